@@ -1,0 +1,60 @@
+# Everything a newcomer needs: `make demo` and `make test`. Each installs what is missing first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# DVC and Dagster report usage to their makers unless they are told not to.
+export DVC_NO_ANALYTICS := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help setup demo ui test check format lock clean
+
+help:
+	@echo "make demo    install, then run the main job on the sample photographs"
+	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000"
+	@echo "make test    install, then run the tests"
+	@echo "make check   formatting, lint, types"
+	@echo "make setup   install only"
+	@echo "make format  format the code"
+	@echo "make lock    pin the newest dependencies that fit into requirements.lock"
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(INSTALLED)
+	@$(BIN)/registry init . >/dev/null
+
+demo: setup
+	@$(BIN)/registry demo
+
+ui: setup
+	@$(BIN)/registry ui
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The lock holds versions and hashes and no address, so that any package index can serve it.
+lock: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.10 \
+		--fork-strategy fewest --generate-hashes --no-emit-index-url --no-strip-extras \
+		--no-annotate --no-header --prerelease=if-necessary-or-explicit --upgrade \
+		--quiet --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

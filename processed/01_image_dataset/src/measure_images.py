@@ -1,0 +1,50 @@
+"""Stage measure_images: decodes every image and frame once and writes one table."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from arguments import StageParser, existing_folder
+
+from registry_assets.images import Measurement, measure_collection, write_measurements
+
+
+def main() -> None:
+    """Run the stage for one collection."""
+    parser = StageParser(description=__doc__)
+    parser.add_argument("inputs", type=existing_folder, help="the collection")
+    parser.add_argument("frames", type=existing_folder, help="what extract_frames wrote for it")
+    parser.add_argument("out", type=Path, help="where measurements.csv goes")
+    arguments = parser.parse_args()
+    parser.replace_folders([arguments.out], inputs=[arguments.inputs, arguments.frames])
+
+    measurements = measure_collection(arguments.inputs, frames=arguments.frames)
+    write_measurements(
+        arguments.out / "measurements.csv",
+        report(measurements, f"measure_images {arguments.inputs.name}"),
+    )
+
+
+def report(measurements: Iterable[Measurement], title: str) -> Iterator[Measurement]:
+    """Pass measurements on, printing how many there were: at the end, and while it takes long."""
+    on_terminal = sys.stdout.isatty()
+    pause = 0.2 if on_terminal else 5.0
+    begin = printed = time.monotonic()
+    files = readable = 0
+    for measurement in measurements:
+        yield measurement
+        files += 1
+        readable += measurement.is_readable
+        now = time.monotonic()
+        if now - printed >= pause:
+            printed = now
+            line = f"{title}: {files:,} files so far"
+            print(f"\r{line}" if on_terminal else line, end="" if on_terminal else "\n", flush=True)
+    rate = files / max(time.monotonic() - begin, 1e-9)
+    line = f"{title}: {files:,} files, {readable:,} readable, {rate:,.0f} files per second"
+    print(f"\r{line}" if on_terminal else line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What stands in the folder that collections are dropped into, before DVC knows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_assets.errors import CollectionNameError
+from registry_assets.images.decoding import SET_ASIDE_PREFIX
+from registry_assets.model import check_collection_name
+
+SET_ASIDE_FOLDER = ".set_aside"
+"""In the raw folder: what DVC cannot store, by collection."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A folder that DVC does not track.
+
+    Attributes:
+        reason: Why it cannot be taken in as it is, None when it can.
+    """
+
+    name: str
+    path: Path
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a folder holds, without reading any of it.
+
+    Attributes:
+        nfiles: Files, links and the like, in all sub-folders.
+        size: Bytes.
+        changed: When anything in it changed last, in seconds since the epoch: contents, or, as
+            copies keep the dates of their originals, the entries themselves.
+    """
+
+    nfiles: int
+    size: int
+    changed: float
+
+
+def find_arrivals(folder: Path) -> Iterator[Arrival]:
+    """Finds folders that have no ``.dvc`` file beside them, sorted by name.
+
+    Looks at the names only, so that ten thousand tracked collections cost one listing.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            entries = {entry.name: entry for entry in listing}
+    except FileNotFoundError:
+        return
+    for name in sorted(entries):
+        if name.startswith(".") or f"{name}.dvc" in entries:
+            continue
+        if entries[name].is_dir():
+            yield Arrival(name, folder / name, _reason(name, folder / name))
+
+
+def _reason(name: str, path: Path) -> str | None:
+    try:
+        check_collection_name(name)
+    except CollectionNameError as error:
+        return str(error)
+    if path.is_symlink():
+        return "it is a symbolic link: copy what it leads to into a folder"
+    if not holds_a_file(path):
+        return "there are no files in it"
+    return None
+
+
+def holds_a_file(path: Path) -> bool:
+    """Whether there is a file, or a file somewhere in a folder."""
+    return path.is_file() or any(files for _, _, files in os.walk(path))
+
+
+def measure_extent(path: Path) -> Extent:
+    """Counts what is in a folder and finds when it changed last."""
+    nfiles = size = 0
+    changed = path.lstat().st_ctime
+    for folder, folders, files in os.walk(path):
+        for name in folders:
+            changed = max(changed, (Path(folder) / name).lstat().st_ctime)
+        for name in files:
+            try:
+                status = (Path(folder) / name).lstat()
+            except FileNotFoundError:
+                continue
+            nfiles += 1
+            size += status.st_size
+            changed = max(changed, status.st_ctime, min(status.st_mtime, status.st_ctime))
+    return Extent(nfiles, size, changed)
+
+
+def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
+    """Moves what DVC cannot, or should not, store out of a collection, leaving a note for each.
+
+    DVC stops at a link to nothing and at a file it may not read, waits for ever at a pipe, and
+    takes in the content of whatever a link leads to, wherever that is. Each is moved to the side,
+    and a small text file takes its place, so that the collection can be registered, and that the
+    table of measurements can say why the file is not in the data set.
+
+    Args:
+        folder: The collection.
+        store: Where the cache is; links into it are DVC's own.
+
+    Returns:
+        The reason by path inside the folder.
+    """
+    found = dict(_find_unstorable(folder, store))
+    for name, reason in found.items():
+        aside = folder.parent / SET_ASIDE_FOLDER / folder.name / name
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        ignore = folder.parent / SET_ASIDE_FOLDER / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+        if os.path.lexists(aside):
+            aside = aside.with_name(f"{aside.name}.{os.getpid()}")
+        shutil.move(folder / name, aside)
+        (folder / name).write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
+    return found
+
+
+def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
+    inside = folder.resolve()
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(where) / name
+            reason = _unstorable_reason(path, inside, store.resolve())
+            if reason is not None:
+                yield path.relative_to(folder).as_posix(), reason
+
+
+def _unstorable_reason(path: Path, inside: Path, store: Path) -> str | None:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        target = path.readlink()
+        resolved = path.resolve()
+        if not resolved.exists():
+            return f"broken symbolic link to {target}"
+        if not resolved.is_relative_to(inside) and not resolved.is_relative_to(store):
+            return f"symbolic link out of the collection, to {target}"
+        return None
+    if stat.S_ISDIR(mode):
+        return (
+            None if os.access(path, os.R_OK | os.X_OK) else "unreadable folder: permission denied"
+        )
+    if not stat.S_ISREG(mode):
+        return "not a regular file"
+    return None if os.access(path, os.R_OK) else "unreadable: permission denied"

@@ -1,0 +1,231 @@
+"""The assets that stand for what DVC tracks.
+
+One multi-asset for each stage (or family of stages) and one for each family of collections.
+Dagster reads annotations at run time, so this module does without postponed ones.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from dagster import (
+    AllPartitionMapping,
+    AssetDep,
+    AssetExecutionContext,
+    AssetKey,
+    AssetOut,
+    AssetsDefinition,
+    AssetSpec,
+    DynamicPartitionsDefinition,
+    IdentityPartitionMapping,
+    Output,
+    PartitionMapping,
+    SpecificPartitionsPartitionMapping,
+    multi_asset,
+)
+
+from registry_assets.arrivals import holds_a_file, set_aside_unstorable
+from registry_assets.dvc_repo import DvcRepo, PendingResult
+from registry_assets.errors import (
+    CollectionNotFoundError,
+    CollectionNotTakenInError,
+)
+from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
+from registry_assets.lineage import AssetGroup, Lineage, Upstream, build_lineage
+from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
+from registry_assets.registry import read_registry
+from registry_assets.resources import DvcRepoResource, MaterializeConfig
+from registry_assets.translator import Key, RegistryTranslator
+
+Report = Callable[[str], None]
+
+
+def build_registry_assets(
+    registry: Registry,
+    translator: RegistryTranslator | None = None,
+    *,
+    skip: Sequence[AssetKey] = (),
+) -> list[AssetsDefinition | AssetSpec]:
+    """Builds the assets of a registry.
+
+    Args:
+        registry: What the metafiles declare.
+        translator: The rules for names; the default ones when None.
+        skip: Keys that somebody else's code defines.
+    """
+    translator = translator or RegistryTranslator()
+    lineage = build_lineage(registry, translator)
+    skipped = {tuple(key.path) for key in skip}
+    assets: list[AssetsDefinition | AssetSpec] = [
+        AssetSpec(AssetKey(list(key)), description=f"Outside this repository: `{address}`.")
+        for key, address in lineage.sources.items()
+        if key not in skipped
+    ]
+    for group in lineage.groups:
+        if not skipped.intersection(output.key for output in group.outputs):
+            assets.append(_build_assets(lineage, group, translator))
+    return assets
+
+
+def partitions_definition(group: AssetGroup) -> DynamicPartitionsDefinition | None:
+    """The partitions of a group's assets."""
+    return DynamicPartitionsDefinition(name=group.partitions) if group.partitions else None
+
+
+def _build_assets(
+    lineage: Lineage, group: AssetGroup, translator: RegistryTranslator
+) -> AssetsDefinition:
+    output_names = {f"output_{n}": output for n, output in enumerate(group.outputs)}
+
+    @multi_asset(
+        name=group.name,
+        outs={
+            name: AssetOut(
+                key=AssetKey(list(output.key)),
+                description=output.description,
+                io_manager_key=IO_MANAGER_KEY,
+                group_name=group.group,
+                code_version=group.code_version,
+                kinds=set(group.kinds),
+                metadata=translator.metadata(output.path, group.address),
+            )
+            for name, output in output_names.items()
+        },
+        deps=[_dependency(upstream) for upstream in group.upstream],
+        partitions_def=partitions_definition(group),
+    )
+    def materialize(
+        context: AssetExecutionContext, config: MaterializeConfig, dvc_repo: DvcRepoResource
+    ) -> Iterator[Output[Any]]:
+        partition = context.partition_key if context.has_partition_key else None
+        dvc = dvc_repo.dvc()
+        with bring(dvc, lineage, group, partition, config.force, context.log.info) as result:
+            context.log.info(f"{result.address}: {result.outcome} in {result.seconds:.1f} s")
+            for name, output in output_names.items():
+                yield Output(PendingOutput(result, group.path_of(output, partition)), name)
+
+    return materialize
+
+
+def _dependency(upstream: Upstream) -> AssetDep:
+    mapping: PartitionMapping | None = None
+    if upstream.partitions == "same":
+        mapping = IdentityPartitionMapping()
+    elif upstream.partitions == "all":
+        mapping = AllPartitionMapping()
+    elif upstream.partitions is not None:
+        mapping = SpecificPartitionsPartitionMapping(list(upstream.partitions))
+    return AssetDep(AssetKey(list(upstream.key)), partition_mapping=mapping)
+
+
+def bring(
+    dvc: DvcRepo,
+    lineage: Lineage,
+    group: AssetGroup,
+    partition: str | None,
+    force: bool,
+    report: Report,
+) -> AbstractContextManager[PendingResult]:
+    """Brings the outputs of a group into the workspace, for one partition.
+
+    A collection that came after the lineage was read is found by its metafiles.
+
+    Raises:
+        RegistryError: with the next step in its message.
+    """
+    if group.kind == "stage":
+        return _bring_stage(dvc, lineage, group, partition, force, report)
+    output = group.outputs[0]
+    path = group.path_of(output, partition)
+    if partition is not None:
+        check_collection_name(partition)
+    address = group.address_of(partition)
+    known = dvc.read_dvc_file(address)
+    raw_folder = lineage.registry.raw_folder
+    if isinstance(known, ImportedInput):
+        is_from_here = known.repository is None and not known.source.is_external
+        if not is_from_here:
+            return dvc.restoring(address, report=report)
+        source = known.source.path
+    elif group.kind == "raw" or known is not None:
+        return _bring_raw(dvc, path, group, partition, force, report)
+    else:
+        source = f"{raw_folder}/{partition}"
+    dataset = _dataset_of(lineage.registry, group.folder)
+    return dvc.importing(
+        source,
+        path,
+        collections_file=dataset.collections_file if dataset else None,
+        report=report,
+    )
+
+
+def _bring_raw(
+    dvc: DvcRepo, path: str, group: AssetGroup, partition: str | None, force: bool, report: Report
+) -> AbstractContextManager[PendingResult]:
+    place = dvc.path_of(path)
+    is_tracked = dvc.path_of(group.address_of(partition)).exists()
+    if not is_tracked and not holds_a_file(place):
+        raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
+    if place.is_dir():
+        for name, reason in set_aside_unstorable(place, dvc.cache_folder).items():
+            report(f"set aside {path}/{name}: {reason}")
+    return dvc.tracking(path, force=force, report=report)
+
+
+def _bring_stage(
+    dvc: DvcRepo,
+    lineage: Lineage,
+    group: AssetGroup,
+    partition: str | None,
+    force: bool,
+    report: Report,
+) -> AbstractContextManager[PendingResult]:
+    address = group.address_of(partition)
+    if partition is not None and partition not in group.addresses:
+        _check_taken_in(dvc, lineage, group, partition, address)
+    inputs = tuple(_input_addresses(lineage, group, partition))
+    return dvc.running(address, inputs=inputs, force=force, report=report)
+
+
+def _check_taken_in(
+    dvc: DvcRepo, lineage: Lineage, group: AssetGroup, partition: str, address: str
+) -> None:
+    if dvc.declares(address):
+        return
+    dataset = next((d for d in lineage.registry.datasets if _lies_in(group.metafile, d)), None)
+    raise CollectionNotTakenInError(
+        partition, group.address.partition("@")[0], dataset.name if dataset else ""
+    )
+
+
+def _input_addresses(lineage: Lineage, group: AssetGroup, partition: str | None) -> Iterator[str]:
+    """The metafiles that record what a stage reads, also of a collection that is new."""
+    for upstream in group.upstream:
+        maker = lineage.group_of.get(upstream.key)
+        if maker is None:
+            continue
+        if upstream.partitions == "same":
+            yield maker.address_of(partition)
+        elif upstream.partitions == "all":
+            # Which items there are changes with every collection, so they are read again.
+            yield from _addresses_now(lineage, upstream.key)
+        elif upstream.partitions is None:
+            yield maker.address
+        else:
+            yield from (maker.address_of(name) for name in upstream.partitions)
+
+
+def _addresses_now(lineage: Lineage, key: Key) -> Iterator[str]:
+    group = build_lineage(read_registry(lineage.registry.root), lineage.translator).group_of.get(
+        key
+    )
+    yield from group.addresses.values() if group else ()
+
+
+def _dataset_of(registry: Registry, folder: str | None) -> Dataset | None:
+    return next((d for d in registry.datasets if folder and d.inputs == folder), None)
+
+
+def _lies_in(metafile: str, dataset: Dataset) -> bool:
+    return metafile.startswith(f"{dataset.path}/") or not dataset.path

@@ -1,0 +1,147 @@
+"""Whether the metafiles, Dagster's asset graph and its event log tell the same story."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dagster import AssetKey, DagsterEventType, DagsterInstance, Definitions
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.lineage import Lineage, Node
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that two sources tell differently.
+
+    Attributes:
+        what: The path or asset.
+        difference: What each says.
+        mend: The command that brings them together.
+    """
+
+    what: str
+    difference: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.difference}: {self.mend}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared, and where it differs."""
+
+    outputs: int
+    edges: int
+    materializations: int
+    differences: tuple[Difference, ...]
+
+
+def compare(lineage: Lineage, definitions: Definitions, instance: DagsterInstance) -> Comparison:
+    """Compares the metafiles with Dagster's asset graph and newest materializations.
+
+    Args:
+        lineage: The graph, from the metafiles as they are now.
+        definitions: What Dagster has loaded.
+        instance: Where materializations are recorded.
+    """
+    nodes = [node for node in lineage.nodes.values() if node.key is not None and node.address]
+    recorded = [node for node in nodes if node.version is not None]
+    seen = read_data_versions(lineage, instance)
+    differences = (
+        *_unread(lineage),
+        *_dvc_edges(lineage),
+        *_asset_graph(lineage, definitions),
+        *_materializations(recorded, seen),
+    )
+    return Comparison(len(nodes), len(lineage.edges), len(recorded), differences)
+
+
+def read_data_versions(lineage: Lineage, instance: DagsterInstance) -> Mapping[str, str]:
+    """The data version of the newest materialization of every output, by path."""
+    found: dict[str, str] = {}
+    by_key: dict[tuple[str, ...], list[Node]] = {}
+    for node in lineage.nodes.values():
+        if node.key is not None and node.address is not None:
+            by_key.setdefault(node.key, []).append(node)
+    for key, nodes in by_key.items():
+        asset_key = AssetKey(list(key))
+        if nodes[0].partition is None:
+            event = instance.get_latest_materialization_event(asset_key)
+            materialization = event.asset_materialization if event else None
+            version = (
+                (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+            )
+            if version:
+                found[nodes[0].path] = version
+            continue
+        tags = instance.event_log_storage.get_latest_tags_by_partition(
+            asset_key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+        )
+        for node in nodes:
+            version = tags.get(node.partition or "", {}).get(DATA_VERSION_TAG)
+            if version:
+                found[node.path] = version
+    return found
+
+
+def _unread(lineage: Lineage) -> Iterator[Difference]:
+    for problem in lineage.registry.problems:
+        yield Difference(problem, "this metafile cannot be read", "mend it by hand")
+
+
+def _dvc_edges(lineage: Lineage) -> Iterator[Difference]:
+    """Our edges against those that DVC's own index draws."""
+    if lineage.registry.problems:
+        return
+    dvc_edges = DvcRepo(lineage.registry.root).read_edges()
+    imports = {
+        (item.source.path, item.output.path)
+        for item in lineage.registry.inputs
+        if item.repository is None and item.source.path in lineage.nodes
+    }
+    ours = {
+        (source, target)
+        for source, target in lineage.edges
+        if lineage.nodes[source].address is not None
+    }
+    for source, target in sorted(dvc_edges - ours):
+        yield Difference(target, f"DVC draws an edge from {source} that the assets lack", _REPORT)
+    for source, target in sorted(ours - dvc_edges - imports):
+        yield Difference(target, f"the assets have an edge from {source} that DVC lacks", _REPORT)
+
+
+_REPORT = "please report this, it is a defect of registry_assets"
+_RELOAD = "reload the code location"
+
+
+def _asset_graph(lineage: Lineage, definitions: Definitions) -> Iterator[Difference]:
+    graph = definitions.resolve_asset_graph()
+    for group in lineage.groups:
+        for output in group.outputs:
+            key = AssetKey(list(output.key))
+            name = "/".join(output.key)
+            if not graph.has(key):
+                yield Difference(name, "there is no such asset in Dagster", _RELOAD)
+                continue
+            parents = {tuple(parent.path) for parent in graph.get(key).parent_keys}
+            declared = {upstream.key for upstream in group.upstream}
+            for missing in sorted(declared - parents):
+                yield Difference(name, f"Dagster lacks the edge from {'/'.join(missing)}", _RELOAD)
+            for extra in sorted(parents - declared):
+                yield Difference(name, f"Dagster has an edge from {'/'.join(extra)}", _RELOAD)
+
+
+def _materializations(nodes: list[Node], seen: Mapping[str, str]) -> Iterator[Difference]:
+    for node in nodes:
+        assert node.version is not None
+        version = seen.get(node.path)
+        if version is None:
+            yield Difference(node.path, "Dagster has no materialization of it", "registry sync")
+        elif version != node.version.md5:
+            yield Difference(
+                node.path,
+                f"recorded as {node.version.md5}, newest materialization is {version}",
+                "registry sync",
+            )

@@ -1,0 +1,191 @@
+"""Versions in the cache, in the workspace and on the remote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc.exceptions import DvcException
+from dvc_data.hashfile import load as load_object
+from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
+
+from registry_assets.dvc_repo.repository import Report, load_stages
+from registry_assets.errors import DataModifiedError, DataNotAvailableError
+from registry_assets.model import Version
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+
+@dataclass(frozen=True)
+class OutputState:
+    """How one output stands against its metafile, as `dvc status` sees it.
+
+    Attributes:
+        path: Relative to the root.
+        is_recorded: Whether the metafile names a version.
+        is_present: Whether there is something at the path.
+        changes: What `dvc status` says of the output and of the stage that makes it, in words;
+            empty when it is up to date.
+    """
+
+    path: str
+    is_recorded: bool
+    is_present: bool
+    changes: tuple[str, ...]
+
+
+def version_of(out: DvcOutput) -> Version | None:
+    """The version that a metafile records for an output or dependency."""
+    if not out.hash_info:
+        return None
+    meta = out.meta
+    return Version(str(out.hash_info.value), meta.size, meta.nfiles)
+
+
+def path_in_repo(repo: Repo, out: DvcOutput) -> str:
+    """The path of an output from the root; what the metafile says when it lies outside."""
+    if not out.is_in_repo:
+        return str(out.def_path)
+    return Path(out.fs_path).relative_to(repo.root_dir).as_posix()
+
+
+def output_states(
+    repo: Repo, root: Path, addresses: Sequence[str] | None
+) -> Mapping[str, OutputState]:
+    """Compares outputs with their metafiles, as `dvc status` does.
+
+    Args:
+        repo: The opened repository.
+        root: Its root.
+        addresses: The stages and ``.dvc`` files to look at; all that can be read when None.
+    """
+    from dvc.repo.index import Index
+
+    stages = (
+        load_stages(repo, root, addresses)
+        if addresses is not None
+        else Index.from_repo(repo, onerror=lambda _path, _error: None).stages
+    )
+    states = {}
+    for stage in stages:
+        of_stage = stage_changes(stage)
+        for out in stage.outs:
+            changes = of_stage + changes_of(repo, out)
+            path = path_in_repo(repo, out)
+            states[path] = OutputState(path, bool(out.hash_info), bool(out.exists), changes)
+    return states
+
+
+def stage_changes(stage: DvcStage) -> tuple[str, ...]:
+    """What changed about a stage: its command, dependencies and parameters."""
+    changes: list[str] = []
+    if stage.changed_stage():
+        changes.append("the command changed" if stage.cmd else "the metafile was edited")
+    if not stage.frozen:
+        for dep in stage.deps:
+            changes.extend(changes_of(stage.repo, dep))
+    if stage.is_callback or stage.always_changed:
+        changes.append("always changed")
+    return tuple(changes)
+
+
+def changes_of(repo: Repo, out: DvcOutput) -> tuple[str, ...]:
+    """What `dvc status` says of one output, dependency or parameter file."""
+    path = path_in_repo(repo, out)
+    changes: list[str] = []
+    for said in out.status().values():
+        if isinstance(said, Mapping):
+            changes.extend(f"{path}: {key} is {state}" for key, state in said.items())
+        else:
+            changes.append(f"{path} is {said}")
+    return tuple(changes)
+
+
+def read_listing(repo: Repo, md5: str) -> Mapping[str, str] | None:
+    """The files of a folder's version with their md5s, by path inside the folder."""
+    try:
+        tree = load_object(repo.cache.local, HashInfo("md5", md5))
+    except FileNotFoundError:
+        return None
+    if not isinstance(tree, Tree):
+        return None
+    return {"/".join(key): str(info.value) for key, _, info in tree}
+
+
+def ensure(repo: Repo, out: DvcOutput, report: Report) -> bool:
+    """Makes sure that an output stands in the workspace in its recorded version.
+
+    Returns:
+        Whether anything had to be done.
+
+    Raises:
+        DataNotAvailableError: when the version is neither in the cache nor on the remote, or was
+            never made.
+        DataModifiedError: when restoring would lose content that is saved nowhere.
+    """
+    path = path_in_repo(repo, out)
+    if out.exists and not out.workspace_status():
+        return False
+    if not out.hash_info:
+        raise DataNotAvailableError(path, "it was never made")
+    if not out.use_cache:
+        raise DataNotAvailableError(path, "it is not kept in the cache: restore it from Git")
+    if out.changed_cache():
+        fetch(repo, out, report)
+    link_from_cache(repo, out)
+    report(f"restored {path}")
+    return True
+
+
+def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
+    """Pulls the recorded version of an output into the cache.
+
+    Raises:
+        DataNotAvailableError: with DVC's reason.
+    """
+    path = path_in_repo(repo, out)
+    report(f"{path} is not in the cache: pulling it")
+    try:
+        if out.stage.is_repo_import:
+            repo.fetch([out.stage.path])
+        else:
+            for odb, objects in out.get_used_objs().items():
+                repo.cloud.pull(objects, odb=odb)
+    except DvcException as error:
+        raise DataNotAvailableError(path, " ".join(str(error).split())) from error
+    out.obj = None
+    if out.changed_cache():
+        raise DataNotAvailableError(path, "the remote lacks part of it")
+
+
+def link_from_cache(repo: Repo, out: DvcOutput) -> None:
+    """Links the recorded version of an output into the workspace, asking nobody.
+
+    Raises:
+        DataModifiedError: when that would remove content that is saved nowhere.
+        DataNotAvailableError: when the cache lacks part of it.
+    """
+    path = path_in_repo(repo, out)
+    try:
+        checkout(
+            out.fs_path,
+            out.fs,
+            out.get_obj(),
+            out.cache,
+            ignore=repo.dvcignore,
+            state=repo.state,
+            prompt=lambda _question: False,
+            checksum_jobs=out.fs.hash_jobs,
+        )
+    except PromptError as error:
+        raise DataModifiedError(path) from error
+    except CheckoutError as error:
+        raise DataNotAvailableError(path, f"{len(error.paths)} files are missing") from error
+    out.set_exec()

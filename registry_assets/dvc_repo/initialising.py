@@ -1,0 +1,84 @@
+"""Making a folder a DVC repository, and fitting one to the machine it is on."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Literal
+
+from dvc.config import Config
+from dvc.repo import Repo
+from dvc_objects.fs.system import reflink
+
+from registry_assets.dvc_repo.repository import translated_errors
+
+LinkType = Literal["reflink", "hardlink", "copy"]
+Level = Literal["repo", "local"]
+
+
+def init_dvc(root: Path) -> bool:
+    """Makes a folder a DVC repository; returns False when it is one already."""
+    if (root / Repo.DVC_DIR).is_dir():
+        return False
+    with translated_errors():
+        Repo.init(str(root), no_scm=not _is_in_git(root)).close()
+    return True
+
+
+def _is_in_git(root: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (root, *root.parents))
+
+
+def probe_link_type(folder: Path) -> LinkType:
+    """Finds by trying how files of a folder can share their content with the cache beside them."""
+    source = folder / f".probe-{uuid.uuid4().hex}"
+    target = source.with_suffix(".link")
+    source.write_bytes(b"probe")
+    try:
+        for link_type, link in (("reflink", reflink), ("hardlink", os.link)):
+            try:
+                link(str(source), str(target))
+            except OSError:
+                target.unlink(missing_ok=True)
+            else:
+                return link_type  # type: ignore[return-value]
+        return "copy"
+    finally:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
+
+
+def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
+    """Configures how DVC links files, unless that is configured already.
+
+    DVC's default is right for reflinks. Hardlinks must stand first in the list, or a fresh output
+    is copied.
+    """
+    if link_type != "hardlink":
+        return False
+    with translated_errors():
+        config = Config(str(root / Repo.DVC_DIR))
+        if config["cache"].get("type"):
+            return False
+        with config.edit(level) as edited:
+            edited["cache"]["type"] = ["hardlink", "copy"]
+    return True
+
+
+def set_default_remote(root: Path, name: str, url: str, level: Level) -> bool:
+    """Configures a default remote, unless there is one already.
+
+    At the level "local", a default remote that is named in the shared configuration but has no
+    address yet gets this one, for this machine.
+    """
+    with translated_errors():
+        config = Config(str(root / Repo.DVC_DIR))
+        chosen = config["core"].get("remote", name)
+        if chosen in config["remote"]:
+            return False
+        with config.edit(level) as edited:
+            edited["remote"][chosen] = {"url": url}
+            if not config["core"].get("remote"):
+                edited["core"]["remote"] = chosen
+    return True

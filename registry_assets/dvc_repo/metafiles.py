@@ -1,0 +1,120 @@
+"""The text of metafiles, byte for byte as DVC writes it, replaced in one rename.
+
+DVC rewrites all of ``dvc.lock`` for every entry, through a YAML library that keeps comments, which
+makes N entries cost N². Here one entry is printed by DVC's own printer and spliced into the text;
+a file that is not in the shape DVC gives it is rewritten as a whole, as DVC would.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvc.dvcfile import LOCK_FILE
+from dvc.stage.serialize import to_lockfile, to_single_stage_file
+from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+    from dvc.stage import Stage as DvcStage
+
+_HEADER = "schema: '2.0'\nstages:\n"
+_TOP_LEVEL_KEY = re.compile(r"^[^\s#]", re.MULTILINE)
+_ENTRY = re.compile(r"^  [^\s#]", re.MULTILINE)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that a reader, or a crash, sees either the old text or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_dvc_file(stage: DvcStage) -> None:
+    """Writes the ``.dvc`` file of a stage, keeping comments as DVC does."""
+    replace_text(Path(stage.path), dumps_yaml(to_single_stage_file(stage)))
+
+
+def write_lock_entry(stage: PipelineStage) -> None:
+    """Writes the entry of one stage into the ``dvc.lock`` beside its ``dvc.yaml``."""
+    path = Path(stage.path).with_name(LOCK_FILE)
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    after = splice_entry(before, to_lockfile(stage))
+    if after != before:
+        replace_text(path, after)
+
+
+def splice_entry(text: str, entry: Mapping[str, Any]) -> str:
+    """Returns the text of a ``dvc.lock`` with one entry replaced or appended.
+
+    Args:
+        text: What the file holds; "" when there is none.
+        entry: The name of the stage and what to record of it, as DVC's `to_lockfile` gives it.
+    """
+    document: str = dumps_yaml({"schema": "2.0", "stages": dict(entry)})
+    new = document.removeprefix(_HEADER)
+    first_line = new.partition("\n")[0]
+    if not text:
+        return document
+    if not text.startswith(_HEADER) or not first_line.endswith(":") or new == document:
+        return _rewrite(text, entry)
+
+    start = text.find(f"\n{first_line}\n", len(_HEADER) - 1) + 1
+    section_end = _next_match(_TOP_LEVEL_KEY, text, len(_HEADER))
+    if start == 0 or start > section_end:
+        before = text[:section_end]
+        return f"{before}{'' if before.endswith(chr(10)) else chr(10)}{new}{text[section_end:]}"
+    end = min(_next_match(_ENTRY, text, start + len(first_line)), section_end)
+    return text[:start] + new + text[end:]
+
+
+def _next_match(pattern: re.Pattern[str], text: str, start: int) -> int:
+    found = pattern.search(text, start)
+    return found.start() if found else len(text)
+
+
+def _rewrite(text: str, entry: Mapping[str, Any]) -> str:
+    """The slow way: DVC's own, over the whole file."""
+    data = parse_yaml_for_update(text, LOCK_FILE)
+    if not data:
+        data["schema"] = "2.0"
+    data["stages"] = data.get("stages") or {}
+    data["stages"].update(entry)
+    return str(dumps_yaml(data))
+
+
+def with_collection(text: str, name: str) -> str:
+    """Returns the text of a ``collections.yaml`` that lists a collection, quoted, comments kept."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    data = yaml.load(text) or {}
+    listed = data.get("collections") or []
+    if name in listed:
+        return text
+    if not listed:
+        # `collections: []` would go on in one line for ever.
+        listed = CommentedSeq()
+    listed.append(DoubleQuotedScalarString(name))
+    data["collections"] = listed
+    stream = StringIO()
+    yaml.dump(data, stream)
+    return stream.getvalue()

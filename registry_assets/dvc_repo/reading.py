@@ -1,0 +1,266 @@
+"""DVC's index turned into the values of `registry_assets.model`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvc.dependency import ParamsDependency
+from dvc.dependency.repo import RepoDependency
+from dvc.exceptions import DvcException
+from dvc.parsing import (
+    JOIN,
+    EntryDefinition,
+    ForeachDefinition,
+    MatrixDefinition,
+    is_map_or_seq,
+)
+from dvc.repo.index import collect_files
+from dvc.stage import PipelineStage
+from dvc.stage.loader import StageLoader
+
+from registry_assets.dvc_repo.data import path_in_repo, version_of
+from registry_assets.dvc_repo.repository import load_stages
+from registry_assets.model import (
+    ITEM,
+    Dependency,
+    ImportedInput,
+    Output,
+    Parameter,
+    RawCollection,
+    Stage,
+    StageTemplate,
+    Tracked,
+)
+
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency as DvcDependency
+    from dvc.dvcfile import ProjectFile
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """What the metafiles of a repository declare, file by file, and what could not be read."""
+
+    raw: tuple[RawCollection, ...]
+    inputs: tuple[ImportedInput, ...]
+    stages: tuple[Stage, ...]
+    templates: tuple[StageTemplate, ...]
+    pipeline_files: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def read_declarations(repo: Repo, root: Path) -> Declarations:
+    """Reads every metafile; one that is broken is reported, and the rest is still read."""
+    raw: list[RawCollection] = []
+    inputs: list[ImportedInput] = []
+    stages: list[Stage] = []
+    templates: list[StageTemplate] = []
+    pipeline_files: list[str] = []
+    problems: list[str] = []
+    values = _ParameterValues()
+
+    def note_problem(path: str, error: Exception) -> None:
+        problems.append(describe_problem(root, path, error))
+
+    for path, index in collect_files(repo, onerror=note_problem):
+        metafile = Path(path).relative_to(root).as_posix()
+        if Path(path).name == "dvc.yaml":
+            pipeline_files.append(metafile)
+        for stage in index.stages:
+            if isinstance(stage, PipelineStage):
+                stages.append(_stage(repo, stage, metafile, values))
+            elif stage.is_import:
+                inputs.append(_import(repo, stage, metafile))
+            elif stage.cmd:
+                stages.append(_stage(repo, stage, metafile, values))
+            else:
+                raw.extend(_raw(repo, stage, metafile))
+        if metafile in pipeline_files:
+            templates.extend(_templates(repo, path, metafile, values))
+    return Declarations(
+        tuple(sorted(raw, key=lambda item: item.output.path)),
+        tuple(sorted(inputs, key=lambda item: item.output.path)),
+        tuple(stages),
+        tuple(templates),
+        tuple(sorted(pipeline_files)),
+        tuple(problems),
+    )
+
+
+def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
+    """Reads one ``.dvc`` file and no other; None when there is none."""
+    if not (root / metafile).exists():
+        return None
+    (stage,) = load_stages(repo, root, [metafile])
+    return _import(repo, stage, metafile) if stage.is_import else next(_raw(repo, stage, metafile))
+
+
+def describe_problem(root: Path, path: str, error: Exception) -> str:
+    """One line for a metafile that cannot be read: where, and what DVC says of it."""
+    place = Path(path)
+    name = place.relative_to(root).as_posix() if place.is_relative_to(root) else path
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    mark = getattr(cause, "problem_mark", None)
+    line = "" if mark is None else f":{mark.line + 1}"
+    words = getattr(cause, "problem", None) or str(error)
+    return f"{name}{line}: {' '.join(str(words).split())}"
+
+
+def _raw(repo: Repo, stage: DvcStage, metafile: str) -> Iterator[RawCollection]:
+    for out in stage.outs:
+        yield RawCollection(_output(repo, out), metafile, stage.desc)
+
+
+def _import(repo: Repo, stage: DvcStage, metafile: str) -> ImportedInput:
+    (out,), (dep,) = stage.outs, stage.deps
+    repository = revision = None
+    source = _dependency(repo, dep)
+    if isinstance(dep, RepoDependency):
+        definition = dep.def_repo
+        repository = str(definition["url"])
+        revision = definition.get(RepoDependency.PARAM_REV_LOCK)
+        source = Dependency(str(dep.def_path), version_of(out), is_external=True)
+    return ImportedInput(
+        _output(repo, out), metafile, source, repository, revision, bool(stage.frozen)
+    )
+
+
+def _stage(repo: Repo, stage: DvcStage, metafile: str, values: _ParameterValues) -> Stage:
+    name = getattr(stage, "name", None)
+    group = stage.raw_data.generated_from if isinstance(stage, PipelineStage) else None
+    item = name[len(group) + len(JOIN) :] if group and name else None
+    command = "\n".join(stage.cmd) if isinstance(stage.cmd, list) else stage.cmd
+    return Stage(
+        address=f"{metafile}:{name}" if name else metafile,
+        file=metafile,
+        name=group or name or Path(metafile).stem,
+        item=item,
+        command=command,
+        dependencies=tuple(
+            _dependency(repo, dep) for dep in stage.deps if not isinstance(dep, ParamsDependency)
+        ),
+        parameters=tuple(
+            parameter
+            for dep in stage.deps
+            if isinstance(dep, ParamsDependency)
+            for parameter in _parameters(repo, dep, values)
+        ),
+        outputs=tuple(_output(repo, out) for out in stage.outs),
+        is_frozen=bool(stage.frozen),
+        always_changed=bool(stage.always_changed or stage.is_callback),
+        description=stage.desc,
+    )
+
+
+def _output(repo: Repo, out: DvcOutput) -> Output:
+    return Output(
+        path=path_in_repo(repo, out),
+        version=version_of(out),
+        is_cached=bool(out.use_cache),
+        is_persistent=bool(out.persist),
+        metric=bool(out.metric),
+        plot=bool(out.plot),
+        description=out.annot.desc,
+    )
+
+
+def _dependency(repo: Repo, dep: DvcDependency) -> Dependency:
+    is_external = not dep.is_in_repo
+    return Dependency(path_in_repo(repo, dep), version_of(dep), is_external)
+
+
+class _ParameterValues:
+    """What parameter files say now, each read once for all the stages that ask the same."""
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[str, tuple[str, ...]], Mapping[str, Any]] = {}
+
+    def of(self, dep: ParamsDependency) -> Mapping[str, Any]:
+        key = (dep.fs_path, tuple(dep.params))
+        if key not in self._read:
+            try:
+                self._read[key] = dep.read_params()
+            except DvcException:
+                # A broken parameters file is reported where it is used: when the stage runs.
+                self._read[key] = {}
+        return self._read[key]
+
+
+def _parameters(repo: Repo, dep: ParamsDependency, values: _ParameterValues) -> Iterator[Parameter]:
+    recorded = dep.hash_info.value if dep.hash_info else None
+    before: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    now = values.of(dep)
+    file = path_in_repo(repo, dep)
+    if not dep.params:
+        yield Parameter(file, None, dict(now), dict(before) or None)
+    for key in dep.params:
+        yield Parameter(file, key, now.get(key), before.get(key))
+
+
+def _templates(
+    repo: Repo, path: str, metafile: str, values: _ParameterValues
+) -> Iterator[StageTemplate]:
+    """Every `foreach` and `matrix` stage of a ``dvc.yaml``, with `ITEM` put in for the item.
+
+    A family is known by its template, so that it has its place in the graph while it has no items
+    yet. Where DVC cannot fill the template in (items that are dictionaries of something else),
+    there is none, and each item is an output of its own.
+    """
+    from dvc.dvcfile import load_file
+
+    dvcfile: ProjectFile = load_file(repo, path)
+    for name, definition in dvcfile.resolver.definitions.items():
+        if isinstance(definition, EntryDefinition):
+            continue
+        try:
+            items = tuple(definition.normalized_iterable)
+            stage = _template(repo, dvcfile, name, definition)
+        except DvcException:
+            continue
+        template = replace(
+            _stage(repo, stage, metafile, values),
+            address=f"{metafile}:{name}{JOIN}{ITEM}",
+            name=name,
+            item=ITEM,
+        )
+        yield StageTemplate(template, items)
+
+
+def _template(
+    repo: Repo,
+    dvcfile: ProjectFile,
+    name: str,
+    definition: ForeachDefinition | MatrixDefinition,
+) -> DvcStage:
+    full_name = f"{name}{JOIN}{ITEM}"
+    with definition.context.set_temporarily(_placeholder(definition), reserve=True):
+        entry = EntryDefinition(
+            definition.resolver, definition.context, full_name, definition.template
+        )
+        resolved = entry.resolve_stage(skip_checks=True)
+    return StageLoader.load_stage(dvcfile, full_name, resolved[full_name])
+
+
+def _placeholder(definition: ForeachDefinition | MatrixDefinition) -> dict[str, Any]:
+    """The template's variables with `ITEM` for whatever tells one item from another."""
+    iterable = definition.resolved_iterable
+    first = next(iter(definition.normalized_iterable.values()), ITEM)
+    if isinstance(definition, MatrixDefinition):
+        dimensions = {
+            name: value if is_map_or_seq(value) else ITEM
+            for name, value in (first.items() if isinstance(first, Mapping) else ())
+        }
+        return {definition.pair.key: ITEM, definition.pair.value: dimensions}
+    if isinstance(iterable, Mapping):
+        return {definition.pair.key: ITEM, definition.pair.value: first}
+    if is_map_or_seq(first):
+        return {definition.pair.value: first}
+    return {definition.pair.value: ITEM}

@@ -1,0 +1,271 @@
+"""One stage: unchanged, restored from the cache, or run the way DVC runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
+
+from registry_assets.dvc_repo.data import ensure, fetch, path_in_repo, stage_changes, version_of
+from registry_assets.dvc_repo.metafiles import write_lock_entry
+from registry_assets.dvc_repo.repository import DvcRepo, Report, load_stages
+from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
+from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.errors import (
+    DataNotAvailableError,
+    RepositoryChangedError,
+    StageFailedError,
+)
+from registry_assets.model import Version
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+_LAST_LINES = 12
+_GRACE_SECONDS = 5.0
+
+
+@contextmanager
+def running(
+    dvc: DvcRepo, address: str, *, inputs: Sequence[str], force: bool, report: Report
+) -> Iterator[PendingResult]:
+    """Brings the outputs of one stage into the workspace and holds them while they are recorded.
+
+    Its inputs are brought into the workspace first. When nothing changed since ``dvc.lock`` the
+    recorded outputs are restored; when the run cache knows the answer, that is; else the command
+    runs, outside every lock but the one on its own inputs and outputs.
+
+    Args:
+        dvc: The repository.
+        address: The stage.
+        inputs: The stages and ``.dvc`` files that make its inputs.
+        force: Whether to run the command in any case.
+        report: Takes the command's output, line by line.
+
+    Yields:
+        The pending result. When the block is left without `PendingResult.persist`, the previous
+        version is put back.
+
+    Raises:
+        StageFailedError: when the command fails or leaves an output out.
+        RepositoryChangedError: when the branch, the code or an input changed meanwhile.
+        DataNotAvailableError: when an input is nowhere to be had.
+        DataModifiedError: when an input was edited by hand.
+    """
+    with dvc.open() as repo:
+        (stage, *upstream) = load_stages(repo, dvc.root, [address, *inputs])
+        recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
+        with dvc.holding(
+            repo,
+            read=[dep.fs_path for dep in stage.deps if dep.protocol == "local"],
+            write=[out.fs_path for out in stage.outs],
+            report=report,
+        ):
+            recover(dvc, repo, report)
+            _ensure_inputs(repo, stage, upstream, report)
+            started = time.monotonic()
+            aside = SetAside(dvc, address, {p: v.md5 if v else None for p, v in recorded.items()})
+            try:
+                outcome = _bring_outputs(dvc, repo, stage, aside, force=force, report=report)
+                pending = PendingResult(
+                    address,
+                    outcome,
+                    time.monotonic() - started,
+                    lambda: _record(dvc, repo, stage, outcome, recorded, report),
+                )
+                yield pending
+            except BaseException:
+                aside.put_back()
+                raise
+            if pending.is_persisted:
+                aside.drop()
+            else:
+                aside.put_back()
+
+
+def _ensure_inputs(
+    repo: Repo, stage: PipelineStage, upstream: Sequence[PipelineStage], report: Report
+) -> None:
+    paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"]
+    for maker in upstream:
+        for out in maker.outs:
+            if any(_overlap(path, out.fs_path) for path in paths):
+                ensure(repo, out, report)
+
+
+def _overlap(one: str, other: str) -> bool:
+    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
+
+
+def _bring_outputs(
+    dvc: DvcRepo,
+    repo: Repo,
+    stage: PipelineStage,
+    aside: SetAside,
+    *,
+    force: bool,
+    report: Report,
+) -> Outcome:
+    if stage.frozen:
+        for out in stage.outs:
+            ensure(repo, out, report)
+        return "unchanged"
+    if not force:
+        if _is_recorded(stage) and not stage_changes(stage):
+            if not any(out.status() for out in stage.outs):
+                return "unchanged"
+            _fetch_missing(repo, stage, report)
+        _take(stage, aside, repo)
+        if _restore(dvc, repo, stage, report):
+            return "restored"
+    else:
+        _take(stage, aside, repo)
+    _run(dvc, stage, aside, report)
+    return "ran"
+
+
+def _is_recorded(stage: PipelineStage) -> bool:
+    return all(out.hash_info for out in stage.outs)
+
+
+def _fetch_missing(repo: Repo, stage: PipelineStage, report: Report) -> None:
+    """Pulls recorded outputs; when that cannot be, the command makes them anew."""
+    for out in stage.outs:
+        if out.use_cache and out.changed_cache():
+            try:
+                fetch(repo, out, report)
+            except DataNotAvailableError as error:
+                report(f"{error.path} cannot be pulled, so the stage runs again")
+                return
+
+
+def _take(stage: PipelineStage, aside: SetAside, repo: Repo) -> None:
+    for out in stage.outs:
+        aside.take(path_in_repo(repo, out), keep_in_place=out.persist)
+
+
+def _restore(dvc: DvcRepo, repo: Repo, stage: PipelineStage, report: Report) -> bool:
+    """Links outputs that the cache holds for exactly these inputs; False when it knows none."""
+    with dvc.write_lock(repo, report):
+        try:
+            repo.stage_cache.restore(stage)
+        except RunCacheNotFoundError:
+            return False
+    report(f"{stage.addressing}: restored from the cache, the command did not have to run")
+    return True
+
+
+def _run(dvc: DvcRepo, stage: PipelineStage, aside: SetAside, report: Report) -> None:
+    """Runs the command as DVC does: same shell, same environment, same folder.
+
+    One addition: the folder of this interpreter comes first on PATH, as if its environment were
+    activated, so that `python` in a command is the one that has the packages.
+    """
+    head = dvc.git.head()
+    stage.save_deps()
+    before = [dep.hash_info for dep in stage.deps]
+    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    options = prepare_kwargs(stage)
+    options["env"]["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), options["env"].get("PATH", os.defpath)]
+    )
+    for command in commands:
+        report(f"> {command}")
+        _run_command(stage, command, options, aside, report)
+    for out in stage.outs:
+        if not out.exists:
+            raise StageFailedError(stage.addressing, f"the command did not make {out.def_path}")
+        # Hashes now, so that the short time under the write lock finds them in DVC's state.
+        out.get_hash()
+    if dvc.git.head() != head:
+        raise RepositoryChangedError(stage.addressing, "the checked-out branch changed")
+    for dep, hash_before in zip(stage.deps, before, strict=True):
+        if dep.get_hash() != hash_before:
+            raise RepositoryChangedError(stage.addressing, f"{dep.def_path} changed")
+
+
+def _run_command(
+    stage: PipelineStage,
+    command: str,
+    options: Mapping[str, object],
+    aside: SetAside,
+    report: Report,
+) -> None:
+    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+    process = subprocess.Popen(
+        _make_cmd(get_executable(), command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        # A process group of its own, so that ending it ends all that it started.
+        start_new_session=True,
+        **options,  # type: ignore[call-overload]
+    )
+    aside.note_command(process.pid)
+    try:
+        for line in process.stdout:
+            line = line.rstrip("\n")
+            last_lines.append(line)
+            report(line)
+        code = process.wait()
+    except BaseException:
+        _end_group(process)
+        raise
+    if code != 0:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise StageFailedError(stage.addressing, f"`{command}` {how}", last_lines)
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """Ends the command and what it started: politely, then for good."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+            return
+
+
+def _record(
+    dvc: DvcRepo,
+    repo: Repo,
+    stage: PipelineStage,
+    outcome: Outcome,
+    recorded: Mapping[str, Version | None],
+    report: Report,
+) -> Mapping[str, RecordedOutput]:
+    """Moves the outputs into the cache, links them back, then writes ``dvc.lock``."""
+    if outcome != "unchanged":
+        with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+            # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
+            in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+            stage.save(run_cache=in_run_cache)
+            for out in stage.outs:
+                out.commit()
+            write_lock_entry(stage)
+    return {
+        path: RecordedOutput(path, _version(out), recorded[path])
+        for out in stage.outs
+        for path in [path_in_repo(repo, out)]
+    }
+
+
+def _version(out: DvcOutput) -> Version:
+    version = version_of(out)
+    assert version is not None, f"{out} was saved without a hash"
+    return version

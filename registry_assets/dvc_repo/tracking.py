@@ -1,0 +1,251 @@
+"""`dvc add`, `dvc import-url` within one repository, and restoring what a ``.dvc`` file records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry_assets.dvc_repo.data import (
+    ensure,
+    fetch,
+    link_from_cache,
+    path_in_repo,
+    version_of,
+)
+from registry_assets.dvc_repo.metafiles import replace_text, with_collection, write_dvc_file
+from registry_assets.dvc_repo.repository import DvcRepo, Report, load_stages
+from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
+from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.errors import (
+    CollectionNotTrackedError,
+    DataNotAvailableError,
+    OutputNotFoundError,
+)
+from registry_assets.model import Version
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+
+def metafile_of(path: str) -> str:
+    """The ``.dvc`` file beside a tracked path."""
+    return f"{path}.dvc"
+
+
+@contextmanager
+def tracking(dvc: DvcRepo, path: str, *, force: bool, report: Report) -> Iterator[PendingResult]:
+    """Puts a file or folder under DVC, leaving exactly what `dvc add` leaves.
+
+    Where there is nothing at the path, the recorded version is restored instead.
+
+    Args:
+        dvc: The repository.
+        path: From the root.
+        force: Whether to record the content anew even though nothing seems changed.
+        report: Takes progress.
+
+    Raises:
+        OutputNotFoundError: when there is neither data nor a metafile.
+        DvcError: when the path overlaps with what DVC tracks already.
+    """
+    with dvc.open() as repo:
+        place = dvc.path_of(path)
+        with dvc.holding(repo, read=[], write=[str(place)], report=report):
+            recover(dvc, repo, report)
+            started = time.monotonic()
+            metafile = metafile_of(path)
+            stage = _load(repo, dvc, metafile)
+            if stage is None and not place.exists():
+                raise OutputNotFoundError(path)
+            before = version_of(stage.outs[0]) if stage else None
+            aside = SetAside(dvc, metafile, {path: before.md5 if before else None})
+            outcome: Outcome = "recorded"
+            if stage is not None and before is not None and not place.exists():
+                # Half a collection, left by a crash, must not pass for the next version.
+                aside.note_linking(path, before.md5)
+                ensure(repo, stage.outs[0], report)
+                aside.drop()
+                outcome = "restored"
+            elif stage is not None and not force and not stage.outs[0].status():
+                outcome = "unchanged"
+
+            def record() -> Mapping[str, RecordedOutput]:
+                if outcome == "recorded":
+                    version = _add(dvc, repo, path, stage, aside, report)
+                else:
+                    assert before is not None
+                    version = before
+                return {path: RecordedOutput(path, version, before)}
+
+            yield PendingResult(metafile, outcome, time.monotonic() - started, record)
+
+
+def _add(
+    dvc: DvcRepo, repo: Repo, path: str, stage: DvcStage | None, aside: SetAside, report: Report
+) -> Version:
+    is_new = stage is None
+    if stage is None:
+        place = dvc.path_of(path)
+        stage = repo.stage.create(
+            single_stage=True,
+            validate=False,
+            fname=str(dvc.path_of(metafile_of(path))),
+            wdir=str(place.parent),
+            outs=[place.name],
+        )
+    (out,) = stage.outs
+    # Hashed before the lock is taken; DVC's state then knows the hashes.
+    aside.note_linking(path, str(out.get_hash().value))
+    with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+        if is_new:
+            repo.check_graph(stages={stage})
+        stage.add_outs()
+        stage.md5 = stage.compute_md5()
+        write_dvc_file(stage)
+    aside.drop()
+    version = version_of(out)
+    assert version is not None, f"{out} was added without a hash"
+    return version
+
+
+@contextmanager
+def importing(
+    dvc: DvcRepo, source: str, path: str, *, collections_file: str | None, report: Report
+) -> Iterator[PendingResult]:
+    """Takes a tracked path in at a second one, as `dvc import-url` within a repository does.
+
+    Nothing is copied: the cache holds the content already. An import that is behind its source
+    moves on to the source's recorded version.
+
+    Args:
+        dvc: The repository.
+        source: The tracked path, from the root.
+        path: Where to take it in.
+        collections_file: The YAML file whose list `collections` gets the last part of `path`.
+        report: Takes progress.
+
+    Raises:
+        CollectionNotTrackedError: when no ``.dvc`` file records the source.
+    """
+    with dvc.open() as repo:
+        place = dvc.path_of(path)
+        with dvc.holding(repo, read=[str(dvc.path_of(source))], write=[str(place)], report=report):
+            recover(dvc, repo, report)
+            started = time.monotonic()
+            origin = _load(repo, dvc, metafile_of(source))
+            version = version_of(origin.outs[0]) if origin else None
+            if origin is None or version is None:
+                raise CollectionNotTrackedError(Path(source).name)
+            stage = _load(repo, dvc, metafile_of(path))
+            before = version_of(stage.outs[0]) if stage else None
+            outcome: Outcome = "recorded"
+            if stage is not None and before == version and _is_taken_at(stage, version):
+                changed = ensure(repo, stage.outs[0], report)
+                outcome = "restored" if changed else "unchanged"
+
+            def record() -> Mapping[str, RecordedOutput]:
+                if outcome == "recorded":
+                    _import(dvc, repo, origin, path, stage, report)
+                if collections_file is not None:
+                    _list_collection(dvc, repo, collections_file, place.name, report)
+                return {path: RecordedOutput(path, version, before)}
+
+            address = metafile_of(path)
+            yield PendingResult(address, outcome, time.monotonic() - started, record)
+
+
+def _is_taken_at(stage: DvcStage, version: Version) -> bool:
+    (dep,) = stage.deps
+    return version_of(dep) == version
+
+
+def _import(
+    dvc: DvcRepo, repo: Repo, origin: DvcStage, path: str, stage: DvcStage | None, report: Report
+) -> None:
+    place = dvc.path_of(path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    is_new = stage is None
+    if stage is None:
+        stage = repo.stage.create(
+            single_stage=True,
+            validate=False,
+            fname=str(dvc.path_of(metafile_of(path))),
+            wdir=str(place.parent),
+            deps=[_relative(origin.outs[0].fs_path, place.parent)],
+            outs=[place.name],
+        )
+    source, (out,), (dep,) = origin.outs[0], stage.outs, stage.deps
+    for item in (dep, out):
+        item.hash_name, item.hash_info, item.meta = source.hash_name, source.hash_info, source.meta
+        item.obj = None
+    if out.changed_cache():
+        fetch(repo, source, report)
+    with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+        if is_new:
+            repo.check_graph(stages={stage})
+        link_from_cache(repo, out)
+        out.ignore()
+        stage.frozen = True
+        stage.md5 = stage.compute_md5()
+        write_dvc_file(stage)
+
+
+def _relative(target: str, start: Path) -> str:
+    from os.path import relpath
+
+    return relpath(target, start)
+
+
+def _list_collection(
+    dvc: DvcRepo, repo: Repo, collections_file: str, name: str, report: Report
+) -> None:
+    path = dvc.path_of(collections_file)
+    with dvc.write_lock(repo, report):
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        after = with_collection(before, name)
+        if after != before:
+            replace_text(path, after)
+            report(f"listed {name} in {collections_file}")
+
+
+@contextmanager
+def restoring(dvc: DvcRepo, address: str, *, report: Report) -> Iterator[PendingResult]:
+    """Brings what a ``.dvc`` file records into the workspace: from the cache, else pulled.
+
+    Raises:
+        DataNotAvailableError: when it is nowhere to be had.
+        DataModifiedError: when it was edited by hand.
+    """
+    with dvc.open() as repo:
+        (stage,) = load_stages(repo, dvc.root, [address])
+        with dvc.holding(repo, read=[], write=[out.fs_path for out in stage.outs], report=report):
+            recover(dvc, repo, report)
+            started = time.monotonic()
+            changed = [ensure(repo, out, report) for out in stage.outs]
+
+            def record() -> Mapping[str, RecordedOutput]:
+                records = {}
+                for out in stage.outs:
+                    path, version = path_in_repo(repo, out), version_of(out)
+                    if version is None:
+                        raise DataNotAvailableError(path, "it was never recorded")
+                    records[path] = RecordedOutput(path, version, version)
+                return records
+
+            yield PendingResult(
+                address,
+                "restored" if any(changed) else "unchanged",
+                time.monotonic() - started,
+                record,
+            )
+
+
+def _load(repo: Repo, dvc: DvcRepo, metafile: str) -> DvcStage | None:
+    if not dvc.path_of(metafile).exists():
+        return None
+    (stage,) = load_stages(repo, dvc.root, [metafile])
+    return stage

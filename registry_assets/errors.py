@@ -1,0 +1,160 @@
+"""What can go wrong, each error with the next step in its message.
+
+    RegistryError
+    ├── RegistryNotFoundError        no DVC repository at or above the folder
+    ├── MetafileError                a metafile, list or setting that can't be read
+    ├── CollectionNameError          a name that must not reach a shell command
+    ├── CollectionNotFoundError      neither a folder nor a metafile of that name
+    ├── CollectionNotTrackedError    a folder that DVC does not know yet
+    ├── CollectionNotTakenInError    a data set whose pipeline does not list the collection
+    ├── DatasetNotFoundError         no data set of that name
+    ├── OutputNotFoundError          no output at that path
+    ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
+    ├── DataModifiedError            edited by hand, so that restoring would lose the edit
+    ├── StageFailedError             the command of a stage failed, or left an output out
+    ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
+    ├── RepositoryBusyError          somebody else holds the output for too long
+    └── DvcError                     anything else that DVC reports
+
+Errors take facts and build their own message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class RegistryError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class RegistryNotFoundError(RegistryError):
+    """There is no DVC repository at or above a folder."""
+
+    def __init__(self, start: Path) -> None:
+        self.start = start
+        super().__init__(
+            f"no DVC repository at or above {start}: "
+            f"run `registry init {start}` to make one, or name one with --root"
+        )
+
+
+class MetafileError(RegistryError):
+    """A metafile cannot be read."""
+
+    def __init__(self, path: str, problem: str, line: int | None = None) -> None:
+        self.path = path
+        self.problem = problem
+        self.line = line
+        where = path if line is None else f"{path}:{line}"
+        super().__init__(f"{where}: {problem}")
+
+
+class CollectionNameError(RegistryError):
+    """The name of a collection is not safe in a shell command or a path."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(
+            f"{name!r} cannot be the name of a collection: {reason}; rename the folder"
+        )
+
+
+class CollectionNotFoundError(RegistryError):
+    """There is neither a folder nor a metafile for a collection."""
+
+    def __init__(self, name: str, folder: str) -> None:
+        self.name = name
+        super().__init__(
+            f"there is no collection {name}: put its files into {folder}/{name} and run "
+            f"`registry add {name}`"
+        )
+
+
+class CollectionNotTrackedError(RegistryError):
+    """A collection's folder is there, but DVC does not know it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"{name} is not tracked yet: run `registry add {name}`")
+
+
+class CollectionNotTakenInError(RegistryError):
+    """The pipeline of a data set does not list a collection."""
+
+    def __init__(self, name: str, stage: str, dataset: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{stage} does not list {name}: run `registry import {name} --into {dataset}`"
+        )
+
+
+class DatasetNotFoundError(RegistryError):
+    """There is no data set of a name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        choice = f"choose one of {', '.join(known)}" if known else "no folder here is a data set"
+        super().__init__(f"there is no data set {name}: {choice}")
+
+
+class OutputNotFoundError(RegistryError):
+    """No metafile declares an output at a path."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"no metafile declares {path}: `registry lineage` lists what there is")
+
+
+class DataNotAvailableError(RegistryError):
+    """A recorded version is nowhere to be had."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} is neither in the workspace nor in the cache, and pulling it failed "
+            f"({reason}): push it from a machine that has it, or materialize it again"
+        )
+
+
+class DataModifiedError(RegistryError):
+    """Data was edited by hand, and restoring the recorded version would lose the edit."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} differs from its recorded version and the difference is saved nowhere: "
+            f"keep it with `dvc commit {path}`, or drop it with `dvc checkout --force {path}`"
+        )
+
+
+class StageFailedError(RegistryError):
+    """The command of a stage failed; the previous version is back in its place."""
+
+    def __init__(self, stage: str, reason: str, last_lines: Sequence[str] = ()) -> None:
+        self.stage = stage
+        self.reason = reason
+        said = "".join(f"\n  | {line}" for line in last_lines)
+        super().__init__(f"{stage}: {reason}; the previous version was kept{said}")
+
+
+class RepositoryChangedError(RegistryError):
+    """Something that a result depends on changed while it was being made."""
+
+    def __init__(self, what: str, change: str) -> None:
+        super().__init__(
+            f"{what}: {change} while it was running, so nothing was recorded; run it again"
+        )
+
+
+class RepositoryBusyError(RegistryError):
+    """Somebody else has been holding an output, or the repository, for too long."""
+
+    def __init__(self, waited_seconds: float, holder: str) -> None:
+        super().__init__(f"gave up after waiting {waited_seconds:.0f} s: {holder}")
+
+
+class DvcError(RegistryError):
+    """Anything else that DVC reports, in its own words."""

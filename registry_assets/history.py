@@ -1,0 +1,70 @@
+"""Where Dagster keeps the history of a registry, and opening it.
+
+The history lives in ``.dagster/`` under the root, out of Git; deleting it loses nothing but the
+past. Dagster looks for ``dagster.yaml`` in its home folder, so a link there leads to the one at
+the top of the repository, where people look for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+HOME = ".dagster"
+
+_DEFAULT_SETTINGS = """\
+# Settings of the Dagster instance of this registry. All of its storage is in this folder.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def prepare_home(root: Path) -> Path:
+    """Makes the home folder of a registry's Dagster instance, where there is none yet."""
+    home = root / HOME
+    home.mkdir(exist_ok=True)
+    ignore = home / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    settings = home / "dagster.yaml"
+    if not os.path.lexists(settings):
+        if (root / "dagster.yaml").exists():
+            settings.symlink_to(Path("..") / "dagster.yaml")
+        else:
+            settings.write_text(_DEFAULT_SETTINGS, encoding="utf-8")
+    return home
+
+
+def choose_home(root: Path) -> Path:
+    """The home to use: what DAGSTER_HOME names, as with every tool of Dagster, else the own one."""
+    chosen = os.environ.get("DAGSTER_HOME")
+    return Path(chosen) if chosen else prepare_home(root)
+
+
+@contextmanager
+def open_history(root: Path) -> Iterator[DagsterInstance]:
+    """Opens the Dagster instance of a registry, the one that its UI shows."""
+    from dagster import DagsterInstance
+
+    home = choose_home(root)
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    try:
+        with DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before

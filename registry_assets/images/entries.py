@@ -1,0 +1,129 @@
+"""What lies in the folder of a collection: every file once, sorted, none of them opened blindly."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from registry_assets.images.decoding import (
+    SET_ASIDE_MOST_BYTES,
+    Unreadable,
+    read_contents,
+    set_aside_reason,
+)
+
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+    )
+)
+"""By these suffixes, upper or lower case, a file counts as a video. Contents are not looked at."""
+
+# DVC's cache names each object by the md5 of its contents. Where the user configured links as
+# `symlink`, a collection consists of symbolic links to such objects: these are its own files.
+_DVC_CACHE_OBJECT = re.compile(r"[/\\]files[/\\]md5[/\\][0-9a-f]{2}[/\\][0-9a-f]{30}$")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a collection.
+
+    Attributes:
+        path: Relative to the collection's folder, with `/`. Names that are not UTF-8 hold the
+            surrogate escapes of `os.fsdecode`.
+        location: Where to open it; a link resolved.
+        reason: Why it must not be opened, empty if it may.
+        size: In bytes, for a regular file.
+    """
+
+    path: str
+    location: str
+    reason: str = ""
+    size: int | None = None
+
+
+def is_video(path: str) -> bool:
+    """Tell whether a path counts as a video, by its suffix."""
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+
+
+def find_entries(folder: str | os.PathLike[str]) -> Iterator[Entry]:
+    """Yield every file below a folder, sorted by path.
+
+    Folders are walked, those behind symbolic links are not. Memory grows with the largest single
+    folder only.
+
+    Raises:
+        OSError: If the folder itself cannot be listed.
+    """
+    root = os.path.realpath(folder)
+    with os.scandir(root) as listing:
+        children = _sort(listing)
+    yield from _walk(root, "", children, hidden=False)
+
+
+def _walk(
+    root: str, prefix: str, children: list[os.DirEntry[str]], hidden: bool
+) -> Iterator[Entry]:
+    for child in children:
+        path = prefix + child.name
+        is_hidden = hidden or child.name.startswith(".")
+        if not child.is_dir(follow_symlinks=False):
+            yield _inspect(root, path, child.path, is_hidden)
+            continue
+        try:
+            with os.scandir(child.path) as listing:
+                grandchildren = _sort(listing)
+        except OSError as error:
+            yield Entry(path, child.path, f"unreadable: {error.strerror}")
+        else:
+            yield from _walk(root, path + "/", grandchildren, is_hidden)
+
+
+def _sort(listing: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    # With the slash a folder sorts where the paths of its files do: "a-b.jpg", "a/c.jpg".
+    return sorted(listing, key=lambda child: child.name + "/" * child.is_dir(follow_symlinks=False))
+
+
+def _inspect(root: str, path: str, location: str, hidden: bool) -> Entry:
+    try:
+        status = os.lstat(location)
+        if stat.S_ISLNK(status.st_mode):
+            if hidden:
+                return Entry(path, location, "hidden file")
+            location = os.path.realpath(location)
+            try:
+                status = os.stat(location)
+            except (FileNotFoundError, NotADirectoryError):
+                return Entry(path, location, "broken symbolic link")
+            if stat.S_ISDIR(status.st_mode):
+                return Entry(path, location, "symbolic link to a folder")
+            if not _is_inside(location, root) and not _DVC_CACHE_OBJECT.search(location):
+                return Entry(path, location, "symbolic link that leads outside the collection")
+    except OSError as error:
+        return Entry(path, location, f"unreadable: {error.strerror}")
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(path, location, "hidden file" if hidden else _special_kind(status.st_mode))
+    reason = _note_reason(location) if status.st_size <= SET_ASIDE_MOST_BYTES else None
+    if reason is None:
+        reason = "hidden file" if hidden else ""
+    return Entry(path, location, reason, status.st_size)
+
+
+def _note_reason(location: str) -> str | None:
+    contents = read_contents(location)
+    return None if isinstance(contents, Unreadable) else set_aside_reason(contents)
+
+
+def _is_inside(location: str, root: str) -> bool:
+    return location.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _special_kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "not a file: a named pipe"
+    if stat.S_ISSOCK(mode):
+        return "not a file: a socket"
+    return "not a file: a device"

@@ -1,0 +1,81 @@
+"""What an image looks like, as numbers: arrays in, numbers out.
+
+Every measure is computed from exact integer sums and rounded once, so a value depends on the
+pixels only, not on the machine, the order of the sum or the version of NumPy.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# Pixels looked at in one go, so that temporary arrays stay small beside a large photograph.
+_PIXELS_AT_ONCE = 1 << 20
+
+
+def mean_brightness(rgb: NDArray[np.uint8]) -> float:
+    """Return the mean of V in HSV, the largest of R, G and B of each pixel, in 0 to 255.
+
+    Args:
+        rgb: 8-bit pixels, height x width x 3.
+    """
+    total = 0
+    for rows in _strips(rgb):
+        value = np.maximum(rows[..., 0], rows[..., 1])
+        np.maximum(value, rows[..., 2], out=value)
+        total += int(value.sum(dtype=_sum_type(rows)))
+    pixels: int = rgb.shape[0] * rgb.shape[1]
+    return total / pixels
+
+
+def mean_horizontal_variance(grey: NDArray[np.uint8]) -> float:
+    """Return the variance along each row, averaged over the rows, in squared grey levels.
+
+    It is the population variance. Fog takes the contrast out of a picture, so a low value means
+    haze: a plain surface has 0, rows that are half black and half white have 16256.25.
+
+    Args:
+        grey: 8-bit pixels, height x width.
+    """
+    height: int = grey.shape[0]
+    width: int = grey.shape[1]
+    # width * (sum of squares) - (sum)^2 is width^2 times a row's variance, and an integer.
+    # Python's integers take over where 64 bits could end, in the products.
+    squares = squared_sums = 0
+    for rows in _strips(grey):
+        row_squares = np.square(rows, dtype=np.uint16).sum(1, dtype=_sum_type(rows))
+        squares += sum(row_squares.tolist())
+        squared_sums += sum(row_sum**2 for row_sum in rows.sum(1, dtype=_sum_type(rows)).tolist())
+    return (width * squares - squared_sums) / (width * width * height)
+
+
+def perceptual_hash(grey: NDArray[np.uint8]) -> str:
+    """Return the difference hash of an image as 16 hexadecimal digits.
+
+    The picture is shrunk to 9 x 8 (the means of areas), and each of the 64 bits, row by row
+    from the most significant one, says whether a pixel is darker than its right neighbour. The
+    number of differing bits tells how different two pictures are: resizing and recompressing
+    change next to none. Described by N. Krawetz, "Kind of Like That" (2013),
+    https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html.
+
+    The ImageHash package has it too, but brings SciPy and PyWavelets for hashes not used here.
+    It shrinks by Lanczos, which is slower, so a few bits can differ from its `dhash`.
+
+    Args:
+        grey: 8-bit pixels, height x width.
+    """
+    image = Image.fromarray(grey).resize((9, 8), Image.Resampling.BOX, reducing_gap=2.0)
+    small = np.asarray(image)
+    return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
+
+
+def _sum_type(rows: NDArray[np.uint8]) -> type[np.uint32] | type[np.uint64]:
+    # 65,535 squares of 255 still fit in 32 bits, which are nearly twice as fast to add.
+    return np.uint32 if rows.shape[1] < 1 << 16 else np.uint64
+
+
+def _strips(pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    rows = max(1, _PIXELS_AT_ONCE // pixels.shape[1])
+    for start in range(0, pixels.shape[0], rows):
+        yield pixels[start : start + rows]

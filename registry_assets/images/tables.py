@@ -1,0 +1,76 @@
+"""Tables on disk: CSV files that are always UTF-8, complete, and the same bytes for the same rows.
+
+Text columns are escaped, because a file name on Linux is bytes that need not be UTF-8 and may hold
+line breaks: a byte that is not UTF-8, and a control character, is written as a backslash, `x` and
+two hexadecimal digits; a backslash is doubled. So each row is one line. Commas and quotes are
+quoted as in every CSV file.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+_TO_ESCAPE = re.compile("[\\x00-\\x1f\\x7f\\\\\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
+
+
+def escape_text(text: str) -> str:
+    """Return text that UTF-8 can encode, whatever file name it holds."""
+    return _TO_ESCAPE.sub(_escape_character, text)
+
+
+def unescape_text(text: str) -> str:
+    """Return what `escape_text` was given."""
+    return _ESCAPED.sub(_unescape_character, text)
+
+
+def write_table(
+    path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[str]]
+) -> None:
+    """Write a table as the rows come; only when it is complete, it takes the place of `path`."""
+    partial = f"{os.fspath(path)}.partial"
+    try:
+        with open(partial, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+
+
+def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the rows of a table.
+
+    Raises:
+        ValueError: If it does not have these columns.
+    """
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        if next(reader, None) != list(columns):
+            raise ValueError(f"{os.fspath(path)} does not begin with the columns {list(columns)}")
+        for row in reader:
+            if len(row) != len(columns):
+                raise ValueError(f"{os.fspath(path)}, line {reader.line_num}: {len(row)} columns")
+            yield row
+
+
+def _escape_character(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code == 0x5C:
+        return "\\\\"
+    # U+DC80 to U+DCFF stand for the bytes 80 to FF, as in `os.fsdecode`.
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
+
+
+def _unescape_character(match: re.Match[str]) -> str:
+    escaped = match.group(1)
+    if escaped == "\\":
+        return "\\"
+    code = int(escaped[1:], 16)
+    return chr(code + 0xDC00) if escaped[0] == "x" and code >= 0x80 else chr(code)

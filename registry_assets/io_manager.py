@@ -1,0 +1,247 @@
+"""The IO manager that persists through DVC: the one place where data becomes a version."""
+
+import base64
+import io
+import json
+import shutil
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    ConfigurableIOManager,
+    DataVersion,
+    InputContext,
+    MetadataValue,
+    OutputContext,
+    TableRecord,
+)
+from PIL import Image
+from pydantic import Field
+
+from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
+from registry_assets.errors import RegistryError
+from registry_assets.images import build_contact_sheet
+
+IO_MANAGER_KEY = "dvc_io_manager"
+_MOST_EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class PendingOutput:
+    """One output of a pending result: what the generated assets hand to the IO manager."""
+
+    result: PendingResult
+    path: str
+
+
+class DvcIOManager(ConfigurableIOManager):
+    """Persists what an asset returns as a version in DVC, and loads it as a path.
+
+    Generated assets hand over a `PendingOutput`; the first output of a stage records the whole
+    stage, the others find it done. Assets of a user's own return a path, bytes, a picture, or a
+    mapping of file names to those; they become a tracked output at the path their key names, with
+    the partition key as last part.
+    """
+
+    root: str = Field(description="The root of the DVC repository.")
+    wait_seconds: float = Field(
+        default=3600.0, description="How long to wait for a lock that somebody else holds."
+    )
+
+    def _dvc(self) -> DvcRepo:
+        return DvcRepo(Path(self.root), wait_seconds=self.wait_seconds)
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        """Records an output and sets the asset's data version and metadata."""
+        dvc = self._dvc()
+        if isinstance(obj, PendingOutput):
+            record = obj.result.persist()[obj.path]
+            outcome = obj.result.outcome
+        else:
+            path = path_of_asset(context)
+            dump(obj, dvc.path_of(path))
+            with dvc.tracking(path, report=context.log.info) as pending:
+                record = pending.persist()[path]
+                outcome = pending.outcome
+        context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
+        context.add_output_metadata({"dvc/outcome": outcome, **output_metadata(dvc, record)})
+
+    def load_input(self, context: InputContext) -> Path | dict[str, Path]:
+        """The path of an upstream asset, brought into the workspace; by partition, if several.
+
+        Raises:
+            DataNotAvailableError: when the recorded version is nowhere to be had.
+        """
+        dvc = self._dvc()
+        upstream = context.upstream_output
+        if upstream is None:
+            raise RegistryError(f"{context.asset_key.to_user_string()} has no recorded output")
+        pattern = (upstream.definition_metadata or {}).get("dvc/path")
+        metafile = (upstream.definition_metadata or {}).get("dvc/metafile")
+        base = str(pattern) if pattern else "/".join(context.asset_key.path)
+
+        def place(partition: str | None) -> Path:
+            path = _with_partition(base, partition)
+            address = _with_partition(str(metafile), partition) if metafile else f"{path}.dvc"
+            dvc.ensure_in_workspace([address], report=context.log.info)
+            return dvc.path_of(path)
+
+        if not context.has_asset_partitions:
+            return place(None)
+        keys = list(context.asset_partition_keys)
+        if len(keys) == 1:
+            return place(keys[0])
+        return {key: place(key) for key in keys}
+
+
+def path_of_asset(context: OutputContext) -> str:
+    """The path that an asset's key names, with the partition key as last part."""
+    pattern = (context.definition_metadata or {}).get("dvc/path")
+    base = str(pattern) if pattern else "/".join(context.asset_key.path)
+    return _with_partition(base, context.partition_key if context.has_partition_key else None)
+
+
+def _with_partition(path: str, partition: str | None) -> str:
+    if partition is None:
+        return path
+    return path.replace("*", partition) if "*" in path else f"{path}/{partition}"
+
+
+def dump(obj: Any, place: Path) -> None:
+    """Writes what an asset returned to its place; the old content goes when the new one stands.
+
+    Args:
+        obj: A path (it is moved when it lies in a temporary folder of the caller's making, and
+            copied in any case), bytes, a Pillow image, or a mapping of file names to those.
+        place: Where to.
+
+    Raises:
+        RegistryError: for anything else.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(obj, Path) and obj.resolve() == place.resolve():
+        return
+    fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex}{place.suffix}")
+    try:
+        _write(obj, fresh)
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+        fresh.rename(place)
+    finally:
+        if fresh.is_dir():
+            shutil.rmtree(fresh)
+        else:
+            fresh.unlink(missing_ok=True)
+
+
+def _write(obj: Any, place: Path) -> None:
+    if isinstance(obj, Path):
+        if obj.is_dir():
+            shutil.copytree(obj, place)
+        else:
+            shutil.copyfile(obj, place)
+    elif isinstance(obj, bytes):
+        place.write_bytes(obj)
+    elif isinstance(obj, Image.Image):
+        obj.save(place, format=None if place.suffix else "PNG")
+    elif isinstance(obj, Mapping):
+        place.mkdir()
+        for name, item in obj.items():
+            target = place / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(item, target)
+    else:
+        raise RegistryError(
+            f"{type(obj).__name__} cannot be persisted through DVC: return a pathlib.Path, bytes, "
+            "a PIL.Image.Image, or a mapping of file names to those"
+        )
+
+
+def output_metadata(dvc: DvcRepo, record: RecordedOutput) -> dict[str, MetadataValue]:
+    """What a person wants to see of a version: what it is, what changed, what is in it."""
+    version = record.version
+    place = dvc.path_of(record.path)
+    found: dict[str, MetadataValue] = {
+        "dvc/path": MetadataValue.text(record.path),
+        "dvc/md5": MetadataValue.text(version.md5),
+    }
+    if version.size is not None:
+        found["dvc/size"] = MetadataValue.int(version.size)
+    if version.nfiles is not None:
+        found["dvc/nfiles"] = MetadataValue.int(version.nfiles)
+    commit = dvc.git.commit()
+    if commit:
+        found["git/commit"] = MetadataValue.text(commit)
+    found.update(_changes(dvc, record))
+    if place.is_dir():
+        sheet = build_contact_sheet(sorted(p for p in place.rglob("*") if p.is_file()))
+        if sheet is not None:
+            data = base64.b64encode(sheet).decode()
+            found["contact_sheet"] = MetadataValue.md(
+                f"![contact sheet](data:image/jpeg;base64,{data})"
+            )
+    elif place.suffix in {".json", ".yaml", ".yml"}:
+        found.update(_numbers(place))
+    return found
+
+
+def _changes(dvc: DvcRepo, record: RecordedOutput) -> dict[str, MetadataValue]:
+    """Files added, removed and changed since the version before."""
+    if not record.version.md5.endswith(".dir"):
+        return {}
+    after = dvc.read_listing(record.version.md5) or {}
+    previous = record.previous
+    before = dvc.read_listing(previous.md5) if previous and previous.md5.endswith(".dir") else {}
+    if before is None:
+        return {}
+    added = [path for path in after if path not in before]
+    removed = [path for path in before if path not in after]
+    changed = [path for path in after if path in before and before[path] != after[path]]
+    found: dict[str, MetadataValue] = {
+        "files/added": MetadataValue.int(len(added)),
+        "files/removed": MetadataValue.int(len(removed)),
+        "files/changed": MetadataValue.int(len(changed)),
+    }
+    examples = [
+        TableRecord({"file": path, "change": change})
+        for change, paths in (("added", added), ("removed", removed), ("changed", changed))
+        for path in paths[:_MOST_EXAMPLES]
+    ]
+    if examples and before:
+        found["files/examples"] = MetadataValue.table(examples)
+    return found
+
+
+def _numbers(place: Path) -> dict[str, MetadataValue]:
+    """The numbers of a metrics file, so that the UI plots them over time."""
+    from ruamel.yaml import YAML
+
+    try:
+        text = place.read_text(encoding="utf-8")
+        data = (
+            json.loads(text)
+            if place.suffix == ".json"
+            else YAML(typ="safe").load(io.StringIO(text))
+        )
+    except Exception:
+        return {}
+    found: dict[str, MetadataValue] = {}
+
+    def visit(value: object, name: str) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                visit(inner, f"{name}/{key}")
+        elif isinstance(value, bool):
+            return
+        elif isinstance(value, int):
+            found[name] = MetadataValue.int(value)
+        elif isinstance(value, float):
+            found[name] = MetadataValue.float(value)
+
+    visit(data, "metrics")
+    return found

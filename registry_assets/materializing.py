@@ -1,0 +1,228 @@
+"""Materializing in process, one run after the other, recorded where the UI looks."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
+
+from dagster import AssetKey, AssetSelection, DagsterError, DagsterInstance, Definitions
+from dagster._core.execution.plan.objects import StepFailureData
+
+from registry_assets.errors import RegistryError
+from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.model import check_collection_name
+from registry_assets.progress import PROGRESS_LOGGER
+from registry_assets.status import RegistryStatus
+from registry_assets.translator import COLLECTIONS, Key
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: assets that go together, for one partition or for none.
+
+    Attributes:
+        partitions: The name of the partitions that `partition` is one of.
+    """
+
+    keys: tuple[Key, ...]
+    partition: str | None = None
+    partitions: str | None = None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One asset that was materialized."""
+
+    key: Key
+    partition: str | None
+    outcome: str
+    nfiles: int | None
+    size: int | None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of one run.
+
+    Attributes:
+        failures: What failed, a line each.
+    """
+
+    run: PlannedRun
+    run_id: str
+    steps: tuple[StepResult, ...]
+    failures: tuple[str, ...] = field(default=())
+
+
+def select_keys(definitions: Definitions, selection: str | None) -> frozenset[Key]:
+    """The assets that a selection in Dagster's syntax names; all when None.
+
+    Raises:
+        RegistryError: when it cannot be read, or names nothing.
+    """
+    graph = definitions.resolve_asset_graph()
+    try:
+        chosen = (
+            AssetSelection.all() if selection is None else AssetSelection.from_string(selection)
+        )
+        keys = frozenset(tuple(key.path) for key in chosen.resolve(graph))
+    except DagsterError as error:
+        raise RegistryError(f"cannot read the selection {selection!r}: {error}") from error
+    if not keys:
+        raise RegistryError(
+            f"the selection {selection!r} names no asset: `registry lineage` lists what there is"
+        )
+    return keys
+
+
+def plan_runs(
+    lineage: Lineage, selected: Collection[Key], collections: Sequence[str] = ()
+) -> list[PlannedRun]:
+    """Plans runs so that whatever a run reads was materialized before it.
+
+    A run holds assets of the same partitions only (Dagster refuses others) and one partition
+    (a run over several gives them all one data version).
+
+    Args:
+        lineage: The graph.
+        selected: The assets.
+        collections: Collections to take all the way, also where a data set has not taken them in.
+            When empty, each data set gets those that it has.
+    """
+    for name in collections:
+        check_collection_name(name)
+    plan = []
+    for phase in _phases(lineage, selected):
+        partitions = phase[0].partitions
+        if partitions is None:
+            plan.append(PlannedRun(_keys(phase, selected)))
+            continue
+        is_given = bool(collections) and partitions == COLLECTIONS
+        names = collections if is_given else lineage.partition_keys.get(partitions, ())
+        for name in names:
+            having = [group for group in phase if is_given or name in group.addresses]
+            if having:
+                plan.append(PlannedRun(_keys(having, selected), name, partitions))
+    return plan
+
+
+def _keys(groups: Sequence[AssetGroup], selected: Collection[Key]) -> tuple[Key, ...]:
+    return tuple(o.key for group in groups for o in group.outputs if o.key in selected)
+
+
+def _phases(lineage: Lineage, selected: Collection[Key]) -> Iterator[list[AssetGroup]]:
+    """Groups in an order that serves dependencies, as many as go together in each step."""
+    chosen = [g for g in lineage.groups if any(o.key in selected for o in g.outputs)]
+    by_name = {group.name: group for group in chosen}
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for group in chosen:
+        makers = (lineage.group_of.get(upstream.key) for upstream in group.upstream)
+        sorter.add(group.name, *(m.name for m in makers if m and m.name in by_name))
+    sorter.prepare()
+    ready = [by_name[name] for name in sorter.get_ready()]
+    while ready:
+        phase: list[AssetGroup] = []
+        partitions = ready[0].partitions
+        while fitting := [group for group in ready if group.partitions == partitions]:
+            phase.extend(fitting)
+            sorter.done(*(group.name for group in fitting))
+            ready = [g for g in ready if g not in fitting]
+            ready += [by_name[name] for name in sorter.get_ready()]
+        yield phase
+
+
+def stale_keys(lineage: Lineage, status: RegistryStatus) -> frozenset[tuple[Key, str | None]]:
+    """What is not up to date, by asset and partition, and all that is made of it."""
+    stale = {output.path for output in status.outputs if output.state != "up_to_date"}
+    stale |= {item.path for item in status.raw if item.state in ("new", "modified", "missing")}
+    downstream: dict[str, list[str]] = {}
+    for source, target in lineage.edges:
+        downstream.setdefault(source, []).append(target)
+    waiting = list(stale)
+    while waiting:
+        for target in downstream.get(waiting.pop(), ()):
+            if target not in stale:
+                stale.add(target)
+                waiting.append(target)
+    nodes = (lineage.nodes[path] for path in stale if path in lineage.nodes)
+    return frozenset((node.key, node.partition) for node in nodes if node.key is not None)
+
+
+def only_stale(
+    plan: Sequence[PlannedRun], lineage: Lineage, status: RegistryStatus
+) -> list[PlannedRun]:
+    """Leaves out of a plan what is up to date, and runs of which nothing is left."""
+    stale = stale_keys(lineage, status)
+    shorter = []
+    for run in plan:
+        known = [key for key in run.keys if run.partition in lineage.output_of[key].paths]
+        keys = tuple(key for key in run.keys if key not in known or (key, run.partition) in stale)
+        if keys:
+            shorter.append(replace(run, keys=keys))
+    return shorter
+
+
+def execute(
+    definitions: Definitions,
+    instance: DagsterInstance,
+    run: PlannedRun,
+    *,
+    force: bool,
+    tags: Mapping[str, str],
+) -> RunResult:
+    """Executes one planned run in this process.
+
+    Args:
+        definitions: What Dagster has loaded.
+        instance: Where the run is recorded.
+        run: The run.
+        force: Whether commands run even though nothing changed.
+        tags: Tags of the run.
+    """
+    if run.partition is not None and run.partitions is not None:
+        instance.add_dynamic_partitions(run.partitions, [run.partition])
+    keys = [AssetKey(list(key)) for key in run.keys]
+    job = definitions.resolve_implicit_job_def_def_for_assets(keys)
+    if job is None:
+        raise RegistryError(f"Dagster has no job for {', '.join(map(str, run.keys))}")
+    ops = {definitions.resolve_assets_def(key).op.name for key in keys} if force else set()
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=run.partition,
+        asset_selection=keys,
+        tags=dict(tags),
+        raise_on_error=False,
+        run_config={
+            "ops": {name: {"config": {"force": True}} for name in sorted(ops)},
+            "loggers": {PROGRESS_LOGGER: {}},
+        },
+    )
+    steps, failures = [], []
+    for event in result.all_events:
+        if event.is_step_materialization:
+            materialization = event.step_materialization_data.materialization
+            metadata = {name: value.value for name, value in materialization.metadata.items()}
+            steps.append(
+                StepResult(
+                    tuple(materialization.asset_key.path),
+                    materialization.partition,
+                    str(metadata.get("dvc/outcome", "")),
+                    metadata.get("dvc/nfiles"),  # type: ignore[arg-type]
+                    metadata.get("dvc/size"),  # type: ignore[arg-type]
+                )
+            )
+        elif event.is_step_failure:
+            failures.append(_failure(event.step_failure_data))
+    return RunResult(run, result.run_id, tuple(steps), tuple(failures))
+
+
+def _failure(data: StepFailureData) -> str:
+    """What failed, in the words of our own error where there is one."""
+    error = data.error
+    message = "the step failed"
+    while error is not None:
+        name, _, words = error.message.strip().partition(": ")
+        if name.startswith("registry_assets."):
+            return words
+        message = error.message.strip()
+        error = error.cause
+    return message

@@ -1,0 +1,285 @@
+"""The registry as plain values: what the metafiles declare and record.
+
+Paths are relative to the root of the repository and use ``/``. A version is the md5 that DVC
+records: of a file its own, of a folder that of its listing, ending in ``.dir``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from registry_assets.errors import CollectionNameError, DatasetNotFoundError
+
+ITEM = "__item__"
+"""Stands in the paths of a `StageTemplate` where an item's name will be."""
+
+_COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def check_collection_name(name: str) -> str:
+    """Returns the name of a collection if it is safe in paths, shell commands and partition keys.
+
+    Raises:
+        CollectionNameError: with the reason, when it is not.
+    """
+    if not _COLLECTION_NAME.fullmatch(name):
+        raise CollectionNameError(
+            name,
+            "it may hold letters, digits, `.`, `_`, `-` only and starts with a letter or digit",
+        )
+    if "..." in name:
+        raise CollectionNameError(name, "Dagster reads `...` as a range of partitions")
+    if name.endswith(".dvc"):
+        raise CollectionNameError(name, "`.dvc` is the ending of DVC's own files")
+    return name
+
+
+@dataclass(frozen=True)
+class Version:
+    """A recorded version of a file or folder.
+
+    Attributes:
+        md5: DVC's hash; ends in ``.dir`` for a folder.
+        size: Bytes in all, where recorded.
+        nfiles: Files in a folder, where recorded.
+    """
+
+    md5: str
+    size: int | None = None
+    nfiles: int | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file or folder that a stage or a ``.dvc`` file declares.
+
+    Attributes:
+        path: Where it is.
+        version: What is recorded, None when it was never made.
+        is_cached: Whether DVC keeps its content (`cache: false` leaves that to Git).
+        is_persistent: Whether it stays while its stage runs (`persist: true`).
+        metric: Whether it is declared as metrics.
+        plot: Whether it is declared as a plot.
+        description: The `desc` that its declaration gives.
+    """
+
+    path: str
+    version: Version | None = None
+    is_cached: bool = True
+    is_persistent: bool = False
+    metric: bool = False
+    plot: bool = False
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Something that a stage or import reads: a path, or the address of something outside.
+
+    Attributes:
+        path: Relative to the root, or a URL or absolute path when `is_external`.
+        version: What is recorded, None when the stage never ran.
+        is_external: Whether it lies outside this repository.
+    """
+
+    path: str
+    version: Version | None = None
+    is_external: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that a stage reads.
+
+    Attributes:
+        file: The parameters file.
+        key: Where in the file, with dots; None where the whole file is tracked.
+        value: What the file says now, None where it says nothing.
+        recorded: What the stage ran with last.
+    """
+
+    file: str
+    key: str | None
+    value: object = None
+    recorded: object = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a ``dvc.yaml``, with its templating resolved.
+
+    Attributes:
+        address: DVC's own, with the path from the root: ``processed/ds/dvc.yaml:name@item``.
+        file: The ``dvc.yaml``.
+        name: The name without the item.
+        item: The item of a `foreach` or `matrix` stage.
+    """
+
+    address: str
+    file: str
+    name: str
+    item: str | None
+    command: str | None
+    dependencies: tuple[Dependency, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    is_frozen: bool = False
+    always_changed: bool = False
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class StageTemplate:
+    """A `foreach` or `matrix` stage before its items are put in.
+
+    Attributes:
+        stage: The stage for the item `ITEM`.
+        items: The items it has now, in the order of the file.
+    """
+
+    stage: Stage
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RawCollection:
+    """Data that was put under DVC as it is (`dvc add`)."""
+
+    output: Output
+    metafile: str
+    description: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.output.path).name
+
+
+@dataclass(frozen=True)
+class ImportedInput:
+    """Data that was taken from somewhere else (`dvc import`, `dvc import-url`).
+
+    Attributes:
+        source: What it was taken from, with the version it was taken at.
+        revision: The commit it was taken at, for imports from a Git repository.
+    """
+
+    output: Output
+    metafile: str
+    source: Dependency
+    repository: str | None = None
+    revision: str | None = None
+    is_frozen: bool = True
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.output.path).name
+
+
+Tracked = RawCollection | ImportedInput
+"""What a ``.dvc`` file declares."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder with a ``dvc.yaml``.
+
+    Attributes:
+        path: The folder; "" for the root.
+        inputs: The folder its imports go to, None when it declares no such family.
+        collections_file: The YAML file that lists the collections it has taken in, None when its
+            pipeline takes everything it finds.
+    """
+
+    path: str
+    inputs: str | None = None
+    collections_file: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What ``[tool.registry_assets]`` in the repository's ``pyproject.toml`` sets.
+
+    Attributes:
+        families: Patterns of paths that hold collections; the last part is the collection.
+        settle_seconds: How long nothing may have changed in a new folder before it is taken in.
+    """
+
+    families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
+    settle_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the metafiles of one repository declare and record.
+
+    Attributes:
+        family_folders: The folders that hold collections, such as ``raw``.
+        problems: Metafiles that could not be read, each with what is wrong; the rest is here.
+    """
+
+    root: Path
+    settings: Settings = field(default_factory=Settings)
+    family_folders: tuple[str, ...] = ()
+    raw: tuple[RawCollection, ...] = ()
+    inputs: tuple[ImportedInput, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    templates: tuple[StageTemplate, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def tracked(self) -> tuple[Tracked, ...]:
+        """Everything that a ``.dvc`` file declares."""
+        return (*self.raw, *self.inputs)
+
+    @cached_property
+    def outputs(self) -> dict[str, Output]:
+        """Every output by path."""
+        found = {item.output.path: item.output for item in self.tracked}
+        for stage in self.stages:
+            found.update((output.path, output) for output in stage.outputs)
+        return found
+
+    @cached_property
+    def stage_of(self) -> dict[str, Stage]:
+        """The stage that makes an output, by the output's path."""
+        return {output.path: stage for stage in self.stages for output in stage.outputs}
+
+    @cached_property
+    def importing_folders(self) -> frozenset[str]:
+        """The family folders that hold what was taken in, not what was shot."""
+        declared = {dataset.inputs for dataset in self.datasets}
+        imported = {str(PurePosixPath(item.output.path).parent) for item in self.inputs}
+        return frozenset(f for f in self.family_folders if f in declared or f in imported)
+
+    @property
+    def raw_folder(self) -> str | None:
+        """The folder that new collections are dropped into."""
+        folders = (f for f in self.family_folders if f not in self.importing_folders)
+        return next(folders, None)
+
+    def family_folder_of(self, path: str) -> str | None:
+        """The family folder that a path lies directly in."""
+        parent = str(PurePosixPath(path).parent)
+        return parent if parent in self.family_folders else None
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set of a name or path.
+
+        Raises:
+            DatasetNotFoundError: when there is none.
+        """
+        for dataset in self.datasets:
+            if name in (dataset.name, dataset.path):
+                return dataset
+        raise DatasetNotFoundError(name, [dataset.name for dataset in self.datasets])

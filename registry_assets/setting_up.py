@@ -1,0 +1,178 @@
+"""Making a fresh registry, and fitting an existing one to the machine it is on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from registry_assets.dvc_repo.initialising import (
+    init_dvc,
+    probe_link_type,
+    set_default_remote,
+    set_link_type,
+)
+from registry_assets.errors import RegistryError
+from registry_assets.git_repo import GitRepo
+from registry_assets.history import prepare_home
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""The example data set, the sample photographs and the settings that come with the package."""
+
+DATASET = "01_image_dataset"
+REMOTE = "storage"
+
+_COLLECTIONS = """\
+# The collections that this data set has taken in, as quoted strings: - "02_harbour"
+collections: []
+"""
+
+_PYPROJECT = """\
+[project]
+name = "{name}"
+version = "0.1.0"
+description = "An image data registry under Git and DVC"
+requires-python = ">=3.10"
+dependencies = ["registry-assets"]
+
+[tool.dagster]
+module_name = "registry_assets.definitions"
+
+[tool.registry_assets]
+families = ["raw/*", "processed/*/data/inputs/*"]
+settle_seconds = 30
+"""
+
+_GITIGNORE = """\
+__pycache__/
+/.dagster/
+/.env
+/.tmp_dagster_home_*/
+/.venv/
+"""
+
+_README = """\
+# {name}
+
+An image data registry: `raw/` holds collections as they were shot, `processed/` the pipelines that
+turn them into data sets.
+
+    registry add NAME                        put raw/NAME under DVC
+    registry import NAME --into {dataset}    take it into a data set
+    registry materialize                     bring every data set up to date
+    registry status                          what is up to date and what is not
+    registry ui                              see it, and run it, in a browser
+"""
+
+
+def init_registry(root: Path) -> Iterator[str]:
+    """Makes a registry of a folder, or fits one that is there to this machine.
+
+    What is there already is left as it is, so that it can be run again.
+
+    Args:
+        root: The folder; made when it is not there.
+
+    Yields:
+        What was done, a line each.
+
+    Raises:
+        RegistryError: when the path is a file.
+    """
+    if root.exists() and not root.is_dir():
+        raise RegistryError(f"{root} is a file: name a folder")
+    root.mkdir(parents=True, exist_ok=True)
+    root = root.resolve()
+    if (root / ".dvc").is_dir():
+        yield from fit_to_machine(root)
+        return
+    git = GitRepo(root)
+    if not git.is_present:
+        git.init()
+        yield "made a Git repository"
+    init_dvc(root)
+    yield "made a DVC repository"
+    yield from _write_files(root)
+    if set_link_type(root, probe_link_type(root / ".dvc"), "repo"):
+        yield "the cache shares files with the workspace through hardlinks: they are read-only"
+    storage = root / ".dvc" / "storage"
+    if set_default_remote(root, REMOTE, str(storage), "repo"):
+        _ignore(root / ".dvc" / ".gitignore", "/storage")
+        yield (
+            f"the default remote `{REMOTE}` is {storage}; to share data, lead it elsewhere: "
+            f"dvc remote modify {REMOTE} url URL"
+        )
+    yield from _write_env(root)
+
+
+def fit_to_machine(root: Path) -> Iterator[str]:
+    """Sets what depends on the machine: link type and, where it has no address, the remote."""
+    link_type = probe_link_type(root / ".dvc")
+    if set_link_type(root, link_type, "local"):
+        yield f"cache.type: {link_type}, in .dvc/config.local"
+    storage = root / ".dvc" / "storage"
+    if set_default_remote(root, REMOTE, str(storage), "local"):
+        _ignore(root / ".dvc" / ".gitignore", "/storage")
+        yield f"default remote: {storage}, in .dvc/config.local"
+    yield from _write_env(root)
+
+
+def _write_files(root: Path) -> Iterator[str]:
+    name = root.name
+    files = {
+        ".gitignore": _GITIGNORE,
+        "README.md": _README.format(name=name, dataset=DATASET),
+        "pyproject.toml": _PYPROJECT.format(name=name),
+        "dagster.yaml": (SHIPPED / "dagster.yaml").read_text(encoding="utf-8"),
+        "workspace.yaml": (SHIPPED / "workspace.yaml").read_text(encoding="utf-8"),
+        "raw/.gitignore": "",
+        f"processed/{DATASET}/collections.yaml": _COLLECTIONS,
+    }
+    shipped = SHIPPED / "dataset"
+    for path in ("README.md", "dvc.yaml", "params.yaml"):
+        files[f"processed/{DATASET}/{path}"] = (shipped / path).read_text(encoding="utf-8")
+    for script in sorted((shipped / "src").glob("*.py")):
+        files[f"processed/{DATASET}/src/{script.name}"] = script.read_text(encoding="utf-8")
+    for path, text in files.items():
+        place = root / path
+        if place.exists():
+            yield f"{path} is there already and was left as it is"
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    yield f"wrote raw/ and processed/{DATASET}/, a data set of five stages"
+
+
+def _write_env(root: Path) -> Iterator[str]:
+    """Leads Dagster's own commands to the history of this registry: they read `.env`."""
+    prepare_home(root)
+    path = root / ".env"
+    if not path.exists() and (root / "dagster.yaml").exists():
+        path.write_text(f"DAGSTER_HOME={root / '.dagster'}\n", encoding="utf-8")
+        yield "wrote .env, so that `dagster` finds this registry's history"
+
+
+def _ignore(path: Path, pattern: str) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if pattern not in lines:
+        path.write_text("".join(f"{line}\n" for line in [*lines, pattern]), encoding="utf-8")
+
+
+def copy_samples(root: Path) -> list[str]:
+    """Puts the sample collections into the raw folder, where they are missing.
+
+    Returns:
+        The names of all sample collections.
+    """
+    names = []
+    for folder in sorted(path for path in (SHIPPED / "samples").iterdir() if path.is_dir()):
+        names.append(folder.name)
+        target = root / "raw" / folder.name
+        if not target.exists():
+            # Half a collection must never stand there under its name.
+            unfinished = root / ".dvc" / "tmp" / f"{folder.name}.copying"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, unfinished)
+            unfinished.rename(target)
+    return names

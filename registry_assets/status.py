@@ -1,0 +1,160 @@
+"""What is up to date and what is not: `dvc status`, plus what it does not look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from registry_assets.arrivals import find_arrivals
+from registry_assets.dvc_repo import DvcRepo, OutputState
+from registry_assets.lineage import Lineage
+from registry_assets.model import ImportedInput, Version
+
+RawState = Literal["new", "tracked", "modified", "missing", "rejected"]
+State = Literal["up_to_date", "stale", "behind", "never_run", "missing"]
+
+
+@dataclass(frozen=True)
+class CollectionStatus:
+    """A collection in the raw folder.
+
+    Attributes:
+        state: ``new``: DVC does not know it yet. ``rejected``: it cannot be taken in, for `reason`.
+            ``modified``: it differs from its recorded version. ``missing``: it is not in the
+            workspace.
+    """
+
+    collection: str
+    path: str
+    state: RawState
+    reason: str | None = None
+    md5: str | None = None
+    size: int | None = None
+    nfiles: int | None = None
+
+
+@dataclass(frozen=True)
+class OutputStatus:
+    """An import, or the output of a stage.
+
+    Attributes:
+        state: ``behind``: an import whose source has moved on. ``never_run``: no version is
+            recorded. ``missing``: it is recorded, but not in the workspace.
+        why: What changed, in words.
+    """
+
+    path: str
+    asset: str
+    partition: str | None
+    state: State
+    why: tuple[str, ...]
+    md5: str | None
+
+
+@dataclass(frozen=True)
+class RegistryStatus:
+    """The status of everything that a registry declares."""
+
+    root: str
+    raw: tuple[CollectionStatus, ...]
+    outputs: tuple[OutputStatus, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether nothing is left to do; new folders are somebody's next decision."""
+        return (
+            not self.problems
+            and all(output.state == "up_to_date" for output in self.outputs)
+            and not any(item.state in ("modified", "missing") for item in self.raw)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of `registry status --json`."""
+        return {
+            "root": self.root,
+            "up_to_date": self.up_to_date,
+            "raw": [asdict(item) for item in self.raw],
+            "outputs": [asdict(output) for output in self.outputs],
+            "problems": list(self.problems),
+        }
+
+
+def read_status(lineage: Lineage) -> RegistryStatus:
+    """Compares the workspace with the metafiles; hashes only what changed since it was hashed."""
+    registry = lineage.registry
+    states = DvcRepo(registry.root).output_states()
+    raw_folder = registry.raw_folder
+    raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states))
+    in_raw = {item.path for item in raw}
+    outputs = tuple(
+        _output_status(lineage, path, states)
+        for path, node in sorted(lineage.nodes.items())
+        if node.address is not None and path not in in_raw and path in states
+    )
+    return RegistryStatus(str(registry.root), tuple(raw), outputs, registry.problems)
+
+
+def _collections(
+    lineage: Lineage, folder: str, states: Mapping[str, OutputState]
+) -> Iterator[CollectionStatus]:
+    found = []
+    for path, node in lineage.nodes.items():
+        if node.kind == "raw" and str(PurePosixPath(path).parent) == folder:
+            version = node.version or Version("")
+            found.append(
+                CollectionStatus(
+                    collection=PurePosixPath(path).name,
+                    path=path,
+                    state=_raw_state(states[path]),
+                    md5=version.md5 or None,
+                    size=version.size,
+                    nfiles=version.nfiles,
+                )
+            )
+    for arrival in find_arrivals(lineage.registry.root / folder):
+        state: RawState = "new" if arrival.reason is None else "rejected"
+        path = f"{folder}/{arrival.name}"
+        found.append(CollectionStatus(arrival.name, path, state, arrival.reason))
+    yield from sorted(found, key=lambda item: item.collection)
+
+
+def _raw_state(state: OutputState) -> RawState:
+    if not state.is_present:
+        return "missing"
+    return "modified" if state.changes else "tracked"
+
+
+def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:
+    node, found = lineage.nodes[path], states[path]
+    why = list(found.changes)
+    state: State = "up_to_date"
+    if not found.is_recorded:
+        state, why = "never_run", why or ["no version is recorded"]
+    elif not found.is_present:
+        state = "missing"
+    elif why:
+        state = "stale"
+    elif behind := _behind(lineage, path):
+        state, why = "behind", [behind]
+    return OutputStatus(
+        path=path,
+        asset="/".join(node.key or ()),
+        partition=node.partition,
+        state=state,
+        why=tuple(why),
+        md5=node.version.md5 if node.version else None,
+    )
+
+
+def _behind(lineage: Lineage, path: str) -> str | None:
+    """Says so when an import from this repository is not at its source's recorded version."""
+    imported = next((item for item in lineage.registry.inputs if item.output.path == path), None)
+    if not isinstance(imported, ImportedInput) or imported.repository is not None:
+        return None
+    source = lineage.nodes.get(imported.source.path)
+    if source is None or source.version is None or source.version == imported.source.version:
+        return None
+    return f"{imported.source.path} has a newer version"

@@ -1,0 +1,90 @@
+"""Every rule that turns a path of the repository into a name in Dagster.
+
+One place to override: subclass `RegistryTranslator`, and the keys of assets and the keys of the
+dependencies that point at them change together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from registry_assets.model import ITEM, ImportedInput, Output, RawCollection, Stage
+
+Key = tuple[str, ...]
+"""An asset key, one part per folder."""
+
+COLLECTIONS = "collections"
+"""The partitions that all families keyed by collection share."""
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
+
+
+class RegistryTranslator:
+    """The default rules."""
+
+    def asset_key(self, path: str) -> Key:
+        """The key of the asset that stands for a path.
+
+        Args:
+            path: From the root; for a family, with `ITEM` where the item's name goes. The item's
+                part is left out; where the item is only some of a part, the rest of it stays.
+        """
+        parts = [part.replace(ITEM, "") for part in path.split("/")]
+        return tuple(part for part in parts if part) or ("root",)
+
+    def source_key(self, source: str) -> Key:
+        """The key of the external asset for something outside this repository."""
+        return tuple(part for part in re.split(r"[/\\]+|(?<=:)", source) if part and part != ":")
+
+    def group_name(self, folder: str) -> str:
+        """The group of the assets that a folder declares, "" being the root."""
+        return _NOT_IN_A_NAME.sub("_", folder.replace("/", "__")).strip("_") or "root"
+
+    def partitions_name(self, key: Key) -> str:
+        """The partitions of a family that is not keyed by collection."""
+        return "/".join(key)
+
+    def raw_description(self, collection: RawCollection | None, folder: str) -> str:
+        """What a person wants to know of data as it was shot; None for a whole family."""
+        if collection is not None and collection.description:
+            return collection.description
+        return (
+            f"Collections as they were shot, in `{folder}/`. Materializing registers what is in "
+            "the folder of that name now as its next version, as `dvc add` does."
+        )
+
+    def import_description(self, imported: ImportedInput | None, folder: str) -> str:
+        """What a person wants to know of data that was taken in."""
+        if imported is None:
+            return (
+                f"Collections that this data set has taken in, in `{folder}/`. Materializing one "
+                "takes it in, or moves it on to the newest version of its source. To take one out "
+                f"again: `dvc remove {folder}/NAME.dvc` and its line in `collections.yaml`."
+            )
+        origin = imported.repository or "this repository"
+        return f"Imported from `{imported.source.path}` of {origin}."
+
+    def output_description(self, stage: Stage, output: Output) -> str:
+        """What a person wants to know of an output, what tells it apart first."""
+        command = f"```\n{stage.command}\n```" if stage.command else ""
+        lead = output.description or stage.description or f"Made by stage `{stage.name}`."
+        about = stage.description if output.description and stage.description else ""
+        return "\n\n".join(text for text in (lead, about, command) if text)
+
+    def kinds(self, what: RawCollection | ImportedInput | Stage | None) -> frozenset[str]:
+        """The labels on an asset's box, None being a family of collections."""
+        if isinstance(what, Stage):
+            is_python = "python" in (what.command or "")
+            return frozenset({"dvc", "python"} if is_python else {"dvc"})
+        return frozenset({"dvc"})
+
+    def metadata(self, path: str, metafile: str) -> Mapping[str, str]:
+        """What is known of an asset before it is materialized."""
+        return {"dvc/path": path.replace(ITEM, "*"), "dvc/metafile": metafile.replace(ITEM, "*")}
+
+    def op_name(self, metafile: str, stage: str) -> str:
+        """The name of the op that materializes a stage or family, unique in the repository."""
+        folder = str(PurePosixPath(metafile).parent)
+        return _NOT_IN_A_NAME.sub("_", f"{folder}__{stage}".replace("/", "__")).strip("_")

@@ -1,0 +1,163 @@
+"""Real repositories on `tmp_path`, with the machine's own settings kept out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from dagster import DagsterInstance
+
+from registry_assets import Lineage, build_lineage, read_registry
+from registry_assets.setting_up import init_registry
+
+BIN = Path(sys.executable).parent
+
+Run = Callable[..., str]
+"""Runs a program in a folder and returns what it printed; fails the test when it fails."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests from reading or writing anybody's settings, caches and histories."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Test\n\temail = test@example.org\n"
+        "[init]\n\tdefaultBranch = main\n"
+        '[protocol "file"]\n\tallow = always\n',
+        encoding="utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DAGSTER_HOME", "REGISTRY_ROOT", "XDG_CONFIG_HOME"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(home / "dvc-global"))
+        patch.setenv("DVC_SYSTEM_CONFIG_DIR", str(home / "dvc-system"))
+        patch.setenv("DVC_SITE_CACHE_DIR", str(home / "dvc-site-cache"))
+        patch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+def run(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> str:
+    """Runs a program in a folder and returns what it printed; raises when it fails."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def commit_all(root: Path, message: str = "Change") -> str:
+    """Commits everything that Git does not ignore; returns the commit."""
+    run(root, "git", "add", "--all")
+    run(root, "git", "commit", "--quiet", "--allow-empty", "--message", message)
+    return run(root, "git", "rev-parse", "HEAD").strip()
+
+
+def write_tree(folder: Path, files: Mapping[str, str]) -> None:
+    """Writes text files, by path inside a folder."""
+    for path, text in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+
+def lineage_of(root: Path) -> Lineage:
+    """The graph of a registry, read anew."""
+    return build_lineage(read_registry(root))
+
+
+PIPELINE = """\
+vars:
+  - collections.yaml
+stages:
+  upper:
+    foreach: ${collections}
+    do:
+      desc: Writes every file in capitals
+      cmd: python upper.py data/inputs/${item} data/intermediate/upper/${item}
+      deps:
+        - upper.py
+        - data/inputs/${item}
+      params:
+        - suffix
+      outs:
+        - data/intermediate/upper/${item}
+  count:
+    foreach: ${collections}
+    do:
+      cmd: >-
+        mkdir -p data/outputs/lines data/outputs/names
+        && cat data/intermediate/upper/${item}/* | wc -l > data/outputs/lines/${item}
+        && ls data/intermediate/upper/${item} > data/outputs/names/${item}
+      deps:
+        - data/intermediate/upper/${item}
+      outs:
+        - data/outputs/lines/${item}
+        - data/outputs/names/${item}
+"""
+
+UPPER = """\
+import pathlib, sys
+source, target = map(pathlib.Path, sys.argv[1:])
+target.mkdir(parents=True)
+for path in sorted(source.iterdir()):
+    (target / path.name).write_text(path.read_text().upper() + "\\n")
+"""
+
+
+@pytest.fixture(scope="session")
+def _text_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with the shape of the real one and a pipeline that takes milliseconds."""
+    root = tmp_path_factory.mktemp("text") / "registry"
+    list(init_registry(root))
+    shutil.rmtree(root / "processed")
+    write_tree(
+        root,
+        {
+            "processed/texts/dvc.yaml": PIPELINE,
+            "processed/texts/upper.py": UPPER,
+            "processed/texts/params.yaml": "suffix: 1\n",
+            "processed/texts/collections.yaml": "collections: []\n",
+        },
+    )
+    commit_all(root, "Start")
+    return root
+
+
+@pytest.fixture
+def text_registry(_text_registry: Path, tmp_path: Path) -> Path:
+    """A fresh registry whose pipeline works on text files, with two collections in raw/."""
+    root = tmp_path / "registry"
+    shutil.copytree(_text_registry, root, symlinks=True)
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(_text_registry), str(root)))
+    (root / ".env").unlink()
+    write_tree(
+        root,
+        {
+            "raw/01_a/one.txt": "one\n",
+            "raw/01_a/two.txt": "two\n",
+            "raw/02_b/three.txt": "three\n",
+        },
+    )
+    return root
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    """A Dagster instance of its own, on disk."""
+    with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
+        yield found

@@ -1,0 +1,72 @@
+"""Images and videos drawn for the tests, so that the answers are known."""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def noise(height: int = 24, width: int = 32, seed: int = 0) -> Image.Image:
+    """Return an RGB image of random pixels: nothing compresses it, so cutting it cuts pixels."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def encode(image: Image.Image, format: str, **options: Any) -> bytes:
+    """Return an image as a file of this format."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def save(path: Path, image: Image.Image | None = None, **options: Any) -> Path:
+    """Write an image, of noise by default, and create the folders above."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image or noise()).save(path, **options)
+    return path
+
+
+def draw_frame(number: int, height: int = 64, width: int = 96) -> NDArray[np.uint8]:
+    """Return a picture with a white upper half, whose red tells the number of the frame."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[: height // 2] = 255
+    pixels[height // 2 :, :, 0] = number * 3
+    return pixels
+
+
+def write_video(
+    path: Path,
+    *,
+    frames: int = 30,
+    rate: int = 10,
+    codec: str = "libx264",
+    turned_counterclockwise: int = 0,
+    mirrored: bool = False,
+    times: Sequence[int] | None = None,
+    noisy: bool = False,
+) -> Path:
+    """Write a video of `draw_frame`, or of noise.
+
+    `times` are in units of 1 / rate. The header goes first, so that a file cut short still opens.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header_first = {"movflags": "faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
+    with av.open(str(path), "w", options=header_first) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 96, 64, "yuv420p", 10
+        if turned_counterclockwise or mirrored:
+            stream.set_display_rotation(turned_counterclockwise, hflip=mirrored)
+        for number in range(frames):
+            picture = np.asarray(noise(64, 96, number)) if noisy else draw_frame(number)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = times[number] if times else number
+            frame.time_base = Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

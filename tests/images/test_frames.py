@@ -1,0 +1,237 @@
+"""Videos drawn with known frames: which are written, when, and which way up."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from registry_assets.images import (
+    ExtractedVideo,
+    extract_frames,
+    extract_video,
+    measure_collection,
+    read_videos,
+)
+
+from .drawing import draw_frame, save, write_video
+
+
+def written(out: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("frame_")) for path in out.glob("frame_*.jpg"))
+
+
+def picture(path: Path) -> NDArray[np.int64]:
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+        return np.asarray(image).astype(np.int64)
+
+
+def extract(path: Path, rate: float = 1) -> tuple[ExtractedVideo, Path]:
+    out = path.parent / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    return extract_video(path, out, frames_per_second=rate), out
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "mpeg4"),
+        ("a.avi", "mpeg4"),
+        ("a.mkv", "libx264"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.ts", "libx264"),
+    ],
+)
+def test_an_intact_video_gives_a_frame_per_second(tmp_path: Path, name: str, codec: str) -> None:
+    rate = 25 if name == "a.ts" else 10
+    video, out = extract(write_video(tmp_path / name, codec=codec, frames=3 * rate, rate=rate))
+    assert video == ExtractedVideo(name, 3 * rate, 3, 1.0, 96, 64, 0, "")
+    assert written(out) == [0, rate, 2 * rate]
+    frame = picture(out / f"frame_{rate:06d}.jpg")
+    assert np.abs(frame - draw_frame(rate)).mean() < 8  # the frame that its name says
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(2, [0, 5, 10, 15]), (0.5, [0]), (3, [0, 4, 7, 10, 14, 17]), (100, list(range(20)))],
+)
+def test_frames_are_the_first_at_or_after_each_multiple_of_the_interval(
+    tmp_path: Path, rate: float, expected: list[int]
+) -> None:
+    video, out = extract(write_video(tmp_path / "a.mp4", frames=20), rate)
+    assert written(out) == expected
+    assert (video.frames_seen, video.frames_written) == (20, len(expected))
+
+
+def test_a_variable_frame_rate_is_sampled_by_time_and_not_by_count(tmp_path: Path) -> None:
+    # Ten frames in the first second, then one after 2.5 s, one after 2.7 s, one after 3.1 s.
+    times = [*range(10), 25, 27, 31, 32]
+    video, out = extract(write_video(tmp_path / "a.mp4", frames=14, times=times))
+    assert written(out) == [0, 10, 12]
+    assert video.reason == ""
+
+
+def test_time_counts_from_the_first_frame(tmp_path: Path) -> None:
+    times = list(range(105, 125))
+    _, out = extract(write_video(tmp_path / "a.mkv", frames=20, times=times))
+    assert written(out) == [0, 10]
+
+
+@pytest.mark.parametrize("clockwise", [90, 180, 270])
+def test_a_turned_video_gives_upright_frames(tmp_path: Path, clockwise: int) -> None:
+    # The camera was turned: stored is a picture with white at the top, and how to turn it.
+    path = write_video(tmp_path / "a.mp4", frames=3, turned_counterclockwise=360 - clockwise)
+    video, out = extract(path)
+    frame = picture(out / "frame_000000.jpg")
+    upright = np.rot90(draw_frame(0), k=-clockwise // 90)
+    assert frame.shape == upright.shape
+    assert np.abs(frame - upright).mean() < 8
+    assert (video.rotation, video.height, video.width) == (clockwise, *upright.shape[:2])
+
+
+def test_a_mirrored_video_is_mirrored_back(tmp_path: Path) -> None:
+    plain, out = extract(write_video(tmp_path / "a.mp4", frames=2, noisy=True))
+    straight = picture(out / "frame_000000.jpg")
+    _, out = extract(write_video(tmp_path / "b.mp4", frames=2, noisy=True, mirrored=True))
+    assert np.abs(picture(out / "frame_000000.jpg") - straight[:, ::-1]).mean() < 3
+    assert plain.rotation == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mov", "mpeg4"),
+        ("a.avi", "mpeg4"),
+        ("a.mkv", "libx264"),
+        ("a.webm", "libvpx-vp9"),
+    ],
+)
+def test_a_video_that_breaks_off_gives_the_frames_it_has(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    path = write_video(tmp_path / name, codec=codec, frames=40, noisy=True)
+    intact, out = extract(path, 10)
+    assert (intact.frames_written, intact.reason) == (40, "")
+    first = picture(out / "frame_000003.jpg")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    video, out = extract(path, 10)
+    assert 10 <= video.frames_written <= 26
+    assert video.reason.startswith("breaks off after ")
+    seconds = float(video.reason.split()[3])
+    assert seconds == pytest.approx(video.frames_written / 10, abs=0.15)
+    assert np.array_equal(picture(out / "frame_000003.jpg"), first)
+
+
+def test_a_video_that_is_damaged_in_the_middle_gives_the_frames_around(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=40, noisy=True)
+    _, out = extract(path, 10)
+    intact_last = picture(out / "frame_000039.jpg")
+    contents = bytearray(path.read_bytes())
+    middle = len(contents) // 2
+    contents[middle : middle + 20_000] = bytes(20_000)
+    path.write_bytes(contents)
+    video, out = extract(path, 10)
+    assert video.reason.startswith("is damaged at ")
+    assert 20 <= video.frames_written < 40
+    last = picture(out / f"frame_{video.frames_seen - 1:06d}.jpg")
+    assert np.abs(last - intact_last).mean() < 3
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"",
+        b"not a video",
+        b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n",
+        b"ffconcat version 1.0\nfile /etc/passwd\n",
+        bytes(10_000),
+    ],
+)
+def test_what_only_is_named_like_a_video_gives_no_frames_and_a_reason(
+    tmp_path: Path, contents: bytes
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(contents)
+    video, out = extract(tmp_path / "a.mp4")
+    assert video == ExtractedVideo("a.mp4", 0, 0, 1.0, reason="cannot be opened")
+    assert not out.exists()
+
+
+def test_a_recording_of_sound_has_no_pictures(tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=44_100)
+        silence = av.AudioFrame.from_ndarray(
+            np.zeros((2, 1024), dtype=np.float32), format="fltp", layout="stereo"
+        )
+        silence.sample_rate = 44_100
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+    video, _ = extract(tmp_path / "a.mp4")
+    assert video.reason == "has no pictures"
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_rate_that_makes_no_sense_is_refused(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        extract_video(tmp_path / "a.mp4", tmp_path / "out", frames_per_second=rate)
+
+
+def files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path.read_bytes()
+
+
+def test_a_collections_frames_are_the_same_bytes_in_each_run(tmp_path: Path) -> None:
+    collection = tmp_path / "collection"
+    save(collection / "a.jpg")
+    clip = os.fsdecode(b"cl\xefp.mp4")  # a name that is not UTF-8
+    write_video(tmp_path / "clip.mp4", frames=20, noisy=True)
+    (collection / "x").mkdir()
+    (tmp_path / "clip.mp4").rename(collection / "x" / clip)
+    cut = write_video(collection / "cut.MOV", codec="mpeg4", frames=20, noisy=True)
+    cut.write_bytes(cut.read_bytes()[: int(cut.stat().st_size * 0.8)])
+    save(collection / ".hidden.mp4", format="PNG")
+    for out in ("one", "two"):
+        videos = extract_frames(collection, tmp_path / out, frames_per_second=1)
+    assert [video.path for video in videos] == ["cut.MOV", f"x/{clip}"]
+    first = dict(files(tmp_path / "one"))
+    assert first == dict(files(tmp_path / "two"))
+    assert list(first) == [
+        "cut.MOV/frame_000000.jpg",
+        "cut.MOV/frame_000010.jpg",
+        "videos.csv",
+        f"x/{clip}/frame_000000.jpg",
+        f"x/{clip}/frame_000010.jpg",
+    ]
+    assert list(read_videos(tmp_path / "one")) == videos
+
+
+def test_without_videos_there_is_a_table_and_nothing_else(tmp_path: Path) -> None:
+    save(tmp_path / "collection" / "a.jpg")
+    assert extract_frames(tmp_path / "collection", tmp_path / "out", frames_per_second=1) == []
+    assert [name for name, _ in files(tmp_path / "out")] == ["videos.csv"]
+
+
+def test_frames_are_measured_beside_the_images_and_name_their_video(tmp_path: Path) -> None:
+    collection = tmp_path / "collection"
+    save(collection / "clip.mp4-poster.jpg")  # sorts between the video and its frames
+    write_video(collection / "clip.mp4", frames=20)
+    (collection / "not.mp4").write_bytes(b"text")
+    extract_frames(collection, tmp_path / "frames", frames_per_second=1)
+    rows = list(measure_collection(collection, frames=tmp_path / "frames"))
+    assert [(row.path, row.reason, row.source, row.frame) for row in rows] == [
+        ("clip.mp4", "video: 2 frames extracted", "", None),
+        ("clip.mp4-poster.jpg", "", "", None),
+        ("clip.mp4/frame_000000.jpg", "", "clip.mp4", 0),
+        ("clip.mp4/frame_000010.jpg", "", "clip.mp4", 10),
+        ("not.mp4", "video cannot be opened: 0 frames extracted", "", None),
+    ]

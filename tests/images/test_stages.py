@@ -1,0 +1,183 @@
+"""The stage programs of processed/01_image_dataset, run as DVC runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from registry_assets.images import read_measurements
+
+from .drawing import encode, noise, save, write_video
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "processed" / "01_image_dataset" / "src"
+
+
+def run(
+    stage: str, *arguments: object, check: bool = True, pythonpath: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    paths = [str(ROOT), *([str(pythonpath)] if pythonpath else [])]
+    return subprocess.run(
+        [sys.executable, str(SOURCES / f"{stage}.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=check,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def test_five_stages_take_a_collection_from_photographs_to_classes(tmp_path: Path) -> None:
+    inputs, frames, table, intact, kept = (
+        tmp_path / name for name in ("01_x", "frames", "table", "intact", "kept")
+    )
+    save(inputs / "sharp.png", noise(48, 64))
+    save(inputs / "sub" / "foggy.png", Image.new("RGB", (32, 24), (150, 150, 150)))
+    save(inputs / "night.png", Image.new("RGB", (32, 24), (60, 60, 60)))
+    save(inputs / "dark.png", Image.new("RGB", (32, 24), (20, 0, 0)))
+    save(inputs / "bright.png", Image.new("RGB", (32, 24), (200, 0, 0)))
+    (inputs / "cut.jpg").write_bytes(encode(noise(64, 64), "JPEG")[:3000])
+    write_video(inputs / "clip.mp4", frames=20)
+
+    done = run("extract_frames", "--frames-per-second", 1, inputs, frames)
+    assert done.stdout == "extract_frames 01_x: 1 videos, 2 frames\n"
+    done = run("measure_images", inputs, frames, table)
+    assert done.stdout.startswith("measure_images 01_x: 9 files, 7 readable, ")
+    done = run("remove_corrupted_images", inputs, frames, table, intact)
+    assert done.stdout.endswith(": 7 of 9 files kept\n")
+    thresholds = ("--dark-image-threshold", 20, "--bright-image-threshold", 200)
+    done = run("remove_dark_and_bright_images", *thresholds, intact, table, kept)
+    assert done.stdout.endswith(": 5 kept, 1 too bright, 1 too dark\n")
+    outs = [tmp_path / "outs" / name for name in ("day_f", "day_s", "night_f", "night_s")]
+    thresholds = ("--day-night-image-threshold", 100, "--fog-image-threshold", 500)
+    run("classify_day_night_and_foggy_images", *thresholds, kept, table, *outs)
+
+    assert names(outs[0]) == [
+        "clip.mp4/frame_000000.jpg",
+        "clip.mp4/frame_000010.jpg",
+        "sub/foggy.png",
+    ]
+    assert names(outs[1]) == ["sharp.png"]
+    assert names(outs[2]) == ["night.png"]
+    assert outs[3].is_dir()
+    assert names(outs[3]) == []
+    assert (outs[1] / "sharp.png").samefile(inputs / "sharp.png")
+
+
+def test_a_stage_replaces_the_output_of_the_run_before(tmp_path: Path) -> None:
+    save(tmp_path / "inputs" / "a.jpg")
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "old.jpg").touch()
+    run("extract_frames", "--frames-per-second", 1, tmp_path / "inputs", tmp_path / "frames")
+    assert names(tmp_path / "frames") == ["videos.csv"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "message"),
+    [
+        ("measure_images", ["here"], "the following arguments are required: frames, out"),
+        ("measure_images", ["nothing", "here", "out"], "there is no folder nothing"),
+        ("measure_images", ["here", "here", "here/out"], "overlap"),
+        ("measure_images", ["here", "here", "file"], "exists and is not a folder"),
+        ("extract_frames", ["--frames-per-second", "0", "here", "out"], "has to be above 0"),
+        ("extract_frames", ["--frames-per-second", "x", "here", "out"], "invalid float value"),
+        ("remove_corrupted_images", ["here", "here", "here", "out"], "run measure_images first"),
+        (
+            "remove_dark_and_bright_images",
+            ["--dark-image-threshold=9", "--bright-image-threshold=9", "here", "table", "out"],
+                "--dark-image-threshold",
+                "9",
+                "--bright-image-threshold",
+                "9",
+                "here",
+                "table",
+                "out",
+            ],
+            "has to be less than",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused_with_one_line_and_exit_code_2(
+    tmp_path: Path, stage: str, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "table").mkdir()
+    (tmp_path / "table" / "measurements.csv").touch()
+    places = [
+        tmp_path / text
+        if text.split("/")[0] in ("here", "nothing", "out", "file", "table")
+        else text
+        for text in arguments
+    ]
+    done = run(stage, *places, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert message.replace("nothing", str(tmp_path / "nothing")) in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_a_decoder_that_crashes_costs_one_image_and_not_the_run(tmp_path: Path) -> None:
+    # Every Python process started below kills itself when Pillow opens the guilty image.
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "import PIL.Image\n"
+        "really_open = PIL.Image.open\n"
+        "def open(file, *args, **kwargs):\n"
+        "    if b'GUILTY' in file.getvalue():\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    return really_open(file, *args, **kwargs)\n"
+        "PIL.Image.open = open\n"
+    )
+    inputs, frames, table = (tmp_path / name for name in ("inputs", "frames", "table"))
+    for number in range(40):
+        save(inputs / f"{number:02d}.png", noise(seed=number))
+    with (inputs / "20.png").open("ab") as file:
+        file.write(b"GUILTY")
+    run("extract_frames", "--frames-per-second", 1, inputs, frames)
+    run("measure_images", inputs, frames, table, pythonpath=tmp_path / "python")
+    rows = list(read_measurements(table / "measurements.csv"))
+    assert len(rows) == 40
+    assert {row.path: row.reason for row in rows if row.reason} == {"20.png": "decoder crashed"}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_a_video_that_crashes_the_decoder_costs_its_own_frames_only(tmp_path: Path) -> None:
+    # Every Python process started below kills itself at the second frame of the guilty video.
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "import PIL.Image\n"
+        "really_save = PIL.Image.Image.save\n"
+        "def save(image, path, *args, **kwargs):\n"
+        "    if str(path).endswith('guilty.mp4/frame_000010.jpg'):\n"
+        "        os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "    return really_save(image, path, *args, **kwargs)\n"
+        "PIL.Image.Image.save = save\n"
+    )
+    for name in ("a.mp4", "guilty.mp4", "z.mp4"):
+        write_video(tmp_path / "inputs" / name, frames=20)
+    inputs, frames = tmp_path / "inputs", tmp_path / "frames"
+    arguments = ("--frames-per-second", 1, inputs, frames)
+    done = run("extract_frames", *arguments, pythonpath=tmp_path / "python")
+    assert "'guilty.mp4': video crashed the decoder: 0 frames extracted" in done.stdout
+    assert names(frames) == [
+        "a.mp4/frame_000000.jpg",
+        "a.mp4/frame_000010.jpg",
+        "videos.csv",
+        "z.mp4/frame_000000.jpg",
+        "z.mp4/frame_000010.jpg",
+    ]
