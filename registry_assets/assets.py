@@ -86,7 +86,7 @@ def _build_assets(
                 io_manager_key=IO_MANAGER_KEY,
                 group_name=group.group,
                 code_version=group.code_version,
-                kinds=set(group.kinds),
+                kinds=set(output.kinds),
                 metadata=translator.metadata(output.path, group.address),
             )
             for name, output in output_names.items()

@@ -351,8 +351,20 @@ def ui(root: Path, host: str, port: int) -> None:
         str(port),
     ]
     click.echo(f"http://{host}:{port}  (Ctrl-C ends it)")
-    with subprocess.Popen(command, env=environment, cwd=found.registry.root) as process:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda number, _frame: process.send_signal(number))
-        code = process.wait()
-    sys.exit(0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else FINDING)
+    ended = False
+
+    def end(_number: int, _frame: object) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            process.send_signal(signal.SIGINT)
+
+    # Before the start: a program that is started while SIGINT is ignored ignores it too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    # A session of its own, so that Ctrl-C reaches it once, from here.
+    process = subprocess.Popen(
+        command, env=environment, cwd=found.registry.root, start_new_session=True
+    )
+    code = process.wait()
+    sys.exit(0 if ended or code == 0 else FINDING)

@@ -75,6 +75,7 @@ class AssetOutput:
     key: Key
     path: str
     description: str
+    kinds: frozenset[str]
     paths: Mapping[str | None, str]
 
 
@@ -101,7 +102,6 @@ class AssetGroup:
     outputs: tuple[AssetOutput, ...]
     upstream: tuple[Upstream, ...]
     group: str
-    kinds: frozenset[str]
     metafile: str
     code_version: str | None = None
     folder: str | None = None
@@ -384,6 +384,7 @@ class _Builder:
                     key,
                     output.path,
                     self._description(group, output),
+                    self.translator.kinds(lead.declared, _telling_part(key, group_of_key)),
                     {unit.partition: unit.outputs[position].path for unit in real},
                 )
                 for position, (key, output) in enumerate(zip(group.keys, lead.outputs, strict=True))
@@ -397,7 +398,6 @@ class _Builder:
                 outputs=outputs,
                 upstream=upstream,
                 group=self.translator.group_name(self._folder(lead.metafile)),
-                kinds=self.translator.kinds(lead.declared),
                 metafile=lead.metafile,
                 code_version=code_version(self.registry, stage) if stage else None,
                 folder=group.folder,
@@ -483,6 +483,18 @@ def _mapping(
     if any(down is not None for down, _ in pairs) or any(up == ITEM for _, up in pairs):
         return "all"
     return tuple(sorted({up for _, up in pairs if up is not None}))
+
+
+def _telling_part(key: Key, others: Iterable[Key]) -> str | None:
+    """The part of a key that tells it from others that end alike; None when none does.
+
+    The boxes of the graph show the last part of a key only.
+    """
+    alike = [other for other in others if other[-1] == key[-1] and other != key]
+    for position in range(2, len(key) + 1):
+        if any(other[-position:-1] != key[-position:-1] for other in alike):
+            return key[-position]
+    return None
 
 
 class _PathIndex:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from registry_assets.model import ITEM, ImportedInput, Output, RawCollection, Stage
+from registry_assets.model import ITEM, ImportedInput, Output, RawCollection, Stage, Tracked
 
 Key = tuple[str, ...]
 """An asset key, one part per folder."""
@@ -19,6 +19,8 @@ COLLECTIONS = "collections"
 """The partitions that all families keyed by collection share."""
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
+_NOT_IN_A_KIND = re.compile(r"[^A-Za-z0-9_.-]+")
+_LONGEST_KIND = 40
 
 
 class RegistryTranslator:
@@ -73,12 +75,20 @@ class RegistryTranslator:
         about = stage.description if output.description and stage.description else ""
         return "\n\n".join(text for text in (lead, about, command) if text)
 
-    def kinds(self, what: RawCollection | ImportedInput | Stage | None) -> frozenset[str]:
-        """The labels on an asset's box, None being a family of collections."""
-        if isinstance(what, Stage):
-            is_python = "python" in (what.command or "")
-            return frozenset({"dvc", "python"} if is_python else {"dvc"})
-        return frozenset({"dvc"})
+    def kinds(self, what: Tracked | Stage | None, telling_part: str | None) -> frozenset[str]:
+        """The labels on an asset's box, of which Dagster takes three.
+
+        Args:
+            what: What declares the asset, None being a family of collections.
+            telling_part: The part of the key that tells the asset from others whose keys end
+                alike, as the box shows the end only.
+        """
+        kinds = {"dvc"}
+        if isinstance(what, Stage) and "python" in (what.command or ""):
+            kinds.add("python")
+        if telling_part is not None:
+            kinds.add(_NOT_IN_A_KIND.sub("_", telling_part).strip("_.-")[:_LONGEST_KIND])
+        return frozenset(kind for kind in kinds if kind)
 
     def metadata(self, path: str, metafile: str) -> Mapping[str, str]:
         """What is known of an asset before it is materialized."""

@@ -5,6 +5,7 @@ reading.py      the index -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename
 data.py         versions in cache and workspace: status, restore, pull, push, listings
 set_aside.py    previous outputs, kept until the new ones are recorded
+run_cache.py    the run cache of DVC, independent of the working directory
 running.py      one stage: unchanged, restored or run
 tracking.py     `dvc add` and the in-repository `dvc import-url`
 """

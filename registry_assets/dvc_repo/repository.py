@@ -16,6 +16,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
 
+from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.errors import (
     DvcError,
     OutputNotFoundError,
@@ -198,6 +199,7 @@ class DvcRepo:
         """Opens DVC's own object; its errors come out as `RegistryError`s."""
         with translated_errors():
             repo = Repo(str(self.root))
+            repo.stage_cache = RootedStageCache(repo)
             try:
                 yield repo
             finally:
@@ -310,4 +312,11 @@ def load_stages(repo: Repo, root: Path, addresses: Sequence[str]) -> list[DvcSta
     return stages
 
 
-__all__ = ["DvcRepo", "Report", "load_stages", "translated_errors"]
+def address_of(stage: DvcStage) -> str:
+    """DVC's own address of a stage, with the path from the root of the repository."""
+    path = Path(stage.path).relative_to(stage.repo.root_dir).as_posix()
+    name = getattr(stage, "name", None)
+    return f"{path}:{name}" if name else path
+
+
+__all__ = ["DvcRepo", "Report", "address_of", "load_stages", "translated_errors"]

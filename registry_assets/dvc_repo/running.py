@@ -19,7 +19,7 @@ from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
 from registry_assets.dvc_repo.data import ensure, fetch, path_in_repo, stage_changes, version_of
 from registry_assets.dvc_repo.metafiles import write_lock_entry
-from registry_assets.dvc_repo.repository import DvcRepo, Report, load_stages
+from registry_assets.dvc_repo.repository import DvcRepo, Report, address_of, load_stages
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.errors import (
@@ -164,7 +164,7 @@ def _restore(dvc: DvcRepo, repo: Repo, stage: PipelineStage, report: Report) -> 
             repo.stage_cache.restore(stage)
         except RunCacheNotFoundError:
             return False
-    report(f"{stage.addressing}: restored from the cache, the command did not have to run")
+    report(f"{address_of(stage)}: restored from the cache, the command did not have to run")
     return True
 
 
@@ -179,6 +179,8 @@ def _run(dvc: DvcRepo, stage: PipelineStage, aside: SetAside, report: Report) ->
     before = [dep.hash_info for dep in stage.deps]
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
     options = prepare_kwargs(stage)
+    # DVC gives it relative to the working directory, which is nobody's choice in a run.
+    options["env"]["DVC_STAGE"] = address_of(stage)
     options["env"]["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), options["env"].get("PATH", os.defpath)]
     )
@@ -187,14 +189,14 @@ def _run(dvc: DvcRepo, stage: PipelineStage, aside: SetAside, report: Report) ->
         _run_command(stage, command, options, aside, report)
     for out in stage.outs:
         if not out.exists:
-            raise StageFailedError(stage.addressing, f"the command did not make {out.def_path}")
+            raise StageFailedError(address_of(stage), f"the command did not make {out.def_path}")
         # Hashes now, so that the short time under the write lock finds them in DVC's state.
         out.get_hash()
     if dvc.git.head() != head:
-        raise RepositoryChangedError(stage.addressing, "the checked-out branch changed")
+        raise RepositoryChangedError(address_of(stage), "the checked-out branch changed")
     for dep, hash_before in zip(stage.deps, before, strict=True):
         if dep.get_hash() != hash_before:
-            raise RepositoryChangedError(stage.addressing, f"{dep.def_path} changed")
+            raise RepositoryChangedError(address_of(stage), f"{dep.def_path} changed")
 
 
 def _run_command(
@@ -228,7 +230,7 @@ def _run_command(
         raise
     if code != 0:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise StageFailedError(stage.addressing, f"`{command}` {how}", last_lines)
+        raise StageFailedError(address_of(stage), f"`{command}` {how}", last_lines)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
