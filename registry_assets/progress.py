@@ -6,6 +6,7 @@ import sys
 from dagster import InitLoggerContext, logger
 
 PROGRESS_LOGGER = "progress"
+_LONGEST_LINE = 110
 
 
 class _PlainLines(logging.Handler):
@@ -13,10 +14,17 @@ class _PlainLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})
-        if meta.get("dagster_event") is None and record.levelno >= logging.INFO:
-            message = meta.get("orig_message") or record.getMessage()
-            sys.stderr.write(f"    {message}\n")
+        is_of_asset = meta.get("step_key") is not None and meta.get("dagster_event") is None
+        if is_of_asset and record.levelno >= logging.INFO:
+            message = str(meta.get("orig_message") or record.getMessage())
+            sys.stderr.write(f"    {shorten(message)}\n")
             sys.stderr.flush()
+
+
+def shorten(line: str) -> str:
+    """Cuts a line to what fits, leaving the middle out."""
+    most = _LONGEST_LINE
+    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
 
 
 @logger

@@ -1,5 +1,6 @@
 """Stage measure_images: decodes every image and frame once and writes one table."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,26 +21,38 @@ def main() -> None:
     parser.replace_folders([arguments.out], inputs=[arguments.inputs, arguments.frames])
 
     measurements = measure_collection(arguments.inputs, frames=arguments.frames)
+    total = count_files(arguments.inputs) + count_files(arguments.frames)
     write_measurements(
         arguments.out / "measurements.csv",
-        report(measurements, f"measure_images {arguments.inputs.name}"),
+        report(measurements, total, f"measure_images {arguments.inputs.name}"),
     )
 
 
-def report(measurements: Iterable[Measurement], title: str) -> Iterator[Measurement]:
-    """Pass measurements on, printing how many there were: at the end, and while it takes long."""
+def count_files(folder: Path) -> int:
+    """Return how many files there are in a folder and its sub-folders."""
+    return sum(len(files) for _, _, files in os.walk(folder))
+
+
+def report(measurements: Iterable[Measurement], total: int, title: str) -> Iterator[Measurement]:
+    """Pass measurements on, printing how far they are: at the end, and while it takes long."""
     on_terminal = sys.stdout.isatty()
     pause = 0.2 if on_terminal else 5.0
     begin = printed = time.monotonic()
-    files = readable = 0
+    files = readable = size = 0
     for measurement in measurements:
         yield measurement
         files += 1
         readable += measurement.is_readable
+        size += measurement.size or 0
         now = time.monotonic()
         if now - printed >= pause:
             printed = now
-            line = f"{title}: {files:,} files so far"
+            rate = files / (now - begin)
+            left = max(total - files, 0) / rate
+            line = (
+                f"{title}: {files:,} of {total:,} files, {size / 1e6:,.0f} MB, "
+                f"{rate:,.0f} files per second, {left:,.0f} s left"
+            )
             print(f"\r{line}" if on_terminal else line, end="" if on_terminal else "\n", flush=True)
     rate = files / max(time.monotonic() - begin, 1e-9)
     line = f"{title}: {files:,} files, {readable:,} readable, {rate:,.0f} files per second"
