@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry_assets.assets import build_registry_assets
     from registry_assets.building import build_definitions
+    from registry_assets.component import DvcRegistryComponent
     from registry_assets.errors import RegistryError
     from registry_assets.io_manager import DvcIOManager
     from registry_assets.lineage import Lineage, build_lineage
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "DvcIOManager": "io_manager",
+    "DvcRegistryComponent": "component",
     "Lineage": "lineage",
     "Registry": "model",
     "RegistryError": "errors",
@@ -33,6 +35,7 @@ _PLACES = {
 
 __all__ = [
     "DvcIOManager",
+    "DvcRegistryComponent",
     "Lineage",
     "Registry",
     "RegistryError",

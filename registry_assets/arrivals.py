@@ -7,9 +7,10 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
-from registry_assets.errors import CollectionNameError
+from registry_assets.errors import CollectionNameError, RegistryError
 from registry_assets.images.decoding import SET_ASIDE_PREFIX
 from registry_assets.model import check_collection_name
 
@@ -85,16 +86,15 @@ def measure_extent(path: Path) -> Extent:
     nfiles = size = 0
     changed = path.lstat().st_ctime
     for folder, folders, files in os.walk(path):
-        for name in folders:
-            changed = max(changed, (Path(folder) / name).lstat().st_ctime)
-        for name in files:
+        for name in (*folders, *files):
             try:
                 status = (Path(folder) / name).lstat()
             except FileNotFoundError:
                 continue
-            nfiles += 1
-            size += status.st_size
-            changed = max(changed, status.st_ctime, min(status.st_mtime, status.st_ctime))
+            changed = max(changed, status.st_ctime)
+            if not stat.S_ISDIR(status.st_mode):
+                nfiles += 1
+                size += status.st_size
     return Extent(nfiles, size, changed)
 
 
@@ -112,19 +112,43 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
 
     Returns:
         The reason by path inside the folder.
+
+    Raises:
+        RegistryError: when something cannot be moved.
     """
     found = dict(_find_unstorable(folder, store))
     for name, reason in found.items():
-        aside = folder.parent / SET_ASIDE_FOLDER / folder.name / name
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        ignore = folder.parent / SET_ASIDE_FOLDER / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
-        if os.path.lexists(aside):
-            aside = aside.with_name(f"{aside.name}.{os.getpid()}")
-        shutil.move(folder / name, aside)
+        try:
+            _move(folder / name, _free_place(folder.parent / SET_ASIDE_FOLDER, folder.name, name))
+        except OSError as error:
+            raise RegistryError(
+                f"{folder.name}/{name} cannot be stored ({reason}), and moving it aside failed "
+                f"({error.strerror or error}): make it readable, or take it away"
+            ) from error
         (folder / name).write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
     return found
+
+
+def _free_place(store: Path, collection: str, name: str) -> Path:
+    """Where to put what is set aside; a number tells it from what was set aside before."""
+    wanted = store / collection / name
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    ignore = store / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    numbered = (wanted.with_name(f"{wanted.name}.{number}") for number in count(2))
+    return next(place for place in chain([wanted], numbered) if not os.path.lexists(place))
+
+
+def _move(source: Path, target: Path) -> None:
+    mode = source.lstat().st_mode
+    if not stat.S_ISDIR(mode):
+        shutil.move(source, target)
+        return
+    # Moving a folder takes the right to write to it.
+    source.chmod(mode | stat.S_IRWXU)
+    shutil.move(source, target)
+    target.chmod(stat.S_IMODE(mode))
 
 
 def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
@@ -141,8 +165,9 @@ def _unstorable_reason(path: Path, inside: Path, store: Path) -> str | None:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         target = path.readlink()
-        resolved = path.resolve()
-        if not resolved.exists():
+        try:
+            resolved = path.resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
             return f"broken symbolic link to {target}"
         if not resolved.is_relative_to(inside) and not resolved.is_relative_to(store):
             return f"symbolic link out of the collection, to {target}"

@@ -233,15 +233,36 @@ def add(root: Path, name: str) -> None:
 @main.command(name="import")
 @click.argument("name")
 @click.option("--into", "dataset", required=True, help="The data set.")
+@click.option("--from", "url", help="Another repository that has it: a Git URL or a path.")
+@click.option("--rev", help="With --from: a branch, tag or commit to stay at.")
+@click.option("--path", help="With --from: the path there; raw/NAME by default.")
 @click.pass_obj
-def import_(root: Path, name: str, dataset: str) -> None:
+def import_(
+    root: Path, name: str, dataset: str, url: str | None, rev: str | None, path: str | None
+) -> None:
     """Take the collection NAME into a data set, without a copy, recorded in Dagster."""
+    if url is None and (rev or path):
+        raise click.UsageError("--rev and --path go with --from")
     found = _lineage(root)
-    inputs = found.registry.dataset(dataset).inputs
+    chosen = found.registry.dataset(dataset)
+    inputs = chosen.inputs
     if inputs is None:
         raise RegistryError(
             f"{dataset} has no folder for inputs: add one to `families` in [tool.registry_assets]"
         )
+    if url is not None:
+        from registry_assets.dvc_repo import DvcRepo
+        from registry_assets.model import check_collection_name
+
+        DvcRepo(root).import_from(
+            url,
+            path or f"raw/{check_collection_name(name)}",
+            f"{inputs}/{name}",
+            revision=rev,
+            collections_file=chosen.collections_file,
+            report=click.echo,
+        )
+        found = _lineage(root)
     sys.exit(_run_one(found, inputs, name))
 
 

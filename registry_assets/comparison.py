@@ -114,16 +114,24 @@ def _dvc_edges(lineage: Lineage) -> Iterator[Difference]:
 
 _REPORT = "please report this, it is a defect of registry_assets"
 _RELOAD = "reload the code location"
+_METAFILE = "dvc/metafile"
 
 
 def _asset_graph(lineage: Lineage, definitions: Definitions) -> Iterator[Difference]:
     graph = definitions.resolve_asset_graph()
+    # An asset of a user's own names no metafile, and has whatever edges its author gave it.
+    generated = {key for key in graph.get_all_asset_keys() if _METAFILE in graph.get(key).metadata}
+    for key in sorted(generated):
+        if tuple(key.path) not in lineage.output_of:
+            name = "/".join(key.path)
+            yield Difference(name, "no metafile declares this asset", _RELOAD)
     for group in lineage.groups:
         for output in group.outputs:
             key = AssetKey(list(output.key))
             name = "/".join(output.key)
             if not graph.has(key):
                 yield Difference(name, "there is no such asset in Dagster", _RELOAD)
+            if key not in generated:
                 continue
             parents = {tuple(parent.path) for parent in graph.get(key).parent_keys}
             declared = {upstream.key for upstream in group.upstream}

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import os
+import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,8 @@ class DvcIOManager(ConfigurableIOManager):
         def place(partition: str | None) -> Path:
             path = _with_partition(base, partition)
             address = _with_partition(str(metafile), partition) if metafile else f"{path}.dvc"
+            if base.count("*") > 1:
+                path = _output_like(base, dvc.output_states([address]))
             dvc.ensure_in_workspace([address], report=context.log.info)
             return dvc.path_of(path)
 
@@ -110,12 +114,18 @@ def _with_partition(path: str, partition: str | None) -> str:
     return path.replace("*", partition) if "*" in path else f"{path}/{partition}"
 
 
+def _output_like(pattern: str, paths: Iterable[str]) -> str:
+    """The output of a stage that is repeated over a grid: the partition's name tells no path."""
+    expression = "[^/]*".join(map(re.escape, pattern.split("*")))
+    return next(path for path in paths if re.fullmatch(expression, path))
+
+
 def dump(obj: Any, place: Path) -> None:
     """Writes what an asset returned to its place; the old content goes when the new one stands.
 
     Args:
-        obj: A path (it is moved when it lies in a temporary folder of the caller's making, and
-            copied in any case), bytes, a Pillow image, or a mapping of file names to those.
+        obj: A path (what it leads to is copied), bytes, a Pillow image (in the format that the
+            name's ending says, PNG when it says none), or a mapping of file names to those.
         place: Where to.
 
     Raises:
@@ -124,7 +134,7 @@ def dump(obj: Any, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(obj, Path) and obj.resolve() == place.resolve():
         return
-    fresh = place.with_name(f".{place.name}.{uuid.uuid4().hex}{place.suffix}")
+    fresh = place.with_name(f".{uuid.uuid4().hex}-{place.name}")
     try:
         _write(obj, fresh)
         if place.is_dir() and not place.is_symlink():
@@ -148,11 +158,14 @@ def _write(obj: Any, place: Path) -> None:
     elif isinstance(obj, bytes):
         place.write_bytes(obj)
     elif isinstance(obj, Image.Image):
-        obj.save(place, format=None if place.suffix else "PNG")
+        is_known = place.suffix.lower() in Image.registered_extensions()
+        obj.save(place, format=None if is_known else "PNG")
     elif isinstance(obj, Mapping):
         place.mkdir()
         for name, item in obj.items():
             target = place / name
+            if not name or Path(os.path.normpath(target)) != target or place not in target.parents:
+                raise RegistryError(f"{name!r} is not the name of a file inside {place.name}")
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(item, target)
     else:

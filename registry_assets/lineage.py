@@ -6,11 +6,13 @@ and `Lineage.groups` gathers them into assets, families as partitions.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -269,6 +271,10 @@ class _Builder:
             if template.stage.outputs
             and all(ITEM in output.path for output in template.stage.outputs)
         }
+        for stage in self.registry.stages:
+            template = families.get((stage.file, stage.name))
+            if template is not None and stage.item and not _fits(template.stage, stage):
+                del families[stage.file, stage.name]
         groups = {
             key: _Group("stage", [_stage_unit(template.stage, ITEM)])
             for key, template in families.items()
@@ -296,18 +302,17 @@ class _Builder:
                 group.keys.append(key)
 
     def _op_names(self) -> list[str]:
-        names = []
-        counts: Counter[str] = Counter()
+        names: dict[str, None] = {}
         for group in self.groups:
             lead = group.lead
-            own = lead.declared.name if isinstance(lead.declared, Stage) else lead.outputs[0].path
             if isinstance(lead.declared, Stage):
-                name = self.translator.op_name(lead.metafile, own)
+                wanted = self.translator.op_name(lead.metafile, lead.declared.name)
             else:
-                name = self.translator.op_name("", "/".join(self.translator.asset_key(own)))
-            counts[name] += 1
-            names.append(name if counts[name] == 1 else f"{name}_{counts[name]}")
-        return names
+                key = self.translator.asset_key(lead.outputs[0].path)
+                wanted = self.translator.op_name("", "/".join(key))
+            numbered = (f"{wanted}_{number}" for number in count(2))
+            names[next(name for name in chain([wanted], numbered) if name not in names)] = None
+        return list(names)
 
     def _folder(self, metafile: str) -> str:
         """The folder of the nearest ``dvc.yaml`` above, else that of the metafile."""
@@ -467,6 +472,14 @@ def _stage_unit(stage: Stage, partition: str | None) -> _Unit:
     return _Unit(stage.address, stage.file, partition, stage.outputs, stage.dependencies, stage)
 
 
+def _fits(template: Stage, stage: Stage) -> bool:
+    """Whether the outputs of an item differ from the template's in the item's name only."""
+    return len(template.outputs) == len(stage.outputs) and all(
+        re.fullmatch(re.escape(pattern.path).replace(ITEM, "[^/]+"), output.path)
+        for pattern, output in zip(template.outputs, stage.outputs, strict=True)
+    )
+
+
 def _edges(path: str, unit: _Unit) -> dict[tuple[str, str], None]:
     return {(path, output.path): None for output in unit.outputs}
 
@@ -475,14 +488,18 @@ def _mapping(
     pairs: Iterable[tuple[str | None, str | None]], upstream: _Group | None
 ) -> Literal["same", "all"] | tuple[str, ...] | None:
     """Tells from pairs of (downstream, upstream) partitions how the two assets go together."""
-    pairs = list(pairs)
     if upstream is None or not upstream.is_family:
         return None
+    pairs = set(pairs)
     if all(down is not None and down == up for down, up in pairs):
         return "same"
-    if any(down is not None for down, _ in pairs) or any(up == ITEM for _, up in pairs):
+    read: defaultdict[str | None, set[str]] = defaultdict(set)
+    for down, up in pairs:
+        read[down].add(up or "")
+    partitions, *others = read.values()
+    if ITEM in partitions or any(other != partitions for other in others):
         return "all"
-    return tuple(sorted({up for _, up in pairs if up is not None}))
+    return tuple(sorted(partitions))
 
 
 def _telling_part(key: Key, others: Iterable[Key]) -> str | None:

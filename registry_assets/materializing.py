@@ -94,19 +94,20 @@ def plan_runs(
     for phase in _phases(lineage, selected):
         partitions = phase[0].partitions
         if partitions is None:
-            plan.append(PlannedRun(_keys(phase, selected)))
+            plan.append(PlannedRun(_keys(phase)))
             continue
         is_given = bool(collections) and partitions == COLLECTIONS
         names = collections if is_given else lineage.partition_keys.get(partitions, ())
         for name in names:
             having = [group for group in phase if is_given or name in group.addresses]
             if having:
-                plan.append(PlannedRun(_keys(having, selected), name, partitions))
+                plan.append(PlannedRun(_keys(having), name, partitions))
     return plan
 
 
-def _keys(groups: Sequence[AssetGroup], selected: Collection[Key]) -> tuple[Key, ...]:
-    return tuple(o.key for group in groups for o in group.outputs if o.key in selected)
+def _keys(groups: Sequence[AssetGroup]) -> tuple[Key, ...]:
+    """All outputs, also where one was selected: what is made together is recorded together."""
+    return tuple(output.key for group in groups for output in group.outputs)
 
 
 def _phases(lineage: Lineage, selected: Collection[Key]) -> Iterator[list[AssetGroup]]:
@@ -154,8 +155,17 @@ def only_stale(
     stale = stale_keys(lineage, status)
     shorter = []
     for run in plan:
-        known = [key for key in run.keys if run.partition in lineage.output_of[key].paths]
-        keys = tuple(key for key in run.keys if key not in known or (key, run.partition) in stale)
+        groups = dict.fromkeys(lineage.group_of[key].name for key in run.keys)
+        wanted = {
+            group.name
+            for group in lineage.groups
+            if group.name in groups
+            and (
+                run.partition not in group.addresses
+                or any((output.key, run.partition) in stale for output in group.outputs)
+            )
+        }
+        keys = tuple(key for key in run.keys if lineage.group_of[key].name in wanted)
         if keys:
             shorter.append(replace(run, keys=keys))
     return shorter

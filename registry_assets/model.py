@@ -251,6 +251,20 @@ class Registry:
         return found
 
     @cached_property
+    def _data_paths(self) -> tuple[frozenset[str], frozenset[str]]:
+        """What outputs may stand at, also those of items to come, and the folders above them."""
+        templates = (output.path for t in self.templates for output in t.stage.outputs)
+        families = (f"{folder}/{ITEM}" for folder in self.family_folders)
+        paths = frozenset((*self.outputs, *templates, *families))
+        return paths, frozenset(str(up) for path in paths for up in PurePosixPath(path).parents)
+
+    def holds_data(self, path: str) -> bool:
+        """Whether a path is an output, lies in one or has one in it: data, not code."""
+        paths, folders = self._data_paths
+        above = {path, *map(str, PurePosixPath(path).parents)}
+        return ITEM in path or path in folders or not above.isdisjoint(paths)
+
+    @cached_property
     def stage_of(self) -> dict[str, Stage]:
         """The stage that makes an output, by the output's path."""
         return {output.path: stage for stage in self.stages for output in stage.outputs}

@@ -15,7 +15,8 @@ class _PlainLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})
         is_of_asset = meta.get("step_key") is not None and meta.get("dagster_event") is None
-        if is_of_asset and record.levelno >= logging.INFO:
+        # Errors are said once, by the command that ran it.
+        if is_of_asset and logging.INFO <= record.levelno < logging.ERROR:
             message = str(meta.get("orig_message") or record.getMessage())
             sys.stderr.write(f"    {shorten(message)}\n")
             sys.stderr.flush()

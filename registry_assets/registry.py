@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +19,7 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
-from registry_assets.model import ITEM, Dataset, Registry, Settings, Stage, StageTemplate
+from registry_assets.model import Dataset, Registry, Settings, Stage, StageTemplate
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,6 +28,10 @@ else:
 
 COLLECTIONS_FILE = "collections.yaml"
 """Beside a ``dvc.yaml``: the list `collections` of what the data set has taken in."""
+
+_SETTINGS_FILE = "pyproject.toml"
+# Of a plain item of YAML: a comment, or what comes next in a list on one line.
+_END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
 
 def read_registry(root: Path) -> Registry:
@@ -41,10 +48,15 @@ def read_registry(root: Path) -> Registry:
     """
     dvc = DvcRepo(root)
     settings = read_settings(dvc.root)
-    for path in sorted(dvc.root.glob(f"processed/*/{COLLECTIONS_FILE}")):
-        check_collections_file(path, path.relative_to(dvc.root).as_posix())
+    # Before DVC reads them: it stumbles over a date.
+    lists = _collections_files(dvc.root, settings.families)
+    for path in lists:
+        check_collections_file(dvc.root / path, path)
     declared = dvc.read_declarations()
     dataset_paths = [_folder_of(path) for path in declared.pipeline_files]
+    for path in filter(None, (_collections_file(dvc.root, folder) for folder in dataset_paths)):
+        if path not in lists:
+            check_collections_file(dvc.root / path, path)
     tracked = [raw.output.path for raw in declared.raw]
     tracked += [imported.output.path for imported in declared.inputs]
     folders = _family_folders(
@@ -77,27 +89,47 @@ def read_settings(root: Path) -> Settings:
     Raises:
         MetafileError: when the file is not TOML, or a setting is unknown or of the wrong type.
     """
-    path = root / "pyproject.toml"
+    path = root / _SETTINGS_FILE
     if not path.exists():
         return Settings()
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
     except tomllib.TOMLDecodeError as error:
-        raise MetafileError("pyproject.toml", str(error)) from error
-    given: dict[str, Any] = table.get("registry_assets", {})
-    defaults = Settings()
-    families = given.pop("families", list(defaults.families))
-    settle_seconds = given.pop("settle_seconds", defaults.settle_seconds)
-    where = "pyproject.toml"
-    if given:
-        raise MetafileError(where, f"[tool.registry_assets] has no setting {', '.join(given)}")
-    if not isinstance(families, list) or not all(
-        isinstance(pattern, str) and pattern.endswith("/*") for pattern in families
-    ):
-        raise MetafileError(where, "families must be a list of patterns that end in /*")
-    if isinstance(settle_seconds, bool) or not isinstance(settle_seconds, int | float):
-        raise MetafileError(where, "settle_seconds must be a number")
+        raise MetafileError(_SETTINGS_FILE, str(error)) from error
+    given: dict[str, Any] = tool.get("registry_assets", {}) if isinstance(tool, dict) else tool
+    if not isinstance(given, dict):
+        raise MetafileError(_SETTINGS_FILE, "[tool.registry_assets] must be a table")
+    known = [setting.name for setting in fields(Settings)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise MetafileError(
+            _SETTINGS_FILE,
+            f"[tool.registry_assets] has no setting {', '.join(unknown)}: "
+            f"it has {', '.join(known)}",
+        )
+    families = given.get("families", list(Settings.families))
+    settle_seconds = given.get("settle_seconds", Settings.settle_seconds)
+    if not isinstance(families, list) or not all(map(_is_family_pattern, families)):
+        raise MetafileError(
+            _SETTINGS_FILE,
+            "families must be a list of patterns that end in /*, relative to the root: "
+            'families = ["raw/*"]',
+        )
+    if not _is_duration(settle_seconds):
+        raise MetafileError(_SETTINGS_FILE, "settle_seconds must be a number that is not negative")
     return Settings(tuple(families), float(settle_seconds))
+
+
+def _is_family_pattern(pattern: object) -> bool:
+    if not isinstance(pattern, str) or not pattern.endswith("/*"):
+        return False
+    folder = PurePosixPath(pattern).parent
+    return folder.name != "" and not folder.is_absolute() and ".." not in folder.parts
+
+
+def _is_duration(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf  # type: ignore[operator]
 
 
 def check_collections_file(path: Path, name: str) -> None:
@@ -124,9 +156,9 @@ def check_collections_file(path: Path, name: str) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     for index, item in enumerate(listed):
         if not isinstance(item, ScalarString):
-            line = listed.lc.item(index)[0] + 1
-            written = lines[line - 1].strip().removeprefix("-").split("#")[0].strip()
-            raise MetafileError(name, f'write the name in quotes: - "{written}"', line)
+            line, column = listed.lc.item(index)
+            written = _END_OF_ITEM.split(lines[line][column:])[0].strip()
+            raise MetafileError(name, f'write the name in quotes: - "{written}"', line + 1)
 
 
 def code_version(registry: Registry, stage: Stage) -> str:
@@ -135,11 +167,11 @@ def code_version(registry: Registry, stage: Stage) -> str:
     The command, the values of its parameters, and the content of the dependencies that no stage
     and no ``.dvc`` file makes: its code.
     """
-    files = {}
-    for dependency in stage.dependencies:
-        is_data = dependency.path in registry.outputs or ITEM in dependency.path
-        if not dependency.is_external and not is_data:
-            files[dependency.path] = _hash_of(registry.root / dependency.path)
+    files = {
+        dependency.path: _hash_of(registry.root / dependency.path)
+        for dependency in stage.dependencies
+        if not dependency.is_external and not registry.holds_data(dependency.path)
+    }
     facts = {
         "command": stage.command,
         "parameters": {f"{p.file}:{p.key or ''}": p.value for p in stage.parameters},
@@ -149,10 +181,17 @@ def code_version(registry: Registry, stage: Stage) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _hash_of(path: Path) -> str | None:
+def _hash_of(path: Path) -> object:
+    """The md5 of a file; of a folder, those of the files in it that are not Python's leavings."""
+    if path.is_dir():
+        return {
+            found.relative_to(path).as_posix(): _hash_of(found)
+            for found in path.rglob("*")
+            if found.is_file() and "__pycache__" not in found.parts
+        }
     try:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         return None
 
 
@@ -182,6 +221,13 @@ def _family_folders(
             if path.count("/") == depth and path not in found and path not in dataset_paths
         )
     return tuple(found)
+
+
+def _collections_files(root: Path, patterns: Sequence[str]) -> list[str]:
+    """The lists of collections in the folders above those that hold collections."""
+    above = {parent for pattern in patterns for parent in PurePosixPath(pattern).parents}
+    found = {place for folder in above for place in root.glob(str(folder / COLLECTIONS_FILE))}
+    return sorted(place.relative_to(root).as_posix() for place in found)
 
 
 def _collections_file(root: Path, dataset: str) -> str | None:

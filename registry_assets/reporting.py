@@ -34,7 +34,9 @@ def sync(lineage: Lineage, instance: DagsterInstance, report: Callable[[str], No
     count = 0
     for node in _upstream_first(lineage):
         version = node.version
-        if version is None or node.key is None or seen.get(node.path) == version.md5:
+        if version is None or node.key is None or node.address is None:
+            continue
+        if seen.get(node.path) == version.md5:
             continue
         metadata: dict[str, str | int] = {"dvc/path": node.path, "dvc/md5": version.md5}
         if version.size is not None:

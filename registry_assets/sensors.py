@@ -24,7 +24,7 @@ from registry_assets.translator import COLLECTIONS
 
 TAKE_IN_JOB = "take_in_collection"
 SENSOR_NAME = "new_raw_collections"
-_INTERVAL_SECONDS = 30
+_INTERVAL_SECONDS = 10
 
 
 def build_take_in_job(assets: list[AssetsDefinition]) -> UnresolvedAssetJobDefinition:
@@ -70,7 +70,10 @@ def build_arrival_sensor(
             if arrival.reason is not None:
                 rejected[arrival.name] = arrival.reason
                 continue
-            extent = measure_extent(arrival.path)
+            try:
+                extent = measure_extent(arrival.path)
+            except FileNotFoundError:  # taken away meanwhile
+                continue
             if now - extent.changed < settle_seconds:
                 waiting.append(arrival.name)
                 continue

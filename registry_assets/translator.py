@@ -6,6 +6,7 @@ dependencies that point at them change together.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -23,6 +24,14 @@ _NOT_IN_A_KIND = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_KIND = 40
 
 
+# Dagster takes no op of such a name.
+_RESERVED_NAMES = {
+    *keyword.kwlist,
+    *("arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict"),
+    *("int", "meta", "output", "output_arg_dict", "str", "type"),
+}
+
+
 class RegistryTranslator:
     """The default rules."""
 
@@ -31,10 +40,15 @@ class RegistryTranslator:
 
         Args:
             path: From the root; for a family, with `ITEM` where the item's name goes. The item's
-                part is left out; where the item is only some of a part, the rest of it stays.
+                part is left out; where the item is only some of a part, the rest of it stays,
+                unless that is punctuation.
         """
-        parts = [part.replace(ITEM, "") for part in path.split("/")]
-        return tuple(part for part in parts if part) or ("root",)
+        parts = []
+        for part in path.split("/"):
+            rest = part.replace(ITEM, "")
+            if rest == part or any(letter.isalnum() for letter in rest):
+                parts.append(rest)
+        return tuple(filter(None, parts)) or ("root",)
 
     def source_key(self, source: str) -> Key:
         """The key of the external asset for something outside this repository."""
@@ -97,4 +111,5 @@ class RegistryTranslator:
     def op_name(self, metafile: str, stage: str) -> str:
         """The name of the op that materializes a stage or family, unique in the repository."""
         folder = str(PurePosixPath(metafile).parent)
-        return _NOT_IN_A_NAME.sub("_", f"{folder}__{stage}".replace("/", "__")).strip("_")
+        name = _NOT_IN_A_NAME.sub("_", f"{folder}__{stage}".replace("/", "__")).strip("_")
+        return f"{name}_" if not name or name in _RESERVED_NAMES else name

@@ -159,5 +159,7 @@ def text_registry(_text_registry: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     """A Dagster instance of its own, on disk."""
-    with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
+    home = tmp_path / "history"
+    home.mkdir()
+    with DagsterInstance.local_temp(str(home)) as found:
         yield found

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dagster import AssetKey, AssetSelection, Definitions, asset, define_asset_job
+
 from tests.conftest import commit_all, run, write_tree
 
 

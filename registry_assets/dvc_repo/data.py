@@ -14,13 +14,15 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.repository import Report, load_stages
-from registry_assets.errors import DataModifiedError, DataNotAvailableError
+from registry_assets.errors import DataModifiedError, DataNotAvailableError, RegistryError
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
+
+    from registry_assets.dvc_repo.repository import DvcRepo
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def read_listing(repo: Repo, md5: str) -> Mapping[str, str] | None:
     return {"/".join(key): str(info.value) for key, _, info in tree}
 
 
-def ensure(repo: Repo, out: DvcOutput, report: Report) -> bool:
+def ensure(dvc: DvcRepo, repo: Repo, out: DvcOutput, report: Report) -> bool:
     """Makes sure that an output stands in the workspace in its recorded version.
 
     Returns:
@@ -136,10 +138,14 @@ def ensure(repo: Repo, out: DvcOutput, report: Report) -> bool:
     if not out.hash_info:
         raise DataNotAvailableError(path, "it was never made")
     if not out.use_cache:
+        if out.exists:
+            raise DataModifiedError(path)
         raise DataNotAvailableError(path, "it is not kept in the cache: restore it from Git")
     if out.changed_cache():
         fetch(repo, out, report)
-    link_from_cache(repo, out)
+    # Two that read the same input would stumble over each other's links.
+    with dvc.write_lock(repo, report):
+        link_from_cache(dvc, repo, out)
     report(f"restored {path}")
     return True
 
@@ -165,27 +171,34 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         raise DataNotAvailableError(path, "the remote lacks part of it")
 
 
-def link_from_cache(repo: Repo, out: DvcOutput) -> None:
+def link_from_cache(dvc: DvcRepo, repo: Repo, out: DvcOutput) -> None:
     """Links the recorded version of an output into the workspace, asking nobody.
 
     Raises:
         DataModifiedError: when that would remove content that is saved nowhere.
         DataNotAvailableError: when the cache lacks part of it.
     """
+    from registry_assets.dvc_repo.repository import address_of
+    from registry_assets.dvc_repo.set_aside import SetAside
+
     path = path_in_repo(repo, out)
-    try:
-        checkout(
-            out.fs_path,
-            out.fs,
-            out.get_obj(),
-            out.cache,
-            ignore=repo.dvcignore,
-            state=repo.state,
-            prompt=lambda _question: False,
-            checksum_jobs=out.fs.hash_jobs,
-        )
-    except PromptError as error:
-        raise DataModifiedError(path) from error
-    except CheckoutError as error:
-        raise DataNotAvailableError(path, f"{len(error.paths)} files are missing") from error
+    problem: RegistryError | None = None
+    with SetAside(dvc, address_of(out.stage), {}).linking(repo, path, str(out.hash_info.value)):
+        try:
+            checkout(
+                out.fs_path,
+                out.fs,
+                out.get_obj(),
+                out.cache,
+                ignore=repo.dvcignore,
+                state=repo.state,
+                prompt=lambda _question: False,
+                checksum_jobs=out.fs.hash_jobs,
+            )
+        except PromptError:
+            problem = DataModifiedError(path)
+        except CheckoutError as error:
+            problem = DataNotAvailableError(path, f"{len(error.paths)} files are missing")
+    if problem is not None:
+        raise problem
     out.set_exec()

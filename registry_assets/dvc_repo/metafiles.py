@@ -7,9 +7,10 @@ a file that is not in the shape DVC gives it is rewritten as a whole, as DVC wou
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
-import uuid
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,33 +19,52 @@ from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
 from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
+from registry_assets.dvc_repo.processes import name_of_mine
+
 if TYPE_CHECKING:
+    from dvc.repo import Repo
     from dvc.stage import PipelineStage
     from dvc.stage import Stage as DvcStage
 
 _HEADER = "schema: '2.0'\nstages:\n"
 _TOP_LEVEL_KEY = re.compile(r"^[^\s#]", re.MULTILINE)
-_ENTRY = re.compile(r"^  [^\s#]", re.MULTILINE)
+_ENTRY = re.compile(r"^  \S", re.MULTILINE)
+# What DVC's printer never writes between the names of stages, or writes for rare names only:
+# another indentation, keys in quotes or with something behind them, remarks.
+_ODD_LINE = re.compile(r"^(?: \S|   \S|  [\"'?#]|  \S.*[^:\n]$|  \S.*:\n(?!    \S))", re.MULTILINE)
+_ANCHOR = re.compile(r"[ ]&id\d+\b")
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, sees either the old text or the new."""
+def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
+    """Writes a file so that a reader, or a crash, sees either the old text or the new.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
+        scratch: Where the new text is written first; beside the file when None.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    folder = scratch or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{name_of_mine()}.tmp"
     try:
         with temporary.open("x", encoding="utf-8", newline="") as stream:
             stream.write(text)
         if path.exists():
             shutil.copymode(path, temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise
+        is_elsewhere = isinstance(error, OSError) and error.errno == errno.EXDEV
+        if not is_elsewhere or scratch is None:
+            raise
+        replace_text(path, text)
 
 
 def write_dvc_file(stage: DvcStage) -> None:
     """Writes the ``.dvc`` file of a stage, keeping comments as DVC does."""
-    replace_text(Path(stage.path), dumps_yaml(to_single_stage_file(stage)))
+    text = dumps_yaml(to_single_stage_file(stage))
+    replace_text(Path(stage.path), text, scratch=scratch_folder(stage.repo))
 
 
 def write_lock_entry(stage: PipelineStage) -> None:
@@ -53,7 +73,12 @@ def write_lock_entry(stage: PipelineStage) -> None:
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     after = splice_entry(before, to_lockfile(stage))
     if after != before:
-        replace_text(path, after)
+        replace_text(path, after, scratch=scratch_folder(stage.repo))
+
+
+def scratch_folder(repo: Repo) -> Path:
+    """Where work in progress lies: outside Git, and searched for what killed processes left."""
+    return Path(repo.tmp_dir) / "registry"
 
 
 def splice_entry(text: str, entry: Mapping[str, Any]) -> str:
@@ -68,14 +93,21 @@ def splice_entry(text: str, entry: Mapping[str, Any]) -> str:
     first_line = new.partition("\n")[0]
     if not text:
         return document
-    if not text.startswith(_HEADER) or not first_line.endswith(":") or new == document:
+    section_end = _next_match(_TOP_LEVEL_KEY, text, len(_HEADER))
+    if (
+        not text.startswith(_HEADER)
+        or not text.endswith("\n")
+        or not _ENTRY.match(text, len(_HEADER))
+        or _ODD_LINE.search(text, len(_HEADER), section_end)
+        or _ODD_LINE.search(new)
+        # Values that stand in an entry twice get names, which are counted through the file.
+        or _ANCHOR.search(new)
+    ):
         return _rewrite(text, entry)
 
-    start = text.find(f"\n{first_line}\n", len(_HEADER) - 1) + 1
-    section_end = _next_match(_TOP_LEVEL_KEY, text, len(_HEADER))
-    if start == 0 or start > section_end:
-        before = text[:section_end]
-        return f"{before}{'' if before.endswith(chr(10)) else chr(10)}{new}{text[section_end:]}"
+    start = text.find(f"\n{first_line}\n", len(_HEADER) - 1, section_end) + 1
+    if start == 0:
+        return text[:section_end] + new + text[section_end:]
     end = min(_next_match(_ENTRY, text, start + len(first_line)), section_end)
     return text[:start] + new + text[end:]
 
@@ -105,8 +137,11 @@ def with_collection(text: str, name: str) -> str:
 
     yaml = YAML()
     yaml.preserve_quotes = True
+    yaml.width = sys.maxsize
     yaml.indent(mapping=2, sequence=4, offset=2)
-    data = yaml.load(text) or {}
+    data = yaml.load(text)
+    remarks = text if data is None else ""
+    data = data or {}
     listed = data.get("collections") or []
     if name in listed:
         return text
@@ -117,4 +152,4 @@ def with_collection(text: str, name: str) -> str:
     data["collections"] = listed
     stream = StringIO()
     yaml.dump(data, stream)
-    return stream.getvalue()
+    return remarks + stream.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
 from dvc.dependency.repo import RepoDependency
+from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE, is_valid_filename, load_file
 from dvc.exceptions import DvcException
 from dvc.parsing import (
     JOIN,
@@ -17,9 +19,10 @@ from dvc.parsing import (
     MatrixDefinition,
     is_map_or_seq,
 )
-from dvc.repo.index import collect_files
 from dvc.stage import PipelineStage
 from dvc.stage.loader import StageLoader
+from dvc.utils.serialize import parse_yaml_for_update
+from dvc.utils.strictyaml import YAMLValidationError, determine_linecol
 
 from registry_assets.dvc_repo.data import path_in_repo, version_of
 from registry_assets.dvc_repo.repository import load_stages
@@ -65,24 +68,25 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     problems: list[str] = []
     values = _ParameterValues()
 
-    def note_problem(path: str, error: Exception) -> None:
-        problems.append(describe_problem(root, path, error))
-
-    for path, index in collect_files(repo, onerror=note_problem):
+    for path in find_metafiles(repo):
         metafile = Path(path).relative_to(root).as_posix()
-        if Path(path).name == "dvc.yaml":
+        try:
+            found = list(load_file(repo, path).stages.values())
+            read = [_stage(repo, s, metafile, values) for s in found if _is_stage(s)]
+            of_pipeline = _templates(repo, path, metafile, values) if _is_pipeline(path) else ()
+            read_templates = list(of_pipeline)
+        except Exception as error:  # whatever it is, the others are still read
+            problems.append(describe_problem(root, metafile, error))
+            continue
+        stages.extend(read)
+        templates.extend(read_templates)
+        if _is_pipeline(path):
             pipeline_files.append(metafile)
-        for stage in index.stages:
-            if isinstance(stage, PipelineStage):
-                stages.append(_stage(repo, stage, metafile, values))
-            elif stage.is_import:
+        for stage in found:
+            if stage.is_import:
                 inputs.append(_import(repo, stage, metafile))
-            elif stage.cmd:
-                stages.append(_stage(repo, stage, metafile, values))
-            else:
+            elif not _is_stage(stage):
                 raw.extend(_raw(repo, stage, metafile))
-        if metafile in pipeline_files:
-            templates.extend(_templates(repo, path, metafile, values))
     return Declarations(
         tuple(sorted(raw, key=lambda item: item.output.path)),
         tuple(sorted(inputs, key=lambda item: item.output.path)),
@@ -101,17 +105,60 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
     return _import(repo, stage, metafile) if stage.is_import else next(_raw(repo, stage, metafile))
 
 
-def describe_problem(root: Path, path: str, error: Exception) -> str:
+def find_metafiles(repo: Repo) -> Iterator[str]:
+    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules.
+
+    What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
+    Git ignores too. DVC's own collector stops at the first file that it cannot parse.
+    """
+    for folder, folders, files in repo.dvcignore.walk(repo.fs, repo.root_dir, followlinks=False):
+        for file in sorted(files):
+            path = repo.fs.join(folder, file)
+            if is_valid_filename(file) and not repo.scm.is_ignored(path):
+                yield path
+        tracked = {file.removesuffix(DVC_FILE_SUFFIX) for file in files}
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in tracked and not repo.scm.is_ignored(repo.fs.join(folder, name, ""))
+        )
+
+
+def _is_pipeline(path: str) -> bool:
+    return Path(path).name == PROJECT_FILE
+
+
+def _is_stage(stage: DvcStage) -> bool:
+    return bool(stage.cmd) or isinstance(stage, PipelineStage)
+
+
+def describe_problem(root: Path, metafile: str, error: Exception) -> str:
     """One line for a metafile that cannot be read: where, and what DVC says of it."""
-    place = Path(path)
-    name = place.relative_to(root).as_posix() if place.is_relative_to(root) else path
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    if isinstance(error, YAMLValidationError) and error.exc.errors:
+        invalid = error.exc.errors[0]
+        parsed = parse_yaml_for_update(error.text, error.path)
+        line, _, _ = determine_linecol(parsed, invalid.path)
+        where = ".".join(str(part) for part in invalid.path)
+        file = _file_of(root, metafile, error.path)
+        return f"{file}:{line}: {invalid.error_message}: {where}"
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    cause = chain[-1]
     mark = getattr(cause, "problem_mark", None)
-    line = "" if mark is None else f":{mark.line + 1}"
-    words = getattr(cause, "problem", None) or str(error)
-    return f"{name}{line}: {' '.join(str(words).split())}"
+    line_of_mark = "" if mark is None else f":{mark.line + 1}"
+    named = next((p for e in chain if isinstance(p := getattr(e, "path", None), str)), None)
+    words = " ".join(str(getattr(cause, "problem", None) or error).split())
+    return f"{_file_of(root, metafile, named)}{line_of_mark}: {words}"
+
+
+def _file_of(root: Path, metafile: str, named: str | None) -> str:
+    """The file that a problem is in: a ``dvc.yaml`` is read together with its ``dvc.lock``."""
+    if named is None:
+        return metafile
+    # DVC names files relative to the working directory.
+    place = Path(os.path.abspath(named))  # noqa: PTH100 - resolving would follow links
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else metafile
 
 
 def _raw(repo: Repo, stage: DvcStage, metafile: str) -> Iterator[RawCollection]:
@@ -214,8 +261,6 @@ def _templates(
     yet. Where DVC cannot fill the template in (items that are dictionaries of something else),
     there is none, and each item is an output of its own.
     """
-    from dvc.dvcfile import load_file
-
     dvcfile: ProjectFile = load_file(repo, path)
     for name, definition in dvcfile.resolver.definitions.items():
         if isinstance(definition, EntryDefinition):

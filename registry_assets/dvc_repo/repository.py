@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc.exceptions import DvcException, NotDvcRepoError
+import psutil
+from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
@@ -37,15 +38,19 @@ Report = Callable[[str], None]
 """Takes one line of progress; in a run, the run's log."""
 
 _RETRY_SECONDS = 0.1
+_MOST_RETRY_SECONDS = 1.0
 _SAY_AGAIN_SECONDS = 30.0
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns whatever DVC raises inside into a `DvcError` with the same words."""
+    """Turns whatever DVC and its libraries raise inside into a `DvcError` with the same words."""
     try:
         yield
-    except DvcException as error:
+    except Exception as error:
+        library = type(error).__module__.partition(".")[0]
+        if library != "scmrepo" and not library.startswith("dvc"):
+            raise
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
         raise DvcError(f"{error}{cause}".strip() or type(error).__name__) from error
 
@@ -148,6 +153,29 @@ class DvcRepo:
 
         return importing(self, source, path, collections_file=collections_file, report=report)
 
+    def import_from(
+        self,
+        url: str,
+        source: str,
+        path: str,
+        *,
+        revision: str | None,
+        collections_file: str | None,
+        report: Report,
+    ) -> None:
+        """Takes a path of another repository in, as `dvc import` does; see `tracking`."""
+        from registry_assets.dvc_repo.tracking import import_from
+
+        import_from(
+            self,
+            url,
+            source,
+            path,
+            revision=revision,
+            collections_file=collections_file,
+            report=report,
+        )
+
     def restoring(self, address: str, *, report: Report) -> AbstractContextManager[PendingResult]:
         """Brings what a ``.dvc`` file records into the workspace; see `tracking.restoring`."""
         from registry_assets.dvc_repo.tracking import restoring
@@ -161,7 +189,7 @@ class DvcRepo:
         with self.open() as repo:
             for stage in load_stages(repo, self.root, addresses):
                 for out in stage.outs:
-                    ensure(repo, out, report)
+                    ensure(self, repo, out, report)
 
     def push(self, *, report: Report) -> int:
         """Pushes what the metafiles name to the default remote; returns the number of objects.
@@ -220,20 +248,38 @@ class DvcRepo:
         Raises:
             RepositoryBusyError: after `wait_seconds`.
         """
-        lock = self._acquire(lambda: lock_repo(repo), "the repository is locked", report)
+        lock = self._acquire(
+            lambda: lock_repo(repo),
+            lambda _error: f"the repository is locked by {_lock_holder(repo)}",
+            report,
+            self.wait_seconds,
+        )
         with _entered(lock):
             yield
 
     @contextmanager
     def holding(
-        self, repo: Repo, *, read: Sequence[str], write: Sequence[str], report: Report
+        self,
+        repo: Repo,
+        *,
+        read: Sequence[str],
+        write: Sequence[str],
+        report: Report,
+        wait_seconds: float | None = None,
     ) -> Iterator[None]:
         """Holds inputs and outputs in DVC's own ``rwlock``, without locking the repository.
 
         Entries of processes that died are dropped by DVC.
 
+        Args:
+            repo: The opened repository.
+            read: Absolute paths that must not change meanwhile.
+            write: Absolute paths that nobody else may read or write meanwhile.
+            report: Takes a line when there is somebody to wait for.
+            wait_seconds: How long to wait; as long as for everything else when None.
+
         Raises:
-            RepositoryBusyError: after `wait_seconds`, naming the process that holds a path.
+            RepositoryBusyError: after that time, naming the process that holds a path.
         """
 
         def attempt() -> AbstractContextManager[None]:
@@ -248,32 +294,40 @@ class DvcRepo:
             )
             return lock
 
-        lock = self._acquire(attempt, "an output is held", report)
+        lock = self._acquire(
+            attempt,
+            lambda error: " ".join(str(error).split())[:300],
+            report,
+            self.wait_seconds if wait_seconds is None else wait_seconds,
+        )
         with _entered(lock):
             yield
 
     def _acquire(
         self,
         attempt: Callable[[], AbstractContextManager[None]],
-        what: str,
+        holder: Callable[[LockError], str],
         report: Report,
+        wait_seconds: float,
     ) -> AbstractContextManager[None]:
         """Enters a DVC lock, again and again; DVC itself gives up after three seconds."""
         started = time.monotonic()
         said = -_SAY_AGAIN_SECONDS
+        pause = _RETRY_SECONDS
         while True:
             lock = attempt()
             try:
                 lock.__enter__()
             except LockError as error:
                 waited = time.monotonic() - started
-                holder = " ".join(str(error).split())[:300]
-                if waited > self.wait_seconds:
-                    raise RepositoryBusyError(waited, holder) from error
+                if waited >= wait_seconds:
+                    raise RepositoryBusyError(waited, holder(error)) from error
                 if waited - said >= _SAY_AGAIN_SECONDS:
                     said = waited
-                    report(f"{what}, waiting: {holder}")
-                time.sleep(_RETRY_SECONDS)
+                    report(f"waiting: {holder(error)}")
+                # Many that ask too often would keep the holder from letting go.
+                time.sleep(pause)
+                pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
             else:
                 return lock
 
@@ -288,6 +342,15 @@ def _entered(lock: AbstractContextManager[None]) -> Iterator[None]:
             raise
     else:
         lock.__exit__(None, None, None)
+
+
+def _lock_holder(repo: Repo) -> str:
+    """Who has the lock on the repository: DVC's lock file holds the number of the process."""
+    try:
+        pid = int(Path(repo.lock.lockfile).read_text(encoding="utf-8"))
+        return f"{' '.join(psutil.Process(pid).cmdline())} (PID {pid})"
+    except (OSError, ValueError, psutil.Error):
+        return "another process"
 
 
 def load_stages(repo: Repo, root: Path, addresses: Sequence[str]) -> list[DvcStage]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc.dvcfile import LOCK_FILE, PROJECT_FILE
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 12
 _GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
@@ -61,21 +66,25 @@ def running(
 
     Raises:
         StageFailedError: when the command fails or leaves an output out.
-        RepositoryChangedError: when the branch, the code or an input changed meanwhile.
+        RepositoryChangedError: when the declaration changed while this waited for its turn; from
+            `PendingResult.persist`, when the branch, the code or an input changed meanwhile.
         DataNotAvailableError: when an input is nowhere to be had.
         DataModifiedError: when an input was edited by hand.
     """
     with dvc.open() as repo:
-        (stage, *upstream) = load_stages(repo, dvc.root, [address, *inputs])
-        recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
-        with dvc.holding(
-            repo,
-            read=[dep.fs_path for dep in stage.deps if dep.protocol == "local"],
-            write=[out.fs_path for out in stage.outs],
-            report=report,
-        ):
+        stages = load_stages(repo, dvc.root, [address, *inputs])
+        stamps, (read, write) = _stamps(stages), _paths(stages[0])
+        with dvc.holding(repo, read=read, write=write, report=report):
             recover(dvc, repo, report)
-            _ensure_inputs(repo, stage, upstream, report)
+            if _stamps(stages) != stamps:
+                # Whoever this waited for has recorded something.
+                stages = load_stages(repo, dvc.root, [address, *inputs])
+                if _paths(stages[0]) != (read, write):
+                    raise RepositoryChangedError(address, "what it reads and writes changed")
+            (stage, *upstream) = stages
+            recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
+            head = dvc.git.head()
+            _ensure_inputs(dvc, repo, stage, upstream, report)
             started = time.monotonic()
             aside = SetAside(dvc, address, {p: v.md5 if v else None for p, v in recorded.items()})
             try:
@@ -84,7 +93,7 @@ def running(
                     address,
                     outcome,
                     time.monotonic() - started,
-                    lambda: _record(dvc, repo, stage, outcome, recorded, report),
+                    lambda: _record(dvc, repo, stage, outcome, recorded, head, report),
                 )
                 yield pending
             except BaseException:
@@ -96,14 +105,35 @@ def running(
                 aside.put_back()
 
 
+def _paths(stage: PipelineStage) -> tuple[list[str], list[str]]:
+    """What a stage reads and what it writes."""
+    read = [dep.fs_path for dep in stage.deps if dep.protocol == "local"]
+    return read, [out.fs_path for out in stage.outs]
+
+
+def _stamps(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]:
+    """What tells the metafiles of stages from later ones."""
+    found = set()
+    for path in {Path(stage.path) for stage in stages}:
+        for metafile in (path, path.with_name(LOCK_FILE)):
+            with contextlib.suppress(FileNotFoundError):
+                is_now = metafile.stat()
+                found.add((str(metafile), is_now.st_ino, is_now.st_mtime_ns, is_now.st_size))
+    return found
+
+
 def _ensure_inputs(
-    repo: Repo, stage: PipelineStage, upstream: Sequence[PipelineStage], report: Report
+    dvc: DvcRepo,
+    repo: Repo,
+    stage: PipelineStage,
+    upstream: Sequence[PipelineStage],
+    report: Report,
 ) -> None:
-    paths = [dep.fs_path for dep in stage.deps if dep.protocol == "local"]
+    paths, _ = _paths(stage)
     for maker in upstream:
         for out in maker.outs:
             if any(_overlap(path, out.fs_path) for path in paths):
-                ensure(repo, out, report)
+                ensure(dvc, repo, out, report)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -120,9 +150,8 @@ def _bring_outputs(
     report: Report,
 ) -> Outcome:
     if stage.frozen:
-        for out in stage.outs:
-            ensure(repo, out, report)
-        return "unchanged"
+        changed = [ensure(dvc, repo, out, report) for out in stage.outs]
+        return "restored" if any(changed) else "unchanged"
     if not force:
         if _is_recorded(stage) and not stage_changes(stage):
             if not any(out.status() for out in stage.outs):
@@ -133,7 +162,7 @@ def _bring_outputs(
             return "restored"
     else:
         _take(stage, aside, repo)
-    _run(dvc, stage, aside, report)
+    _run(stage, aside, report)
     return "ran"
 
 
@@ -168,19 +197,17 @@ def _restore(dvc: DvcRepo, repo: Repo, stage: PipelineStage, report: Report) -> 
     return True
 
 
-def _run(dvc: DvcRepo, stage: PipelineStage, aside: SetAside, report: Report) -> None:
+def _run(stage: PipelineStage, aside: SetAside, report: Report) -> None:
     """Runs the command as DVC does: same shell, same environment, same folder.
 
     One addition: the folder of this interpreter comes first on PATH, as if its environment were
     activated, so that `python` in a command is the one that has the packages.
     """
-    head = dvc.git.head()
     stage.save_deps()
-    before = [dep.hash_info for dep in stage.deps]
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
     options = prepare_kwargs(stage)
     # DVC gives it relative to the working directory, which is nobody's choice in a run.
-    options["env"]["DVC_STAGE"] = address_of(stage)
+    options["env"]["DVC_STAGE"] = address_of(stage).removeprefix(f"{PROJECT_FILE}:")
     options["env"]["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), options["env"].get("PATH", os.defpath)]
     )
@@ -192,11 +219,6 @@ def _run(dvc: DvcRepo, stage: PipelineStage, aside: SetAside, report: Report) ->
             raise StageFailedError(address_of(stage), f"the command did not make {out.def_path}")
         # Hashes now, so that the short time under the write lock finds them in DVC's state.
         out.get_hash()
-    if dvc.git.head() != head:
-        raise RepositoryChangedError(address_of(stage), "the checked-out branch changed")
-    for dep, hash_before in zip(stage.deps, before, strict=True):
-        if dep.get_hash() != hash_before:
-            raise RepositoryChangedError(address_of(stage), f"{dep.def_path} changed")
 
 
 def _run_command(
@@ -212,16 +234,13 @@ def _run_command(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
         # A process group of its own, so that ending it ends all that it started.
         start_new_session=True,
         **options,  # type: ignore[call-overload]
     )
     aside.note_command(process.pid)
     try:
-        for line in process.stdout:
-            line = line.rstrip("\n")
+        for line in _lines(process):
             last_lines.append(line)
             report(line)
         code = process.wait()
@@ -233,14 +252,37 @@ def _run_command(
         raise StageFailedError(address_of(stage), f"`{command}` {how}", last_lines)
 
 
-def _end_group(process: subprocess.Popen[str]) -> None:
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What a command says until it ends, also when something it started holds on to its output."""
+    assert process.stdout is not None
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
+    text = ""
+    has_ended = False
+    while True:
+        if select.select([process.stdout], [], [], 0 if has_ended else _POLL_SECONDS)[0]:
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                break
+            *lines, text = (text + newlines.decode(chunk)).split("\n")
+            yield from lines
+        elif has_ended:
+            break
+        else:
+            has_ended = process.poll() is not None
+    *lines, text = (text + newlines.decode(b"", final=True)).split("\n")
+    yield from lines
+    if text:
+        yield text
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Ends the command and what it started: politely, then for good."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sent)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-            return
 
 
 def _record(
@@ -249,14 +291,18 @@ def _record(
     stage: PipelineStage,
     outcome: Outcome,
     recorded: Mapping[str, Version | None],
+    head: str | None,
     report: Report,
 ) -> Mapping[str, RecordedOutput]:
     """Moves the outputs into the cache, links them back, then writes ``dvc.lock``."""
-    if outcome != "unchanged":
+    if outcome != "unchanged" and not stage.frozen:
         with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+            _check_nothing_changed(dvc, stage, head)
             # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
             in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-            stage.save(run_cache=in_run_cache)
+            stage.save_outs()
+            if in_run_cache:
+                repo.stage_cache.save(stage)
             for out in stage.outs:
                 out.commit()
             write_lock_entry(stage)
@@ -265,6 +311,19 @@ def _record(
         for out in stage.outs
         for path in [path_in_repo(repo, out)]
     }
+
+
+def _check_nothing_changed(dvc: DvcRepo, stage: PipelineStage, head: str | None) -> None:
+    """Makes sure that the outputs are those of what is in the workspace now."""
+    if dvc.git.head() != head:
+        raise RepositoryChangedError(address_of(stage), "the checked-out branch changed")
+    for dep in stage.deps:
+        before = dep.hash_info
+        is_there = dep.protocol != "local" or dep.exists
+        if is_there:
+            dep.save()
+        if not is_there or dep.hash_info != before:
+            raise RepositoryChangedError(address_of(stage), f"{dep.def_path} changed")
 
 
 def _version(out: DvcOutput) -> Version:

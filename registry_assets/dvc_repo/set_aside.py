@@ -1,8 +1,8 @@
 """Previous outputs, kept beside until the new ones are recorded, and found again after a crash.
 
-A folder under ``.dvc/tmp/registry`` holds what was set aside and a journal that says whose it is.
-The journal is written before anything moves and removed last, so that whoever comes next can put
-things back when the process that wrote it is gone.
+A folder under ``.dvc/tmp/registry`` holds what was set aside; its name says whose it is, and its
+journal what goes where. The journal is written before anything moves, and removed before what
+is no longer needed, so that whoever comes next can put things back when its process is gone.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
-import time
-import uuid
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from dvc.exceptions import DvcException
 
 from registry_assets.dvc_repo.data import read_listing
+from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
+from registry_assets.errors import RepositoryBusyError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -29,35 +33,13 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.repository import DvcRepo, Report
 
 _JOURNAL = "journal.json"
-_SAME_START_SECONDS = 0.01
-
-
-@dataclass
-class _Process:
-    """A process that can be told from a later one with the same number."""
-
-    pid: int
-    started: float
-
-    @classmethod
-    def of(cls, pid: int) -> _Process:
-        return cls(pid, psutil.Process(pid).create_time())
-
-    @property
-    def is_alive(self) -> bool:
-        try:
-            process = psutil.Process(self.pid)
-            return (
-                abs(process.create_time() - self.started) < _SAME_START_SECONDS
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
-        except psutil.NoSuchProcess:
-            return False
+# As `dvc_objects.fs.utils.tmp_fname` names them.
+_DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 @dataclass
 class _Journal:
-    """What was set aside, by whom, and what the metafile said then.
+    """What was set aside, and what the metafile said then.
 
     Attributes:
         kept: Paths from the root, by their name in the folder.
@@ -67,23 +49,21 @@ class _Journal:
         command: The process group of the stage's command.
     """
 
-    owner: _Process
     address: str
     kept: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     recorded: dict[str, str | None] = field(default_factory=dict)
     linking: dict[str, str] = field(default_factory=dict)
-    command: _Process | None = None
+    command: Process | None = None
 
     @classmethod
-    def read(cls, path: Path) -> _Journal:
-        data = json.loads(path.read_text(encoding="utf-8"))
+    def read(cls, folder: Path) -> _Journal | None:
+        try:
+            data = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
         command = data.pop("command")
-        return cls(
-            owner=_Process(**data.pop("owner")),
-            command=_Process(**command) if command else None,
-            **data,
-        )
+        return cls(command=Process(**command) if command else None, **data)
 
 
 class SetAside:
@@ -97,36 +77,47 @@ class SetAside:
 
     def __init__(self, dvc: DvcRepo, address: str, recorded: Mapping[str, str | None]) -> None:
         self._dvc = dvc
-        self._folder = _folder(dvc.root) / uuid.uuid4().hex
-        self._journal = _Journal(_Process.of(os.getpid()), address, recorded=dict(recorded))
+        self._folder = _folder(dvc.root) / name_of_mine()
+        self._journal = _Journal(address, recorded=dict(recorded))
 
     def take(self, path: str, *, keep_in_place: bool = False) -> None:
-        """Sets an output aside; with `keep_in_place` a copy of it, for outputs that persist."""
+        """Sets an output aside; with `keep_in_place`, for outputs that persist, a copy stays.
+
+        The copy is what the command may write to: the original may be one with the cache.
+        """
         here = self._dvc.path_of(path)
         if not os.path.lexists(here):
             self._journal.absent.append(path)
             self._write()
             return
-        name = str(len(self._journal.kept))
-        self._journal.kept[name] = path
+        kept = self._folder / str(len(self._journal.kept))
+        self._journal.kept[kept.name] = path
         self._write()
-        if not keep_in_place:
-            shutil.move(here, self._folder / name)
-        elif here.is_dir():
-            shutil.copytree(here, self._folder / name, symlinks=True)
-        else:
-            shutil.copy2(here, self._folder / name)
+        shutil.move(here, kept)
+        if keep_in_place:
+            _copy_writable(kept, here)
 
     def note_command(self, pid: int) -> None:
         """Notes the process group that is writing, so that a crash does not leave it writing."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            self._journal.command = _Process.of(pid)
+            self._journal.command = Process.of(pid)
             self._write()
 
-    def note_linking(self, path: str, md5: str) -> None:
-        """Notes that the files at a path are about to be replaced by links to a version."""
+    @contextmanager
+    def linking(self, repo: Repo, path: str, md5: str) -> Iterator[None]:
+        """While the files at a path are replaced by links to a version: none gets lost.
+
+        Half a collection, left by a crash, must not pass for the next version.
+        """
         self._journal.linking[path] = md5
         self._write()
+        try:
+            yield
+        except BaseException:
+            _link_missing(repo, self._dvc.path_of(path), md5)
+            raise
+        finally:
+            self.drop()
 
     def put_back(self) -> None:
         """Puts everything back where it was."""
@@ -134,7 +125,7 @@ class SetAside:
 
     def drop(self) -> None:
         """Removes what was set aside: the new version is recorded."""
-        _remove(self._folder)
+        _drop(self._folder)
 
     def _write(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -145,31 +136,49 @@ class SetAside:
 
 def recover(dvc: DvcRepo, repo: Repo, report: Report) -> None:
     """Puts back what killed processes left behind; leaves living ones alone."""
-    folders = list(_folder(dvc.root).glob("*/")) if _folder(dvc.root).is_dir() else []
-    for folder in folders:
-        try:
-            journal = _Journal.read(folder / _JOURNAL)
-        except FileNotFoundError:
-            # Killed before the journal stood: nothing was moved yet. A living one is younger.
-            if time.time() - folder.stat().st_mtime > 60:
-                _remove(folder)
+    folder = _folder(dvc.root)
+    for left in sorted(folder.iterdir()) if folder.is_dir() else []:
+        owner = owner_of(left.name)
+        if owner is None or owner.is_alive:
             continue
-        if journal.owner.is_alive:
-            continue
-        # Two that come at once: one of them gets the folder.
-        claimed = folder.with_name(f"{folder.name}.{os.getpid()}")
-        try:
-            folder.rename(claimed)
-        except FileNotFoundError:
-            continue
-        _end_command(journal)
-        for path, md5 in journal.linking.items():
-            _link_missing(repo, dvc.path_of(path), md5)
-        if _recorded_now(dvc, repo, journal) == journal.recorded:
-            _put_back(dvc.root, claimed, journal)
-            report(f"{journal.address} was interrupted: its previous version is back in its place")
+        if left.is_dir():
+            _recover(dvc, repo, left, report)
         else:
-            _remove(claimed)
+            left.unlink(missing_ok=True)
+
+
+def _recover(dvc: DvcRepo, repo: Repo, folder: Path, report: Report) -> None:
+    journal = _Journal.read(folder)
+    if journal is None:
+        # Killed before the journal stood, or after it was removed: nothing is needed any more.
+        _drop(folder)
+        return
+    paths = [str(dvc.path_of(path)) for path in (*journal.recorded, *journal.linking)]
+    try:
+        with (
+            dvc.holding(repo, read=[], write=paths, report=report, wait_seconds=0),
+            dvc.write_lock(repo, report),
+        ):
+            # Again, as another may have been here while this one was coming.
+            journal = _Journal.read(folder)
+            if journal is None:
+                return
+            _end_command(journal)
+            for path in journal.recorded:
+                _sweep(dvc.path_of(path).parent)
+            for path, md5 in journal.linking.items():
+                _sweep(dvc.path_of(path).parent, dvc.path_of(path))
+                _link_missing(repo, dvc.path_of(path), md5)
+            if _recorded_now(dvc, repo, journal) == journal.recorded:
+                _put_back(dvc.root, folder, journal)
+                report(f"{journal.address} was interrupted: what it had set aside is back")
+            else:
+                _drop(folder)
+    except RepositoryBusyError:
+        # Whoever holds the outputs is at work on them, or has recovered them itself.
+        return
+    except DvcException as error:
+        report(f"{folder.name} was interrupted and cannot be put back yet: {error}")
 
 
 def _end_command(journal: _Journal) -> None:
@@ -194,18 +203,32 @@ def _recorded_now(dvc: DvcRepo, repo: Repo, journal: _Journal) -> dict[str, str 
     }
 
 
-def _link_missing(repo: Repo, folder: Path, md5: str) -> None:
-    """Links back the files of a version that were removed, and whose link did not follow."""
-    listing = read_listing(repo, md5)
-    if listing is None:
-        return
-    cache = repo.cache.local
+def _link_missing(repo: Repo, place: Path, md5: str) -> None:
+    """Copies back the files of a version that were removed, and whose link did not follow."""
+    listing = {"": md5} if not md5.endswith(".dir") else read_listing(repo, md5) or {}
     for name, file_md5 in listing.items():
-        target = folder / name
-        cached = Path(cache.oid_to_path(file_md5))
+        target = place / name if name else place
+        cached = Path(repo.cache.local.oid_to_path(file_md5))
         if not os.path.lexists(target) and cached.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(cached, target)
+            # In two steps, as this process may be killed too.
+            fresh = _folder(Path(repo.root_dir)) / f"{name_of_mine()}.tmp"
+            shutil.copyfile(cached, fresh)
+            shutil.move(fresh, target)
+
+
+def _sweep(*folders: Path) -> None:
+    """Removes the files that DVC writes or tries out before it renames or links them.
+
+    Only ever with the lock on the repository, under which DVC makes them.
+    """
+    beside, *inside = folders
+    found = [*beside.iterdir()] if beside.is_dir() else []
+    for folder in inside:
+        found.extend(Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    for path in found:
+        if _DVC_TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _put_back(root: Path, folder: Path, journal: _Journal) -> None:
@@ -217,11 +240,29 @@ def _put_back(root: Path, folder: Path, journal: _Journal) -> None:
             _remove(root / path)
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(kept, root / path)
-    _remove(folder)
+    _drop(folder)
+
+
+def _copy_writable(source: Path, target: Path) -> None:
+    def copy(one: str, other: str) -> None:
+        shutil.copy2(one, other)
+        place = Path(other)
+        place.chmod(place.stat().st_mode | stat.S_IWUSR)
+
+    if source.is_dir():
+        shutil.copytree(source, target, ignore_dangling_symlinks=True, copy_function=copy)
+    else:
+        copy(str(source), str(target))
 
 
 def _folder(root: Path) -> Path:
     return root / ".dvc" / "tmp" / "registry"
+
+
+def _drop(folder: Path) -> None:
+    """Removes a folder with its journal first: half a folder must not be put back."""
+    (folder / _JOURNAL).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

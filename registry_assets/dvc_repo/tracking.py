@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,12 @@ from registry_assets.dvc_repo.data import (
     path_in_repo,
     version_of,
 )
-from registry_assets.dvc_repo.metafiles import replace_text, with_collection, write_dvc_file
+from registry_assets.dvc_repo.metafiles import (
+    replace_text,
+    scratch_folder,
+    with_collection,
+    write_dvc_file,
+)
 from registry_assets.dvc_repo.repository import DvcRepo, Report, load_stages
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
@@ -23,6 +29,7 @@ from registry_assets.errors import (
     CollectionNotTrackedError,
     DataNotAvailableError,
     OutputNotFoundError,
+    RegistryError,
 )
 from registry_assets.model import Version
 
@@ -65,10 +72,7 @@ def tracking(dvc: DvcRepo, path: str, *, force: bool, report: Report) -> Iterato
             aside = SetAside(dvc, metafile, {path: before.md5 if before else None})
             outcome: Outcome = "recorded"
             if stage is not None and before is not None and not place.exists():
-                # Half a collection, left by a crash, must not pass for the next version.
-                aside.note_linking(path, before.md5)
-                ensure(repo, stage.outs[0], report)
-                aside.drop()
+                ensure(dvc, repo, stage.outs[0], report)
                 outcome = "restored"
             elif stage is not None and not force and not stage.outs[0].status():
                 outcome = "unchanged"
@@ -99,14 +103,17 @@ def _add(
         )
     (out,) = stage.outs
     # Hashed before the lock is taken; DVC's state then knows the hashes.
-    aside.note_linking(path, str(out.get_hash().value))
-    with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+    md5 = str(out.get_hash().value)
+    with (
+        dvc.write_lock(repo, report),
+        repo.scm_context(quiet=True),
+        aside.linking(repo, path, md5),
+    ):
         if is_new:
             repo.check_graph(stages={stage})
         stage.add_outs()
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
-    aside.drop()
     version = version_of(out)
     assert version is not None, f"{out} was added without a hash"
     return version
@@ -144,7 +151,7 @@ def importing(
             before = version_of(stage.outs[0]) if stage else None
             outcome: Outcome = "recorded"
             if stage is not None and before == version and _is_taken_at(stage, version):
-                changed = ensure(repo, stage.outs[0], report)
+                changed = ensure(dvc, repo, stage.outs[0], report)
                 outcome = "restored" if changed else "unchanged"
 
             def record() -> Mapping[str, RecordedOutput]:
@@ -180,18 +187,77 @@ def _import(
         )
     source, (out,), (dep,) = origin.outs[0], stage.outs, stage.deps
     for item in (dep, out):
-        item.hash_name, item.hash_info, item.meta = source.hash_name, source.hash_info, source.meta
+        item.hash_name, item.hash_info = source.hash_name, source.hash_info
         item.obj = None
+    # A copy that DVC takes of an executable is none.
+    dep.meta, out.meta = source.meta, copy(source.meta)
+    out.meta.isexec = False
     if out.changed_cache():
         fetch(repo, source, report)
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
             repo.check_graph(stages={stage})
-        link_from_cache(repo, out)
         out.ignore()
+        link_from_cache(dvc, repo, out)
         stage.frozen = True
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
+
+
+def import_from(
+    dvc: DvcRepo,
+    url: str,
+    source: str,
+    path: str,
+    *,
+    revision: str | None,
+    collections_file: str | None,
+    report: Report,
+) -> None:
+    """Takes a path of another repository in, as `dvc import` does.
+
+    The repository is locked while the data is downloaded, as DVC does it.
+
+    Args:
+        dvc: The repository.
+        url: The other repository: a Git URL or a local path.
+        source: The path in it.
+        path: Where to take it in.
+        revision: A branch, tag or commit to stay at; the newest commit when None.
+        collections_file: The YAML file whose list `collections` gets the last part of `path`.
+        report: Takes progress.
+
+    Raises:
+        DvcError: when the other repository, or the path in it, cannot be had.
+    """
+    place = dvc.path_of(path)
+    if dvc.path_of(metafile_of(path)).exists():
+        raise RegistryError(
+            f"{path} is imported already: `dvc update {metafile_of(path)}` moves it on, "
+            f"`dvc remove {metafile_of(path)}` makes room"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        dvc.open() as repo,
+        dvc.write_lock(repo, report),
+        repo.scm_context(quiet=True),
+    ):
+        stage = repo.stage.create(
+            single_stage=True,
+            validate=False,
+            fname=str(dvc.path_of(metafile_of(path))),
+            wdir=str(place.parent),
+            deps=[source],
+            outs=[place.name],
+            erepo={"url": url, **({"rev": revision} if revision else {})},
+        )
+        repo.check_graph(stages={stage})
+        report(f"importing {source} from {url}")
+        stage.run()
+        stage.frozen = True
+        write_dvc_file(stage)
+        if collections_file is not None:
+            _list_collection(dvc, repo, collections_file, place.name, report)
 
 
 def _relative(target: str, start: Path) -> str:
@@ -208,7 +274,7 @@ def _list_collection(
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         after = with_collection(before, name)
         if after != before:
-            replace_text(path, after)
+            replace_text(path, after, scratch=scratch_folder(repo))
             report(f"listed {name} in {collections_file}")
 
 
@@ -225,7 +291,7 @@ def restoring(dvc: DvcRepo, address: str, *, report: Report) -> Iterator[Pending
         with dvc.holding(repo, read=[], write=[out.fs_path for out in stage.outs], report=report):
             recover(dvc, repo, report)
             started = time.monotonic()
-            changed = [ensure(repo, out, report) for out in stage.outs]
+            changed = [ensure(dvc, repo, out, report) for out in stage.outs]
 
             def record() -> Mapping[str, RecordedOutput]:
                 records = {}

@@ -1,0 +1,352 @@
+"""Killed at any moment: nothing is lost, nothing half recorded, and the next run ends well."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from registry_assets.dvc_repo import DvcRepo
+from tests.conftest import run, write_tree
+from tests.persisting.helpers import (
+    build_repository,
+    contents,
+    die,
+    is_clean,
+    leftovers,
+    make,
+    metafiles,
+)
+
+MAKE = "dvc.yaml:make"
+PIPELINE = """\
+stages:
+  make:
+    cmd: sh make.sh
+    deps: [make.sh]
+    outs:
+    - plain
+    - persisting: {persist: true}
+    - uncached.txt: {cache: false}
+"""
+SCRIPT = """\
+mkdir -p plain persisting
+echo "plain $1" > plain/one.txt
+echo "plain too $1" > plain/two.txt
+echo "persisting $1" >> persisting/log.txt
+echo "uncached $1" > uncached.txt
+"""
+
+
+def state(root: Path) -> dict[str, str]:
+    """Everything in the work tree, but for DVC's and Git's own folders."""
+    found = {}
+    for path in root.iterdir():
+        if path.is_dir() and path.name not in {".git", ".dvc"}:
+            found.update({f"{path.name}/{name}": text for name, text in contents(path).items()})
+        elif path.is_file():
+            found[path.name] = path.read_text()
+    return found
+
+
+def check_cache(root: Path) -> None:
+    for path in (root / ".dvc/cache/files/md5").rglob("*"):
+        # DVC's own unfinished ones are not found by any name.
+        if path.is_file() and path.suffix != ".tmp":
+            md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            assert f"{path.parent.name}{path.name.removesuffix('.dir')}" == md5
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def recover(root: Path) -> None:
+    DvcRepo(root).recover(quiet)
+
+
+def kill_everywhere(
+    template: Path, tmp_path: Path, work: Callable[[Path], object], *, least: int
+) -> Iterator[tuple[Path, int]]:
+    """The same repository, killed at each change of the file system that some work makes."""
+    count = die(copy_of(template, tmp_path / "counted"), lambda: work(tmp_path / "counted"), at=0)
+    assert count >= least
+    for at in range(1, count + 1):
+        root = copy_of(template, tmp_path / str(at))
+        die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
+        yield root, at
+        shutil.rmtree(root)
+
+
+def copy_of(template: Path, target: Path) -> Path:
+    # With its hardlinks between workspace and cache.
+    run(template.parent, "cp", "-a", str(template), str(target))
+    return target
+
+
+def test_a_stage_killed_at_any_moment(tmp_path: Path) -> None:
+    files = {"dvc.yaml": PIPELINE, "make.sh": f"set -- one\n{SCRIPT}"}
+    template = build_repository(tmp_path / "template", files)
+    make(template, MAKE)
+    write_tree(template, {"make.sh": f"set -- two\n{SCRIPT}"})
+    before = state(template)
+    never_killed = copy_of(template, tmp_path / "never_killed")
+    make(never_killed, MAKE)
+    after = state(never_killed)
+    assert before != after
+
+    seen = set()
+    for root, at in kill_everywhere(template, tmp_path, lambda r: make(r, MAKE), least=20):
+        wait_for_orphans(root)
+        recover(root)
+        now = state(root)
+        assert now in (before, after), at
+        seen.add(now == after)
+        make(root, MAKE)
+        assert state(root) == after, at
+        assert leftovers(root) == [], at
+        check_cache(root)
+    assert seen == {True, False}
+    assert is_clean(never_killed)
+
+
+def wait_for_orphans(root: Path) -> None:
+    """Waits for commands that were started, but not yet noted, when their parent was killed."""
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(root) and process.ppid() == 1:
+                process.wait(5)
+        except psutil.Error:
+            continue
+
+
+FILES = {f"raw/a/{n % 2}/{n}.txt": f"file {n}\n" for n in range(4)}
+
+
+def put_anew(root: Path, files: Mapping[str, str]) -> None:
+    """Copies of what the cache has already: it is these that DVC replaces by links."""
+    shutil.rmtree(root / "raw/a")
+    write_tree(root, files)
+
+
+def track(root: Path, path: str = "raw/a") -> str:
+    with DvcRepo(root).tracking(path, report=quiet) as pending:
+        return pending.persist()[path].version.md5
+
+
+@pytest.mark.parametrize("version", ["first", "second"])
+def test_adding_killed_at_any_moment(tmp_path: Path, version: str) -> None:
+    template = build_repository(tmp_path / "template", FILES)
+    run(template, "git", "rm", "--quiet", "--cached", "-r", "raw")
+    # Nothing else is good enough, so copies are replaced by links.
+    run(template, "dvc", "config", "cache.type", "hardlink")
+    if version == "second":
+        track(template)
+        put_anew(template, {**FILES, "raw/a/0/new.txt": "new\n", "raw/a/new/2.txt": "another\n"})
+        (template / "raw/a/1/3.txt").unlink()
+    files = contents(template / "raw/a")
+    never_killed = copy_of(template, tmp_path / "never_killed")
+    md5 = track(never_killed)
+    was_short = False
+    for root, at in kill_everywhere(template, tmp_path, track, least=8):
+        was_short = was_short or len(contents(root / "raw/a")) < len(files)
+        recover(root)
+        assert contents(root / "raw/a") == files, at
+        assert track(root) == md5, at
+        assert contents(root / "raw/a") == files, at
+        assert metafiles(root) == metafiles(never_killed), at
+        assert leftovers(root) == [], at
+        check_cache(root)
+    assert was_short
+
+
+def test_adding_a_single_file_killed_at_any_moment(tmp_path: Path) -> None:
+    template = build_repository(tmp_path / "template", {"x": ""})
+    write_tree(template, {"raw/film.mp4": "frames\n", "raw/before.mp4": "frames\n"})
+    # The cache has the content already, so the file is replaced by a link.
+    track(template, "raw/before.mp4")
+    was_gone = False
+    for root, at in kill_everywhere(
+        template, tmp_path, lambda root: track(root, "raw/film.mp4"), least=5
+    ):
+        was_gone = was_gone or not (root / "raw/film.mp4").exists()
+        recover(root)
+        assert (root / "raw/film.mp4").read_text() == "frames\n", at
+        track(root, "raw/film.mp4")
+        assert leftovers(root) == [], at
+    assert was_gone
+
+
+@pytest.mark.parametrize("link_type", ["hardlink", "copy"])
+def test_restoring_killed_at_any_moment(tmp_path: Path, link_type: str) -> None:
+    template = build_repository(tmp_path / "template", FILES)
+    run(template, "dvc", "config", "cache.type", link_type)
+    run(template, "git", "rm", "--quiet", "--cached", "-r", "raw")
+    md5 = track(template)
+    files = contents(template / "raw/a")
+    shutil.rmtree(template / "raw/a")
+    for root, at in kill_everywhere(template, tmp_path, track, least=5):
+        assert track(root) == md5, at
+        assert contents(root / "raw/a") == files, at
+        assert leftovers(root) == [], at
+
+
+def take_in(root: Path) -> None:
+    with DvcRepo(root).importing(
+        "raw/a", "taken/a", collections_file="collections.yaml", report=quiet
+    ) as pending:
+        pending.persist()
+
+
+@pytest.mark.parametrize(("version", "link_type"), [("first", "copy"), ("second", "hardlink")])
+def test_importing_killed_at_any_moment(tmp_path: Path, version: str, link_type: str) -> None:
+    template = build_repository(tmp_path / "template", {"collections.yaml": "collections: []\n"})
+    run(template, "dvc", "config", "cache.type", link_type)
+    write_tree(template, FILES)
+    track(template)
+    if version == "second":
+        take_in(template)
+        write_tree(template, {"raw/a/0/new.txt": "new\n"})
+        (template / "raw/a/1/3.txt").unlink()
+        track(template)
+    never_killed = copy_of(template, tmp_path / "never_killed")
+    take_in(never_killed)
+    for root, at in kill_everywhere(template, tmp_path, take_in, least=5):
+        for path in root.glob("taken/*.dvc"):
+            assert path.read_text().startswith("md5: "), at
+        take_in(root)
+        assert metafiles(root) == metafiles(never_killed), at
+        assert contents(root / "taken/a") == contents(root / "raw/a"), at
+        text = (root / "collections.yaml").read_text()
+        assert text == (never_killed / "collections.yaml").read_text(), at
+        assert leftovers(root) == [], at
+
+
+def test_a_big_collection_killed_while_it_is_linked_back(tmp_path: Path) -> None:
+    template = build_repository(tmp_path / "big", {"x": ""})
+    run(template, "dvc", "config", "cache.type", "hardlink")
+    text_of = {f"raw/a/{n % 20}/{n}.txt": f"{n}\n" for n in range(2000)}
+    write_tree(template, text_of)
+    track(template)
+    put_anew(template, {**text_of, "raw/a/new.txt": "new\n"})
+    files = contents(template / "raw/a")
+    never_killed = copy_of(template, tmp_path / "never_killed")
+    count = die(never_killed, lambda: track(never_killed), at=0)
+    md5 = track(never_killed)
+    fewest = len(files)
+    for at in (count // 4, *range(count // 2, count // 2 + 3)):
+        root = copy_of(template, tmp_path / str(at))
+        die(root, lambda root=root: track(root), at=at)  # type: ignore[misc]
+        fewest = min(fewest, len(contents(root / "raw/a")))
+        assert track(root) == md5, at
+        assert contents(root / "raw/a") == files, at
+        assert leftovers(root) == [], at
+        shutil.rmtree(root)
+    # Or it was never killed between the removal of a file and its link.
+    assert fewest < len(files)
+
+
+SLOW = """\
+echo $$ > "$PIDS"
+mkdir plain
+echo half > plain/one.txt
+echo "persisting $1" >> persisting/log.txt
+sleep 30
+echo "plain too $1" > plain/two.txt
+echo "uncached $1" > uncached.txt
+"""
+PROGRAM = """\
+import sys
+from pathlib import Path
+from tests.persisting.helpers import make
+make(Path(sys.argv[1]), "dvc.yaml:make")
+"""
+
+
+def test_a_run_killed_in_its_command_ends_the_command_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = build_repository(
+        tmp_path / "slow", {"dvc.yaml": PIPELINE, "make.sh": f"set -- one\n{SCRIPT}"}
+    )
+    make(root, MAKE)
+    before = state(root)
+    pids = tmp_path / "pids"
+    monkeypatch.setenv("PIDS", str(pids))
+    write_tree(root, {"make.sh": f"set -- two\n{SLOW}"})
+    runner = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(root)], cwd=Path(__file__).parents[2]
+    )
+    wait_until(lambda: pids.exists() and "two" in (root / "persisting/log.txt").read_text())
+    command = psutil.Process(int(pids.read_text()))
+    runner.kill()
+    runner.wait()
+    assert command.is_running()
+
+    write_tree(root, {"make.sh": f"set -- one\n{SCRIPT}"})
+    assert make(root, MAKE).outcome == "unchanged"
+    assert state(root) == before
+    wait_until(lambda: not command.is_running() or command.status() == psutil.STATUS_ZOMBIE)
+    assert leftovers(root) == []
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_what_a_living_process_set_aside_is_left_alone(tmp_path: Path) -> None:
+    root = build_repository(
+        tmp_path / "living", {"dvc.yaml": PIPELINE, "make.sh": f"set -- one\n{SCRIPT}"}
+    )
+    make(root, MAKE)
+    write_tree(root, {"make.sh": f"set -- two\n{SCRIPT}"})
+    with DvcRepo(root).running(MAKE, report=quiet) as pending:
+        pid = os.fork()
+        if pid == 0:
+            recover(root)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert (root / "uncached.txt").read_text() == "uncached two\n"
+        pending.persist()
+    assert (root / "uncached.txt").read_text() == "uncached two\n"
+
+
+def test_the_clock_may_be_set_while_a_process_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry_assets.dvc_repo.processes import name_of_mine, owner_of
+
+    started = owner_of(name_of_mine())
+    boot = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot + 3600)
+    assert started is not None
+    assert started.is_alive
+
+
+def test_a_broken_pipeline_elsewhere_does_not_stop_what_comes_next(tmp_path: Path) -> None:
+    stage = "stages:\n  make:\n    cmd: echo made > out\n    outs: [out]\n"
+    root = build_repository(
+        tmp_path / "two",
+        {"dvc.yaml": PIPELINE, "make.sh": f"set -- one\n{SCRIPT}", "other/dvc.yaml": stage},
+    )
+    make(root, MAKE)
+    before = state(root)
+    write_tree(root, {"make.sh": f"set -- two\n{SCRIPT}"})
+    die(root, lambda: make(root, MAKE), at=8)
+    write_tree(root, {"dvc.yaml": "stages: [broken"})
+    assert make(root, "other/dvc.yaml:make").outcome == "ran"
+    write_tree(root, {"dvc.yaml": PIPELINE})
+    recover(root)
+    assert state(root)["uncached.txt"] == before["uncached.txt"]
+    assert leftovers(root) == []

@@ -1,0 +1,462 @@
+"""The assets that Dagster gets of a registry, and what materializing them leaves behind."""
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from dagster import (
+    AllPartitionMapping,
+    AssetKey,
+    AssetMaterialization,
+    DagsterInstance,
+    DynamicPartitionsDefinition,
+    IdentityPartitionMapping,
+    SpecificPartitionsPartitionMapping,
+    asset,
+)
+from dagster._core.definitions.data_version import (
+    CachingStaleStatusResolver,
+    StaleStatus,
+    extract_data_version_from_entry,
+)
+from dagster._core.definitions.utils import DISALLOWED_NAMES
+from dagster._core.loader import LoadingContextForTest
+from ruamel.yaml import YAML
+
+from registry_assets import RegistryTranslator, build_definitions
+from registry_assets.errors import CollectionNotTakenInError
+from registry_assets.materializing import (
+    PlannedRun,
+    RunResult,
+    execute,
+    only_stale,
+    plan_runs,
+    select_keys,
+)
+from registry_assets.status import read_status
+from registry_assets.translator import Key
+from tests.conftest import lineage_of, run, write_tree
+
+TEXTS = ("processed", "texts", "data")
+RAW: Key = ("raw",)
+INPUTS: Key = (*TEXTS, "inputs")
+UPPER: Key = (*TEXTS, "intermediate", "upper")
+LINES: Key = (*TEXTS, "outputs", "lines")
+NAMES: Key = (*TEXTS, "outputs", "names")
+CHAIN = (RAW, INPUTS, UPPER, LINES, NAMES)
+
+
+def materialize(
+    root: Path,
+    instance: DagsterInstance,
+    *collections: str,
+    select: str | None = None,
+    force: bool = False,
+    stale_only: bool = False,
+) -> list[RunResult]:
+    """Plans and runs as the command line does."""
+    definitions, lineage = build_definitions(root), lineage_of(root)
+    plan = plan_runs(lineage, select_keys(definitions, select), collections)
+    if stale_only:
+        plan = only_stale(plan, lineage, read_status(lineage))
+    return [execute(definitions, instance, item, force=force, tags={}) for item in plan]
+
+
+def outcomes(results: list[RunResult]) -> dict[tuple[Key, str | None], str]:
+    assert [result.failures for result in results] == [()] * len(results)
+    return {(step.key, step.partition): step.outcome for result in results for step in result.steps}
+
+
+def newest(
+    instance: DagsterInstance, key: Key, partition: str | None = None
+) -> tuple[str | None, AssetMaterialization]:
+    """Data version and materialization of the newest event."""
+    record = instance.fetch_materializations(
+        AssetKey(list(key)), limit=500, ascending=False
+    ).records
+    entry = next(r for r in record if r.partition_key == partition).event_log_entry
+    version = extract_data_version_from_entry(entry)
+    materialization = entry.asset_materialization
+    assert materialization is not None
+    return (version.value if version else None), materialization
+
+
+def locked(root: Path, stage: str) -> dict[str, str]:
+    """The md5 that ``dvc.lock`` records, by path from the data set."""
+    lock = YAML(typ="safe").load(root / "processed/texts/dvc.lock")
+    return {out["path"]: out["md5"] for out in lock["stages"][stage]["outs"]}
+
+
+# --- what is built ---------------------------------------------------------------------------
+
+
+def test_there_is_one_asset_for_each_family_and_output(text_registry: Path) -> None:
+    graph = build_definitions(text_registry).resolve_asset_graph()
+    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == set(CHAIN)
+    nodes = {tuple(key.path): graph.get(key) for key in graph.get_all_asset_keys()}
+    assert {key: {tuple(p.path) for p in node.parent_keys} for key, node in nodes.items()} == {
+        RAW: set(),
+        INPUTS: {RAW},
+        UPPER: {INPUTS},
+        LINES: {UPPER},
+        NAMES: {UPPER},
+    }
+    assert {key: node.group_name for key, node in nodes.items()} == {
+        RAW: "raw",
+        **dict.fromkeys((INPUTS, UPPER, LINES, NAMES), "processed__texts"),
+    }
+    for key, node in nodes.items():
+        assert node.partitions_def == DynamicPartitionsDefinition(name="collections")
+        assert "dvc" in node.kinds
+        assert ("python" in node.kinds) == (key == UPPER)
+        assert node.is_materializable
+
+
+def test_descriptions_lead_with_what_the_pipeline_says(text_registry: Path) -> None:
+    pipeline = text_registry / "processed/texts/dvc.yaml"
+    pipeline.write_text(
+        pipeline.read_text().replace(
+            "        - data/outputs/lines/${item}\n",
+            "        - data/outputs/lines/${item}:\n            desc: How many lines there are\n",
+        )
+    )
+    graph = build_definitions(text_registry).resolve_asset_graph()
+
+    def described(key: Key) -> str:
+        text = graph.get(AssetKey(list(key))).description
+        assert text is not None
+        return text
+
+    assert described(LINES).splitlines()[0] == "How many lines there are"
+    assert "wc -l" in described(LINES)
+    assert described(NAMES).startswith("Made by stage `count`.")
+    assert described(UPPER).startswith("Writes every file in capitals")
+    assert "`raw/`" in described(RAW)
+    assert "taken in" in described(INPUTS)
+
+
+def test_dependencies_carry_their_partition_mapping(text_registry: Path) -> None:
+    pipeline = text_registry / "processed/texts/dvc.yaml"
+    pipeline.write_text(
+        pipeline.read_text()
+        + "  all:\n    cmd: x\n    deps: [data/intermediate/upper]\n    outs: [all.txt]\n"
+        + "  one:\n    cmd: x\n    deps: [data/intermediate/upper/01_a]\n    outs: [one.txt]\n"
+    )
+    (text_registry / "processed/texts/collections.yaml").write_text('collections:\n  - "01_a"\n')
+    graph = build_definitions(text_registry).resolve_asset_graph()
+
+    def mapping(key: Key, upstream: Key) -> object:
+        node = graph.get(AssetKey(list(key)))
+        return node.partition_mappings.get(AssetKey(list(upstream)))
+
+    assert isinstance(mapping(UPPER, INPUTS), IdentityPartitionMapping)
+    assert isinstance(mapping(("processed", "texts", "all.txt"), UPPER), AllPartitionMapping)
+    specific = mapping(("processed", "texts", "one.txt"), UPPER)
+    assert specific == SpecificPartitionsPartitionMapping(["01_a"])
+
+
+def code_versions(root: Path) -> Mapping[Key, str | None]:
+    graph = build_definitions(root).resolve_asset_graph()
+    return {tuple(key.path): graph.get(key).code_version for key in graph.get_all_asset_keys()}
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("dvc.yaml", "python upper.py", "python -B upper.py"),
+        ("params.yaml", "suffix: 1", "suffix: 2"),
+        ("upper.py", "upper()", "title()"),
+    ],
+)
+def test_the_code_version_changes_with_whatever_the_result_depends_on_but_data(
+    text_registry: Path, path: str, old: str, new: str
+) -> None:
+    before = code_versions(text_registry)
+    assert before[RAW] is before[INPUTS] is None
+    assert before[LINES] == before[NAMES] != before[UPPER]
+    place = text_registry / "processed/texts" / path
+    text = place.read_text()
+    assert old in text
+    place.write_text(text.replace(old, new))
+    after = code_versions(text_registry)
+    assert {key for key in before if before[key] != after[key]} == {UPPER}
+
+
+def test_odd_names_make_a_loadable_code_location(text_registry: Path) -> None:
+    names = ["import", "type", "my photos", "été", "データ", "a.b", "a-b", "a_b_2", "x@y"]
+    write_tree(
+        text_registry,
+        {
+            "dvc.yaml": "stages:\n"
+            + "".join(
+                f"  stage{n}:\n    cmd: echo > 'made/{name}'\n    outs: ['made/{name}']\n"
+                for n, name in enumerate(names)
+            )
+            + "  output:\n    cmd: x\n    outs: [reserved]\n",
+            "kept/my photos.dvc": f"outs:\n- md5: {'a' * 32}\n  hash: md5\n  path: my photos\n",
+            "データ/dvc.yaml": "stages:\n  図:\n    cmd: x\n    outs: ['出力']\n",
+        },
+    )
+    definitions = build_definitions(text_registry)
+    keys = {tuple(key.path) for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    assert {("made", name) for name in names} <= keys
+    assert ("データ", "出力") in keys
+    assert ("kept", "my photos") in keys
+    assert definitions.resolve_all_job_defs()
+
+
+@pytest.mark.parametrize("name", sorted(DISALLOWED_NAMES))
+def test_no_op_has_a_name_that_dagster_keeps_for_itself(name: str) -> None:
+    assert RegistryTranslator().op_name("dvc.yaml", name) not in DISALLOWED_NAMES
+
+
+# --- what materializing leaves ----------------------------------------------------------------
+
+
+def test_a_collection_goes_all_the_way_and_again_and_moves_on(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    commit = run(text_registry, "git", "rev-parse", "HEAD").strip()
+    results = materialize(text_registry, instance, "01_a")
+    assert outcomes(results) == {
+        (RAW, "01_a"): "recorded",
+        (INPUTS, "01_a"): "recorded",
+        (UPPER, "01_a"): "ran",
+        (LINES, "01_a"): "ran",
+        (NAMES, "01_a"): "ran",
+    }
+    assert run(text_registry, "dvc", "status").strip() == "Data and pipelines are up to date."
+
+    # What Dagster knows is what the metafiles say.
+    paths = {
+        LINES: "data/outputs/lines/01_a",
+        NAMES: "data/outputs/names/01_a",
+        UPPER: "data/intermediate/upper/01_a",
+    }
+    recorded = locked(text_registry, "count@01_a") | locked(text_registry, "upper@01_a")
+    for key, path in paths.items():
+        version, materialization = newest(instance, key, "01_a")
+        metadata = {name: value.value for name, value in materialization.metadata.items()}
+        assert version == metadata["dvc/md5"] == recorded[path]
+        assert metadata["dvc/path"] == f"processed/texts/{path}"
+        assert metadata["git/commit"] == commit
+    raw_version, raw_event = newest(instance, RAW, "01_a")
+    assert raw_version is not None
+    assert f"md5: {raw_version}\n" in (text_registry / "raw/01_a.dvc").read_text()
+    assert newest(instance, INPUTS, "01_a")[0] == raw_version
+    metadata = {name: value.value for name, value in raw_event.metadata.items()}
+    assert (metadata["dvc/size"], metadata["dvc/nfiles"]) == (8, 2)
+    assert (metadata["files/added"], metadata["files/removed"], metadata["files/changed"]) == (
+        2,
+        0,
+        0,
+    )
+    assert [step.nfiles for step in results[0].steps if step.key == UPPER] == [2]
+
+    # The second time there is nothing to do, unless one insists.
+    before = (text_registry / "processed/texts/dvc.lock").read_text()
+    assert set(outcomes(materialize(text_registry, instance, "01_a")).values()) == {"unchanged"}
+    assert materialize(text_registry, instance, stale_only=True) == []
+    forced = outcomes(materialize(text_registry, instance, "01_a", force=True))
+    assert (forced[UPPER, "01_a"], forced[LINES, "01_a"]) == ("ran", "ran")
+    assert (text_registry / "processed/texts/dvc.lock").read_text() == before
+
+    # A new version of the collection is taken all the way, and what changed is said.
+    write_tree(text_registry, {"raw/01_a/four.txt": "four\n"})
+    (text_registry / "raw/01_a/one.txt").unlink()
+    (text_registry / "raw/01_a/two.txt").unlink()
+    write_tree(text_registry, {"raw/01_a/two.txt": "deux\n"})
+    again = materialize(text_registry, instance, stale_only=True)
+    assert outcomes(again)[LINES, "01_a"] == "ran"
+    version, event = newest(instance, RAW, "01_a")
+    assert version != raw_version
+    assert {n: event.metadata[f"files/{n}"].value for n in ("added", "removed", "changed")} == {
+        "added": 1,
+        "removed": 1,
+        "changed": 1,
+    }
+    assert newest(instance, UPPER, "01_a")[0] == locked(text_registry, "upper@01_a")[paths[UPPER]]
+    assert newest(instance, INPUTS, "01_a")[0] == version
+
+
+def test_a_changed_partition_makes_just_the_partitions_made_of_it_stale(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    outcomes(materialize(text_registry, instance, "01_a", "02_b"))
+
+    def stale() -> set[tuple[Key, str]]:
+        resolver = CachingStaleStatusResolver(
+            instance,
+            build_definitions(text_registry).resolve_asset_graph(),
+            LoadingContextForTest(instance),
+        )
+        return {
+            (key, name)
+            for key in CHAIN
+            for name in ("01_a", "02_b")
+            if resolver.get_status(AssetKey(list(key)), name) == StaleStatus.STALE
+        }
+
+    assert stale() == set()
+    write_tree(text_registry, {"raw/01_a/four.txt": "four\n"})
+    # Dagster looks one step up: what comes later turns stale as its own input changes.
+    outcomes(materialize(text_registry, instance, "01_a", select="key:raw"))
+    assert stale() == {(INPUTS, "01_a")}
+    outcomes(materialize(text_registry, instance, "01_a", select='key:"*/inputs"'))
+    assert stale() == {(UPPER, "01_a")}
+    outcomes(materialize(text_registry, instance, "01_a"))
+    assert stale() == set()
+
+
+def test_a_stage_of_a_collection_that_was_not_taken_in_says_what_to_do(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    definitions = build_definitions(text_registry)
+    planned = PlannedRun((UPPER,), "01_a", "collections")
+    result = execute(definitions, instance, planned, force=False, tags={})
+    assert result.steps == ()
+    expected = CollectionNotTakenInError("01_a", "processed/texts/dvc.yaml:upper", "texts")
+    assert result.failures == (str(expected),)
+    assert "registry import 01_a --into texts" in result.failures[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "message"),
+    [
+        (RAW, "09_nowhere", r"there is no collection 09_nowhere: .*registry add 09_nowhere"),
+        (INPUTS, "01_a", r"01_a is not tracked yet: run `registry add 01_a`"),
+        (RAW, "x; rm -rf ~", r"cannot be the name of a collection"),
+    ],
+)
+def test_what_cannot_be_taken_in_fails_with_the_next_step(
+    text_registry: Path, instance: DagsterInstance, key: Key, name: str, message: str
+) -> None:
+    planned = PlannedRun((key,), name, "collections")
+    result = execute(build_definitions(text_registry), instance, planned, force=False, tags={})
+    (failure,) = result.failures
+    assert re.search(message, failure)
+
+
+def test_a_stage_with_several_outputs_is_never_half_persisted(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    outcomes(materialize(text_registry, instance, "01_a"))
+    data = text_registry / "processed/texts/data/outputs"
+    lock = (text_registry / "processed/texts/dvc.lock").read_text()
+    before = [(data / name / "01_a").read_text() for name in ("lines", "names")]
+    # From now on the second output is not made.
+    pipeline = text_registry / "processed/texts/dvc.yaml"
+    pipeline.write_text(pipeline.read_text().replace("&& ls data", "&& false && ls data"))
+    results = materialize(text_registry, instance, "01_a", stale_only=True)
+    (failure,) = [failure for result in results for failure in result.failures]
+    assert "ended with exit code 1; the previous version was kept" in failure
+    assert [step.key for result in results for step in result.steps] == []
+    assert [(data / name / "01_a").read_text() for name in ("lines", "names")] == before
+    assert (text_registry / "processed/texts/dvc.lock").read_text() == lock
+
+
+def test_one_output_of_several_brings_the_others_with_it(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    outcomes(
+        materialize(
+            text_registry, instance, "01_a", select='+key:"processed/texts/data/intermediate/upper"'
+        )
+    )
+    results = materialize(
+        text_registry, instance, "01_a", select='key:"processed/texts/data/outputs/lines"'
+    )
+    assert outcomes(results) == {(LINES, "01_a"): "ran", (NAMES, "01_a"): "ran"}
+    assert set(locked(text_registry, "count@01_a")) == {
+        "data/outputs/lines/01_a",
+        "data/outputs/names/01_a",
+    }
+    (text_registry / "processed/texts/data/outputs/lines/01_a").unlink()
+    results = materialize(text_registry, instance, stale_only=True)
+    assert outcomes(results) == {(LINES, "01_a"): "restored", (NAMES, "01_a"): "restored"}
+    assert run(text_registry, "dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+def test_a_stage_over_a_family_runs_with_the_collections_there_are(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    pipeline = text_registry / "processed/texts/dvc.yaml"
+    pipeline.write_text(
+        pipeline.read_text()
+        + "  all:\n    cmd: cat data/intermediate/upper/*/* > all.txt\n"
+        + "    deps: [data/intermediate/upper]\n    outs: [all.txt]\n"
+    )
+    everything = ("processed", "texts", "all.txt")
+    done = outcomes(materialize(text_registry, instance, "01_a"))
+    assert done[everything, None] == "ran"
+    done = outcomes(materialize(text_registry, instance, "02_b"))
+    assert done[everything, None] == "ran"
+    assert (text_registry / "processed/texts/all.txt").read_text().split() == [
+        "ONE",
+        "TWO",
+        "THREE",
+    ]
+    assert newest(instance, everything)[0] == locked(text_registry, "all")["all.txt"]
+    assert run(text_registry, "dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+@pytest.mark.parametrize("folder", [".", "processed/texts"])
+def test_dagsters_own_command_records_in_the_same_history_from_any_folder(
+    text_registry: Path, tmp_path: Path, folder: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    with DagsterInstance.from_config(str(home)) as history:
+        history.add_dynamic_partitions("collections", ["01_a"])
+    command = [sys.executable, "-m", "dagster", "asset", "materialize"]
+    command += ["-m", "registry_assets.definitions", "--select", 'key:"raw"', "--partition", "01_a"]
+    run(text_registry / folder, *command, env={"DAGSTER_HOME": str(home)})
+    metafile = (text_registry / "raw/01_a.dvc").read_text()
+    with DagsterInstance.from_config(str(home)) as history:
+        version, _ = newest(history, RAW, "01_a")
+    assert f"md5: {version}\n" in metafile
+    assert not list((text_registry / folder).glob(".tmp_dagster_home_*"))
+
+
+# --- assets of a user's own ------------------------------------------------------------------
+
+
+def test_an_asset_of_ones_own_owns_its_key_and_is_persisted(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    write_tree(
+        text_registry,
+        {"dvc.yaml": "stages:\n  report:\n    cmd: echo > report.txt\n    outs: [report.txt]\n"},
+    )
+
+    @asset(key=AssetKey(["report.txt"]), io_manager_key="dvc_io_manager")
+    def mine() -> bytes:
+        return b"mine\n"
+
+    @asset(key_prefix=["reports"], io_manager_key="dvc_io_manager", deps=[AssetKey(["raw"])])
+    def other() -> bytes:
+        return b"other\n"
+
+    definitions = build_definitions(text_registry, assets=[other])
+    graph = definitions.resolve_asset_graph()
+    assert {tuple(key.path) for key in graph.get_all_asset_keys()} == {
+        *CHAIN,
+        ("report.txt",),
+        ("reports", "other"),
+    }
+    owned = build_definitions(text_registry, assets=[mine])
+    assert owned.resolve_assets_def(AssetKey(["report.txt"])).op.name == "report_txt"
+    assert definitions.resolve_assets_def(AssetKey(["report.txt"])).op.name == "report"
+    (text_registry / "dvc.yaml").unlink()
+    definitions = build_definitions(text_registry, assets=[mine, other])
+    expected: dict[Key, str] = {("report.txt",): "mine\n", ("reports", "other"): "other\n"}
+    for key, text in expected.items():
+        result = execute(definitions, instance, PlannedRun((key,)), force=False, tags={})
+        assert result.failures == ()
+        version, _ = newest(instance, key)
+        path = "/".join(key)
+        assert f"md5: {version}\n" in (text_registry / f"{path}.dvc").read_text()
+        assert (text_registry / path).read_text() == text

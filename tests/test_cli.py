@@ -1,0 +1,247 @@
+"""The command line: its contract, its exit codes, its help."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from registry_assets.cli import main
+from tests.conftest import run, write_tree
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def registry(root: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--root", str(root), *arguments])
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_help_and_stands_in_the_readme(name: str) -> None:
+    command = main.commands[name]
+    assert command.help
+    shown = CliRunner().invoke(main, [name, "--help"])
+    assert shown.exit_code == 0
+    assert command.help.splitlines()[0].split(";")[0] in " ".join(shown.output.split())
+    assert re.search(rf"\bregistry (--root \S+ )?{name}\b", README), f"README lacks registry {name}"
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    blocks = "\n".join(re.findall(r"```.*?```", README, re.DOTALL))
+    named = set(re.findall(r"^registry (?:--root \S+ )?([a-z]+)", blocks, re.MULTILINE))
+    assert len(named) > 5
+    assert named <= set(main.commands)
+
+
+def test_every_option_has_help() -> None:
+    for command in main.commands.values():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name not in ("host", "port"):
+                assert parameter.help, (command.name, parameter.name)
+
+
+def test_wrong_usage_exits_2(text_registry: Path) -> None:
+    assert registry(text_registry, "nonsense").exit_code == 2
+    assert registry(text_registry, "import", "01_a").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "nothing"], "run `registry add nothing`"),
+        (["add", "x; rm -rf ~"], "cannot be the name of a collection"),
+        (["import", "01_a", "--into", "texts"], "run `registry add 01_a`"),
+        (["import", "01_a", "--into", "nowhere"], "choose one of texts"),
+        (["materialize", "--select", 'key:"nothing"'], "names no asset"),
+    ],
+)
+def test_failures_exit_1_and_name_the_next_step(
+    text_registry: Path, arguments: list[str], words: str
+) -> None:
+    done = registry(text_registry, *arguments)
+    assert done.exit_code == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_outside_a_repository_the_way_in_is_named(tmp_path: Path) -> None:
+    done = registry(tmp_path, "status")
+    assert done.exit_code == 1
+    assert "registry init" in done.stderr
+
+
+def test_status_in_json_has_the_promised_form(text_registry: Path) -> None:
+    write_tree(text_registry, {"raw/bad name/x.txt": "x"})
+    assert registry(text_registry, "materialize", "--collection", "01_a").exit_code == 0
+    (text_registry / "processed/texts/params.yaml").write_text("suffix: 2\n")
+    done = registry(text_registry, "status", "--json")
+    assert done.exit_code == 1
+    status = json.loads(done.output)
+    assert status["root"] == str(text_registry)
+    assert status["up_to_date"] is False
+    raw = {item["collection"]: item for item in status["raw"]}
+    assert {name: item["state"] for name, item in raw.items()} == {
+        "01_a": "tracked",
+        "02_b": "new",
+        "bad name": "rejected",
+    }
+    assert raw["01_a"]["nfiles"] == 2
+    assert raw["01_a"]["md5"].endswith(".dir")
+    assert "rename the folder" in raw["bad name"]["reason"]
+    outputs = {item["path"]: item for item in status["outputs"]}
+    upper = outputs["processed/texts/data/intermediate/upper/01_a"]
+    assert upper["state"] == "stale"
+    assert upper["asset"] == "processed/texts/data/intermediate/upper"
+    assert upper["partition"] == "01_a"
+    assert any("suffix is modified" in why for why in upper["why"])
+    assert outputs["processed/texts/data/inputs/01_a"]["state"] == "up_to_date"
+
+
+def test_lineage_in_json_has_the_promised_form(text_registry: Path) -> None:
+    assert registry(text_registry, "materialize", "--collection", "02_b").exit_code == 0
+    graph = json.loads(registry(text_registry, "lineage", "--json").output)
+    nodes = {node["path"]: node for node in graph["nodes"]}
+    assert nodes["raw/02_b"] == {
+        "path": "raw/02_b",
+        "asset": "raw",
+        "partition": "02_b",
+        "kind": "raw",
+        "stage": None,
+        "md5": nodes["processed/texts/data/inputs/02_b"]["md5"],
+        "size": 6,
+        "nfiles": 1,
+    }
+    lines = nodes["processed/texts/data/outputs/lines/02_b"]
+    assert lines["kind"] == "stage"
+    assert lines["stage"] == "processed/texts/dvc.yaml:count@02_b"
+    assert nodes["processed/texts/data/inputs/02_b"]["kind"] == "import"
+    assert nodes["processed/texts/upper.py"]["kind"] == "file"
+    assert ["raw/02_b", "processed/texts/data/inputs/02_b"] in graph["edges"]
+    upper = "processed/texts/data/intermediate/upper/02_b"
+    assert ["processed/texts/upper.py", upper] in graph["edges"]
+
+
+def test_add_then_import_then_materialize_is_recorded_in_dagster(text_registry: Path) -> None:
+    assert registry(text_registry, "add", "01_a").exit_code == 0
+    assert registry(text_registry, "import", "01_a", "--into", "texts").exit_code == 0
+    listed = (text_registry / "processed/texts/collections.yaml").read_text()
+    assert '  - "01_a"\n' in listed
+    assert registry(text_registry, "materialize").exit_code == 0
+    check = registry(text_registry, "lineage", "--check")
+    assert check.exit_code == 0, check.output
+    assert "5 outputs" in check.output
+    assert registry(text_registry, "materialize").output.startswith("Nothing to do")
+
+
+def test_materializing_everything_takes_nothing_new_in(text_registry: Path) -> None:
+    assert registry(text_registry, "add", "01_a").exit_code == 0
+    assert registry(text_registry, "materialize").exit_code == 0
+    assert not (text_registry / "processed/texts/data/inputs/01_a").exists()
+    assert not (text_registry / "raw/02_b.dvc").exists()
+
+
+def test_one_collection_that_fails_does_not_stop_the_others(text_registry: Path) -> None:
+    (text_registry / "raw/01_a/one.txt").write_bytes(b"\xff\xfe not text")
+    done = registry(text_registry, "materialize", "--collection", "01_a", "--collection", "02_b")
+    assert done.exit_code == 1
+    assert "01_a: processed/texts/dvc.yaml:upper@01_a" in done.stderr
+    assert "UnicodeDecodeError" in done.stderr
+    assert (text_registry / "processed/texts/data/outputs/lines/02_b").exists()
+    assert not (text_registry / "processed/texts/data/outputs/lines/01_a").exists()
+
+
+def test_force_runs_what_did_not_change(text_registry: Path) -> None:
+    registry(text_registry, "materialize", "--collection", "02_b")
+    done = registry(text_registry, "materialize", "--force", "--collection", "02_b")
+    assert done.exit_code == 0
+    assert re.search(r"ran\s+processed/texts/data/intermediate/upper", done.output)
+
+
+def test_check_finds_an_edited_lock_file_and_sync_mends_it(text_registry: Path) -> None:
+    registry(text_registry, "materialize", "--collection", "02_b")
+    write_tree(text_registry, {"raw/02_b/three.txt": "four\n"})
+    run(text_registry, "dvc", "add", "--quiet", "raw/02_b")
+    check = registry(text_registry, "lineage", "--check")
+    assert check.exit_code == 1
+    (line,) = check.stdout.splitlines()
+    assert line.startswith("raw/02_b: ")
+    assert line.endswith("registry sync")
+    assert registry(text_registry, "sync").exit_code == 0
+    assert registry(text_registry, "lineage", "--check").exit_code == 0
+
+
+def test_a_stale_import_is_behind_and_catches_up(text_registry: Path) -> None:
+    registry(text_registry, "materialize", "--collection", "02_b")
+    write_tree(text_registry, {"raw/02_b/four.txt": "four\n"})
+    assert registry(text_registry, "add", "02_b").exit_code == 0
+    status = json.loads(registry(text_registry, "status", "--json").output)
+    states = {item["path"]: item["state"] for item in status["outputs"]}
+    assert states["processed/texts/data/inputs/02_b"] == "behind"
+    assert registry(text_registry, "materialize").exit_code == 0
+    assert (text_registry / "processed/texts/data/intermediate/upper/02_b/four.txt").exists()
+    assert json.loads(registry(text_registry, "status", "--json").output)["up_to_date"] is True
+    assert json.loads(run(text_registry, "dvc", "status", "--json")) == {}
+
+
+@pytest.mark.parametrize("revision", [None, "v1"])
+def test_a_collection_of_another_repository_is_imported_as_dvc_does(
+    text_registry: Path, tmp_path: Path, revision: str | None
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(text_registry, other, symlinks=True)
+    run(other, "dvc", "add", "--quiet", "raw/02_b")
+    run(other, "dvc", "remote", "modify", "storage", "url", str(tmp_path / "storage"))
+    run(other, "git", "add", ".dvc/config")
+    run(other, "git", "add", "raw/02_b.dvc", "raw/.gitignore")
+    run(other, "git", "commit", "--quiet", "--message", "Add a collection")
+    run(other, "git", "tag", "v1")
+    pinned = ["--rev", revision] if revision else []
+    arguments = ["import", "02_b", "--into", "texts", "--from", str(other), *pinned]
+    too_early = registry(text_registry, *arguments)
+    assert too_early.exit_code == 1
+    assert "failed to load directory" in too_early.stderr
+    assert not (text_registry / "processed/texts/data/inputs/02_b.dvc").exists()
+    run(other, "dvc", "push", "--quiet")
+    done = registry(text_registry, *arguments)
+    assert done.exit_code == 0, done.output
+
+    inputs = text_registry / "processed/texts/data/inputs"
+    written = (inputs / "02_b.dvc").read_text()
+    (inputs / "twin").mkdir()
+    run(inputs, "dvc", "import", "--quiet", str(other), "raw/02_b", "-o", "twin/02_b", *pinned)
+    assert written == (inputs / "twin/02_b.dvc").read_text()
+    shutil.rmtree(inputs / "twin")
+
+    assert registry(text_registry, "materialize").exit_code == 0
+    assert (text_registry / "processed/texts/data/intermediate/upper/02_b/three.txt").exists()
+    assert registry(text_registry, "lineage", "--check").exit_code == 0
+    again = registry(text_registry, *arguments)
+    assert again.exit_code == 1
+    assert "is imported already" in again.stderr
+
+
+def test_any_dvc_repository_can_be_looked_at(tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "--quiet")
+    run(tmp_path, "dvc", "init", "--quiet")
+    write_tree(
+        tmp_path,
+        {"dvc.yaml": "stages:\n  make:\n    cmd: echo 1 > made\n    outs: [made]\n"},
+    )
+    run(tmp_path, "dvc", "repro", "--quiet")
+    assert registry(tmp_path, "lineage").output == "made\n"
+    assert registry(tmp_path, "status").exit_code == 0
+    assert registry(tmp_path, "sync").exit_code == 0
+    assert registry(tmp_path, "lineage", "--check").exit_code == 0
+    assert run(tmp_path, "git", "status", "--porcelain", "--", ".dagster") == ""
+
+
+def test_nothing_but_metafiles_is_left_behind(text_registry: Path) -> None:
+    registry(text_registry, "materialize", "--collection", "01_a")
+    left = run(text_registry, "git", "status", "--porcelain", "--untracked-files=all")
+    names = {Path(line[3:]).name for line in left.splitlines()}
+    names -= {"config", "one.txt", "two.txt", "three.txt"}  # were there before
+    assert names == {"01_a.dvc", ".gitignore", "dvc.lock", "collections.yaml"}
+    assert not list((text_registry / ".dvc/tmp").glob("registry/*"))

@@ -1,0 +1,224 @@
+"""One difference at a time between metafiles, asset graph and event log is found and mended."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, Definitions, asset
+
+from registry_assets import build_definitions
+from registry_assets.comparison import compare, read_data_versions
+from registry_assets.materializing import execute, plan_runs, select_keys
+from registry_assets.reporting import sync
+from tests.conftest import lineage_of, run, write_tree
+
+DATA = "processed/texts/data"
+PATHS = (
+    "raw/01_a",
+    f"{DATA}/inputs/01_a",
+    f"{DATA}/intermediate/upper/01_a",
+    f"{DATA}/outputs/lines/01_a",
+    f"{DATA}/outputs/names/01_a",
+)
+
+
+@pytest.fixture(scope="session")
+def _done(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a registry whose first collection went all the way, and with its history."""
+    folder = tmp_path_factory.mktemp("done")
+    root = folder / "registry"
+    shutil.copytree(_text_registry, root, symlinks=True)
+    write_tree(root, {"raw/01_a/one.txt": "one\n", "raw/02_b/two.txt": "two\n"})
+    (folder / "history").mkdir()
+    definitions, lineage = build_definitions(root), lineage_of(root)
+    with DagsterInstance.local_temp(str(folder / "history")) as history:
+        for planned in plan_runs(lineage, select_keys(definitions, None), ["01_a"]):
+            assert execute(definitions, history, planned, force=False, tags={}).failures == ()
+    return folder
+
+
+@pytest.fixture
+def root(_done: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(_done / "registry", tmp_path / "registry", symlinks=True))
+
+
+@pytest.fixture
+def instance(_done: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
+    shutil.copytree(_done / "history", tmp_path / "history")
+    with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
+        yield found
+
+
+def lines(
+    root: Path, instance: DagsterInstance, definitions: Definitions | None = None
+) -> list[str]:
+    found = compare(lineage_of(root), definitions or build_definitions(root), instance)
+    return [str(difference) for difference in found.differences]
+
+
+def mend(root: Path, instance: DagsterInstance) -> list[str]:
+    """Reports what changed outside Dagster; returns the lines that it says."""
+    said: list[str] = []
+    count = sync(lineage_of(root), instance, said.append)
+    assert count == len(said)
+    assert lines(root, instance) == []
+    return said
+
+
+def recorded(root: Path, path: str) -> str:
+    version = lineage_of(root).node(path).version
+    assert version is not None
+    return version.md5
+
+
+def test_all_three_agree_after_a_run(root: Path, instance: DagsterInstance) -> None:
+    found = compare(lineage_of(root), build_definitions(root), instance)
+    assert found.differences == ()
+    assert (found.outputs, found.materializations) == (5, 5)
+    # The import, and upper.py and inputs to upper, and upper to lines and names.
+    assert found.edges == 1 + 2 + 2
+    assert mend(root, instance) == []
+
+
+def test_each_output_has_the_version_of_its_metafile(root: Path, instance: DagsterInstance) -> None:
+    versions = read_data_versions(lineage_of(root), instance)
+    assert versions == {path: recorded(root, path) for path in PATHS}
+
+
+def test_an_edited_lock_entry_is_one_difference_and_sync_mends_it(
+    root: Path, instance: DagsterInstance
+) -> None:
+    before = recorded(root, PATHS[3])
+    lock = root / "processed/texts/dvc.lock"
+    edited = "0" * 31 + "a"
+    text = lock.read_text()
+    assert text.count(before) == 1
+    lock.write_text(text.replace(before, f"'{edited}'"))
+    assert lines(root, instance) == [
+        f"{PATHS[3]}: recorded as {edited}, newest materialization is {before}: registry sync"
+    ]
+    assert mend(root, instance) == [f"reported {PATHS[3]}"]
+    # And back again, as checking out another commit does.
+    lock.write_text(text)
+    assert mend(root, instance) == [f"reported {PATHS[3]}"]
+    assert read_data_versions(lineage_of(root), instance)[PATHS[3]] == before
+
+
+def test_a_lost_history_is_a_difference_for_each_output_and_sync_mends_it(
+    root: Path, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    home = tmp_path / "another"
+    home.mkdir()
+    with DagsterInstance.local_temp(str(home)) as fresh:
+        assert sorted(lines(root, fresh)) == [
+            f"{path}: Dagster has no materialization of it: registry sync" for path in sorted(PATHS)
+        ]
+        said = mend(root, fresh)
+        assert set(said) == {f"reported {path}" for path in PATHS}
+        # Upstream first, so that nothing looks older than what it was made of.
+        assert said.index(f"reported {PATHS[0]}") < said.index(f"reported {PATHS[1]}")
+        assert said.index(f"reported {PATHS[1]}") < said.index(f"reported {PATHS[2]}")
+        assert said.index(f"reported {PATHS[2]}") < said.index(f"reported {PATHS[3]}")
+        assert fresh.get_dynamic_partitions("collections") == ["01_a"]
+
+
+def test_a_run_of_dvc_is_reported(root: Path, instance: DagsterInstance) -> None:
+    before = recorded(root, PATHS[2])
+    script = root / "processed/texts/upper.py"
+    script.write_text(script.read_text().replace("upper()", "title()"))
+    run(root, "dvc", "repro", "--quiet", "processed/texts/dvc.yaml")
+    after = recorded(root, PATHS[2])
+    assert lines(root, instance) == [
+        f"{PATHS[2]}: recorded as {after}, newest materialization is {before}: registry sync"
+    ]
+    assert mend(root, instance) == [f"reported {PATHS[2]}"]
+
+
+NEW = "  extra:\n    cmd: echo > extra.txt\n    deps: [data/intermediate/upper]\n"
+
+
+def test_a_stage_that_is_not_loaded_yet_is_one_difference(
+    root: Path, instance: DagsterInstance
+) -> None:
+    loaded = build_definitions(root)
+    pipeline = root / "processed/texts/dvc.yaml"
+    pipeline.write_text(pipeline.read_text() + NEW + "    outs: [extra.txt]\n")
+    assert lines(root, instance, loaded) == [
+        "processed/texts/extra.txt: there is no such asset in Dagster: reload the code location"
+    ]
+    assert lines(root, instance) == []
+
+
+def test_an_edge_that_is_not_loaded_yet_or_gone_is_one_difference(
+    root: Path, instance: DagsterInstance
+) -> None:
+    before = build_definitions(root)
+    pipeline = root / "processed/texts/dvc.yaml"
+    text = pipeline.read_text()
+    wanted = "        - data/intermediate/upper/${item}\n      outs"
+    assert wanted in text
+    pipeline.write_text(text.replace(wanted, f"        - data/inputs/${{item}}\n{wanted}"))
+    expected = f"{DATA}/outputs/{{}}: Dagster {{}} the edge from {DATA}/inputs: "
+    assert lines(root, instance, before) == [
+        expected.format(name, "lacks") + "reload the code location" for name in ("lines", "names")
+    ]
+    after = build_definitions(root)
+    pipeline.write_text(text)
+    expected = expected.replace("{} the edge", "has an edge")
+    assert lines(root, instance, after) == [
+        expected.format(name) + "reload the code location" for name in ("lines", "names")
+    ]
+
+
+def test_a_stage_that_is_gone_is_one_difference(root: Path, instance: DagsterInstance) -> None:
+    pipeline = root / "processed/texts/dvc.yaml"
+    text = pipeline.read_text()
+    pipeline.write_text(text + NEW + "    outs: [extra.txt]\n")
+    loaded = build_definitions(root)
+    pipeline.write_text(text)
+    assert lines(root, instance, loaded) == [
+        "processed/texts/extra.txt: no metafile declares this asset: reload the code location"
+    ]
+
+
+def test_an_asset_of_ones_own_is_no_difference(root: Path, instance: DagsterInstance) -> None:
+    @asset(key=["mine"])
+    def mine() -> None:
+        return None
+
+    @asset(key=PATHS[0].split("/")[:1])
+    def raw() -> None:
+        return None
+
+    assert lines(root, instance, build_definitions(root, assets=[mine])) == []
+    # One that owns a path has the edges that its author gave it.
+    assert lines(root, instance, build_definitions(root, assets=[raw])) == []
+
+
+def test_a_broken_metafile_is_one_difference(
+    root: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    write_tree(root, {"broken/dvc.yaml": "stages:\n  x:\n    cmd: [\n"})
+    (line,) = lines(root, instance)
+    assert line.startswith("broken/dvc.yaml:4: ")
+    assert line.endswith(": this metafile cannot be read: mend it by hand")
+
+
+def test_a_collection_that_dvc_took_in_is_reported_with_its_partition(
+    root: Path, instance: DagsterInstance
+) -> None:
+    run(root, "dvc", "add", "--quiet", "raw/02_b")
+    assert lines(root, instance) == [
+        "raw/02_b: Dagster has no materialization of it: registry sync"
+    ]
+    assert mend(root, instance) == ["reported raw/02_b"]
+    assert set(instance.get_dynamic_partitions("collections")) == {"01_a", "02_b"}
+
+
+def test_a_history_that_is_wiped_is_reported_anew(root: Path, instance: DagsterInstance) -> None:
+    for path in PATHS:
+        instance.wipe_assets([AssetKey(list(lineage_of(root).node(path).key or ()))])
+    assert len(lines(root, instance)) == len(PATHS)
+    assert len(mend(root, instance)) == len(PATHS)

@@ -1,0 +1,217 @@
+"""The main job on the sample photographs, from the outside."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import commit_all, run, write_tree
+
+DATASET = "processed/01_image_dataset"
+COLLECTIONS = ("01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021")
+CLASSES = [f"{light}_images/{sight}" for light in ("day", "night") for sight in ("foggy", "sharp")]
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh registry after its first `registry demo`."""
+    root = tmp_path_factory.mktemp("demo") / "registry"
+    run(root.parent, "registry", "init", str(root))
+    run(root, "registry", "demo")
+    commit_all(root, "Demo")
+    return root
+
+
+def images_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_everything_agrees_afterwards(demo: Path) -> None:
+    assert "20 outputs" in run(demo, "registry", "lineage", "--check")
+    assert json.loads(run(demo, "registry", "status", "--json"))["up_to_date"] is True
+    assert json.loads(run(demo, "dvc", "status", "--json")) == {}
+    assert run(demo, "git", "status", "--porcelain") == ""
+
+
+def test_a_second_run_does_nothing_and_says_so(demo: Path) -> None:
+    before = (demo / DATASET / "dvc.lock").read_bytes()
+    said = run(demo, "registry", "demo")
+    assert said.startswith("Nothing to do")
+    assert (demo / DATASET / "dvc.lock").read_bytes() == before
+    assert run(demo, "git", "status", "--porcelain") == ""
+
+
+def test_the_summary_says_how_many_and_why(demo: Path) -> None:
+    said = run(demo, "registry", "demo")
+    for words in ("too dark", "too bright", "corrupt: ", "empty file", "hidden file", "make ui"):
+        assert words in said
+    for name in COLLECTIONS:
+        assert name in said
+
+
+def test_the_metafiles_in_the_repository_are_what_the_demo_writes(demo: Path) -> None:
+    written = {path.relative_to(demo).as_posix() for path in demo.rglob("*.dvc") if path.is_file()}
+    assert len(written) == 4
+    for path in (*written, f"{DATASET}/dvc.lock"):
+        assert (demo / path).read_text() == (CHECKOUT / path).read_text()
+
+
+def test_metafiles_equal_those_of_the_dvc_command_line(demo: Path, tmp_path: Path) -> None:
+    twin = tmp_path / "twin"
+    run(tmp_path, "registry", "init", str(twin))
+    inputs = twin / DATASET / "data" / "inputs"
+    inputs.mkdir(parents=True)
+    for name in COLLECTIONS:
+        shutil.copytree(CHECKOUT / "samples" / name, twin / "raw" / name)
+        run(twin, "dvc", "add", "--quiet", f"raw/{name}")
+        run(twin, "dvc", "import-url", "--quiet", f"raw/{name}", f"{DATASET}/data/inputs/{name}")
+    shutil.copy(demo / DATASET / "collections.yaml", twin / DATASET / "collections.yaml")
+    run(twin / DATASET, "dvc", "repro", "--quiet")
+
+    listed = run(demo, "git", "ls-files", "raw", "processed").splitlines()
+    compared = [path for path in listed if path.endswith((".dvc", ".gitignore"))]
+    assert len(compared) > 10
+    for path in compared:
+        assert (twin / path).read_bytes() == (demo / path).read_bytes(), path
+    assert entries(twin / DATASET / "dvc.lock") == entries(demo / DATASET / "dvc.lock")
+
+
+def entries(lock: Path) -> dict[str, str]:
+    """The text of every entry; their order is the order in which stages ran."""
+    found: dict[str, str] = {}
+    for line in lock.read_text().split("stages:\n", 1)[1].splitlines():
+        if line.startswith("  ") and not line.startswith("   "):
+            name = line
+            found[name] = ""
+        else:
+            found[name] += f"{line}\n"
+    return found
+
+
+def naive_class(path: Path) -> str:
+    """The class by the definitions, pixel by pixel, written apart from the product."""
+    with Image.open(path) as image:
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        rgb = np.asarray(image.convert("RGB")).astype(float)
+        grey = np.asarray(Image.fromarray(rgb.astype(np.uint8)).convert("L")).astype(float)
+    brightness = rgb.max(axis=2).mean()
+    variance = grey.var(axis=1).mean()
+    if not 20 < brightness < 200:
+        return "removed"
+    return (
+        f"{'day' if brightness >= 100 else 'night'}_images/{'foggy' if variance < 500 else 'sharp'}"
+    )
+
+
+def test_classes_agree_with_an_independent_computation(demo: Path) -> None:
+    seen = 0
+    for name in COLLECTIONS:
+        intact = demo / DATASET / "data/intermediate/remove_corrupted_images" / name
+        expected: dict[str, set[str]] = {label: set() for label in (*CLASSES, "removed")}
+        for path in images_of(intact):
+            expected[naive_class(intact / path)].add(path)
+        for label in CLASSES:
+            assert images_of(demo / DATASET / "data/outputs" / label / name) == expected[label]
+            seen += len(expected[label])
+        assert expected["removed"]
+    assert seen == 20
+
+
+def test_every_class_and_every_reason_occurs(demo: Path) -> None:
+    for label in CLASSES:
+        assert any(images_of(demo / DATASET / "data/outputs" / label / c) for c in COLLECTIONS)
+    reasons = {row["reason"].split(":")[0] for row in table_rows(demo)}
+    assert reasons >= {"", "corrupt", "empty file", "hidden file", "not an image", "video"}
+
+
+def table_rows(root: Path) -> Iterator[dict[str, str]]:
+    for table in root.glob(f"{DATASET}/data/intermediate/measure_images/*/measurements.csv"):
+        with table.open(encoding="utf-8", newline="") as stream:
+            yield from csv.DictReader(stream)
+
+
+def test_files_are_passed_on_byte_for_byte(demo: Path) -> None:
+    for label in CLASSES:
+        for name in COLLECTIONS:
+            folder = demo / DATASET / "data/outputs" / label / name
+            for path in images_of(folder):
+                original = demo / "raw" / name / path
+                if original.exists():
+                    assert (folder / path).read_bytes() == original.read_bytes()
+
+
+def test_a_fresh_clone_pulls_the_same_files(demo: Path, tmp_path: Path) -> None:
+    run(tmp_path, "git", "clone", "--quiet", str(demo), "clone")
+    clone = tmp_path / "clone"
+    run(clone, "dvc", "pull", "--quiet")
+    for folder in ("raw", f"{DATASET}/data"):
+        assert images_of(clone / folder) == images_of(demo / folder)
+    assert json.loads(run(clone, "dvc", "status", "--json")) == {}
+    assert json.loads(run(clone, "registry", "status", "--json"))["up_to_date"] is True
+    assert run(clone, "git", "status", "--porcelain") == ""
+
+
+def test_a_fresh_clone_is_materialized_by_pulling(demo: Path, tmp_path: Path) -> None:
+    run(tmp_path, "git", "clone", "--quiet", str(demo), "clone")
+    clone = tmp_path / "clone"
+    said = run(clone, "registry", "materialize")
+    assert " ran " not in said
+    assert "restored" in said
+    assert json.loads(run(clone, "dvc", "status", "--json")) == {}
+    assert run(clone, "git", "status", "--porcelain") == ""
+    assert "20 outputs" in run(clone, "registry", "lineage", "--check")
+
+
+@pytest.mark.parametrize("form", ["path", "url"])
+def test_another_repository_imports_the_data_set(demo: Path, tmp_path: Path, form: str) -> None:
+    consumer = tmp_path / "consumer"
+    consumer.mkdir()
+    run(consumer, "git", "init", "--quiet")
+    run(consumer, "dvc", "init", "--quiet")
+    address = str(demo) if form == "path" else f"file://{demo}"
+    run(consumer, "dvc", "import", "--quiet", address, f"{DATASET}/data/outputs/day_images")
+    got = {path for path in images_of(consumer / "day_images") if not path.endswith(".gitignore")}
+    have = images_of(demo / DATASET / "data/outputs/day_images")
+    assert got == {path for path in have if not path.endswith(".gitignore")}
+
+
+def test_dvc_repro_finds_nothing_to_do(demo: Path) -> None:
+    before = (demo / DATASET / "dvc.lock").read_bytes()
+    said = run(demo / DATASET, "dvc", "repro")
+    assert "Running stage" not in said
+    assert (demo / DATASET / "dvc.lock").read_bytes() == before
+
+
+def test_init_refuses_a_file_and_leaves_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    done = subprocess.run(
+        ["registry", "init", str(tmp_path / "file")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "is a file" in done.stderr
+    write_tree(tmp_path / "mine", {"README.md": "mine\n", "raw/a/x.txt": "x\n"})
+    run(tmp_path, "registry", "init", "mine")
+    assert (tmp_path / "mine" / "README.md").read_text() == "mine\n"
+    run(tmp_path / "mine", "registry", "materialize", "--collection", "a", "--select", 'key:"raw"')
+    assert (tmp_path / "mine" / "raw" / "a.dvc").exists()
+
+
+def test_init_makes_a_registry_that_plain_dagster_finds(tmp_path: Path) -> None:
+    run(tmp_path, "registry", "init", "fresh")
+    root = tmp_path / "fresh"
+    write_tree(root, {"raw/a/x.txt": "x\n"})
+    run(root, "registry", "add", "a")
+    env = {"DAGSTER_HOME": str(root / ".dagster")}
+    run(
+        root, "dagster", "asset", "materialize", "--select", 'key:"raw"', "--partition", "a",
+        "-m", "registry_assets.definitions", env=env,
+    )  # fmt: skip
+    assert (root / ".dagster" / "dagster.yaml").samefile(root / "dagster.yaml")

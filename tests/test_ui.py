@@ -1,0 +1,98 @@
+"""Dagster's webserver and daemon, as `registry ui` starts them."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.conftest import run
+
+START_SECONDS = 90
+RUNS_SECONDS = 180
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def query(port: int, text: str) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": text}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+def wait_for(seconds: float, found: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if result := found():
+                return result
+        except OSError:
+            pass
+        time.sleep(0.5)
+    raise AssertionError(f"no {what} within {seconds} s")
+
+
+RUNS = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
+GRAPH = """{ assetNodes { assetKey { path } groupName
+  partitionStats { numMaterialized numPartitions } dependencyKeys { path } } }"""
+
+
+def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Path) -> None:
+    settings = text_registry / "pyproject.toml"
+    settings.write_text(settings.read_text().replace("settle_seconds = 30", "settle_seconds = 1"))
+    (text_registry / "raw" / "bad name").mkdir()
+    port = free_port()
+    command = ["registry", "--root", str(text_registry), "ui", "--port", str(port)]
+    with (text_registry.parent / "ui.log").open("w") as log:
+        server = subprocess.Popen(command, cwd="/", stdout=log, stderr=subprocess.STDOUT)
+    started: list[psutil.Process] = []
+    try:
+        wait_for(START_SECONDS, lambda: query(port, "{ version }"), "answer of the webserver")
+
+        def both_done() -> bool:
+            runs = query(port, RUNS)["runsOrError"]["results"]
+            assert not any(item["status"] == "FAILURE" for item in runs)
+            return [item["status"] for item in runs] == ["SUCCESS", "SUCCESS"]
+
+        wait_for(RUNS_SECONDS, both_done, "two successful runs")
+        runs = query(port, RUNS)["runsOrError"]["results"]
+        tags = [{tag["key"]: tag["value"] for tag in item["tags"]} for item in runs]
+        assert {item["dagster/partition"] for item in tags} == {"01_a", "02_b"}
+        nodes = {"/".join(n["assetKey"]["path"]): n for n in query(port, GRAPH)["assetNodes"]}
+        assert set(nodes) == {
+            "raw",
+            "processed/texts/data/inputs",
+            "processed/texts/data/intermediate/upper",
+            "processed/texts/data/outputs/lines",
+            "processed/texts/data/outputs/names",
+        }
+        for node in nodes.values():
+            assert node["partitionStats"] == {"numMaterialized": 2, "numPartitions": 2}
+        inputs = nodes["processed/texts/data/inputs"]
+        assert inputs["dependencyKeys"] == [{"path": ["raw"]}]
+        started = psutil.Process(server.pid).children(recursive=True)
+        assert started
+    finally:
+        server.send_signal(signal.SIGINT)
+        code = server.wait(60)
+    assert code == 0
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert not alive
+    assert "10 outputs" in run(text_registry, "registry", "lineage", "--check")
+    status = json.loads(run(text_registry, "registry", "status", "--json"))
+    assert status["up_to_date"] is True
+    assert {item["state"] for item in status["raw"]} == {"tracked", "rejected"}
