@@ -18,7 +18,11 @@ from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource
-from registry_assets.sensors import build_arrival_sensor, build_take_in_job
+from registry_assets.sensors import (
+    build_arrival_sensor,
+    build_change_sensor,
+    build_take_in_job,
+)
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 
@@ -44,8 +48,9 @@ def build_definitions(
     registry = read_registry(Path(root))
     own_keys = [key for asset in assets for key in asset.keys]
     generated = build_registry_assets(registry, translator, skip=own_keys)
+    translator = translator or RegistryTranslator()
     jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = []
-    sensors: list[SensorDefinition] = []
+    sensors: list[SensorDefinition] = [build_change_sensor(registry, translator)]
     by_collection = [
         asset
         for asset in generated

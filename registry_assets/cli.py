@@ -350,6 +350,7 @@ def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
     from registry_assets.history import choose_home, open_history
     from registry_assets.reporting import sync as report_changes
+    from registry_assets.sensors import CODE_LOCATION, UI_ADDRESS
 
     found = _lineage(root)
     with open_history(found.registry.root) as instance:
@@ -358,6 +359,7 @@ def ui(root: Path, host: str, port: int) -> None:
         **os.environ,
         "DAGSTER_HOME": str(choose_home(found.registry.root).resolve()),
         "REGISTRY_ROOT": str(found.registry.root),
+        UI_ADDRESS: f"http://{host}:{port}",
     }
     command = [
         sys.executable,
@@ -365,7 +367,7 @@ def ui(root: Path, host: str, port: int) -> None:
         "dagster",
         "dev",
         "--module-name",
-        "registry_assets.definitions",
+        CODE_LOCATION,
         "--host",
         host,
         "--port",

@@ -1,12 +1,21 @@
-"""Whether the metafiles, Dagster's asset graph and its event log tell the same story."""
+"""Whether metafiles, asset graph, event log and cache tell the same story."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, Definitions
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster import AssetKey, DagsterInstance, Definitions
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.event_log import (
+    ABSENT,
+    AssetPartition,
+    Seen,
+    input_versions,
+    made_by,
+    of_node,
+    read_seen,
+    recorded_inputs,
+)
 from registry_assets.lineage import Lineage, Node
 
 
@@ -48,42 +57,16 @@ def compare(lineage: Lineage, definitions: Definitions, instance: DagsterInstanc
     """
     nodes = [node for node in lineage.nodes.values() if node.key is not None and node.address]
     recorded = [node for node in nodes if node.version is not None]
-    seen = read_data_versions(lineage, instance)
+    seen = read_seen(lineage, instance)
     differences = (
         *_unread(lineage),
         *_dvc_edges(lineage),
         *_asset_graph(lineage, definitions),
-        *_materializations(recorded, seen),
+        *_materializations(lineage, recorded, seen),
+        *_gone(lineage, seen),
+        *_cache(lineage, recorded),
     )
     return Comparison(len(nodes), len(lineage.edges), len(recorded), differences)
-
-
-def read_data_versions(lineage: Lineage, instance: DagsterInstance) -> Mapping[str, str]:
-    """The data version of the newest materialization of every output, by path."""
-    found: dict[str, str] = {}
-    by_key: dict[tuple[str, ...], list[Node]] = {}
-    for node in lineage.nodes.values():
-        if node.key is not None and node.address is not None:
-            by_key.setdefault(node.key, []).append(node)
-    for key, nodes in by_key.items():
-        asset_key = AssetKey(list(key))
-        if nodes[0].partition is None:
-            event = instance.get_latest_materialization_event(asset_key)
-            materialization = event.asset_materialization if event else None
-            version = (
-                (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
-            )
-            if version:
-                found[nodes[0].path] = version
-            continue
-        tags = instance.event_log_storage.get_latest_tags_by_partition(
-            asset_key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
-        )
-        for node in nodes:
-            version = tags.get(node.partition or "", {}).get(DATA_VERSION_TAG)
-            if version:
-                found[node.path] = version
-    return found
 
 
 def _unread(lineage: Lineage) -> Iterator[Difference]:
@@ -113,6 +96,7 @@ def _dvc_edges(lineage: Lineage) -> Iterator[Difference]:
 
 
 _REPORT = "please report this, it is a defect of registry_assets"
+_SYNC = "registry sync"
 _RELOAD = "reload the code location"
 _METAFILE = "dvc/metafile"
 
@@ -141,15 +125,50 @@ def _asset_graph(lineage: Lineage, definitions: Definitions) -> Iterator[Differe
                 yield Difference(name, f"Dagster has an edge from {'/'.join(extra)}", _RELOAD)
 
 
-def _materializations(nodes: list[Node], seen: Mapping[str, str]) -> Iterator[Difference]:
+def _materializations(
+    lineage: Lineage, nodes: list[Node], seen: Mapping[AssetPartition, Seen]
+) -> Iterator[Difference]:
     for node in nodes:
-        assert node.version is not None
-        version = seen.get(node.path)
-        if version is None:
-            yield Difference(node.path, "Dagster has no materialization of it", "registry sync")
-        elif version != node.version.md5:
+        asset = of_node(node)
+        if asset is None or node.version is None:
+            continue
+        newest = seen.get(asset)
+        if newest is None:
+            yield Difference(node.path, "Dagster has no materialization of it", _SYNC)
+            continue
+        if newest.version != node.version.md5:
             yield Difference(
                 node.path,
-                f"recorded as {node.version.md5}, newest materialization is {version}",
-                "registry sync",
+                f"recorded as {node.version.md5}, newest materialization is {newest.version}",
+                _SYNC,
             )
+            continue
+        code_version = made_by(lineage, node)
+        if newest.code_version not in (None, code_version) and code_version is not None:
+            yield Difference(node.path, "Dagster says that other code made it", _SYNC)
+        for key, version in input_versions(recorded_inputs(lineage, node)).items():
+            if newest.inputs.get(key, version) != version:
+                name = "/".join(key)
+                yield Difference(
+                    node.path, f"its metafile and Dagster name different versions of {name}", _SYNC
+                )
+
+
+def _gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[Difference]:
+    there = {of_node(node) for node in lineage.nodes.values() if node.version is not None}
+    for asset, newest in seen.items():
+        if asset not in there and newest.version != ABSENT:
+            name = "/".join(asset.key)
+            where = f"{name} {asset.partition}" if asset.partition else name
+            yield Difference(where, "Dagster shows a version that no metafile records", _SYNC)
+
+
+def _cache(lineage: Lineage, nodes: list[Node]) -> Iterator[Difference]:
+    outputs = lineage.registry.outputs
+    versions = {
+        node.path: node.version.md5
+        for node in nodes
+        if node.version is not None and outputs[node.path].is_cached
+    }
+    for path, count in DvcRepo(lineage.registry.root).missing_objects(versions).items():
+        yield Difference(path, f"{count} objects of it are not in the cache", f"dvc pull {path}")

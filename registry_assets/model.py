@@ -116,6 +116,7 @@ class Stage:
         file: The ``dvc.yaml``.
         name: The name without the item.
         item: The item of a `foreach` or `matrix` stage.
+        command_changed: Whether it ran last with another command.
     """
 
     address: str
@@ -128,6 +129,7 @@ class Stage:
     outputs: tuple[Output, ...] = ()
     is_frozen: bool = False
     always_changed: bool = False
+    command_changed: bool = False
     description: str | None = None
 
 

@@ -19,7 +19,7 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
-from registry_assets.model import Dataset, Registry, Settings, Stage, StageTemplate
+from registry_assets.model import Dataset, Dependency, Registry, Settings, Stage, StageTemplate
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -169,8 +169,7 @@ def code_version(registry: Registry, stage: Stage) -> str:
     """
     files = {
         dependency.path: _hash_of(registry.root / dependency.path)
-        for dependency in stage.dependencies
-        if not dependency.is_external and not registry.holds_data(dependency.path)
+        for dependency in _code_of(registry, stage)
     }
     facts = {
         "command": stage.command,
@@ -179,6 +178,41 @@ def code_version(registry: Registry, stage: Stage) -> str:
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def is_made_by_current_code(registry: Registry, stage: Stage) -> bool:
+    """Whether ``dvc.lock`` records a stage with the command, parameters and code that are there."""
+    return (
+        not stage.command_changed
+        and all(parameter.recorded == parameter.value for parameter in stage.parameters)
+        and all(
+            dependency.version is not None
+            and dependency.version.md5 == _dvc_md5(registry.root / dependency.path)
+            for dependency in _code_of(registry, stage)
+        )
+    )
+
+
+def _code_of(registry: Registry, stage: Stage) -> list[Dependency]:
+    return [
+        dependency
+        for dependency in stage.dependencies
+        if not dependency.is_external and not registry.holds_data(dependency.path)
+    ]
+
+
+def _dvc_md5(path: Path) -> object:
+    """The md5 that DVC would record: of a folder, that of its listing (`dvc_data` Tree)."""
+    if not path.is_dir():
+        return _hash_of(path)
+    listing = [
+        {"md5": _hash_of(found), "relpath": found.relative_to(path).as_posix()}
+        for found in path.rglob("*")
+        if found.is_file()
+    ]
+    listing.sort(key=lambda entry: str(entry["relpath"]))
+    text = json.dumps(listing, sort_keys=True)
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _hash_of(path: Path) -> object:

@@ -1,13 +1,59 @@
 """Telling Dagster what changed outside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from dagster import AssetKey, AssetMaterialization, DagsterInstance
-from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
+from dagster import AssetMaterialization, DagsterInstance
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
 
-from registry_assets.comparison import read_data_versions
+from registry_assets.event_log import (
+    ABSENT,
+    AssetPartition,
+    Input,
+    Seen,
+    asset_key,
+    find_event,
+    input_versions,
+    made_by,
+    of_node,
+    read_seen,
+    recorded_inputs,
+    tells_the_same,
+)
 from registry_assets.git_repo import GitRepo
 from registry_assets.lineage import Lineage, Node
+from registry_assets.model import Version
+from registry_assets.translator import COLLECTIONS, Key
+
+_OTHER_CODE = "other"
+"""The code version of what no code made, or not the current one; Dagster reads no provenance
+without one."""
+
+
+def sync(lineage: Lineage, instance: DagsterInstance, report: Callable[[str], None]) -> int:
+    """Brings Dagster's event log up to what the metafiles record.
+
+    Reads the metafiles only. Every output whose recorded version, or whose recorded inputs,
+    Dagster has not seen gets a materialization; what the checked-out commit does not have gets
+    one with the data version ``absent``. Upstream comes before downstream, and where ``dvc.lock``
+    names an older input than the current one, the older one first: for partitions Dagster compares
+    the events that a materialization points at, not their versions.
+
+    Returns:
+        How many materializations were reported.
+    """
+    sync_partitions(lineage, instance)
+    reporter = _Reporter(lineage, instance, report, read_seen(lineage, instance))
+    for node in _upstream_first(lineage):
+        reporter.bring_up_to_date(node)
+    reporter.report_absent()
+    remove_partitions(lineage, instance)
+    return reporter.count
 
 
 def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
@@ -19,48 +65,116 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
             instance.add_dynamic_partitions(name, missing)
 
 
-def sync(lineage: Lineage, instance: DagsterInstance, report: Callable[[str], None]) -> int:
-    """Reports a materialization for every output whose recorded version Dagster has not seen.
+def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
+    """Removes partitions that neither a metafile nor a folder of raw data has any more."""
+    raw_folder = lineage.registry.raw_folder
+    for name in {group.partitions for group in lineage.groups if group.partitions}:
+        declared = set(lineage.partition_keys.get(name, ()))
+        for key in set(instance.get_dynamic_partitions(name)) - declared:
+            folder = lineage.registry.root / (raw_folder or "") / key
+            if name != COLLECTIONS or raw_folder is None or not folder.exists():
+                instance.delete_dynamic_partition(name, key)
 
-    Reads the metafiles only. Upstream comes before downstream, so that no asset looks older than
-    what it was made of.
 
-    Returns:
-        How many were reported.
-    """
-    sync_partitions(lineage, instance)
-    seen = read_data_versions(lineage, instance)
-    commit = GitRepo(lineage.registry.root).commit()
-    count = 0
-    for node in _upstream_first(lineage):
-        version = node.version
-        if version is None or node.key is None or node.address is None:
-            continue
-        if seen.get(node.path) == version.md5:
-            continue
+@dataclass
+class _Reporter:
+    lineage: Lineage
+    instance: DagsterInstance
+    report: Callable[[str], None]
+    seen: dict[AssetPartition, Seen]
+    count: int = 0
+    _commit: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._commit = GitRepo(self.lineage.registry.root).commit()
+
+    def bring_up_to_date(self, node: Node) -> None:
+        """Reports an output if Dagster's newest materialization of it tells another story."""
+        asset = of_node(node)
+        if asset is None or node.version is None:
+            return
+        if not tells_the_same(self.lineage, node, self.seen.get(asset)):
+            inputs = recorded_inputs(self.lineage, node)
+            self._materialize(asset, node, node.version, self._input_tags(inputs))
+            self.report(f"reported {node.path}")
+
+    def _input_tags(self, inputs: Sequence[Input]) -> dict[str, str]:
+        pointers: dict[Key, int] = {}
+        for item in inputs:
+            # An asset that reads several partitions of another points at the newest of them.
+            event = self._event_of(item)
+            pointers[item.asset.key] = max(event, pointers.get(item.asset.key, 0))
+        versions = input_versions(inputs)
+        return {
+            **{get_input_data_version_tag(asset_key(k)): v for k, v in versions.items()},
+            **{get_input_event_pointer_tag(asset_key(k)): str(v) for k, v in pointers.items()},
+        }
+
+    def _event_of(self, item: Input) -> int:
+        """The event that a downstream asset points at, told of now when there is none."""
+        source = self.lineage.nodes[item.path]
+        event = find_event(self.instance, item.asset, item.version.md5)
+        if event is None:
+            current = self.seen.get(item.asset)
+            event = self._materialize(item.asset, source, item.version, {})
+            self.report(f"reported {item.path} as it was")
+            if current is not None and source.version and current.version == source.version.md5:
+                # The older version was told of later, so the current one has to be told again.
+                inputs = recorded_inputs(self.lineage, source)
+                self._materialize(item.asset, source, source.version, self._input_tags(inputs))
+                self.report(f"reported {item.path}")
+        return event
+
+    def _materialize(
+        self, asset: AssetPartition, node: Node, version: Version, input_tags: Mapping[str, str]
+    ) -> int:
         metadata: dict[str, str | int] = {"dvc/path": node.path, "dvc/md5": version.md5}
         if version.size is not None:
             metadata["dvc/size"] = version.size
         if version.nfiles is not None:
             metadata["dvc/nfiles"] = version.nfiles
-        if commit is not None:
-            metadata["git/commit"] = commit
-        tags = {DATA_VERSION_TAG: version.md5}
-        code_version = lineage.group_of[node.key].code_version
-        if code_version is not None:
-            tags[CODE_VERSION_TAG] = code_version
-        instance.report_runless_asset_event(
+        if self._commit is not None:
+            metadata["git/commit"] = self._commit
+        code_version = made_by(self.lineage, node) or _OTHER_CODE
+        tags = {DATA_VERSION_TAG: version.md5, CODE_VERSION_TAG: code_version, **input_tags}
+        return self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
+
+    def report_absent(self) -> None:
+        """Says so of what Dagster has seen and the checked-out commit does not have."""
+        there = {
+            asset
+            for node in self.lineage.nodes.values()
+            if node.version is not None and (asset := of_node(node)) is not None
+        }
+        for asset, seen in list(self.seen.items()):
+            if asset not in there and seen.version != ABSENT:
+                tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
+                metadata = {"git/commit": self._commit} if self._commit is not None else {}
+                self._log(asset, tags, metadata, "The checked-out commit does not have it.")
+                name = "/".join(asset.key)
+                self.report(f"reported {name} {asset.partition or ''} as absent")
+
+    def _log(
+        self,
+        asset: AssetPartition,
+        tags: Mapping[str, str],
+        metadata: Mapping[str, str | int],
+        description: str,
+    ) -> int:
+        self.instance.report_runless_asset_event(
             AssetMaterialization(
-                AssetKey(list(node.key)),
-                description="Recorded by DVC outside Dagster.",
+                asset_key(asset.key),
+                description=description,
                 metadata=metadata,
-                partition=node.partition,
+                partition=asset.partition,
                 tags=tags,
             )
         )
-        report(f"reported {node.path}")
-        count += 1
-    return count
+        self.count += 1
+        self.seen[asset] = Seen(tags[DATA_VERSION_TAG])
+        event = find_event(self.instance, asset)
+        assert event is not None, f"the event of {asset} was just stored"
+        return event
 
 
 def _upstream_first(lineage: Lineage) -> Iterator[Node]:

@@ -1,7 +1,10 @@
-"""The sensor that watches the folder that collections are dropped into."""
+"""The sensors: new folders of raw data, and what changed outside Dagster."""
 
 import json
+import os
 import time
+import urllib.request
+from collections.abc import Callable
 
 from dagster import (
     AssetsDefinition,
@@ -19,11 +22,24 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.arrivals import find_arrivals, measure_extent
+from registry_assets.lineage import build_lineage
+from registry_assets.metafile_stamps import stamp_definitions, stamp_metafiles
 from registry_assets.model import Registry
-from registry_assets.translator import COLLECTIONS
+from registry_assets.registry import read_registry
+from registry_assets.reporting import sync
+from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 TAKE_IN_JOB = "take_in_collection"
 SENSOR_NAME = "new_raw_collections"
+CHANGE_SENSOR_NAME = "outside_changes"
+
+CODE_LOCATION = "registry_assets.definitions"
+"""The name that Dagster gives the code location when it loads that module."""
+
+UI_ADDRESS = "REGISTRY_UI_ADDRESS"
+"""The environment variable that says where the webserver of `registry ui` listens."""
+
+_RELOAD_SECONDS = 30
 _INTERVAL_SECONDS = 10
 
 
@@ -100,3 +116,70 @@ def build_arrival_sensor(
         )
 
     return watch
+
+
+def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:
+    """The sensor that tells Dagster what `dvc`, `git` or an editor changed.
+
+    Looks at names, times and sizes of metafiles only. When they have changed, and been quiet for
+    a tick (a run records its version first and its event a moment later), the metafiles are read
+    and the event log is brought up to them. When code, parameters or a pipeline changed since the
+    definitions were loaded, the code location is reloaded, as code versions are read then.
+
+    Args:
+        registry: As it was when the definitions were loaded.
+        translator: The rules for names.
+    """
+    loaded = stamp_definitions(registry)
+
+    @sensor(
+        name=CHANGE_SENSOR_NAME,
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Reports what changed outside Dagster (`dvc repro`, `git pull`, an edit), from "
+        "the metafiles alone.",
+    )
+    def watch(context: SensorEvaluationContext) -> SensorResult:
+        cursor = json.loads(context.cursor) if context.cursor else {}
+        if stamp_definitions(registry) != loaded and reload_code_location(context.log.info):
+            return SensorResult(skip_reason="reloading: a pipeline, code or a parameter changed")
+        stamp = stamp_metafiles(registry)
+        if stamp == cursor.get("told"):
+            return SensorResult(skip_reason="nothing changed")
+        if stamp != cursor.get("seen"):
+            cursor["seen"] = stamp
+            said = "metafiles changed, waiting until they are quiet"
+        else:
+            lineage = build_lineage(read_registry(registry.root), translator)
+            count = sync(lineage, context.instance, context.log.info)
+            cursor["told"] = stamp
+            said = f"reported {count} materializations"
+        return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
+
+    return watch
+
+
+def reload_code_location(report: Callable[[str], None]) -> bool:
+    """Asks the webserver that `registry ui` started to load the definitions anew.
+
+    Returns:
+        Whether it was asked; False where there is no such webserver.
+    """
+    address = os.environ.get(UI_ADDRESS)
+    if not address:
+        return False
+    mutation = (
+        f'mutation {{ reloadRepositoryLocation(repositoryLocationName: "{CODE_LOCATION}") '
+        "{ __typename } }"
+    )
+    request = urllib.request.Request(
+        f"{address}/graphql",
+        data=json.dumps({"query": mutation}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=_RELOAD_SECONDS).close()
+    except OSError as error:
+        report(f"{address} did not answer: {error}; reload the code location by hand")
+        return False
+    return True

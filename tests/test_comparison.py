@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from dagster import AssetKey, DagsterInstance, Definitions, asset
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions
-from registry_assets.comparison import compare, read_data_versions
+from registry_assets.comparison import compare
+from registry_assets.event_log import of_node, read_seen
 from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.reporting import sync
-from tests.conftest import lineage_of, run, write_tree
+from tests.conftest import commit_all, lineage_of, run, write_tree
 
 DATA = "processed/texts/data"
 PATHS = (
@@ -81,8 +84,15 @@ def test_all_three_agree_after_a_run(root: Path, instance: DagsterInstance) -> N
     assert mend(root, instance) == []
 
 
+def seen_versions(root: Path, instance: DagsterInstance) -> dict[str, str]:
+    lineage = lineage_of(root)
+    seen = read_seen(lineage, instance)
+    assets = {path: of_node(node) for path, node in lineage.nodes.items()}
+    return {p: seen[asset].version for p, asset in assets.items() if asset and asset in seen}
+
+
 def test_each_output_has_the_version_of_its_metafile(root: Path, instance: DagsterInstance) -> None:
-    versions = read_data_versions(lineage_of(root), instance)
+    versions = seen_versions(root, instance)
     assert versions == {path: recorded(root, path) for path in PATHS}
 
 
@@ -95,6 +105,7 @@ def test_an_edited_lock_entry_is_one_difference_and_sync_mends_it(
     text = lock.read_text()
     assert text.count(before) == 1
     lock.write_text(text.replace(before, f"'{edited}'"))
+    write_tree(root, {f".dvc/cache/files/md5/{edited[:2]}/{edited[2:]}": "what it names\n"})
     assert lines(root, instance) == [
         f"{PATHS[3]}: recorded as {edited}, newest materialization is {before}: registry sync"
     ]
@@ -102,7 +113,7 @@ def test_an_edited_lock_entry_is_one_difference_and_sync_mends_it(
     # And back again, as checking out another commit does.
     lock.write_text(text)
     assert mend(root, instance) == [f"reported {PATHS[3]}"]
-    assert read_data_versions(lineage_of(root), instance)[PATHS[3]] == before
+    assert seen_versions(root, instance)[PATHS[3]] == before
 
 
 def test_a_lost_history_is_a_difference_for_each_output_and_sync_mends_it(
@@ -130,9 +141,14 @@ def test_a_run_of_dvc_is_reported(root: Path, instance: DagsterInstance) -> None
     run(root, "dvc", "repro", "--quiet", "processed/texts/dvc.yaml")
     after = recorded(root, PATHS[2])
     assert lines(root, instance) == [
-        f"{PATHS[2]}: recorded as {after}, newest materialization is {before}: registry sync"
+        f"{PATHS[2]}: recorded as {after}, newest materialization is {before}: registry sync",
+        *(
+            f"{path}: its metafile and Dagster name different versions of "
+            "processed/texts/data/intermediate/upper: registry sync"
+            for path in PATHS[3:]
+        ),
     ]
-    assert mend(root, instance) == [f"reported {PATHS[2]}"]
+    assert mend(root, instance) == [f"reported {path}" for path in PATHS[2:]]
 
 
 NEW = "  extra:\n    cmd: echo > extra.txt\n    deps: [data/intermediate/upper]\n"
@@ -222,3 +238,80 @@ def test_a_history_that_is_wiped_is_reported_anew(root: Path, instance: DagsterI
         instance.wipe_assets([AssetKey(list(lineage_of(root).node(path).key or ()))])
     assert len(lines(root, instance)) == len(PATHS)
     assert len(mend(root, instance)) == len(PATHS)
+
+
+def test_an_object_that_is_not_in_the_cache_is_one_difference(
+    root: Path, instance: DagsterInstance
+) -> None:
+    md5 = recorded(root, PATHS[3])
+    (root / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}").unlink()
+    assert lines(root, instance) == [
+        f"{PATHS[3]}: 1 objects of it are not in the cache: dvc pull {PATHS[3]}"
+    ]
+
+
+def test_what_the_commit_does_not_have_is_told_as_absent_and_comes_back(
+    root: Path, instance: DagsterInstance
+) -> None:
+    with_it = commit_all(root, "With")
+    run(root, "git", "checkout", "--quiet", "HEAD~1")
+    shutil.rmtree(root / "raw/01_a")
+    said = mend(root, instance)
+    assert len(said) == 5
+    assert all(line.endswith("as absent") for line in said)
+    assert "01_a" not in instance.get_dynamic_partitions("collections")
+    assert mend(root, instance) == []
+    run(root, "git", "checkout", "--quiet", with_it)
+    assert mend(root, instance) == [f"reported {path}" for path in PATHS]
+    assert seen_versions(root, instance) == {path: recorded(root, path) for path in PATHS}
+
+
+def test_after_a_change_outside_exactly_what_is_stale_is_stale_in_dagster(
+    root: Path, instance: DagsterInstance
+) -> None:
+    def stale() -> set[str]:
+        definitions = build_definitions(root)
+        resolver = CachingStaleStatusResolver(
+            instance, definitions.resolve_asset_graph(), LoadingContextForTest(instance)
+        )
+        nodes = lineage_of(root).nodes
+        return {
+            path
+            for path in PATHS
+            if resolver.get_status(AssetKey(list(nodes[path].key or ())), "01_a")
+            != StaleStatus.FRESH
+        }
+
+    assert stale() == set()
+    # A new version of raw, added with dvc: the import is behind.
+    write_tree(root, {"raw/01_a/three.txt": "three\n"})
+    run(root, "dvc", "add", "--quiet", "raw/01_a")
+    mend(root, instance)
+    assert stale() == {PATHS[1]}
+    # A new version of the import, too: now the stage that reads it is stale.
+    run(root, "dvc", "update", "--quiet", f"{PATHS[1]}.dvc")
+    mend(root, instance)
+    assert stale() == {PATHS[2]}
+    run(root, "dvc", "repro", "--quiet", "processed/texts/dvc.yaml")
+    mend(root, instance)
+    assert stale() == set()
+
+
+def test_a_history_that_starts_behind_is_told_the_older_version_first(
+    root: Path, tmp_path: Path
+) -> None:
+    write_tree(root, {"raw/01_a/three.txt": "three\n"})
+    run(root, "dvc", "add", "--quiet", "raw/01_a")
+    (tmp_path / "fresh").mkdir()
+    with DagsterInstance.local_temp(str(tmp_path / "fresh")) as fresh:
+        said = mend(root, fresh)
+        assert said[:3] == ["reported raw/01_a", "reported raw/01_a as it was", said[0]]
+        resolver = CachingStaleStatusResolver(
+            fresh,
+            build_definitions(root).resolve_asset_graph(),
+            LoadingContextForTest(fresh),
+        )
+        assert resolver.get_status(AssetKey("raw"), "01_a") == StaleStatus.FRESH
+        inputs = AssetKey(["processed", "texts", "data", "inputs"])
+        assert resolver.get_status(inputs, "01_a") == StaleStatus.STALE
+        assert seen_versions(root, fresh)["raw/01_a"] == recorded(root, "raw/01_a")

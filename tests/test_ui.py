@@ -51,6 +51,36 @@ GRAPH = """{ assetNodes { assetKey { path } groupName
   partitionStats { numMaterialized numPartitions } dependencyKeys { path } } }"""
 
 
+STALENESS = """{ assetNodes {
+  assetKey { path }
+  a: staleStatus(partition: "01_a")
+  b: staleStatus(partition: "02_b")
+} }"""
+CHANGE_SECONDS = 90
+
+
+def stale(port: int) -> set[tuple[str, str]]:
+    return {
+        (node["assetKey"]["path"][-1], name)
+        for node in query(port, STALENESS)["assetNodes"]
+        for name in ("a", "b")
+        if node[name] != "FRESH"
+    }
+
+
+def check_that_changes_are_seen(port: int, root: Path) -> None:
+    """Nothing is restarted: an edit shows as stale, and what `dvc` does about it as fresh."""
+    assert stale(port) == set()
+    (root / "processed/texts/params.yaml").write_text("suffix: 2\n")
+    upper = {("upper", "a"), ("upper", "b")}
+    wait_for(CHANGE_SECONDS, lambda: stale(port) == upper, "sign that the parameter changed")
+    run(root, "dvc", "repro", "--quiet", "--single-item", "processed/texts/dvc.yaml:upper@02_b")
+    only_a = {("upper", "a")}
+    wait_for(CHANGE_SECONDS, lambda: stale(port) == only_a, "sign that dvc ran one item")
+    run(root, "registry", "materialize")
+    wait_for(CHANGE_SECONDS, lambda: stale(port) == set(), "sign that all is made")
+
+
 def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Path) -> None:
     settings = text_registry / "pyproject.toml"
     settings.write_text(settings.read_text().replace("settle_seconds = 30", "settle_seconds = 1"))
@@ -84,6 +114,7 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
             assert node["partitionStats"] == {"numMaterialized": 2, "numPartitions": 2}
         inputs = nodes["processed/texts/data/inputs"]
         assert inputs["dependencyKeys"] == [{"path": ["raw"]}]
+        check_that_changes_are_seen(port, text_registry)
         started = psutil.Process(server.pid).children(recursive=True)
         assert started
     finally:

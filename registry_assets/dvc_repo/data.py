@@ -102,7 +102,12 @@ def changes_of(repo: Repo, out: DvcOutput) -> tuple[str, ...]:
     """What `dvc status` says of one output, dependency or parameter file."""
     path = path_in_repo(repo, out)
     changes: list[str] = []
-    for said in out.status().values():
+    try:
+        status = out.status()
+    except FileNotFoundError:
+        # What was seen in the folder a moment ago is gone.
+        return (f"{path} is being written",)
+    for said in status.values():
         if isinstance(said, Mapping):
             changes.extend(f"{path}: {key} is {state}" for key, state in said.items())
         else:
@@ -133,7 +138,7 @@ def ensure(dvc: DvcRepo, repo: Repo, out: DvcOutput, report: Report) -> bool:
         DataModifiedError: when restoring would lose content that is saved nowhere.
     """
     path = path_in_repo(repo, out)
-    if out.exists and not out.workspace_status():
+    if _is_as_recorded(out):
         return False
     if not out.hash_info:
         raise DataNotAvailableError(path, "it was never made")
@@ -143,11 +148,21 @@ def ensure(dvc: DvcRepo, repo: Repo, out: DvcOutput, report: Report) -> bool:
         raise DataNotAvailableError(path, "it is not kept in the cache: restore it from Git")
     if out.changed_cache():
         fetch(repo, out, report)
-    # Two that read the same input would stumble over each other's links.
+    # Two that read the same input would stumble over each other's files.
     with dvc.write_lock(repo, report):
+        if _is_as_recorded(out):
+            return False
         link_from_cache(dvc, repo, out)
     report(f"restored {path}")
     return True
+
+
+def _is_as_recorded(out: DvcOutput) -> bool:
+    try:
+        return bool(out.exists) and not out.workspace_status()
+    except FileNotFoundError:
+        # Somebody is at work on it: what was seen in the folder is gone.
+        return False
 
 
 def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
@@ -202,3 +217,14 @@ def link_from_cache(dvc: DvcRepo, repo: Repo, out: DvcOutput) -> None:
     if problem is not None:
         raise problem
     out.set_exec()
+
+
+def count_missing_objects(repo: Repo, md5: str) -> int:
+    """Counts the objects of a version that are not in the cache, without reading any."""
+    cache = repo.cache.local
+    if not Path(cache.oid_to_path(md5)).exists():
+        return 1
+    if not md5.endswith(".dir"):
+        return 0
+    listing = read_listing(repo, md5) or {}
+    return sum(not Path(cache.oid_to_path(file)).exists() for file in set(listing.values()))

@@ -125,11 +125,11 @@ def find_metafiles(repo: Repo) -> Iterator[str]:
 
 
 def _is_pipeline(path: str) -> bool:
-    return Path(path).name == PROJECT_FILE
+    return bool(Path(path).name == PROJECT_FILE)
 
 
 def _is_stage(stage: DvcStage) -> bool:
-    return bool(stage.cmd) or isinstance(stage, PipelineStage)
+    return isinstance(stage, PipelineStage) or bool(stage.cmd)
 
 
 def describe_problem(root: Path, metafile: str, error: Exception) -> str:
@@ -203,6 +203,7 @@ def _stage(repo: Repo, stage: DvcStage, metafile: str, values: _ParameterValues)
         outputs=tuple(_output(repo, out) for out in stage.outs),
         is_frozen=bool(stage.frozen),
         always_changed=bool(stage.always_changed or stage.is_callback),
+        command_changed=bool(getattr(stage, "cmd_changed", False)),
         description=stage.desc,
     )
 

@@ -118,6 +118,18 @@ class DvcRepo:
         with self.open() as repo:
             return read_listing(repo, md5)
 
+    def missing_objects(self, versions: Mapping[str, str]) -> Mapping[str, int]:
+        """How many objects the cache lacks, by path, of those paths where it lacks any.
+
+        Args:
+            versions: The md5 that is recorded for each path.
+        """
+        from registry_assets.dvc_repo.data import count_missing_objects
+
+        with self.open() as repo:
+            counts = {path: count_missing_objects(repo, md5) for path, md5 in versions.items()}
+        return {path: count for path, count in counts.items() if count}
+
     def declares(self, address: str) -> bool:
         """Whether a metafile declares a stage, reading that metafile only."""
         with self.open() as repo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import shutil
@@ -10,8 +11,10 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import NoReturn, TypeVar
 
 from ruamel.yaml import YAML
@@ -72,12 +75,19 @@ def take_in(root: Path, *names: str) -> None:
         materialize(root, INPUTS, name)
 
 
-def build_repository(root: Path, files: Mapping[str, str]) -> Path:
-    """A repository with a pipeline, its cache shared with the workspace through hardlinks."""
-    root.mkdir()
+@cache
+def _empty_repository() -> Path:
+    root = Path(mkdtemp())
+    atexit.register(shutil.rmtree, root)
     run(root, "git", "init", "--quiet", "--template=")
     init_dvc(root)
     set_link_type(root, "hardlink", "repo")
+    return root
+
+
+def build_repository(root: Path, files: Mapping[str, str]) -> Path:
+    """A repository with a pipeline, its cache shared with the workspace through hardlinks."""
+    shutil.copytree(_empty_repository(), root)
     write_tree(root, files)
     commit_all(root)
     return root

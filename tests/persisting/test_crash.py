@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.processes import name_of_mine, owner_of
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import (
     build_repository,
@@ -74,12 +75,17 @@ def recover(root: Path) -> None:
 
 
 def kill_everywhere(
-    template: Path, tmp_path: Path, work: Callable[[Path], object], *, least: int
+    template: Path,
+    tmp_path: Path,
+    work: Callable[[Path], object],
+    *,
+    least: int,
+    every: int = 1,
 ) -> Iterator[tuple[Path, int]]:
     """The same repository, killed at each change of the file system that some work makes."""
     count = die(copy_of(template, tmp_path / "counted"), lambda: work(tmp_path / "counted"), at=0)
     assert count >= least
-    for at in range(1, count + 1):
+    for at in range(1, count + 1, every):
         root = copy_of(template, tmp_path / str(at))
         die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
         yield root, at
@@ -118,6 +124,31 @@ def test_a_stage_killed_at_any_moment(tmp_path: Path) -> None:
     assert is_clean(never_killed)
 
 
+FOLDER = """\
+stages:
+  make:
+    cmd: sh make.sh
+    deps: [make.sh]
+    outs:
+    - folder: {cache: false}
+    - out.txt
+"""
+
+
+def test_a_run_that_gives_the_same_again_killed_at_any_moment(tmp_path: Path) -> None:
+    script = "mkdir folder\nfor n in 1 2 3; do echo $n > folder/$n.txt; done\necho x > out.txt\n"
+    template = build_repository(tmp_path / "template", {"dvc.yaml": FOLDER, "make.sh": script})
+    make(template, MAKE)
+    before = state(template)
+    for root, at in kill_everywhere(
+        template, tmp_path, lambda r: make(r, MAKE, force=True), least=10
+    ):
+        wait_for_orphans(root)
+        recover(root)
+        assert state(root) == before, at
+        assert leftovers(root) == [], at
+
+
 def wait_for_orphans(root: Path) -> None:
     """Waits for commands that were started, but not yet noted, when their parent was killed."""
     for process in psutil.process_iter():
@@ -129,6 +160,10 @@ def wait_for_orphans(root: Path) -> None:
 
 
 FILES = {f"raw/a/{n % 2}/{n}.txt": f"file {n}\n" for n in range(4)}
+
+
+def set_cache_type(root: Path, link_type: str) -> None:
+    (root / ".dvc/config").write_text(f"[cache]\n    type = {link_type}\n")
 
 
 def put_anew(root: Path, files: Mapping[str, str]) -> None:
@@ -147,7 +182,7 @@ def test_adding_killed_at_any_moment(tmp_path: Path, version: str) -> None:
     template = build_repository(tmp_path / "template", FILES)
     run(template, "git", "rm", "--quiet", "--cached", "-r", "raw")
     # Nothing else is good enough, so copies are replaced by links.
-    run(template, "dvc", "config", "cache.type", "hardlink")
+    set_cache_type(template, "hardlink")
     if version == "second":
         track(template)
         put_anew(template, {**FILES, "raw/a/0/new.txt": "new\n", "raw/a/new/2.txt": "another\n"})
@@ -188,12 +223,12 @@ def test_adding_a_single_file_killed_at_any_moment(tmp_path: Path) -> None:
 @pytest.mark.parametrize("link_type", ["hardlink", "copy"])
 def test_restoring_killed_at_any_moment(tmp_path: Path, link_type: str) -> None:
     template = build_repository(tmp_path / "template", FILES)
-    run(template, "dvc", "config", "cache.type", link_type)
+    set_cache_type(template, link_type)
     run(template, "git", "rm", "--quiet", "--cached", "-r", "raw")
     md5 = track(template)
     files = contents(template / "raw/a")
     shutil.rmtree(template / "raw/a")
-    for root, at in kill_everywhere(template, tmp_path, track, least=5):
+    for root, at in kill_everywhere(template, tmp_path, track, least=5, every=2):
         assert track(root) == md5, at
         assert contents(root / "raw/a") == files, at
         assert leftovers(root) == [], at
@@ -209,7 +244,7 @@ def take_in(root: Path) -> None:
 @pytest.mark.parametrize(("version", "link_type"), [("first", "copy"), ("second", "hardlink")])
 def test_importing_killed_at_any_moment(tmp_path: Path, version: str, link_type: str) -> None:
     template = build_repository(tmp_path / "template", {"collections.yaml": "collections: []\n"})
-    run(template, "dvc", "config", "cache.type", link_type)
+    set_cache_type(template, link_type)
     write_tree(template, FILES)
     track(template)
     if version == "second":
@@ -219,7 +254,7 @@ def test_importing_killed_at_any_moment(tmp_path: Path, version: str, link_type:
         track(template)
     never_killed = copy_of(template, tmp_path / "never_killed")
     take_in(never_killed)
-    for root, at in kill_everywhere(template, tmp_path, take_in, least=5):
+    for root, at in kill_everywhere(template, tmp_path, take_in, least=5, every=2):
         for path in root.glob("taken/*.dvc"):
             assert path.read_text().startswith("md5: "), at
         take_in(root)
@@ -232,8 +267,8 @@ def test_importing_killed_at_any_moment(tmp_path: Path, version: str, link_type:
 
 def test_a_big_collection_killed_while_it_is_linked_back(tmp_path: Path) -> None:
     template = build_repository(tmp_path / "big", {"x": ""})
-    run(template, "dvc", "config", "cache.type", "hardlink")
-    text_of = {f"raw/a/{n % 20}/{n}.txt": f"{n}\n" for n in range(2000)}
+    set_cache_type(template, "hardlink")
+    text_of = {f"raw/a/{n % 20}/{n}.txt": f"{n}\n" for n in range(1000)}
     write_tree(template, text_of)
     track(template)
     put_anew(template, {**text_of, "raw/a/new.txt": "new\n"})
@@ -242,7 +277,7 @@ def test_a_big_collection_killed_while_it_is_linked_back(tmp_path: Path) -> None
     count = die(never_killed, lambda: track(never_killed), at=0)
     md5 = track(never_killed)
     fewest = len(files)
-    for at in (count // 4, *range(count // 2, count // 2 + 3)):
+    for at in (count // 4, count // 2, count // 2 + 1):
         root = copy_of(template, tmp_path / str(at))
         die(root, lambda root=root: track(root), at=at)  # type: ignore[misc]
         fewest = min(fewest, len(contents(root / "raw/a")))
@@ -311,12 +346,15 @@ def test_what_a_living_process_set_aside_is_left_alone(tmp_path: Path) -> None:
     )
     make(root, MAKE)
     write_tree(root, {"make.sh": f"set -- two\n{SCRIPT}"})
+    unfinished = root / ".dvc/tmp/registry" / f"{name_of_mine()}.tmp"
     with DvcRepo(root).running(MAKE, report=quiet) as pending:
+        unfinished.write_text("")
         pid = os.fork()
         if pid == 0:
             recover(root)
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
+        assert unfinished.exists()
         assert (root / "uncached.txt").read_text() == "uncached two\n"
         pending.persist()
     assert (root / "uncached.txt").read_text() == "uncached two\n"
@@ -325,8 +363,6 @@ def test_what_a_living_process_set_aside_is_left_alone(tmp_path: Path) -> None:
 def test_the_clock_may_be_set_while_a_process_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from registry_assets.dvc_repo.processes import name_of_mine, owner_of
-
     started = owner_of(name_of_mine())
     boot = psutil.boot_time()
     monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot + 3600)
@@ -344,6 +380,7 @@ def test_a_broken_pipeline_elsewhere_does_not_stop_what_comes_next(tmp_path: Pat
     before = state(root)
     write_tree(root, {"make.sh": f"set -- two\n{SCRIPT}"})
     die(root, lambda: make(root, MAKE), at=8)
+    assert leftovers(root) != []
     write_tree(root, {"dvc.yaml": "stages: [broken"})
     assert make(root, "other/dvc.yaml:make").outcome == "ran"
     write_tree(root, {"dvc.yaml": PIPELINE})

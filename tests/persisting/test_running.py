@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.initialising import set_default_remote
 from registry_assets.errors import (
     DataModifiedError,
     DataNotAvailableError,
@@ -69,7 +70,7 @@ def root(tmp_path: Path, counter: Path) -> Path:
     }
     root = build_repository(tmp_path / "registry", files)
     (tmp_path / "remote").mkdir()
-    run(root, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    set_default_remote(root, "storage", str(tmp_path / "remote"), "repo")
     return root
 
 
@@ -498,8 +499,7 @@ stages:
 """
 
 
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
-@pytest.mark.parametrize("folder", ["", "deep/er"])
+@pytest.mark.parametrize(("shell", "folder"), [("/bin/sh", "deep/er"), ("/bin/bash", "")])
 def test_the_command_finds_what_it_finds_under_dvc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, folder: str
 ) -> None:

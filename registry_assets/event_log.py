@@ -1,0 +1,199 @@
+"""What Dagster's event log says of the outputs of a registry."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetRecordsFilter,
+    DagsterEventType,
+    DagsterInstance,
+)
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    get_input_data_version_tag,
+)
+
+from registry_assets.lineage import Lineage, Node
+from registry_assets.model import Version
+from registry_assets.registry import is_made_by_current_code
+from registry_assets.translator import Key
+
+ABSENT = "absent"
+"""The data version of what the checked-out commit does not have."""
+
+_MOST_EVENTS = 200
+_PAGE = 500
+_MOST_INPUT_PARTITIONS = 100
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The newest materialization of an output.
+
+    Attributes:
+        version: Its data version.
+        inputs: What Dagster recorded as the data versions of what it was made of, by asset.
+        code_version: What Dagster recorded as the version of the code that made it.
+    """
+
+    version: str
+    inputs: Mapping[Key, str] = field(default_factory=dict)
+    code_version: str | None = None
+
+
+@dataclass(frozen=True)
+class AssetPartition:
+    """An asset, or one partition of it."""
+
+    key: Key
+    partition: str | None
+
+
+def asset_key(key: Key) -> AssetKey:
+    """Dagster's form of a key."""
+    return AssetKey(list(key))
+
+
+def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartition, Seen]:
+    """Reads the newest materialization of every partition of every asset of a registry.
+
+    Partitions that the metafiles do not have any more are among them.
+    """
+    found: dict[AssetPartition, Seen] = {}
+    for group in lineage.groups:
+        inputs = {
+            get_input_data_version_tag(asset_key(upstream.key)): upstream.key
+            for upstream in group.upstream
+        }
+        for output in group.outputs:
+            for materialization in _newest(output.key, group.partitions is not None, instance):
+                tags = materialization.tags or {}
+                version = tags.get(DATA_VERSION_TAG)
+                if version is not None:
+                    asset = AssetPartition(output.key, materialization.partition)
+                    read = {inputs[tag]: value for tag, value in tags.items() if tag in inputs}
+                    found[asset] = Seen(version, read, tags.get(CODE_VERSION_TAG))
+    return found
+
+
+def _newest(
+    key: Key, is_partitioned: bool, instance: DagsterInstance
+) -> Iterator[AssetMaterialization]:
+    if not is_partitioned:
+        event = instance.get_latest_materialization_event(asset_key(key))
+        if event is not None and event.asset_materialization is not None:
+            yield event.asset_materialization
+        return
+    newest = instance.get_latest_storage_id_by_partition(
+        asset_key(key), DagsterEventType.ASSET_MATERIALIZATION
+    )
+    numbers = list(newest.values())
+    for start in range(0, len(numbers), _PAGE):
+        page = numbers[start : start + _PAGE]
+        records = instance.fetch_materializations(
+            AssetRecordsFilter(asset_key=asset_key(key), storage_ids=page), limit=_PAGE
+        ).records
+        for record in records:
+            if record.asset_materialization is not None:
+                yield record.asset_materialization
+
+
+def of_node(node: Node) -> AssetPartition | None:
+    """The asset that stands for a path, None for plain files and sources."""
+    if node.key is None or node.address is None:
+        return None
+    return AssetPartition(node.key, node.partition)
+
+
+def find_event(
+    instance: DagsterInstance, asset: AssetPartition, version: str | None = None
+) -> int | None:
+    """The number of the newest materialization of an asset, with a data version if given."""
+    records = instance.fetch_materializations(
+        AssetRecordsFilter(
+            asset_key=asset_key(asset.key),
+            asset_partitions=[asset.partition] if asset.partition is not None else None,
+        ),
+        limit=1 if version is None else _MOST_EVENTS,
+    ).records
+    for record in records:
+        materialization = record.asset_materialization
+        tags = (materialization.tags or {}) if materialization else {}
+        if version is None or tags.get(DATA_VERSION_TAG) == version:
+            return record.storage_id
+    return None
+
+
+def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:
+    """Whether Dagster's newest materialization says of an output what its metafile records."""
+    if seen is None or node.version is None or seen.version != node.version.md5:
+        return False
+    told = input_versions(recorded_inputs(lineage, node))
+    return all(
+        version == told.get(key, version) for key, version in seen.inputs.items()
+    ) and made_by(lineage, node) in (None, seen.code_version)
+
+
+def made_by(lineage: Lineage, node: Node) -> str | None:
+    """The code version that made what a metafile records, None when it is not the current one."""
+    stage = lineage.registry.stage_of.get(node.path)
+    if stage is None or node.key is None:
+        return None
+    if not is_made_by_current_code(lineage.registry, stage):
+        return None
+    return lineage.group_of[node.key].code_version
+
+
+@dataclass(frozen=True)
+class Input:
+    """One output, or one partition of a family, that another output was made of.
+
+    Attributes:
+        version: The version that the metafile of the downstream output records; the current one
+            of the input where the dependency is not a whole output.
+    """
+
+    path: str
+    asset: AssetPartition
+    version: Version
+
+
+def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
+    """What an output was made of, as its metafile records it."""
+    stage = lineage.registry.stage_of.get(node.path)
+    imports = (item.source for item in lineage.registry.inputs if item.output.path == node.path)
+    read = stage.dependencies if stage is not None else tuple(imports)
+    recorded = {dependency.path: dependency.version for dependency in read}
+    found = []
+    for path in lineage.upstream_of.get(node.path, ()):
+        source = lineage.nodes[path]
+        asset = of_node(source)
+        version = recorded.get(path) or source.version
+        if asset is not None and version is not None:
+            found.append(Input(path, asset, version))
+    return tuple(found)
+
+
+def input_versions(inputs: Iterable[Input]) -> Mapping[Key, str]:
+    """The input data versions that Dagster records for a materialization, by asset.
+
+    For an asset without partitions its data version; for one with partitions the SHA-256 of the
+    versions of the partitions that were read, in the order of their names (Dagster 1.13,
+    `DataVersionCache`). Dagster leaves out what reads a hundred partitions or more.
+    """
+    by_key: dict[Key, list[Input]] = {}
+    for item in inputs:
+        by_key.setdefault(item.asset.key, []).append(item)
+    versions: dict[Key, str] = {}
+    for key, items in by_key.items():
+        if items[0].asset.partition is None:
+            versions[key] = items[0].version.md5
+        elif len(items) < _MOST_INPUT_PARTITIONS:
+            ordered = sorted(items, key=lambda item: item.asset.partition or "")
+            joined = "".join(item.version.md5 for item in ordered)
+            versions[key] = hashlib.sha256(joined.encode()).hexdigest()
+    return versions
