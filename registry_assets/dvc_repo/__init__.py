@@ -1,9 +1,11 @@
 """The only package that imports DVC.
 
-repository.py   opening a repository, its locks, and DVC's errors turned into ours
+repository.py   `DvcRepo`, what the rest of the package asks of DVC
+opening.py      opening a repository, its locks, and DVC's errors turned into ours
 reading.py      the index -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename
-data.py         versions in cache and workspace: status, restore, pull, push, listings
+versions.py     what a version is: named by metafiles, listed and kept in the cache
+data.py         versions in the workspace: status, restore, pull
 set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones

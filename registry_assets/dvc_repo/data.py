@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc.exceptions import DvcException
-from dvc_data.hashfile import load as load_object
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
 
-from registry_assets.dvc_repo.repository import Report, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
+from registry_assets.dvc_repo.set_aside import SetAside
+from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataModifiedError, DataNotAvailableError, RegistryError
-from registry_assets.model import Version
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
-
-    from registry_assets.dvc_repo.repository import DvcRepo
 
 
 @dataclass(frozen=True)
@@ -41,21 +37,6 @@ class OutputState:
     is_recorded: bool
     is_present: bool
     changes: tuple[str, ...]
-
-
-def version_of(out: DvcOutput) -> Version | None:
-    """The version that a metafile records for an output or dependency."""
-    if not out.hash_info:
-        return None
-    meta = out.meta
-    return Version(str(out.hash_info.value), meta.size, meta.nfiles)
-
-
-def path_in_repo(repo: Repo, out: DvcOutput) -> str:
-    """The path of an output from the root; what the metafile says when it lies outside."""
-    if not out.is_in_repo:
-        return str(out.def_path)
-    return Path(out.fs_path).relative_to(repo.root_dir).as_posix()
 
 
 def output_states(
@@ -115,18 +96,7 @@ def changes_of(repo: Repo, out: DvcOutput) -> tuple[str, ...]:
     return tuple(changes)
 
 
-def read_listing(repo: Repo, md5: str) -> Mapping[str, str] | None:
-    """The files of a folder's version with their md5s, by path inside the folder."""
-    try:
-        tree = load_object(repo.cache.local, HashInfo("md5", md5))
-    except FileNotFoundError:
-        return None
-    if not isinstance(tree, Tree):
-        return None
-    return {"/".join(key): str(info.value) for key, _, info in tree}
-
-
-def ensure(dvc: DvcRepo, repo: Repo, out: DvcOutput, report: Report) -> bool:
+def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
     """Makes sure that an output stands in the workspace in its recorded version.
 
     Returns:
@@ -186,16 +156,13 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         raise DataNotAvailableError(path, "the remote lacks part of it")
 
 
-def link_from_cache(dvc: DvcRepo, repo: Repo, out: DvcOutput) -> None:
+def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:
     """Links the recorded version of an output into the workspace, asking nobody.
 
     Raises:
         DataModifiedError: when that would remove content that is saved nowhere.
         DataNotAvailableError: when the cache lacks part of it.
     """
-    from registry_assets.dvc_repo.repository import address_of
-    from registry_assets.dvc_repo.set_aside import SetAside
-
     path = path_in_repo(repo, out)
     problem: RegistryError | None = None
     with SetAside(dvc, address_of(out.stage), {}).linking(repo, path, str(out.hash_info.value)):
@@ -217,14 +184,3 @@ def link_from_cache(dvc: DvcRepo, repo: Repo, out: DvcOutput) -> None:
     if problem is not None:
         raise problem
     out.set_exec()
-
-
-def count_missing_objects(repo: Repo, md5: str) -> int:
-    """Counts the objects of a version that are not in the cache, without reading any."""
-    cache = repo.cache.local
-    if not Path(cache.oid_to_path(md5)).exists():
-        return 1
-    if not md5.endswith(".dir"):
-        return 0
-    listing = read_listing(repo, md5) or {}
-    return sum(not Path(cache.oid_to_path(file)).exists() for file in set(listing.values()))

@@ -11,7 +11,7 @@ from dvc.config import Config
 from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
-from registry_assets.dvc_repo.repository import translated_errors
+from registry_assets.dvc_repo.opening import translated_errors
 
 LinkType = Literal["reflink", "hardlink", "copy"]
 Level = Literal["repo", "local"]

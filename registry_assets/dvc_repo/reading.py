@@ -24,8 +24,8 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError, determine_linecol
 
-from registry_assets.dvc_repo.data import path_in_repo, version_of
-from registry_assets.dvc_repo.repository import load_stages
+from registry_assets.dvc_repo.opening import load_stages
+from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.model import (
     ITEM,
     Dependency,

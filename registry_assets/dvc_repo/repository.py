@@ -1,133 +1,65 @@
-"""A DVC repository opened, locked, and its errors turned into ours."""
+"""Everything that the rest of the package asks of DVC, in one place."""
 
 from __future__ import annotations
 
-import logging
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
-import psutil
-from dvc.exceptions import NotDvcRepoError
-from dvc.lock import LockError
-from dvc.repo import Repo, lock_repo
-from dvc.rwlock import rwlock
-
-from registry_assets.dvc_repo.run_cache import RootedStageCache
-from registry_assets.errors import (
-    DvcError,
-    OutputNotFoundError,
-    RegistryNotFoundError,
-    RepositoryBusyError,
-)
-from registry_assets.git_repo import GitRepo
-
-if TYPE_CHECKING:
-    from dvc.stage import Stage as DvcStage
-
-    from registry_assets.dvc_repo.data import OutputState
-    from registry_assets.dvc_repo.reading import Declarations
-    from registry_assets.dvc_repo.results import PendingResult
-    from registry_assets.model import Tracked
-
-Report = Callable[[str], None]
-"""Takes one line of progress; in a run, the run's log."""
-
-_RETRY_SECONDS = 0.1
-_MOST_RETRY_SECONDS = 1.0
-_SAY_AGAIN_SECONDS = 30.0
+from registry_assets.dvc_repo import data, reading, running, set_aside, tracking, versions
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.results import PendingResult
+from registry_assets.errors import OutputNotFoundError
+from registry_assets.model import Tracked
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turns whatever DVC and its libraries raise inside into a `DvcError` with the same words."""
-    try:
-        yield
-    except Exception as error:
-        library = type(error).__module__.partition(".")[0]
-        if library != "scmrepo" and not library.startswith("dvc"):
-            raise
-        cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
-        raise DvcError(f"{error}{cause}".strip() or type(error).__name__) from error
-
-
-class DvcRepo:
+class DvcRepo(RepoAccess):
     """One DVC repository on this machine.
 
-    Holds no state of its own: every operation opens the repository anew, so that it sees the
-    metafiles as they are.
-
-    Args:
-        root: Any folder of the repository.
-        wait_seconds: How long to wait for somebody else's lock before giving up.
-
-    Raises:
-        RegistryNotFoundError: when there is no DVC repository at or above the folder.
+    Values go in and come out; none of DVC's own objects leaves this package.
     """
-
-    def __init__(self, root: Path, *, wait_seconds: float = 3600.0) -> None:
-        try:
-            self.root = Path(Repo.find_root(str(root)))
-        except NotDvcRepoError as error:
-            raise RegistryNotFoundError(Path(root)) from error
-        self.wait_seconds = wait_seconds
-        # DVC tells people at a terminal what to type next; here that is ours to say.
-        logging.getLogger("dvc").setLevel(logging.ERROR)
 
     # --- reading -------------------------------------------------------------------------------
 
-    def read_declarations(self) -> Declarations:
+    def read_declarations(self) -> reading.Declarations:
         """Everything that the metafiles declare and record; see `reading.read_declarations`."""
-        from registry_assets.dvc_repo.reading import read_declarations
-
         with self.open() as repo:
-            return read_declarations(repo, self.root)
+            return reading.read_declarations(repo, self.root)
 
     def read_dvc_file(self, metafile: str) -> Tracked | None:
         """Reads one ``.dvc`` file and no other; None when there is none."""
-        from registry_assets.dvc_repo.reading import read_dvc_file
-
         with self.open() as repo:
-            return read_dvc_file(repo, self.root, metafile)
+            return reading.read_dvc_file(repo, self.root, metafile)
 
-    def output_states(self, addresses: Sequence[str] | None = None) -> Mapping[str, OutputState]:
+    def output_states(
+        self, addresses: Sequence[str] | None = None
+    ) -> Mapping[str, data.OutputState]:
         """How every output stands against its metafile; see `data.output_states`."""
-        from registry_assets.dvc_repo.data import output_states
-
         with self.open() as repo:
-            return output_states(repo, self.root, addresses)
+            return data.output_states(repo, self.root, addresses)
 
     def read_edges(self) -> set[tuple[str, str]]:
         """The edges between outputs in DVC's own index, from what is read to what is made."""
-        from registry_assets.dvc_repo.data import path_in_repo
-
         with self.open() as repo:
             return {
-                (path_in_repo(repo, source), path_in_repo(repo, target))
+                (versions.path_in_repo(repo, source), versions.path_in_repo(repo, target))
                 for target, source in repo.index.outs_graph.edges
             }
 
     def read_listing(self, md5: str) -> Mapping[str, str] | None:
         """The files of a folder's version and their md5s; None when the cache lacks the listing."""
-        from registry_assets.dvc_repo.data import read_listing
-
         with self.open() as repo:
-            return read_listing(repo, md5)
+            return versions.read_listing(repo, md5)
 
-    def missing_objects(self, versions: Mapping[str, str]) -> Mapping[str, int]:
+    def missing_objects(self, recorded: Mapping[str, str]) -> Mapping[str, int]:
         """How many objects the cache lacks, by path, of those paths where it lacks any.
 
         Args:
-            versions: The md5 that is recorded for each path.
+            recorded: The md5 that is recorded for each path.
         """
-        from registry_assets.dvc_repo.data import count_missing_objects
-
         with self.open() as repo:
-            counts = {path: count_missing_objects(repo, md5) for path, md5 in versions.items()}
+            counts = {
+                path: versions.count_missing_objects(repo, md5) for path, md5 in recorded.items()
+            }
         return {path: count for path, count in counts.items() if count}
 
     def declares(self, address: str) -> bool:
@@ -145,25 +77,21 @@ class DvcRepo:
         self, address: str, *, inputs: Sequence[str] = (), force: bool = False, report: Report
     ) -> AbstractContextManager[PendingResult]:
         """Brings the outputs of one stage into the workspace; see `running.running`."""
-        from registry_assets.dvc_repo.running import running
-
-        return running(self, address, inputs=inputs, force=force, report=report)
+        return running.running(self, address, inputs=inputs, force=force, report=report)
 
     def tracking(
         self, path: str, *, force: bool = False, report: Report
     ) -> AbstractContextManager[PendingResult]:
         """Puts a file or folder under DVC as `dvc add` does; see `tracking.tracking`."""
-        from registry_assets.dvc_repo.tracking import tracking
-
-        return tracking(self, path, force=force, report=report)
+        return tracking.tracking(self, path, force=force, report=report)
 
     def importing(
         self, source: str, path: str, *, collections_file: str | None = None, report: Report
     ) -> AbstractContextManager[PendingResult]:
         """Takes tracked data in at a second path, without a copy; see `tracking.importing`."""
-        from registry_assets.dvc_repo.tracking import importing
-
-        return importing(self, source, path, collections_file=collections_file, report=report)
+        return tracking.importing(
+            self, source, path, collections_file=collections_file, report=report
+        )
 
     def import_from(
         self,
@@ -176,9 +104,7 @@ class DvcRepo:
         report: Report,
     ) -> None:
         """Takes a path of another repository in, as `dvc import` does; see `tracking`."""
-        from registry_assets.dvc_repo.tracking import import_from
-
-        import_from(
+        tracking.import_from(
             self,
             url,
             source,
@@ -190,18 +116,14 @@ class DvcRepo:
 
     def restoring(self, address: str, *, report: Report) -> AbstractContextManager[PendingResult]:
         """Brings what a ``.dvc`` file records into the workspace; see `tracking.restoring`."""
-        from registry_assets.dvc_repo.tracking import restoring
-
-        return restoring(self, address, report=report)
+        return tracking.restoring(self, address, report=report)
 
     def ensure_in_workspace(self, addresses: Sequence[str], *, report: Report) -> None:
         """Checks recorded versions out of the cache, else pulls them; see `data.ensure`."""
-        from registry_assets.dvc_repo.data import ensure
-
         with self.open() as repo:
             for stage in load_stages(repo, self.root, addresses):
                 for out in stage.outs:
-                    ensure(self, repo, out, report)
+                    data.ensure(self, repo, out, report)
 
     def push(self, *, report: Report) -> int:
         """Pushes what the metafiles name to the default remote; returns the number of objects.
@@ -216,182 +138,5 @@ class DvcRepo:
 
     def recover(self, report: Report) -> None:
         """Puts back what killed processes left half done; see `set_aside.recover`."""
-        from registry_assets.dvc_repo.set_aside import recover
-
         with self.open() as repo:
-            recover(self, repo, report)
-
-    # --- opening and locking -------------------------------------------------------------------
-
-    @property
-    def git(self) -> GitRepo:
-        """The Git repository around this one."""
-        return GitRepo(self.root)
-
-    @cached_property
-    def cache_folder(self) -> Path:
-        """Where the content of this repository is kept on this machine."""
-        with self.open() as repo:
-            return Path(repo.cache.local.path)
-
-    @contextmanager
-    def open(self) -> Iterator[Repo]:
-        """Opens DVC's own object; its errors come out as `RegistryError`s."""
-        with translated_errors():
-            repo = Repo(str(self.root))
-            repo.stage_cache = RootedStageCache(repo)
-            try:
-                yield repo
-            finally:
-                repo.close()
-
-    def path_of(self, path: str) -> Path:
-        """The absolute place of a path from the root."""
-        return self.root / path
-
-    def relative(self, path: str | Path) -> str:
-        """A path from the root, with ``/``."""
-        return Path(path).relative_to(self.root).as_posix()
-
-    @contextmanager
-    def write_lock(self, repo: Repo, report: Report) -> Iterator[None]:
-        """Holds DVC's own lock on the repository, waiting for whoever has it.
-
-        Raises:
-            RepositoryBusyError: after `wait_seconds`.
-        """
-        lock = self._acquire(
-            lambda: lock_repo(repo),
-            lambda _error: f"the repository is locked by {_lock_holder(repo)}",
-            report,
-            self.wait_seconds,
-        )
-        with _entered(lock):
-            yield
-
-    @contextmanager
-    def holding(
-        self,
-        repo: Repo,
-        *,
-        read: Sequence[str],
-        write: Sequence[str],
-        report: Report,
-        wait_seconds: float | None = None,
-    ) -> Iterator[None]:
-        """Holds inputs and outputs in DVC's own ``rwlock``, without locking the repository.
-
-        Entries of processes that died are dropped by DVC.
-
-        Args:
-            repo: The opened repository.
-            read: Absolute paths that must not change meanwhile.
-            write: Absolute paths that nobody else may read or write meanwhile.
-            report: Takes a line when there is somebody to wait for.
-            wait_seconds: How long to wait; as long as for everything else when None.
-
-        Raises:
-            RepositoryBusyError: after that time, naming the process that holds a path.
-        """
-
-        def attempt() -> AbstractContextManager[None]:
-            # The same words as DVC's own: it takes an equal entry for its own when it nests.
-            lock: AbstractContextManager[None] = rwlock(
-                repo.tmp_dir,
-                repo.fs,
-                " ".join(sys.argv),
-                list(read),
-                list(write),
-                repo.config["core"].get("hardlink_lock", False),
-            )
-            return lock
-
-        lock = self._acquire(
-            attempt,
-            lambda error: " ".join(str(error).split())[:300],
-            report,
-            self.wait_seconds if wait_seconds is None else wait_seconds,
-        )
-        with _entered(lock):
-            yield
-
-    def _acquire(
-        self,
-        attempt: Callable[[], AbstractContextManager[None]],
-        holder: Callable[[LockError], str],
-        report: Report,
-        wait_seconds: float,
-    ) -> AbstractContextManager[None]:
-        """Enters a DVC lock, again and again; DVC itself gives up after three seconds."""
-        started = time.monotonic()
-        said = -_SAY_AGAIN_SECONDS
-        pause = _RETRY_SECONDS
-        while True:
-            lock = attempt()
-            try:
-                lock.__enter__()
-            except LockError as error:
-                waited = time.monotonic() - started
-                if waited >= wait_seconds:
-                    raise RepositoryBusyError(waited, holder(error)) from error
-                if waited - said >= _SAY_AGAIN_SECONDS:
-                    said = waited
-                    report(f"waiting: {holder(error)}")
-                # Many that ask too often would keep the holder from letting go.
-                time.sleep(pause)
-                pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
-            else:
-                return lock
-
-
-@contextmanager
-def _entered(lock: AbstractContextManager[None]) -> Iterator[None]:
-    """Leaves a context manager that was entered elsewhere."""
-    try:
-        yield
-    except BaseException:
-        if not lock.__exit__(*sys.exc_info()):
-            raise
-    else:
-        lock.__exit__(None, None, None)
-
-
-def _lock_holder(repo: Repo) -> str:
-    """Who has the lock on the repository: DVC's lock file holds the number of the process."""
-    try:
-        pid = int(Path(repo.lock.lockfile).read_text(encoding="utf-8"))
-        return f"{' '.join(psutil.Process(pid).cmdline())} (PID {pid})"
-    except (OSError, ValueError, psutil.Error):
-        return "another process"
-
-
-def load_stages(repo: Repo, root: Path, addresses: Sequence[str]) -> list[DvcStage]:
-    """Loads DVC's stages by address, reading each metafile once and none besides.
-
-    Raises:
-        OutputNotFoundError: when a metafile does not declare the stage.
-    """
-    from dvc.dvcfile import load_file
-    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
-
-    files: dict[str, object] = {}
-    stages = []
-    for address in addresses:
-        path, _, name = address.partition(":")
-        try:
-            if path not in files:
-                files[path] = load_file(repo, str(root / path)).stages
-            stages.append(files[path][name or None])  # type: ignore[index]
-        except (StageNotFound, StageFileDoesNotExistError) as error:
-            raise OutputNotFoundError(address) from error
-    return stages
-
-
-def address_of(stage: DvcStage) -> str:
-    """DVC's own address of a stage, with the path from the root of the repository."""
-    path = Path(stage.path).relative_to(stage.repo.root_dir).as_posix()
-    name = getattr(stage, "name", None)
-    return f"{path}:{name}" if name else path
-
-
-__all__ = ["DvcRepo", "Report", "address_of", "load_stages", "translated_errors"]
+            set_aside.recover(self, repo, report)

@@ -21,11 +21,12 @@ from dvc.dvcfile import LOCK_FILE, PROJECT_FILE
 from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
-from registry_assets.dvc_repo.data import ensure, fetch, path_in_repo, stage_changes, version_of
+from registry_assets.dvc_repo.data import ensure, fetch, stage_changes
 from registry_assets.dvc_repo.metafiles import write_lock_entry
-from registry_assets.dvc_repo.repository import DvcRepo, Report, address_of, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
     DataNotAvailableError,
     RepositoryChangedError,
@@ -45,7 +46,7 @@ _POLL_SECONDS = 0.1
 
 @contextmanager
 def running(
-    dvc: DvcRepo, address: str, *, inputs: Sequence[str], force: bool, report: Report
+    dvc: RepoAccess, address: str, *, inputs: Sequence[str], force: bool, report: Report
 ) -> Iterator[PendingResult]:
     """Brings the outputs of one stage into the workspace and holds them while they are recorded.
 
@@ -123,7 +124,7 @@ def _stamps(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]:
 
 
 def _ensure_inputs(
-    dvc: DvcRepo,
+    dvc: RepoAccess,
     repo: Repo,
     stage: PipelineStage,
     upstream: Sequence[PipelineStage],
@@ -141,7 +142,7 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _bring_outputs(
-    dvc: DvcRepo,
+    dvc: RepoAccess,
     repo: Repo,
     stage: PipelineStage,
     aside: SetAside,
@@ -186,7 +187,7 @@ def _take(stage: PipelineStage, aside: SetAside, repo: Repo) -> None:
         aside.take(path_in_repo(repo, out), keep_in_place=out.persist)
 
 
-def _restore(dvc: DvcRepo, repo: Repo, stage: PipelineStage, report: Report) -> bool:
+def _restore(dvc: RepoAccess, repo: Repo, stage: PipelineStage, report: Report) -> bool:
     """Links outputs that the cache holds for exactly these inputs; False when it knows none."""
     with dvc.write_lock(repo, report):
         try:
@@ -286,7 +287,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _record(
-    dvc: DvcRepo,
+    dvc: RepoAccess,
     repo: Repo,
     stage: PipelineStage,
     outcome: Outcome,
@@ -313,7 +314,7 @@ def _record(
     }
 
 
-def _check_nothing_changed(dvc: DvcRepo, stage: PipelineStage, head: str | None) -> None:
+def _check_nothing_changed(dvc: RepoAccess, stage: PipelineStage, head: str | None) -> None:
     """Makes sure that the outputs are those of what is in the workspace now."""
     if dvc.git.head() != head:
         raise RepositoryChangedError(address_of(stage), "the checked-out branch changed")

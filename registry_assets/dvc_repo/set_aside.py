@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING
 import psutil
 from dvc.exceptions import DvcException
 
-from registry_assets.dvc_repo.data import read_listing
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
-from registry_assets.errors import RepositoryBusyError
+from registry_assets.dvc_repo.versions import path_in_repo, read_listing, version_of
+from registry_assets.errors import OutputNotFoundError, RepositoryBusyError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-    from registry_assets.dvc_repo.repository import DvcRepo, Report
 
 _JOURNAL = "journal.json"
 # As `dvc_objects.fs.utils.tmp_fname` names them.
@@ -75,7 +75,7 @@ class SetAside:
         recorded: The md5 that the metafile names for each path now.
     """
 
-    def __init__(self, dvc: DvcRepo, address: str, recorded: Mapping[str, str | None]) -> None:
+    def __init__(self, dvc: RepoAccess, address: str, recorded: Mapping[str, str | None]) -> None:
         self._dvc = dvc
         self._folder = _folder(dvc.root) / name_of_mine()
         self._journal = _Journal(address, recorded=dict(recorded))
@@ -134,7 +134,7 @@ class SetAside:
         temporary.replace(self._folder / _JOURNAL)
 
 
-def recover(dvc: DvcRepo, repo: Repo, report: Report) -> None:
+def recover(dvc: RepoAccess, repo: Repo, report: Report) -> None:
     """Puts back what killed processes left behind; leaves living ones alone."""
     folder = _folder(dvc.root)
     for left in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -147,7 +147,7 @@ def recover(dvc: DvcRepo, repo: Repo, report: Report) -> None:
             left.unlink(missing_ok=True)
 
 
-def _recover(dvc: DvcRepo, repo: Repo, folder: Path, report: Report) -> None:
+def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
     journal = _Journal.read(folder)
     if journal is None:
         # Killed before the journal stood, or after it was removed: nothing is needed any more.
@@ -188,11 +188,7 @@ def _end_command(journal: _Journal) -> None:
             os.killpg(journal.command.pid, signal.SIGKILL)
 
 
-def _recorded_now(dvc: DvcRepo, repo: Repo, journal: _Journal) -> dict[str, str | None]:
-    from registry_assets.dvc_repo.data import path_in_repo, version_of
-    from registry_assets.dvc_repo.repository import load_stages
-    from registry_assets.errors import OutputNotFoundError
-
+def _recorded_now(dvc: RepoAccess, repo: Repo, journal: _Journal) -> dict[str, str | None]:
     try:
         (stage,) = load_stages(repo, dvc.root, [journal.address])
     except OutputNotFoundError:

@@ -9,22 +9,17 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.data import (
-    ensure,
-    fetch,
-    link_from_cache,
-    path_in_repo,
-    version_of,
-)
+from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
 from registry_assets.dvc_repo.metafiles import (
     replace_text,
     scratch_folder,
     with_collection,
     write_dvc_file,
 )
-from registry_assets.dvc_repo.repository import DvcRepo, Report, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
     CollectionNotTrackedError,
     DataNotAvailableError,
@@ -44,7 +39,7 @@ def metafile_of(path: str) -> str:
 
 
 @contextmanager
-def tracking(dvc: DvcRepo, path: str, *, force: bool, report: Report) -> Iterator[PendingResult]:
+def tracking(dvc: RepoAccess, path: str, *, force: bool, report: Report) -> Iterator[PendingResult]:
     """Puts a file or folder under DVC, leaving exactly what `dvc add` leaves.
 
     Where there is nothing at the path, the recorded version is restored instead.
@@ -89,7 +84,7 @@ def tracking(dvc: DvcRepo, path: str, *, force: bool, report: Report) -> Iterato
 
 
 def _add(
-    dvc: DvcRepo, repo: Repo, path: str, stage: DvcStage | None, aside: SetAside, report: Report
+    dvc: RepoAccess, repo: Repo, path: str, stage: DvcStage | None, aside: SetAside, report: Report
 ) -> Version:
     is_new = stage is None
     if stage is None:
@@ -121,7 +116,7 @@ def _add(
 
 @contextmanager
 def importing(
-    dvc: DvcRepo, source: str, path: str, *, collections_file: str | None, report: Report
+    dvc: RepoAccess, source: str, path: str, *, collections_file: str | None, report: Report
 ) -> Iterator[PendingResult]:
     """Takes a tracked path in at a second one, as `dvc import-url` within a repository does.
 
@@ -171,7 +166,7 @@ def _is_taken_at(stage: DvcStage, version: Version) -> bool:
 
 
 def _import(
-    dvc: DvcRepo, repo: Repo, origin: DvcStage, path: str, stage: DvcStage | None, report: Report
+    dvc: RepoAccess, repo: Repo, origin: DvcStage, path: str, stage: DvcStage | None, report: Report
 ) -> None:
     place = dvc.path_of(path)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +200,7 @@ def _import(
 
 
 def import_from(
-    dvc: DvcRepo,
+    dvc: RepoAccess,
     url: str,
     source: str,
     path: str,
@@ -267,7 +262,7 @@ def _relative(target: str, start: Path) -> str:
 
 
 def _list_collection(
-    dvc: DvcRepo, repo: Repo, collections_file: str, name: str, report: Report
+    dvc: RepoAccess, repo: Repo, collections_file: str, name: str, report: Report
 ) -> None:
     path = dvc.path_of(collections_file)
     with dvc.write_lock(repo, report):
@@ -279,7 +274,7 @@ def _list_collection(
 
 
 @contextmanager
-def restoring(dvc: DvcRepo, address: str, *, report: Report) -> Iterator[PendingResult]:
+def restoring(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
     """Brings what a ``.dvc`` file records into the workspace: from the cache, else pulled.
 
     Raises:
@@ -310,7 +305,7 @@ def restoring(dvc: DvcRepo, address: str, *, report: Report) -> Iterator[Pending
             )
 
 
-def _load(repo: Repo, dvc: DvcRepo, metafile: str) -> DvcStage | None:
+def _load(repo: Repo, dvc: RepoAccess, metafile: str) -> DvcStage | None:
     if not dvc.path_of(metafile).exists():
         return None
     (stage,) = load_stages(repo, dvc.root, [metafile])

@@ -1,0 +1,244 @@
+"""A DVC repository opened, locked, and its errors turned into ours."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from dvc.exceptions import NotDvcRepoError
+from dvc.lock import LockError
+from dvc.repo import Repo, lock_repo
+from dvc.rwlock import rwlock
+
+from registry_assets.dvc_repo.run_cache import RootedStageCache
+from registry_assets.errors import (
+    DvcError,
+    OutputNotFoundError,
+    RegistryNotFoundError,
+    RepositoryBusyError,
+)
+from registry_assets.git_repo import GitRepo
+
+if TYPE_CHECKING:
+    from dvc.stage import Stage as DvcStage
+
+Report = Callable[[str], None]
+"""Takes one line of progress; in a run, the run's log."""
+
+_RETRY_SECONDS = 0.1
+_MOST_RETRY_SECONDS = 1.0
+_SAY_AGAIN_SECONDS = 30.0
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turns whatever DVC and its libraries raise inside into a `DvcError` with the same words."""
+    try:
+        yield
+    except Exception as error:
+        library = type(error).__module__.partition(".")[0]
+        if library != "scmrepo" and not library.startswith("dvc"):
+            raise
+        cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        raise DvcError(f"{error}{cause}".strip() or type(error).__name__) from error
+
+
+class RepoAccess:
+    """The way into one DVC repository on this machine.
+
+    Holds no state of its own: every operation opens the repository anew, so that it sees the
+    metafiles as they are.
+
+    Args:
+        root: Any folder of the repository.
+        wait_seconds: How long to wait for somebody else's lock before giving up.
+
+    Raises:
+        RegistryNotFoundError: when there is no DVC repository at or above the folder.
+    """
+
+    def __init__(self, root: Path, *, wait_seconds: float = 3600.0) -> None:
+        try:
+            self.root = Path(Repo.find_root(str(root)))
+        except NotDvcRepoError as error:
+            raise RegistryNotFoundError(Path(root)) from error
+        self.wait_seconds = wait_seconds
+        # DVC tells people at a terminal what to type next; here that is ours to say.
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+
+    @property
+    def git(self) -> GitRepo:
+        """The Git repository around this one."""
+        return GitRepo(self.root)
+
+    @cached_property
+    def cache_folder(self) -> Path:
+        """Where the content of this repository is kept on this machine."""
+        with self.open() as repo:
+            return Path(repo.cache.local.path)
+
+    @contextmanager
+    def open(self) -> Iterator[Repo]:
+        """Opens DVC's own object; its errors come out as `RegistryError`s."""
+        with translated_errors():
+            repo = Repo(str(self.root))
+            repo.stage_cache = RootedStageCache(repo)
+            try:
+                yield repo
+            finally:
+                repo.close()
+
+    def path_of(self, path: str) -> Path:
+        """The absolute place of a path from the root."""
+        return self.root / path
+
+    def relative(self, path: str | Path) -> str:
+        """A path from the root, with ``/``."""
+        return Path(path).relative_to(self.root).as_posix()
+
+    @contextmanager
+    def write_lock(self, repo: Repo, report: Report) -> Iterator[None]:
+        """Holds DVC's own lock on the repository, waiting for whoever has it.
+
+        Raises:
+            RepositoryBusyError: after `wait_seconds`.
+        """
+        lock = self._acquire(
+            lambda: lock_repo(repo),
+            lambda _error: f"the repository is locked by {_lock_holder(repo)}",
+            report,
+            self.wait_seconds,
+        )
+        with _entered(lock):
+            yield
+
+    @contextmanager
+    def holding(
+        self,
+        repo: Repo,
+        *,
+        read: Sequence[str],
+        write: Sequence[str],
+        report: Report,
+        wait_seconds: float | None = None,
+    ) -> Iterator[None]:
+        """Holds inputs and outputs in DVC's own ``rwlock``, without locking the repository.
+
+        Entries of processes that died are dropped by DVC.
+
+        Args:
+            repo: The opened repository.
+            read: Absolute paths that must not change meanwhile.
+            write: Absolute paths that nobody else may read or write meanwhile.
+            report: Takes a line when there is somebody to wait for.
+            wait_seconds: How long to wait; as long as for everything else when None.
+
+        Raises:
+            RepositoryBusyError: after that time, naming the process that holds a path.
+        """
+
+        def attempt() -> AbstractContextManager[None]:
+            # The same words as DVC's own: it takes an equal entry for its own when it nests.
+            lock: AbstractContextManager[None] = rwlock(
+                repo.tmp_dir,
+                repo.fs,
+                " ".join(sys.argv),
+                list(read),
+                list(write),
+                repo.config["core"].get("hardlink_lock", False),
+            )
+            return lock
+
+        lock = self._acquire(
+            attempt,
+            lambda error: " ".join(str(error).split())[:300],
+            report,
+            self.wait_seconds if wait_seconds is None else wait_seconds,
+        )
+        with _entered(lock):
+            yield
+
+    def _acquire(
+        self,
+        attempt: Callable[[], AbstractContextManager[None]],
+        holder: Callable[[LockError], str],
+        report: Report,
+        wait_seconds: float,
+    ) -> AbstractContextManager[None]:
+        """Enters a DVC lock, again and again; DVC itself gives up after three seconds."""
+        started = time.monotonic()
+        said = -_SAY_AGAIN_SECONDS
+        pause = _RETRY_SECONDS
+        while True:
+            lock = attempt()
+            try:
+                lock.__enter__()
+            except LockError as error:
+                waited = time.monotonic() - started
+                if waited >= wait_seconds:
+                    raise RepositoryBusyError(waited, holder(error)) from error
+                if waited - said >= _SAY_AGAIN_SECONDS:
+                    said = waited
+                    report(f"waiting: {holder(error)}")
+                # Many that ask too often would keep the holder from letting go.
+                time.sleep(pause)
+                pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
+            else:
+                return lock
+
+
+@contextmanager
+def _entered(lock: AbstractContextManager[None]) -> Iterator[None]:
+    """Leaves a context manager that was entered elsewhere."""
+    try:
+        yield
+    except BaseException:
+        if not lock.__exit__(*sys.exc_info()):
+            raise
+    else:
+        lock.__exit__(None, None, None)
+
+
+def _lock_holder(repo: Repo) -> str:
+    """Who has the lock on the repository: DVC's lock file holds the number of the process."""
+    try:
+        pid = int(Path(repo.lock.lockfile).read_text(encoding="utf-8"))
+        return f"{' '.join(psutil.Process(pid).cmdline())} (PID {pid})"
+    except (OSError, ValueError, psutil.Error):
+        return "another process"
+
+
+def load_stages(repo: Repo, root: Path, addresses: Sequence[str]) -> list[DvcStage]:
+    """Loads DVC's stages by address, reading each metafile once and none besides.
+
+    Raises:
+        OutputNotFoundError: when a metafile does not declare the stage.
+    """
+    from dvc.dvcfile import load_file
+    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+
+    files: dict[str, object] = {}
+    stages = []
+    for address in addresses:
+        path, _, name = address.partition(":")
+        try:
+            if path not in files:
+                files[path] = load_file(repo, str(root / path)).stages
+            stages.append(files[path][name or None])  # type: ignore[index]
+        except (StageNotFound, StageFileDoesNotExistError) as error:
+            raise OutputNotFoundError(address) from error
+    return stages
+
+
+def address_of(stage: DvcStage) -> str:
+    """DVC's own address of a stage, with the path from the root of the repository."""
+    path = Path(stage.path).relative_to(stage.repo.root_dir).as_posix()
+    name = getattr(stage, "name", None)
+    return f"{path}:{name}" if name else path
