@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from registry_assets.component import DvcRegistryComponent
     from registry_assets.errors import RegistryError
     from registry_assets.io_manager import DvcIOManager
-    from registry_assets.lineage import Lineage, build_lineage
+    from registry_assets.lineage import Lineage
+    from registry_assets.lineage_building import build_lineage
     from registry_assets.model import Registry
     from registry_assets.registry import read_registry
     from registry_assets.translator import RegistryTranslator
@@ -28,7 +29,7 @@ _PLACES = {
     "RegistryError": "errors",
     "RegistryTranslator": "translator",
     "build_definitions": "building",
-    "build_lineage": "lineage",
+    "build_lineage": "lineage_building",
     "build_registry_assets": "assets",
     "read_registry": "registry",
 }

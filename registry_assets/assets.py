@@ -31,7 +31,8 @@ from registry_assets.errors import (
     CollectionNotTakenInError,
 )
 from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
-from registry_assets.lineage import AssetGroup, Lineage, Upstream, build_lineage
+from registry_assets.lineage import AssetGroup, Lineage, Upstream
+from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig

@@ -54,7 +54,7 @@ def main(ctx: click.Context, root: Path) -> None:
 
 
 def _lineage(root: Path) -> Lineage:
-    from registry_assets.lineage import build_lineage
+    from registry_assets.lineage_building import build_lineage
     from registry_assets.registry import read_registry
 
     lineage = build_lineage(read_registry(root))

@@ -22,7 +22,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.arrivals import find_arrivals, measure_extent
-from registry_assets.lineage import build_lineage
+from registry_assets.lineage_building import build_lineage
 from registry_assets.metafile_stamps import stamp_definitions, stamp_metafiles
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
