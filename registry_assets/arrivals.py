@@ -61,10 +61,11 @@ def find_arrivals(folder: Path) -> Iterator[Arrival]:
         if name.startswith(".") or f"{name}.dvc" in entries:
             continue
         if entries[name].is_dir():
-            yield Arrival(name, folder / name, _reason(name, folder / name))
+            yield Arrival(name, folder / name, reason_against(name, folder / name))
 
 
-def _reason(name: str, path: Path) -> str | None:
+def reason_against(name: str, path: Path) -> str | None:
+    """Why a folder cannot become a collection, None when it can."""
     try:
         check_collection_name(name)
     except CollectionNameError as error:

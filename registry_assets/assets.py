@@ -24,11 +24,12 @@ from dagster import (
     multi_asset,
 )
 
-from registry_assets.arrivals import holds_a_file, set_aside_unstorable
+from registry_assets.arrivals import reason_against, set_aside_unstorable
 from registry_assets.dvc_repo import DvcRepo, PendingResult
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionNotTakenInError,
+    CollectionRejectedError,
 )
 from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
 from registry_assets.lineage import AssetGroup, Lineage, Upstream
@@ -166,8 +167,12 @@ def _bring_raw(
 ) -> AbstractContextManager[PendingResult]:
     place = dvc.path_of(path)
     is_tracked = dvc.path_of(group.address_of(partition)).exists()
-    if not is_tracked and not holds_a_file(place):
+    if not is_tracked and not place.exists():
         raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
+    reason = reason_against(place.name, place) if place.is_dir() else None
+    # An empty folder may be the next version of a collection, but not its first.
+    if reason is not None and (not is_tracked or place.is_symlink()):
+        raise CollectionRejectedError(path, reason)
     if place.is_dir():
         for name, reason in set_aside_unstorable(place, dvc.cache_folder).items():
             report(f"set aside {path}/{name}: {reason}")

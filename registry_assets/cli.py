@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,7 +142,8 @@ def _check(found: Lineage) -> int:
     for difference in comparison.differences:
         click.echo(str(difference))
     if comparison.differences:
-        click.echo(f"{len(comparison.differences)} differences", err=True)
+        count = len(comparison.differences)
+        click.echo(f"{count} difference{'s' if count > 1 else ''}", err=True)
         return FINDING
     click.echo(
         f"{comparison.outputs} outputs, {comparison.edges} edges and "
@@ -185,6 +187,9 @@ def _materialize(
         if not force:
             plan = only_stale(plan, found, read_status(found))
         if not plan:
+            if found.registry.problems:
+                click.echo("Nothing to do for what can be read.")
+                return FINDING
             click.echo("Nothing to do: everything is up to date.")
             return 0
         started = time.monotonic()
@@ -201,7 +206,7 @@ def _materialize(
     for result in failed:
         for failure in result.failures:
             click.echo(f"registry: {result.run.partition or 'run'}: {failure}", err=True)
-    return FINDING if failed else 0
+    return FINDING if failed or found.registry.problems else 0
 
 
 def _time_left(started: float, done: int, total: int) -> str:
@@ -344,7 +349,7 @@ def demo(root: Path) -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=3000, show_default=True)
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
 @click.pass_obj
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
@@ -353,6 +358,7 @@ def ui(root: Path, host: str, port: int) -> None:
     from registry_assets.sensors import CODE_LOCATION, UI_ADDRESS
 
     found = _lineage(root)
+    _check_address(host, port)
     with open_history(found.registry.root) as instance:
         report_changes(found, instance, lambda _line: None)
     environment = {
@@ -391,3 +397,14 @@ def ui(root: Path, host: str, port: int) -> None:
     )
     code = process.wait()
     sys.exit(0 if ended or code == 0 else FINDING)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Makes sure that the webserver can listen, before a daemon starts to work beside none."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise RegistryError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
+        ) from error

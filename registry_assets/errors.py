@@ -6,6 +6,7 @@
     ├── CollectionNameError          a name that must not reach a shell command
     ├── CollectionNotFoundError      neither a folder nor a metafile of that name
     ├── CollectionNotTrackedError    a folder that DVC does not know yet
+    ├── CollectionRejectedError      a folder that cannot become a collection as it is
     ├── CollectionNotTakenInError    a data set whose pipeline does not list the collection
     ├── DatasetNotFoundError         no data set of that name
     ├── OutputNotFoundError          no output at that path
@@ -79,6 +80,15 @@ class CollectionNotTrackedError(RegistryError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"{name} is not tracked yet: run `registry add {name}`")
+
+
+class CollectionRejectedError(RegistryError):
+    """A folder cannot become a collection as it is."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path} cannot be taken in: {reason}")
 
 
 class CollectionNotTakenInError(RegistryError):

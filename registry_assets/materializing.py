@@ -67,7 +67,7 @@ def select_keys(definitions: Definitions, selection: str | None) -> frozenset[Ke
         keys = frozenset(tuple(key.path) for key in chosen.resolve(graph))
     except DagsterError as error:
         raise RegistryError(f"cannot read the selection {selection!r}: {error}") from error
-    if not keys:
+    if not keys and selection is not None:
         raise RegistryError(
             f"the selection {selection!r} names no asset: `registry lineage` lists what there is"
         )

@@ -77,11 +77,14 @@ def init_registry(root: Path) -> Iterator[str]:
         What was done, a line each.
 
     Raises:
-        RegistryError: when the path is a file.
+        RegistryError: when the path is a file, or the folder cannot be made.
     """
     if root.exists() and not root.is_dir():
         raise RegistryError(f"{root} is a file: name a folder")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegistryError(f"cannot make {root}: {error.strerror}; name another folder") from error
     root = root.resolve()
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)

@@ -1,8 +1,11 @@
 """The command line: its contract, its exit codes, its help."""
 
 import json
+import os
 import re
 import shutil
+import socket
+import threading
 from pathlib import Path
 
 import click
@@ -245,3 +248,61 @@ def test_nothing_but_metafiles_is_left_behind(text_registry: Path) -> None:
     names -= {"config", "one.txt", "two.txt", "three.txt"}  # were there before
     assert names == {"01_a.dvc", ".gitignore", "dvc.lock", "collections.yaml"}
     assert not list((text_registry / ".dvc/tmp").glob("registry/*"))
+
+
+def test_what_cannot_be_read_is_a_finding_and_nothing_is_called_up_to_date(
+    text_registry: Path,
+) -> None:
+    assert registry(text_registry, "materialize", "--collection", "01_a").exit_code == 0
+    lock = text_registry / "processed/texts/dvc.lock"
+    os.utime(lock, (1, 1))
+    lock.write_text("")
+    os.utime(lock, (1, 1))
+    done = registry(text_registry, "materialize")
+    assert done.exit_code == 1
+    assert "up to date" not in done.output
+    assert "processed/texts/dvc.lock" in done.stderr
+    assert "None" not in done.output
+
+
+def test_a_lock_file_that_is_just_being_written_is_read_again(text_registry: Path) -> None:
+    assert registry(text_registry, "materialize", "--collection", "01_a").exit_code == 0
+    lock = text_registry / "processed/texts/dvc.lock"
+    text = lock.read_text()
+    lock.write_text("")
+    timer = threading.Timer(0.5, lambda: lock.write_text(text))
+    timer.start()
+    try:
+        done = registry(text_registry, "status", "--json")
+    finally:
+        timer.join()
+    assert json.loads(done.stdout)["up_to_date"] is True
+
+
+def test_a_link_to_a_folder_is_refused_by_every_command(
+    text_registry: Path, tmp_path: Path
+) -> None:
+    write_tree(tmp_path, {"outside/one.txt": "one\n"})
+    (text_registry / "raw/linked").symlink_to(tmp_path / "outside")
+    for arguments in (["add", "linked"], ["materialize", "--collection", "linked"]):
+        done = registry(text_registry, *arguments)
+        assert done.exit_code == 1
+        assert "copy what it leads to" in done.stderr
+    assert os.access(tmp_path / "outside/one.txt", os.W_OK)
+    assert (tmp_path / "outside/one.txt").stat().st_nlink == 1
+    assert not (text_registry / "raw/linked.dvc").exists()
+
+
+def test_a_registry_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    done = registry(tmp_path, "init", "/proc/registry")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("registry: cannot make /proc/registry")
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(text_registry: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = registry(text_registry, "ui", "--port", port)
+    assert done.exit_code == 1
+    assert "choose another with --port" in done.stderr
+    assert registry(text_registry, "ui", "--port", "99999").exit_code == 2

@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from dvc.dvcfile import LOCK_FILE, load_file
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
+from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+from dvc.utils.serialize import YAMLError
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
 from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.errors import (
@@ -35,6 +39,9 @@ Report = Callable[[str], None]
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
 _SAY_AGAIN_SECONDS = 30.0
+_MOST_READS = 10
+_READ_AGAIN_SECONDS = 0.3
+_JUST_WRITTEN_SECONDS = 3.0
 
 
 @contextmanager
@@ -215,23 +222,41 @@ def _lock_holder(repo: Repo) -> str:
         return "another process"
 
 
+def read_stages(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
+    """The stages of a metafile, by name.
+
+    `dvc` writes its metafiles in place, and we read them without its lock: one that cannot be
+    read and was written a moment ago is read again.
+    """
+    for _ in range(_MOST_READS - 1):
+        try:
+            stages: Mapping[str | None, DvcStage] = load_file(repo, path).stages
+        except (YAMLError, YAMLSyntaxError, YAMLValidationError):
+            files = (Path(path), Path(path).with_name(LOCK_FILE))
+            written = max(file.stat().st_mtime for file in files if file.exists())
+            if abs(time.time() - written) > _JUST_WRITTEN_SECONDS:
+                break
+            time.sleep(_READ_AGAIN_SECONDS)
+        else:
+            return stages
+    stages = load_file(repo, path).stages
+    return stages
+
+
 def load_stages(repo: Repo, root: Path, addresses: Sequence[str]) -> list[DvcStage]:
     """Loads DVC's stages by address, reading each metafile once and none besides.
 
     Raises:
         OutputNotFoundError: when a metafile does not declare the stage.
     """
-    from dvc.dvcfile import load_file
-    from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
-
-    files: dict[str, object] = {}
+    files: dict[str, Mapping[str | None, DvcStage]] = {}
     stages = []
     for address in addresses:
         path, _, name = address.partition(":")
         try:
             if path not in files:
-                files[path] = load_file(repo, str(root / path)).stages
-            stages.append(files[path][name or None])  # type: ignore[index]
+                files[path] = read_stages(repo, str(root / path))
+            stages.append(files[path][name or None])
         except (StageNotFound, StageFileDoesNotExistError) as error:
             raise OutputNotFoundError(address) from error
     return stages

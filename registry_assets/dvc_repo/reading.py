@@ -24,7 +24,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError, determine_linecol
 
-from registry_assets.dvc_repo.opening import load_stages
+from registry_assets.dvc_repo.opening import load_stages, read_stages
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.model import (
     ITEM,
@@ -71,7 +71,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     for path in find_metafiles(repo):
         metafile = Path(path).relative_to(root).as_posix()
         try:
-            found = list(load_file(repo, path).stages.values())
+            found = list(read_stages(repo, path).values())
             read = [_stage(repo, s, metafile, values) for s in found if _is_stage(s)]
             of_pipeline = _templates(repo, path, metafile, values) if _is_pipeline(path) else ()
             read_templates = list(of_pipeline)
@@ -140,7 +140,8 @@ def describe_problem(root: Path, metafile: str, error: Exception) -> str:
         line, _, _ = determine_linecol(parsed, invalid.path)
         where = ".".join(str(part) for part in invalid.path)
         file = _file_of(root, metafile, error.path)
-        return f"{file}:{line}: {invalid.error_message}: {where}"
+        at = "" if line is None else f":{line}"
+        return f"{file}{at}: {invalid.error_message}: {where}"
     chain: list[BaseException] = [error]
     while chain[-1].__cause__ is not None:
         chain.append(chain[-1].__cause__)
