@@ -15,6 +15,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from registry_assets.assets import build_registry_assets
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
+from registry_assets.model import Registry
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource
@@ -45,7 +46,16 @@ def build_definitions(
         RegistryNotFoundError: when there is no DVC repository.
         MetafileError: when settings or a list of collections cannot be read.
     """
-    registry = read_registry(Path(root))
+    return define(read_registry(Path(root)), translator=translator, assets=assets)
+
+
+def define(
+    registry: Registry,
+    *,
+    translator: RegistryTranslator | None = None,
+    assets: Sequence[AssetsDefinition] = (),
+) -> Definitions:
+    """Builds the definitions of `build_definitions` for a registry that was read already."""
     own_keys = [key for asset in assets for key in asset.keys]
     generated = build_registry_assets(registry, translator, skip=own_keys)
     translator = translator or RegistryTranslator()

@@ -24,7 +24,7 @@ from registry_assets.errors import CollectionNotFoundError, RegistryError
 
 if TYPE_CHECKING:
     from registry_assets.lineage import Lineage
-    from registry_assets.materializing import PlannedRun, RunResult
+    from registry_assets.materializing import RunResult
 
 FINDING = 1
 
@@ -172,14 +172,14 @@ def _materialize(
     found: Lineage, selection: str | None, collections: Iterable[str], force: bool
 ) -> int:
     """Plans, runs and reports; returns the exit code."""
-    from registry_assets.building import build_definitions
+    from registry_assets.building import define
     from registry_assets.history import open_history
     from registry_assets.materializing import execute, only_stale, plan_runs, select_keys
     from registry_assets.reporting import sync
     from registry_assets.status import read_status
 
     root = found.registry.root
-    definitions = build_definitions(root)
+    definitions = define(found.registry)
     selected = select_keys(definitions, selection)
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
@@ -200,7 +200,7 @@ def _materialize(
             result = execute(
                 definitions, instance, run, force=force, tags={"registry/command": "materialize"}
             )
-            _say(run, result)
+            _say(result)
             if result.failures:
                 failed.append(result)
     for result in failed:
@@ -215,7 +215,7 @@ def _time_left(started: float, done: int, total: int) -> str:
     return f"  (about {(time.monotonic() - started) / done * (total - done):.0f} s left)"
 
 
-def _say(run: PlannedRun, result: RunResult) -> None:
+def _say(result: RunResult) -> None:
     from registry_assets.demo import format_size
 
     for step in result.steps:
@@ -273,7 +273,7 @@ def import_(
 
 def _run_one(found: Lineage, folder: str, name: str) -> int:
     """Materializes one collection of one family."""
-    from registry_assets.building import build_definitions
+    from registry_assets.building import define
     from registry_assets.history import open_history
     from registry_assets.materializing import PlannedRun, execute
     from registry_assets.model import check_collection_name
@@ -286,8 +286,8 @@ def _run_one(found: Lineage, folder: str, name: str) -> int:
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         run = PlannedRun(keys, name, group.partitions)
-        result = execute(build_definitions(root), instance, run, force=False, tags={})
-    _say(run, result)
+        result = execute(define(found.registry), instance, run, force=False, tags={})
+    _say(result)
     for failure in result.failures:
         click.echo(f"registry: {failure}", err=True)
     return FINDING if result.failures else 0

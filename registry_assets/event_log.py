@@ -109,6 +109,18 @@ def of_node(node: Node) -> AssetPartition | None:
     return AssetPartition(node.key, node.partition)
 
 
+def version_metadata(path: str, version: Version, commit: str | None) -> dict[str, str | int]:
+    """What every materialization of an output says of its version."""
+    metadata: dict[str, str | int] = {"dvc/path": path, "dvc/md5": version.md5}
+    if version.size is not None:
+        metadata["dvc/size"] = version.size
+    if version.nfiles is not None:
+        metadata["dvc/nfiles"] = version.nfiles
+    if commit is not None:
+        metadata["git/commit"] = commit
+    return metadata
+
+
 def find_event(
     instance: DagsterInstance, asset: AssetPartition, version: str | None = None
 ) -> int | None:
@@ -165,8 +177,8 @@ class Input:
 def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
     """What an output was made of, as its metafile records it."""
     stage = lineage.registry.stage_of.get(node.path)
-    imports = (item.source for item in lineage.registry.inputs if item.output.path == node.path)
-    read = stage.dependencies if stage is not None else tuple(imports)
+    imported = lineage.registry.import_of.get(node.path)
+    read = stage.dependencies if stage else (imported.source,) if imported else ()
     recorded = {dependency.path: dependency.version for dependency in read}
     found = []
     for path in lineage.upstream_of.get(node.path, ()):

@@ -25,6 +25,7 @@ from pydantic import Field
 
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
+from registry_assets.event_log import version_metadata
 from registry_assets.images import build_contact_sheet
 
 IO_MANAGER_KEY = "dvc_io_manager"
@@ -177,19 +178,12 @@ def _write(obj: Any, place: Path) -> None:
 
 def output_metadata(dvc: DvcRepo, record: RecordedOutput) -> dict[str, MetadataValue]:
     """What a person wants to see of a version: what it is, what changed, what is in it."""
-    version = record.version
     place = dvc.path_of(record.path)
+    known = version_metadata(record.path, record.version, dvc.git.commit())
     found: dict[str, MetadataValue] = {
-        "dvc/path": MetadataValue.text(record.path),
-        "dvc/md5": MetadataValue.text(version.md5),
+        name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
+        for name, value in known.items()
     }
-    if version.size is not None:
-        found["dvc/size"] = MetadataValue.int(version.size)
-    if version.nfiles is not None:
-        found["dvc/nfiles"] = MetadataValue.int(version.nfiles)
-    commit = dvc.git.commit()
-    if commit:
-        found["git/commit"] = MetadataValue.text(commit)
     found.update(_changes(dvc, record))
     if place.is_dir():
         sheet = build_contact_sheet(sorted(p for p in place.rglob("*") if p.is_file()))
@@ -241,7 +235,7 @@ def _numbers(place: Path) -> dict[str, MetadataValue]:
             if place.suffix == ".json"
             else YAML(typ="safe").load(io.StringIO(text))
         )
-    except Exception:
+    except Exception:  # somebody else's file: what cannot be parsed is not plotted
         return {}
     found: dict[str, MetadataValue] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from registry_assets.model import Registry
@@ -14,20 +15,24 @@ _LOCK = "dvc.lock"
 _POINTER = ".dvc"
 
 
-def stamp_metafiles(registry: Registry) -> str:
-    """A text that changes when a metafile is written, added or removed."""
-    skip = {output.path for output in registry.outputs.values()}
-    return _stamp(registry.root, _find_metafiles(registry.root, skip))
+@dataclass(frozen=True)
+class Stamps:
+    """Texts that change when files are written, added or removed.
 
-
-def stamp_definitions(registry: Registry) -> str:
-    """A text that changes when what the assets are may have changed.
-
-    That is every ``dvc.yaml``, the settings, and the code and parameters that code versions are
-    made of.
+    Attributes:
+        metafiles: Of every metafile.
+        definitions: Of what the assets are: every ``dvc.yaml``, the settings, and the code and
+            parameters that code versions are made of.
     """
-    skip = {output.path for output in registry.outputs.values()}
-    files = {path for path in _find_metafiles(registry.root, skip) if path.endswith(_PIPELINE)}
+
+    metafiles: str
+    definitions: str
+
+
+def read_stamps(registry: Registry) -> Stamps:
+    """Looks at the files of a registry by name, time and size."""
+    metafiles = set(_find_metafiles(registry.root, registry.outputs.keys()))
+    files = {path for path in metafiles if path.endswith(_PIPELINE)}
     files.add("pyproject.toml")
     for stage in (*registry.stages, *(template.stage for template in registry.templates)):
         files.update(parameter.file for parameter in stage.parameters)
@@ -36,7 +41,7 @@ def stamp_definitions(registry: Registry) -> str:
             for dependency in stage.dependencies
             if not dependency.is_external and not registry.holds_data(dependency.path)
         )
-    return _stamp(registry.root, files)
+    return Stamps(_stamp(registry.root, metafiles), _stamp(registry.root, files))
 
 
 def _find_metafiles(root: Path, skip: Collection[str]) -> Iterator[str]:

@@ -267,6 +267,11 @@ class Registry:
         return ITEM in path or path in folders or not above.isdisjoint(paths)
 
     @cached_property
+    def import_of(self) -> dict[str, ImportedInput]:
+        """The import at a path, by the path of its output."""
+        return {item.output.path: item for item in self.inputs}
+
+    @cached_property
     def stage_of(self) -> dict[str, Stage]:
         """The stage that makes an output, by the output's path."""
         return {output.path: stage for stage in self.stages for output in stage.outputs}

@@ -24,6 +24,7 @@ from registry_assets.event_log import (
     read_seen,
     recorded_inputs,
     tells_the_same,
+    version_metadata,
 )
 from registry_assets.git_repo import GitRepo
 from registry_assets.lineage import Lineage, Node
@@ -128,13 +129,7 @@ class _Reporter:
     def _materialize(
         self, asset: AssetPartition, node: Node, version: Version, input_tags: Mapping[str, str]
     ) -> int:
-        metadata: dict[str, str | int] = {"dvc/path": node.path, "dvc/md5": version.md5}
-        if version.size is not None:
-            metadata["dvc/size"] = version.size
-        if version.nfiles is not None:
-            metadata["dvc/nfiles"] = version.nfiles
-        if self._commit is not None:
-            metadata["git/commit"] = self._commit
+        metadata = version_metadata(node.path, version, self._commit)
         code_version = made_by(self.lineage, node) or _OTHER_CODE
         tags = {DATA_VERSION_TAG: version.md5, CODE_VERSION_TAG: code_version, **input_tags}
         return self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")

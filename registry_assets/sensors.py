@@ -23,7 +23,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from registry_assets.arrivals import find_arrivals, measure_extent
 from registry_assets.lineage_building import build_lineage
-from registry_assets.metafile_stamps import stamp_definitions, stamp_metafiles
+from registry_assets.metafile_stamps import read_stamps
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
 from registry_assets.reporting import sync
@@ -130,7 +130,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         registry: As it was when the definitions were loaded.
         translator: The rules for names.
     """
-    loaded = stamp_definitions(registry)
+    loaded = read_stamps(registry).definitions
 
     @sensor(
         name=CHANGE_SENSOR_NAME,
@@ -141,9 +141,10 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
         cursor = json.loads(context.cursor) if context.cursor else {}
-        if stamp_definitions(registry) != loaded and reload_code_location(context.log.info):
+        stamps = read_stamps(registry)
+        if stamps.definitions != loaded and reload_code_location(context.log.info):
             return SensorResult(skip_reason="reloading: a pipeline, code or a parameter changed")
-        stamp = stamp_metafiles(registry)
+        stamp = stamps.metafiles
         if stamp == cursor.get("told"):
             return SensorResult(skip_reason="nothing changed")
         if stamp != cursor.get("seen"):

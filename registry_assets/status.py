@@ -10,7 +10,7 @@ from typing import Any, Literal
 from registry_assets.arrivals import find_arrivals
 from registry_assets.dvc_repo import DvcRepo, OutputState
 from registry_assets.lineage import Lineage
-from registry_assets.model import ImportedInput, Version
+from registry_assets.model import Version
 
 RawState = Literal["new", "tracked", "modified", "missing", "rejected"]
 State = Literal["up_to_date", "stale", "behind", "never_run", "missing"]
@@ -151,8 +151,8 @@ def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState
 
 def _behind(lineage: Lineage, path: str) -> str | None:
     """Says so when an import from this repository is not at its source's recorded version."""
-    imported = next((item for item in lineage.registry.inputs if item.output.path == path), None)
-    if not isinstance(imported, ImportedInput) or imported.repository is not None:
+    imported = lineage.registry.import_of.get(path)
+    if imported is None or imported.repository is not None:
         return None
     source = lineage.nodes.get(imported.source.path)
     if source is None or source.version is None or source.version == imported.source.version:

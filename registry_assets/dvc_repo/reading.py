@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
 from dvc.dependency.repo import RepoDependency
-from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE, is_valid_filename, load_file
+from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE, is_valid_filename
 from dvc.exceptions import DvcException
 from dvc.parsing import (
     JOIN,
@@ -71,9 +71,10 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     for path in find_metafiles(repo):
         metafile = Path(path).relative_to(root).as_posix()
         try:
-            found = list(read_stages(repo, path).values())
+            loader = read_stages(repo, path)
+            found = list(loader.values())
             read = [_stage(repo, s, metafile, values) for s in found if _is_stage(s)]
-            of_pipeline = _templates(repo, path, metafile, values) if _is_pipeline(path) else ()
+            of_pipeline = _templates(repo, loader, metafile, values) if _is_pipeline(path) else ()
             read_templates = list(of_pipeline)
         except Exception as error:  # whatever it is, the others are still read
             problems.append(describe_problem(root, metafile, error))
@@ -255,7 +256,7 @@ def _parameters(repo: Repo, dep: ParamsDependency, values: _ParameterValues) -> 
 
 
 def _templates(
-    repo: Repo, path: str, metafile: str, values: _ParameterValues
+    repo: Repo, loader: StageLoader, metafile: str, values: _ParameterValues
 ) -> Iterator[StageTemplate]:
     """Every `foreach` and `matrix` stage of a ``dvc.yaml``, with `ITEM` put in for the item.
 
@@ -263,7 +264,7 @@ def _templates(
     yet. Where DVC cannot fill the template in (items that are dictionaries of something else),
     there is none, and each item is an output of its own.
     """
-    dvcfile: ProjectFile = load_file(repo, path)
+    dvcfile: ProjectFile = loader.dvcfile
     for name, definition in dvcfile.resolver.definitions.items():
         if isinstance(definition, EntryDefinition):
             continue
