@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
+from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
 from registry_assets.setting_up import init_registry
@@ -153,6 +154,16 @@ def text_registry(_text_registry: Path, tmp_path: Path) -> Path:
             "raw/02_b/three.txt": "three\n",
         },
     )
+    return root
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A DVC repository with nothing in it."""
+    root = tmp_path / "bare"
+    root.mkdir()
+    run(root, "git", "init", "--quiet")
+    Repo.init(str(root)).close()
     return root
 
 

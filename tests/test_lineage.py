@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo
 
 from registry_assets import Lineage, RegistryTranslator, build_lineage, read_registry
 from registry_assets.dvc_repo import DvcRepo
@@ -15,16 +14,6 @@ from registry_assets.lineage import AssetGroup, Upstream
 from registry_assets.registry import code_version
 from registry_assets.translator import Key
 from tests.conftest import lineage_of, run, write_tree
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    """A DVC repository with nothing in it."""
-    root = tmp_path / "bare"
-    root.mkdir()
-    run(root, "git", "init", "--quiet")
-    Repo.init(str(root)).close()
-    return root
 
 
 def tracked(path: str, source: str | None = None) -> dict[str, str]:

@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from dvc.repo import Repo
 
 from registry_assets import read_registry
 from registry_assets.errors import MetafileError, RegistryNotFoundError
@@ -17,16 +16,6 @@ from tests.conftest import commit_all, run, write_tree
 
 def md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    """A DVC repository with nothing in it."""
-    root = tmp_path / "bare"
-    root.mkdir()
-    run(root, "git", "init", "--quiet")
-    Repo.init(str(root)).close()
-    return root
 
 
 def test_collections_are_read_with_their_recorded_version(text_registry: Path) -> None:
