@@ -1,0 +1,60 @@
+"""The command line: each command a few lines over the library.
+
+looking.py    status, lineage: what there is, nothing is changed
+running.py    materialize, add, import, sync: data brought up to date
+starting.py   init, demo, ui
+reading.py    what they all start with
+
+Dagster is imported by the commands that need it only: it costs longer than most of the others
+take.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from registry_assets.cli import looking, running, starting
+from registry_assets.cli.reading import FINDING
+from registry_assets.errors import RegistryError
+
+
+class _Commands(click.Group):
+    """Turns our errors into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RegistryError as error:
+            click.echo(f"registry: {error}", err=True)
+            ctx.exit(FINDING)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="Any folder of the registry; the current one by default.",
+)
+@click.version_option(package_name="registry-assets")
+@click.pass_context
+def main(ctx: click.Context, root: Path) -> None:
+    """See and run an image data registry that is kept under Git and DVC."""
+    ctx.obj = root
+
+
+for _command in (
+    looking.status,
+    looking.lineage,
+    running.materialize,
+    running.add,
+    running.import_,
+    running.sync,
+    starting.init,
+    starting.demo,
+    starting.ui,
+):
+    main.add_command(_command)

@@ -1,0 +1,105 @@
+"""Commands that look and change nothing: status, lineage."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_assets.cli.reading import FINDING, read_lineage
+
+if TYPE_CHECKING:
+    from registry_assets.lineage import Lineage
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def status(root: Path, as_json: bool) -> None:
+    """Say what is up to date and what is not; exit 1 when something is not."""
+    from registry_assets.status import read_status
+
+    found = read_status(read_lineage(root))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        for item in found.raw:
+            if item.state != "tracked":
+                click.echo(f"{item.state:<10} {item.path}{_because(item.reason)}")
+        for output in found.outputs:
+            if output.state != "up_to_date":
+                click.echo(f"{output.state:<10} {output.path}{_because('; '.join(output.why))}")
+        tracked = sum(item.state == "tracked" for item in found.raw)
+        current = sum(output.state == "up_to_date" for output in found.outputs)
+        click.echo(
+            f"{tracked} of {len(found.raw)} collections tracked, "
+            f"{current} of {len(found.outputs)} outputs up to date"
+        )
+    sys.exit(0 if found.up_to_date else FINDING)
+
+
+def _because(reason: str | None) -> str:
+    return f"  ({reason})" if reason else ""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.option("--check", is_flag=True, help="Compare metafiles, asset graph and event log.")
+@click.pass_obj
+def lineage(root: Path, as_json: bool, check: bool) -> None:
+    """Show the graph of outputs, or check that Dagster tells the same story as the metafiles."""
+    found = read_lineage(root)
+    if check:
+        sys.exit(check_lineage(found))
+    if as_json:
+        nodes = [
+            {
+                "path": node.path,
+                "asset": "/".join(node.key) if node.key else None,
+                "partition": node.partition,
+                "kind": node.kind,
+                "stage": node.address if node.kind == "stage" else None,
+                **_version(node.version),
+            }
+            for node in sorted(found.nodes.values(), key=lambda node: node.path)
+        ]
+        edges = sorted(list(edge) for edge in found.edges)
+        click.echo(json.dumps({"nodes": nodes, "edges": edges}, indent=2))
+        return
+    for group in found.groups:
+        for output in group.outputs:
+            click.echo(
+                "/".join(output.key) + (f"  [{len(output.paths)}]" if group.partitions else "")
+            )
+            for upstream in group.upstream:
+                click.echo(f"    <- {'/'.join(upstream.key)}")
+
+
+def _version(version: Any) -> dict[str, Any]:
+    return asdict(version) if version else {"md5": None, "size": None, "nfiles": None}
+
+
+def check_lineage(found: Lineage) -> int:
+    """Compares, says what differs, and returns the exit code."""
+    from registry_assets.building import build_definitions
+    from registry_assets.comparison import compare
+    from registry_assets.history import open_history
+
+    root = found.registry.root
+    with open_history(root) as instance:
+        comparison = compare(found, build_definitions(root), instance)
+    for difference in comparison.differences:
+        click.echo(str(difference))
+    if comparison.differences:
+        count = len(comparison.differences)
+        click.echo(f"{count} difference{'s' if count > 1 else ''}", err=True)
+        return FINDING
+    click.echo(
+        f"{comparison.outputs} outputs, {comparison.edges} edges and "
+        f"{comparison.materializations} newest materializations agree"
+    )
+    return 0

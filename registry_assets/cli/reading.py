@@ -1,0 +1,25 @@
+"""What every command starts with, and how it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from registry_assets.lineage import Lineage
+
+FINDING = 1
+"""The exit code of a finding or a failure."""
+
+
+def read_lineage(root: Path) -> Lineage:
+    """Reads the graph of a registry; says which metafiles had to be left out."""
+    from registry_assets.lineage_building import build_lineage
+    from registry_assets.registry import read_registry
+
+    lineage = build_lineage(read_registry(root))
+    for problem in lineage.registry.problems:
+        click.echo(f"registry: left out, because it cannot be read: {problem}", err=True)
+    return lineage

@@ -1,0 +1,121 @@
+"""Commands that make a registry and start with it: init, demo, ui."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from registry_assets.cli.looking import check_lineage
+from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.running import materialize_all
+from registry_assets.errors import RegistryError
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Make FOLDER a registry, or fit one that is there to this machine."""
+    from registry_assets.setting_up import init_registry
+
+    for line in init_registry(folder):
+        click.echo(line)
+    click.echo(
+        f"{folder} is ready: put photographs into {folder / 'raw' / 'NAME'}, then run "
+        "`registry materialize --collection NAME`, or `registry ui` and watch"
+    )
+
+
+@click.command()
+@click.pass_obj
+def demo(root: Path) -> None:
+    """Run the main job on the sample photographs and say what came of it."""
+    from registry_assets.demo import summarise
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.setting_up import copy_samples, fit_to_machine
+
+    dvc = DvcRepo(root)
+    for line in fit_to_machine(dvc.root):
+        click.echo(line)
+    names = copy_samples(dvc.root)
+    code = materialize_all(read_lineage(dvc.root), None, names, False)
+    if code:
+        sys.exit(code)
+    click.echo("Pushing to the default remote")
+    dvc.push(report=lambda line: click.echo(f"  {line}"))
+    found = read_lineage(dvc.root)
+    click.echo("Lineage: ", nl=False)
+    code = check_lineage(found)
+    click.echo()
+    for line in summarise(found):
+        click.echo(line)
+    click.echo("\nWhere to look next: `make ui`, then http://127.0.0.1:3000")
+    sys.exit(code)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
+@click.pass_obj
+def ui(root: Path, host: str, port: int) -> None:
+    """Start Dagster's webserver and daemon with this registry's history."""
+    from registry_assets.history import choose_home, open_history
+    from registry_assets.reporting import sync as report_changes
+    from registry_assets.sensors import CODE_LOCATION, UI_ADDRESS
+
+    found = read_lineage(root)
+    _check_address(host, port)
+    with open_history(found.registry.root) as instance:
+        report_changes(found, instance, lambda _line: None)
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(choose_home(found.registry.root).resolve()),
+        "REGISTRY_ROOT": str(found.registry.root),
+        UI_ADDRESS: f"http://{host}:{port}",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "--module-name",
+        CODE_LOCATION,
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+    click.echo(f"http://{host}:{port}  (Ctrl-C ends it)")
+    ended = False
+
+    def end(_number: int, _frame: object) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            process.send_signal(signal.SIGINT)
+
+    # Before the start: a program that is started while SIGINT is ignored ignores it too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    # A session of its own, so that Ctrl-C reaches it once, from here.
+    process = subprocess.Popen(
+        command, env=environment, cwd=found.registry.root, start_new_session=True
+    )
+    code = process.wait()
+    sys.exit(0 if ended or code == 0 else FINDING)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Makes sure that the webserver can listen, before a daemon starts to work beside none."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise RegistryError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
+        ) from error
