@@ -55,8 +55,13 @@ def build_registry_assets(
         translator: The rules for names; the default ones when None.
         skip: Keys that somebody else's code defines.
     """
-    translator = translator or RegistryTranslator()
-    lineage = build_lineage(registry, translator)
+    return build_lineage_assets(build_lineage(registry, translator), skip=skip)
+
+
+def build_lineage_assets(
+    lineage: Lineage, *, skip: Sequence[AssetKey] = ()
+) -> list[AssetsDefinition | AssetSpec]:
+    """Builds the assets of a graph that was built already; see `build_registry_assets`."""
     skipped = {tuple(key.path) for key in skip}
     assets: list[AssetsDefinition | AssetSpec] = [
         AssetSpec(AssetKey(list(key)), description=f"Outside this repository: `{address}`.")
@@ -65,7 +70,7 @@ def build_registry_assets(
     ]
     for group in lineage.groups:
         if not skipped.intersection(output.key for output in group.outputs):
-            assets.append(_build_assets(lineage, group, translator))
+            assets.append(_build_assets(lineage, group))
     return assets
 
 
@@ -74,9 +79,7 @@ def partitions_definition(group: AssetGroup) -> DynamicPartitionsDefinition | No
     return DynamicPartitionsDefinition(name=group.partitions) if group.partitions else None
 
 
-def _build_assets(
-    lineage: Lineage, group: AssetGroup, translator: RegistryTranslator
-) -> AssetsDefinition:
+def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
     output_names = {f"output_{n}": output for n, output in enumerate(group.outputs)}
 
     @multi_asset(
@@ -89,7 +92,7 @@ def _build_assets(
                 group_name=group.group,
                 code_version=group.code_version,
                 kinds=set(output.kinds),
-                metadata=translator.metadata(output.path, group.address),
+                metadata=lineage.translator.metadata(output.path, group.address),
             )
             for name, output in output_names.items()
         },

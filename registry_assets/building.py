@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dagster import (
     AssetsDefinition,
@@ -13,8 +14,11 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from registry_assets.assets import build_registry_assets
+from registry_assets.assets import build_lineage_assets
+from registry_assets.checks import build_asset_checks
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
+from registry_assets.lineage import Lineage
+from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Registry
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.registry import read_registry
@@ -46,21 +50,12 @@ def build_definitions(
         RegistryNotFoundError: when there is no DVC repository.
         MetafileError: when settings or a list of collections cannot be read.
     """
-    return define(read_registry(Path(root)), translator=translator, assets=assets)
-
-
-def define(
-    registry: Registry,
-    *,
-    translator: RegistryTranslator | None = None,
-    assets: Sequence[AssetsDefinition] = (),
-) -> Definitions:
-    """Builds the definitions of `build_definitions` for a registry that was read already."""
+    lineage = build_lineage(read_registry(Path(root)), translator)
+    registry = lineage.registry
     own_keys = [key for asset in assets for key in asset.keys]
-    generated = build_registry_assets(registry, translator, skip=own_keys)
-    translator = translator or RegistryTranslator()
+    generated = build_lineage_assets(lineage, skip=own_keys)
     jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = []
-    sensors: list[SensorDefinition] = [build_change_sensor(registry, translator)]
+    sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
     by_collection = [
         asset
         for asset in generated
@@ -73,13 +68,26 @@ def define(
         sensors.append(build_arrival_sensor(registry, registry.raw_folder, job))
     return Definitions(
         assets=[*generated, *assets],
+        asset_checks=build_asset_checks(lineage, lineage.output_of),
         jobs=jobs,
         sensors=sensors,
-        resources={
+        **_surroundings(registry),
+    )
+
+
+def define_assets(lineage: Lineage) -> Definitions:
+    """Builds what running assets in this process takes: no checks, jobs or sensors."""
+    return Definitions(assets=build_lineage_assets(lineage), **_surroundings(lineage.registry))
+
+
+def _surroundings(registry: Registry) -> dict[str, Any]:
+    """What assets need to run, by the names of the arguments of `Definitions`."""
+    return {
+        "resources": {
             IO_MANAGER_KEY: DvcIOManager(root=str(registry.root)),
             "dvc_repo": DvcRepoResource(root=str(registry.root)),
         },
-        loggers={"console": colored_console_logger, PROGRESS_LOGGER: progress_logger},
+        "loggers": {"console": colored_console_logger, PROGRESS_LOGGER: progress_logger},
         # One collection is one run: a process for each of its steps would cost seconds each.
-        executor=in_process_executor,
-    )
+        "executor": in_process_executor,
+    }

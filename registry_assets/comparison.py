@@ -1,6 +1,6 @@
 """Whether metafiles, asset graph, event log and cache tell the same story."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dagster import AssetKey, DagsterInstance, Definitions
@@ -17,6 +17,7 @@ from registry_assets.event_log import (
     recorded_inputs,
 )
 from registry_assets.lineage import Lineage, Node
+from registry_assets.status import read_cache_states
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,20 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
-def compare(lineage: Lineage, definitions: Definitions, instance: DagsterInstance) -> Comparison:
-    """Compares the metafiles with Dagster's asset graph and newest materializations.
+def compare(
+    lineage: Lineage,
+    definitions: Definitions,
+    instance: DagsterInstance,
+    *,
+    most_hashed: int | None = 0,
+) -> Comparison:
+    """Compares the metafiles with Dagster's asset graph, newest materializations and the cache.
 
     Args:
         lineage: The graph, from the metafiles as they are now.
         definitions: What Dagster has loaded.
         instance: Where materializations are recorded.
+        most_hashed: How many objects of the cache to hash, chosen by chance; None for all.
     """
     nodes = [node for node in lineage.nodes.values() if node.key is not None and node.address]
     recorded = [node for node in nodes if node.version is not None]
@@ -64,7 +72,7 @@ def compare(lineage: Lineage, definitions: Definitions, instance: DagsterInstanc
         *_asset_graph(lineage, definitions),
         *_materializations(lineage, recorded, seen),
         *_gone(lineage, seen),
-        *_cache(lineage, recorded),
+        *_cache(lineage, recorded, most_hashed),
     )
     return Comparison(len(nodes), len(lineage.edges), len(recorded), differences)
 
@@ -163,12 +171,17 @@ def _gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[Dif
             yield Difference(where, "Dagster shows a version that no metafile records", _SYNC)
 
 
-def _cache(lineage: Lineage, nodes: list[Node]) -> Iterator[Difference]:
-    outputs = lineage.registry.outputs
-    versions = {
-        node.path: node.version.md5
-        for node in nodes
-        if node.version is not None and outputs[node.path].is_cached
-    }
-    for path, count in DvcRepo(lineage.registry.root).missing_objects(versions).items():
-        yield Difference(path, f"{count} objects of it are not in the cache", f"dvc pull {path}")
+def _cache(
+    lineage: Lineage, nodes: Iterable[Node], most_hashed: int | None
+) -> Iterator[Difference]:
+    states = read_cache_states(lineage, nodes, most_hashed)
+    for path, state in states.items():
+        if state.missing:
+            few = f"{len(state.missing)} of {state.objects} objects of it are not in the cache"
+            yield Difference(path, few, f"dvc pull {path}")
+        for item in state.damaged:
+            yield Difference(
+                f"{path}/{item.name}" if item.name else path,
+                f"its object in the cache is damaged: {item.place}",
+                f"rm {item.place} && dvc pull {path}",
+            )

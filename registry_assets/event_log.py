@@ -19,7 +19,6 @@ from dagster._core.definitions.data_version import (
 
 from registry_assets.lineage import Lineage, Node
 from registry_assets.model import Version
-from registry_assets.registry import is_made_by_current_code
 from registry_assets.translator import Key
 
 ABSENT = "absent"
@@ -155,7 +154,7 @@ def made_by(lineage: Lineage, node: Node) -> str | None:
     stage = lineage.registry.stage_of.get(node.path)
     if stage is None or node.key is None:
         return None
-    if not is_made_by_current_code(lineage.registry, stage):
+    if lineage.code_changes[stage.address]:
         return None
     return lineage.group_of[node.key].code_version
 

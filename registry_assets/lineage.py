@@ -118,6 +118,8 @@ class Lineage:
         edges: Pairs of paths, from what is read to what is made.
         groups: The assets, those that are made together in one group.
         sources: External assets, by key, with the address they stand for.
+        code_changes: How command, parameters and code of a stage differ from what ``dvc.lock``
+            records of it, in words, by the stage's address; of the moment the graph was built.
     """
 
     registry: Registry
@@ -126,6 +128,7 @@ class Lineage:
     edges: tuple[tuple[str, str], ...]
     groups: tuple[AssetGroup, ...]
     sources: Mapping[Key, str] = field(default_factory=dict)
+    code_changes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def group_of(self) -> Mapping[Key, AssetGroup]:

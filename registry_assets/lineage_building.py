@@ -11,6 +11,7 @@ from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import Literal
 
+from registry_assets.code_versions import CodeReader
 from registry_assets.lineage import AssetGroup, AssetOutput, Lineage, Node, NodeKind, Upstream
 from registry_assets.model import (
     ITEM,
@@ -22,7 +23,6 @@ from registry_assets.model import (
     Stage,
     Tracked,
 )
-from registry_assets.registry import code_version
 from registry_assets.translator import COLLECTIONS, Key, RegistryTranslator
 
 
@@ -74,6 +74,7 @@ class _Builder:
     def __init__(self, registry: Registry, translator: RegistryTranslator) -> None:
         self.registry = registry
         self.translator = translator
+        self.code = CodeReader(registry)
         self.groups: list[_Group] = [*self._collection_groups(), *self._stage_groups()]
 
     # --- gathering units into groups -----------------------------------------------------------
@@ -207,6 +208,7 @@ class _Builder:
             real_edges,
             tuple(self._asset_groups(asset_edges)),
             sources,
+            {s.address: tuple(self.code.changes(s)) for s in self.registry.stages},
         )
 
     def _asset_groups(
@@ -247,7 +249,7 @@ class _Builder:
                 upstream=upstream,
                 group=self.translator.group_name(self._folder(lead.metafile)),
                 metafile=lead.metafile,
-                code_version=code_version(self.registry, stage) if stage else None,
+                code_version=self.code.version(stage) if stage else None,
                 folder=group.folder,
                 stage=stage,
             )

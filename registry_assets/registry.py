@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 import sys
@@ -19,7 +17,7 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
-from registry_assets.model import Dataset, Dependency, Registry, Settings, Stage, StageTemplate
+from registry_assets.model import Dataset, Registry, Settings, StageTemplate
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -159,74 +157,6 @@ def check_collections_file(path: Path, name: str) -> None:
             line, column = listed.lc.item(index)
             written = _END_OF_ITEM.split(lines[line][column:])[0].strip()
             raise MetafileError(name, f'write the name in quotes: - "{written}"', line + 1)
-
-
-def code_version(registry: Registry, stage: Stage) -> str:
-    """What makes a stage's results what they are beside its inputs, as one hash.
-
-    The command, the values of its parameters, and the content of the dependencies that no stage
-    and no ``.dvc`` file makes: its code.
-    """
-    files = {
-        dependency.path: _hash_of(registry.root / dependency.path)
-        for dependency in _code_of(registry, stage)
-    }
-    facts = {
-        "command": stage.command,
-        "parameters": {f"{p.file}:{p.key or ''}": p.value for p in stage.parameters},
-        "files": files,
-    }
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def is_made_by_current_code(registry: Registry, stage: Stage) -> bool:
-    """Whether ``dvc.lock`` records a stage with the command, parameters and code that are there."""
-    return (
-        not stage.command_changed
-        and all(parameter.recorded == parameter.value for parameter in stage.parameters)
-        and all(
-            dependency.version is not None
-            and dependency.version.md5 == _dvc_md5(registry.root / dependency.path)
-            for dependency in _code_of(registry, stage)
-        )
-    )
-
-
-def _code_of(registry: Registry, stage: Stage) -> list[Dependency]:
-    return [
-        dependency
-        for dependency in stage.dependencies
-        if not dependency.is_external and not registry.holds_data(dependency.path)
-    ]
-
-
-def _dvc_md5(path: Path) -> object:
-    """The md5 that DVC would record: of a folder, that of its listing (`dvc_data` Tree)."""
-    if not path.is_dir():
-        return _hash_of(path)
-    listing = [
-        {"md5": _hash_of(found), "relpath": found.relative_to(path).as_posix()}
-        for found in path.rglob("*")
-        if found.is_file()
-    ]
-    listing.sort(key=lambda entry: str(entry["relpath"]))
-    text = json.dumps(listing, sort_keys=True)
-    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
-
-
-def _hash_of(path: Path) -> object:
-    """The md5 of a file; of a folder, those of the files in it that are not Python's leavings."""
-    if path.is_dir():
-        return {
-            found.relative_to(path).as_posix(): _hash_of(found)
-            for found in path.rglob("*")
-            if found.is_file() and "__pycache__" not in found.parts
-        }
-    try:
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    except FileNotFoundError:
-        return None
 
 
 def _family_folders(

@@ -22,6 +22,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.arrivals import find_arrivals, measure_extent
+from registry_assets.checks import report_checks
 from registry_assets.lineage_building import build_lineage
 from registry_assets.metafile_stamps import read_stamps
 from registry_assets.model import Registry
@@ -47,7 +48,10 @@ def build_take_in_job(assets: list[AssetsDefinition]) -> UnresolvedAssetJobDefin
     """The job that takes one collection all the way: add, import, every stage."""
     return define_asset_job(
         TAKE_IN_JOB,
-        selection=AssetSelection.assets(*(key for asset in assets for key in asset.keys)),
+        # The checks count every partition; the sensor for outside changes has them say it after.
+        selection=AssetSelection.assets(
+            *(key for asset in assets for key in asset.keys)
+        ).without_checks(),
         partitions_def=DynamicPartitionsDefinition(name=COLLECTIONS),
         description="Takes one collection all the way: registers it, takes it into the data sets "
         "and runs their stages.",
@@ -144,17 +148,18 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         stamps = read_stamps(registry)
         if stamps.definitions != loaded and reload_code_location(context.log.info):
             return SensorResult(skip_reason="reloading: a pipeline, code or a parameter changed")
-        stamp = stamps.metafiles
+        stamp = f"{stamps.metafiles} {stamps.definitions}"
         if stamp == cursor.get("told"):
             return SensorResult(skip_reason="nothing changed")
         if stamp != cursor.get("seen"):
             cursor["seen"] = stamp
-            said = "metafiles changed, waiting until they are quiet"
+            said = "metafiles or code changed, waiting until they are quiet"
         else:
             lineage = build_lineage(read_registry(registry.root), translator)
             count = sync(lineage, context.instance, context.log.info)
+            checked = report_checks(lineage, context.instance)
             cursor["told"] = stamp
-            said = f"reported {count} materializations"
+            said = f"reported {count} materializations and {checked} checks"
         return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
 
     return watch

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from registry_assets.arrivals import find_arrivals
-from registry_assets.dvc_repo import DvcRepo, OutputState
-from registry_assets.lineage import Lineage
-from registry_assets.model import Version
+from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
+from registry_assets.lineage import Lineage, Node
+from registry_assets.model import Stage, Version
 
 RawState = Literal["new", "tracked", "modified", "missing", "rejected"]
 State = Literal["up_to_date", "stale", "behind", "never_run", "missing"]
@@ -97,6 +97,69 @@ def read_status(lineage: Lineage) -> RegistryStatus:
     return RegistryStatus(str(registry.root), tuple(raw), outputs, registry.problems)
 
 
+def read_recorded_status(lineage: Lineage) -> tuple[OutputStatus, ...]:
+    """What the metafiles alone say of every output; no look is taken at data.
+
+    The same as `read_status` wherever the workspace holds what the metafiles record, but for
+    dependencies that are part of an output, or that outputs are part of: what is in those is not
+    known without a look.
+    """
+    return tuple(
+        _recorded_status(lineage, path)
+        for path, node in sorted(lineage.nodes.items())
+        if node.address is not None
+    )
+
+
+def read_cache_states(
+    lineage: Lineage, nodes: Iterable[Node], most_hashed: int | None
+) -> Mapping[str, CacheState]:
+    """How the cache holds the recorded versions of outputs, of those that DVC keeps there.
+
+    Args:
+        lineage: The graph.
+        nodes: The outputs.
+        most_hashed: How many objects to hash in all, chosen by chance; None for all.
+    """
+    outputs = lineage.registry.outputs
+    recorded = {
+        node.path: node.version.md5
+        for node in nodes
+        if node.version is not None and node.path in outputs and outputs[node.path].is_cached
+    }
+    return DvcRepo(lineage.registry.root).read_cache_states(recorded, most_hashed=most_hashed)
+
+
+def _recorded_status(lineage: Lineage, path: str) -> OutputStatus:
+    node = lineage.nodes[path]
+    stage = lineage.registry.stage_of.get(path)
+    why = [] if stage is None else [*lineage.code_changes[stage.address], *_moved(lineage, stage)]
+    state: State = "up_to_date"
+    if node.version is None:
+        state, why = "never_run", ["no version is recorded"]
+    elif why:
+        state = "stale"
+    elif behind := _behind(lineage, path):
+        state, why = "behind", [behind]
+    return _status_of(lineage, path, state, why)
+
+
+def _moved(lineage: Lineage, stage: Stage) -> Iterator[str]:
+    """Which of the whole outputs that a stage reads have another version than it was made of."""
+    if stage.always_changed:
+        yield "always changed"
+    if stage.is_frozen:
+        return
+    for dependency in stage.dependencies:
+        source = lineage.nodes.get(dependency.path)
+        if source is None or source.address is None or source.version is None:
+            continue
+        if dependency.version is None:
+            yield f"{dependency.path} is new"
+        elif dependency.version.md5 != source.version.md5:
+            yield f"{dependency.path} is modified"
+
+
 def _collections(
     lineage: Lineage, folder: str, states: Mapping[str, OutputState]
 ) -> Iterator[CollectionStatus]:
@@ -128,7 +191,7 @@ def _raw_state(state: OutputState) -> RawState:
 
 
 def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:
-    node, found = lineage.nodes[path], states[path]
+    found = states[path]
     why = list(found.changes)
     state: State = "up_to_date"
     if not found.is_recorded:
@@ -139,6 +202,11 @@ def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState
         state = "stale"
     elif behind := _behind(lineage, path):
         state, why = "behind", [behind]
+    return _status_of(lineage, path, state, why)
+
+
+def _status_of(lineage: Lineage, path: str, state: State, why: Iterable[str]) -> OutputStatus:
+    node = lineage.nodes[path]
     return OutputStatus(
         path=path,
         asset="/".join(node.key or ()),

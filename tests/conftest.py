@@ -14,6 +14,8 @@ from dagster import DagsterInstance
 from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
+from registry_assets.building import define_assets
+from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.setting_up import init_registry
 
 BIN = Path(sys.executable).parent
@@ -173,4 +175,34 @@ def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     home = tmp_path / "history"
     home.mkdir()
     with DagsterInstance.local_temp(str(home)) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def _materialized(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a registry whose first collection went all the way, and with its history."""
+    folder = tmp_path_factory.mktemp("materialized")
+    root = folder / "registry"
+    shutil.copytree(_text_registry, root, symlinks=True)
+    write_tree(root, {"raw/01_a/one.txt": "one\n", "raw/02_b/two.txt": "two\n"})
+    (folder / "history").mkdir()
+    lineage = lineage_of(root)
+    definitions = define_assets(lineage)
+    with DagsterInstance.local_temp(str(folder / "history")) as history:
+        for planned in plan_runs(lineage, select_keys(definitions, None), ["01_a"]):
+            assert execute(definitions, history, planned, force=False, tags={}).failures == ()
+    return folder
+
+
+@pytest.fixture
+def materialized_registry(_materialized: Path, tmp_path: Path) -> Path:
+    """A registry whose first collection went all the way, materialized in `its_history`."""
+    return Path(shutil.copytree(_materialized / "registry", tmp_path / "registry", symlinks=True))
+
+
+@pytest.fixture
+def its_history(_materialized: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
+    """The Dagster instance that `materialized_registry` was materialized in."""
+    shutil.copytree(_materialized / "history", tmp_path / "history")
+    with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
         yield found

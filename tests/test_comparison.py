@@ -1,7 +1,6 @@
 """One difference at a time between metafiles, asset graph and event log is found and mended."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from dagster._core.loader import LoadingContextForTest
 from registry_assets import build_definitions
 from registry_assets.comparison import compare
 from registry_assets.event_log import of_node, read_seen
-from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.reporting import sync
 from tests.conftest import commit_all, lineage_of, run, write_tree
 
@@ -26,31 +24,14 @@ PATHS = (
 )
 
 
-@pytest.fixture(scope="session")
-def _done(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a registry whose first collection went all the way, and with its history."""
-    folder = tmp_path_factory.mktemp("done")
-    root = folder / "registry"
-    shutil.copytree(_text_registry, root, symlinks=True)
-    write_tree(root, {"raw/01_a/one.txt": "one\n", "raw/02_b/two.txt": "two\n"})
-    (folder / "history").mkdir()
-    definitions, lineage = build_definitions(root), lineage_of(root)
-    with DagsterInstance.local_temp(str(folder / "history")) as history:
-        for planned in plan_runs(lineage, select_keys(definitions, None), ["01_a"]):
-            assert execute(definitions, history, planned, force=False, tags={}).failures == ()
-    return folder
+@pytest.fixture
+def root(materialized_registry: Path) -> Path:
+    return materialized_registry
 
 
 @pytest.fixture
-def root(_done: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(_done / "registry", tmp_path / "registry", symlinks=True))
-
-
-@pytest.fixture
-def instance(_done: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
-    shutil.copytree(_done / "history", tmp_path / "history")
-    with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
-        yield found
+def instance(its_history: DagsterInstance) -> DagsterInstance:
+    return its_history
 
 
 def lines(
@@ -246,7 +227,7 @@ def test_an_object_that_is_not_in_the_cache_is_one_difference(
     md5 = recorded(root, PATHS[3])
     (root / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}").unlink()
     assert lines(root, instance) == [
-        f"{PATHS[3]}: 1 objects of it are not in the cache: dvc pull {PATHS[3]}"
+        f"{PATHS[3]}: 1 of 1 objects of it are not in the cache: dvc pull {PATHS[3]}"
     ]
 
 

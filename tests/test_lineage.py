@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from registry_assets import Lineage, RegistryTranslator, build_lineage, read_registry
+from registry_assets.code_versions import CodeReader
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import OutputNotFoundError
 from registry_assets.lineage import AssetGroup, Upstream
-from registry_assets.registry import code_version
 from registry_assets.translator import Key
 from tests.conftest import lineage_of, run, write_tree
 
@@ -459,7 +459,7 @@ def code(bare: Path) -> Path:
 def version_of_one(root: Path) -> str:
     registry = read_registry(root)
     (stage,) = (stage for stage in registry.stages if stage.name == "one")
-    return code_version(registry, stage)
+    return CodeReader(registry).version(stage)
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,16 @@ def _because(reason: str | None) -> str:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-@click.option("--check", is_flag=True, help="Compare metafiles, asset graph and event log.")
+@click.option("--check", is_flag=True, help="Compare metafiles, asset graph, event log and cache.")
+@click.option("--full", is_flag=True, help="With --check: hash every object in the cache, too.")
 @click.pass_obj
-def lineage(root: Path, as_json: bool, check: bool) -> None:
+def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
     """Show the graph of outputs, or check that Dagster tells the same story as the metafiles."""
+    if full and not check:
+        raise click.UsageError("--full goes with --check")
     found = read_lineage(root)
     if check:
-        sys.exit(check_lineage(found))
+        sys.exit(check_lineage(found, most_hashed=None if full else 0))
     if as_json:
         nodes = [
             {
@@ -83,7 +86,7 @@ def _version(version: Any) -> dict[str, Any]:
     return asdict(version) if version else {"md5": None, "size": None, "nfiles": None}
 
 
-def check_lineage(found: Lineage) -> int:
+def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
     """Compares, says what differs, and returns the exit code."""
     from registry_assets.building import build_definitions
     from registry_assets.comparison import compare
@@ -91,7 +94,7 @@ def check_lineage(found: Lineage) -> int:
 
     root = found.registry.root
     with open_history(root) as instance:
-        comparison = compare(found, build_definitions(root), instance)
+        comparison = compare(found, build_definitions(root), instance, most_hashed=most_hashed)
     for difference in comparison.differences:
         click.echo(str(difference))
     if comparison.differences:

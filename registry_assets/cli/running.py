@@ -38,14 +38,15 @@ def materialize_all(
     found: Lineage, selection: str | None, collections: Iterable[str], force: bool
 ) -> int:
     """Plans, runs and reports; returns the exit code."""
-    from registry_assets.building import define
+    from registry_assets.building import define_assets
+    from registry_assets.checks import report_checks
     from registry_assets.history import open_history
     from registry_assets.materializing import execute, only_stale, plan_runs, select_keys
     from registry_assets.reporting import sync
     from registry_assets.status import read_status
 
     root = found.registry.root
-    definitions = define(found.registry)
+    definitions = define_assets(found)
     selected = select_keys(definitions, selection)
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
@@ -69,6 +70,7 @@ def materialize_all(
             _say(result)
             if result.failures:
                 failed.append(result)
+        report_checks(read_lineage(root), instance)
     for result in failed:
         for failure in result.failures:
             click.echo(f"registry: {result.run.partition or 'run'}: {failure}", err=True)
@@ -139,7 +141,8 @@ def import_(
 
 def _run_one(found: Lineage, folder: str, name: str) -> int:
     """Materializes one collection of one family."""
-    from registry_assets.building import define
+    from registry_assets.building import define_assets
+    from registry_assets.checks import report_checks
     from registry_assets.history import open_history
     from registry_assets.materializing import PlannedRun, execute
     from registry_assets.model import check_collection_name
@@ -152,7 +155,8 @@ def _run_one(found: Lineage, folder: str, name: str) -> int:
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         run = PlannedRun(keys, name, group.partitions)
-        result = execute(define(found.registry), instance, run, force=False, tags={})
+        result = execute(define_assets(found), instance, run, force=False, tags={})
+        report_checks(read_lineage(root), instance)
     _say(result)
     for failure in result.failures:
         click.echo(f"registry: {failure}", err=True)
@@ -163,10 +167,12 @@ def _run_one(found: Lineage, folder: str, name: str) -> int:
 @click.pass_obj
 def sync(root: Path) -> None:
     """Report to Dagster what changed outside it, from the metafiles."""
+    from registry_assets.checks import report_checks
     from registry_assets.history import open_history
     from registry_assets.reporting import sync as report_changes
 
     found = read_lineage(root)
     with open_history(found.registry.root) as instance:
         count = report_changes(found, instance, click.echo)
-    click.echo(f"reported {count} materializations")
+        checked = report_checks(found, instance)
+    click.echo(f"reported {count} materializations and {checked} checks")

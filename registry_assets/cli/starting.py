@@ -64,6 +64,7 @@ def demo(root: Path) -> None:
 @click.pass_obj
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
+    from registry_assets.checks import report_checks
     from registry_assets.history import choose_home, open_history
     from registry_assets.reporting import sync as report_changes
     from registry_assets.sensors import CODE_LOCATION, UI_ADDRESS
@@ -72,6 +73,7 @@ def ui(root: Path, host: str, port: int) -> None:
     _check_address(host, port)
     with open_history(found.registry.root) as instance:
         report_changes(found, instance, lambda _line: None)
+        report_checks(found, instance)
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(choose_home(found.registry.root).resolve()),

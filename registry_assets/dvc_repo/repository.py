@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from registry_assets.dvc_repo import data, reading, running, set_aside, tracking, versions
+from registry_assets.dvc_repo import data, objects, reading, running, set_aside, tracking, versions
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.results import PendingResult
 from registry_assets.errors import OutputNotFoundError
@@ -50,17 +50,12 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return versions.read_listing(repo, md5)
 
-    def missing_objects(self, recorded: Mapping[str, str]) -> Mapping[str, int]:
-        """How many objects the cache lacks, by path, of those paths where it lacks any.
-
-        Args:
-            recorded: The md5 that is recorded for each path.
-        """
+    def read_cache_states(
+        self, recorded: Mapping[str, str], *, most_hashed: int | None = 0
+    ) -> Mapping[str, objects.CacheState]:
+        """How the cache holds versions; see `objects.read_cache_states`."""
         with self.open() as repo:
-            counts = {
-                path: versions.count_missing_objects(repo, md5) for path, md5 in recorded.items()
-            }
-        return {path: count for path, count in counts.items() if count}
+            return objects.read_cache_states(repo, recorded, most_hashed)
 
     def declares(self, address: str) -> bool:
         """Whether a metafile declares a stage, reading that metafile only."""

@@ -41,14 +41,3 @@ def read_listing(repo: Repo, md5: str) -> Mapping[str, str] | None:
     if not isinstance(tree, Tree):
         return None
     return {"/".join(key): str(info.value) for key, _, info in tree}
-
-
-def count_missing_objects(repo: Repo, md5: str) -> int:
-    """Counts the objects of a version that are not in the cache, without reading any."""
-    cache = repo.cache.local
-    if not Path(cache.oid_to_path(md5)).exists():
-        return 1
-    if not md5.endswith(".dir"):
-        return 0
-    listing = read_listing(repo, md5) or {}
-    return sum(not Path(cache.oid_to_path(file)).exists() for file in set(listing.values()))

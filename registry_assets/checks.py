@@ -1,0 +1,318 @@
+"""Asset checks: what is up to date, and what is in the cache, said where the graph is looked at.
+
+Each asset has two. A family is one asset, so a check counts its partitions and names examples.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckExecutionContext,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    Config,
+    DagsterInstance,
+    MetadataValue,
+    TableRecord,
+    multi_asset_check,
+)
+from pydantic import Field
+
+from registry_assets.dvc_repo import CacheState
+from registry_assets.event_log import asset_key
+from registry_assets.lineage import Lineage
+from registry_assets.lineage_building import build_lineage
+from registry_assets.model import Version
+from registry_assets.registry import read_registry
+from registry_assets.status import (
+    OutputStatus,
+    read_cache_states,
+    read_recorded_status,
+    read_status,
+)
+from registry_assets.translator import Key
+
+MATCHES_DVC_LOCK = "matches_dvc_lock"
+IN_CACHE = "in_cache"
+
+_MOST_EXAMPLES = 20
+_CURRENT = "up_to_date"
+_COMPARED = "compared"
+_WITH_WORKSPACE = "metafiles and workspace"
+_FINGERPRINT = "fingerprint"
+"""In the metadata: of versions and findings, to tell whether there is anything new to say."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One output, or one object of it, that is not as it should be."""
+
+    path: str
+    state: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says of one asset.
+
+    Attributes:
+        description: In a sentence, with the command that mends it.
+        counts: How many of what, for the metadata.
+        findings: What is not as it should be; the check passes without any.
+        is_error: Whether something is damaged, and not only out of date.
+    """
+
+    description: str
+    counts: Mapping[str, int | str]
+    findings: tuple[Finding, ...]
+    is_error: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as it should be."""
+        return not self.findings
+
+    def arguments(self) -> dict[str, Any]:
+        """What an `AssetCheckResult` and an `AssetCheckEvaluation` both take."""
+        metadata: dict[str, MetadataValue] = {
+            name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.text(value)
+            for name, value in self.counts.items()
+        }
+        if self.findings:
+            examples = self.findings[:_MOST_EXAMPLES]
+            metadata["examples"] = MetadataValue.table(
+                [TableRecord({"path": f.path, "state": f.state, "why": f.why}) for f in examples]
+            )
+        return {
+            "passed": self.passed,
+            "severity": AssetCheckSeverity.ERROR if self.is_error else AssetCheckSeverity.WARN,
+            "description": self.description,
+            "metadata": metadata,
+        }
+
+
+class CacheCheckConfig(Config):
+    """How thoroughly to look into the cache."""
+
+    mode: Literal["sampled", "full"] = Field(
+        default="sampled", description="Hash some of the objects, chosen by chance, or all."
+    )
+    sample: int = Field(default=100, ge=0, description="How many files to hash when sampled.")
+
+
+def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetChecksDefinition]:
+    """Builds the checks of a registry.
+
+    Args:
+        lineage: The graph.
+        keys: The assets to check; those that the registry generates.
+    """
+    checked = [asset_key(key) for key in keys]
+    translator, root = lineage.translator, lineage.registry.root
+    if not checked:
+        return []
+
+    @multi_asset_check(
+        name=MATCHES_DVC_LOCK,
+        specs=_specs(checked, MATCHES_DVC_LOCK, "Up to date, as `registry status` says."),
+        can_subset=True,
+        description="Compares the workspace with the metafiles, as `dvc status` does.",
+    )
+    def matches_dvc_lock(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+        now = build_lineage(read_registry(root), translator)
+        selected = _selected(context)
+        yield from _results(selected, MATCHES_DVC_LOCK, judge_status(now, selected))
+
+    @multi_asset_check(
+        name=IN_CACHE,
+        specs=_specs(checked, IN_CACHE, "The objects are in the cache and hash to their names."),
+        can_subset=True,
+        description="Looks for the objects of the recorded versions in the cache and hashes some "
+        "of them, or all with `mode: full`.",
+    )
+    def in_cache(
+        context: AssetCheckExecutionContext, config: CacheCheckConfig
+    ) -> Iterator[AssetCheckResult]:
+        now = build_lineage(read_registry(root), translator)
+        most_hashed = None if config.mode == "full" else config.sample
+        selected = _selected(context)
+        yield from _results(selected, IN_CACHE, judge_cache(now, selected, most_hashed))
+
+    return [matches_dvc_lock, in_cache]
+
+
+def _specs(keys: Iterable[AssetKey], name: str, description: str) -> list[AssetCheckSpec]:
+    return [AssetCheckSpec(name, asset=key, description=description) for key in keys]
+
+
+def _selected(context: AssetCheckExecutionContext) -> list[Key]:
+    return [tuple(key.asset_key.path) for key in sorted(context.selected_asset_check_keys)]
+
+
+def _results(
+    selected: Sequence[Key], name: str, verdicts: Mapping[Key, Verdict]
+) -> Iterator[AssetCheckResult]:
+    gone = Verdict(
+        "No metafile declares this asset any more: reload the code location.",
+        {},
+        (Finding("", "gone", "no metafile declares it"),),
+    )
+    for key in selected:
+        verdict = verdicts.get(key, gone)
+        yield AssetCheckResult(asset_key=asset_key(key), check_name=name, **verdict.arguments())
+
+
+def judge_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Verdict]:
+    """Whether outputs are up to date, with a look at the workspace."""
+    status = read_status(lineage)
+    found = _findings(status.outputs)
+    for item in status.raw:
+        state = "up_to_date" if item.state == "tracked" else item.state
+        found[item.path] = Finding(item.path, state, item.reason or "")
+    return _judge(lineage, keys, found, _WITH_WORKSPACE)
+
+
+def judge_recorded_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Verdict]:
+    """Whether outputs are up to date, by the metafiles alone."""
+    return _judge(lineage, keys, _findings(read_recorded_status(lineage)), "metafiles")
+
+
+def _findings(outputs: Iterable[OutputStatus]) -> dict[str, Finding]:
+    return {o.path: Finding(o.path, o.state, "; ".join(o.why)) for o in outputs}
+
+
+def _judge(
+    lineage: Lineage, keys: Iterable[Key], found: Mapping[str, Finding], compared: str
+) -> dict[Key, Verdict]:
+    verdicts = {}
+    for key in keys:
+        if key not in lineage.output_of:
+            continue
+        paths = [path for path in sorted(lineage.output_of[key].paths.values()) if path in found]
+        findings = tuple(found[path] for path in paths if found[path].state != _CURRENT)
+        current = len(paths) - len(findings)
+        states = sorted(Counter(finding.state for finding in findings).items())
+        said = f"{current} of {len(paths)} up to date"
+        if findings:
+            counted = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states)
+            said += f"; {counted}: `registry status` says why, `registry materialize` mends it"
+        versions = [lineage.nodes[path].version for path in paths]
+        verdicts[key] = Verdict(
+            f"{said}.",
+            {
+                "outputs": len(paths),
+                **dict(states),
+                _COMPARED: compared,
+                _FINGERPRINT: _fingerprint(versions, findings),
+            },
+            findings,
+        )
+    return verdicts
+
+
+def _fingerprint(versions: Iterable[Version | None], findings: Iterable[Finding]) -> str:
+    facts = ([v and v.md5 for v in versions], [astuple(finding) for finding in findings])
+    return hashlib.md5(json.dumps(facts).encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def judge_cache(
+    lineage: Lineage, keys: Iterable[Key], most_hashed: int | None
+) -> dict[Key, Verdict]:
+    """Whether the cache has the objects of the recorded versions.
+
+    Args:
+        lineage: The graph.
+        keys: The assets.
+        most_hashed: How many objects of each asset to hash, chosen by chance; None for all.
+    """
+    verdicts = {}
+    for key in keys:
+        if key not in lineage.output_of:
+            continue
+        nodes = [lineage.nodes[path] for path in lineage.output_of[key].paths.values()]
+        verdicts[key] = _judge_cache(read_cache_states(lineage, nodes, most_hashed))
+    return verdicts
+
+
+def _judge_cache(states: Mapping[str, CacheState]) -> Verdict:
+    missing = [
+        Finding(f"{path}/{item.name}".rstrip("/"), "missing", f"`dvc pull {path}` brings it")
+        for path, state in states.items()
+        for item in state.missing
+    ]
+    damaged = [
+        Finding(
+            f"{path}/{item.name}".rstrip("/"),
+            "damaged",
+            f"`rm {item.place} && dvc pull {path}` brings it anew",
+        )
+        for path, state in states.items()
+        for item in state.damaged
+    ]
+    objects = sum(state.objects for state in states.values())
+    hashed = sum(state.hashed for state in states.values())
+    said = f"{objects - len(missing)} of {objects} objects are in the cache"
+    said += f"; of {hashed} hashed, {len(damaged)} are damaged." if hashed else "."
+    return Verdict(
+        said,
+        {
+            "versions": len(states),
+            "objects": objects,
+            "missing": len(missing),
+            "hashed": hashed,
+            "damaged": len(damaged),
+        },
+        (*damaged, *missing),
+        is_error=bool(damaged),
+    )
+
+
+def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
+    """Evaluates `matches_dvc_lock` where the metafiles, or what they are compared with, changed.
+
+    From the metafiles alone, but for assets where somebody's look at the workspace found
+    something: there it is looked at again.
+
+    Returns:
+        How many evaluations were reported.
+    """
+    names = {AssetCheckKey(asset_key(key), MATCHES_DVC_LOCK): key for key in lineage.output_of}
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(names))
+    newest = {
+        names[check_key]: record.evaluation
+        for check_key, record in records.items()
+        if isinstance(record.evaluation, AssetCheckEvaluation)
+    }
+    verdicts = judge_recorded_status(lineage, lineage.output_of)
+    seen = [
+        key
+        for key, evaluation in newest.items()
+        if not evaluation.passed and _said(evaluation, _COMPARED) == _WITH_WORKSPACE
+    ]
+    if seen:
+        verdicts |= judge_status(lineage, seen)
+    count = 0
+    for key, verdict in verdicts.items():
+        if key in newest and _said(newest[key], _FINGERPRINT) == verdict.counts[_FINGERPRINT]:
+            continue
+        instance.report_runless_asset_event(
+            AssetCheckEvaluation(
+                asset_key=asset_key(key), check_name=MATCHES_DVC_LOCK, **verdict.arguments()
+            )
+        )
+        count += 1
+    return count
+
+
+def _said(evaluation: AssetCheckEvaluation, name: str) -> object:
+    return evaluation.metadata[name].value if name in evaluation.metadata else None

@@ -1,0 +1,100 @@
+"""What makes the results of a stage what they are beside its inputs: command, parameters, code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from registry_assets.model import Dependency, Parameter, Registry, Stage
+
+
+class CodeReader:
+    """Reads the code of a registry's stages, each file once.
+
+    The code of a stage is those of its dependencies that no stage and no ``.dvc`` file makes.
+
+    Args:
+        registry: What the metafiles declare.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._hash_of = cache(_hash_of)
+        self._dvc_md5 = cache(_dvc_md5)
+
+    def version(self, stage: Stage) -> str:
+        """The command, the values of the parameters and the content of the code, as one hash."""
+        files = {
+            dependency.path: self._hash_of(self._registry.root / dependency.path)
+            for dependency in self._code_of(stage)
+        }
+        facts = {
+            "command": stage.command,
+            "parameters": {f"{p.file}:{p.key or ''}": p.value for p in stage.parameters},
+            "files": files,
+        }
+        text = json.dumps(facts, sort_keys=True, default=str)
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    def changes(self, stage: Stage) -> Iterator[str]:
+        """What differs from what ``dvc.lock`` records, in words.
+
+        Of a frozen stage the command only: DVC does not look at what it depends on.
+        """
+        if stage.command_changed:
+            yield "the command changed"
+        if stage.is_frozen:
+            return
+        for parameter in stage.parameters:
+            if parameter.recorded != parameter.value:
+                yield f"{parameter.file}: {parameter.key or 'its content'} is {_how(parameter)}"
+        for dependency in self._code_of(stage):
+            md5 = self._dvc_md5(self._registry.root / dependency.path)
+            if md5 is None:
+                yield f"{dependency.path} is deleted"
+            elif dependency.version is None or dependency.version.md5 != md5:
+                yield f"{dependency.path} is {'modified' if dependency.version else 'new'}"
+
+    def _code_of(self, stage: Stage) -> list[Dependency]:
+        return [
+            dependency
+            for dependency in stage.dependencies
+            if not dependency.is_external and not self._registry.holds_data(dependency.path)
+        ]
+
+
+def _how(parameter: Parameter) -> str:
+    if parameter.recorded is None:
+        return "new"
+    return "deleted" if parameter.value is None else "modified"
+
+
+def _dvc_md5(path: Path) -> object:
+    """The md5 that DVC would record: of a folder, that of its listing (`dvc_data` Tree)."""
+    if not path.is_dir():
+        return _hash_of(path)
+    listing = [
+        {"md5": _hash_of(found), "relpath": found.relative_to(path).as_posix()}
+        for found in path.rglob("*")
+        if found.is_file()
+    ]
+    listing.sort(key=lambda entry: str(entry["relpath"]))
+    text = json.dumps(listing, sort_keys=True)
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _hash_of(path: Path) -> object:
+    """The md5 of a file; of a folder, those of the files in it that are not Python's leavings."""
+    if path.is_dir():
+        return {
+            found.relative_to(path).as_posix(): _hash_of(found)
+            for found in path.rglob("*")
+            if found.is_file() and "__pycache__" not in found.parts
+        }
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    except FileNotFoundError:
+        return None
