@@ -15,7 +15,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.assets import build_lineage_assets
-from registry_assets.checks import build_asset_checks
+from registry_assets.checks import build_asset_checks, build_cache_schedule
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage import Lineage
 from registry_assets.lineage_building import build_lineage
@@ -71,6 +71,7 @@ def build_definitions(
         asset_checks=build_asset_checks(lineage, lineage.output_of),
         jobs=jobs,
         sensors=sensors,
+        schedules=[build_cache_schedule(lineage)] if lineage.output_of else [],
         **_surroundings(registry),
     )
 

@@ -19,10 +19,14 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    AssetSelection,
     Config,
     DagsterInstance,
+    DefaultScheduleStatus,
     MetadataValue,
+    ScheduleDefinition,
     TableRecord,
+    define_asset_job,
     multi_asset_check,
 )
 from pydantic import Field
@@ -43,6 +47,8 @@ from registry_assets.translator import Key
 
 MATCHES_DVC_LOCK = "matches_dvc_lock"
 IN_CACHE = "in_cache"
+CACHE_JOB = "check_cache"
+CACHE_SCHEDULE = "check_cache_every_night"
 
 _MOST_EXAMPLES = 20
 _CURRENT = "up_to_date"
@@ -149,6 +155,22 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         yield from _results(selected, IN_CACHE, judge_cache(now, selected, most_hashed))
 
     return [matches_dvc_lock, in_cache]
+
+
+def build_cache_schedule(lineage: Lineage) -> ScheduleDefinition:
+    """The schedule that looks into the cache every night."""
+    keys = (AssetCheckKey(asset_key(key), IN_CACHE) for key in lineage.output_of)
+    job = define_asset_job(
+        CACHE_JOB,
+        selection=AssetSelection.checks(*keys),
+        description="Looks for the objects of all recorded versions and hashes some of them.",
+    )
+    return ScheduleDefinition(
+        name=CACHE_SCHEDULE,
+        job=job,
+        cron_schedule="0 3 * * *",
+        default_status=DefaultScheduleStatus.RUNNING,
+    )
 
 
 def _specs(keys: Iterable[AssetKey], name: str, description: str) -> list[AssetCheckSpec]:
@@ -278,21 +300,25 @@ def _judge_cache(states: Mapping[str, CacheState]) -> Verdict:
 
 
 def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
-    """Evaluates `matches_dvc_lock` where the metafiles, or what they are compared with, changed.
-
-    From the metafiles alone, but for assets where somebody's look at the workspace found
-    something: there it is looked at again.
+    """Evaluates checks outside runs, where there is something new to say.
 
     Returns:
         How many evaluations were reported.
     """
-    names = {AssetCheckKey(asset_key(key), MATCHES_DVC_LOCK): key for key in lineage.output_of}
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(names))
-    newest = {
-        names[check_key]: record.evaluation
-        for check_key, record in records.items()
-        if isinstance(record.evaluation, AssetCheckEvaluation)
-    }
+    reported = [
+        *_report(instance, MATCHES_DVC_LOCK, _status_verdicts(lineage, instance)),
+        *_report(instance, IN_CACHE, _first_cache_verdicts(lineage, instance)),
+    ]
+    return len(reported)
+
+
+def _status_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
+    """What changed since `matches_dvc_lock` was evaluated last.
+
+    From the metafiles alone, but for assets where somebody's look at the workspace found
+    something: there it is looked at again.
+    """
+    newest = _newest(lineage, instance, MATCHES_DVC_LOCK)
     verdicts = judge_recorded_status(lineage, lineage.output_of)
     seen = [
         key
@@ -301,17 +327,40 @@ def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
     ]
     if seen:
         verdicts |= judge_status(lineage, seen)
-    count = 0
+    return {
+        key: verdict
+        for key, verdict in verdicts.items()
+        if key not in newest or _said(newest[key], _FINGERPRINT) != verdict.counts[_FINGERPRINT]
+    }
+
+
+def _first_cache_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
+    """Whether objects are there, for assets that `in_cache` was never evaluated of."""
+    newest = _newest(lineage, instance, IN_CACHE)
+    recorded = {
+        node.key for node in lineage.nodes.values() if node.key and node.address and node.version
+    }
+    return judge_cache(lineage, sorted(recorded - newest.keys()), most_hashed=0)
+
+
+def _newest(
+    lineage: Lineage, instance: DagsterInstance, name: str
+) -> dict[Key, AssetCheckEvaluation]:
+    keys = {AssetCheckKey(asset_key(key), name): key for key in lineage.output_of}
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
+    return {
+        keys[check_key]: record.evaluation
+        for check_key, record in records.items()
+        if isinstance(record.evaluation, AssetCheckEvaluation)
+    }
+
+
+def _report(instance: DagsterInstance, name: str, verdicts: Mapping[Key, Verdict]) -> Iterator[Key]:
     for key, verdict in verdicts.items():
-        if key in newest and _said(newest[key], _FINGERPRINT) == verdict.counts[_FINGERPRINT]:
-            continue
         instance.report_runless_asset_event(
-            AssetCheckEvaluation(
-                asset_key=asset_key(key), check_name=MATCHES_DVC_LOCK, **verdict.arguments()
-            )
+            AssetCheckEvaluation(asset_key=asset_key(key), check_name=name, **verdict.arguments())
         )
-        count += 1
-    return count
+        yield key
 
 
 def _said(evaluation: AssetCheckEvaluation, name: str) -> object:

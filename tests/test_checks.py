@@ -181,6 +181,22 @@ def test_a_check_in_a_clone_without_data_says_what_to_pull(
     assert found[LINES][1]["missing"] == 1
 
 
+def test_the_cache_is_looked_at_once_without_being_asked_and_then_every_night(
+    materialized_registry: Path, its_history: DagsterInstance
+) -> None:
+    report_checks(lineage_of(materialized_registry), its_history)
+    keys = [AssetCheckKey(AssetKey(key.split("/")), IN_CACHE) for key in ALL]
+    newest = its_history.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    assert {key for key, record in newest.items() if record.evaluation} == set(keys)
+    assert report_checks(lineage_of(materialized_registry), its_history) == 0
+    definitions = build_definitions(materialized_registry)
+    assert definitions.resolve_schedule_def("check_cache_every_night").job_name == "check_cache"
+    result = definitions.resolve_job_def("check_cache").execute_in_process(instance=its_history)
+    found = {e.asset_key.to_user_string() for e in result.get_asset_check_evaluations()}
+    assert found == ALL
+    assert {e.check_name for e in result.get_asset_check_evaluations()} == {IN_CACHE}
+
+
 def test_a_run_of_one_asset_brings_its_checks_along(
     materialized_registry: Path, its_history: DagsterInstance
 ) -> None:
