@@ -23,11 +23,15 @@ from dagster import (
     Config,
     DagsterInstance,
     DefaultScheduleStatus,
+    In,
     MetadataValue,
+    Nothing,
+    OpDefinition,
+    Out,
     ScheduleDefinition,
     TableRecord,
     define_asset_job,
-    multi_asset_check,
+    op,
 )
 from pydantic import Field
 
@@ -128,10 +132,9 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
     if not checked:
         return []
 
-    @multi_asset_check(
+    @op(
         name=MATCHES_DVC_LOCK,
-        specs=_specs(checked, MATCHES_DVC_LOCK, "Up to date, as `registry status` says."),
-        can_subset=True,
+        **_ins_and_outs(checked),
         description="Compares the workspace with the metafiles, as `dvc status` does.",
     )
     def matches_dvc_lock(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
@@ -139,10 +142,9 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         selected = _selected(context)
         yield from _results(selected, MATCHES_DVC_LOCK, judge_status(now, selected))
 
-    @multi_asset_check(
+    @op(
         name=IN_CACHE,
-        specs=_specs(checked, IN_CACHE, "The objects are in the cache and hash to their names."),
-        can_subset=True,
+        **_ins_and_outs(checked),
         description="Looks for the objects of the recorded versions in the cache and hashes some "
         "of them, or all with `mode: full`.",
     )
@@ -154,7 +156,12 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         selected = _selected(context)
         yield from _results(selected, IN_CACHE, judge_cache(now, selected, most_hashed))
 
-    return [matches_dvc_lock, in_cache]
+    up_to_date = "Up to date, as `registry status` says."
+    objects = "The objects are in the cache and hash to their names."
+    return [
+        _checks_of(matches_dvc_lock, checked, MATCHES_DVC_LOCK, up_to_date),
+        _checks_of(in_cache, checked, IN_CACHE, objects),
+    ]
 
 
 def build_cache_schedule(lineage: Lineage) -> ScheduleDefinition:
@@ -173,8 +180,31 @@ def build_cache_schedule(lineage: Lineage) -> ScheduleDefinition:
     )
 
 
-def _specs(keys: Iterable[AssetKey], name: str, description: str) -> list[AssetCheckSpec]:
-    return [AssetCheckSpec(name, asset=key, description=description) for key in keys]
+def _ins_and_outs(keys: Sequence[AssetKey]) -> dict[str, Any]:
+    """Inputs and outputs of an op that checks assets, by the names of the arguments of `op`.
+
+    `multi_asset_check` makes names of keys, and stops at one with a space in it.
+    """
+    return {
+        "ins": {f"asset_{number}": In(Nothing) for number, _ in enumerate(keys)},
+        "out": {f"check_{number}": Out(is_required=False) for number, _ in enumerate(keys)},
+    }
+
+
+def _checks_of(
+    node: OpDefinition, keys: Sequence[AssetKey], name: str, description: str
+) -> AssetChecksDefinition:
+    checks: AssetChecksDefinition = AssetChecksDefinition.create(
+        node_def=node,
+        resource_defs={},
+        keys_by_input_name={f"asset_{number}": key for number, key in enumerate(keys)},
+        check_specs_by_output_name={
+            f"check_{number}": AssetCheckSpec(name, asset=key, description=description)
+            for number, key in enumerate(keys)
+        },
+        can_subset=True,
+    )
+    return checks
 
 
 def _selected(context: AssetCheckExecutionContext) -> list[Key]:

@@ -24,11 +24,13 @@ _NOT_IN_A_KIND = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_KIND = 40
 
 
-# Dagster takes no op of such a name.
+# Dagster takes no op of such a name, nor two of one name: the last ones are this package's own.
 _RESERVED_NAMES = {
     *keyword.kwlist,
     *("arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict"),
     *("int", "meta", "output", "output_arg_dict", "str", "type"),
+    *("bring", "bring_up_to_date", "check_cache", "in_cache", "matches_dvc_lock"),
+    "take_in_collection",
 }
 
 

@@ -212,6 +212,17 @@ def test_no_op_has_a_name_that_dagster_keeps_for_itself(name: str) -> None:
     assert RegistryTranslator().op_name("dvc.yaml", name) not in DISALLOWED_NAMES
 
 
+def test_no_stage_has_the_name_of_a_job_or_op_of_this_package(text_registry: Path) -> None:
+    definitions = build_definitions(text_registry)
+    stages = {group.name for group in lineage_of(text_registry).groups}
+    own = {job.name for job in definitions.resolve_all_job_defs()}
+    own |= {node.name for job in definitions.resolve_all_job_defs() for node in job.nodes}
+    own = {name for name in own - stages if not name.startswith("__")}
+    assert {"bring", "bring_up_to_date", "in_cache", "take_in_collection"} <= own
+    for name in own:
+        assert RegistryTranslator().op_name("dvc.yaml", name) not in own
+
+
 # --- what materializing leaves ----------------------------------------------------------------
 
 
