@@ -15,6 +15,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.assets import build_lineage_assets
+from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage import Lineage
@@ -54,7 +55,7 @@ def build_definitions(
     registry = lineage.registry
     own_keys = [key for asset in assets for key in asset.keys]
     generated = build_lineage_assets(lineage, skip=own_keys)
-    jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = []
+    jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [build_bring_job(lineage.translator)]
     sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
     by_collection = [
         asset

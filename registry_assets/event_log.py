@@ -37,11 +37,13 @@ class Seen:
         version: Its data version.
         inputs: What Dagster recorded as the data versions of what it was made of, by asset.
         code_version: What Dagster recorded as the version of the code that made it.
+        event: The number of the event, None when it was not asked for yet.
     """
 
     version: str
     inputs: Mapping[Key, str] = field(default_factory=dict)
     code_version: str | None = None
+    event: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,28 +71,35 @@ def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartitio
             for upstream in group.upstream
         }
         for output in group.outputs:
-            for materialization in _newest(output.key, group.partitions is not None, instance):
+            for number, materialization in _newest(
+                output.key, group.partitions is not None, instance
+            ):
                 tags = materialization.tags or {}
                 version = tags.get(DATA_VERSION_TAG)
                 if version is not None:
                     asset = AssetPartition(output.key, materialization.partition)
                     read = {inputs[tag]: value for tag, value in tags.items() if tag in inputs}
-                    found[asset] = Seen(version, read, tags.get(CODE_VERSION_TAG))
+                    found[asset] = Seen(version, read, tags.get(CODE_VERSION_TAG), number)
     return found
+
+
+def newest_events(
+    key: Key, is_partitioned: bool, instance: DagsterInstance
+) -> Mapping[str | None, int]:
+    """The number of the newest materialization of each partition of an asset."""
+    if is_partitioned:
+        newest = instance.get_latest_storage_id_by_partition(
+            asset_key(key), DagsterEventType.ASSET_MATERIALIZATION
+        )
+        return {partition: number for partition, number in newest.items()}  # noqa: C416 - wider
+    records = instance.fetch_materializations(asset_key(key), limit=1).records
+    return {None: records[0].storage_id} if records else {}
 
 
 def _newest(
     key: Key, is_partitioned: bool, instance: DagsterInstance
-) -> Iterator[AssetMaterialization]:
-    if not is_partitioned:
-        event = instance.get_latest_materialization_event(asset_key(key))
-        if event is not None and event.asset_materialization is not None:
-            yield event.asset_materialization
-        return
-    newest = instance.get_latest_storage_id_by_partition(
-        asset_key(key), DagsterEventType.ASSET_MATERIALIZATION
-    )
-    numbers = list(newest.values())
+) -> Iterator[tuple[int, AssetMaterialization]]:
+    numbers = list(newest_events(key, is_partitioned, instance).values())
     for start in range(0, len(numbers), _PAGE):
         page = numbers[start : start + _PAGE]
         records = instance.fetch_materializations(
@@ -98,7 +107,7 @@ def _newest(
         ).records
         for record in records:
             if record.asset_materialization is not None:
-                yield record.asset_materialization
+                yield record.storage_id, record.asset_materialization
 
 
 def of_node(node: Node) -> AssetPartition | None:
@@ -120,21 +129,19 @@ def version_metadata(path: str, version: Version, commit: str | None) -> dict[st
     return metadata
 
 
-def find_event(
-    instance: DagsterInstance, asset: AssetPartition, version: str | None = None
-) -> int | None:
-    """The number of the newest materialization of an asset, with a data version if given."""
+def find_event(instance: DagsterInstance, asset: AssetPartition, version: str) -> int | None:
+    """The number of the newest materialization of an asset with a data version."""
     records = instance.fetch_materializations(
         AssetRecordsFilter(
             asset_key=asset_key(asset.key),
             asset_partitions=[asset.partition] if asset.partition is not None else None,
         ),
-        limit=1 if version is None else _MOST_EVENTS,
+        limit=_MOST_EVENTS,
     ).records
     for record in records:
         materialization = record.asset_materialization
         tags = (materialization.tags or {}) if materialization else {}
-        if version is None or tags.get(DATA_VERSION_TAG) == version:
+        if tags.get(DATA_VERSION_TAG) == version:
             return record.storage_id
     return None
 

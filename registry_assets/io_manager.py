@@ -70,7 +70,9 @@ class DvcIOManager(ConfigurableIOManager):
                 record = pending.persist()[path]
                 outcome = pending.outcome
         context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
-        context.add_output_metadata({"dvc/outcome": outcome, **output_metadata(dvc, record)})
+        context.add_output_metadata(
+            {"dvc/outcome": outcome, **output_metadata(dvc, record, dvc.git.commit())}
+        )
 
     def load_input(self, context: InputContext) -> Path | dict[str, Path]:
         """The path of an upstream asset, brought into the workspace; by partition, if several.
@@ -176,10 +178,12 @@ def _write(obj: Any, place: Path) -> None:
         )
 
 
-def output_metadata(dvc: DvcRepo, record: RecordedOutput) -> dict[str, MetadataValue]:
+def output_metadata(
+    dvc: DvcRepo, record: RecordedOutput, commit: str | None
+) -> dict[str, MetadataValue]:
     """What a person wants to see of a version: what it is, what changed, what is in it."""
     place = dvc.path_of(record.path)
-    known = version_metadata(record.path, record.version, dvc.git.commit())
+    known = version_metadata(record.path, record.version, commit)
     found: dict[str, MetadataValue] = {
         name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
         for name, value in known.items()

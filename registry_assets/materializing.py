@@ -221,11 +221,11 @@ def execute(
                 )
             )
         elif event.is_step_failure:
-            failures.append(_failure(event.step_failure_data))
+            failures.append(failure_of(event.step_failure_data))
     return RunResult(run, result.run_id, tuple(steps), tuple(failures))
 
 
-def _failure(data: StepFailureData) -> str:
+def failure_of(data: StepFailureData) -> str:
     """What failed, in the words of our own error where there is one."""
     error = data.error
     message = "the step failed"

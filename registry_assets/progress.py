@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 
 from dagster import InitLoggerContext, logger
 
@@ -18,8 +19,32 @@ class _PlainLines(logging.Handler):
         # Errors are said once, by the command that ran it.
         if is_of_asset and logging.INFO <= record.levelno < logging.ERROR:
             message = str(meta.get("orig_message") or record.getMessage())
-            sys.stderr.write(f"    {shorten(message)}\n")
-            sys.stderr.flush()
+            report_line(message)
+
+
+def report_line(line: str) -> None:
+    """Writes what a command says to standard error, set in and cut to what fits."""
+    sys.stderr.write(f"    {shorten(line)}\n")
+    sys.stderr.flush()
+
+
+class Progress:
+    """How far a plan is, and how long the rest may take.
+
+    Args:
+        total: The steps of the plan.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._done = 0
+        self._started = time.monotonic()
+
+    def step(self) -> str:
+        """One more step is done; returns where that leaves the plan, as ``[3/8, 12 s left]``."""
+        self._done += 1
+        left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
+        return f"[{self._done}/{self._total}, {left:.0f} s left]"
 
 
 def shorten(line: str) -> str:

@@ -1,7 +1,7 @@
 """Telling Dagster what changed outside it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
@@ -10,6 +10,7 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
+from dagster._core.definitions.metadata import RawMetadataValue
 
 from registry_assets.event_log import (
     ABSENT,
@@ -20,6 +21,7 @@ from registry_assets.event_log import (
     find_event,
     input_versions,
     made_by,
+    newest_events,
     of_node,
     read_seen,
     recorded_inputs,
@@ -49,7 +51,7 @@ def sync(lineage: Lineage, instance: DagsterInstance, report: Callable[[str], No
         How many materializations were reported.
     """
     sync_partitions(lineage, instance)
-    reporter = _Reporter(lineage, instance, report, read_seen(lineage, instance))
+    reporter = Reporter(lineage, instance, report, read_seen(lineage, instance))
     for node in _upstream_first(lineage):
         reporter.bring_up_to_date(node)
     reporter.report_absent()
@@ -78,16 +80,28 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 
 
 @dataclass
-class _Reporter:
+class Reporter:
+    """Writes materializations with all that Dagster wants to know: versions, code, inputs.
+
+    Attributes:
+        lineage: The graph, as the metafiles record it now.
+        instance: Where events are read.
+        report: Takes a line for each.
+        seen: The newest materializations, kept up to date.
+        write: Writes an event; outside any run where not given.
+        count: How many were written.
+    """
+
     lineage: Lineage
     instance: DagsterInstance
     report: Callable[[str], None]
     seen: dict[AssetPartition, Seen]
+    write: Callable[[AssetMaterialization], None] | None = None
     count: int = 0
-    _commit: str | None = field(init=False)
+    commit: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._commit = GitRepo(self.lineage.registry.root).commit()
+        self.commit = GitRepo(self.lineage.registry.root).commit()
 
     def bring_up_to_date(self, node: Node) -> None:
         """Reports an output if Dagster's newest materialization of it tells another story."""
@@ -95,9 +109,29 @@ class _Reporter:
         if asset is None or node.version is None:
             return
         if not tells_the_same(self.lineage, node, self.seen.get(asset)):
-            inputs = recorded_inputs(self.lineage, node)
-            self._materialize(asset, node, node.version, self._input_tags(inputs))
+            self._materialize(asset, node, node.version, recorded_inputs(self.lineage, node))
             self.report(f"reported {node.path}")
+
+    def materialize(self, node: Node, metadata: Mapping[str, RawMetadataValue]) -> None:
+        """Writes a materialization of what the metafiles record of an output.
+
+        Args:
+            node: The output, with a version.
+            metadata: What there is to say of it.
+        """
+        asset = of_node(node)
+        assert asset is not None, f"{node.path} is no output"
+        assert node.version is not None, f"{node.path} was never recorded"
+        tags = self._tags(node, node.version, recorded_inputs(self.lineage, node))
+        self._log(asset, tags, metadata, None)
+
+    def _tags(self, node: Node, version: Version, inputs: Sequence[Input]) -> dict[str, str]:
+        code_version = made_by(self.lineage, node) or _OTHER_CODE
+        return {
+            DATA_VERSION_TAG: version.md5,
+            CODE_VERSION_TAG: code_version,
+            **self._input_tags(inputs),
+        }
 
     def _input_tags(self, inputs: Sequence[Input]) -> dict[str, str]:
         pointers: dict[Key, int] = {}
@@ -113,26 +147,40 @@ class _Reporter:
 
     def _event_of(self, item: Input) -> int:
         """The event that a downstream asset points at, told of now when there is none."""
-        source = self.lineage.nodes[item.path]
+        current = self.seen.get(item.asset)
+        if current is not None and current.version == item.version.md5:
+            return self._number_of(item.asset)
         event = find_event(self.instance, item.asset, item.version.md5)
         if event is None:
-            current = self.seen.get(item.asset)
-            event = self._materialize(item.asset, source, item.version, {})
+            source = self.lineage.nodes[item.path]
+            self._materialize(item.asset, source, item.version, ())
+            event = self._number_of(item.asset)
             self.report(f"reported {item.path} as it was")
             if current is not None and source.version and current.version == source.version.md5:
                 # The older version was told of later, so the current one has to be told again.
                 inputs = recorded_inputs(self.lineage, source)
-                self._materialize(item.asset, source, source.version, self._input_tags(inputs))
+                self._materialize(item.asset, source, source.version, inputs)
                 self.report(f"reported {item.path}")
         return event
 
+    def _number_of(self, asset: AssetPartition) -> int:
+        """The number of an asset's newest event; those of all its partitions are asked at once."""
+        if self.seen[asset].event is None:
+            numbers = newest_events(asset.key, asset.partition is not None, self.instance)
+            for partition, number in numbers.items():
+                other = AssetPartition(asset.key, partition)
+                if other in self.seen:
+                    self.seen[other] = replace(self.seen[other], event=number)
+        event = self.seen[asset].event
+        assert event is not None, f"the event of {asset} was stored"
+        return event
+
     def _materialize(
-        self, asset: AssetPartition, node: Node, version: Version, input_tags: Mapping[str, str]
-    ) -> int:
-        metadata = version_metadata(node.path, version, self._commit)
-        code_version = made_by(self.lineage, node) or _OTHER_CODE
-        tags = {DATA_VERSION_TAG: version.md5, CODE_VERSION_TAG: code_version, **input_tags}
-        return self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
+        self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
+    ) -> None:
+        metadata = version_metadata(node.path, version, self.commit)
+        tags = self._tags(node, version, inputs)
+        self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
 
     def report_absent(self) -> None:
         """Says so of what Dagster has seen and the checked-out commit does not have."""
@@ -144,7 +192,7 @@ class _Reporter:
         for asset, seen in list(self.seen.items()):
             if asset not in there and seen.version != ABSENT:
                 tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
-                metadata = {"git/commit": self._commit} if self._commit is not None else {}
+                metadata = {"git/commit": self.commit} if self.commit is not None else {}
                 self._log(asset, tags, metadata, "The checked-out commit does not have it.")
                 name = "/".join(asset.key)
                 self.report(f"reported {name} {asset.partition or ''} as absent")
@@ -153,10 +201,11 @@ class _Reporter:
         self,
         asset: AssetPartition,
         tags: Mapping[str, str],
-        metadata: Mapping[str, str | int],
-        description: str,
-    ) -> int:
-        self.instance.report_runless_asset_event(
+        metadata: Mapping[str, RawMetadataValue],
+        description: str | None,
+    ) -> None:
+        write = self.write or self.instance.report_runless_asset_event
+        write(
             AssetMaterialization(
                 asset_key(asset.key),
                 description=description,
@@ -167,9 +216,6 @@ class _Reporter:
         )
         self.count += 1
         self.seen[asset] = Seen(tags[DATA_VERSION_TAG])
-        event = find_event(self.instance, asset)
-        assert event is not None, f"the event of {asset} was just stored"
-        return event
 
 
 def _upstream_first(lineage: Lineage) -> Iterator[Node]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from registry_assets.errors import CollectionNotFoundError, RegistryError
 
 if TYPE_CHECKING:
     from registry_assets.lineage import Lineage
-    from registry_assets.materializing import RunResult
 
 
 @click.command()
@@ -39,15 +37,17 @@ def materialize_all(
 ) -> int:
     """Plans, runs and reports; returns the exit code."""
     from registry_assets.building import define_assets
+    from registry_assets.bulk import Bulk, Failed, Made, bring_in_process
     from registry_assets.checks import report_checks
+    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.history import open_history
-    from registry_assets.materializing import execute, only_stale, plan_runs, select_keys
+    from registry_assets.materializing import only_stale, plan_runs, select_keys
+    from registry_assets.progress import Progress, report_line
     from registry_assets.reporting import sync
     from registry_assets.status import read_status
 
     root = found.registry.root
-    definitions = define_assets(found)
-    selected = select_keys(definitions, selection)
+    selected = select_keys(define_assets(found), selection)
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         plan = plan_runs(found, selected, tuple(collections))
@@ -59,36 +59,31 @@ def materialize_all(
                 return FINDING
             click.echo("Nothing to do: everything is up to date.")
             return 0
-        started = time.monotonic()
-        failed: list[RunResult] = []
-        for number, run in enumerate(plan, 1):
-            left = _time_left(started, number - 1, len(plan))
-            click.echo(f"[{number}/{len(plan)}] {run.partition or 'everything'}{left}")
-            result = execute(
-                definitions, instance, run, force=force, tags={"registry/command": "materialize"}
-            )
-            _say(result)
-            if result.failures:
-                failed.append(result)
+        steps = sum(len({found.group_of[key].name for key in run.keys}) for run in plan)
+        progress = Progress(steps)
+
+        def say(result: Made | Failed) -> None:
+            where = progress.step()
+            if isinstance(result, Made):
+                for path, record in result.outputs.items():
+                    version = record.version
+                    _say_step(result.outcome, path, version.nfiles, version.size, where)
+
+        bulk = Bulk(DvcRepo(root), found, instance, report_line, force=force)
+        failed = bring_in_process(bulk, plan, say, {"registry/command": "materialize"})
         report_checks(read_lineage(root), instance)
-    for result in failed:
-        for failure in result.failures:
-            click.echo(f"registry: {result.run.partition or 'run'}: {failure}", err=True)
+    for failure in failed:
+        click.echo(f"registry: {failure.partition or 'run'}: {failure.error}", err=True)
     return FINDING if failed or found.registry.problems else 0
 
 
-def _time_left(started: float, done: int, total: int) -> str:
-    if not done:
-        return ""
-    return f"  (about {(time.monotonic() - started) / done * (total - done):.0f} s left)"
-
-
-def _say(result: RunResult) -> None:
+def _say_step(
+    outcome: str, what: str, nfiles: int | None, size: int | None, where: str = ""
+) -> None:
     from registry_assets.demo import format_size
 
-    for step in result.steps:
-        files = f"{step.nfiles} files, " if step.nfiles is not None else ""
-        click.echo(f"  {step.outcome:<9} {'/'.join(step.key)}  {files}{format_size(step.size)}")
+    files = f"{nfiles} files, " if nfiles is not None else ""
+    click.echo(f"  {outcome:<9} {what}  {files}{format_size(size)}  {where}".rstrip())
 
 
 @click.command()
@@ -157,7 +152,8 @@ def _run_one(found: Lineage, folder: str, name: str) -> int:
         run = PlannedRun(keys, name, group.partitions)
         result = execute(define_assets(found), instance, run, force=False, tags={})
         report_checks(read_lineage(root), instance)
-    _say(result)
+    for step in result.steps:
+        _say_step(step.outcome, "/".join(step.key), step.nfiles, step.size)
     for failure in result.failures:
         click.echo(f"registry: {failure}", err=True)
     return FINDING if result.failures else 0

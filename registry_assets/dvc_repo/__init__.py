@@ -11,12 +11,22 @@ set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
 running.py      one stage: unchanged, restored or run
+batch.py        many stages in one go
 tracking.py     `dvc add` and the in-repository `dvc import-url`
 """
 
+from registry_assets.dvc_repo.batch import StageResult, StageTask
 from registry_assets.dvc_repo.data import OutputState
 from registry_assets.dvc_repo.objects import CacheState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
 
-__all__ = ["CacheState", "DvcRepo", "OutputState", "PendingResult", "RecordedOutput"]
+__all__ = [
+    "CacheState",
+    "DvcRepo",
+    "OutputState",
+    "PendingResult",
+    "RecordedOutput",
+    "StageResult",
+    "StageTask",
+]

@@ -11,7 +11,7 @@ import errno
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ _ENTRY = re.compile(r"^  \S", re.MULTILINE)
 # What DVC's printer never writes between the names of stages, or writes for rare names only:
 # another indentation, keys in quotes or with something behind them, remarks.
 _ODD_LINE = re.compile(r"^(?: \S|   \S|  [\"'?#]|  \S.*[^:\n]$|  \S.*:\n(?!    \S))", re.MULTILINE)
+_NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 _ANCHOR = re.compile(r"[ ]&id\d+\b")
 
 
@@ -67,13 +68,31 @@ def write_dvc_file(stage: DvcStage) -> None:
     replace_text(Path(stage.path), text, scratch=scratch_folder(stage.repo))
 
 
-def write_lock_entry(stage: PipelineStage) -> None:
-    """Writes the entry of one stage into the ``dvc.lock`` beside its ``dvc.yaml``."""
-    path = Path(stage.path).with_name(LOCK_FILE)
-    before = path.read_text(encoding="utf-8") if path.exists() else ""
-    after = splice_entry(before, to_lockfile(stage))
-    if after != before:
-        replace_text(path, after, scratch=scratch_folder(stage.repo))
+def write_lock_entries(stages: Sequence[PipelineStage], order: Sequence[str] = ()) -> None:
+    """Writes the entries of stages into the ``dvc.lock`` beside each ``dvc.yaml``.
+
+    Args:
+        stages: What to write.
+        order: Names that were in none of the files: their entries follow each other like this,
+            whichever is written first. A new entry of another name goes to the end.
+    """
+    by_file: dict[Path, list[PipelineStage]] = {}
+    for stage in stages:
+        by_file.setdefault(Path(stage.path).with_name(LOCK_FILE), []).append(stage)
+    for path, members in by_file.items():
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        after = before
+        for stage in members:
+            after = splice_entry(after, to_lockfile(stage), order)
+        if after != before:
+            replace_text(path, after, scratch=scratch_folder(members[0].repo))
+
+
+def entry_names(path: Path) -> frozenset[str]:
+    """The stages that the ``dvc.lock`` beside a ``dvc.yaml`` has entries of."""
+    lock = path.with_name(LOCK_FILE)
+    text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    return frozenset(line.strip().removesuffix(":") for line in _NAME_LINE.findall(text))
 
 
 def scratch_folder(repo: Repo) -> Path:
@@ -81,12 +100,13 @@ def scratch_folder(repo: Repo) -> Path:
     return Path(repo.tmp_dir) / "registry"
 
 
-def splice_entry(text: str, entry: Mapping[str, Any]) -> str:
+def splice_entry(text: str, entry: Mapping[str, Any], order: Sequence[str] = ()) -> str:
     """Returns the text of a ``dvc.lock`` with one entry replaced or appended.
 
     Args:
         text: What the file holds; "" when there is none.
         entry: The name of the stage and what to record of it, as DVC's `to_lockfile` gives it.
+        order: See `write_lock_entries`.
     """
     document: str = dumps_yaml({"schema": "2.0", "stages": dict(entry)})
     new = document.removeprefix(_HEADER)
@@ -107,9 +127,21 @@ def splice_entry(text: str, entry: Mapping[str, Any]) -> str:
 
     start = text.find(f"\n{first_line}\n", len(_HEADER) - 1, section_end) + 1
     if start == 0:
-        return text[:section_end] + new + text[section_end:]
+        place = _place_of(first_line, text, section_end, order)
+        return text[:place] + new + text[place:]
     end = min(_next_match(_ENTRY, text, start + len(first_line)), section_end)
     return text[:start] + new + text[end:]
+
+
+def _place_of(line: str, text: str, section_end: int, order: Sequence[str]) -> int:
+    """Where a new entry goes: before the first that follows it in the order, else to the end."""
+    name = line.strip().removesuffix(":")
+    following = order[order.index(name) + 1 :] if name in order else ()
+    there = set(_NAME_LINE.findall(text, len(_HEADER) - 1, section_end)) if following else set()
+    follower = next((f"  {other}:" for other in following if f"  {other}:" in there), None)
+    if follower is None:
+        return section_end
+    return text.index(f"\n{follower}\n", len(_HEADER) - 1) + 1
 
 
 def _next_match(pattern: re.Pattern[str], text: str, start: int) -> int:

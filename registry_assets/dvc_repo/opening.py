@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -60,8 +61,8 @@ def translated_errors() -> Iterator[None]:
 class RepoAccess:
     """The way into one DVC repository on this machine.
 
-    Holds no state of its own: every operation opens the repository anew, so that it sees the
-    metafiles as they are.
+    Holds no state of its own: every operation opens the repository anew, but within a `session`,
+    and reads the metafiles as they are.
 
     Args:
         root: Any folder of the repository.
@@ -77,6 +78,7 @@ class RepoAccess:
         except NotDvcRepoError as error:
             raise RegistryNotFoundError(Path(root)) from error
         self.wait_seconds = wait_seconds
+        self._opened = threading.local()
         # DVC tells people at a terminal what to type next; here that is ours to say.
         logging.getLogger("dvc").setLevel(logging.ERROR)
 
@@ -94,13 +96,31 @@ class RepoAccess:
     @contextmanager
     def open(self) -> Iterator[Repo]:
         """Opens DVC's own object; its errors come out as `RegistryError`s."""
+        opened: Repo | None = getattr(self._opened, "repo", None)
         with translated_errors():
+            if opened is not None:
+                yield opened
+                return
             repo = Repo(str(self.root))
             repo.stage_cache = RootedStageCache(repo)
             try:
                 yield repo
             finally:
                 repo.close()
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """While many operations of this thread follow each other: opens the repository once.
+
+        A change of DVC's configuration is not seen meanwhile; metafiles are read each time.
+        """
+        with self.open() as repo:
+            before = getattr(self._opened, "repo", None)
+            self._opened.repo = repo
+            try:
+                yield
+            finally:
+                self._opened.repo = before
 
     def path_of(self, path: str) -> Path:
         """The absolute place of a path from the root."""

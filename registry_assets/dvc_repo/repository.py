@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 
-from registry_assets.dvc_repo import data, objects, reading, running, set_aside, tracking, versions
+from registry_assets.dvc_repo import (
+    batch,
+    data,
+    objects,
+    reading,
+    running,
+    set_aside,
+    tracking,
+    versions,
+)
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.results import PendingResult
 from registry_assets.errors import OutputNotFoundError
@@ -73,6 +83,20 @@ class DvcRepo(RepoAccess):
     ) -> AbstractContextManager[PendingResult]:
         """Brings the outputs of one stage into the workspace; see `running.running`."""
         return running.running(self, address, inputs=inputs, force=force, report=report)
+
+    def run_batch(
+        self,
+        tasks: Sequence[batch.StageTask],
+        *,
+        force: bool,
+        executor: Executor,
+        most_at_once: int,
+        report: Report,
+    ) -> Iterator[batch.StageResult]:
+        """Brings many stages up to date; see `batch.run_batch`."""
+        return batch.run_batch(
+            self, tasks, force=force, executor=executor, most_at_once=most_at_once, report=report
+        )
 
     def tracking(
         self, path: str, *, force: bool = False, report: Report

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +22,14 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
 from registry_assets.dvc_repo.data import ensure, fetch, stage_changes
-from registry_assets.dvc_repo.metafiles import write_lock_entry
+from registry_assets.dvc_repo.metafiles import write_lock_entries
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
     DataNotAvailableError,
+    RegistryError,
     RepositoryChangedError,
     StageFailedError,
 )
@@ -74,45 +75,113 @@ def running(
     """
     with dvc.open() as repo:
         stages = load_stages(repo, dvc.root, [address, *inputs])
-        stamps, (read, write) = _stamps(stages), _paths(stages[0])
+        stamps, (read, write) = stamps_of(stages), paths_of(stages[0])
         with dvc.holding(repo, read=read, write=write, report=report):
             recover(dvc, repo, report)
-            if _stamps(stages) != stamps:
+            if stamps_of(stages) != stamps:
                 # Whoever this waited for has recorded something.
                 stages = load_stages(repo, dvc.root, [address, *inputs])
-                if _paths(stages[0]) != (read, write):
+                if paths_of(stages[0]) != (read, write):
                     raise RepositoryChangedError(address, "what it reads and writes changed")
-            (stage, *upstream) = stages
-            recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
-            head = dvc.git.head()
-            _ensure_inputs(dvc, repo, stage, upstream, report)
-            started = time.monotonic()
-            aside = SetAside(dvc, address, {p: v.md5 if v else None for p, v in recorded.items()})
+            run = StageRun(dvc, repo, stages[0], stages[1:], dvc.git.head(), report)
             try:
-                outcome = _bring_outputs(dvc, repo, stage, aside, force=force, report=report)
+                run.prepare(force=force)
+                if run.outcome is None:
+                    run.execute()
                 pending = PendingResult(
-                    address,
-                    outcome,
-                    time.monotonic() - started,
-                    lambda: _record(dvc, repo, stage, outcome, recorded, head, report),
+                    address, run.done(), run.seconds, lambda: _record(dvc, repo, run, report)
                 )
                 yield pending
             except BaseException:
-                aside.put_back()
+                run.put_back()
                 raise
-            if pending.is_persisted:
-                aside.drop()
-            else:
-                aside.put_back()
+            run.close(is_recorded=pending.is_persisted)
 
 
-def _paths(stage: PipelineStage) -> tuple[list[str], list[str]]:
+class StageRun:
+    """One stage on its way from what is recorded to what is there, in three steps.
+
+    `prepare` and `record_all` ask DVC and belong into one thread; `execute` runs the command, and
+    may do so in another. Whoever makes one holds what the stage reads and writes.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        stage: The stage, as its metafiles declare and record it now.
+        upstream: The stages and ``.dvc`` files that make its inputs.
+        head: What is checked out.
+        report: Takes the command's output, line by line.
+    """
+
+    def __init__(
+        self,
+        dvc: RepoAccess,
+        repo: Repo,
+        stage: PipelineStage,
+        upstream: Sequence[PipelineStage],
+        head: str | None,
+        report: Report,
+    ) -> None:
+        self.stage = stage
+        self.address = address_of(stage)
+        self.head = head
+        self.outcome: Outcome | None = None
+        self.recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
+        self.report = report
+        self._dvc, self._repo, self._upstream = dvc, repo, upstream
+        self._started = time.monotonic()
+        self._aside = SetAside(
+            dvc, self.address, {p: v.md5 if v else None for p, v in self.recorded.items()}
+        )
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been going on."""
+        return time.monotonic() - self._started
+
+    def prepare(self, *, force: bool) -> None:
+        """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
+        _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
+        self._started = time.monotonic()
+        self.outcome = _restore_outputs(
+            self._dvc, self._repo, self.stage, self._aside, force=force, report=self.report
+        )
+        if self.outcome is None:
+            self.stage.save_deps()
+
+    def execute(self) -> None:
+        """Runs the command; the outputs stand there afterwards.
+
+        Raises:
+            StageFailedError: when the command fails or leaves an output out.
+        """
+        _run(self.stage, self._aside, self.report)
+        self.outcome = "ran"
+
+    def done(self) -> Outcome:
+        """How it came about."""
+        assert self.outcome is not None, f"{self.address} was not executed"
+        return self.outcome
+
+    def put_back(self) -> None:
+        """Puts the previous outputs back."""
+        self._aside.put_back()
+
+    def close(self, *, is_recorded: bool) -> None:
+        """Lets go of the previous outputs, or puts them back where nothing was recorded."""
+        if is_recorded:
+            self._aside.drop()
+        else:
+            self._aside.put_back()
+
+
+def paths_of(stage: PipelineStage) -> tuple[list[str], list[str]]:
     """What a stage reads and what it writes."""
     read = [dep.fs_path for dep in stage.deps if dep.protocol == "local"]
     return read, [out.fs_path for out in stage.outs]
 
 
-def _stamps(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]:
+def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]:
     """What tells the metafiles of stages from later ones."""
     found = set()
     for path in {Path(stage.path) for stage in stages}:
@@ -130,7 +199,7 @@ def _ensure_inputs(
     upstream: Sequence[PipelineStage],
     report: Report,
 ) -> None:
-    paths, _ = _paths(stage)
+    paths, _ = paths_of(stage)
     for maker in upstream:
         for out in maker.outs:
             if any(_overlap(path, out.fs_path) for path in paths):
@@ -141,7 +210,7 @@ def _overlap(one: str, other: str) -> bool:
     return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
 
 
-def _bring_outputs(
+def _restore_outputs(
     dvc: RepoAccess,
     repo: Repo,
     stage: PipelineStage,
@@ -149,7 +218,8 @@ def _bring_outputs(
     *,
     force: bool,
     report: Report,
-) -> Outcome:
+) -> Outcome | None:
+    """Brings the outputs without running anything; None when the command has to run."""
     if stage.frozen:
         changed = [ensure(dvc, repo, out, report) for out in stage.outs]
         return "restored" if any(changed) else "unchanged"
@@ -163,8 +233,7 @@ def _bring_outputs(
             return "restored"
     else:
         _take(stage, aside, repo)
-    _run(stage, aside, report)
-    return "ran"
+    return None
 
 
 def _is_recorded(stage: PipelineStage) -> bool:
@@ -204,7 +273,6 @@ def _run(stage: PipelineStage, aside: SetAside, report: Report) -> None:
     One addition: the folder of this interpreter comes first on PATH, as if its environment were
     activated, so that `python` in a command is the one that has the packages.
     """
-    stage.save_deps()
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
     options = prepare_kwargs(stage)
     # DVC gives it relative to the working directory, which is nobody's choice in a run.
@@ -287,44 +355,83 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _record(
+    dvc: RepoAccess, repo: Repo, run: StageRun, report: Report
+) -> Mapping[str, RecordedOutput]:
+    (result,) = record_all(dvc, repo, [run], report)
+    if isinstance(result, RegistryError):
+        raise result
+    return result
+
+
+def record_all(
     dvc: RepoAccess,
     repo: Repo,
-    stage: PipelineStage,
-    outcome: Outcome,
-    recorded: Mapping[str, Version | None],
-    head: str | None,
+    runs: Sequence[StageRun],
     report: Report,
-) -> Mapping[str, RecordedOutput]:
-    """Moves the outputs into the cache, links them back, then writes ``dvc.lock``."""
-    if outcome != "unchanged" and not stage.frozen:
+    *,
+    order: Sequence[str] = (),
+    written: Callable[[], None] = lambda: None,
+) -> list[Mapping[str, RecordedOutput] | RepositoryChangedError]:
+    """Moves outputs into the cache, links them back, then writes ``dvc.lock``, once for all.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        runs: What to record.
+        report: Takes a line when there is somebody to wait for.
+        order: Of new entries; see `write_lock_entries`.
+        written: Called when the metafiles are written, while nobody else can write them.
+
+    Returns:
+        For each run its outputs by path; an error, and nothing recorded, for one whose branch,
+        code or input changed meanwhile.
+    """
+    to_record = [run for run in runs if run.done() != "unchanged" and not run.stage.frozen]
+    errors: dict[str, RepositoryChangedError] = {}
+    if to_record:
         with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
-            _check_nothing_changed(dvc, stage, head)
-            # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
-            in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-            stage.save_outs()
-            if in_run_cache:
-                repo.stage_cache.save(stage)
-            for out in stage.outs:
-                out.commit()
-            write_lock_entry(stage)
+            head = dvc.git.head()
+            for run in to_record:
+                try:
+                    _check_nothing_changed(run, head)
+                except RepositoryChangedError as error:
+                    errors[run.address] = error
+            stages = [run.stage for run in to_record if run.address not in errors]
+            for stage in stages:
+                _keep_outputs(repo, stage)
+            write_lock_entries(stages, order)
+            written()
+    return [errors.get(run.address) or _recorded(repo, run) for run in runs]
+
+
+def _recorded(repo: Repo, run: StageRun) -> Mapping[str, RecordedOutput]:
+    paths = {path_in_repo(repo, out): out for out in run.stage.outs}
     return {
-        path: RecordedOutput(path, _version(out), recorded[path])
-        for out in stage.outs
-        for path in [path_in_repo(repo, out)]
+        path: RecordedOutput(path, _version(out), run.recorded[path]) for path, out in paths.items()
     }
 
 
-def _check_nothing_changed(dvc: RepoAccess, stage: PipelineStage, head: str | None) -> None:
+def _keep_outputs(repo: Repo, stage: PipelineStage) -> None:
+    # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
+    in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
+    stage.save_outs()
+    if in_run_cache:
+        repo.stage_cache.save(stage)
+    for out in stage.outs:
+        out.commit()
+
+
+def _check_nothing_changed(run: StageRun, head: str | None) -> None:
     """Makes sure that the outputs are those of what is in the workspace now."""
-    if dvc.git.head() != head:
-        raise RepositoryChangedError(address_of(stage), "the checked-out branch changed")
-    for dep in stage.deps:
+    if run.head != head:
+        raise RepositoryChangedError(run.address, "the checked-out branch changed")
+    for dep in run.stage.deps:
         before = dep.hash_info
         is_there = dep.protocol != "local" or dep.exists
         if is_there:
             dep.save()
         if not is_there or dep.hash_info != before:
-            raise RepositoryChangedError(address_of(stage), f"{dep.def_path} changed")
+            raise RepositoryChangedError(run.address, f"{dep.def_path} changed")
 
 
 def _version(out: DvcOutput) -> Version:

@@ -1,0 +1,343 @@
+"""One run for many partitions, with a true materialization of each.
+
+A run costs Dagster half a second, and a run of assets over several partitions gives all of them
+one data version. So here one op brings a whole plan up to date, all stages side by side, and logs
+an event of its own for every output.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from dagster import (
+    AssetMaterialization,
+    Config,
+    DagsterInstance,
+    Definitions,
+    Failure,
+    JobDefinition,
+    MetadataValue,
+    OpExecutionContext,
+    TableRecord,
+    job,
+    op,
+)
+from dagster._core.definitions.metadata import RawMetadataValue
+from pydantic import Field
+
+from registry_assets.assets import bring, build_lineage_assets
+from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
+from registry_assets.errors import RegistryError
+from registry_assets.event_log import read_seen
+from registry_assets.io_manager import output_metadata
+from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.lineage_building import build_lineage
+from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
+from registry_assets.progress import PROGRESS_LOGGER, progress_logger
+from registry_assets.registry import read_registry
+from registry_assets.reporting import Reporter, sync_partitions
+from registry_assets.resources import DvcRepoResource
+from registry_assets.status import read_status
+from registry_assets.translator import RegistryTranslator
+
+BRING_JOB = "bring_up_to_date"
+BRING_OP = "bring"
+
+Write = Callable[[AssetMaterialization], None]
+
+_MOST_EXAMPLES = 20
+_TELL_SECONDS = 20.0
+"""How long results wait to be told to Dagster: telling reads the metafiles anew."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """One stage, collection or import that was brought up to date.
+
+    Attributes:
+        outputs: What was recorded, by path.
+    """
+
+    address: str
+    partition: str | None
+    outcome: str
+    seconds: float
+    outputs: Mapping[str, RecordedOutput]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One that was not."""
+
+    address: str
+    partition: str | None
+    error: RegistryError
+
+
+@dataclass
+class Bulk:
+    """Brings a plan up to date and tells Dagster.
+
+    Attributes:
+        dvc: The repository.
+        lineage: The graph, as it was when the plan was made.
+        instance: Where events are read.
+        report: Takes what commands say, from several threads.
+        force: Whether commands run even though nothing changed.
+    """
+
+    dvc: DvcRepo
+    lineage: Lineage
+    instance: DagsterInstance
+    report: Callable[[str], None]
+    force: bool = False
+    _untold: list[Made] = field(default_factory=list)
+
+    def run(self, plan: Sequence[PlannedRun], write: Write) -> Iterator[Made | Failed]:
+        """Yields what came of each stage, collection and import, as they come.
+
+        Args:
+            plan: What to bring up to date.
+            write: Writes an event.
+        """
+        told = time.monotonic()
+        failed: set[str | None] = set()
+        try:
+            with self.dvc.session():
+                for is_stage, steps in groupby(_steps(self.lineage, plan), _is_stage):
+                    there = [(g, partition) for g, partition in steps if partition not in failed]
+                    for result in self._stages(there) if is_stage else self._collections(there):
+                        if isinstance(result, Made):
+                            self._untold.append(result)
+                        elif not is_stage and result.partition is not None:
+                            failed.add(result.partition)
+                        yield result
+                        if time.monotonic() - told > _TELL_SECONDS:
+                            self.tell(write)
+                            told = time.monotonic()
+        finally:
+            self.tell(write)
+
+    def tell(self, write: Write) -> None:
+        """Logs a materialization of every output that was made since the last time."""
+        if not self._untold:
+            return
+        made, self._untold = self._untold, []
+        now = self._read()
+        sync_partitions(now, self.instance)
+        position = {group.name: number for number, group in enumerate(_in_order(now))}
+        writer = Reporter(now, self.instance, self.report, read_seen(now, self.instance), write)
+        outputs = [
+            (now.nodes[path], record, item)
+            for item in made
+            for path, record in item.outputs.items()
+            if path in now.nodes
+        ]
+        # Asset by asset, those that are read first: so the events of each are looked up once.
+        outputs.sort(key=lambda one: position[now.group_of[one[0].key or ()].name])
+        for node, record, item in outputs:
+            if node.version is not None and node.version.md5 == record.version.md5:
+                metadata: dict[str, RawMetadataValue] = {
+                    "dvc/outcome": item.outcome,
+                    **output_metadata(self.dvc, record, writer.commit),
+                }
+                writer.materialize(node, metadata)
+
+    def _read(self) -> Lineage:
+        return build_lineage(read_registry(self.lineage.registry.root), self.lineage.translator)
+
+    def _collections(
+        self, steps: Sequence[tuple[AssetGroup, str | None]]
+    ) -> Iterator[Made | Failed]:
+        for group, partition in steps:
+            address = group.address_of(partition)
+            try:
+                with bring(
+                    self.dvc, self.lineage, group, partition, self.force, self.report
+                ) as result:
+                    outputs = result.persist()
+            except RegistryError as error:
+                yield Failed(address, partition, error)
+            else:
+                yield Made(address, partition, result.outcome, result.seconds, outputs)
+
+    def _stages(self, steps: Sequence[tuple[AssetGroup, str | None]]) -> Iterator[Made | Failed]:
+        # A collection that was just taken in is listed in the metafiles now.
+        now = self._read()
+        tasks, partitions = [], {}
+        for group, partition in steps:
+            found = now.group_of.get(group.outputs[0].key)
+            address = found.addresses.get(partition) if found else None
+            if found is None or address is None:
+                continue
+            path = found.path_of(found.outputs[0], partition)
+            tasks.append(StageTask(address, now.input_addresses(path)))
+            partitions[address] = partition
+        workers = os.cpu_count() or 1
+        with ThreadPoolExecutor(workers) as executor:
+            for result in self.dvc.run_batch(
+                tasks,
+                force=self.force,
+                executor=executor,
+                most_at_once=4 * workers,
+                report=self.report,
+            ):
+                partition = partitions[result.address]
+                if result.outcome is None or result.error is not None:
+                    error = result.error or RegistryError(f"{result.address} was not run")
+                    yield Failed(result.address, partition, error)
+                else:
+                    yield Made(
+                        result.address, partition, result.outcome, result.seconds, result.outputs
+                    )
+
+
+def _is_stage(step: tuple[AssetGroup, str | None]) -> bool:
+    return _makes_by_command(step[0])
+
+
+def _steps(lineage: Lineage, plan: Sequence[PlannedRun]) -> Iterator[tuple[AssetGroup, str | None]]:
+    """A plan without the borders of its runs: each group, in the order of dependencies."""
+    wanted: dict[str, dict[str | None, None]] = {}
+    for run in plan:
+        for key in run.keys:
+            wanted.setdefault(lineage.group_of[key].name, {})[run.partition] = None
+    for group in _in_order(lineage):
+        for partition in wanted.get(group.name, ()):
+            yield group, partition
+
+
+def _in_order(lineage: Lineage) -> Iterator[AssetGroup]:
+    """Groups after those that they read; among equals, collections before stages."""
+    waiting = sorted(lineage.groups, key=_makes_by_command)
+    while waiting:
+        open_keys = {output.key for group in waiting for output in group.outputs}
+        # What reads another item of its own family waits for nobody.
+        ready = [
+            group
+            for group in waiting
+            if not open_keys.intersection(u.key for u in group.upstream)
+            - {output.key for output in group.outputs}
+        ] or waiting
+        chosen = [g for g in ready if _makes_by_command(g) == _makes_by_command(ready[0])]
+        yield from chosen
+        waiting = [group for group in waiting if group not in chosen]
+
+
+def _makes_by_command(group: AssetGroup) -> bool:
+    return group.kind == "stage"
+
+
+class BringConfig(Config):
+    """What to bring up to date."""
+
+    select: str | None = Field(
+        default=None, description="Assets, in Dagster's selection syntax; all when not given."
+    )
+    collections: list[str] = Field(
+        default_factory=list,
+        description="Collections to take all the way, also into data sets that lack them; those "
+        "that each data set has when empty.",
+    )
+    force: bool = Field(
+        default=False, description="Run commands even though nothing changed since dvc.lock."
+    )
+
+
+def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
+    """The job that brings everything, or what is asked for, up to date in one run."""
+
+    @op(
+        name=BRING_OP,
+        description="Brings stages, collections and imports up to date, side by side; logs a "
+        "materialization of each output.",
+    )
+    def bring_up_to_date(
+        context: OpExecutionContext, config: BringConfig, dvc_repo: DvcRepoResource
+    ) -> None:
+        dvc = dvc_repo.dvc()
+        lineage = build_lineage(read_registry(dvc.root), translator)
+        definitions = Definitions(assets=build_lineage_assets(lineage))
+        selected = select_keys(definitions, config.select)
+        plan = plan_runs(lineage, selected, config.collections)
+        if not config.force:
+            plan = only_stale(plan, lineage, read_status(lineage))
+        bulk = Bulk(dvc, lineage, context.instance, print, force=config.force)
+        failures = []
+        for result in bulk.run(plan, context.log_event):
+            if isinstance(result, Failed):
+                failures.append(result)
+                context.log.error(f"{result.address}: {result.error}")
+        _raise(failures)
+
+    @job(
+        name=BRING_JOB,
+        description="Brings everything that is not up to date, up to date in one run; the quick "
+        "way for many collections. What commands say is in the output of the step.",
+    )
+    def bring() -> None:
+        bring_up_to_date()
+
+    return bring
+
+
+def bring_in_process(
+    bulk: Bulk,
+    plan: Sequence[PlannedRun],
+    say: Callable[[Made | Failed], None],
+    tags: Mapping[str, str],
+) -> list[Failed]:
+    """Brings a plan up to date in this process, in a run of the same job.
+
+    Args:
+        bulk: How; its events become those of the run.
+        plan: What.
+        say: Takes each result as it comes.
+        tags: Tags of the run.
+
+    Returns:
+        What failed.
+    """
+    failures: list[Failed] = []
+
+    @op(name=BRING_OP)
+    def bring_up_to_date(context: OpExecutionContext) -> None:
+        for result in bulk.run(plan, context.log_event):
+            say(result)
+            if isinstance(result, Failed):
+                failures.append(result)
+        _raise(failures)
+
+    @job(name=BRING_JOB, logger_defs={PROGRESS_LOGGER: progress_logger})
+    def bring() -> None:
+        bring_up_to_date()
+
+    result = bring.execute_in_process(
+        instance=bulk.instance,
+        tags=dict(tags),
+        raise_on_error=False,
+        run_config={"loggers": {PROGRESS_LOGGER: {}}},
+    )
+    if not result.success and not failures:
+        (event,) = (event for event in result.all_events if event.is_step_failure)
+        raise RegistryError(failure_of(event.step_failure_data))
+    return failures
+
+
+def _raise(failures: Sequence[Failed]) -> None:
+    if failures:
+        raise Failure(
+            f"{len(failures)} failed: {failures[0].error}",
+            metadata={
+                "failures": MetadataValue.table(
+                    [
+                        TableRecord({"stage": item.address, "error": str(item.error)})
+                        for item in failures[:_MOST_EXAMPLES]
+                    ]
+                )
+            },
+            allow_retries=False,
+        )

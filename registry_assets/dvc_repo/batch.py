@@ -1,0 +1,301 @@
+"""Many stages in one go: commands side by side, metafiles read once and written together.
+
+What `running` does for one stage, with the same steps and the same care, in one thread that asks
+DVC and others that wait for commands. The cost of N stages is N: DVC itself reads and writes all
+of ``dvc.lock`` for each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry_assets.dvc_repo.metafiles import entry_names, replace_text
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.results import Outcome, RecordedOutput
+from registry_assets.dvc_repo.running import StageRun, paths_of, record_all, stamps_of
+from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.errors import RegistryError, RepositoryBusyError, RepositoryChangedError
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+
+@dataclass(frozen=True)
+class StageTask:
+    """A stage to bring up to date.
+
+    Attributes:
+        address: The stage.
+        inputs: The stages and ``.dvc`` files that make its inputs; those of them that are tasks
+            themselves come first.
+    """
+
+    address: str
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What came of one task.
+
+    Attributes:
+        outcome: How it came about, None when it failed.
+        seconds: How long it took.
+        outputs: By path.
+        error: Why it failed, or was not tried.
+    """
+
+    address: str
+    outcome: Outcome | None
+    seconds: float = 0.0
+    outputs: Mapping[str, RecordedOutput] = field(default_factory=dict)
+    error: RegistryError | None = None
+
+
+def run_batch(
+    dvc: RepoAccess,
+    tasks: Sequence[StageTask],
+    *,
+    force: bool,
+    executor: Executor,
+    most_at_once: int,
+    report: Report,
+) -> Iterator[StageResult]:
+    """Brings stages up to date, as many at once as their dependencies and `most_at_once` allow.
+
+    One that fails does not stop the others, but for those that are made of its outputs.
+
+    Args:
+        dvc: The repository.
+        tasks: The stages.
+        force: Whether commands run even though nothing changed.
+        executor: Where commands are waited for: threads.
+        most_at_once: How many stages to hold at once.
+        report: Takes a command's output, line by line, from several threads.
+
+    Yields:
+        A result for each task, as they come.
+    """
+    with dvc.open() as repo:
+        yield from _Batch(dvc, repo, tasks, force, executor, most_at_once, report).run()
+
+
+class _Batch:
+    def __init__(
+        self,
+        dvc: RepoAccess,
+        repo: Repo,
+        tasks: Sequence[StageTask],
+        force: bool,
+        executor: Executor,
+        most_at_once: int,
+        report: Report,
+    ) -> None:
+        self.dvc, self.repo, self.force, self.report = dvc, repo, force, report
+        self.executor, self.most_at_once = executor, most_at_once
+        self.tasks = {task.address: task for task in tasks}
+        self.waiting_for = {
+            task.address: {address for address in task.inputs if address in self.tasks}
+            for task in tasks
+        }
+        self.readers: dict[str, list[str]] = {}
+        for address, makers in self.waiting_for.items():
+            for maker in makers:
+                self.readers.setdefault(maker, []).append(address)
+        self.ready = deque(address for address, makers in self.waiting_for.items() if not makers)
+        self.running: dict[Future[None], tuple[StageRun, ExitStack]] = {}
+        self._load()
+        self.order = list(self._new_names())
+
+    def _new_names(self) -> Iterator[str]:
+        """New entries of ``dvc.lock``, in the order of the tasks, whichever is done first."""
+        known = {
+            path: entry_names(path)
+            for path in {Path(self.stages[address].path) for address in self.tasks}
+        }
+        for address in self.tasks:
+            name = address.partition(":")[2]
+            if name not in known[Path(self.stages[address].path)]:
+                yield name
+
+    def _load(self) -> None:
+        addresses = [*self.tasks, *(a for task in self.tasks.values() for a in task.inputs)]
+        unique = list(dict.fromkeys(addresses))
+        self.stages: dict[str, PipelineStage] = dict(
+            zip(unique, load_stages(self.repo, self.dvc.root, unique), strict=True)
+        )
+        self.known = stamps_of(list(self.stages.values()))
+
+    def _ignored(self) -> Mapping[Path, list[str]]:
+        """What the ``.gitignore`` beside each output says, line by line."""
+        files = {Path(out.fs_path).with_name(".gitignore") for out in self._outs()}
+        return {
+            file: file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+            for file in files
+        }
+
+    def _outs(self) -> Iterator[DvcOutput]:
+        return (out for address in self.tasks for out in self.stages[address].outs)
+
+    def _order_ignored(self, before: Mapping[Path, list[str]]) -> None:
+        """Puts what the batch has Git ignore in the order of the tasks, whichever came first."""
+        order = [f"/{Path(out.fs_path).name}" for out in self._outs()]
+        for file, lines in self._ignored().items():
+            added = {line for line in lines if line not in before.get(file, ())}
+            wanted = [line for line in lines if line not in added]
+            wanted += [line for line in dict.fromkeys(order) if line in added]
+            if set(wanted) == set(lines) and wanted != lines:
+                replace_text(file, "".join(f"{line}\n" for line in wanted))
+
+    def run(self) -> Iterator[StageResult]:
+        recover(self.dvc, self.repo, self.report)
+        ignored = self._ignored()
+        try:
+            while self.ready or self.running:
+                yield from self._start()
+                yield from self._finish()
+            with self.dvc.write_lock(self.repo, self.report):
+                self._order_ignored(ignored)
+        finally:
+            for future, (run, held) in self.running.items():
+                future.cancel()
+                wait([future])
+                with held:
+                    run.put_back()
+
+    # --- starting ------------------------------------------------------------------------------
+
+    def _start(self) -> Iterator[StageResult]:
+        """Prepares what is ready; what needs no command is done at once."""
+        head = self.dvc.git.head()
+        restored: list[tuple[StageRun, ExitStack]] = []
+        for _ in range(len(self.ready)):
+            if len(self.running) + len(restored) >= self.most_at_once:
+                break
+            address = self.ready.popleft()
+            try:
+                run, held = self._prepare(address, head, is_alone=not self.running)
+            except RepositoryBusyError as error:
+                if not self.running:
+                    yield from self._fail(address, error)
+                else:
+                    self.ready.append(address)
+            except RegistryError as error:
+                yield from self._fail(address, error)
+            else:
+                if run.outcome is None:
+                    self.running[self.executor.submit(run.execute)] = run, held
+                else:
+                    restored.append((run, held))
+        yield from self._record(restored)
+
+    def _prepare(
+        self, address: str, head: str | None, *, is_alone: bool
+    ) -> tuple[StageRun, ExitStack]:
+        """Holds a stage and prepares it; waits for others where there is nothing else to do."""
+        concerned = (address, *self.tasks[address].inputs)
+        with ExitStack() as held:
+            read, write = paths_of(self.stages[address])
+            held.enter_context(
+                self.dvc.holding(
+                    self.repo,
+                    read=read,
+                    write=write,
+                    report=self.report,
+                    wait_seconds=None if is_alone else 0,
+                )
+            )
+            if not stamps_of([self.stages[a] for a in concerned]) <= self.known:
+                # Somebody else has recorded something.
+                self._load()
+                if paths_of(self.stages[address]) != (read, write):
+                    raise RepositoryChangedError(address, "what it reads and writes changed")
+            upstream = [self.stages[maker] for maker in self.tasks[address].inputs]
+            stage = self.stages[address]
+            run = StageRun(self.dvc, self.repo, stage, upstream, head, self._report_of(address))
+            try:
+                run.prepare(force=self.force)
+            except BaseException:
+                run.put_back()
+                raise
+            return run, held.pop_all()
+
+    def _report_of(self, address: str) -> Report:
+        """Names the stage in each line: those of several stand in between each other."""
+        name = address.partition(":")[2]
+        return lambda line: self.report(f"{name}: {line}")
+
+    # --- finishing -----------------------------------------------------------------------------
+
+    def _finish(self) -> Iterator[StageResult]:
+        """Records, in one go, what has finished by now."""
+        if not self.running:
+            return
+        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        finished = []
+        for future in done:
+            run, held = self.running.pop(future)
+            error = future.exception()
+            if error is None:
+                finished.append((run, held))
+                continue
+            with held:
+                run.put_back()
+            if not isinstance(error, RegistryError):
+                raise error
+            yield from self._fail(run.address, error)
+        yield from self._record(finished)
+
+    def _record(self, finished: Sequence[tuple[StageRun, ExitStack]]) -> Iterator[StageResult]:
+        if not finished:
+            return
+        runs = [run for run, _ in finished]
+
+        def note_stamps() -> None:
+            self.known |= stamps_of([run.stage for run in runs])
+
+        try:
+            recorded = record_all(
+                self.dvc, self.repo, runs, self.report, order=self.order, written=note_stamps
+            )
+        except BaseException:
+            for run, held in finished:
+                with held:
+                    run.put_back()
+            raise
+        for (run, held), outputs in zip(finished, recorded, strict=True):
+            is_recorded = not isinstance(outputs, RegistryError)
+            with held:
+                run.close(is_recorded=is_recorded)
+            if isinstance(outputs, RegistryError):
+                yield from self._fail(run.address, outputs)
+                continue
+            self._let_go(run.address)
+            yield StageResult(run.address, run.done(), run.seconds, outputs)
+
+    def _let_go(self, address: str) -> None:
+        for reader in self.readers.get(address, ()):
+            self.waiting_for[reader].discard(address)
+            if not self.waiting_for[reader]:
+                self.ready.append(reader)
+
+    def _fail(self, address: str, error: RegistryError) -> Iterator[StageResult]:
+        """A failure, and those of all that is made of it."""
+        yield StageResult(address, None, error=error)
+        failed = [address]
+        while failed:
+            maker = failed.pop()
+            for reader in self.readers.get(maker, ()):
+                if self.waiting_for.pop(reader, None) is not None:
+                    failed.append(reader)
+                    yield StageResult(
+                        reader, None, error=RegistryError(f"{reader}: not run, as {maker} failed")
+                    )

@@ -1,0 +1,153 @@
+"""Many stages in one go: the same metafiles as `dvc repro`, whatever finishes first."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from registry_assets.dvc_repo import DvcRepo, StageResult, StageTask
+from tests.conftest import run, write_tree
+from tests.persisting.helpers import (
+    INPUT_FILE,
+    UPPER_STAGE,
+    copy_repository,
+    is_clean,
+    leftovers,
+    metafiles,
+    take_in,
+)
+
+NAMES = ("01_a", "02_b", "03_c")
+COUNT_STAGE = "processed/texts/dvc.yaml:count@{}"
+
+
+@pytest.fixture
+def root(text_registry: Path) -> Path:
+    write_tree(text_registry, {"raw/03_c/four.txt": "four\n"})
+    take_in(text_registry, *NAMES)
+    return text_registry
+
+
+def tasks(names: Sequence[str] = NAMES) -> list[StageTask]:
+    upper = [StageTask(UPPER_STAGE.format(n), (INPUT_FILE.format(n),)) for n in names]
+    return [*upper, *(StageTask(COUNT_STAGE.format(n), (UPPER_STAGE.format(n),)) for n in names)]
+
+
+def run_batch(
+    root: Path, wanted: Sequence[StageTask] | None = None, *, force: bool = False
+) -> dict[str, StageResult]:
+    with ThreadPoolExecutor(3) as executor:
+        results = DvcRepo(root, wait_seconds=5).run_batch(
+            tasks() if wanted is None else wanted,
+            force=force,
+            executor=executor,
+            most_at_once=6,
+            report=lambda _line: None,
+        )
+        return {result.address.partition(":")[2]: result for result in results}
+
+
+def outcomes(results: dict[str, StageResult]) -> dict[str, str | None]:
+    return {name: result.outcome for name, result in results.items()}
+
+
+ALL = {f"{stage}@{name}" for stage in ("upper", "count") for name in NAMES}
+
+
+def test_every_metafile_is_that_of_dvc_repro(root: Path, tmp_path: Path) -> None:
+    theirs = copy_repository(root, tmp_path / "theirs")
+    # The first is the last to finish.
+    script = (root / "processed/texts/upper.py").read_text()
+    slow = script + "if source.name == '01_a': import time; time.sleep(1)\n"
+    for place in (root, theirs):
+        (place / "processed/texts/upper.py").write_text(slow)
+    assert outcomes(run_batch(root)) == dict.fromkeys(ALL, "ran")
+    run(theirs, "dvc", "repro", "--quiet", "processed/texts/dvc.yaml")
+    assert metafiles(root) == metafiles(theirs)
+    assert is_clean(root)
+    assert leftovers(root) == []
+
+
+def test_a_second_batch_finds_nothing_to_do_and_restores_what_is_lost(root: Path) -> None:
+    run_batch(root)
+    before = metafiles(root)
+    assert outcomes(run_batch(root)) == dict.fromkeys(ALL, "unchanged")
+    (root / "processed/texts/data/outputs/lines/02_b").unlink()
+    again = outcomes(run_batch(root))
+    assert again.pop("count@02_b") == "restored"
+    assert set(again.values()) == {"unchanged"}
+    assert metafiles(root) == before
+
+
+def test_one_that_fails_stops_only_what_is_made_of_it(root: Path) -> None:
+    run_batch(root)
+    before = metafiles(root)
+    (root / "raw/02_b/three.txt").unlink()
+    (root / "raw/02_b/three.txt").write_bytes(b"\xff\xfe not text")
+    take_in(root, "02_b")
+    lock = (root / "processed/texts/dvc.lock").read_bytes()
+    found = run_batch(root)
+    assert "UnicodeDecodeError" in str(found["upper@02_b"].error)
+    assert "not run, as processed/texts/dvc.yaml:upper@02_b failed" in str(
+        found["count@02_b"].error
+    )
+    assert {n for n, result in found.items() if result.outcome is None} == {
+        "upper@02_b",
+        "count@02_b",
+    }
+    # The previous version is in its place, and recorded.
+    assert (root / "processed/texts/dvc.lock").read_bytes() == lock
+    assert before["processed/texts/dvc.lock"] == lock
+    previous = root / "processed/texts/data/intermediate/upper/02_b/three.txt"
+    assert previous.read_text() == "THREE\n\n"
+    assert leftovers(root) == []
+
+
+def test_new_entries_keep_the_order_of_the_tasks_beside_old_ones(root: Path) -> None:
+    run_batch(root, tasks(["02_b"]))
+    run_batch(root, tasks(["01_a", "03_c"]))
+    lock = (root / "processed/texts/dvc.lock").read_text()
+    names = [
+        line.strip(" :") for line in lock.splitlines() if line[2:3].isalpha() and line[:2] == "  "
+    ]
+    assert names == [
+        *("upper@02_b", "count@02_b"),
+        *("upper@01_a", "upper@03_c", "count@01_a", "count@03_c"),
+    ]
+
+
+def test_an_output_that_another_process_holds_is_waited_for_or_named(root: Path) -> None:
+    busy = str(root / "processed/texts/data/intermediate/upper/02_b")
+    lock = {"write": {busy: {"pid": os.getppid(), "cmd": "somebody"}}, "read": {}}
+    (root / ".dvc/tmp/rwlock").write_text(json.dumps(lock))
+    found = run_batch(root)
+    assert "somebody" in str(found["upper@02_b"].error)
+    (root / ".dvc/tmp/rwlock").unlink()
+    others = {name for name in ALL if not name.endswith("02_b")}
+    assert {name for name, result in found.items() if result.outcome == "ran"} == others
+
+
+def test_an_entry_that_somebody_else_writes_meanwhile_is_kept(root: Path) -> None:
+    script = root / "processed/texts/upper.py"
+    dvc = [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item"]
+    command = [*dvc, "processed/texts/dvc.yaml:upper@03_c"]
+    # While the first collection is made, `dvc` makes the third.
+    script.write_text(
+        script.read_text()
+        + "if source.name == '01_a':\n"
+        + f"    import subprocess; subprocess.run({command!r}, cwd={str(root)!r}, check=True)\n"
+    )
+    assert outcomes(run_batch(root, tasks(["01_a", "02_b"]))).keys() == {
+        f"{stage}@{name}" for stage in ("upper", "count") for name in ("01_a", "02_b")
+    }
+    lock = (root / "processed/texts/dvc.lock").read_text()
+    for name in ("upper@03_c", "upper@01_a", "upper@02_b", "count@01_a", "count@02_b"):
+        assert f"  {name}:\n" in lock
+    assert outcomes(run_batch(root))["upper@03_c"] == "unchanged"
+    assert is_clean(root)
