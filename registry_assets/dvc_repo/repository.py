@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from registry_assets.dvc_repo import data, reading, running, set_aside, tracking, versions
+from registry_assets.dvc_repo import (
+    collecting,
+    data,
+    reading,
+    running,
+    set_aside,
+    tracking,
+    versions,
+)
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.results import PendingResult
 from registry_assets.errors import OutputNotFoundError
@@ -38,12 +46,9 @@ class DvcRepo(RepoAccess):
             return data.output_states(repo, self.root, addresses)
 
     def read_edges(self) -> set[tuple[str, str]]:
-        """The edges between outputs in DVC's own index, from what is read to what is made."""
+        """The edges that DVC's own index draws; see `collecting.read_edges`."""
         with self.open() as repo:
-            return {
-                (versions.path_in_repo(repo, source), versions.path_in_repo(repo, target))
-                for target, source in repo.index.outs_graph.edges
-            }
+            return collecting.read_edges(repo)
 
     def read_listing(self, md5: str) -> Mapping[str, str] | None:
         """The files of a folder's version and their md5s; None when the cache lacks the listing."""
@@ -80,10 +85,10 @@ class DvcRepo(RepoAccess):
         return running.running(self, address, inputs=inputs, force=force, report=report)
 
     def tracking(
-        self, path: str, *, force: bool = False, report: Report
+        self, path: str, *, metafile: str | None = None, force: bool = False, report: Report
     ) -> AbstractContextManager[PendingResult]:
         """Puts a file or folder under DVC as `dvc add` does; see `tracking.tracking`."""
-        return tracking.tracking(self, path, force=force, report=report)
+        return tracking.tracking(self, path, metafile=metafile, force=force, report=report)
 
     def importing(
         self, source: str, path: str, *, collections_file: str | None = None, report: Report

@@ -23,10 +23,16 @@ from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
 from registry_assets.dvc_repo.data import ensure, fetch, stage_changes
 from registry_assets.dvc_repo.metafiles import write_lock_entry
-from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
+from registry_assets.dvc_repo.opening import (
+    RepoAccess,
+    Report,
+    address_of,
+    load_stages,
+    read_stages,
+)
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
-from registry_assets.dvc_repo.versions import path_in_repo, version_of
+from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.errors import (
     DataNotAvailableError,
     RepositoryChangedError,
@@ -35,7 +41,6 @@ from registry_assets.errors import (
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
-    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
@@ -83,7 +88,7 @@ def running(
                 if _paths(stages[0]) != (read, write):
                     raise RepositoryChangedError(address, "what it reads and writes changed")
             (stage, *upstream) = stages
-            recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
+            recorded = _recorded(repo, stage)
             head = dvc.git.head()
             _ensure_inputs(dvc, repo, stage, upstream, report)
             started = time.monotonic()
@@ -308,10 +313,17 @@ def _record(
                 out.commit()
             write_lock_entry(stage)
     return {
-        path: RecordedOutput(path, _version(out), recorded[path])
-        for out in stage.outs
-        for path in [path_in_repo(repo, out)]
+        path: RecordedOutput(path, _known(address_of(stage), version), recorded[path])
+        for path, version in _recorded(repo, stage).items()
     }
+
+
+def _recorded(repo: Repo, stage: PipelineStage) -> dict[str, Version | None]:
+    """What is recorded of each output; of the run, where the stage makes nothing."""
+    if not stage.outs:
+        address = address_of(stage)
+        return {address: version_of_run(read_stages(repo, stage.path), stage.name)}
+    return {path_in_repo(repo, out): version_of(out) for out in stage.outs}
 
 
 def _check_nothing_changed(dvc: RepoAccess, stage: PipelineStage, head: str | None) -> None:
@@ -327,7 +339,6 @@ def _check_nothing_changed(dvc: RepoAccess, stage: PipelineStage, head: str | No
             raise RepositoryChangedError(address_of(stage), f"{dep.def_path} changed")
 
 
-def _version(out: DvcOutput) -> Version:
-    version = version_of(out)
-    assert version is not None, f"{out} was saved without a hash"
+def _known(address: str, version: Version | None) -> Version:
+    assert version is not None, f"{address} was recorded without a version"
     return version
