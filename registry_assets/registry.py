@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -173,11 +173,18 @@ def code_version(registry: Registry, stage: Stage) -> str:
     }
     facts = {
         "command": stage.command,
-        "parameters": {f"{p.file}:{p.key or ''}": p.value for p in stage.parameters},
+        "parameters": {f"{p.file}:{p.key or ''}": _sortable(p.value) for p in stage.parameters},
         "files": files,
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _sortable(value: object) -> object:
+    """A parameter with text for keys: YAML takes numbers for keys beside it."""
+    if isinstance(value, Mapping):
+        return {str(key): _sortable(inner) for key, inner in value.items()}
+    return [_sortable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def is_made_by_current_code(registry: Registry, stage: Stage) -> bool:

@@ -86,7 +86,8 @@ def _say(result: RunResult) -> None:
 
     for step in result.steps:
         files = f"{step.nfiles} files, " if step.nfiles is not None else ""
-        click.echo(f"  {step.outcome:<9} {'/'.join(step.key)}  {files}{format_size(step.size)}")
+        size = format_size(step.size) if step.size is not None else ""
+        click.echo(f"  {step.outcome:<9} {'/'.join(step.key)}  {files}{size}".rstrip())
 
 
 @click.command()

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 def version_of(out: DvcOutput) -> Version | None:
     """The version that a metafile records for an output or dependency."""
-    if not out.hash_info:
+    if not out.hash_info or not isinstance(out.hash_info.value, str):
+        # Nothing, or a data set (``ds://``) that DVC knows by name and place only.
         return None
     meta = out.meta
-    return Version(str(out.hash_info.value), meta.size, meta.nfiles)
+    return Version(out.hash_info.value, meta.size, meta.nfiles)
 
 
 def version_of_run(stages: StageLoader, name: str) -> Version | None:
