@@ -10,14 +10,15 @@ from typing import Any
 
 from dagster import (
     AllPartitionMapping,
-    AssetDep,
     AssetExecutionContext,
+    AssetIn,
     AssetKey,
     AssetOut,
     AssetsDefinition,
     AssetSpec,
     DynamicPartitionsDefinition,
     IdentityPartitionMapping,
+    Nothing,
     Output,
     PartitionMapping,
     SpecificPartitionsPartitionMapping,
@@ -96,7 +97,7 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
             )
             for name, output in output_names.items()
         },
-        deps=[_dependency(upstream) for upstream in group.upstream],
+        ins={f"input_{n}": _input(upstream) for n, upstream in enumerate(group.upstream)},
         partitions_def=partitions_definition(group),
     )
     def materialize(
@@ -112,7 +113,8 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
     return materialize
 
 
-def _dependency(upstream: Upstream) -> AssetDep:
+def _input(upstream: Upstream) -> AssetIn:
+    """An edge of the graph, under a name that Dagster takes: `deps` would name it after the key."""
     mapping: PartitionMapping | None = None
     if upstream.partitions == "same":
         mapping = IdentityPartitionMapping()
@@ -120,7 +122,7 @@ def _dependency(upstream: Upstream) -> AssetDep:
         mapping = AllPartitionMapping()
     elif upstream.partitions is not None:
         mapping = SpecificPartitionsPartitionMapping(list(upstream.partitions))
-    return AssetDep(AssetKey(list(upstream.key)), partition_mapping=mapping)
+    return AssetIn(AssetKey(list(upstream.key)), partition_mapping=mapping, dagster_type=Nothing)
 
 
 def bring(
@@ -148,10 +150,11 @@ def bring(
     known = dvc.read_dvc_file(address)
     raw_folder = lineage.registry.raw_folder
     if isinstance(known, ImportedInput):
-        is_from_here = known.repository is None and not known.source.is_external
-        if not is_from_here:
-            return dvc.restoring(address, report=report)
         source = known.source.path
+        is_from_here = known.repository is None and not known.source.is_external
+        # What a stage makes, or Git keeps, has no `.dvc` file that says what to move on to.
+        if not is_from_here or not dvc.path_of(f"{source}.dvc").exists():
+            return dvc.restoring(address, report=report)
     elif group.kind == "raw" or known is not None:
         return _bring_raw(dvc, path, group, partition, force, report)
     else:
@@ -179,7 +182,7 @@ def _bring_raw(
     if place.is_dir():
         for name, reason in set_aside_unstorable(place, dvc.cache_folder).items():
             report(f"set aside {path}/{name}: {reason}")
-    return dvc.tracking(path, force=force, report=report)
+    return dvc.tracking(path, metafile=group.address_of(partition), force=force, report=report)
 
 
 def _bring_stage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class CodeReader:
         }
         facts = {
             "command": stage.command,
-            "parameters": {f"{p.file}:{p.key or ''}": p.value for p in stage.parameters},
+            "parameters": {f"{p.file}:{p.key or ''}": _sortable(p.value) for p in stage.parameters},
             "files": files,
         }
         text = json.dumps(facts, sort_keys=True, default=str)
@@ -64,6 +64,13 @@ class CodeReader:
             for dependency in stage.dependencies
             if not dependency.is_external and not self._registry.holds_data(dependency.path)
         ]
+
+
+def _sortable(value: object) -> object:
+    """A parameter with text for keys: YAML takes numbers for keys beside it."""
+    if isinstance(value, Mapping):
+        return {str(key): _sortable(inner) for key, inner in value.items()}
+    return [_sortable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _how(parameter: Parameter) -> str:

@@ -10,11 +10,10 @@ from registry_assets.event_log import (
     ABSENT,
     AssetPartition,
     Seen,
-    input_versions,
+    comparable_inputs,
     made_by,
     of_node,
     read_seen,
-    recorded_inputs,
 )
 from registry_assets.lineage import Lineage, Node
 from registry_assets.status import read_cache_states
@@ -154,7 +153,7 @@ def _materializations(
         code_version = made_by(lineage, node)
         if newest.code_version not in (None, code_version) and code_version is not None:
             yield Difference(node.path, "Dagster says that other code made it", _SYNC)
-        for key, version in input_versions(recorded_inputs(lineage, node)).items():
+        for key, version in comparable_inputs(lineage, node).items():
             if newest.inputs.get(key, version) != version:
                 name = "/".join(key)
                 yield Difference(

@@ -1,6 +1,7 @@
 """What Dagster's event log says of the outputs of a registry."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -150,7 +151,7 @@ def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:
     """Whether Dagster's newest materialization says of an output what its metafile records."""
     if seen is None or node.version is None or seen.version != node.version.md5:
         return False
-    told = input_versions(recorded_inputs(lineage, node))
+    told = comparable_inputs(lineage, node)
     return all(
         version == told.get(key, version) for key, version in seen.inputs.items()
     ) and made_by(lineage, node) in (None, seen.code_version)
@@ -194,6 +195,25 @@ def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
         if asset is not None and version is not None:
             found.append(Input(path, asset, version))
     return tuple(found)
+
+
+def comparable_inputs(lineage: Lineage, node: Node) -> Mapping[Key, str]:
+    """The versions of those inputs that a metafile and Dagster both name, by asset.
+
+    Where each partition reads some partitions of another asset, but not the one of its own name,
+    the edge in Dagster leads from all of them, and so does the version that a run records.
+    """
+    inputs = recorded_inputs(lineage, node)
+    read = Counter(item.asset.key for item in inputs)
+    upstream = lineage.group_of[node.key].upstream if node.key is not None else ()
+    wider = {
+        edge.key
+        for edge in upstream
+        if edge.partitions == "all"
+        and edge.key in lineage.group_of
+        and read[edge.key] < len(lineage.group_of[edge.key].addresses)
+    }
+    return input_versions(item for item in inputs if item.asset.key not in wider)
 
 
 def input_versions(inputs: Iterable[Input]) -> Mapping[Key, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from itertools import chain, count
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from registry_assets.code_versions import CodeReader
@@ -112,8 +114,7 @@ class _Builder:
         families = {
             (template.stage.file, template.stage.name): template
             for template in self.registry.templates
-            if template.stage.outputs
-            and all(ITEM in output.path for output in template.stage.outputs)
+            if all(ITEM in output.path for output in template.stage.outputs)
         }
         for stage in self.registry.stages:
             template = families.get((stage.file, stage.name))
@@ -127,7 +128,7 @@ class _Builder:
             key = (stage.file, stage.name)
             if stage.item is not None and key in groups:
                 groups[key].units.append(_stage_unit(stage, stage.item))
-            elif stage.outputs:
+            else:
                 groups[stage.file, stage.address] = _Group("stage", [_stage_unit(stage, None)])
         yield from groups.values()
 
@@ -136,14 +137,29 @@ class _Builder:
     def _assign_keys(self) -> None:
         taken: set[Key] = set()
         for group in self.groups:
+            group.keys = []
             declared = group.lead.declared
             name = declared.name if declared is not None else group.lead.metafile
             for output in group.lead.outputs:
-                key = self.translator.asset_key(output.path)
+                key = self._key(group, output)
                 while key in taken:
                     key = (*key, name)
                 taken.add(key)
                 group.keys.append(key)
+
+    def _key(self, group: _Group, output: Output) -> Key:
+        declared = group.lead.declared
+        if output.is_run and isinstance(declared, Stage):
+            folder = str(PurePosixPath(declared.file).parent)
+            is_one = declared.item is not None and not group.is_family
+            name = f"{declared.name}@{declared.item}" if is_one else declared.name
+            return self.translator.run_key("" if folder == "." else folder, name)
+        return self.translator.asset_key(output.path)
+
+    def _source_key(self, address: str) -> Key:
+        key = self.translator.source_key(address)
+        made = {key for group in self.groups for key in group.keys}
+        return (*key, "source") if key in made else key
 
     def _op_names(self) -> list[str]:
         names: dict[str, None] = {}
@@ -168,11 +184,51 @@ class _Builder:
                 return name
         return "" if str(place) == "." else str(place)
 
+    def _index_without_circles(self) -> _PathIndex:
+        """Takes families apart whose items wait for one another's; the outputs of what is left.
+
+        DVC's graph has no circles, but that of the assets would have one where one item of a family
+        reads another: Dagster takes none.
+        """
+        index = self._index()
+        for _ in self.groups:
+            circle = self._find_circle(index)
+            if not any(group.is_family and group.folder is None for group in circle):
+                break
+            self.groups = [
+                part
+                for group in self.groups
+                for part in (_apart(group) if any(group is g for g in circle) else [group])
+            ]
+            index = self._index()
+        return index
+
+    def _index(self) -> _PathIndex:
+        self._assign_keys()
+        return _PathIndex(self.groups, self.registry.root)
+
+    def _find_circle(self, index: _PathIndex) -> list[_Group]:
+        number_of = {key: number for number, group in enumerate(self.groups) for key in group.keys}
+        graph = {
+            number: {
+                number_of[key]
+                for unit in group.units
+                if _is_here(unit)
+                for dependency in unit.dependencies
+                for _, key, _ in index.overlapping(dependency.path)
+            }
+            for number, group in enumerate(self.groups)
+        }
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            return [self.groups[number] for number in set(error.args[1])]
+        return []
+
     # --- edges ---------------------------------------------------------------------------------
 
     def build(self) -> Lineage:
-        self._assign_keys()
-        index = _PathIndex(self.groups)
+        index = self._index_without_circles()
         nodes = {path: node for path, node in index.nodes() if ITEM not in path}
         edges: dict[tuple[str, str], None] = {}
         sources: dict[Key, str] = {}
@@ -181,7 +237,7 @@ class _Builder:
             pairs: defaultdict[Key, set[tuple[str | None, str | None]]] = defaultdict(set)
             for unit in group.units:
                 for dependency in unit.dependencies:
-                    made = () if dependency.is_external else index.overlapping(dependency.path)
+                    made = index.overlapping(dependency.path) if _is_here(unit) else ()
                     for path, key, partition in made:
                         pairs[key].add((unit.partition, partition))
                         edges.update(_edges(path, unit))
@@ -191,7 +247,7 @@ class _Builder:
                     key_of_source = None
                     if isinstance(unit.declared, ImportedInput):
                         kind = "source"
-                        key_of_source = self.translator.source_key(dependency.path)
+                        key_of_source = self._source_key(dependency.path)
                         sources[key_of_source] = dependency.path
                         pairs[key_of_source].add((unit.partition, None))
                     nodes.setdefault(
@@ -317,12 +373,25 @@ def _stage_unit(stage: Stage, partition: str | None) -> _Unit:
     return _Unit(stage.address, stage.file, partition, stage.outputs, stage.dependencies, stage)
 
 
+def _apart(group: _Group) -> list[_Group]:
+    """Each item of a family of stages for itself."""
+    if not group.is_family or group.folder is not None:
+        return [group]
+    units = (unit for unit in group.units if unit.partition != ITEM)
+    return [_Group(group.kind, [replace(unit, partition=None)]) for unit in units]
+
+
 def _fits(template: Stage, stage: Stage) -> bool:
     """Whether the outputs of an item differ from the template's in the item's name only."""
     return len(template.outputs) == len(stage.outputs) and all(
         re.fullmatch(re.escape(pattern.path).replace(ITEM, "[^/]+"), output.path)
         for pattern, output in zip(template.outputs, stage.outputs, strict=True)
     )
+
+
+def _is_here(unit: _Unit) -> bool:
+    """Whether what a unit reads is a place in this file system, not one in another repository."""
+    return not isinstance(unit.declared, ImportedInput) or unit.declared.repository is None
 
 
 def _edges(path: str, unit: _Unit) -> dict[tuple[str, str], None]:
@@ -360,10 +429,16 @@ def _telling_part(key: Key, others: Iterable[Key]) -> str | None:
 
 
 class _PathIndex:
-    """Finds the outputs that a dependency overlaps: equal to it, around it or inside it."""
+    """Finds the outputs that a dependency overlaps: equal to it, around it or inside it.
 
-    def __init__(self, groups: Sequence[_Group]) -> None:
+    By absolute path, as DVC does: what lies outside the repository may be named either way.
+    """
+
+    def __init__(self, groups: Sequence[_Group], root: Path) -> None:
+        self._root = root
         self._made: dict[str, tuple[Key, str | None, Node]] = {}
+        self._runs: dict[str, Node] = {}
+        self._found: dict[str, list[tuple[str, Key, str | None]]] = {}
         for group in groups:
             for unit in group.units:
                 for key, output in zip(group.keys, unit.outputs, strict=True):
@@ -371,25 +446,39 @@ class _PathIndex:
                     node = Node(
                         output.path, kind, key, unit.partition, unit.address, output.version
                     )
-                    self._made[output.path] = (key, unit.partition, node)
+                    if output.is_run:
+                        # Its address looks like a path, but nothing can lie around or in it.
+                        self._runs[output.path] = node
+                    else:
+                        self._made[self._place(output.path)] = (key, unit.partition, node)
         self._sorted = sorted(f"{path}/" for path in self._made)
 
     def nodes(self) -> Iterator[tuple[str, Node]]:
-        return ((path, node) for path, (_, _, node) in self._made.items())
+        yield from ((node.path, node) for _, _, node in self._made.values())
+        yield from self._runs.items()
 
     def overlapping(self, path: str) -> list[tuple[str, Key, str | None]]:
+        if path not in self._found:
+            self._found[path] = self._find(path)
+        return self._found[path]
+
+    def _find(self, path: str) -> list[tuple[str, Key, str | None]]:
+        place = self._place(path)
         found = []
-        for candidate in (path, *map(str, PurePosixPath(path).parents)):
+        for candidate in (place, *map(str, PurePosixPath(place).parents)):
             if candidate in self._made:
                 found.append(candidate)
-        prefix = "" if path in ("", ".") else f"{path}/"
+        prefix = f"{place}/"
         position = bisect_left(self._sorted, prefix)
         while position < len(self._sorted) and self._sorted[position].startswith(prefix):
             inside = self._sorted[position].rstrip("/")
             if inside not in found:
                 found.append(inside)
             position += 1
-        return [(made, self._made[made][0], self._made[made][1]) for made in found]
+        return [(node.path, key, item) for key, item, node in map(self._made.__getitem__, found)]
+
+    def _place(self, path: str) -> str:
+        return path if "://" in path else os.path.normpath(self._root / path)
 
 
 def _node_kind(declared: _Declared) -> NodeKind:

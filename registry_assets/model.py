@@ -56,13 +56,18 @@ class Version:
 class Output:
     """A file or folder that a stage or a ``.dvc`` file declares.
 
+    A stage that makes nothing (it tests, prints, uploads) has one output all the same, its run:
+    whether it is up to date is a question that `dvc status` answers, too.
+
     Attributes:
-        path: Where it is.
-        version: What is recorded, None when it was never made.
+        path: Where it is; of a run, DVC's address of the stage.
+        version: What is recorded, None when it was never made; of a run, the md5 of its entry in
+            ``dvc.lock``.
         is_cached: Whether DVC keeps its content (`cache: false` leaves that to Git).
         is_persistent: Whether it stays while its stage runs (`persist: true`).
         metric: Whether it is declared as metrics.
         plot: Whether it is declared as a plot.
+        is_run: Whether it stands for the run of a stage that makes nothing.
         description: The `desc` that its declaration gives.
     """
 
@@ -72,6 +77,7 @@ class Output:
     is_persistent: bool = False
     metric: bool = False
     plot: bool = False
+    is_run: bool = False
     description: str | None = None
 
 
@@ -116,6 +122,7 @@ class Stage:
         file: The ``dvc.yaml``.
         name: The name without the item.
         item: The item of a `foreach` or `matrix` stage.
+        outputs: What it makes; its run, where it makes nothing.
         command_changed: Whether it ran last with another command.
     """
 
@@ -255,9 +262,9 @@ class Registry:
     @cached_property
     def _data_paths(self) -> tuple[frozenset[str], frozenset[str]]:
         """What outputs may stand at, also those of items to come, and the folders above them."""
-        templates = (output.path for t in self.templates for output in t.stage.outputs)
+        made = (*self.outputs.values(), *(o for t in self.templates for o in t.stage.outputs))
         families = (f"{folder}/{ITEM}" for folder in self.family_folders)
-        paths = frozenset((*self.outputs, *templates, *families))
+        paths = frozenset((*(o.path for o in made if not o.is_run), *families))
         return paths, frozenset(str(up) for path in paths for up in PurePosixPath(path).parents)
 
     def holds_data(self, path: str) -> bool:

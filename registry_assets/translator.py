@@ -52,8 +52,23 @@ class RegistryTranslator:
                 parts.append(rest)
         return tuple(filter(None, parts)) or ("root",)
 
+    def run_key(self, folder: str, stage: str) -> Key:
+        """The key of the asset that stands for the runs of a stage that makes nothing.
+
+        Args:
+            folder: The folder of the ``dvc.yaml``, "" being the root.
+            stage: The name; without the item where the items are partitions.
+        """
+        return self.asset_key(f"{folder}/{stage}" if folder else stage)
+
     def source_key(self, source: str) -> Key:
-        """The key of the external asset for something outside this repository."""
+        """The key of the external asset for something outside this repository.
+
+        Args:
+            source: A path or an address. An absolute path gets ``file:`` for a first part, so that
+                it is never taken for one from the root of the repository.
+        """
+        source = f"file:{source}" if source.startswith("/") else source
         return tuple(part for part in re.split(r"[/\\]+|(?<=:)", source) if part and part != ":")
 
     def group_name(self, folder: str) -> str:
@@ -87,7 +102,10 @@ class RegistryTranslator:
     def output_description(self, stage: Stage, output: Output) -> str:
         """What a person wants to know of an output, what tells it apart first."""
         command = f"```\n{stage.command}\n```" if stage.command else ""
-        lead = output.description or stage.description or f"Made by stage `{stage.name}`."
+        origin = (
+            f"Runs of stage `{stage.name}`" if output.is_run else f"Made by stage `{stage.name}`"
+        )
+        lead = output.description or stage.description or f"{origin}."
         about = stage.description if output.description and stage.description else ""
         return "\n\n".join(text for text in (lead, about, command) if text)
 

@@ -21,5 +21,5 @@ def read_lineage(root: Path) -> Lineage:
 
     lineage = build_lineage(read_registry(root))
     for problem in lineage.registry.problems:
-        click.echo(f"registry: left out, because it cannot be read: {problem}", err=True)
+        click.echo(f"registry: left out: {problem}", err=True)
     return lineage

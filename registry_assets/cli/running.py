@@ -83,7 +83,8 @@ def _say_step(
     from registry_assets.demo import format_size
 
     files = f"{nfiles} files, " if nfiles is not None else ""
-    click.echo(f"  {outcome:<9} {what}  {files}{format_size(size)}  {where}".rstrip())
+    bytes_ = format_size(size) if size is not None else ""
+    click.echo(f"  {outcome:<9} {what}  {files}{bytes_}  {where}".rstrip())
 
 
 @click.command()

@@ -2,7 +2,8 @@
 
 repository.py   `DvcRepo`, what the rest of the package asks of DVC
 opening.py      opening a repository, its locks, and DVC's errors turned into ours
-reading.py      the index -> the values of `registry_assets.model`
+collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
+reading.py      what was loaded -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename
 versions.py     what a version is: named by metafiles, listed in the cache
 objects.py      whether the cache has the objects of a version, and has them right

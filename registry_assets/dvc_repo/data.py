@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
+from registry_assets.dvc_repo.collecting import collect
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.versions import path_in_repo
@@ -26,7 +27,7 @@ class OutputState:
     """How one output stands against its metafile, as `dvc status` sees it.
 
     Attributes:
-        path: Relative to the root.
+        path: Relative to the root; for a stage that makes nothing, its address.
         is_recorded: Whether the metafile names a version.
         is_present: Whether there is something at the path.
         changes: What `dvc status` says of the output and of the stage that makes it, in words;
@@ -49,16 +50,16 @@ def output_states(
         root: Its root.
         addresses: The stages and ``.dvc`` files to look at; all that can be read when None.
     """
-    from dvc.repo.index import Index
-
     stages = (
-        load_stages(repo, root, addresses)
-        if addresses is not None
-        else Index.from_repo(repo, onerror=lambda _path, _error: None).stages
+        load_stages(repo, root, addresses) if addresses is not None else collect(repo, root).stages
     )
     states = {}
     for stage in stages:
         of_stage = stage_changes(stage)
+        if not stage.outs:
+            address = address_of(stage)
+            is_recorded = not stage.deps or any(dep.hash_info for dep in stage.deps)
+            states[address] = OutputState(address, is_recorded, True, of_stage)
         for out in stage.outs:
             changes = of_stage + changes_of(repo, out)
             path = path_in_repo(repo, out)

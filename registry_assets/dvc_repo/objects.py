@@ -15,6 +15,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
+from registry_assets.dvc_repo.versions import caches_of
+
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
@@ -110,8 +112,8 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
 
 
 def _cache_with(repo: Repo, md5: str) -> HashFileDB:
-    """The cache that has an object: DVC 2 kept its own in another place."""
-    caches: tuple[HashFileDB, ...] = (repo.cache.local, repo.cache.legacy)
+    """The cache that has an object, else the one that it would be in."""
+    caches = caches_of(repo)
     return next((odb for odb in caches if Path(odb.oid_to_path(md5)).exists()), caches[0])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import ParamsDependency
 from dvc.dependency.repo import RepoDependency
-from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE, is_valid_filename
 from dvc.exceptions import DvcException
 from dvc.parsing import (
     JOIN,
@@ -21,11 +19,10 @@ from dvc.parsing import (
 )
 from dvc.stage import PipelineStage
 from dvc.stage.loader import StageLoader
-from dvc.utils.serialize import parse_yaml_for_update
-from dvc.utils.strictyaml import YAMLValidationError, determine_linecol
 
-from registry_assets.dvc_repo.opening import load_stages, read_stages
-from registry_assets.dvc_repo.versions import path_in_repo, version_of
+from registry_assets.dvc_repo.collecting import collect
+from registry_assets.dvc_repo.opening import load_stages
+from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.model import (
     ITEM,
     Dependency,
@@ -65,36 +62,28 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     stages: list[Stage] = []
     templates: list[StageTemplate] = []
     pipeline_files: list[str] = []
-    problems: list[str] = []
     values = _ParameterValues()
 
-    for path in find_metafiles(repo):
-        metafile = Path(path).relative_to(root).as_posix()
-        try:
-            loader = read_stages(repo, path)
-            found = list(loader.values())
-            read = [_stage(repo, s, metafile, values) for s in found if _is_stage(s)]
-            of_pipeline = _templates(repo, loader, metafile, values) if _is_pipeline(path) else ()
-            read_templates = list(of_pipeline)
-        except Exception as error:  # whatever it is, the others are still read
-            problems.append(describe_problem(root, metafile, error))
-            continue
-        stages.extend(read)
-        templates.extend(read_templates)
-        if _is_pipeline(path):
-            pipeline_files.append(metafile)
-        for stage in found:
-            if stage.is_import:
-                inputs.append(_import(repo, stage, metafile))
-            elif not _is_stage(stage):
-                raw.extend(_raw(repo, stage, metafile))
+    collected = collect(repo, root)
+    for metafile in collected.metafiles:
+        loader = metafile.loader
+        for stage in metafile.stages:
+            if _is_stage(stage):
+                stages.append(_stage(repo, loader, stage, metafile.path, values))
+            elif stage.is_import:
+                inputs.append(_import(repo, stage, metafile.path))
+            else:
+                raw.extend(_raw(repo, stage, metafile.path))
+        if loader is not None:
+            pipeline_files.append(metafile.path)
+            templates.extend(_templates(repo, loader, metafile.path, values))
     return Declarations(
         tuple(sorted(raw, key=lambda item: item.output.path)),
         tuple(sorted(inputs, key=lambda item: item.output.path)),
         tuple(stages),
         tuple(templates),
         tuple(sorted(pipeline_files)),
-        tuple(problems),
+        collected.problems,
     )
 
 
@@ -106,61 +95,8 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
     return _import(repo, stage, metafile) if stage.is_import else next(_raw(repo, stage, metafile))
 
 
-def find_metafiles(repo: Repo) -> Iterator[str]:
-    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules.
-
-    What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
-    Git ignores too. DVC's own collector stops at the first file that it cannot parse.
-    """
-    for folder, folders, files in repo.dvcignore.walk(repo.fs, repo.root_dir, followlinks=False):
-        for file in sorted(files):
-            path = repo.fs.join(folder, file)
-            if is_valid_filename(file) and not repo.scm.is_ignored(path):
-                yield path
-        tracked = {file.removesuffix(DVC_FILE_SUFFIX) for file in files}
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name not in tracked and not repo.scm.is_ignored(repo.fs.join(folder, name, ""))
-        )
-
-
-def _is_pipeline(path: str) -> bool:
-    return bool(Path(path).name == PROJECT_FILE)
-
-
 def _is_stage(stage: DvcStage) -> bool:
     return isinstance(stage, PipelineStage) or bool(stage.cmd)
-
-
-def describe_problem(root: Path, metafile: str, error: Exception) -> str:
-    """One line for a metafile that cannot be read: where, and what DVC says of it."""
-    if isinstance(error, YAMLValidationError) and error.exc.errors:
-        invalid = error.exc.errors[0]
-        parsed = parse_yaml_for_update(error.text, error.path)
-        line, _, _ = determine_linecol(parsed, invalid.path)
-        where = ".".join(str(part) for part in invalid.path)
-        file = _file_of(root, metafile, error.path)
-        at = "" if line is None else f":{line}"
-        return f"{file}{at}: {invalid.error_message}: {where}"
-    chain: list[BaseException] = [error]
-    while chain[-1].__cause__ is not None:
-        chain.append(chain[-1].__cause__)
-    cause = chain[-1]
-    mark = getattr(cause, "problem_mark", None)
-    line_of_mark = "" if mark is None else f":{mark.line + 1}"
-    named = next((p for e in chain if isinstance(p := getattr(e, "path", None), str)), None)
-    words = " ".join(str(getattr(cause, "problem", None) or error).split())
-    return f"{_file_of(root, metafile, named)}{line_of_mark}: {words}"
-
-
-def _file_of(root: Path, metafile: str, named: str | None) -> str:
-    """The file that a problem is in: a ``dvc.yaml`` is read together with its ``dvc.lock``."""
-    if named is None:
-        return metafile
-    # DVC names files relative to the working directory.
-    place = Path(os.path.abspath(named))  # noqa: PTH100 - resolving would follow links
-    return place.relative_to(root).as_posix() if place.is_relative_to(root) else metafile
 
 
 def _raw(repo: Repo, stage: DvcStage, metafile: str) -> Iterator[RawCollection]:
@@ -182,13 +118,21 @@ def _import(repo: Repo, stage: DvcStage, metafile: str) -> ImportedInput:
     )
 
 
-def _stage(repo: Repo, stage: DvcStage, metafile: str, values: _ParameterValues) -> Stage:
+def _stage(
+    repo: Repo,
+    loader: StageLoader | None,
+    stage: DvcStage,
+    metafile: str,
+    values: _ParameterValues,
+) -> Stage:
     name = getattr(stage, "name", None)
     group = stage.raw_data.generated_from if isinstance(stage, PipelineStage) else None
     item = name[len(group) + len(JOIN) :] if group and name else None
     command = "\n".join(stage.cmd) if isinstance(stage.cmd, list) else stage.cmd
+    address = f"{metafile}:{name}" if name else metafile
+    outputs = tuple(_output(repo, out) for out in stage.outs)
     return Stage(
-        address=f"{metafile}:{name}" if name else metafile,
+        address=address,
         file=metafile,
         name=group or name or Path(metafile).stem,
         item=item,
@@ -202,12 +146,17 @@ def _stage(repo: Repo, stage: DvcStage, metafile: str, values: _ParameterValues)
             if isinstance(dep, ParamsDependency)
             for parameter in _parameters(repo, dep, values)
         ),
-        outputs=tuple(_output(repo, out) for out in stage.outs),
+        outputs=outputs or (_run(address, loader, name),),
         is_frozen=bool(stage.frozen),
         always_changed=bool(stage.always_changed or stage.is_callback),
         command_changed=bool(getattr(stage, "cmd_changed", False)),
         description=stage.desc,
     )
+
+
+def _run(address: str, loader: StageLoader | None, name: str | None) -> Output:
+    version = version_of_run(loader, name) if loader is not None and name is not None else None
+    return Output(address, version, is_cached=False, is_run=True)
 
 
 def _output(repo: Repo, out: DvcOutput) -> Output:
@@ -274,7 +223,7 @@ def _templates(
         except DvcException:
             continue
         template = replace(
-            _stage(repo, stage, metafile, values),
+            _stage(repo, loader, stage, metafile, values),
             address=f"{metafile}:{name}{JOIN}{ITEM}",
             name=name,
             item=ITEM,

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from registry_assets.dvc_repo import (
     batch,
+    collecting,
     data,
     objects,
     reading,
@@ -48,12 +49,9 @@ class DvcRepo(RepoAccess):
             return data.output_states(repo, self.root, addresses)
 
     def read_edges(self) -> set[tuple[str, str]]:
-        """The edges between outputs in DVC's own index, from what is read to what is made."""
+        """The edges that DVC's own index draws; see `collecting.read_edges`."""
         with self.open() as repo:
-            return {
-                (versions.path_in_repo(repo, source), versions.path_in_repo(repo, target))
-                for target, source in repo.index.outs_graph.edges
-            }
+            return collecting.read_edges(repo)
 
     def read_listing(self, md5: str) -> Mapping[str, str] | None:
         """The files of a folder's version and their md5s; None when the cache lacks the listing."""
@@ -99,10 +97,10 @@ class DvcRepo(RepoAccess):
         )
 
     def tracking(
-        self, path: str, *, force: bool = False, report: Report
+        self, path: str, *, metafile: str | None = None, force: bool = False, report: Report
     ) -> AbstractContextManager[PendingResult]:
         """Puts a file or folder under DVC as `dvc add` does; see `tracking.tracking`."""
-        return tracking.tracking(self, path, force=force, report=report)
+        return tracking.tracking(self, path, metafile=metafile, force=force, report=report)
 
     def importing(
         self, source: str, path: str, *, collections_file: str | None = None, report: Report

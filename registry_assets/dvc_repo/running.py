@@ -23,10 +23,16 @@ from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
 from registry_assets.dvc_repo.data import ensure, fetch, stage_changes
 from registry_assets.dvc_repo.metafiles import write_lock_entries
-from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
+from registry_assets.dvc_repo.opening import (
+    RepoAccess,
+    Report,
+    address_of,
+    load_stages,
+    read_stages,
+)
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
-from registry_assets.dvc_repo.versions import path_in_repo, version_of
+from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.errors import (
     DataNotAvailableError,
     RegistryError,
@@ -36,7 +42,6 @@ from registry_assets.errors import (
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
-    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
@@ -126,7 +131,7 @@ class StageRun:
         self.address = address_of(stage)
         self.head = head
         self.outcome: Outcome | None = None
-        self.recorded = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
+        self.recorded = _recorded_versions(repo, stage)
         self.report = report
         self._dvc, self._repo, self._upstream = dvc, repo, upstream
         self._started = time.monotonic()
@@ -405,10 +410,18 @@ def record_all(
 
 
 def _recorded(repo: Repo, run: StageRun) -> Mapping[str, RecordedOutput]:
-    paths = {path_in_repo(repo, out): out for out in run.stage.outs}
     return {
-        path: RecordedOutput(path, _version(out), run.recorded[path]) for path, out in paths.items()
+        path: RecordedOutput(path, _known(run.address, version), run.recorded[path])
+        for path, version in _recorded_versions(repo, run.stage).items()
     }
+
+
+def _recorded_versions(repo: Repo, stage: PipelineStage) -> dict[str, Version | None]:
+    """What is recorded of each output; of the run, where the stage makes nothing."""
+    if not stage.outs:
+        address = address_of(stage)
+        return {address: version_of_run(read_stages(repo, stage.path), stage.name)}
+    return {path_in_repo(repo, out): version_of(out) for out in stage.outs}
 
 
 def _keep_outputs(repo: Repo, stage: PipelineStage) -> None:
@@ -434,7 +447,6 @@ def _check_nothing_changed(run: StageRun, head: str | None) -> None:
             raise RepositoryChangedError(run.address, f"{dep.def_path} changed")
 
 
-def _version(out: DvcOutput) -> Version:
-    version = version_of(out)
-    assert version is not None, f"{out} was saved without a hash"
+def _known(address: str, version: Version | None) -> Version:
+    assert version is not None, f"{address} was recorded without a version"
     return version

@@ -29,6 +29,7 @@ from registry_assets.errors import (
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
 
@@ -39,7 +40,9 @@ def metafile_of(path: str) -> str:
 
 
 @contextmanager
-def tracking(dvc: RepoAccess, path: str, *, force: bool, report: Report) -> Iterator[PendingResult]:
+def tracking(
+    dvc: RepoAccess, path: str, *, metafile: str | None = None, force: bool, report: Report
+) -> Iterator[PendingResult]:
     """Puts a file or folder under DVC, leaving exactly what `dvc add` leaves.
 
     Where there is nothing at the path, the recorded version is restored instead.
@@ -47,6 +50,7 @@ def tracking(dvc: RepoAccess, path: str, *, force: bool, report: Report) -> Iter
     Args:
         dvc: The repository.
         path: From the root.
+        metafile: The ``.dvc`` file that declares it; the one beside it when None.
         force: Whether to record the content anew even though nothing seems changed.
         report: Takes progress.
 
@@ -59,17 +63,18 @@ def tracking(dvc: RepoAccess, path: str, *, force: bool, report: Report) -> Iter
         with dvc.holding(repo, read=[], write=[str(place)], report=report):
             recover(dvc, repo, report)
             started = time.monotonic()
-            metafile = metafile_of(path)
+            metafile = metafile or metafile_of(path)
             stage = _load(repo, dvc, metafile)
+            out = _out_at(repo, stage, path) if stage else None
             if stage is None and not place.exists():
                 raise OutputNotFoundError(path)
-            before = version_of(stage.outs[0]) if stage else None
+            before = version_of(out) if out else None
             aside = SetAside(dvc, metafile, {path: before.md5 if before else None})
             outcome: Outcome = "recorded"
-            if stage is not None and before is not None and not place.exists():
-                ensure(dvc, repo, stage.outs[0], report)
+            if out is not None and before is not None and not place.exists():
+                ensure(dvc, repo, out, report)
                 outcome = "restored"
-            elif stage is not None and not force and not stage.outs[0].status():
+            elif out is not None and not force and not out.status():
                 outcome = "unchanged"
 
             def record() -> Mapping[str, RecordedOutput]:
@@ -96,7 +101,7 @@ def _add(
             wdir=str(place.parent),
             outs=[place.name],
         )
-    (out,) = stage.outs
+    out = _out_at(repo, stage, path)
     # Hashed before the lock is taken; DVC's state then knows the hashes.
     md5 = str(out.get_hash().value)
     with (
@@ -277,6 +282,8 @@ def _list_collection(
 def restoring(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
     """Brings what a ``.dvc`` file records into the workspace: from the cache, else pulled.
 
+    What was imported without a download is downloaded, as `dvc repro` does.
+
     Raises:
         DataNotAvailableError: when it is nowhere to be had.
         DataModifiedError: when it was edited by hand.
@@ -286,7 +293,13 @@ def restoring(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[Pend
         with dvc.holding(repo, read=[], write=[out.fs_path for out in stage.outs], report=report):
             recover(dvc, repo, report)
             started = time.monotonic()
-            changed = [ensure(dvc, repo, out, report) for out in stage.outs]
+            before = {path_in_repo(repo, out): version_of(out) for out in stage.outs}
+            if stage.is_partial_import:
+                outcome: Outcome = "recorded"
+                _download(dvc, repo, stage, report)
+            else:
+                changed = [ensure(dvc, repo, out, report) for out in stage.outs]
+                outcome = "restored" if any(changed) else "unchanged"
 
             def record() -> Mapping[str, RecordedOutput]:
                 records = {}
@@ -294,15 +307,28 @@ def restoring(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[Pend
                     path, version = path_in_repo(repo, out), version_of(out)
                     if version is None:
                         raise DataNotAvailableError(path, "it was never recorded")
-                    records[path] = RecordedOutput(path, version, version)
+                    records[path] = RecordedOutput(path, version, before[path])
                 return records
 
             yield PendingResult(
                 address,
-                "restored" if any(changed) else "unchanged",
+                outcome,
                 time.monotonic() - started,
                 record,
             )
+
+
+def _download(dvc: RepoAccess, repo: Repo, stage: DvcStage, report: Report) -> None:
+    """Fetches an import for the first time, with the repository locked, as DVC does it."""
+    report(f"downloading {stage.deps[0]}")
+    with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+        stage.run()
+        write_dvc_file(stage)
+
+
+def _out_at(repo: Repo, stage: DvcStage, path: str) -> DvcOutput:
+    """The output of a ``.dvc`` file at a path: those written by hand may have several."""
+    return next(out for out in stage.outs if path_in_repo(repo, out) == path)
 
 
 def _load(repo: Repo, dvc: RepoAccess, metafile: str) -> DvcStage | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc.utils.serialize import dumps_yaml
 from dvc_data.hashfile import load as load_object
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
@@ -15,29 +18,54 @@ from registry_assets.model import Version
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
+    from dvc.stage.loader import StageLoader
+    from dvc_data.hashfile.db import HashFileDB
 
 
 def version_of(out: DvcOutput) -> Version | None:
     """The version that a metafile records for an output or dependency."""
-    if not out.hash_info:
+    if not out.hash_info or not isinstance(out.hash_info.value, str):
+        # Nothing, or a data set (``ds://``) that DVC knows by name and place only.
         return None
     meta = out.meta
-    return Version(str(out.hash_info.value), meta.size, meta.nfiles)
+    return Version(out.hash_info.value, meta.size, meta.nfiles)
+
+
+def version_of_run(stages: StageLoader, name: str) -> Version | None:
+    """The version of the last run of a stage that makes nothing, None when it never ran.
+
+    It is the md5 of the stage's entry in ``dvc.lock``, as DVC prints it.
+    """
+    entry = stages.lockfile_data.get(name)
+    if not entry:
+        return None
+    return Version(hashlib.md5(dumps_yaml(entry).encode(), usedforsecurity=False).hexdigest())
 
 
 def path_in_repo(repo: Repo, out: DvcOutput) -> str:
-    """The path of an output from the root; what the metafile says when it lies outside."""
-    if not out.is_in_repo:
+    """The path of an output from the root.
+
+    What lies outside keeps its address, or its absolute path where the metafile says one.
+    """
+    if out.protocol != "local" or (not out.is_in_repo and Path(out.def_path).is_absolute()):
         return str(out.def_path)
+    if not out.is_in_repo:
+        return Path(os.path.relpath(out.fs_path, repo.root_dir)).as_posix()
     return Path(out.fs_path).relative_to(repo.root_dir).as_posix()
 
 
 def read_listing(repo: Repo, md5: str) -> Mapping[str, str] | None:
     """The files of a folder's version with their md5s, by path inside the folder."""
-    try:
-        tree = load_object(repo.cache.local, HashInfo("md5", md5))
-    except FileNotFoundError:
-        return None
-    if not isinstance(tree, Tree):
-        return None
-    return {"/".join(key): str(info.value) for key, _, info in tree}
+    for cache in caches_of(repo):
+        try:
+            tree = load_object(cache, HashInfo(cache.hash_name, md5))
+        except FileNotFoundError:
+            continue
+        if isinstance(tree, Tree):
+            return {"/".join(key): str(info.value) for key, _, info in tree}
+    return None
+
+
+def caches_of(repo: Repo) -> tuple[HashFileDB, HashFileDB]:
+    """Where content lies: DVC 2 kept it beside the place that DVC 3 keeps it at."""
+    return repo.cache.local, repo.cache.legacy

@@ -1,0 +1,324 @@
+"""Every metafile of a repository loaded, as far as it can be, and what is wrong with the rest.
+
+DVC's own index stops at the first stage, file or pair of outputs that it does not like.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from dvc.dependency import DatasetDependency
+from dvc.dvcfile import DVC_FILE_SUFFIX, LOCK_FILE, PROJECT_FILE, is_valid_filename
+from dvc.parsing import EntryDefinition
+from dvc.repo.trie import build_outs_trie
+from dvc.stage.loader import StageLoader
+from dvc.utils.serialize import parse_yaml_for_update
+from dvc.utils.strictyaml import YAMLValidationError
+
+from registry_assets.dvc_repo.opening import address_of, read_stages
+from registry_assets.dvc_repo.versions import path_in_repo
+
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency as DvcDependency
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+_MOST_NAMED = 3
+_CONFLICT = "<<<<<<< "
+
+
+@dataclass
+class Metafile:
+    """One metafile.
+
+    Attributes:
+        path: From the root.
+        loader: What a ``dvc.yaml`` declares, before its templating is resolved.
+        stages: What could be loaded of it.
+    """
+
+    path: str
+    loader: StageLoader | None
+    stages: list[DvcStage]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What could be loaded, and a line for each thing that could not."""
+
+    metafiles: tuple[Metafile, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def stages(self) -> list[DvcStage]:
+        """Every stage and ``.dvc`` file."""
+        return [stage for metafile in self.metafiles for stage in metafile.stages]
+
+
+def collect(repo: Repo, root: Path) -> Collected:
+    """Loads every metafile; what is broken, or at odds with another, is left out and reported."""
+    metafiles: list[Metafile] = []
+    problems: dict[str, None] = {}
+    for place in find_metafiles(repo):
+        path = Path(place).relative_to(root).as_posix()
+        try:
+            loaded = read_stages(repo, place)
+            if isinstance(loaded, StageLoader):
+                metafile = Metafile(path, loaded, [])
+                for name, error in _load_into(metafile.stages, loaded):
+                    problems[describe_problem(root, path, error, ("stages", name))] = None
+            else:
+                metafile = Metafile(path, None, [*loaded.values()])
+        except Exception as error:  # whatever it is, the others are still read
+            problems[describe_problem(root, path, error)] = None
+        else:
+            metafiles.append(metafile)
+    stages = [stage for metafile in metafiles for stage in metafile.stages]
+    for refused, problem in find_conflicts(stages):
+        problems[problem] = None
+        for metafile in metafiles:
+            metafile.stages = [s for s in metafile.stages if s not in refused]
+    return Collected(tuple(metafiles), tuple(problems))
+
+
+def find_metafiles(repo: Repo) -> Iterator[str]:
+    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules.
+
+    What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
+    Git ignores too.
+    """
+    for folder, folders, files in repo.dvcignore.walk(repo.fs, repo.root_dir, followlinks=False):
+        for file in sorted(files):
+            path = repo.fs.join(folder, file)
+            if is_valid_filename(file) and not repo.scm.is_ignored(path):
+                yield path
+        tracked = {file.removesuffix(DVC_FILE_SUFFIX) for file in files}
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name not in tracked and not repo.scm.is_ignored(repo.fs.join(folder, name, ""))
+        )
+
+
+def _load_into(stages: list[DvcStage], loader: StageLoader) -> Iterator[tuple[str, Exception]]:
+    """Loads what can be loaded of a ``dvc.yaml``; the rest with the definition it is of."""
+    for name, definition in loader.resolver.definitions.items():
+        try:
+            is_one = isinstance(definition, EntryDefinition)
+            items = [name] if is_one else definition.get_generated_names()
+        except Exception as error:
+            yield name, error
+            continue
+        for item in items:
+            try:
+                stages.append(loader[item])
+            except Exception as error:
+                yield name, error
+
+
+def describe_problem(
+    root: Path, metafile: str, error: Exception, where: Sequence[str | int] = ()
+) -> str:
+    """One line for what cannot be read: where, and what DVC says of it.
+
+    Args:
+        root: Of the repository.
+        metafile: What was being read.
+        error: What was raised.
+        where: The keys that lead to it, where DVC does not say so itself.
+    """
+    for file in (metafile, str(PurePosixPath(metafile).with_name(LOCK_FILE))):
+        conflict = _line_of_conflict(root / file)
+        if conflict is not None:
+            return f"{_place(file, conflict)}: a merge conflict: choose one side, then commit"
+    if isinstance(error, YAMLValidationError) and error.exc.errors:
+        invalid = error.exc.errors[0]
+        file = _file_of(root, metafile, error.path)
+        line = find_line(parse_yaml_for_update(error.text, error.path), invalid.path)
+        named = ".".join(str(part) for part in invalid.path)
+        return f"{_place(file, line)}: {invalid.error_message}: {named}"
+    chain: list[BaseException] = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    cause = chain[-1]
+    mark = getattr(cause, "problem_mark", None)
+    named_path = next((p for e in chain if isinstance(p := getattr(e, "path", None), str)), None)
+    file = _file_of(root, metafile, named_path)
+    line = mark.line + 1 if mark is not None else line_in_file(root / file, where)
+    words = " ".join(str(getattr(cause, "problem", None) or error).split())
+    return f"{_place(file, line)}: {words}"
+
+
+def _line_of_conflict(path: Path) -> int | None:
+    """Where Git has left two versions for a person to choose from."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None
+    return next((n for n, line in enumerate(lines, 1) if line.startswith(_CONFLICT)), None)
+
+
+def _place(file: str, line: int | None) -> str:
+    return file if line is None else f"{file}:{line}"
+
+
+def find_line(data: Any, keys: Sequence[Any]) -> int | None:
+    """The line of the last of a chain of keys that there is, in YAML read with its places."""
+    line = None
+    for key in keys:
+        try:
+            line = (data.lc.item(key) if isinstance(key, int) else data.lc.key(key))[0] + 1
+            data = data[key]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+    return line
+
+
+def line_in_file(path: Path, keys: Sequence[str | int]) -> int | None:
+    """The line that a chain of keys leads to in a YAML file; None when it cannot be told."""
+    if not keys:
+        return None
+    try:
+        return find_line(parse_yaml_for_update(path.read_text(encoding="utf-8"), path.name), keys)
+    except Exception:  # it is about to be reported for just that
+        return None
+
+
+def _file_of(root: Path, metafile: str, named: str | None) -> str:
+    """The file that a problem is in: a ``dvc.yaml`` is read together with its ``dvc.lock``."""
+    if named is None:
+        return metafile
+    # DVC names files relative to the working directory.
+    place = Path(os.path.abspath(named))  # noqa: PTH100 - resolving would follow links
+    return place.relative_to(root).as_posix() if place.is_relative_to(root) else metafile
+
+
+# --- what is at odds ---------------------------------------------------------------------------
+
+
+def find_conflicts(stages: Sequence[DvcStage]) -> Iterator[tuple[Sequence[DvcStage], str]]:
+    """Finds stages that DVC takes one by one, but not together, each time with the reason.
+
+    All that take part are named, as DVC runs none of them either: which of two is wrong, only a
+    person can tell, and the other's data may be what it would overwrite.
+    """
+    kept = list(stages)
+    for refused, problem in _overlaps(stages):
+        kept = [stage for stage in kept if stage not in refused]
+        yield refused, problem
+    made = build_outs_trie(kept)
+    yield from _inside_outputs(kept, made)
+    yield from _circles(kept, made)
+
+
+def _overlaps(stages: Iterable[DvcStage]) -> Iterator[tuple[Sequence[DvcStage], str]]:
+    outs = [(out.fs.parts(out.fs_path), out) for stage in stages for out in stage.outs]
+    outs.sort(key=lambda pair: pair[0])
+    # Sorted, what lies in an output follows it.
+    groups: list[list[DvcOutput]] = []
+    head = None
+    for parts, out in outs:
+        if head is not None and parts[: len(head)] == head:
+            groups[-1].append(out)
+        else:
+            head = parts
+            groups.append([out])
+    for first, *others in groups:
+        if others:
+            makers = [f"{_named(o.stage)} makes {_path(o)}" for o in others[:_MOST_NAMED]]
+            if len(others) > len(makers):
+                makers.append(f"{len(others) - len(makers)} more overlap")
+            one = f"{_where(first.stage)}: {_called(first.stage)} makes {_path(first)}"
+            refused = [first.stage, *(out.stage for out in others)]
+            yield refused, f"{one}, and {' and '.join(makers)}"
+
+
+def _inside_outputs(
+    stages: Iterable[DvcStage], made: Any
+) -> Iterator[tuple[Sequence[DvcStage], str]]:
+    for stage in stages:
+        out = made.shortest_prefix(stage.repo.fs.parts(stage.path)).value
+        if out:
+            maker = _named(out.stage)
+            yield [stage], f"{_where(stage)}: it lies in {_path(out)}, an output of {maker}"
+
+
+def _circles(stages: Iterable[DvcStage], made: Any) -> Iterator[tuple[Sequence[DvcStage], str]]:
+    graph = {stage: {out.stage for out in outputs_read(stage, made)} for stage in stages}
+    for _ in range(len(graph)):
+        try:
+            TopologicalSorter(graph).prepare()
+            return
+        except CycleError as error:
+            circle = sorted(set(error.args[1]), key=address_of)
+        first, *others = circle
+        if others:
+            named = " and ".join(map(_named, others))
+            yield circle, f"{_where(first)}: {_called(first)} and {named} wait for one another"
+        else:
+            yield circle, f"{_where(first)}: {_called(first)} reads what it makes itself"
+        graph = {stage: read for stage, read in graph.items() if stage not in circle}
+        graph = {stage: read.difference(circle) for stage, read in graph.items()}
+
+
+def outputs_read(stage: DvcStage, made: Any) -> Iterator[DvcOutput]:
+    """The outputs that a stage reads, by DVC's own rule (`dvc.repo.graph.build_outs_graph`)."""
+    if stage.is_repo_import or stage.is_db_import:
+        return
+    for dep in stage.deps:
+        if not isinstance(dep, DatasetDependency):
+            yield from _overlapping(dep, made)
+
+
+def _overlapping(dep: DvcDependency, made: Any) -> Iterator[DvcOutput]:
+    parts = dep.fs.parts(dep.fs_path)
+    yield from (found.value for found in made.prefixes(parts))
+    if made.has_subtrie(parts):
+        yield from made.values(prefix=parts)
+
+
+def read_edges(repo: Repo) -> set[tuple[str, str]]:
+    """The edges between outputs in DVC's own index, from what is read to what is made.
+
+    A stage that makes nothing stands for itself; DVC's graph of outputs leaves it out.
+    """
+    index = repo.index
+    edges = {
+        (path_in_repo(repo, source), path_in_repo(repo, target))
+        for target, source in index.outs_graph.edges
+    }
+    for stage in index.stages:
+        if not stage.outs:
+            read = outputs_read(stage, index.outs_trie)
+            edges.update((path_in_repo(repo, out), address_of(stage)) for out in read)
+    return edges
+
+
+def _path(out: DvcOutput) -> str:
+    return path_in_repo(out.repo, out)
+
+
+def _called(stage: DvcStage) -> str:
+    name = getattr(stage, "name", None)
+    return f"stage {name}" if name else "it"
+
+
+def _named(stage: DvcStage) -> str:
+    name = getattr(stage, "name", None)
+    return f"stage {name} ({_where(stage)})" if name else _where(stage)
+
+
+def _where(stage: DvcStage) -> str:
+    """The metafile and, in a ``dvc.yaml``, the line of a stage."""
+    path = Path(stage.path)
+    file = path.relative_to(stage.repo.root_dir).as_posix()
+    if path.name != PROJECT_FILE:
+        return file
+    name = stage.raw_data.generated_from or stage.name
+    return _place(file, line_in_file(path, ("stages", name)))
