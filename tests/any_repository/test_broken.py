@@ -123,7 +123,7 @@ def test_what_a_conflict_hides_is_not_told_as_absent(tmp_path: Path) -> None:
     lock = root / "good/dvc.lock"
     text = lock.read_text()
     lock.write_text(f"<<<<<<< HEAD\n{text}")
-    assert registry(root, "sync").stdout == "reported 0 materializations\n"
+    assert registry(root, "sync").stdout == "reported 0 materializations and 0 checks\n"
     lock.write_text(text)
     assert registry(root, "lineage", "--check").exit_code == 0
 

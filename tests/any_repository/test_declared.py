@@ -43,7 +43,7 @@ def test_a_pipeline_is_shown_whole_and_made_as_dvc_makes_it(name: str, tmp_path:
     is_clean = name not in ALWAYS_CHANGED
     assert is_up_to_date_for_dvc(root) == is_clean
     assert registry(root, "status").exit_code == (0 if is_clean else 1)
-    assert registry(root, "sync").stdout == "reported 0 materializations\n"
+    assert registry(root, "sync").stdout == "reported 0 materializations and 0 checks\n"
     check = registry(root, "lineage", "--check")
     assert (check.exit_code, check.stderr) == (0, ""), check.output
 
