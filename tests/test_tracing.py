@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from dagster import TableMetadataValue
 
+from registry_assets import build_definitions
 from registry_assets.cli import main
-from tests.conftest import commit_all, run, write_tree
+from registry_assets.history import open_history
+from registry_assets.materializing import execute, plan_runs, select_keys
+from tests.conftest import commit_all, lineage_of, run, write_tree
 
 DATASET = "processed/01_image_dataset"
 VIDEOS = "02_data_collection_20_oct_2021"
@@ -139,6 +143,59 @@ def test_people_read_one_line_or_two_for_a_step(demo: Path) -> None:
     assert lines[8] == f"<- frame 25 of (by name): {DATASET}/data/inputs/{VIDEOS}/city.mp4"
     assert lines[12] == f"= collection {VIDEOS}: raw/{VIDEOS}/city.mp4, frame 25"
     assert f"went to 4 files of 4 outputs in {DATASET}:" in lines
+
+
+def tables(root: Path) -> dict[tuple[str, str | None], list[dict[str, Any]]]:
+    """The tables of origins of all newest materializations, by last parts of the key."""
+    found = {}
+    with open_history(root) as instance:
+        for key in instance.get_asset_keys():
+            records = instance.fetch_materializations(key, limit=20).records
+            for record in reversed(records):
+                materialization = record.asset_materialization
+                assert materialization is not None
+                table = materialization.metadata.get("files/origins")
+                assert table is None or isinstance(table, TableMetadataValue)
+                name = "/".join(key.path).removeprefix(f"{DATASET}/data/")
+                rows = [dict(row.data) for row in table.records] if table else []
+                found[name, materialization.partition] = rows
+    return found
+
+
+def test_the_ui_shows_the_origins_of_sampled_images(demo: Path) -> None:
+    shown = tables(demo)
+    raw = f"raw/{VIDEOS}"
+    assert shown["intermediate/extract_frames", VIDEOS] == [
+        {
+            "file": f"city.mp4/frame_{number:06d}.jpg",
+            "how": "frame (by name)",
+            "collection": VIDEOS,
+            "raw file": f"{raw}/city.mp4",
+            "video": f"{raw}/city.mp4",
+            "frame": str(number),
+        }
+        for number in (0, 25, 50, 75)
+    ]
+    assert shown["outputs/day_images/foggy", VIDEOS] == [
+        {
+            "file": "meadow_in_fog.jpg",
+            "how": "same content",
+            "collection": VIDEOS,
+            "raw file": f"{raw}/meadow_in_fog.jpg",
+            "video": "",
+            "frame": "",
+        }
+    ]
+    # Ten of thirteen, evenly; raw data has no origin, and a table of measurements is no image.
+    kept = shown["intermediate/remove_corrupted_images", VIDEOS]
+    assert len(kept) == 10
+    assert kept[0]["file"] < "c" < kept[5]["file"] < "m" < kept[-1]["file"]
+    assert shown["raw", VIDEOS] == []
+    assert shown["intermediate/measure_images", VIDEOS] == []
+    assert len(shown["inputs", VIDEOS]) == 10
+    for rows in shown.values():
+        for row in rows:
+            assert (demo / row["raw file"]).is_file()
 
 
 def test_a_clone_without_data_names_the_way_to_it(demo: Path, tmp_path: Path) -> None:
@@ -422,6 +479,52 @@ def test_a_recorded_file_need_not_be_in_the_workspace(foreign: Path) -> None:
     (foreign / "data.csv").unlink()
     assert ways(traced(foreign, "small/z.webp"))[0][-1] == ("pictures/b.png", None)
     assert ways(traced(foreign, "data.csv")) == [[("data.csv", None)]]
+
+
+def test_the_ui_shows_origins_of_any_repository(foreign: Path) -> None:
+    run(foreign, "registry", "materialize", "--force")
+    shown = tables(foreign)
+    assert [(row["file"], row["how"], row["raw file"]) for row in shown["small", None]] == [
+        ("a.webp", "other suffix (by name)", "pictures/a.png"),
+        ("z.webp", "other suffix (by name)", "pictures/b.png"),
+    ]
+    assert [row["raw file"] for row in shown["all", None]] == [
+        *("pictures/a.png", "pictures/b.png", "pictures/a.png", "pictures/b.png"),
+    ]
+    assert shown["parts", None] == shown["pictures", None] == []
+
+
+GATHERING = """\
+stages:
+  gather:
+    cmd: mkdir all && for n in raw/*/; do cp -r $n all/; done
+    deps: [raw]
+    outs: [all]
+"""
+
+
+def test_origins_of_what_reads_all_collections_include_the_newest(text_registry: Path) -> None:
+    shutil.rmtree(text_registry / "processed")
+    for name in ("01_a", "02_b", "03_c"):
+        shutil.rmtree(text_registry / "raw" / name, ignore_errors=True)
+    write_tree(text_registry, {"dvc.yaml": GATHERING, "raw/01_a/x.png": "1", "raw/02_b/x.png": "2"})
+    for name in ("01_a", "02_b"):
+        run(text_registry, "registry", "add", name)
+    definitions = build_definitions(text_registry)
+    # Added after the definitions were loaded, as the sensor and other people do.
+    write_tree(text_registry, {"raw/03_c/y.png": "3"})
+    keep_dvc(text_registry, "raw/03_c")
+    with open_history(text_registry) as instance:
+        selected = select_keys(definitions, 'key:"all"')
+        (planned,) = plan_runs(lineage_of(text_registry), selected, ())
+        done = execute(definitions, instance, planned, force=False, tags={})
+    assert done.failures == ()
+    rows = tables(text_registry)["all", None]
+    assert [(row["file"], row["collection"], row["raw file"]) for row in rows] == [
+        ("01_a/x.png", "01_a", "raw/01_a/x.png"),
+        ("02_b/x.png", "02_b", "raw/02_b/x.png"),
+        ("03_c/y.png", "03_c", "raw/03_c/y.png"),
+    ]
 
 
 def test_links_into_the_cache_are_files_of_the_workspace(foreign: Path) -> None:
