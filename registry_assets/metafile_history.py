@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import re
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +20,9 @@ from registry_assets.git_repo import GitRepo
 _LOCK_FILE = "dvc.lock"
 _METAFILES = ("*.dvc", _LOCK_FILE, f"*/{_LOCK_FILE}")
 _MOST_COMMITS = 50
+# More alternatives make Git's search slower than looking at every change of a version.
+_MOST_PATTERNS = 20
+_ANY_VERSION = "md5: "
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,11 @@ def _records(text: str | None, name: str, md5: str) -> bool:
     """
     if text is None:
         return False
-    entry = (cut_entry(text, name) or text) if name else text
+    entry = text if not name else cut_entry(text, name)
+    if entry is None:
+        # Somebody else's formatter may have put the name in quotes: then the whole file counts.
+        heading = rf"^\s+(?:\? )?['\"]?{re.escape(name)}['\"]?\s*(?::|$)"
+        entry = text if re.search(heading, text, re.MULTILINE) else ""
     return md5 in entry.partition("outs:\n")[2]
 
 
@@ -79,28 +88,38 @@ def find_recorded(git: GitRepo, versions: Collection[str]) -> Iterator[RecordedV
     """Finds which outputs have had one of several versions, on any branch, newest first."""
     if not versions:
         return
-    found = set()
-    for commit, metafile in git.changes("|".join(sorted(versions)), _METAFILES):
+    few = len(versions) <= _MOST_PATTERNS
+    pattern = "|".join(sorted(versions)) if few else _ANY_VERSION
+    told: set[tuple[str, str]] = set()
+    known: defaultdict[str, set[str]] = defaultdict(set)
+    for commit, metafile in git.changes(pattern, _METAFILES):
         text = git.text_at(commit, metafile) or ""
-        if not any(version in text for version in versions):
+        fresh = {version for version in versions if version in text} - known[metafile]
+        if not fresh:
+            # A metafile is parsed once for what it said of them last, not for every commit.
             continue
-        for output, md5 in _outputs(metafile, text):
-            if md5 in versions and (output, md5) not in found:
-                found.add((output, md5))
+        try:
+            outputs = list(_outputs(metafile, text))
+        except YAMLError:
+            # People do commit conflict markers.
+            continue
+        known[metafile] |= fresh
+        for output, md5 in outputs:
+            if md5 in fresh and (output, md5) not in told:
+                told.add((output, md5))
                 yield RecordedVersion(output, md5, commit)
 
 
 def _outputs(metafile: str, text: str) -> Iterator[tuple[str, str]]:
-    """The outputs that a metafile records, with their versions; none where it is broken."""
-    try:
-        data = YAML(typ="safe").load(text)
-    except YAMLError:
-        # People do commit conflict markers.
+    """The outputs that a metafile records, with their versions."""
+    data: Any = YAML(typ="safe").load(text)
+    if not isinstance(data, dict):
         return
     is_lock = PurePosixPath(metafile).name == _LOCK_FILE
-    entries: Any = list(data.get("stages", {}).values()) if is_lock else [data]
+    # DVC 1 wrote stages at the top.
+    entries = data.get("stages", data).values() if is_lock else (data,)
     folder = posixpath.dirname(metafile)
     for entry in entries:
-        for out in entry.get("outs") or ():
+        for out in entry.get("outs") or () if isinstance(entry, dict) else ():
             path = posixpath.join(folder, entry.get("wdir", ""), out["path"])
             yield posixpath.normpath(path), str(out.get("md5", ""))

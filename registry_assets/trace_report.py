@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -25,7 +26,10 @@ def describe(trace: Trace, registry: Registry) -> Iterator[str]:
         yield ""
     if trace.former:
         yield f"{trace.file} is in no current version; it was in"
-        yield from (f"    {_describe_former(former)}" for former in trace.former)
+        versions: defaultdict[str, list[FormerPlace]] = defaultdict(list)
+        for former in trace.former:
+            versions[former.path].append(former)
+        yield from (f"    {_describe_former(*of_path)}" for of_path in versions.values())
     if trace.forward is not None:
         yield f"went to {_count(trace, registry)}:"
         for output, steps in groupby(trace.forward, key=lambda step: step.place.output):
@@ -71,10 +75,12 @@ def _describe_version(step: Step) -> str:
     return ", ".join(parts)
 
 
-def _describe_former(former: FormerPlace) -> str:
-    if former.commit is None:
-        return f"{former.path}, in a version {former.version} that no commit records"
-    return f"{former.path} as of commit {former.commit[:_SHORT_COMMIT]}, not in the current version"
+def _describe_former(newest: FormerPlace, *older: FormerPlace) -> str:
+    more = f", and in {len(older)} older" if older else ""
+    if newest.commit is None:
+        return f"{newest.path}, in a version {newest.version} that no commit records{more}"
+    as_of = f"as of commit {newest.commit[:_SHORT_COMMIT]}"
+    return f"{newest.path} {as_of}{more}, not in the current version"
 
 
 def _describe_files(output: str, steps: list[Step]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 A listing is a JSON list of the files of one folder, with `md5` and `relpath` each, kept as
 ``xx/yyyy.dir`` under its own md5 (`dvc_data.hashfile.tree`). Asking whether one names a file is a
-search in its text: parsing a hundred thousand entries costs a hundred times as much.
+search in its text, which takes milliseconds where parsing a hundred thousand entries does not.
 """
 
 from __future__ import annotations
