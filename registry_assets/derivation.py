@@ -17,7 +17,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -52,10 +52,10 @@ class Place:
         """The parts of its path that are its own, not its output's."""
         return tuple((self.file or self.output.rpartition("/")[2]).split("/"))
 
-    def is_among(self, places: Iterable[Place]) -> bool:
-        """Whether it is one of several files, in whatever version of their outputs."""
-        own = (self.output, self.file, self.md5)
-        return any(own == (place.output, place.file, place.md5) for place in places)
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What it is in whatever version of its output."""
+        return self.output, self.file, self.md5
 
 
 class Files:
@@ -88,28 +88,30 @@ class Files:
             length: How many of them are a name of its own. As many have to agree, or as many as
                 are this file's own name if that is longer.
         """
-        return self._matching(path, length, self._by_name, tuple)
+        return self._matching(path, length, self._named, tuple)
 
     def called_but_for_suffix(self, path: Sequence[str], length: int) -> list[Place]:
         """As `called`, with suffixes left out."""
-        return self._matching(_without_suffix(path), length, self._by_stem, _without_suffix)
+        find = partial(_look_up, self._by_stem)
+        return self._matching(_without_suffix(path), length, find, _without_suffix)
 
     def frames_of(self, path: Sequence[str], length: int) -> list[Place]:
         """The frames in a folder that is called as a video is."""
-        return self._matching(path, length, self._by_video, lambda parts: tuple(parts[:-1]))
+        find = partial(_look_up, self._by_video)
+        return self._matching(path, length, find, lambda parts: tuple(parts[:-1]))
 
     def _matching(
         self,
         path: Sequence[str],
         length: int,
-        index: Mapping[tuple[str, ...], Sequence[str]],
+        find: Callable[[Sequence[str]], Sequence[str]],
         shape: Callable[[Sequence[str]], tuple[str, ...]],
     ) -> list[Place]:
         # Of names longer than the other's own, the one that has more in common comes first.
-        longer = (index.get(tuple(path[-n:]), ()) for n in range(len(path), length - 1, -1))
+        longer = (find(path[-n:]) for n in range(len(path), length - 1, -1))
         found = [self.place(file) for files in longer for file in files]
         for own in range(length - 1, 0, -1):
-            for file in index.get(tuple(path[-own:]), ()):
+            for file in find(path[-own:]):
                 place = self.place(file)
                 if shape(PurePosixPath(place.path).parts)[-length:] == tuple(path[-length:]):
                     found.append(place)
@@ -122,24 +124,26 @@ class Files:
             found[md5].append(file)
         return found
 
-    @cached_property
-    def _by_name(self) -> Mapping[tuple[str, ...], Sequence[str]]:
-        own = self.output.rpartition("/")[2]
-        return {tuple((file or own).split("/")): (file,) for file in self.listed}
+    def _named(self, name: Sequence[str]) -> Sequence[str]:
+        file = "/".join(name)
+        if "" in self.listed:
+            return ("",) if file == self.output.rpartition("/")[2] else ()
+        return (file,) if file in self.listed else ()
 
     @cached_property
     def _by_stem(self) -> Mapping[tuple[str, ...], Sequence[str]]:
         found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        for name, files in self._by_name.items():
-            found[_without_suffix(name)].extend(files)
+        for file in self.listed:
+            found[_without_suffix(self.place(file).name)].append(file)
         return found
 
     @cached_property
     def _by_video(self) -> Mapping[tuple[str, ...], Sequence[str]]:
         found: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        for name, files in self._by_name.items():
-            if len(name) > 1 and _FRAME.fullmatch(name[-1]):
-                found[name[:-1]].extend(files)
+        for file in self.listed:
+            folders, _, name = file.rpartition("/")
+            if folders and _FRAME.fullmatch(name):
+                found[tuple(folders.split("/"))].append(file)
         return found
 
 
@@ -235,12 +239,18 @@ def find_derived(
         ]
     for found in dict.fromkeys(may_be):
         origin = find_origin(found, upstream)
-        if origin is not None and place.is_among((origin.place, *origin.also)):
+        if origin is None:
+            continue
+        if any(place.identity == known.identity for known in (origin.place, *origin.also)):
             yield found, origin
 
 
 def _origin(how: How, found: Sequence[Place], frame: int | None = None) -> Origin:
     return Origin(found[0], how, frame, tuple(found[1:]))
+
+
+def _look_up(index: Mapping[tuple[str, ...], Sequence[str]], name: Sequence[str]) -> Sequence[str]:
+    return index.get(tuple(name), ())
 
 
 def _without_suffix(path: Sequence[str]) -> tuple[str, ...]:

@@ -112,8 +112,8 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
     chains = (tracer.chain(place),) if place and is_path else tracer.last_chains(holders)
     steps, missing = tracer.forward(holders) if forward else (None, ())
     unread = [*unread, *missing, *(path for chain in chains for path in chain.unread)]
-    on_the_way = [step.place for chain in chains for step in chain.steps]
-    others = (other for other in holders if not other.is_among(on_the_way))
+    on_the_way = {step.place.identity for chain in chains for step in chain.steps}
+    others = (other for other in holders if other.identity not in on_the_way)
     trace = Trace(
         str(file),
         md5,

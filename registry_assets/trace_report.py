@@ -21,7 +21,7 @@ def describe(trace: Trace, registry: Registry) -> Iterator[str]:
         yield from _describe_chain(chain, registry)
         yield ""
     if trace.equals:
-        yield "the same content, by itself:"
+        yield "equal files elsewhere:"
         yield from (f"    {place.path}" for place in trace.equals)
         yield ""
     if trace.former:
@@ -104,7 +104,7 @@ def _count(trace: Trace, registry: Registry) -> str:
         for dataset in registry.datasets
         if dataset.path and any(path.startswith(f"{dataset.path}/") for path in outputs)
     }
-    of_datasets = f" in {', '.join(sorted(datasets))}" if datasets else ""
+    of_datasets = f", data sets {', '.join(sorted(datasets))}" if datasets else ""
     count = len(trace.forward or ())
     return (
         f"{count} file{'s' if count != 1 else ''} of {len(outputs)} "

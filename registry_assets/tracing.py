@@ -193,11 +193,11 @@ class Tracer:
     def last_chains(self, places: Iterable[Place]) -> tuple[Chain, ...]:
         """The ways back of several files of one content, those on the way of another left out."""
         chains: list[Chain] = []
-        seen: list[Place] = []
+        seen: set[tuple[str, str, str]] = set()
         for place in sorted(places, key=lambda place: (-self._rank[place.output], place.path)):
-            if not place.is_among(seen):
+            if place.identity not in seen:
                 chains.append(self.chain(place))
-                seen.extend(step.place for step in chains[-1].steps)
+                seen.update(step.place.identity for step in chains[-1].steps)
         return tuple(chains)
 
     def forward(self, places: Iterable[Place]) -> tuple[tuple[Step, ...], tuple[str, ...]]:
@@ -231,10 +231,10 @@ class Tracer:
 
 def _without_known(steps: Sequence[Step]) -> Iterator[Step]:
     """The steps of a way without the alternatives that are on the way themselves."""
-    on_the_way = [step.place for step in steps]
+    on_the_way = {step.place.identity for step in steps}
     for step in steps:
         if step.origin is None or not step.origin.also:
             yield step
         else:
-            also = tuple(other for other in step.origin.also if not other.is_among(on_the_way))
+            also = tuple(o for o in step.origin.also if o.identity not in on_the_way)
             yield replace(step, origin=replace(step.origin, also=also))

@@ -142,7 +142,7 @@ def test_people_read_one_line_or_two_for_a_step(demo: Path) -> None:
     assert f"@{VIDEOS}, commit {commit}, run " in lines[1]
     assert lines[8] == f"<- frame 25 of (by name): {DATASET}/data/inputs/{VIDEOS}/city.mp4"
     assert lines[12] == f"= collection {VIDEOS}: raw/{VIDEOS}/city.mp4, frame 25"
-    assert f"went to 4 files of 4 outputs in {DATASET}:" in lines
+    assert f"went to 4 files of 4 outputs, data sets {DATASET}:" in lines
 
 
 def tables(root: Path) -> dict[tuple[str, str | None], list[dict[str, Any]]]:
@@ -234,6 +234,10 @@ def test_dagster_is_asked_only_where_it_has_a_history(demo: Path, tmp_path: Path
     run(clone, "registry", "sync")
     (step,) = json.loads(trace(clone, file, "--json").stdout)["chains"][0]["steps"]
     assert (step["run"], step["run_note"]) == (None, "recorded outside Dagster")
+    write_tree(clone, {"raw/03_c/new.txt": "new\n"})
+    keep_dvc(clone, "raw/03_c")
+    (step,) = json.loads(trace(clone, "raw/03_c/new.txt", "--json").stdout)["chains"][0]["steps"]
+    assert (step["run"], step["run_note"]) == (None, "not seen by Dagster")
 
 
 # --- collections ---------------------------------------------------------------------------------
