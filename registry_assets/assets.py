@@ -6,6 +6,7 @@ Dagster reads annotations at run time, so this module does without postponed one
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cache, partial
 from typing import Any
 
 from dagster import (
@@ -36,6 +37,7 @@ from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
 from registry_assets.lineage import AssetGroup, Lineage, Upstream
 from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
+from registry_assets.origin_table import read_ancestry
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig
 from registry_assets.translator import Key, RegistryTranslator
@@ -107,8 +109,13 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
         dvc = dvc_repo.dvc()
         with bring(dvc, lineage, group, partition, config.force, context.log.info) as result:
             context.log.info(f"{result.address}: {result.outcome} in {result.seconds:.1f} s")
+            # Read when the result is recorded, once for all outputs.
+            read = cache(partial(read_ancestry, dvc, lineage, group, partition))
+            ancestry = None if group.kind == "raw" else read
             for name, output in output_names.items():
-                yield Output(PendingOutput(result, group.path_of(output, partition)), name)
+                yield Output(
+                    PendingOutput(result, group.path_of(output, partition), ancestry), name
+                )
 
     return materialize
 

@@ -32,7 +32,7 @@ from registry_assets.assets import bring, build_lineage_assets
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import read_seen
-from registry_assets.io_manager import output_metadata
+from registry_assets.io_manager import origins_metadata, output_metadata
 from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.lineage_building import build_lineage
 from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
@@ -41,6 +41,7 @@ from registry_assets.registry import read_registry
 from registry_assets.reporting import Reporter, sync_partitions
 from registry_assets.resources import DvcRepoResource
 from registry_assets.status import read_status
+from registry_assets.tracing import Tracer
 from registry_assets.translator import RegistryTranslator
 
 BRING_JOB = "bring_up_to_date"
@@ -128,6 +129,7 @@ class Bulk:
         made, self._untold = self._untold, []
         now = self._read()
         sync_partitions(now, self.instance)
+        tracer = Tracer(now, self.dvc.listings())
         position = {group.name: number for number, group in enumerate(_in_order(now))}
         writer = Reporter(now, self.instance, self.report, read_seen(now, self.instance), write)
         outputs = [
@@ -143,6 +145,7 @@ class Bulk:
                 metadata: dict[str, RawMetadataValue] = {
                     "dvc/outcome": item.outcome,
                     **output_metadata(self.dvc, record, writer.commit),
+                    **origins_metadata(tracer, node.path),
                 }
                 writer.materialize(node, metadata)
 

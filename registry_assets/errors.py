@@ -10,6 +10,9 @@
     ├── CollectionNotTakenInError    a data set whose pipeline does not list the collection
     ├── DatasetNotFoundError         no data set of that name
     ├── OutputNotFoundError          no output at that path
+    ├── NotAFileError                a folder, or something that cannot be read, where a file is due
+    ├── FileNotRecordedError         a file that no recorded version holds
+    ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── StageFailedError             the command of a stage failed, or left an output out
@@ -116,6 +119,63 @@ class OutputNotFoundError(RegistryError):
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(f"no metafile declares {path}: `registry lineage` lists what there is")
+
+
+class NotAFileError(RegistryError):
+    """There is something else than a file, or a file that cannot be read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        super().__init__(f"{path} {reason}")
+
+
+class FileNotRecordedError(RegistryError):
+    """No recorded version, current or former, holds a file.
+
+    Args:
+        path: As it was asked for.
+        md5: Its content; None when there is no such file on this machine either.
+        was_edited: Whether a metafile records the path with another content.
+        unread: Outputs whose listings could not be searched.
+    """
+
+    def __init__(
+        self, path: str, md5: str | None, *, was_edited: bool = False, unread: Sequence[str] = ()
+    ) -> None:
+        self.path = path
+        if md5 is None:
+            said = (
+                f"there is no file {path}, and no metafile records one: check the path, "
+                "`registry lineage` lists the outputs"
+            )
+        elif was_edited:
+            said = (
+                f"{path} was edited, and no recorded version holds what it is now (md5 {md5}): "
+                "`registry status` says how to record it"
+            )
+        elif unread:
+            said = f"{path} (md5 {md5}) was not found so far, as {describe_unread(unread)}"
+        else:
+            said = (
+                f"no recorded version holds {path} (md5 {md5}): "
+                "`registry add NAME` takes a collection in"
+            )
+        super().__init__(said)
+
+
+class ListingNotAvailableError(RegistryError):
+    """The cache lacks the listing of a folder, so what is in it is not known."""
+
+    def __init__(self, outputs: Sequence[str]) -> None:
+        super().__init__(describe_unread(outputs))
+
+
+def describe_unread(outputs: Sequence[str]) -> str:
+    """What to say of outputs whose listings the cache lacks."""
+    first, *others = outputs
+    more = f" and {len(others)} more" if others else ""
+    target = "" if others else f" {first}"
+    return f"the listing of {first}{more} is not in the cache: `dvc fetch{target}`, then ask again"
 
 
 class DataNotAvailableError(RegistryError):

@@ -17,6 +17,7 @@ from dagster._core.definitions.data_version import (
     DATA_VERSION_TAG,
     get_input_data_version_tag,
 )
+from dagster._core.instance.utils import RUNLESS_RUN_ID
 
 from registry_assets.lineage import Lineage, Node
 from registry_assets.model import Version
@@ -27,6 +28,7 @@ ABSENT = "absent"
 
 _MOST_EVENTS = 200
 _PAGE = 500
+_FEW = 4
 _MOST_INPUT_PARTITIONS = 100
 
 
@@ -147,6 +149,37 @@ def find_event(instance: DagsterInstance, asset: AssetPartition, version: str) -
     return None
 
 
+def find_run(instance: DagsterInstance, node: Node, version: str) -> str | None:
+    """The newest run that recorded a version of an output.
+
+    Returns:
+        "" (Dagster's own sign of no run) when Dagster was only told of the version, None when it
+        has not seen it.
+    """
+    asset = of_node(node)
+    if asset is None:
+        return None
+    records_filter = AssetRecordsFilter(
+        asset_key=asset_key(asset.key),
+        asset_partitions=[asset.partition] if asset.partition is not None else None,
+    )
+    found, cursor = None, None
+    # A few at a time: each holds a contact sheet, and mostly the first one is it.
+    for _ in range(_MOST_EVENTS // _FEW):
+        page = instance.fetch_materializations(records_filter, limit=_FEW, cursor=cursor)
+        for record in page.records:
+            materialization = record.asset_materialization
+            tags = (materialization.tags or {}) if materialization else {}
+            if tags.get(DATA_VERSION_TAG) == version:
+                found = record.run_id
+                if found != RUNLESS_RUN_ID:
+                    return found
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return found
+
+
 def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:
     """Whether Dagster's newest materialization says of an output what its metafile records."""
     if seen is None or node.version is None or seen.version != node.version.md5:
@@ -183,16 +216,10 @@ class Input:
 
 def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
     """What an output was made of, as its metafile records it."""
-    stage = lineage.registry.stage_of.get(node.path)
-    imported = lineage.registry.import_of.get(node.path)
-    read = stage.dependencies if stage else (imported.source,) if imported else ()
-    recorded = {dependency.path: dependency.version for dependency in read}
     found = []
-    for path in lineage.upstream_of.get(node.path, ()):
-        source = lineage.nodes[path]
-        asset = of_node(source)
-        version = recorded.get(path) or source.version
-        if asset is not None and version is not None:
+    for path, version in lineage.versions_read(node.path).items():
+        asset = of_node(lineage.nodes[path])
+        if asset is not None:
             found.append(Input(path, asset, version))
     return tuple(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from registry_assets.errors import RegistryError
@@ -44,6 +45,35 @@ class GitRepo:
     def commit(self) -> str | None:
         """The current commit, None where there is none yet."""
         return self._run("rev-parse", "--verify", "--quiet", "HEAD")
+
+    def text_at(self, commit: str, path: str) -> str | None:
+        """A file as a commit has it, None when it does not; the path counts from `root`."""
+        return self._run("show", f"{commit}:./{path}")
+
+    def newest_change(self, text: str, path: str, start: str = "HEAD") -> str | None:
+        """The newest commit from `start` back that made a text occur more or less often in a file.
+
+        None when there is none.
+        """
+        return self._run("log", "-1", "--format=%H", f"-S{text}", start, "--", path) or None
+
+    def changes(self, pattern: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """The commits of all branches that changed lines with a pattern, each with the file.
+
+        Args:
+            pattern: A regular expression, as `git log -G` takes it.
+            paths: The files to look at, as patterns of Git; those below `root` count.
+
+        Yields:
+            Commit and path from `root`, newest first.
+        """
+        said = self._run(
+            *("-c", "core.quotePath=false", "log", "--all", "--format=%x00%H"),
+            *("--name-only", "--relative", f"-G{pattern}", "--", *paths),
+        )
+        for entry in (said or "").split("\0")[1:]:
+            commit, *files = entry.split("\n")
+            yield from ((commit, file) for file in files if file)
 
     def init(self) -> None:
         """Makes the folder a Git repository whose first branch is called main."""

@@ -52,6 +52,11 @@ def choose_home(root: Path) -> Path:
     return Path(chosen) if chosen else prepare_home(root)
 
 
+def has_history(root: Path) -> bool:
+    """Whether Dagster has a history of a registry, so that there is something to open."""
+    return "DAGSTER_HOME" in os.environ or (root / HOME).is_dir()
+
+
 @contextmanager
 def open_history(root: Path) -> Iterator[DagsterInstance]:
     """Opens the Dagster instance of a registry, the one that its UI shows."""

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import version_metadata
 from registry_assets.images import build_contact_sheet
+from registry_assets.origin_table import build_origin_table
+from registry_assets.tracing import Tracer
 
 IO_MANAGER_KEY = "dvc_io_manager"
 _MOST_EXAMPLES = 20
@@ -34,10 +36,16 @@ _MOST_EXAMPLES = 20
 
 @dataclass(frozen=True)
 class PendingOutput:
-    """One output of a pending result: what the generated assets hand to the IO manager."""
+    """One output of a pending result: what the generated assets hand to the IO manager.
+
+    Attributes:
+        ancestry: Gives what can follow its files back, once the result is recorded; None for raw
+            data, which comes from nowhere.
+    """
 
     result: PendingResult
     path: str
+    ancestry: Callable[[], Tracer] | None = None
 
 
 class DvcIOManager(ConfigurableIOManager):
@@ -60,9 +68,11 @@ class DvcIOManager(ConfigurableIOManager):
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Records an output and sets the asset's data version and metadata."""
         dvc = self._dvc()
+        origins: dict[str, MetadataValue] = {}
         if isinstance(obj, PendingOutput):
             record = obj.result.persist()[obj.path]
             outcome = obj.result.outcome
+            origins = origins_metadata(obj.ancestry(), obj.path) if obj.ancestry else {}
         else:
             path = path_of_asset(context)
             dump(obj, dvc.path_of(path))
@@ -71,7 +81,7 @@ class DvcIOManager(ConfigurableIOManager):
                 outcome = pending.outcome
         context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
         context.add_output_metadata(
-            {"dvc/outcome": outcome, **output_metadata(dvc, record, dvc.git.commit())}
+            {"dvc/outcome": outcome, **output_metadata(dvc, record, dvc.git.commit()), **origins}
         )
 
     def load_input(self, context: InputContext) -> Path | dict[str, Path]:
@@ -226,6 +236,12 @@ def _changes(dvc: DvcRepo, record: RecordedOutput) -> dict[str, MetadataValue]:
     if examples and before:
         found["files/examples"] = MetadataValue.table(examples)
     return found
+
+
+def origins_metadata(tracer: Tracer, path: str) -> dict[str, MetadataValue]:
+    """Where a few images of a version came from."""
+    rows = build_origin_table(tracer, path)
+    return {"files/origins": MetadataValue.table(list(map(TableRecord, rows)))} if rows else {}
 
 
 def _numbers(place: Path) -> dict[str, MetadataValue]:

@@ -170,6 +170,31 @@ class Lineage:
             found[target].append(source)
         return {path: tuple(sources) for path, sources in found.items()}
 
+    @cached_property
+    def downstream_of(self) -> Mapping[str, tuple[str, ...]]:
+        """What is made of a path, by path."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for source, target in self.edges:
+            found[source].append(target)
+        return {path: tuple(targets) for path, targets in found.items()}
+
+    def versions_read(self, path: str) -> Mapping[str, Version]:
+        """The versions of outputs that an output was made of, by path.
+
+        Those that its metafile records; the current one where it does not depend on a whole
+        output.
+        """
+        stage = self.registry.stage_of.get(path)
+        imported = self.registry.import_of.get(path)
+        read = stage.dependencies if stage else (imported.source,) if imported else ()
+        recorded = {dependency.path: dependency.version for dependency in read}
+        versions = {
+            source: recorded.get(source) or self.nodes[source].version
+            for source in self.upstream_of.get(path, ())
+            if self.nodes[source].address is not None
+        }
+        return {source: version for source, version in versions.items() if version is not None}
+
     def input_addresses(self, path: str) -> tuple[str, ...]:
         """The stages and ``.dvc`` files that make what a path is made of."""
         addresses = (self.nodes[source].address for source in self.upstream_of.get(path, ()))

@@ -1,6 +1,6 @@
 """The command line: each command a few lines over the library.
 
-looking.py    status, lineage: what there is, nothing is changed
+looking.py    status, lineage, trace: what there is, nothing is changed
 running.py    materialize, add, import, sync: data brought up to date
 starting.py   init, demo, ui
 reading.py    what they all start with
@@ -49,6 +49,7 @@ def main(ctx: click.Context, root: Path) -> None:
 for _command in (
     looking.status,
     looking.lineage,
+    looking.trace,
     running.materialize,
     running.add,
     running.import_,

@@ -1,10 +1,11 @@
-"""Commands that look and change nothing: status, lineage."""
+"""Commands that look and change nothing: status, lineage, trace."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from registry_assets.cli.reading import FINDING, read_lineage
 
 if TYPE_CHECKING:
+    from registry_assets.finding import Trace
     from registry_assets.lineage import Lineage
 
 
@@ -106,3 +108,44 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
         f"{comparison.materializations} newest materializations agree"
     )
     return 0
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--forward", is_flag=True, help="Also which data sets hold it or what it became.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.option("--no-runs", is_flag=True, help="Leave Dagster's runs out, which is faster.")
+@click.pass_obj
+def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -> None:
+    """Say where FILE came from, raw file, stages and commits, by its content.
+
+    FILE may also lie outside the registry, or be recorded and not in the workspace.
+    """
+    from registry_assets import trace_report
+    from registry_assets.errors import describe_unread
+    from registry_assets.finding import trace_file
+
+    lineage = read_lineage(root)
+    found = trace_file(lineage, file, forward=forward)
+    if not no_runs:
+        found = _find_runs(found, lineage.registry.root)
+    if as_json:
+        click.echo(json.dumps(trace_report.as_json(found), indent=2))
+    else:
+        for line in trace_report.describe(found, lineage.registry):
+            click.echo(line)
+    if found.unread:
+        click.echo(f"registry: incomplete: {describe_unread(found.unread)}", err=True)
+        sys.exit(FINDING)
+
+
+def _find_runs(found: Trace, root: Path) -> Trace:
+    from registry_assets.finding import with_runs
+    from registry_assets.history import has_history, open_history
+
+    if not has_history(root) or not found.chains:
+        return found
+    from registry_assets.event_log import find_run
+
+    with open_history(root) as instance:
+        return with_runs(found, partial(find_run, instance))

@@ -5,6 +5,7 @@ opening.py      opening a repository, its locks, and DVC's errors turned into ou
 collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
 reading.py      what was loaded -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename
+listings.py     the files of folders' versions, looked up in the cache without DVC
 versions.py     what a version is: named by metafiles, listed in the cache
 objects.py      whether the cache has the objects of a version, and has them right
 data.py         versions in the workspace: status, restore, pull
@@ -18,6 +19,8 @@ tracking.py     `dvc add` and the in-repository `dvc import-url`
 
 from registry_assets.dvc_repo.batch import StageResult, StageTask
 from registry_assets.dvc_repo.data import OutputState
+from registry_assets.dvc_repo.listings import Listings
+from registry_assets.dvc_repo.metafiles import cut_entry
 from registry_assets.dvc_repo.objects import CacheState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
@@ -25,9 +28,11 @@ from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
 __all__ = [
     "CacheState",
     "DvcRepo",
+    "Listings",
     "OutputState",
     "PendingResult",
     "RecordedOutput",
     "StageResult",
     "StageTask",
+    "cut_entry",
 ]

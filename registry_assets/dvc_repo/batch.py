@@ -23,7 +23,6 @@ from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.errors import RegistryError, RepositoryBusyError, RepositoryChangedError
 
 if TYPE_CHECKING:
-    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
@@ -114,6 +113,10 @@ class _Batch:
         self.running: dict[Future[None], tuple[StageRun, ExitStack]] = {}
         self._load()
         self.order = list(self._new_names())
+        places = [Path(out.fs_path) for a in self.tasks for out in self.stages[a].outs]
+        self.ignore_files = {place.with_name(".gitignore") for place in places}
+        self.ignored_before = self._ignored()
+        self.lines_to_ignore = list(dict.fromkeys(f"/{place.name}" for place in places))
 
     def _new_names(self) -> Iterator[str]:
         """New entries of ``dvc.lock``, in the order of the tasks, whichever is done first."""
@@ -136,34 +139,29 @@ class _Batch:
 
     def _ignored(self) -> Mapping[Path, list[str]]:
         """What the ``.gitignore`` beside each output says, line by line."""
-        files = {Path(out.fs_path).with_name(".gitignore") for out in self._outs()}
         return {
             file: file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-            for file in files
+            for file in self.ignore_files
         }
 
-    def _outs(self) -> Iterator[DvcOutput]:
-        return (out for address in self.tasks for out in self.stages[address].outs)
+    def _order_ignored(self) -> None:
+        """Puts what the batch has Git ignore in the order of the tasks, whichever came first.
 
-    def _order_ignored(self, before: Mapping[Path, list[str]]) -> None:
-        """Puts what the batch has Git ignore in the order of the tasks, whichever came first."""
-        order = [f"/{Path(out.fs_path).name}" for out in self._outs()]
+        At once, as a stage may read a folder with such a file in it.
+        """
         for file, lines in self._ignored().items():
-            added = {line for line in lines if line not in before.get(file, ())}
+            added = {line for line in lines if line not in self.ignored_before.get(file, ())}
             wanted = [line for line in lines if line not in added]
-            wanted += [line for line in dict.fromkeys(order) if line in added]
+            wanted += [line for line in self.lines_to_ignore if line in added]
             if set(wanted) == set(lines) and wanted != lines:
                 replace_text(file, "".join(f"{line}\n" for line in wanted))
 
     def run(self) -> Iterator[StageResult]:
         recover(self.dvc, self.repo, self.report)
-        ignored = self._ignored()
         try:
             while self.ready or self.running:
                 yield from self._start()
                 yield from self._finish()
-            with self.dvc.write_lock(self.repo, self.report):
-                self._order_ignored(ignored)
         finally:
             for future, (run, held) in self.running.items():
                 future.cancel()
@@ -259,12 +257,13 @@ class _Batch:
             return
         runs = [run for run, _ in finished]
 
-        def note_stamps() -> None:
+        def written() -> None:
             self.known |= stamps_of([run.stage for run in runs])
+            self._order_ignored()
 
         try:
             recorded = record_all(
-                self.dvc, self.repo, runs, self.report, order=self.order, written=note_stamps
+                self.dvc, self.repo, runs, self.report, order=self.order, written=written
             )
         except BaseException:
             for run, held in finished:

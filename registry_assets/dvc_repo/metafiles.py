@@ -11,13 +11,13 @@ import errno
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
-from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+from dvc.utils.serialize import dumps_yaml, parse_yaml, parse_yaml_for_update
 
 from registry_assets.dvc_repo.processes import name_of_mine
 
@@ -142,6 +142,40 @@ def _place_of(line: str, text: str, section_end: int, order: Sequence[str]) -> i
     if follower is None:
         return section_end
     return text.index(f"\n{follower}\n", len(_HEADER) - 1) + 1
+
+
+def read_lock(path: Path, names: Collection[str]) -> dict[str, Any]:
+    """Reads some entries of the ``dvc.lock`` beside a ``dvc.yaml``; see `read_entries`."""
+    lock = path.with_name(LOCK_FILE)
+    text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    return read_entries(text, names)
+
+
+def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
+    """Reads some entries of a ``dvc.lock``, parsing no others where it is as DVC writes it.
+
+    Args:
+        text: What the file holds; "" when there is none.
+        names: The stages; those that have no entry are left out.
+    """
+    if not text:
+        return {}
+    wanted = [cut for name in names if (cut := cut_entry(text, name)) is not None]
+    if not text.startswith(_HEADER) or len(wanted) < len(names) or any(map(_ANCHOR.search, wanted)):
+        stages: dict[str, Any] = parse_yaml(text, LOCK_FILE).get("stages", {})
+        return {name: stages[name] for name in names if name in stages}
+    return dict(parse_yaml(f"{_HEADER}{''.join(wanted)}", LOCK_FILE)["stages"])
+
+
+def cut_entry(text: str, name: str) -> str | None:
+    """The text of one entry of a ``dvc.lock`` as DVC writes it, None when it is not found."""
+    start = text.find(f"\n  {name}:\n") + 1
+    if start == 0:
+        return None
+    after = start + len(name)
+    return text[
+        start : min(_next_match(_ENTRY, text, after), _next_match(_TOP_LEVEL_KEY, text, after))
+    ]
 
 
 def _next_match(pattern: re.Pattern[str], text: str, start: int) -> int:

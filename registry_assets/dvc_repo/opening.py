@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psutil
-from dvc.dvcfile import LOCK_FILE, load_file
+from dvc.dvcfile import LOCK_FILE, PROJECT_FILE, load_file
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
 from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
+from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import YAMLError
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
+from registry_assets.dvc_repo.metafiles import read_lock
 from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.errors import (
     DvcError,
@@ -33,6 +35,8 @@ from registry_assets.git_repo import GitRepo
 
 if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
+
+T = TypeVar("T")
 
 Report = Callable[[str], None]
 """Takes one line of progress; in a run, the run's log."""
@@ -243,43 +247,74 @@ def _lock_holder(repo: Repo) -> str:
 
 
 def read_stages(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
-    """The stages of a metafile, by name.
+    """All stages of a metafile, by name."""
+    return _read_again(path, lambda: load_file(repo, path).stages)
 
-    `dvc` writes its metafiles in place, and we read them without its lock: one that cannot be
-    read and was written a moment ago is read again.
+
+def _read_again(path: str, read: Callable[[], T]) -> T:
+    """Reads a metafile, again where it cannot be read and was written a moment ago.
+
+    `dvc` writes its metafiles in place, and we read them without its lock.
     """
     for _ in range(_MOST_READS - 1):
         try:
-            stages: Mapping[str | None, DvcStage] = load_file(repo, path).stages
+            return read()
         except (YAMLError, YAMLSyntaxError, YAMLValidationError):
             files = (Path(path), Path(path).with_name(LOCK_FILE))
             written = max(file.stat().st_mtime for file in files if file.exists())
             if abs(time.time() - written) > _JUST_WRITTEN_SECONDS:
                 break
             time.sleep(_READ_AGAIN_SECONDS)
-        else:
-            return stages
-    stages = load_file(repo, path).stages
-    return stages
+    return read()
 
 
-def load_stages(repo: Repo, root: Path, addresses: Sequence[str]) -> list[DvcStage]:
+def load_stages(
+    repo: Repo, root: Path, addresses: Sequence[str], *, skip_missing: bool = False
+) -> list[DvcStage]:
     """Loads DVC's stages by address, reading each metafile once and none besides.
+
+    Of a ``dvc.lock`` only their entries: parsing one of a thousand entries takes seconds.
+
+    Args:
+        repo: The repository.
+        root: Its root.
+        addresses: The stages and ``.dvc`` files.
+        skip_missing: Whether to leave out what no metafile declares.
 
     Raises:
         OutputNotFoundError: when a metafile does not declare the stage.
     """
+    names: dict[str, list[str]] = {}
+    for address in addresses:
+        path, _, name = address.partition(":")
+        names.setdefault(path, []).append(name)
     files: dict[str, Mapping[str | None, DvcStage]] = {}
     stages = []
     for address in addresses:
         path, _, name = address.partition(":")
         try:
             if path not in files:
-                files[path] = read_stages(repo, str(root / path))
+                files[path] = _read_some(repo, str(root / path), names[path])
             stages.append(files[path][name or None])
         except (StageNotFound, StageFileDoesNotExistError) as error:
-            raise OutputNotFoundError(address) from error
+            if not skip_missing:
+                raise OutputNotFoundError(address) from error
     return stages
+
+
+def _read_some(repo: Repo, path: str, names: Sequence[str]) -> Mapping[str | None, DvcStage]:
+    """The stages of a metafile, of which those of these names know what was recorded of them."""
+    if Path(path).name != PROJECT_FILE:
+        return read_stages(repo, path)
+
+    def read() -> Mapping[str | None, DvcStage]:
+        declared = load_file(repo, path)
+        loader: Mapping[str | None, DvcStage] = StageLoader(
+            declared, declared.contents, {"stages": read_lock(Path(path), names)}
+        )
+        return loader
+
+    return _read_again(path, read)
 
 
 def address_of(stage: DvcStage) -> str:

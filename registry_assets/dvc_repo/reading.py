@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,23 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     )
 
 
+def read_addresses(repo: Repo, root: Path, addresses: Sequence[str]) -> Declarations:
+    """Reads some stages and ``.dvc`` files, those there are, and no other."""
+    raw: list[RawCollection] = []
+    inputs: list[ImportedInput] = []
+    stages: list[Stage] = []
+    values = _ParameterValues()
+    for stage in load_stages(repo, root, list(dict.fromkeys(addresses)), skip_missing=True):
+        metafile = Path(stage.path).relative_to(root).as_posix()
+        if _is_stage(stage):
+            stages.append(_stage(repo, None, stage, metafile, values))
+        elif stage.is_import:
+            inputs.append(_import(repo, stage, metafile))
+        else:
+            raw.extend(_raw(repo, stage, metafile))
+    return Declarations(tuple(raw), tuple(inputs), tuple(stages), (), (), ())
+
+
 def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
     """Reads one ``.dvc`` file and no other; None when there is none."""
     if not (root / metafile).exists():
@@ -155,7 +172,11 @@ def _stage(
 
 
 def _run(address: str, loader: StageLoader | None, name: str | None) -> Output:
-    version = version_of_run(loader, name) if loader is not None and name is not None else None
+    version = (
+        version_of_run(loader.lockfile_data, name)
+        if loader is not None and name is not None
+        else None
+    )
     return Output(address, version, is_cached=False, is_run=True)
 
 

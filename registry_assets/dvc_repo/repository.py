@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from registry_assets.dvc_repo import (
     batch,
@@ -17,6 +18,7 @@ from registry_assets.dvc_repo import (
     tracking,
     versions,
 )
+from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.results import PendingResult
 from registry_assets.errors import OutputNotFoundError
@@ -35,6 +37,11 @@ class DvcRepo(RepoAccess):
         """Everything that the metafiles declare and record; see `reading.read_declarations`."""
         with self.open() as repo:
             return reading.read_declarations(repo, self.root)
+
+    def read_addresses(self, addresses: Sequence[str]) -> reading.Declarations:
+        """What stages and ``.dvc`` files declare and record, reading no other metafile."""
+        with self.open() as repo:
+            return reading.read_addresses(repo, self.root, addresses)
 
     def read_dvc_file(self, metafile: str) -> Tracked | None:
         """Reads one ``.dvc`` file and no other; None when there is none."""
@@ -57,6 +64,11 @@ class DvcRepo(RepoAccess):
         """The files of a folder's version and their md5s; None when the cache lacks the listing."""
         with self.open() as repo:
             return versions.read_listing(repo, md5)
+
+    def listings(self) -> Listings:
+        """The listings of folders in the cache, for who reads many of them."""
+        with self.open() as repo:
+            return Listings([Path(repo.cache.local.path), Path(repo.cache.legacy.path)])
 
     def read_cache_states(
         self, recorded: Mapping[str, str], *, most_hashed: int | None = 0

@@ -22,13 +22,12 @@ from dvc.stage.cache import RunCacheNotFoundError
 from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
 from registry_assets.dvc_repo.data import ensure, fetch, stage_changes
-from registry_assets.dvc_repo.metafiles import write_lock_entries
+from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
     RepoAccess,
     Report,
     address_of,
     load_stages,
-    read_stages,
 )
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
@@ -420,7 +419,7 @@ def _recorded_versions(repo: Repo, stage: PipelineStage) -> dict[str, Version | 
     """What is recorded of each output; of the run, where the stage makes nothing."""
     if not stage.outs:
         address = address_of(stage)
-        return {address: version_of_run(read_stages(repo, stage.path), stage.name)}
+        return {address: version_of_run(read_lock(Path(stage.path), [stage.name]), stage.name)}
     return {path_in_repo(repo, out): version_of(out) for out in stage.outs}
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dvc.utils.serialize import dumps_yaml
 from dvc_data.hashfile import load as load_object
@@ -18,7 +18,6 @@ from registry_assets.model import Version
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
-    from dvc.stage.loader import StageLoader
     from dvc_data.hashfile.db import HashFileDB
 
 
@@ -31,12 +30,16 @@ def version_of(out: DvcOutput) -> Version | None:
     return Version(out.hash_info.value, meta.size, meta.nfiles)
 
 
-def version_of_run(stages: StageLoader, name: str) -> Version | None:
+def version_of_run(entries: Mapping[str, Any], name: str) -> Version | None:
     """The version of the last run of a stage that makes nothing, None when it never ran.
 
     It is the md5 of the stage's entry in ``dvc.lock``, as DVC prints it.
+
+    Args:
+        entries: Of the ``dvc.lock``, by name; that of the stage is among them if there is one.
+        name: The stage.
     """
-    entry = stages.lockfile_data.get(name)
+    entry = entries.get(name)
     if not entry:
         return None
     return Version(hashlib.md5(dumps_yaml(entry).encode(), usedforsecurity=False).hexdigest())

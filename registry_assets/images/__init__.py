@@ -5,7 +5,13 @@ knows Dagster or DVC.
 """
 
 from registry_assets.images.contact_sheets import build_contact_sheet
-from registry_assets.images.decoding import SET_ASIDE_PREFIX, DecodedImage, Unreadable, decode_image
+from registry_assets.images.decoding import (
+    SET_ASIDE_PREFIX,
+    DecodedImage,
+    Unreadable,
+    decode_image,
+    has_image_suffix,
+)
 from registry_assets.images.frames import (
     ExtractedVideo,
     extract_frames,
@@ -44,6 +50,7 @@ __all__ = [
     "decode_image",
     "extract_frames",
     "extract_video",
+    "has_image_suffix",
     "link_file",
     "measure_collection",
     "measure_file",

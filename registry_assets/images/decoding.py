@@ -65,7 +65,8 @@ _FORMATS = (
     *("XVTHUMB", "IPTC", "PCD", "SPIDER", "TGA"),
 )
 
-# By these a file that no decoder recognises is told to be a broken image and not something else.
+# By these a file that no decoder recognises is told to be a broken image and not something else,
+# and an image is told where nothing is opened.
 _IMAGE_SUFFIXES = frozenset(
     (
         *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),
@@ -264,11 +265,15 @@ def _too_large(image: Image.Image, frames: int = 1) -> Unreadable:
     return Unreadable(f"too large: {size}")
 
 
+def has_image_suffix(path: str) -> bool:
+    """Tell whether a path is called as images are. Contents are not looked at."""
+    return os.path.splitext(path)[1].lower() in _IMAGE_SUFFIXES
+
+
 def _why_unidentified(contents: bytes, name: str) -> str:
     if _HEIF_SIGNATURE.match(contents):
         return "HEIF is not supported: convert it to JPEG"
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in _IMAGE_SUFFIXES or _IMAGE_SIGNATURE.match(contents):
+    if has_image_suffix(name) or _IMAGE_SIGNATURE.match(contents):
         return "corrupt: no decoder recognises it"
     return "not an image"
 

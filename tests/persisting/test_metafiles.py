@@ -17,7 +17,12 @@ from dvc.stage.loader import StageLoader
 from dvc.stage.serialize import to_lockfile
 from ruamel.yaml import YAML
 
-from registry_assets.dvc_repo.metafiles import replace_text, splice_entry, with_collection
+from registry_assets.dvc_repo.metafiles import (
+    read_entries,
+    replace_text,
+    splice_entry,
+    with_collection,
+)
 
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
@@ -42,6 +47,18 @@ class Twin:
 
     def check(self) -> None:
         assert self.ours.encode() == self.path.read_bytes()
+        check_entries(self.ours)
+
+
+def check_entries(text: str) -> None:
+    """Asserts that entries read one by one are those of the whole file."""
+    stages = YAML(typ="safe").load(text)["stages"]
+    names = [name for name in stages if isinstance(name, str)]
+    assert {name: read_entries(text, [name])[name] for name in names} == {
+        name: stages[name] for name in names
+    }
+    assert list(read_entries(text, names[:2])) == names[:2]
+    assert read_entries(text, ["nothing", *names[:1]]).keys() == set(names[:1])
 
 
 def build_stage(
