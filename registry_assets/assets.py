@@ -10,14 +10,15 @@ from typing import Any
 
 from dagster import (
     AllPartitionMapping,
-    AssetDep,
     AssetExecutionContext,
+    AssetIn,
     AssetKey,
     AssetOut,
     AssetsDefinition,
     AssetSpec,
     DynamicPartitionsDefinition,
     IdentityPartitionMapping,
+    Nothing,
     Output,
     PartitionMapping,
     SpecificPartitionsPartitionMapping,
@@ -93,7 +94,8 @@ def _build_assets(
             )
             for name, output in output_names.items()
         },
-        deps=[_dependency(upstream) for upstream in group.upstream],
+        # Names of inputs that Dagster would make of the keys hold whatever the keys hold.
+        ins={f"input_{n}": _dependency(upstream) for n, upstream in enumerate(group.upstream)},
         partitions_def=partitions_definition(group),
     )
     def materialize(
@@ -101,7 +103,9 @@ def _build_assets(
     ) -> Iterator[Output[Any]]:
         partition = context.partition_key if context.has_partition_key else None
         dvc = dvc_repo.dvc()
-        with bring(dvc, lineage, group, partition, config.force, context.log.info) as result:
+        with bring(
+            dvc, lineage, group, partition, config.force, context.log.info, update=config.update
+        ) as result:
             context.log.info(f"{result.address}: {result.outcome} in {result.seconds:.1f} s")
             for name, output in output_names.items():
                 yield Output(PendingOutput(result, group.path_of(output, partition)), name)
@@ -109,7 +113,7 @@ def _build_assets(
     return materialize
 
 
-def _dependency(upstream: Upstream) -> AssetDep:
+def _dependency(upstream: Upstream) -> AssetIn:
     mapping: PartitionMapping | None = None
     if upstream.partitions == "same":
         mapping = IdentityPartitionMapping()
@@ -117,7 +121,7 @@ def _dependency(upstream: Upstream) -> AssetDep:
         mapping = AllPartitionMapping()
     elif upstream.partitions is not None:
         mapping = SpecificPartitionsPartitionMapping(list(upstream.partitions))
-    return AssetDep(AssetKey(list(upstream.key)), partition_mapping=mapping)
+    return AssetIn(AssetKey(list(upstream.key)), partition_mapping=mapping, dagster_type=Nothing)
 
 
 def bring(
@@ -127,10 +131,22 @@ def bring(
     partition: str | None,
     force: bool,
     report: Report,
+    *,
+    update: bool = False,
 ) -> AbstractContextManager[PendingResult]:
     """Brings the outputs of a group into the workspace, for one partition.
 
     A collection that came after the lineage was read is found by its metafiles.
+
+    Args:
+        dvc: The repository.
+        lineage: The graph.
+        group: What to bring.
+        partition: Which of it.
+        force: Whether commands run even though nothing changed.
+        report: Takes progress.
+        update: Whether an import from elsewhere moves on to what its source has now. One from
+            this repository always does.
 
     Raises:
         RegistryError: with the next step in its message.
@@ -146,9 +162,10 @@ def bring(
     raw_folder = lineage.registry.raw_folder
     if isinstance(known, ImportedInput):
         is_from_here = known.repository is None and not known.source.is_external
-        if not is_from_here:
-            return dvc.restoring(address, report=report)
         source = known.source.path
+        if not is_from_here or not dvc.path_of(f"{source}.dvc").exists():
+            follows = update or (is_from_here and dvc.path_of(source).exists())
+            return (dvc.updating if follows else dvc.restoring)(address, report=report)
     elif group.kind == "raw" or known is not None:
         return _bring_raw(dvc, path, group, partition, force, report)
     else:

@@ -14,6 +14,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.assets import build_registry_assets
+from registry_assets.import_sensor import build_import_sensor
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.model import Registry
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
@@ -61,6 +62,8 @@ def define(
     translator = translator or RegistryTranslator()
     jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = []
     sensors: list[SensorDefinition] = [build_change_sensor(registry, translator)]
+    if registry.settings.import_check_seconds:
+        sensors.append(build_import_sensor(registry, translator))
     by_collection = [
         asset
         for asset in generated

@@ -7,6 +7,8 @@ from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
@@ -96,17 +98,29 @@ class _Reporter:
             return
         if not tells_the_same(self.lineage, node, self.seen.get(asset)):
             inputs = recorded_inputs(self.lineage, node)
-            self._materialize(asset, node, node.version, self._input_tags(inputs))
+            self._materialize(asset, node, node.version, self._input_tags(asset, inputs))
             self.report(f"reported {node.path}")
 
-    def _input_tags(self, inputs: Sequence[Input]) -> dict[str, str]:
+    def _input_tags(self, asset: AssetPartition, inputs: Sequence[Input]) -> dict[str, str]:
         pointers: dict[Key, int] = {}
         for item in inputs:
             # An asset that reads several partitions of another points at the newest of them.
             event = self._event_of(item)
             pointers[item.asset.key] = max(event, pointers.get(item.asset.key, 0))
         versions = input_versions(inputs)
+        # As a run records it: an upstream asset of which this partition reads nothing, or that
+        # lies outside, is not a new one.
+        unread = {
+            tag: value
+            for upstream in self.lineage.group_of[asset.key].upstream
+            if upstream.key not in pointers
+            for tag, value in (
+                (get_input_data_version_tag(asset_key(upstream.key)), DEFAULT_DATA_VERSION.value),
+                (get_input_event_pointer_tag(asset_key(upstream.key)), NULL_EVENT_POINTER),
+            )
+        }
         return {
+            **unread,
             **{get_input_data_version_tag(asset_key(k)): v for k, v in versions.items()},
             **{get_input_event_pointer_tag(asset_key(k)): str(v) for k, v in pointers.items()},
         }
@@ -122,7 +136,8 @@ class _Reporter:
             if current is not None and source.version and current.version == source.version.md5:
                 # The older version was told of later, so the current one has to be told again.
                 inputs = recorded_inputs(self.lineage, source)
-                self._materialize(item.asset, source, source.version, self._input_tags(inputs))
+                tags = self._input_tags(item.asset, inputs)
+                self._materialize(item.asset, source, source.version, tags)
                 self.report(f"reported {item.path}")
         return event
 

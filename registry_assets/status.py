@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from registry_assets.arrivals import find_arrivals
 from registry_assets.dvc_repo import DvcRepo, OutputState
+from registry_assets.imports import behind_here
 from registry_assets.lineage import Lineage
 from registry_assets.model import Version
 
@@ -152,9 +153,4 @@ def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState
 def _behind(lineage: Lineage, path: str) -> str | None:
     """Says so when an import from this repository is not at its source's recorded version."""
     imported = lineage.registry.import_of.get(path)
-    if imported is None or imported.repository is not None:
-        return None
-    source = lineage.nodes.get(imported.source.path)
-    if source is None or source.version is None or source.version == imported.source.version:
-        return None
-    return f"{imported.source.path} has a newer version"
+    return behind_here(lineage.registry, imported) if imported else None

@@ -1,7 +1,7 @@
 """The command line: each command a few lines over the library.
 
 looking.py    status, lineage: what there is, nothing is changed
-running.py    materialize, add, import, sync: data brought up to date
+running.py    materialize, add, import, update, sync: data brought up to date
 starting.py   init, demo, ui
 reading.py    what they all start with
 
@@ -52,6 +52,7 @@ for _command in (
     running.materialize,
     running.add,
     running.import_,
+    running.update,
     running.sync,
     starting.init,
     starting.demo,

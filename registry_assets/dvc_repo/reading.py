@@ -25,6 +25,7 @@ from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError, determine_linecol
 
 from registry_assets.dvc_repo.opening import load_stages, read_stages
+from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.model import (
     ITEM,
@@ -67,6 +68,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     pipeline_files: list[str] = []
     problems: list[str] = []
     values = _ParameterValues()
+    origins = Origins(root)
 
     for path in find_metafiles(repo):
         metafile = Path(path).relative_to(root).as_posix()
@@ -85,7 +87,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
             pipeline_files.append(metafile)
         for stage in found:
             if stage.is_import:
-                inputs.append(_import(repo, stage, metafile))
+                inputs.append(_import(repo, stage, metafile, origins))
             elif not _is_stage(stage):
                 raw.extend(_raw(repo, stage, metafile))
     return Declarations(
@@ -103,7 +105,9 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
     if not (root / metafile).exists():
         return None
     (stage,) = load_stages(repo, root, [metafile])
-    return _import(repo, stage, metafile) if stage.is_import else next(_raw(repo, stage, metafile))
+    if stage.is_import:
+        return _import(repo, stage, metafile, Origins(root))
+    return next(_raw(repo, stage, metafile))
 
 
 def find_metafiles(repo: Repo) -> Iterator[str]:
@@ -168,17 +172,20 @@ def _raw(repo: Repo, stage: DvcStage, metafile: str) -> Iterator[RawCollection]:
         yield RawCollection(_output(repo, out), metafile, stage.desc)
 
 
-def _import(repo: Repo, stage: DvcStage, metafile: str) -> ImportedInput:
+def _import(repo: Repo, stage: DvcStage, metafile: str, origins: Origins) -> ImportedInput:
     (out,), (dep,) = stage.outs, stage.deps
-    repository = revision = None
+    repository = revision = rev = None
     source = _dependency(repo, dep)
     if isinstance(dep, RepoDependency):
         definition = dep.def_repo
-        repository = str(definition["url"])
+        repository = str(definition[RepoDependency.PARAM_URL])
         revision = definition.get(RepoDependency.PARAM_REV_LOCK)
-        source = Dependency(str(dep.def_path), version_of(out), is_external=True)
+        rev = definition.get(RepoDependency.PARAM_REV)
+        address = origins.locate(repository, Path(stage.path))
+        here = origins.path_here(address, str(dep.def_path))
+        source = Dependency(here or str(dep.def_path), version_of(out), is_external=here is None)
     return ImportedInput(
-        _output(repo, out), metafile, source, repository, revision, bool(stage.frozen)
+        _output(repo, out), metafile, source, repository, revision, bool(stage.frozen), rev
     )
 
 
