@@ -179,7 +179,7 @@ def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:
     if tip is None:
         raise SourceGoneError(str(stage.outs[0]), address, rev or "commit")
     if tip != recorded or not stage.outs[0].hash_info:
-        report(f"fetching {stage.deps[0].def_path} of {without_secrets(address)} at {tip[:7]}")
+        report(f"{stage.deps[0].def_path} of {without_secrets(address)} at commit {tip[:7]}")
         _take(repo, stage, tip)
 
 
@@ -196,8 +196,17 @@ def _find_again(repo: Repo, stage: DvcStage, pinned: str) -> str | None:
 
 def _take(repo: Repo, stage: DvcStage, commit: str) -> None:
     """Fetches what an import has at a commit, and notes version and commit in the stage."""
-    _note(stage, *fetch_commit(repo, stage, commit))
+    if not _has_content_of(repo, stage, commit):
+        _note(stage, *fetch_commit(repo, stage, commit))
     stage.deps[0].def_repo[RepoDependency.PARAM_REV_LOCK] = commit
+
+
+def _has_content_of(repo: Repo, stage: DvcStage, commit: str) -> bool:
+    """Whether the cache holds what an import has at a commit, as its recorded version."""
+    (out,) = stage.outs
+    if not out.hash_info or out.hash_name != "md5" or out.changed_cache():
+        return False
+    return look(repo, stage, commit).md5 == str(out.hash_info.value)
 
 
 def _note(stage: DvcStage, hash_info: HashInfo, meta: Meta) -> None:
