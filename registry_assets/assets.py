@@ -107,7 +107,9 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
     ) -> Iterator[Output[Any]]:
         partition = context.partition_key if context.has_partition_key else None
         dvc = dvc_repo.dvc()
-        with bring(dvc, lineage, group, partition, config.force, context.log.info) as result:
+        with bring(
+            dvc, lineage, group, partition, config.force, context.log.info, update=config.update
+        ) as result:
             context.log.info(f"{result.address}: {result.outcome} in {result.seconds:.1f} s")
             # Read when the result is recorded, once for all outputs.
             read = cache(partial(read_ancestry, dvc, lineage, group, partition))
@@ -139,10 +141,22 @@ def bring(
     partition: str | None,
     force: bool,
     report: Report,
+    *,
+    update: bool = False,
 ) -> AbstractContextManager[PendingResult]:
     """Brings the outputs of a group into the workspace, for one partition.
 
     A collection that came after the lineage was read is found by its metafiles.
+
+    Args:
+        dvc: The repository.
+        lineage: The graph.
+        group: What to bring.
+        partition: Which of it.
+        force: Whether commands run even though nothing changed.
+        report: Takes progress.
+        update: Whether an import from elsewhere moves on to what its source has now. One from
+            this repository always does.
 
     Raises:
         RegistryError: with the next step in its message.
@@ -157,11 +171,11 @@ def bring(
     known = dvc.read_dvc_file(address)
     raw_folder = lineage.registry.raw_folder
     if isinstance(known, ImportedInput):
-        source = known.source.path
         is_from_here = known.repository is None and not known.source.is_external
-        # What a stage makes, or Git keeps, has no `.dvc` file that says what to move on to.
+        source = known.source.path
         if not is_from_here or not dvc.path_of(f"{source}.dvc").exists():
-            return dvc.restoring(address, report=report)
+            follows = update or (is_from_here and dvc.path_of(source).exists())
+            return (dvc.updating if follows else dvc.restoring)(address, report=report)
     elif group.kind == "raw" or known is not None:
         return _bring_raw(dvc, path, group, partition, force, report)
     else:

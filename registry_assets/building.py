@@ -17,6 +17,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from registry_assets.assets import build_lineage_assets
 from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
+from registry_assets.import_sensor import build_import_sensor
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage import Lineage
 from registry_assets.lineage_building import build_lineage
@@ -57,6 +58,8 @@ def build_definitions(
     generated = build_lineage_assets(lineage, skip=own_keys)
     jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [build_bring_job(lineage.translator)]
     sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
+    if registry.settings.import_check_seconds:
+        sensors.append(build_import_sensor(registry, lineage.translator))
     by_collection = [
         asset
         for asset in generated

@@ -89,7 +89,7 @@ def _dvc_edges(lineage: Lineage) -> Iterator[Difference]:
     imports = {
         (item.source.path, item.output.path)
         for item in lineage.registry.inputs
-        if item.repository is None and item.source.path in lineage.nodes
+        if not item.source.is_external and item.source.path in lineage.nodes
     }
     ours = {
         (source, target)

@@ -14,6 +14,8 @@
     ├── FileNotRecordedError         a file that no recorded version holds
     ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
+    ├── SourceUnreachableError       the source of an import that cannot be asked
+    ├── SourceGoneError              the source of an import lacks what was imported
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
@@ -27,6 +29,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from registry_assets.addresses import without_secrets
 
 
 class RegistryError(Exception):
@@ -186,6 +190,29 @@ class DataNotAvailableError(RegistryError):
         super().__init__(
             f"{path} is neither in the workspace nor in the cache, and pulling it failed "
             f"({reason}): push it from a machine that has it, or materialize it again"
+        )
+
+
+class SourceUnreachableError(RegistryError):
+    """The source of an import cannot be asked."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = without_secrets(address)
+        self.reason = without_secrets(" ".join(reason.split()))
+        super().__init__(
+            f"{self.address} cannot be reached ({self.reason}): check the address, the network "
+            "and your access to it"
+        )
+
+
+class SourceGoneError(RegistryError):
+    """The source of an import does not have any more what was imported."""
+
+    def __init__(self, path: str, address: str, lacks: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} stays as it is: {without_secrets(address)} has no {lacks} any more; import "
+            "it again from where it is now"
         )
 
 

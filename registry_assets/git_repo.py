@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from registry_assets.errors import RegistryError
+from registry_assets.addresses import without_secrets
+from registry_assets.errors import RegistryError, SourceUnreachableError
+
+_ANSWER_SECONDS = 20
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
+def is_commit(rev: str) -> bool:
+    """Whether a revision reads like the hash of a commit, in full or shortened."""
+    return _COMMIT.fullmatch(rev) is not None
+
+
+def find_rev(refs: Mapping[str, str], rev: str | None) -> str | None:
+    """The commit that a branch, a tag or, for None, the default branch is at, if it is there.
+
+    Args:
+        refs: As `GitRepo.read_refs` gives them.
+        rev: The name; a tag goes before a branch of the same name (gitrevisions(7)).
+    """
+    if rev is None:
+        return refs.get("HEAD")
+    names = (rev, f"refs/{rev}", f"refs/tags/{rev}", f"refs/heads/{rev}")
+    # Of an annotated tag, the commit that it stands for.
+    found = (refs.get(f"{name}^{{}}") or refs.get(name) for name in names)
+    return next(filter(None, found), None)
 
 
 class GitRepo:
@@ -30,13 +56,19 @@ class GitRepo:
         if done.returncode == 0:
             return done.stdout.strip()
         if check:
-            raise RegistryError(f"git {' '.join(arguments)} failed: {done.stderr.strip()}")
+            said = without_secrets(done.stderr.strip())
+            raise RegistryError(f"git {' '.join(arguments)} failed: {said}")
         return None
 
     @property
     def is_present(self) -> bool:
         """Whether the folder lies in a Git work tree."""
         return self._run("rev-parse", "--is-inside-work-tree") == "true"
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether the folder lies in a Git repository, with or without a work tree."""
+        return self._run("rev-parse", "--git-dir") is not None
 
     def head(self) -> str | None:
         """The checked-out branch, else the commit of a detached HEAD, else None (no Git)."""
@@ -78,3 +110,65 @@ class GitRepo:
     def init(self) -> None:
         """Makes the folder a Git repository whose first branch is called main."""
         self._run("init", "--quiet", "--initial-branch=main", check=True)
+
+    def top(self) -> Path | None:
+        """The top folder of the work tree."""
+        found = self._run("rev-parse", "--show-toplevel")
+        return Path(found) if found else None
+
+    def remotes(self) -> tuple[str, ...]:
+        """The addresses of the remotes of this repository."""
+        listed = self._run("remote", "--verbose") or ""
+        words = (line.split() for line in listed.splitlines())
+        return tuple(dict.fromkeys(word[1] for word in words if len(word) > 1))
+
+    def resolve(self, rev: str | None) -> str | None:
+        """The commit of a revision here, of what is checked out for None, if there is one."""
+        names = ("HEAD",) if rev is None else (rev, f"refs/remotes/origin/{rev}")
+        found = (
+            self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            for name in names
+        )
+        return next(filter(None, found), None)
+
+    def holds(self, commit: str) -> bool:
+        """Whether a branch or tag, or what is checked out, has a commit in its history.
+
+        What none of them has is not in a clone, even where the object is still there.
+        """
+        if self._run("merge-base", "--is-ancestor", commit, "HEAD") is not None:
+            return True
+        return bool(self._run("for-each-ref", "--count=1", "--contains", commit))
+
+    def read_refs(self, url: str) -> Mapping[str, str]:
+        """Asks a repository elsewhere for its branches and tags, and fetches nothing.
+
+        Returns:
+            Commits by the full names of refs, and by ``HEAD`` for the default branch.
+
+        Raises:
+            SourceUnreachableError: with Git's reason.
+        """
+        settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+        if "GIT_SSH_COMMAND" not in os.environ:
+            # Nobody is there to type a password.
+            settings["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(self.root), "ls-remote", "--", url],
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+                env={**os.environ, **settings},
+                timeout=_ANSWER_SECONDS,
+            )
+        except subprocess.TimeoutExpired as error:
+            reason = f"no answer within {_ANSWER_SECONDS} s"
+            raise SourceUnreachableError(url, reason) from error
+        if done.returncode != 0:
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            telling = [line for line in said if line.startswith(("fatal:", "ERROR:"))]
+            raise SourceUnreachableError(url, (telling or said or ["git ls-remote failed"])[0])
+        lines = (line.split("\t", 1) for line in done.stdout.splitlines())
+        return {name: commit for commit, name in lines}

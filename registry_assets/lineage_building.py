@@ -13,6 +13,7 @@ from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from registry_assets.addresses import without_secrets
 from registry_assets.code_versions import CodeReader
 from registry_assets.lineage import AssetGroup, AssetOutput, Lineage, Node, NodeKind, Upstream
 from registry_assets.model import (
@@ -360,9 +361,9 @@ class _Builder:
 
 def source_address(imported: ImportedInput) -> str:
     """What an import was taken from: a path of this repository, or an address outside."""
-    if imported.repository is None:
-        return imported.source.path
-    return f"{imported.repository}/{imported.source.path}"
+    if imported.repository is None or not imported.source.is_external:
+        return without_secrets(imported.source.path)
+    return without_secrets(f"{imported.repository.rstrip('/')}/{imported.source.path}")
 
 
 def _kind(item: Tracked) -> Literal["raw", "import"]:

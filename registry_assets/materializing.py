@@ -105,6 +105,18 @@ def plan_runs(
     return plan
 
 
+def plan_run(lineage: Lineage, path: str) -> PlannedRun:
+    """Plans the run that materializes one output, with all that is made together with it.
+
+    Raises:
+        OutputNotFoundError: when nothing declares it.
+    """
+    node = lineage.node(path)
+    assert node.key is not None, f"{path} has no asset"
+    group = lineage.group_of[node.key]
+    return PlannedRun(_keys([group]), node.partition, group.partitions)
+
+
 def _keys(groups: Sequence[AssetGroup]) -> tuple[Key, ...]:
     """All outputs, also where one was selected: what is made together is recorded together."""
     return tuple(output.key for group in groups for output in group.outputs)
@@ -133,7 +145,12 @@ def _phases(lineage: Lineage, selected: Collection[Key]) -> Iterator[list[AssetG
 
 def stale_keys(lineage: Lineage, status: RegistryStatus) -> frozenset[tuple[Key, str | None]]:
     """What is not up to date, by asset and partition, and all that is made of it."""
-    stale = {output.path for output in status.outputs if output.state != "up_to_date"}
+    stale = {
+        output.path
+        for output in status.outputs
+        if output.state != "up_to_date"
+        and (output.state != "behind" or _follows(lineage, output.path))
+    }
     stale |= {item.path for item in status.raw if item.state in ("new", "modified", "missing")}
     downstream: dict[str, list[str]] = {}
     for source, target in lineage.edges:
@@ -146,6 +163,12 @@ def stale_keys(lineage: Lineage, status: RegistryStatus) -> frozenset[tuple[Key,
                 waiting.append(target)
     nodes = (lineage.nodes[path] for path in stale if path in lineage.nodes)
     return frozenset((node.key, node.partition) for node in nodes if node.key is not None)
+
+
+def _follows(lineage: Lineage, path: str) -> bool:
+    """Whether materializing an import that is behind moves it on; others are updated on request."""
+    imported = lineage.registry.import_of.get(path)
+    return imported is not None and imported.repository is None
 
 
 def only_stale(
@@ -178,6 +201,7 @@ def execute(
     *,
     force: bool,
     tags: Mapping[str, str],
+    update: bool = False,
 ) -> RunResult:
     """Executes one planned run in this process.
 
@@ -187,6 +211,7 @@ def execute(
         run: The run.
         force: Whether commands run even though nothing changed.
         tags: Tags of the run.
+        update: Whether imports from elsewhere move on to what their sources have now.
     """
     if run.partition is not None and run.partitions is not None:
         instance.add_dynamic_partitions(run.partitions, [run.partition])
@@ -194,7 +219,8 @@ def execute(
     job = definitions.resolve_implicit_job_def_def_for_assets(keys)
     if job is None:
         raise RegistryError(f"Dagster has no job for {', '.join(map(str, run.keys))}")
-    ops = {definitions.resolve_assets_def(key).op.name for key in keys} if force else set()
+    said = {name: True for name, is_said in (("force", force), ("update", update)) if is_said}
+    ops = {definitions.resolve_assets_def(key).op.name for key in keys} if said else set()
     result = job.execute_in_process(
         instance=instance,
         partition_key=run.partition,
@@ -202,7 +228,7 @@ def execute(
         tags=dict(tags),
         raise_on_error=False,
         run_config={
-            "ops": {name: {"config": {"force": True}} for name in sorted(ops)},
+            "ops": {name: {"config": said} for name in sorted(ops)},
             "loggers": {PROGRESS_LOGGER: {}},
         },
     )

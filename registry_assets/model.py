@@ -172,8 +172,12 @@ class ImportedInput:
     """Data that was taken from somewhere else (`dvc import`, `dvc import-url`).
 
     Attributes:
-        source: What it was taken from, with the version it was taken at.
+        source: What it was taken from, with the version it was taken at. External, unless it is
+            of this repository.
+        repository: The address of the Git repository it was taken from, as the metafile gives it;
+            None when it was taken from a path or URL. It may be this repository's own.
         revision: The commit it was taken at, for imports from a Git repository.
+        rev: The branch, tag or commit it is to stay at, None for the default branch.
     """
 
     output: Output
@@ -182,6 +186,7 @@ class ImportedInput:
     repository: str | None = None
     revision: str | None = None
     is_frozen: bool = True
+    rev: str | None = None
 
     @property
     def name(self) -> str:
@@ -221,10 +226,12 @@ class Settings:
     Attributes:
         families: Patterns of paths that hold collections; the last part is the collection.
         settle_seconds: How long nothing may have changed in a new folder before it is taken in.
+        import_check_seconds: How often the sources of imports are looked at; 0 for never.
     """
 
     families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
     settle_seconds: float = 30.0
+    import_check_seconds: float = 3600.0
 
 
 @dataclass(frozen=True)

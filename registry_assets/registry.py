@@ -106,16 +106,20 @@ def read_settings(root: Path) -> Settings:
             f"it has {', '.join(known)}",
         )
     families = given.get("families", list(Settings.families))
-    settle_seconds = given.get("settle_seconds", Settings.settle_seconds)
     if not isinstance(families, list) or not all(map(_is_family_pattern, families)):
         raise MetafileError(
             _SETTINGS_FILE,
             "families must be a list of patterns that end in /*, relative to the root: "
             'families = ["raw/*"]',
         )
-    if not _is_duration(settle_seconds):
-        raise MetafileError(_SETTINGS_FILE, "settle_seconds must be a number that is not negative")
-    return Settings(tuple(families), float(settle_seconds))
+    durations = {
+        name: given.get(name, getattr(Settings, name))
+        for name in ("settle_seconds", "import_check_seconds")
+    }
+    for name, seconds in durations.items():
+        if not _is_duration(seconds):
+            raise MetafileError(_SETTINGS_FILE, f"{name} must be a number that is not negative")
+    return Settings(tuple(families), **{name: float(value) for name, value in durations.items()})
 
 
 def _is_family_pattern(pattern: object) -> bool:

@@ -7,6 +7,8 @@ from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
@@ -122,25 +124,39 @@ class Reporter:
         asset = of_node(node)
         assert asset is not None, f"{node.path} is no output"
         assert node.version is not None, f"{node.path} was never recorded"
-        tags = self._tags(node, node.version, recorded_inputs(self.lineage, node))
+        tags = self._tags(asset, node, node.version, recorded_inputs(self.lineage, node))
         self._log(asset, tags, metadata, None)
 
-    def _tags(self, node: Node, version: Version, inputs: Sequence[Input]) -> dict[str, str]:
+    def _tags(
+        self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
+    ) -> dict[str, str]:
         code_version = made_by(self.lineage, node) or _OTHER_CODE
         return {
             DATA_VERSION_TAG: version.md5,
             CODE_VERSION_TAG: code_version,
-            **self._input_tags(inputs),
+            **self._input_tags(asset, inputs),
         }
 
-    def _input_tags(self, inputs: Sequence[Input]) -> dict[str, str]:
+    def _input_tags(self, asset: AssetPartition, inputs: Sequence[Input]) -> dict[str, str]:
         pointers: dict[Key, int] = {}
         for item in inputs:
             # An asset that reads several partitions of another points at the newest of them.
             event = self._event_of(item)
             pointers[item.asset.key] = max(event, pointers.get(item.asset.key, 0))
         versions = input_versions(inputs)
+        # As a run records it: an upstream asset of which this partition reads nothing, or that
+        # lies outside, is not a new one.
+        unread = {
+            tag: value
+            for upstream in self.lineage.group_of[asset.key].upstream
+            if upstream.key not in pointers
+            for tag, value in (
+                (get_input_data_version_tag(asset_key(upstream.key)), DEFAULT_DATA_VERSION.value),
+                (get_input_event_pointer_tag(asset_key(upstream.key)), NULL_EVENT_POINTER),
+            )
+        }
         return {
+            **unread,
             **{get_input_data_version_tag(asset_key(k)): v for k, v in versions.items()},
             **{get_input_event_pointer_tag(asset_key(k)): str(v) for k, v in pointers.items()},
         }
@@ -179,7 +195,7 @@ class Reporter:
         self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
     ) -> None:
         metadata = version_metadata(node.path, version, self.commit)
-        tags = self._tags(node, version, inputs)
+        tags = self._tags(asset, node, version, inputs)
         self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
 
     def report_absent(self) -> None:

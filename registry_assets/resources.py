@@ -31,3 +31,8 @@ class MaterializeConfig(Config):
     force: bool = Field(
         default=False, description="Run the command even though nothing changed since dvc.lock."
     )
+    update: bool = Field(
+        default=False,
+        description="Move an import from elsewhere on to what its source has now, as `dvc update` "
+        "does; otherwise it is restored as it was taken.",
+    )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from registry_assets.arrivals import find_arrivals
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
+from registry_assets.imports import behind_here
 from registry_assets.lineage import Lineage, Node
 from registry_assets.model import Stage, Version
 
@@ -220,9 +221,4 @@ def _status_of(lineage: Lineage, path: str, state: State, why: Iterable[str]) ->
 def _behind(lineage: Lineage, path: str) -> str | None:
     """Says so when an import from this repository is not at its source's recorded version."""
     imported = lineage.registry.import_of.get(path)
-    if imported is None or imported.repository is not None:
-        return None
-    source = lineage.nodes.get(imported.source.path)
-    if source is None or source.version is None or source.version == imported.source.version:
-        return None
-    return f"{imported.source.path} has a newer version"
+    return behind_here(lineage.registry, imported) if imported else None

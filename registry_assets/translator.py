@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from registry_assets.addresses import without_secrets
 from registry_assets.model import ITEM, ImportedInput, Output, RawCollection, Stage, Tracked
 
 Key = tuple[str, ...]
@@ -96,8 +97,12 @@ class RegistryTranslator:
                 "takes it in, or moves it on to the newest version of its source. To take one out "
                 f"again: `dvc remove {folder}/NAME.dvc` and its line in `collections.yaml`."
             )
-        origin = imported.repository or "this repository"
-        return f"Imported from `{imported.source.path}` of {origin}."
+        path = without_secrets(imported.source.path)
+        if not imported.source.is_external:
+            return f"Imported from `{path}` of this repository."
+        if imported.repository is None:
+            return f"Imported from `{path}`."
+        return f"Imported from `{path}` of {without_secrets(imported.repository)}."
 
     def output_description(self, stage: Stage, output: Output) -> str:
         """What a person wants to know of an output, what tells it apart first."""

@@ -209,7 +209,9 @@ def test_an_import_whose_source_moved_on_is_behind(done: Path) -> None:
     assert states(done) == dict.fromkeys(OUTPUTS, "up_to_date")
     run(done, "dvc", "add", "--quiet", "raw/01_a")
     assert states(done) == {**dict.fromkeys(OUTPUTS, "up_to_date"), INPUT: "behind"}
-    assert output(done, INPUT).why == ("raw/01_a has a newer version",)
+    assert output(done, INPUT).why == (
+        f"raw/01_a has a newer version: run `registry update {INPUT}`",
+    )
     assert not read_status(lineage_of(done)).up_to_date
     run(done, "dvc", "update", "--quiet", f"{INPUT}.dvc")
     assert states(done)[INPUT] == "up_to_date"

@@ -1,7 +1,8 @@
 """The command line: each command a few lines over the library.
 
 looking.py    status, lineage, trace: what there is, nothing is changed
-running.py    materialize, add, import, sync: data brought up to date
+running.py    materialize, sync: data brought up to date, and Dagster told
+taking_in.py  add, import, update: data taken in, and moved on
 starting.py   init, demo, ui
 reading.py    what they all start with
 
@@ -16,7 +17,7 @@ from typing import Any
 
 import click
 
-from registry_assets.cli import looking, running, starting
+from registry_assets.cli import looking, running, starting, taking_in
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 
@@ -51,8 +52,9 @@ for _command in (
     looking.lineage,
     looking.trace,
     running.materialize,
-    running.add,
-    running.import_,
+    taking_in.add,
+    taking_in.import_,
+    taking_in.update,
     running.sync,
     starting.init,
     starting.demo,

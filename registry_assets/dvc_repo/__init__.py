@@ -14,7 +14,10 @@ run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
 running.py      one stage: unchanged, restored or run
 batch.py        many stages in one go
+origins.py      where the repositories of imports are, and which of them is this one
+sources.py      the sources of imports: what they have now, fetched into the cache
 tracking.py     `dvc add` and the in-repository `dvc import-url`
+updating.py     `dvc import` from another repository, and `dvc update`
 """
 
 from registry_assets.dvc_repo.batch import StageResult, StageTask
@@ -24,6 +27,7 @@ from registry_assets.dvc_repo.metafiles import cut_entry
 from registry_assets.dvc_repo.objects import CacheState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
+from registry_assets.dvc_repo.sources import SourceLook, source_session
 
 __all__ = [
     "CacheState",
@@ -32,7 +36,9 @@ __all__ = [
     "OutputState",
     "PendingResult",
     "RecordedOutput",
+    "SourceLook",
     "StageResult",
     "StageTask",
     "cut_entry",
+    "source_session",
 ]

@@ -13,6 +13,7 @@ from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 from registry_assets.dvc_repo.collecting import collect
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
 from registry_assets.dvc_repo.set_aside import SetAside
+from registry_assets.dvc_repo.sources import fetch_recorded
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataModifiedError, DataNotAvailableError, RegistryError
 
@@ -146,11 +147,11 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
     report(f"{path} is not in the cache: pulling it")
     try:
         if out.stage.is_repo_import:
-            repo.fetch([out.stage.path])
+            fetch_recorded(repo, out.stage, report)
         else:
             for odb, objects in out.get_used_objs().items():
                 repo.cloud.pull(objects, odb=odb)
-    except DvcException as error:
+    except (DvcException, RegistryError) as error:
         raise DataNotAvailableError(path, " ".join(str(error).split())) from error
     out.obj = None
     if out.changed_cache():

@@ -23,6 +23,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import YAMLError
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
+from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.metafiles import read_lock
 from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.errors import (
@@ -59,7 +60,8 @@ def translated_errors() -> Iterator[None]:
         if library != "scmrepo" and not library.startswith("dvc"):
             raise
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
-        raise DvcError(f"{error}{cause}".strip() or type(error).__name__) from error
+        said = without_secrets(f"{error}{cause}".strip())
+        raise DvcError(said or type(error).__name__) from error
 
 
 class RepoAccess:

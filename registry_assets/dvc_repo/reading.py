@@ -22,6 +22,7 @@ from dvc.stage.loader import StageLoader
 
 from registry_assets.dvc_repo.collecting import collect
 from registry_assets.dvc_repo.opening import load_stages
+from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.model import (
     ITEM,
@@ -63,6 +64,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     templates: list[StageTemplate] = []
     pipeline_files: list[str] = []
     values = _ParameterValues()
+    origins = Origins(root)
 
     collected = collect(repo, root)
     for metafile in collected.metafiles:
@@ -71,7 +73,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
             if _is_stage(stage):
                 stages.append(_stage(repo, loader, stage, metafile.path, values))
             elif stage.is_import:
-                inputs.append(_import(repo, stage, metafile.path))
+                inputs.append(_import(repo, stage, metafile.path, origins))
             else:
                 raw.extend(_raw(repo, stage, metafile.path))
         if loader is not None:
@@ -98,7 +100,7 @@ def read_addresses(repo: Repo, root: Path, addresses: Sequence[str]) -> Declarat
         if _is_stage(stage):
             stages.append(_stage(repo, None, stage, metafile, values))
         elif stage.is_import:
-            inputs.append(_import(repo, stage, metafile))
+            inputs.append(_import(repo, stage, metafile, Origins(root)))
         else:
             raw.extend(_raw(repo, stage, metafile))
     return Declarations(tuple(raw), tuple(inputs), tuple(stages), (), (), ())
@@ -109,7 +111,9 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
     if not (root / metafile).exists():
         return None
     (stage,) = load_stages(repo, root, [metafile])
-    return _import(repo, stage, metafile) if stage.is_import else next(_raw(repo, stage, metafile))
+    if stage.is_import:
+        return _import(repo, stage, metafile, Origins(root))
+    return next(_raw(repo, stage, metafile))
 
 
 def _is_stage(stage: DvcStage) -> bool:
@@ -121,17 +125,20 @@ def _raw(repo: Repo, stage: DvcStage, metafile: str) -> Iterator[RawCollection]:
         yield RawCollection(_output(repo, out), metafile, stage.desc)
 
 
-def _import(repo: Repo, stage: DvcStage, metafile: str) -> ImportedInput:
+def _import(repo: Repo, stage: DvcStage, metafile: str, origins: Origins) -> ImportedInput:
     (out,), (dep,) = stage.outs, stage.deps
-    repository = revision = None
+    repository = revision = rev = None
     source = _dependency(repo, dep)
     if isinstance(dep, RepoDependency):
         definition = dep.def_repo
-        repository = str(definition["url"])
+        repository = str(definition[RepoDependency.PARAM_URL])
         revision = definition.get(RepoDependency.PARAM_REV_LOCK)
-        source = Dependency(str(dep.def_path), version_of(out), is_external=True)
+        rev = definition.get(RepoDependency.PARAM_REV)
+        address = origins.locate(repository, Path(stage.path))
+        here = origins.path_here(address, str(dep.def_path))
+        source = Dependency(here or str(dep.def_path), version_of(out), is_external=here is None)
     return ImportedInput(
-        _output(repo, out), metafile, source, repository, revision, bool(stage.frozen)
+        _output(repo, out), metafile, source, repository, revision, bool(stage.frozen), rev
     )
 
 

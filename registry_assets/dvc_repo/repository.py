@@ -15,7 +15,9 @@ from registry_assets.dvc_repo import (
     reading,
     running,
     set_aside,
+    sources,
     tracking,
+    updating,
     versions,
 )
 from registry_assets.dvc_repo.listings import Listings
@@ -86,6 +88,36 @@ class DvcRepo(RepoAccess):
                 return False
         return True
 
+    # --- sources of imports --------------------------------------------------------------------
+
+    def find_tip(self, metafile: str) -> str | None:
+        """The commit that an import would be updated to, asking only; see `sources.find_tip`."""
+        with self.open() as repo:
+            (stage,) = load_stages(repo, self.root, [metafile])
+            return sources.find_tip(repo, stage)
+
+    def look_at_source(self, metafile: str, commit: str) -> sources.SourceLook:
+        """What the repository of an import has at a commit; see `sources.look`."""
+        with self.open() as repo:
+            (stage,) = load_stages(repo, self.root, [metafile])
+            return sources.look(repo, stage, commit)
+
+    def find_newest(self, metafile: str) -> str | None:
+        """The newest commit of the default branch of an import's repository.
+
+        Raises:
+            SourceUnreachableError: when the repository cannot be asked.
+        """
+        with self.open() as repo:
+            (stage,) = load_stages(repo, self.root, [metafile])
+            return sources.find_commit(repo, sources.address_of_source(repo, stage), None)
+
+    def changes_of_url(self, metafile: str) -> str | None:
+        """What changed about a path or URL outside; see `sources.changes_of_url`."""
+        with self.open() as repo:
+            (stage,) = load_stages(repo, self.root, [metafile])
+            return sources.changes_of_url(stage.deps[0])
+
     # --- persisting ----------------------------------------------------------------------------
 
     def running(
@@ -132,8 +164,8 @@ class DvcRepo(RepoAccess):
         collections_file: str | None,
         report: Report,
     ) -> None:
-        """Takes a path of another repository in, as `dvc import` does; see `tracking`."""
-        tracking.import_from(
+        """Takes a path of another repository in, as `dvc import` does; see `updating`."""
+        updating.import_from(
             self,
             url,
             source,
@@ -142,6 +174,10 @@ class DvcRepo(RepoAccess):
             collections_file=collections_file,
             report=report,
         )
+
+    def updating(self, address: str, *, report: Report) -> AbstractContextManager[PendingResult]:
+        """Moves an import on to what its source has now; see `updating.updating`."""
+        return updating.updating(self, address, report=report)
 
     def restoring(self, address: str, *, report: Report) -> AbstractContextManager[PendingResult]:
         """Brings what a ``.dvc`` file records into the workspace; see `tracking.restoring`."""

@@ -24,7 +24,6 @@ from registry_assets.errors import (
     CollectionNotTrackedError,
     DataNotAvailableError,
     OutputNotFoundError,
-    RegistryError,
 )
 from registry_assets.model import Version
 
@@ -158,7 +157,7 @@ def importing(
                 if outcome == "recorded":
                     _import(dvc, repo, origin, path, stage, report)
                 if collections_file is not None:
-                    _list_collection(dvc, repo, collections_file, place.name, report)
+                    list_collection(dvc, repo, collections_file, place.name, report)
                 return {path: RecordedOutput(path, version, before)}
 
             address = metafile_of(path)
@@ -204,71 +203,16 @@ def _import(
         write_dvc_file(stage)
 
 
-def import_from(
-    dvc: RepoAccess,
-    url: str,
-    source: str,
-    path: str,
-    *,
-    revision: str | None,
-    collections_file: str | None,
-    report: Report,
-) -> None:
-    """Takes a path of another repository in, as `dvc import` does.
-
-    The repository is locked while the data is downloaded, as DVC does it.
-
-    Args:
-        dvc: The repository.
-        url: The other repository: a Git URL or a local path.
-        source: The path in it.
-        path: Where to take it in.
-        revision: A branch, tag or commit to stay at; the newest commit when None.
-        collections_file: The YAML file whose list `collections` gets the last part of `path`.
-        report: Takes progress.
-
-    Raises:
-        DvcError: when the other repository, or the path in it, cannot be had.
-    """
-    place = dvc.path_of(path)
-    if dvc.path_of(metafile_of(path)).exists():
-        raise RegistryError(
-            f"{path} is imported already: `dvc update {metafile_of(path)}` moves it on, "
-            f"`dvc remove {metafile_of(path)}` makes room"
-        )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        dvc.open() as repo,
-        dvc.write_lock(repo, report),
-        repo.scm_context(quiet=True),
-    ):
-        stage = repo.stage.create(
-            single_stage=True,
-            validate=False,
-            fname=str(dvc.path_of(metafile_of(path))),
-            wdir=str(place.parent),
-            deps=[source],
-            outs=[place.name],
-            erepo={"url": url, **({"rev": revision} if revision else {})},
-        )
-        repo.check_graph(stages={stage})
-        report(f"importing {source} from {url}")
-        stage.run()
-        stage.frozen = True
-        write_dvc_file(stage)
-        if collections_file is not None:
-            _list_collection(dvc, repo, collections_file, place.name, report)
-
-
 def _relative(target: str, start: Path) -> str:
     from os.path import relpath
 
     return relpath(target, start)
 
 
-def _list_collection(
+def list_collection(
     dvc: RepoAccess, repo: Repo, collections_file: str, name: str, report: Report
 ) -> None:
+    """Adds a collection to the YAML file that lists those that a data set has taken in."""
     path = dvc.path_of(collections_file)
     with dvc.write_lock(repo, report):
         before = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,166 @@
+"""Commands that take data in and move it on, recorded where the UI looks: add, import, update."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.running import say_step
+from registry_assets.errors import CollectionNotFoundError, RegistryError
+
+if TYPE_CHECKING:
+    from dagster import AssetObservation
+
+    from registry_assets.imports import ImportState
+    from registry_assets.lineage import Lineage
+    from registry_assets.materializing import PlannedRun, RunResult
+
+
+@click.command()
+@click.argument("name")
+@click.pass_obj
+def add(root: Path, name: str) -> None:
+    """Put the collection raw/NAME under DVC, as `dvc add` does, recorded in Dagster."""
+    found = read_lineage(root)
+    folder = found.registry.raw_folder
+    if folder is None:
+        raise CollectionNotFoundError(name, "raw")
+    sys.exit(_run_one(found, folder, name))
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]..")
+@click.option("--check", is_flag=True, help="Only say what is behind; exit 1 if anything is.")
+@click.pass_obj
+def update(root: Path, names: tuple[str, ...], check: bool) -> None:
+    """Move imports on to what their sources have now; all that are behind, or those named."""
+    from registry_assets.dvc_repo import source_session
+    from registry_assets.imports import choose_imports, compare_imports
+
+    found = read_lineage(root)
+    chosen = choose_imports(found.registry, names)
+    states = []
+    with source_session():
+        for state in compare_imports(found.registry, chosen):
+            states.append(state)
+            _say_state(state)
+        failures = [] if check else _update(found, [s for s in states if s.can_update])
+    for failure in failures:
+        click.echo(f"registry: {failure}", err=True)
+    left = [s for s in states if s.is_finding and (check or not s.can_update)]
+    if check:
+        click.echo(f"{len(states) - len(left)} of {len(states)} imports are up to date")
+    else:
+        updated = sum(state.can_update for state in states) - len(failures)
+        current = sum(state.state == "current" for state in states)
+        click.echo(f"updated {updated} of {len(states)} imports, {current} were up to date")
+    sys.exit(FINDING if left or failures or found.registry.problems else 0)
+
+
+def _say_state(state: ImportState) -> None:
+    if state.state in ("unreachable", "gone"):
+        click.echo(f"registry: {state.path}: {state.why}", err=True)
+    elif state.state != "current":
+        click.echo(f"{state.state:<10} {state.path}  ({state.why})")
+
+
+def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
+    """Materializes imports in the version that their sources have now; returns what failed."""
+    from registry_assets.import_sensor import build_observation
+    from registry_assets.materializing import plan_run
+
+    observed = [build_observation(found, state) for state in states]
+    runs = [plan_run(found, state.path) for state in states]
+    results = _run(found, runs, observed=list(filter(None, observed)), update=True)
+    return [
+        f"{state.path}: {failure}"
+        for state, result in zip(states, results, strict=True)
+        for failure in result.failures
+    ]
+
+
+@click.command(name="import")
+@click.argument("name")
+@click.option("--into", "dataset", required=True, help="The data set.")
+@click.option("--from", "url", help="Another repository that has it: a Git URL or a path.")
+@click.option("--rev", help="With --from: a branch, tag or commit to stay at.")
+@click.option("--path", help="With --from: the path there; raw/NAME by default.")
+@click.pass_obj
+def import_(
+    root: Path, name: str, dataset: str, url: str | None, rev: str | None, path: str | None
+) -> None:
+    """Take the collection NAME into a data set, without a copy, recorded in Dagster."""
+    if url is None and (rev or path):
+        raise click.UsageError("--rev and --path go with --from")
+    found = read_lineage(root)
+    chosen = found.registry.dataset(dataset)
+    inputs = chosen.inputs
+    if inputs is None:
+        raise RegistryError(
+            f"{dataset} has no folder for inputs: add one to `families` in [tool.registry_assets]"
+        )
+    if url is not None:
+        from registry_assets.dvc_repo import DvcRepo, source_session
+        from registry_assets.model import check_collection_name
+
+        with source_session():
+            DvcRepo(root).import_from(
+                url,
+                path or f"raw/{check_collection_name(name)}",
+                f"{inputs}/{name}",
+                revision=rev,
+                collections_file=chosen.collections_file,
+                report=click.echo,
+            )
+        found = read_lineage(root)
+    sys.exit(_run_one(found, inputs, name))
+
+
+def _run_one(found: Lineage, folder: str, name: str) -> int:
+    """Materializes one collection of one family."""
+    from registry_assets.materializing import PlannedRun
+    from registry_assets.model import check_collection_name
+
+    check_collection_name(name)
+    group = next(group for group in found.groups if group.folder == folder)
+    keys = tuple(output.key for output in group.outputs)
+    (result,) = _run(found, [PlannedRun(keys, name, group.partitions)])
+    for failure in result.failures:
+        click.echo(f"registry: {failure}", err=True)
+    return FINDING if result.failures else 0
+
+
+def _run(
+    found: Lineage,
+    runs: Sequence[PlannedRun],
+    *,
+    observed: Sequence[AssetObservation] = (),
+    update: bool = False,
+) -> list[RunResult]:
+    """Executes runs one after the other, over a history that is up to date, and says what came."""
+    from registry_assets.building import define_assets
+    from registry_assets.checks import report_checks
+    from registry_assets.history import open_history
+    from registry_assets.materializing import execute
+    from registry_assets.reporting import sync
+
+    results: list[RunResult] = []
+    if not runs:
+        return results
+    definitions = define_assets(found)
+    with open_history(found.registry.root) as instance:
+        sync(found, instance, lambda _line: None)
+        for observation in observed:
+            instance.report_runless_asset_event(observation)
+        for run in runs:
+            result = execute(definitions, instance, run, force=False, tags={}, update=update)
+            for step in result.steps:
+                say_step(step.outcome, "/".join(step.key), step.nfiles, step.size)
+            results.append(result)
+        report_checks(read_lineage(found.registry.root), instance)
+    return results

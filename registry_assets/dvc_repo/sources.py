@@ -1,0 +1,326 @@
+"""The sources of imports: what they have now, and fetching it into the cache.
+
+Nothing here takes a lock or touches the workspace. What comes from a Git repository is read at one
+commit, never from somebody's work tree, so that ``rev_lock`` names what was taken.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc.dependency.repo import RepoDependency
+from dvc.exceptions import DvcException
+from dvc.repo.open_repo import clean_repos
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.transfer import transfer
+from dvc_data.hashfile.tree import Tree
+
+from registry_assets.addresses import is_local
+from registry_assets.dvc_repo.opening import Report
+from registry_assets.dvc_repo.origins import Origins
+from registry_assets.errors import (
+    DvcError,
+    RegistryError,
+    SourceGoneError,
+    SourceUnreachableError,
+)
+from registry_assets.git_repo import GitRepo, find_rev, is_commit
+
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency as DvcDependency
+    from dvc.fs import DVCFileSystem
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.meta import Meta
+
+_HASH = "md5"
+_GONE = (404, 410)
+
+
+@dataclass(frozen=True)
+class SourceLook:
+    """What a repository has at one commit.
+
+    Attributes:
+        commit: The commit.
+        md5: The version of what was imported; None when there is nothing at the path.
+        has_recorded_commit: Whether the commit that the import was taken at is still in its
+            history.
+    """
+
+    commit: str
+    md5: str | None
+    has_recorded_commit: bool
+
+
+@dataclass
+class _Session:
+    """What was asked already: the refs of repositories, and their files at a commit."""
+
+    refs: dict[str, Mapping[str, str] | SourceUnreachableError] = field(default_factory=dict)
+    files: dict[str, DVCFileSystem] = field(default_factory=dict)
+
+
+_session: ContextVar[_Session | None] = ContextVar("_session", default=None)
+
+
+@contextmanager
+def source_session() -> Iterator[None]:
+    """Inside, each repository is asked once and cloned once, however many imports it has.
+
+    Clones are removed at the end; those that were made outside, when the process ends.
+    """
+    token = _session.set(_Session())
+    try:
+        yield
+    finally:
+        _session.reset(token)
+        clean_repos()
+
+
+@cache
+def _clean_up_at_exit() -> None:
+    atexit.register(clean_repos)
+
+
+def address_of_source(repo: Repo, stage: DvcStage) -> str:
+    """Where the repository of an import is, seen from this machine."""
+    url = str(stage.deps[0].def_repo[RepoDependency.PARAM_URL])
+    return Origins(Path(repo.root_dir)).locate(url, Path(stage.path))
+
+
+def find_tip(repo: Repo, stage: DvcStage) -> str | None:
+    """The commit that an import would be updated to; nothing is fetched.
+
+    Returns:
+        The commit that its branch or tag, or the default branch, is at. The commit that it is
+        pinned to stays. None when there is no such branch or tag.
+
+    Raises:
+        SourceUnreachableError: when the repository cannot be asked.
+    """
+    definition = stage.deps[0].def_repo
+    rev: str | None = definition.get(RepoDependency.PARAM_REV)
+    recorded: str | None = definition.get(RepoDependency.PARAM_REV_LOCK)
+    if rev is not None and recorded is not None and is_commit(rev) and recorded.startswith(rev):
+        return recorded
+    return find_commit(repo, address_of_source(repo, stage), rev)
+
+
+def find_commit(repo: Repo, address: str, rev: str | None) -> str | None:
+    """The commit of a branch, tag or shortened hash at an address; of the default branch for None.
+
+    Raises:
+        SourceUnreachableError: when the repository cannot be asked.
+    """
+    if is_local(address):
+        git = GitRepo(Path(address))
+        if not Path(address).is_dir() or not git.is_repository:
+            raise SourceUnreachableError(address, "there is no Git repository")
+        return git.resolve(rev)
+    refs = _read_refs(repo, address)
+    # A full hash is taken at its word: which commits there are, only a clone tells.
+    return find_rev(refs, rev) or (rev if rev and is_commit(rev) and len(rev) == 40 else None)
+
+
+def _read_refs(repo: Repo, address: str) -> Mapping[str, str]:
+    session = _session.get() or _Session()
+    if address not in session.refs:
+        try:
+            session.refs[address] = GitRepo(Path(repo.root_dir)).read_refs(address)
+        except SourceUnreachableError as error:
+            session.refs[address] = error
+    refs = session.refs[address]
+    if isinstance(refs, SourceUnreachableError):
+        raise refs
+    return refs
+
+
+def look(repo: Repo, stage: DvcStage, commit: str) -> SourceLook:
+    """Looks at what an import was taken from, as it is at a commit; fetches no data.
+
+    Raises:
+        SourceUnreachableError: when the repository cannot be cloned, or the commit is not in it.
+    """
+    address = address_of_source(repo, stage)
+    recorded = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV_LOCK)
+    with reaching(address):
+        dep = dependency_at(stage, address, commit)
+        md5 = _version_there(repo, dep)
+        clone = GitRepo(Path(dep.fs.repo.scm.root_dir))
+    has_recorded = recorded is None or clone.holds(recorded)
+    return SourceLook(commit, md5, has_recorded)
+
+
+@contextmanager
+def reaching(address: str) -> Iterator[None]:
+    """Whatever goes wrong inside, the source cannot be reached."""
+    try:
+        yield
+    except RegistryError:
+        raise
+    except Exception as error:  # each kind of storage has errors of its own
+        cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
+        reason = f"{error}{cause}".strip() or type(error).__name__
+        raise SourceUnreachableError(address, reason) from error
+
+
+def dependency_at(stage: DvcStage, address: str, commit: str) -> RepoDependency:
+    """The dependency of an import, with its files as they are at a commit."""
+    _clean_up_at_exit()
+    dep = stage.deps[0]
+    definition = {
+        **dep.def_repo,
+        RepoDependency.PARAM_URL: address,
+        RepoDependency.PARAM_REV_LOCK: commit,
+    }
+    at_commit = RepoDependency(definition, stage, str(dep.def_path))
+    session = _session.get()
+    if session is not None:
+        # Reading a large repository takes DVC seconds.
+        which = {key: value for key, value in definition.items() if key != RepoDependency.PARAM_REV}
+        at_commit.fs = session.files.setdefault(repr(sorted(which.items())), at_commit.fs)
+    return at_commit
+
+
+def _version_there(repo: Repo, dep: RepoDependency) -> str | None:
+    try:
+        info = dep.fs.info(dep.fs_path)
+    except FileNotFoundError:
+        return None
+    tracked = info.get("dvc_info")
+    if tracked and tracked.get("isout") and info.get(_HASH):
+        return str(info[_HASH])
+    _, _, obj = build(repo.cache.local, dep.fs_path, dep.fs, _HASH, dry_run=True)
+    return str(obj.hash_info.value)
+
+
+def fetch_into_cache(repo: Repo, dep: DvcDependency, address: str) -> tuple[HashInfo, Meta]:
+    """Copies what a dependency leads to into the cache, as far as the cache lacks it.
+
+    Returns:
+        The version, and its size and number of files as DVC would record them.
+
+    Raises:
+        FileNotFoundError: when there is nothing at the path.
+        DvcError: when part of it cannot be had.
+    """
+    cache = repo.cache.local
+    staging, meta, obj = build(cache, dep.fs_path, dep.fs, _HASH)
+    result = transfer(staging, cache, {obj.hash_info}, shallow=False)
+    if result.failed:
+        raise DvcError(f"{len(result.failed)} objects of {dep.def_path} cannot be had: {address}")
+    if isinstance(obj, Tree):
+        # What DVC's listings do not tell is looked up in the cache.
+        sizes = (Path(cache.oid_to_path(info.value)).stat().st_size for _, _, info in obj)
+        meta.size, meta.nfiles = sum(sizes), len(obj)
+    # A copy that DVC takes of an executable is none.
+    meta.isexec = False
+    return obj.hash_info, meta
+
+
+def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Meta]:
+    """Copies what an import has at a commit of its repository into the cache.
+
+    Raises:
+        SourceGoneError: when there is nothing at the path.
+        SourceUnreachableError: when it cannot be had.
+    """
+    address = address_of_source(repo, stage)
+    with reaching(address):
+        dep = dependency_at(stage, address, commit)
+        try:
+            dep.fs.info(dep.fs_path)
+        except FileNotFoundError as error:
+            raise SourceGoneError(str(stage.outs[0]), address, str(dep.def_path)) from error
+        return fetch_into_cache(repo, dep, address)
+
+
+def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
+    """Brings the recorded version of an import from a repository into the cache.
+
+    From the commit it was taken at; where that is gone, from the remote of this repository, or
+    from the newest commit there, if that has the same content.
+
+    Raises:
+        RegistryError: when none of them has it, with the reason of the first.
+    """
+    wanted = str(stage.outs[0].hash_info.value)
+    recorded = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV_LOCK)
+    try:
+        if recorded is None:
+            raise SourceGoneError(str(stage.outs[0]), address_of_source(repo, stage), "commit")
+        found, _ = fetch_commit(repo, stage, recorded)
+        if str(found.value) == wanted:
+            return
+        raise DvcError(f"commit {recorded[:7]} holds another version of it")
+    except RegistryError as error:
+        if _pull_from_own_remote(repo, stage):
+            return
+        tip = _find_same_content(repo, stage, wanted)
+        if tip is None:
+            raise
+        report(f"commit {str(recorded)[:7]} did not give it ({error}); commit {tip[:7]} has it too")
+        fetch_commit(repo, stage, tip)
+
+
+def _pull_from_own_remote(repo: Repo, stage: DvcStage) -> bool:
+    (out,) = stage.outs
+    try:
+        repo.cloud.pull({out.hash_info})
+        out.obj = None
+        listing = out.get_obj()
+        if isinstance(listing, Tree):
+            repo.cloud.pull({info for _, _, info in listing})
+    except (DvcException, FileNotFoundError):
+        return False
+    out.obj = None
+    return not out.changed_cache()
+
+
+def _find_same_content(repo: Repo, stage: DvcStage, md5: str) -> str | None:
+    """The newest commit of an import's branch, if it has a version."""
+    rev = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV)
+    for name in dict.fromkeys((rev, None)):
+        try:
+            tip = find_commit(repo, address_of_source(repo, stage), name)
+            if tip is not None and look(repo, stage, tip).md5 == md5:
+                return tip
+        except RegistryError:
+            continue
+    return None
+
+
+def changes_of_url(dep: DvcDependency) -> str | None:
+    """What `dvc update` would find changed about a path or URL outside: None, when nothing.
+
+    Returns:
+        DVC's word for it; ``deleted`` when there is nothing at the address any more.
+
+    Raises:
+        SourceUnreachableError: when the address does not answer.
+    """
+    address = str(dep.def_path)
+    with reaching(address):
+        said = next(iter(dep.status().values()), None)
+        if said == "deleted" and dep.protocol != "local":
+            _check_that_it_answers(dep)
+    return None if said is None else str(said)
+
+
+def _check_that_it_answers(dep: DvcDependency) -> None:
+    """Tells "there is no such file" from "nobody is there", which look the same to DVC."""
+    try:
+        dep.fs.info(dep.fs_path)
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        if cause is not None and getattr(cause, "status", None) not in _GONE:
+            raise SourceUnreachableError(str(dep.def_path), str(cause)) from error

@@ -1,0 +1,252 @@
+"""`dvc import` from another repository, and `dvc update` of what was imported from anywhere.
+
+Everything is fetched into the cache first; the lock is taken for linking and the metafile only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from dvc.dependency.repo import RepoDependency
+from dvc.fs import LocalFileSystem
+from dvc.fs import download as download_files
+from dvc.stage.serialize import to_single_stage_file
+from dvc.utils.serialize import dumps_yaml
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.transfer import transfer
+
+from registry_assets.addresses import without_secrets
+from registry_assets.dvc_repo.data import ensure, link_from_cache
+from registry_assets.dvc_repo.metafiles import scratch_folder, write_dvc_file
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
+from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.dvc_repo.sources import (
+    address_of_source,
+    changes_of_url,
+    fetch_commit,
+    find_commit,
+    find_tip,
+    look,
+    reaching,
+)
+from registry_assets.dvc_repo.tracking import list_collection, metafile_of
+from registry_assets.dvc_repo.versions import path_in_repo, version_of
+from registry_assets.errors import (
+    RegistryError,
+    RepositoryChangedError,
+    SourceGoneError,
+    SourceUnreachableError,
+)
+from registry_assets.git_repo import is_commit
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.meta import Meta
+
+
+def import_from(
+    dvc: RepoAccess,
+    url: str,
+    source: str,
+    path: str,
+    *,
+    revision: str | None,
+    collections_file: str | None,
+    report: Report,
+) -> None:
+    """Takes a path of another repository in, as `dvc import` does.
+
+    Args:
+        dvc: The repository.
+        url: The other repository: a Git URL or a local path.
+        source: The path in it.
+        path: Where to take it in.
+        revision: A branch, tag or commit to stay at; the newest commit when None.
+        collections_file: The YAML file whose list `collections` gets the last part of `path`.
+        report: Takes progress.
+
+    Raises:
+        SourceUnreachableError: when the other repository, or the data in it, cannot be had.
+        SourceGoneError: when it has no such path.
+    """
+    place = dvc.path_of(path)
+    if dvc.path_of(metafile_of(path)).exists():
+        raise RegistryError(
+            f"{path} is imported already: `registry update {path}` moves it on, "
+            f"`dvc remove {metafile_of(path)}` makes room"
+        )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with dvc.open() as repo, dvc.holding(repo, read=[], write=[str(place)], report=report):
+        recover(dvc, repo, report)
+        stage = repo.stage.create(
+            single_stage=True,
+            validate=False,
+            fname=str(dvc.path_of(metafile_of(path))),
+            wdir=str(place.parent),
+            deps=[source],
+            outs=[place.name],
+            erepo={"url": url, **({"rev": revision} if revision else {})},
+        )
+        repo.check_graph(stages={stage})
+        report(f"importing {source} from {without_secrets(url)}")
+        commit = find_commit(repo, address_of_source(repo, stage), revision)
+        if commit is None:
+            raise SourceUnreachableError(url, f"it has no {revision or 'commit'}")
+        _take(repo, stage, commit)
+        stage.frozen = True
+        _link_and_write(dvc, repo, stage, is_new=True, report=report)
+        if collections_file is not None:
+            list_collection(dvc, repo, collections_file, place.name, report)
+
+
+@contextmanager
+def updating(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
+    """Moves an import on to what its source has now, leaving exactly what `dvc update` leaves.
+
+    What it was pinned to, a tag or commit, stays. Where the commit it was taken at is gone and the
+    same content is there at another, it is pinned to that one.
+
+    Args:
+        dvc: The repository.
+        address: The ``.dvc`` file.
+        report: Takes progress.
+
+    Raises:
+        SourceUnreachableError: when the source cannot be asked, or the data cannot be had.
+        SourceGoneError: when the source does not have it any more.
+        DataModifiedError: when the import was edited by hand.
+    """
+    with dvc.open() as repo:
+        (stage,) = load_stages(repo, dvc.root, [address])
+        (out,) = stage.outs
+        with dvc.holding(repo, read=[], write=[out.fs_path], report=report):
+            recover(dvc, repo, report)
+            started = time.monotonic()
+            before, text_before = version_of(out), _text(stage)
+            if stage.is_repo_import:
+                _move_to_tip(repo, stage, report)
+            else:
+                _move_to_url(repo, stage, report)
+            path, version = path_in_repo(repo, out), version_of(out)
+            assert version is not None, f"{out} was fetched without a hash"
+            outcome: Outcome = "recorded"
+            if _text(stage) == text_before:
+                outcome = "restored" if ensure(dvc, repo, out, report) else "unchanged"
+
+            def record() -> Mapping[str, RecordedOutput]:
+                if outcome == "recorded":
+                    _link_and_write(dvc, repo, stage, is_new=False, report=report)
+                return {path: RecordedOutput(path, version, before)}
+
+            yield PendingResult(address, outcome, time.monotonic() - started, record)
+
+
+def _text(stage: DvcStage) -> str:
+    stage.md5 = stage.compute_md5()
+    return str(dumps_yaml(to_single_stage_file(stage)))
+
+
+def _link_and_write(
+    dvc: RepoAccess, repo: Repo, stage: DvcStage, *, is_new: bool, report: Report
+) -> None:
+    (out,) = stage.outs
+    with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+        if is_new:
+            repo.check_graph(stages={stage})
+        out.ignore()
+        link_from_cache(dvc, repo, out)
+        stage.md5 = stage.compute_md5()
+        write_dvc_file(stage)
+
+
+def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:
+    definition, address = stage.deps[0].def_repo, address_of_source(repo, stage)
+    rev: str | None = definition.get(RepoDependency.PARAM_REV)
+    recorded: str | None = definition.get(RepoDependency.PARAM_REV_LOCK)
+    tip = find_tip(repo, stage)
+    if tip is not None and tip == recorded and rev is not None and is_commit(rev):
+        tip = _find_again(repo, stage, tip)
+        if tip != recorded:
+            definition[RepoDependency.PARAM_REV] = tip
+    if tip is None:
+        raise SourceGoneError(str(stage.outs[0]), address, rev or "commit")
+    if tip != recorded or not stage.outs[0].hash_info:
+        report(f"{stage.deps[0].def_path} of {without_secrets(address)} at commit {tip[:7]}")
+        _take(repo, stage, tip)
+
+
+def _find_again(repo: Repo, stage: DvcStage, pinned: str) -> str | None:
+    """The commit an import is pinned to, or where that is gone, the newest with its content."""
+    newest = find_commit(repo, address_of_source(repo, stage), None)
+    if newest is None or newest == pinned:
+        return newest
+    found = look(repo, stage, newest)
+    if found.has_recorded_commit:
+        return pinned
+    return newest if found.md5 == str(stage.outs[0].hash_info.value) else None
+
+
+def _take(repo: Repo, stage: DvcStage, commit: str) -> None:
+    """Fetches what an import has at a commit, and notes version and commit in the stage."""
+    if not _has_content_of(repo, stage, commit):
+        _note(stage, *fetch_commit(repo, stage, commit))
+    stage.deps[0].def_repo[RepoDependency.PARAM_REV_LOCK] = commit
+
+
+def _has_content_of(repo: Repo, stage: DvcStage, commit: str) -> bool:
+    """Whether the cache holds what an import has at a commit, as its recorded version."""
+    (out,) = stage.outs
+    if not out.hash_info or out.hash_name != "md5" or out.changed_cache():
+        return False
+    return look(repo, stage, commit).md5 == str(out.hash_info.value)
+
+
+def _note(stage: DvcStage, hash_info: HashInfo, meta: Meta) -> None:
+    (out,) = stage.outs
+    out.hash_name, out.hash_info, out.meta = hash_info.name, hash_info, meta
+    out.obj = out.files = None
+
+
+def _move_to_url(repo: Repo, stage: DvcStage, report: Report) -> None:
+    (dep,), (out,) = stage.deps, stage.outs
+    if stage.is_db_import or stage.is_versioned_import:
+        raise RegistryError(f"{out} is of a kind that only `dvc update {stage.relpath}` moves on")
+    change = changes_of_url(dep)
+    if change == "deleted":
+        raise SourceGoneError(str(out), str(dep.def_path), "such file")
+    if change is None and out.hash_info:
+        return
+    report(f"fetching {without_secrets(str(dep.def_path))}")
+    with reaching(str(dep.def_path)):
+        dep.save()
+        taken = (dep.hash_info, dep.meta)
+        hash_info, meta = _download(repo, stage)
+        dep.save()
+    if (dep.hash_info, dep.meta) != taken:
+        raise RepositoryChangedError(str(out), "its source changed")
+    _note(stage, hash_info, meta)
+
+
+def _download(repo: Repo, stage: DvcStage) -> tuple[HashInfo, Meta]:
+    """Copies what an import from a path or URL leads to into the cache."""
+    dep, cache = stage.deps[0], repo.cache.local
+    folder = scratch_folder(repo)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as scratch:
+        fs, path = dep.fs, dep.fs_path
+        if not isinstance(fs, LocalFileSystem):
+            fs, path = LocalFileSystem(), str(Path(scratch) / "data")
+            download_files(dep.fs, dep.fs_path, path)
+        staging, meta, obj = build(cache, path, fs, "md5", ignore=repo.dvcignore)
+        transfer(staging, cache, {obj.hash_info}, shallow=False)
+    # A copy that DVC takes of an executable is none.
+    meta.isexec = False
+    return obj.hash_info, meta
