@@ -16,7 +16,6 @@ from dagster import (
     AssetMaterialization,
     Config,
     DagsterInstance,
-    Definitions,
     Failure,
     JobDefinition,
     MetadataValue,
@@ -28,7 +27,7 @@ from dagster import (
 from dagster._core.definitions.metadata import RawMetadataValue
 from pydantic import Field
 
-from registry_assets.assets import bring, build_lineage_assets
+from registry_assets.assets import bring
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import read_seen
@@ -263,8 +262,7 @@ def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
     ) -> None:
         dvc = dvc_repo.dvc()
         lineage = build_lineage(read_registry(dvc.root), translator)
-        definitions = Definitions(assets=build_lineage_assets(lineage))
-        selected = select_keys(definitions, config.select)
+        selected = select_keys(lineage, config.select)
         plan = plan_runs(lineage, selected, config.collections)
         if not config.force:
             plan = only_stale(plan, lineage, read_status(lineage))

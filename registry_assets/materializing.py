@@ -4,9 +4,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
-from dagster import AssetKey, AssetSelection, DagsterError, DagsterInstance, Definitions
+from dagster import (
+    AssetKey,
+    AssetsDefinition,
+    AssetSelection,
+    AssetSpec,
+    DagsterError,
+    DagsterInstance,
+    Definitions,
+)
 from dagster._core.execution.plan.objects import StepFailureData
 
+from registry_assets.assets import build_lineage_assets
 from registry_assets.errors import RegistryError
 from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.model import check_collection_name
@@ -53,21 +62,25 @@ class RunResult:
     failures: tuple[str, ...] = field(default=())
 
 
-def select_keys(definitions: Definitions, selection: str | None) -> frozenset[Key]:
+def select_keys(lineage: Lineage, selection: str | None) -> frozenset[Key]:
     """The assets that a selection in Dagster's syntax names; all when None.
 
     Raises:
         RegistryError: when it cannot be read, or names nothing.
     """
-    graph = definitions.resolve_asset_graph()
+    if selection is None:
+        return frozenset(lineage.output_of)
+    built = build_lineage_assets(lineage)
+    assets = [item for item in built if isinstance(item, AssetsDefinition)]
+    specs = [item for item in built if isinstance(item, AssetSpec)]
+    if specs:
+        assets.append(AssetsDefinition(specs=specs))
     try:
-        chosen = (
-            AssetSelection.all() if selection is None else AssetSelection.from_string(selection)
-        )
-        keys = frozenset(tuple(key.path) for key in chosen.resolve(graph))
+        chosen = AssetSelection.from_string(selection)
+        keys = frozenset(tuple(key.path) for key in chosen.resolve(assets))
     except DagsterError as error:
         raise RegistryError(f"cannot read the selection {selection!r}: {error}") from error
-    if not keys and selection is not None:
+    if not keys:
         raise RegistryError(
             f"the selection {selection!r} names no asset: `registry lineage` lists what there is"
         )

@@ -189,7 +189,7 @@ def _materialized(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory
     lineage = lineage_of(root)
     definitions = define_assets(lineage)
     with DagsterInstance.local_temp(str(folder / "history")) as history:
-        for planned in plan_runs(lineage, select_keys(definitions, None), ["01_a"]):
+        for planned in plan_runs(lineage, select_keys(lineage, None), ["01_a"]):
             assert execute(definitions, history, planned, force=False, tags={}).failures == ()
     return folder
 

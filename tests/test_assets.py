@@ -58,7 +58,7 @@ def materialize(
 ) -> list[RunResult]:
     """Plans and runs as the command line does."""
     definitions, lineage = build_definitions(root), lineage_of(root)
-    plan = plan_runs(lineage, select_keys(definitions, select), collections)
+    plan = plan_runs(lineage, select_keys(lineage, select), collections)
     if stale_only:
         plan = only_stale(plan, lineage, read_status(lineage))
     return [execute(definitions, instance, item, force=force, tags={}) for item in plan]

@@ -190,7 +190,7 @@ class Walk:
 
     def materialize(self) -> str:
         lineage = lineage_of(self.root)
-        plan = plan_runs(lineage, select_keys(define_assets(lineage), None))
+        plan = plan_runs(lineage, select_keys(lineage, None))
         for planned in only_stale(plan, lineage, read_status(lineage)):
             self._execute(lineage, planned)
         return "materialize"

@@ -525,8 +525,8 @@ def test_origins_of_what_reads_all_collections_include_the_newest(text_registry:
     write_tree(text_registry, {"raw/03_c/y.png": "3"})
     keep_dvc(text_registry, "raw/03_c")
     with open_history(text_registry) as instance:
-        selected = select_keys(definitions, 'key:"all"')
-        (planned,) = plan_runs(lineage_of(text_registry), selected, ())
+        lineage = lineage_of(text_registry)
+        (planned,) = plan_runs(lineage, select_keys(lineage, 'key:"all"'), ())
         done = execute(definitions, instance, planned, force=False, tags={})
     assert done.failures == ()
     rows = tables(text_registry)["all", None]

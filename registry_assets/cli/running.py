@@ -35,7 +35,6 @@ def materialize_all(
     found: Lineage, selection: str | None, collections: Iterable[str], force: bool
 ) -> int:
     """Plans, runs and reports; returns the exit code."""
-    from registry_assets.building import define_assets
     from registry_assets.bulk import Bulk, Failed, Made, bring_in_process
     from registry_assets.checks import report_checks
     from registry_assets.dvc_repo import DvcRepo
@@ -46,7 +45,7 @@ def materialize_all(
     from registry_assets.status import read_status
 
     root = found.registry.root
-    selected = select_keys(define_assets(found), selection)
+    selected = select_keys(found, selection)
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         plan = plan_runs(found, selected, tuple(collections))
