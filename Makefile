@@ -8,13 +8,14 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui test check format lock clean
+.PHONY: help setup demo ui test check bench format lock clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
 	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000"
 	@echo "make test    install, then run the tests"
 	@echo "make check   formatting, lint, types"
+	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
 	@echo "make format  format the code"
 	@echo "make lock    pin the newest dependencies that fit into requirements.lock"
@@ -43,6 +44,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	$(BIN)/python bench/run.py $(ARGS)
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

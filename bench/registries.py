@@ -1,0 +1,73 @@
+"""Registries of any size to measure on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.setting_up import init_registry
+
+STAGES = ("one", "two", "three")
+DATASET = "processed/texts"
+
+
+def build_registry(root: Path, collections: int, files: int = 3) -> None:
+    """Makes a registry of small text collections, added and imported, whose stages never ran.
+
+    Three `foreach` stages follow each other, each of which copies.
+
+    Args:
+        root: Where to; must not be there yet.
+        collections: How many.
+        files: In each of them.
+    """
+    list(init_registry(root))
+    shutil.rmtree(root / "processed")
+    dataset = root / DATASET
+    dataset.mkdir(parents=True)
+    names = [f"c{number:05}" for number in range(collections)]
+    (dataset / "collections.yaml").write_text(_listed(names), encoding="utf-8")
+    (dataset / "dvc.yaml").write_text(_pipeline(), encoding="utf-8")
+    for name in names:
+        shoot(root, name, files)
+    for command in (["add", "--all"], ["commit", "--quiet", "--message", "Start"]):
+        subprocess.run(["git", *command, *_exclude(command)], cwd=root, check=True)
+    subprocess.run(["dvc", "add", "--quiet", "--glob", "raw/c*"], cwd=root, check=True)
+    dvc = DvcRepo(root)
+    with dvc.session():
+        for name in names:
+            with dvc.importing(
+                f"raw/{name}", f"{DATASET}/data/inputs/{name}", report=lambda _line: None
+            ) as result:
+                result.persist()
+
+
+def shoot(root: Path, name: str, files: int) -> None:
+    """Puts a new collection of text files into `raw/`."""
+    folder = root / "raw" / name
+    folder.mkdir()
+    for number in range(files):
+        (folder / f"{number}.txt").write_text(f"{name} {number}\n", encoding="utf-8")
+
+
+def _exclude(command: list[str]) -> list[str]:
+    # DVC refuses to track what Git tracks.
+    return ["--", ".", ":!raw/c*"] if command[0] == "add" else []
+
+
+def _listed(names: list[str]) -> str:
+    return "collections:\n" + "".join(f'  - "{name}"\n' for name in names)
+
+
+def _pipeline() -> str:
+    text = "vars:\n  - collections.yaml\nstages:\n"
+    source = "data/inputs/${item}"
+    for stage in STAGES:
+        target = f"data/{stage}/${{item}}"
+        text += f"  {stage}:\n    foreach: ${{collections}}\n    do:\n"
+        text += f"      cmd: mkdir -p {target} && cp {source}/* {target}\n"
+        text += f"      deps:\n        - {source}\n      outs:\n        - {target}\n"
+        source = target
+    return text

@@ -1,0 +1,169 @@
+"""Measures this project beside the `dvc` command line and prints ratios: `make bench`.
+
+Whole processes, start-up included; in each comparison both work on copies of the same registry, in
+turn, and have to leave the same metafiles. Times differ from machine to machine and from run to
+run: the ratio counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from registries import DATASET, STAGES, build_registry
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        ours: Seconds, each run.
+        theirs: The same of the alternative; none where it would take too long.
+        wanted: The ratio that is promised, where one is.
+    """
+
+    work: str
+    alternative: str
+    ours: Sequence[float]
+    theirs: Sequence[float] = ()
+    wanted: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times longer the alternative takes, by the medians."""
+        if not self.theirs:
+            return None
+        return statistics.median(self.theirs) / statistics.median(self.ours)
+
+
+def main() -> None:
+    """Runs what is asked for, and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--collections", type=int, default=100, help="to compare with dvc")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[50, 100, 200, 400])
+    parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = []
+        for row in measure(Path(scratch), arguments.collections, arguments.sizes, arguments.runs):
+            print(_line(row), flush=True)
+            rows.append(row)
+    RESULTS.write_text(_report(rows), encoding="utf-8")
+    print(f"written to {RESULTS.name}")
+
+
+def measure(scratch: Path, collections: int, sizes: Sequence[int], runs: int) -> Iterator[Row]:
+    """Every comparison, one after the other."""
+    base = scratch / "base"
+    build_registry(base, collections)
+    ours, theirs = [], []
+    for number in range(runs):
+        one, other = _copy(base, f"ours{number}"), _copy(base, f"theirs{number}")
+        ours.append(_time(["registry", "materialize"], one))
+        theirs.append(_time(["dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml"], other))
+        _same_metafiles(one, other)
+    stages = len(STAGES) * collections
+    yield Row(f"{stages} trivial stages, from nothing", "dvc repro", ours, theirs, 10)
+    yield _in_turn(
+        f"nothing to do, {stages} stages",
+        "dvc repro",
+        lambda: _time(["registry", "materialize"], one),
+        lambda: _time(["dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml"], other),
+        max(runs, 3),
+        5,
+    )
+    yield _in_turn(
+        f"status, {stages} stages",
+        "dvc status",
+        lambda: _time(["registry", "status"], one),
+        lambda: _time(["dvc", "status", "--quiet"], other),
+        max(runs, 3),
+    )
+    for size in sizes:
+        root = scratch / f"size{size}"
+        build_registry(root, size)
+        seconds = _time(["registry", "materialize"], root)
+        yield Row(f"per collection of {size}", "itself", [seconds / size])
+        shutil.rmtree(root)
+
+
+def _in_turn(
+    work: str,
+    alternative: str,
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+    runs: int,
+    wanted: float | None = None,
+) -> Row:
+    pairs = [(ours(), theirs()) for _ in range(runs)]
+    return Row(work, alternative, [a for a, _ in pairs], [b for _, b in pairs], wanted)
+
+
+def _time(command: list[str], root: Path) -> float:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+        check=False,
+    )
+    seconds = time.monotonic() - started
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    return seconds
+
+
+def _copy(base: Path, name: str) -> Path:
+    root = base.with_name(name)
+    shutil.copytree(base, root, symlinks=True)
+    config = root / ".dvc/config"
+    config.write_text(config.read_text(encoding="utf-8").replace(str(base), str(root)))
+    return root
+
+
+def _same_metafiles(one: Path, other: Path) -> None:
+    for path in (f"{DATASET}/dvc.lock", *(f"{DATASET}/data/{s}/.gitignore" for s in STAGES)):
+        if (one / path).read_bytes() != (other / path).read_bytes():
+            raise SystemExit(f"{path} differs from what dvc wrote")
+
+
+def _line(row: Row) -> str:
+    theirs = f"{statistics.median(row.theirs):.2f}" if row.theirs else "-"
+    ratio = f"{row.ratio:.1f} x" if row.ratio is not None else "-"
+    wanted = f"{row.wanted:g} x" if row.wanted is not None else "-"
+    cells = (row.work, row.alternative, f"{statistics.median(row.ours):.2f}", theirs, ratio, wanted)
+    return f"| {' | '.join(cells)} |"
+
+
+def _report(rows: Sequence[Row]) -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "dvc"))
+    return (
+        "# Measured\n\n"
+        f"`make bench`, whole processes, medians in seconds. {os.cpu_count()} cores, "
+        f"{platform.machine()}, Python {platform.python_version()}, {packages}; collections of "
+        "three small text files, hardlinks. Load at the end: "
+        f"{os.getloadavg()[0]:.1f}.\n\n"
+        "| work | alternative | this project | alternative | times faster | wanted |\n"
+        "|---|---|---|---|---|---|\n" + "".join(f"{_line(row)}\n" for row in rows)
+    )
+
+
+if __name__ == "__main__":
+    main()
