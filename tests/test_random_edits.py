@@ -20,7 +20,10 @@ from registry_assets import Lineage, build_definitions
 from registry_assets.building import define_assets
 from registry_assets.checks import judge_recorded_status, judge_status
 from registry_assets.comparison import compare
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.event_log import of_node, read_seen
+from registry_assets.finding import trace_file
+from registry_assets.imports import choose_imports, compare_imports
 from registry_assets.materializing import PlannedRun, execute, only_stale, plan_runs, select_keys
 from registry_assets.reporting import sync
 from registry_assets.status import read_recorded_status, read_status
@@ -262,6 +265,8 @@ class Walk:
         assert found.differences == ()
         self._check_versions(lineage)
         self._check_staleness(lineage)
+        self._check_imports(lineage)
+        self._check_trace(lineage)
         again: list[str] = []
         assert sync(lineage, self.instance, again.append) == 0, again
 
@@ -313,6 +318,33 @@ class Walk:
             found = resolver.get_status(AssetKey(list(node.key or ())), node.partition)
             wanted = output.state == "up_to_date"
             assert (found == StaleStatus.FRESH) == wanted, (output, found)
+
+    def _check_imports(self, lineage: Lineage) -> None:
+        """`registry update --check` and `registry status` call the same imports behind."""
+        imports = choose_imports(lineage.registry, ())
+        states = {state.path: state.state for state in compare_imports(lineage.registry, imports)}
+        behind = {o.path for o in read_recorded_status(lineage) if o.state == "behind"}
+        assert {path for path, state in states.items() if state == "behind"} == behind
+        assert {state for path, state in states.items() if path not in behind} <= {"current"}
+
+    def _check_trace(self, lineage: Lineage) -> None:
+        """A file that was taken in leads back to the raw file of the same content."""
+        listings = DvcRepo(self.root).listings()
+        for imported in lineage.registry.inputs:
+            raw = lineage.registry.outputs[imported.source.path].version
+            taken = imported.output.version
+            assert raw is not None
+            assert taken is not None
+            here, there = listings.read(taken.md5), listings.read(raw.md5)
+            assert here is not None
+            assert there is not None
+            file = self.random.choice(sorted(here))
+            (chain,) = trace_file(lineage, self.root / imported.output.path / file).chains
+            places = [step.place.path for step in chain.steps]
+            assert places[0] == f"{imported.output.path}/{file}"
+            if here[file] in there.values():
+                assert places[1:] == [f"{imported.source.path}/{file}"]
+                assert chain.collection == imported.name
 
 
 @pytest.fixture
