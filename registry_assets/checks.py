@@ -3,11 +3,7 @@
 Each asset has two. A family is one asset, so a check counts its partitions and names examples.
 """
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 from dagster import (
@@ -35,18 +31,20 @@ from dagster import (
 )
 from pydantic import Field
 
-from registry_assets.dvc_repo import CacheState
 from registry_assets.event_log import asset_key
+from registry_assets.judging import (
+    COMPARED,
+    FINGERPRINT,
+    WITH_WORKSPACE,
+    Finding,
+    Verdict,
+    judge_cache,
+    judge_recorded_status,
+    judge_status,
+)
 from registry_assets.lineage import Lineage
 from registry_assets.lineage_building import build_lineage
-from registry_assets.model import Version
 from registry_assets.registry import read_registry
-from registry_assets.status import (
-    OutputStatus,
-    read_cache_states,
-    read_recorded_status,
-    read_status,
-)
 from registry_assets.translator import Key
 
 MATCHES_DVC_LOCK = "matches_dvc_lock"
@@ -55,60 +53,6 @@ CACHE_JOB = "check_cache"
 CACHE_SCHEDULE = "check_cache_every_night"
 
 _MOST_EXAMPLES = 20
-_CURRENT = "up_to_date"
-_COMPARED = "compared"
-_WITH_WORKSPACE = "metafiles and workspace"
-_FINGERPRINT = "fingerprint"
-"""In the metadata: of versions and findings, to tell whether there is anything new to say."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One output, or one object of it, that is not as it should be."""
-
-    path: str
-    state: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a check says of one asset.
-
-    Attributes:
-        description: In a sentence, with the command that mends it.
-        counts: How many of what, for the metadata.
-        findings: What is not as it should be; the check passes without any.
-        is_error: Whether something is damaged, and not only out of date.
-    """
-
-    description: str
-    counts: Mapping[str, int | str]
-    findings: tuple[Finding, ...]
-    is_error: bool = False
-
-    @property
-    def passed(self) -> bool:
-        """Whether all is as it should be."""
-        return not self.findings
-
-    def arguments(self) -> dict[str, Any]:
-        """What an `AssetCheckResult` and an `AssetCheckEvaluation` both take."""
-        metadata: dict[str, MetadataValue] = {
-            name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.text(value)
-            for name, value in self.counts.items()
-        }
-        if self.findings:
-            examples = self.findings[:_MOST_EXAMPLES]
-            metadata["examples"] = MetadataValue.table(
-                [TableRecord({"path": f.path, "state": f.state, "why": f.why}) for f in examples]
-            )
-        return {
-            "passed": self.passed,
-            "severity": AssetCheckSeverity.ERROR if self.is_error else AssetCheckSeverity.WARN,
-            "description": self.description,
-            "metadata": metadata,
-        }
 
 
 class CacheCheckConfig(Config):
@@ -221,112 +165,7 @@ def _results(
     )
     for key in selected:
         verdict = verdicts.get(key, gone)
-        yield AssetCheckResult(asset_key=asset_key(key), check_name=name, **verdict.arguments())
-
-
-def judge_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Verdict]:
-    """Whether outputs are up to date, with a look at the workspace."""
-    status = read_status(lineage)
-    found = _findings(status.outputs)
-    for item in status.raw:
-        state = "up_to_date" if item.state == "tracked" else item.state
-        found[item.path] = Finding(item.path, state, item.reason or "")
-    return _judge(lineage, keys, found, _WITH_WORKSPACE)
-
-
-def judge_recorded_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Verdict]:
-    """Whether outputs are up to date, by the metafiles alone."""
-    return _judge(lineage, keys, _findings(read_recorded_status(lineage)), "metafiles")
-
-
-def _findings(outputs: Iterable[OutputStatus]) -> dict[str, Finding]:
-    return {o.path: Finding(o.path, o.state, "; ".join(o.why)) for o in outputs}
-
-
-def _judge(
-    lineage: Lineage, keys: Iterable[Key], found: Mapping[str, Finding], compared: str
-) -> dict[Key, Verdict]:
-    verdicts = {}
-    for key in keys:
-        if key not in lineage.output_of:
-            continue
-        paths = [path for path in sorted(lineage.output_of[key].paths.values()) if path in found]
-        findings = tuple(found[path] for path in paths if found[path].state != _CURRENT)
-        current = len(paths) - len(findings)
-        states = sorted(Counter(finding.state for finding in findings).items())
-        said = f"{current} of {len(paths)} up to date"
-        if findings:
-            counted = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states)
-            said += f"; {counted}: `registry status` says why, `registry materialize` mends it"
-        versions = [lineage.nodes[path].version for path in paths]
-        verdicts[key] = Verdict(
-            f"{said}.",
-            {
-                "outputs": len(paths),
-                **dict(states),
-                _COMPARED: compared,
-                _FINGERPRINT: _fingerprint(versions, findings),
-            },
-            findings,
-        )
-    return verdicts
-
-
-def _fingerprint(versions: Iterable[Version | None], findings: Iterable[Finding]) -> str:
-    facts = ([v and v.md5 for v in versions], [astuple(finding) for finding in findings])
-    return hashlib.md5(json.dumps(facts).encode(), usedforsecurity=False).hexdigest()[:8]
-
-
-def judge_cache(
-    lineage: Lineage, keys: Iterable[Key], most_hashed: int | None
-) -> dict[Key, Verdict]:
-    """Whether the cache has the objects of the recorded versions.
-
-    Args:
-        lineage: The graph.
-        keys: The assets.
-        most_hashed: How many objects of each asset to hash, chosen by chance; None for all.
-    """
-    verdicts = {}
-    for key in keys:
-        if key not in lineage.output_of:
-            continue
-        nodes = [lineage.nodes[path] for path in lineage.output_of[key].paths.values()]
-        verdicts[key] = _judge_cache(read_cache_states(lineage, nodes, most_hashed))
-    return verdicts
-
-
-def _judge_cache(states: Mapping[str, CacheState]) -> Verdict:
-    missing = [
-        Finding(f"{path}/{item.name}".rstrip("/"), "missing", f"`dvc pull {path}` brings it")
-        for path, state in states.items()
-        for item in state.missing
-    ]
-    damaged = [
-        Finding(
-            f"{path}/{item.name}".rstrip("/"),
-            "damaged",
-            f"`rm {item.place} && dvc pull {path}` brings it anew",
-        )
-        for path, state in states.items()
-        for item in state.damaged
-    ]
-    objects = sum(state.objects for state in states.values())
-    hashed = sum(state.hashed for state in states.values())
-    said = f"{objects - len(missing)} of {objects} objects are in the cache"
-    said += f"; of {hashed} hashed, {len(damaged)} are damaged." if hashed else "."
-    return Verdict(
-        said,
-        {
-            "versions": len(states),
-            "objects": objects,
-            "missing": len(missing),
-            "hashed": hashed,
-            "damaged": len(damaged),
-        },
-        (*damaged, *missing),
-        is_error=bool(damaged),
-    )
+        yield AssetCheckResult(asset_key=asset_key(key), check_name=name, **_arguments(verdict))
 
 
 def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
@@ -353,14 +192,14 @@ def _status_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key
     seen = [
         key
         for key, evaluation in newest.items()
-        if not evaluation.passed and _said(evaluation, _COMPARED) == _WITH_WORKSPACE
+        if not evaluation.passed and _said(evaluation, COMPARED) == WITH_WORKSPACE
     ]
     if seen:
         verdicts |= judge_status(lineage, seen)
     return {
         key: verdict
         for key, verdict in verdicts.items()
-        if key not in newest or _said(newest[key], _FINGERPRINT) != verdict.counts[_FINGERPRINT]
+        if key not in newest or _said(newest[key], FINGERPRINT) != verdict.counts[FINGERPRINT]
     }
 
 
@@ -388,9 +227,28 @@ def _newest(
 def _report(instance: DagsterInstance, name: str, verdicts: Mapping[Key, Verdict]) -> Iterator[Key]:
     for key, verdict in verdicts.items():
         instance.report_runless_asset_event(
-            AssetCheckEvaluation(asset_key=asset_key(key), check_name=name, **verdict.arguments())
+            AssetCheckEvaluation(asset_key=asset_key(key), check_name=name, **_arguments(verdict))
         )
         yield key
+
+
+def _arguments(verdict: Verdict) -> dict[str, Any]:
+    """What an `AssetCheckResult` and an `AssetCheckEvaluation` both take."""
+    metadata: dict[str, MetadataValue] = {
+        name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.text(value)
+        for name, value in verdict.counts.items()
+    }
+    if verdict.findings:
+        examples = verdict.findings[:_MOST_EXAMPLES]
+        metadata["examples"] = MetadataValue.table(
+            [TableRecord({"path": f.path, "state": f.state, "why": f.why}) for f in examples]
+        )
+    return {
+        "passed": verdict.passed,
+        "severity": AssetCheckSeverity.ERROR if verdict.is_error else AssetCheckSeverity.WARN,
+        "description": verdict.description,
+        "metadata": metadata,
+    }
 
 
 def _said(evaluation: AssetCheckEvaluation, name: str) -> object:

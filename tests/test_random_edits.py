@@ -18,12 +18,12 @@ from dvc.repo import Repo
 
 from registry_assets import Lineage, build_definitions
 from registry_assets.building import define_assets
-from registry_assets.checks import judge_recorded_status, judge_status
 from registry_assets.comparison import compare
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.event_log import of_node, read_seen
 from registry_assets.finding import trace_file
 from registry_assets.imports import choose_imports, compare_imports
+from registry_assets.judging import judge_recorded_status, judge_status
 from registry_assets.materializing import PlannedRun, execute, only_stale, plan_runs, select_keys
 from registry_assets.reporting import sync
 from registry_assets.status import read_recorded_status, read_status

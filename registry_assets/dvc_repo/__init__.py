@@ -12,6 +12,7 @@ data.py         versions in the workspace: status, restore, pull
 set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
+commands.py     the command of a stage, run as DVC runs it
 running.py      one stage: unchanged, restored or run
 batch.py        many stages in one go
 origins.py      where the repositories of imports are, and which of them is this one

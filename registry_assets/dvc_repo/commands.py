@@ -1,0 +1,117 @@
+"""Running the command of a stage as DVC runs it: same shell, same environment, same folder."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import io
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc.dvcfile import PROJECT_FILE
+from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
+
+from registry_assets.dvc_repo.opening import Report, address_of
+from registry_assets.dvc_repo.set_aside import SetAside
+from registry_assets.errors import StageFailedError
+
+if TYPE_CHECKING:
+    from dvc.stage import PipelineStage
+
+_LAST_LINES = 12
+_GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+
+
+def run_command(stage: PipelineStage, aside: SetAside, report: Report) -> None:
+    """Runs the command as DVC does: same shell, same environment, same folder.
+
+    One addition: the folder of this interpreter comes first on PATH, as if its environment were
+    activated, so that `python` in a command is the one that has the packages.
+    """
+    commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
+    options = prepare_kwargs(stage)
+    # DVC gives it relative to the working directory, which is nobody's choice in a run.
+    options["env"]["DVC_STAGE"] = address_of(stage).removeprefix(f"{PROJECT_FILE}:")
+    options["env"]["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), options["env"].get("PATH", os.defpath)]
+    )
+    for command in commands:
+        report(f"> {command}")
+        _run_line(stage, command, options, aside, report)
+    for out in stage.outs:
+        if not out.exists:
+            raise StageFailedError(address_of(stage), f"the command did not make {out.def_path}")
+        # Hashes now, so that the short time under the write lock finds them in DVC's state.
+        out.get_hash()
+
+
+def _run_line(
+    stage: PipelineStage,
+    command: str,
+    options: Mapping[str, object],
+    aside: SetAside,
+    report: Report,
+) -> None:
+    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+    process = subprocess.Popen(
+        _make_cmd(get_executable(), command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # A process group of its own, so that ending it ends all that it started.
+        start_new_session=True,
+        **options,  # type: ignore[call-overload]
+    )
+    aside.note_command(process.pid)
+    try:
+        for line in _lines(process):
+            last_lines.append(line)
+            report(line)
+        code = process.wait()
+    except BaseException:
+        _end_group(process)
+        raise
+    if code != 0:
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise StageFailedError(address_of(stage), f"`{command}` {how}", last_lines)
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What a command says until it ends, also when something it started holds on to its output."""
+    assert process.stdout is not None
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
+    text = ""
+    has_ended = False
+    while True:
+        if select.select([process.stdout], [], [], 0 if has_ended else _POLL_SECONDS)[0]:
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                break
+            *lines, text = (text + newlines.decode(chunk)).split("\n")
+            yield from lines
+        elif has_ended:
+            break
+        else:
+            has_ended = process.poll() is not None
+    *lines, text = (text + newlines.decode(b"", final=True)).split("\n")
+    yield from lines
+    if text:
+        yield text
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends the command and what it started: politely, then for good."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
