@@ -109,7 +109,7 @@ def _add(
         aside.linking(repo, path, md5),
     ):
         if is_new:
-            repo.check_graph(stages={stage})
+            dvc.check_new(repo, stage)
         stage.add_outs()
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
@@ -195,7 +195,7 @@ def _import(
         fetch(repo, source, report)
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
-            repo.check_graph(stages={stage})
+            dvc.check_new(repo, stage)
         out.ignore()
         link_from_cache(dvc, repo, out)
         stage.frozen = True

@@ -95,7 +95,7 @@ def import_from(
             outs=[place.name],
             erepo={"url": url, **({"rev": revision} if revision else {})},
         )
-        repo.check_graph(stages={stage})
+        dvc.check_new(repo, stage)
         report(f"importing {source} from {without_secrets(url)}")
         commit = find_commit(repo, address_of_source(repo, stage), revision)
         if commit is None:
@@ -160,7 +160,7 @@ def _link_and_write(
     (out,) = stage.outs
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
-            repo.check_graph(stages={stage})
+            dvc.check_new(repo, stage)
         out.ignore()
         link_from_cache(dvc, repo, out)
         stage.md5 = stage.compute_md5()

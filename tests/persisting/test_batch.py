@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo, StageResult, StageTask
+from registry_assets.errors import DvcError
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import (
     INPUT_FILE,
@@ -151,3 +152,22 @@ def test_an_entry_that_somebody_else_writes_meanwhile_is_kept(root: Path) -> Non
         assert f"  {name}:\n" in lock
     assert outcomes(run_batch(root))["upper@03_c"] == "unchanged"
     assert is_clean(root)
+
+
+def test_what_overlaps_is_refused_within_a_session_too(root: Path) -> None:
+    dvc = DvcRepo(root)
+    write_tree(root, {"raw/04_d/sub/five.txt": "five\n", "raw/05_e/six.txt": "six\n"})
+
+    def track(path: str) -> None:
+        with dvc.tracking(path, report=lambda _line: None) as pending:
+            pending.persist()
+
+    with dvc.session():
+        track("raw/04_d")
+        track("raw/05_e")
+        for path in ("raw", "raw/04_d/sub", "processed/texts/data/intermediate"):
+            (root / path).mkdir(parents=True, exist_ok=True)
+            with pytest.raises(DvcError, match="overlap"):
+                track(path)
+    assert not (root / "raw.dvc").exists()
+    assert not (root / "raw/04_d/sub.dvc").exists()
