@@ -333,8 +333,9 @@ def server(source: Path) -> Iterator[str]:
             time.sleep(0.1)
         yield f"git://127.0.0.1:{port}/{source.name}"
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        # It has nothing to put away, and may not hear politer signals.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
 
 
 def test_an_import_over_the_network_has_the_same_life(
