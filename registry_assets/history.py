@@ -8,6 +8,8 @@ the top of the repository, where people look for it.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,10 +68,28 @@ def open_history(root: Path) -> Iterator[DagsterInstance]:
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home.resolve())
     try:
-        with DagsterInstance.get() as instance:
+        with _hearing_interrupts(), DagsterInstance.get() as instance:
             yield instance
     finally:
         if before is None:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """Has this process hear SIGINT, where a shell started it in the background.
+
+    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`). What
+    Dagster starts for a run would inherit that, and the run would wait for ever for it to end.
+    """
+    is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not is_deaf or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,10 @@ from registry_assets import Lineage, build_lineage, read_registry
 from registry_assets.building import define_assets
 from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.setting_up import init_registry
+
+# A shell starts background commands with SIGINT ignored, and Dagster has SIGTERM handled like it: what
+# it starts would inherit that, and could not be ended.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BIN = Path(sys.executable).parent
 
