@@ -81,8 +81,8 @@ def open_history(root: Path) -> Iterator[DagsterInstance]:
 def _hearing_interrupts() -> Iterator[None]:
     """Has this process hear SIGINT, where a shell started it in the background.
 
-    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`). What
-    Dagster starts for a run would inherit that, and the run would wait for ever for it to end.
+    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`).
+    What it starts for a run would inherit that, and the run would wait for ever for it to end.
     """
     is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if not is_deaf or threading.current_thread() is not threading.main_thread():

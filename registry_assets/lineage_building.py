@@ -392,7 +392,11 @@ def _fits(template: Stage, stage: Stage) -> bool:
 
 def _is_here(unit: _Unit) -> bool:
     """Whether what a unit reads is a place in this file system, not one in another repository."""
-    return not isinstance(unit.declared, ImportedInput) or unit.declared.repository is None
+    declared = unit.declared
+    if not isinstance(declared, ImportedInput) or declared.repository is None:
+        return True
+    # An address of this repository's own.
+    return not declared.source.is_external
 
 
 def _edges(path: str, unit: _Unit) -> dict[tuple[str, str], None]:

@@ -19,8 +19,8 @@ from registry_assets.building import define_assets
 from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.setting_up import init_registry
 
-# A shell starts background commands with SIGINT ignored, and Dagster has SIGTERM handled like it: what
-# it starts would inherit that, and could not be ended.
+# A shell starts background commands with SIGINT ignored, and Dagster handles SIGTERM alike: what it
+# starts would inherit that, and could not be ended.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BIN = Path(sys.executable).parent
