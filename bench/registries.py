@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
@@ -11,6 +12,8 @@ from registry_assets.setting_up import init_registry
 
 STAGES = ("one", "two", "three")
 DATASET = "processed/texts"
+
+_IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
 
 
 def build_registry(root: Path, collections: int, files: int = 3) -> None:
@@ -32,9 +35,13 @@ def build_registry(root: Path, collections: int, files: int = 3) -> None:
     (dataset / "dvc.yaml").write_text(_pipeline(), encoding="utf-8")
     for name in names:
         shoot(root, name, files)
-    for command in (["add", "--all"], ["commit", "--quiet", "--message", "Start"]):
-        subprocess.run(["git", *command, *_exclude(command)], cwd=root, check=True)
-    subprocess.run(["dvc", "add", "--quiet", "--glob", "raw/c*"], cwd=root, check=True)
+    # DVC refuses to track what Git tracks.
+    for command in (
+        ["git", "add", "--all", "--", ".", ":!raw/c*"],
+        ["git", *_IDENTITY, "commit", "--quiet", "--message", "Start"],
+        [sys.executable, "-m", "dvc", "add", "--quiet", "--glob", "raw/c*"],
+    ):
+        subprocess.run(command, cwd=root, check=True)
     dvc = DvcRepo(root)
     with dvc.session():
         for name in names:
@@ -50,11 +57,6 @@ def shoot(root: Path, name: str, files: int) -> None:
     folder.mkdir()
     for number in range(files):
         (folder / f"{number}.txt").write_text(f"{name} {number}\n", encoding="utf-8")
-
-
-def _exclude(command: list[str]) -> list[str]:
-    # DVC refuses to track what Git tracks.
-    return ["--", ".", ":!raw/c*"] if command[0] == "add" else []
 
 
 def _listed(names: list[str]) -> str:
