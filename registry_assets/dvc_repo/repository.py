@@ -70,7 +70,7 @@ class DvcRepo(RepoAccess):
     def listings(self) -> Listings:
         """The listings of folders in the cache, for who reads many of them."""
         with self.open() as repo:
-            return Listings([Path(repo.cache.local.path), Path(repo.cache.legacy.path)])
+            return Listings([Path(cache.path) for cache in versions.caches_of(repo)])
 
     def read_cache_states(
         self, recorded: Mapping[str, str], *, most_hashed: int | None = 0
