@@ -39,7 +39,7 @@ from registry_assets.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.registry import read_registry
 from registry_assets.reporting import Reporter, sync_partitions
 from registry_assets.resources import DvcRepoResource
-from registry_assets.status import read_status
+from registry_assets.status_reading import read_status
 from registry_assets.tracing import Tracer
 from registry_assets.translator import RegistryTranslator
 

@@ -16,7 +16,7 @@ from registry_assets.event_log import (
     read_seen,
 )
 from registry_assets.lineage import Lineage, Node
-from registry_assets.status import read_cache_states
+from registry_assets.status_reading import read_cache_states
 
 
 @dataclass(frozen=True)

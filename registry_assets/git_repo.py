@@ -116,6 +116,18 @@ class GitRepo:
         found = self._run("rev-parse", "--show-toplevel")
         return Path(found) if found else None
 
+    def ignored(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of some paths that Git ignores; a folder ends in ``/``."""
+        said = self._run("check-ignore", "-z", "--", *paths) if paths else None
+        return frozenset((said or "").split("\0"))
+
+    def settings_files(self) -> tuple[Path, ...]:
+        """Where this repository's own settings and the files it ignores for itself are written."""
+        named = ("config", "info/exclude")
+        asked = [word for name in named for word in ("--git-path", name)]
+        said = self._run("rev-parse", "--path-format=absolute", *asked) or ""
+        return tuple(map(Path, said.splitlines()))
+
     def remotes(self) -> tuple[str, ...]:
         """The addresses of the remotes of this repository."""
         listed = self._run("remote", "--verbose") or ""

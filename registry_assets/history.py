@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 HOME = ".dagster"
+_STORAGE_SETTINGS = {"storage", "event_log_storage", "instance_class"}
 
 _DEFAULT_SETTINGS = """\
 # Settings of the Dagster instance of this registry. All of its storage is in this folder.
@@ -57,6 +58,22 @@ def choose_home(root: Path) -> Path:
 def has_history(root: Path) -> bool:
     """Whether Dagster has a history of a registry, so that there is something to open."""
     return "DAGSTER_HOME" in os.environ or (root / HOME).is_dir()
+
+
+def event_log_file(home: Path) -> Path | None:
+    """Where the instance of a home folder keeps its newest events; None when that is elsewhere."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        settings = YAML(typ="safe").load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        settings = {}
+    except (OSError, YAMLError):
+        return None
+    if not isinstance(settings, dict) or not _STORAGE_SETTINGS.isdisjoint(settings):
+        return None
+    return home / "history" / "runs" / "index.db"
 
 
 @contextmanager

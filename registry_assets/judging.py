@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass
 from registry_assets.dvc_repo import CacheState
 from registry_assets.lineage import Lineage
 from registry_assets.model import Version
-from registry_assets.status import (
-    OutputStatus,
+from registry_assets.status import OutputStatus
+from registry_assets.status_reading import (
     read_cache_states,
     read_recorded_status,
     read_status,

@@ -20,9 +20,9 @@ class Stamps:
     """Texts that change when files are written, added or removed.
 
     Attributes:
-        metafiles: Of every metafile.
-        definitions: Of what the assets are: every ``dvc.yaml``, the settings, and the code and
-            parameters that code versions are made of.
+        metafiles: Of every metafile, and of the lists of collections.
+        definitions: Of what the assets are: every ``dvc.yaml`` with its variables, the settings,
+            and the code and parameters that code versions are made of.
     """
 
     metafiles: str
@@ -34,6 +34,9 @@ def read_stamps(registry: Registry) -> Stamps:
     metafiles = set(_find_metafiles(registry.root, registry.outputs.keys()))
     files = {path for path in metafiles if path.endswith(_PIPELINE)}
     files.add("pyproject.toml")
+    # A new collection is a new partition: no reason to load the definitions anew.
+    lists = {dataset.collections_file for dataset in registry.datasets if dataset.collections_file}
+    files.update(path for path in registry.variable_files if path not in lists)
     for stage in (*registry.stages, *(template.stage for template in registry.templates)):
         files.update(parameter.file for parameter in stage.parameters)
         files.update(
@@ -41,7 +44,7 @@ def read_stamps(registry: Registry) -> Stamps:
             for dependency in stage.dependencies
             if not dependency.is_external and not registry.holds_data(dependency.path)
         )
-    return Stamps(_stamp(registry.root, metafiles), _stamp(registry.root, files))
+    return Stamps(_stamp(registry.root, metafiles | lists), _stamp(registry.root, files))
 
 
 def _find_metafiles(root: Path, skip: Collection[str]) -> Iterator[str]:

@@ -240,6 +240,8 @@ class Registry:
 
     Attributes:
         family_folders: The folders that hold collections, such as ``raw``.
+        variable_files: What templates take variables from; those outside the root begin with
+            ``..``.
         problems: Metafiles that could not be read, each with what is wrong; the rest is here.
     """
 
@@ -251,6 +253,7 @@ class Registry:
     stages: tuple[Stage, ...] = ()
     templates: tuple[StageTemplate, ...] = ()
     datasets: tuple[Dataset, ...] = ()
+    variable_files: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
 
     @cached_property

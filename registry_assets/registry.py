@@ -77,6 +77,7 @@ def read_registry(root: Path) -> Registry:
         stages=declared.stages,
         templates=declared.templates,
         datasets=datasets,
+        variable_files=declared.variable_files,
         problems=declared.problems,
     )
 

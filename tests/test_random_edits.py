@@ -26,7 +26,7 @@ from registry_assets.imports import choose_imports, compare_imports
 from registry_assets.judging import judge_recorded_status, judge_status
 from registry_assets.materializing import PlannedRun, execute, only_stale, plan_runs, select_keys
 from registry_assets.reporting import sync
-from registry_assets.status import read_recorded_status, read_status
+from registry_assets.status_reading import read_recorded_status, read_status
 from tests.conftest import commit_all, lineage_of, run, write_tree
 
 STEPS = 9

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, read_lineage, say_left_out
 
 if TYPE_CHECKING:
     from registry_assets.finding import Trace
     from registry_assets.lineage import Lineage
+    from registry_assets.status import RegistryStatus
 
 
 @click.command()
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def status(root: Path, as_json: bool) -> None:
     """Say what is up to date and what is not; exit 1 when something is not."""
-    from registry_assets.status import read_status
-
-    found = read_status(read_lineage(root))
+    found = find_status(root)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
@@ -42,6 +41,23 @@ def status(root: Path, as_json: bool) -> None:
             f"{current} of {len(found.outputs)} outputs up to date"
         )
     sys.exit(0 if found.up_to_date else FINDING)
+
+
+def find_status(root: Path) -> RegistryStatus:
+    """The status, from the last look where nothing was written since."""
+    from registry_assets.last_look import look
+
+    now = look(root)
+    if now is not None and now.status is not None:
+        say_left_out(now.status.problems)
+        return now.status
+    from registry_assets.status_reading import read_status
+
+    found = read_lineage(root)
+    status = read_status(found)
+    if now is not None:
+        now.keep(found.registry, status)
+    return status
 
 
 def _because(reason: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ def read_lineage(root: Path) -> Lineage:
     from registry_assets.registry import read_registry
 
     lineage = build_lineage(read_registry(root))
-    for problem in lineage.registry.problems:
-        click.echo(f"registry: left out: {problem}", err=True)
+    say_left_out(lineage.registry.problems)
     return lineage
+
+
+def say_left_out(problems: Iterable[str]) -> None:
+    """Says which metafiles had to be left out."""
+    for problem in problems:
+        click.echo(f"registry: left out: {problem}", err=True)

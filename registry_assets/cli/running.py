@@ -12,7 +12,10 @@ import click
 from registry_assets.cli.reading import FINDING, read_lineage
 
 if TYPE_CHECKING:
+    from registry_assets.last_look import Look
     from registry_assets.lineage import Lineage
+
+_NOTHING_TO_DO = "Nothing to do: everything is up to date."
 
 
 @click.command()
@@ -28,21 +31,42 @@ def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
     """Bring assets up to date, recorded where the UI shows it."""
-    sys.exit(materialize_all(read_lineage(root), selection, collections, force))
+    from registry_assets.history import choose_home
+    from registry_assets.last_look import look
+
+    now = look(root)
+    if now is not None and not (selection or collections or force):
+        status = now.status
+        if status is not None and status.up_to_date and now.is_synced(choose_home(now.root)):
+            click.echo(_NOTHING_TO_DO)
+            return
+    sys.exit(materialize_all(read_lineage(root), selection, collections, force, now))
 
 
 def materialize_all(
-    found: Lineage, selection: str | None, collections: Iterable[str], force: bool
+    found: Lineage,
+    selection: str | None,
+    collections: Iterable[str],
+    force: bool,
+    now: Look | None = None,
 ) -> int:
-    """Plans, runs and reports; returns the exit code."""
+    """Plans, runs and reports; returns the exit code.
+
+    Args:
+        found: The graph.
+        selection: The assets, in Dagster's selection syntax; all when None.
+        collections: Collections to take all the way.
+        force: Whether commands run even though nothing changed.
+        now: A look at the registry from before the graph was read.
+    """
     from registry_assets.bulk import Bulk, Failed, Made, bring_in_process
     from registry_assets.checks import report_checks
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.history import open_history
+    from registry_assets.history import choose_home, open_history
     from registry_assets.materializing import only_stale, plan_runs, select_keys
     from registry_assets.progress import Progress, report_line
     from registry_assets.reporting import sync
-    from registry_assets.status import read_status
+    from registry_assets.status_reading import read_status
 
     root = found.registry.root
     selected = select_keys(found, selection)
@@ -50,12 +74,15 @@ def materialize_all(
         sync(found, instance, lambda _line: None)
         plan = plan_runs(found, selected, tuple(collections))
         if not force:
-            plan = only_stale(plan, found, read_status(found))
+            status = read_status(found)
+            plan = only_stale(plan, found, status)
+            if now is not None:
+                now.keep(found.registry, status).mark_synced(choose_home(root))
         if not plan:
             if found.registry.problems:
                 click.echo("Nothing to do for what can be read.")
                 return FINDING
-            click.echo("Nothing to do: everything is up to date.")
+            click.echo(_NOTHING_TO_DO)
             return 0
         steps = sum(len({found.group_of[key].name for key in run.keys}) for run in plan)
         progress = Progress(steps)

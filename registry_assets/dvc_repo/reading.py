@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from dvc.dependency.repo import RepoDependency
 from dvc.exceptions import DvcException
 from dvc.parsing import (
     JOIN,
+    VARS_KWD,
     EntryDefinition,
     ForeachDefinition,
     MatrixDefinition,
@@ -46,7 +48,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Declarations:
-    """What the metafiles of a repository declare, file by file, and what could not be read."""
+    """What the metafiles of a repository declare, file by file, and what could not be read.
+
+    Attributes:
+        variable_files: What templates take variables from, by path from the root; those outside
+            it begin with ``..``.
+    """
 
     raw: tuple[RawCollection, ...]
     inputs: tuple[ImportedInput, ...]
@@ -54,6 +61,7 @@ class Declarations:
     templates: tuple[StageTemplate, ...]
     pipeline_files: tuple[str, ...]
     problems: tuple[str, ...]
+    variable_files: tuple[str, ...] = ()
 
 
 def read_declarations(repo: Repo, root: Path) -> Declarations:
@@ -63,6 +71,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     stages: list[Stage] = []
     templates: list[StageTemplate] = []
     pipeline_files: list[str] = []
+    variable_files: set[str] = set()
     values = _ParameterValues()
     origins = Origins(root)
 
@@ -79,6 +88,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
         if loader is not None:
             pipeline_files.append(metafile.path)
             templates.extend(_templates(repo, loader, metafile.path, values))
+            variable_files.update(_variable_files(loader, root))
     return Declarations(
         tuple(sorted(raw, key=lambda item: item.output.path)),
         tuple(sorted(inputs, key=lambda item: item.output.path)),
@@ -86,6 +96,7 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
         tuple(templates),
         tuple(sorted(pipeline_files)),
         collected.problems,
+        tuple(sorted(variable_files)),
     )
 
 
@@ -230,6 +241,20 @@ def _parameters(repo: Repo, dep: ParamsDependency, values: _ParameterValues) -> 
         yield Parameter(file, None, dict(now), dict(before) or None)
     for key in dep.params:
         yield Parameter(file, key, now.get(key), before.get(key))
+
+
+def _variable_files(loader: StageLoader, root: Path) -> Iterator[str]:
+    """What a ``dvc.yaml`` and its stages name in their ``vars``, and ``params.yaml`` beside it."""
+    resolver = loader.resolver
+    named = [os.path.relpath(path, resolver.wdir or ".") for path in resolver.context.imports]
+    for definition in resolver.definitions.values():
+        is_one = isinstance(definition, EntryDefinition)
+        declared = definition.definition if is_one else definition.template
+        variables = declared.get(VARS_KWD, ()) if isinstance(declared, Mapping) else ()
+        named += [item.partition(":")[0] for item in variables if isinstance(item, str)]
+    folder = Path(loader.dvcfile.path).parent
+    for path in named:
+        yield Path(os.path.relpath(folder / path, root)).as_posix()
 
 
 def _templates(

@@ -1,0 +1,156 @@
+"""The answer of the last look holds until anything is written, and not a moment longer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from registry_assets.cli import main
+from registry_assets.last_look import Look, look
+from registry_assets.status import RegistryStatus
+from registry_assets.status_reading import read_status
+from tests.conftest import lineage_of, run, write_tree
+from tests.persisting.helpers import copy_repository, take_in
+
+DATASET = "processed/texts"
+SETTLED = 0.05
+
+
+@pytest.fixture(scope="module")
+def original(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = copy_repository(_text_registry, tmp_path_factory.mktemp("looked") / "registry")
+    write_tree(root, {"raw/01_a/one.txt": "one\n", "src.txt": "no data\n"})
+    take_in(root, "01_a")
+    run(root, "dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml")
+    return root
+
+
+@pytest.fixture
+def done(original: Path, tmp_path: Path) -> Path:
+    return copy_repository(original, tmp_path / "registry")
+
+
+def settled(root: Path) -> Look:
+    time.sleep(2 * SETTLED)
+    found = look(root / "raw", settled_seconds=SETTLED)
+    assert found is not None
+    return found
+
+
+def ask(root: Path) -> RegistryStatus:
+    """Looks, reads and keeps the status, as the command does."""
+    now = settled(root)
+    lineage = lineage_of(root)
+    status = read_status(lineage)
+    now.keep(lineage.registry, status)
+    return status
+
+
+def overwrite_with_old_times(path: Path) -> None:
+    before = path.stat()
+    path.chmod(0o644)
+    content = path.read_bytes()
+    path.write_bytes(content[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace_by_a_copy(path: Path) -> None:
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content)
+
+
+EDITS: dict[str, Callable[[Path], object]] = {
+    "data of the same size and time": lambda root: overwrite_with_old_times(
+        root / "raw/01_a/one.txt"
+    ),
+    "a file more": lambda root: write_tree(root, {"raw/01_a/two.txt": "2\n"}),
+    "a file less": lambda root: (root / "raw/01_a/one.txt").unlink(),
+    "a new folder": lambda root: write_tree(root, {"raw/02_b/one.txt": "1\n"}),
+    "an empty folder": lambda root: (root / "raw/03_c").mkdir(),
+    "code": lambda root: write_tree(root, {f"{DATASET}/upper.py": "pass\n"}),
+    "a parameter": lambda root: write_tree(root, {f"{DATASET}/params.yaml": "suffix: 2\n"}),
+    "a metafile": lambda root: (root / "raw/01_a.dvc").unlink(),
+    "the lock file": lambda root: (root / f"{DATASET}/dvc.lock").unlink(),
+    "a setting of dvc": lambda root: write_tree(root, {".dvc/config.local": "[core]\n"}),
+    "a setting of git": lambda root: run(root, "git", "config", "core.quotePath", "false"),
+    "what git ignores": lambda root: write_tree(root, {".git/info/exclude": "*.txt\n"}),
+    "what dvc ignores": lambda root: write_tree(root, {".dvcignore": "one.txt\n"}),
+    "a copy of the same content": lambda root: replace_by_a_copy(root / "raw/01_a/one.txt"),
+    "a pipeline more": lambda root: write_tree(
+        root, {"other/dvc.yaml": "stages:\n  a:\n    cmd: echo\n"}
+    ),
+}
+
+
+def test_whatever_is_written_ends_the_answer(original: Path, tmp_path: Path) -> None:
+    for number, (name, edit) in enumerate(EDITS.items()):
+        root = copy_repository(original, tmp_path / str(number))
+        status = ask(root)
+        assert settled(root).status == status, name
+        edit(root)
+        assert settled(root).status is None, name
+
+
+def test_what_nothing_depends_on_does_not_end_it(done: Path) -> None:
+    (done / ".cache_of_a_tool").mkdir()
+    write_tree(done, {".cache_of_a_tool/.gitignore": "*\n"})
+    status = ask(done)
+    write_tree(done, {".cache_of_a_tool/x": "1", ".dagster/y": "1", ".dvc/tmp/z": "1"})
+    run(done, "git", "commit", "--quiet", "--allow-empty", "--message", "Anything")
+    assert settled(done).status == status
+
+
+def test_an_answer_is_not_kept_while_the_clock_could_hide_a_change(done: Path) -> None:
+    write_tree(done, {"raw/01_a/one.txt": "one\n"})
+    now = look(done)
+    assert now is not None
+    lineage = lineage_of(done)
+    now.keep(lineage.registry, read_status(lineage))
+    assert settled(done).status is None
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        "stages:\n  a:\n    cmd: cp {outside}/x y\n    deps: ['{outside}/x']\n    outs: [y]\n",
+        "vars: ['{up}/x']\nstages:\n  a:\n    cmd: echo ${{name}}\n",
+        "stages:\n  a:\n    cmd: ls linked\n    deps: [linked]\n",
+    ],
+    ids=["dependency", "variables", "linked folder"],
+)
+def test_what_lies_elsewhere_is_looked_at_each_time(
+    pipeline: str, done: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    write_tree(outside, {"x": "name: 1\n"})
+    (done / "linked").symlink_to(outside)
+    if "linked" not in pipeline:
+        (done / "linked").unlink()
+    text = pipeline.format(outside=outside, up="../outside")
+    write_tree(done, {"dvc.yaml": text})
+    ask(done)
+    assert settled(done).status is None
+
+
+def test_materialize_asks_nobody_when_nothing_was_written(done: Path) -> None:
+    def materialize() -> str:
+        result = CliRunner().invoke(main, ["--root", str(done), "materialize"])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    log = done / ".dagster/history/runs/index.db"
+    time.sleep(2.1)
+    assert "Nothing to do" in materialize()
+    before = log.stat()
+    assert "Nothing to do" in materialize()
+    assert log.stat().st_mtime_ns == before.st_mtime_ns
+    shutil.rmtree(done / ".dagster")
+    assert "Nothing to do" in materialize()
+    assert log.exists(), "a new history is told everything again"
