@@ -80,12 +80,18 @@ def event_log_file(home: Path) -> Path | None:
 def open_history(root: Path) -> Iterator[DagsterInstance]:
     """Opens the Dagster instance of a registry, the one that its UI shows."""
     from dagster import DagsterInstance
+    from dagster._core.instance.ref import InstanceRef
 
-    home = choose_home(root)
+    home = choose_home(root).resolve()
+    overrides = {}
+    if event_log_file(home) is not None:
+        own = {"module": "registry_assets.event_storage", "class": "OpenSqliteStorage"}
+        overrides["storage"] = {"custom": {**own, "config": {"base_dir": str(home)}}}
     before = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(home.resolve())
+    os.environ["DAGSTER_HOME"] = str(home)
     try:
-        with _hearing_interrupts(), DagsterInstance.get() as instance:
+        ref = InstanceRef.from_dir(str(home), overrides=overrides)
+        with _hearing_interrupts(), DagsterInstance.from_ref(ref) as instance:
             yield instance
     finally:
         if before is None:
