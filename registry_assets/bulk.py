@@ -7,7 +7,7 @@ an event of its own for every output.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -36,7 +36,7 @@ from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.lineage_building import build_lineage
 from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
-from registry_assets.registry import read_registry
+from registry_assets.registry import read_registry, reread
 from registry_assets.reporting import Reporter, sync_partitions
 from registry_assets.resources import DvcRepoResource
 from registry_assets.status_reading import read_status
@@ -83,7 +83,7 @@ class Bulk:
 
     Attributes:
         dvc: The repository.
-        lineage: The graph, as it was when the plan was made.
+        lineage: The graph, as it was when the plan was made, and as far as it was told since.
         instance: Where events are read.
         report: Takes what commands say, from several threads.
         force: Whether commands run even though nothing changed.
@@ -126,7 +126,7 @@ class Bulk:
         if not self._untold:
             return
         made, self._untold = self._untold, []
-        now = self._read()
+        self.lineage = now = self._reread({item.address for item in made})
         sync_partitions(now, self.instance)
         tracer = Tracer(now, self.dvc.listings())
         position = {group.name: number for number, group in enumerate(_in_order(now))}
@@ -148,8 +148,9 @@ class Bulk:
                 }
                 writer.materialize(node, metadata)
 
-    def _read(self) -> Lineage:
-        return build_lineage(read_registry(self.lineage.registry.root), self.lineage.translator)
+    def _reread(self, addresses: Collection[str]) -> Lineage:
+        registry = reread(self.dvc, self.lineage.registry, addresses)
+        return build_lineage(registry, self.lineage.translator)
 
     def _collections(
         self, steps: Sequence[tuple[AssetGroup, str | None]]
@@ -168,7 +169,8 @@ class Bulk:
 
     def _stages(self, steps: Sequence[tuple[AssetGroup, str | None]]) -> Iterator[Made | Failed]:
         # A collection that was just taken in is listed in the metafiles now.
-        now = self._read()
+        new = {group.address_of(name) for group, name in steps if name not in group.addresses}
+        now = self._reread(new)
         tasks, partitions = [], {}
         for group, partition in steps:
             found = now.group_of.get(group.outputs[0].key)

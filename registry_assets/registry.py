@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -79,6 +79,32 @@ def read_registry(root: Path) -> Registry:
         datasets=datasets,
         variable_files=declared.variable_files,
         problems=declared.problems,
+    )
+
+
+def reread(dvc: DvcRepo, registry: Registry, addresses: Collection[str]) -> Registry:
+    """The registry with what some stages and ``.dvc`` files record now, and the rest as it was.
+
+    Reads the metafiles of these only; all of them where one declares something new.
+
+    Args:
+        dvc: The repository.
+        registry: As it was read before.
+        addresses: The stages and ``.dvc`` files that changed.
+    """
+    wanted = set(addresses)
+    known = {stage.address for stage in registry.stages if not stage.outputs[0].is_run}
+    if not wanted <= known | {item.metafile for item in registry.tracked}:
+        return read_registry(registry.root)
+    declared = dvc.read_addresses(list(addresses))
+    stages = {stage.address: stage for stage in declared.stages}
+    raw = {item.output.path: item for item in declared.raw}
+    inputs = {item.output.path: item for item in declared.inputs}
+    return replace(
+        registry,
+        stages=tuple(stages.get(stage.address, stage) for stage in registry.stages),
+        raw=tuple(raw.get(item.output.path, item) for item in registry.raw),
+        inputs=tuple(inputs.get(item.output.path, item) for item in registry.inputs),
     )
 
 

@@ -96,7 +96,7 @@ def materialize_all(
 
         bulk = Bulk(DvcRepo(root), found, instance, report_line, force=force)
         failed = bring_in_process(bulk, plan, say, {"registry/command": "materialize"})
-        report_checks(read_lineage(root), instance)
+        report_checks(bulk.lineage, instance)
     for failure in failed:
         click.echo(f"registry: {failure.partition or 'run'}: {failure.error}", err=True)
     return FINDING if failed or found.registry.problems else 0
