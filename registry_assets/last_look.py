@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 from registry_assets.git_repo import GitRepo
 from registry_assets.history import HOME, event_log_file
 from registry_assets.model import Registry
+from registry_assets.stamps import Stamp, UntoldChangesError
 from registry_assets.status import RegistryStatus
 
 _KEPT = ".dvc/tmp/registry_assets/last_look.json"
@@ -31,10 +31,6 @@ _SPECIAL = {".git": (), ".dvc": ("config", "config.local")}
 _DVC_FOLDERS = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
 SETTLED_SECONDS = 2.0
 """How old the newest change has to be: file systems tell times apart by up to two seconds (FAT)."""
-
-
-class _UntoldError(Exception):
-    """Something whose changes cannot be seen from outside."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +125,14 @@ def look(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Look | Non
     for name in sorted(os.listdir(root)):
         if name in kept.get("unseen", ()):
             continue
-        stamp = _Stamp()
+        stamp = Stamp(is_strict=True)
         try:
             if name in _SPECIAL:
                 for file in _SPECIAL[name]:
                     stamp.add(root / name / file)
             else:
                 stamp.add(root / name)
-        except (_UntoldError, OSError):
+        except (UntoldChangesError, OSError):
             is_told = False
         entries[name] = stamp.digest()
         newest = max(newest, stamp.newest)
@@ -146,67 +142,6 @@ def look(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Look | Non
 def _find_root(start: Path) -> Path | None:
     folder = start.resolve()
     return next((place for place in (folder, *folder.parents) if (place / ".dvc").is_dir()), None)
-
-
-class _Stamp:
-    """A digest of names, times and sizes.
-
-    The change time (``ctime``) is what no program can set back.
-    """
-
-    def __init__(self) -> None:
-        self._digest = hashlib.blake2b(digest_size=16)
-        self.newest = 0
-
-    def digest(self) -> str:
-        return self._digest.hexdigest()
-
-    def add(self, place: Path) -> None:
-        """Adds a file, or all that is in a folder; what is not there, counts as that."""
-        try:
-            status = place.lstat()
-        except FileNotFoundError:
-            self._digest.update(f"{place} is not there\n".encode("utf-8", "surrogateescape"))
-            return
-        self._entry(str(place), status)
-        if not stat.S_ISDIR(status.st_mode):
-            return
-        waiting = [str(place)]
-        while waiting:
-            with os.scandir(waiting.pop()) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-            for entry in entries:
-                self._entry(entry.path, entry.stat(follow_symlinks=False))
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-
-    def _entry(self, path: str, status: os.stat_result) -> None:
-        if stat.S_ISDIR(status.st_mode):
-            # What is in it tells more than its own times.
-            self._line(path, status.st_mode)
-            return
-        self._file(path, status)
-        if stat.S_ISLNK(status.st_mode):
-            with suppress(FileNotFoundError):
-                target = Path(path).stat()
-                if stat.S_ISDIR(target.st_mode):
-                    raise _UntoldError
-                self._file(path, target)
-
-    def _file(self, path: str, status: os.stat_result) -> None:
-        self.newest = max(self.newest, status.st_mtime_ns, status.st_ctime_ns)
-        self._line(
-            path,
-            status.st_mode,
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-        )
-
-    def _line(self, path: str, *values: int) -> None:
-        line = f"{path}\0{values}\n"
-        self._digest.update(line.encode("utf-8", "surrogateescape"))
 
 
 def _is_self_contained(registry: Registry) -> bool:
@@ -286,7 +221,7 @@ def _outside(root: Path) -> list[str]:
 
 def _setting(outside: Sequence[str]) -> str:
     """A stamp of all that an answer depends on beside the files of the registry."""
-    stamp = _Stamp()
+    stamp = Stamp(is_strict=True)
     for place in (*map(Path, outside), *_code()):
         stamp.add(place)
     said = [

@@ -30,6 +30,7 @@ from registry_assets.errors import (
     RepositoryChangedError,
 )
 from registry_assets.model import Version
+from registry_assets.stamps import Stamp, UntoldChangesError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -121,6 +122,7 @@ class StageRun:
         self.report = report
         self._dvc, self._repo, self._upstream = dvc, repo, upstream
         self._started = time.monotonic()
+        self._read: str | None = None
         self._aside = SetAside(
             dvc, self.address, {p: v.md5 if v else None for p, v in self.recorded.items()}
         )
@@ -134,11 +136,10 @@ class StageRun:
         """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
         _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
         self._started = time.monotonic()
+        self._read = _stamp_of(self.stage)
         self.outcome = _restore_outputs(
             self._dvc, self._repo, self.stage, self._aside, force=force, report=self.report
         )
-        if self.outcome is None:
-            self.stage.save_deps()
 
     def execute(self) -> None:
         """Runs the command; the outputs stand there afterwards.
@@ -148,6 +149,24 @@ class StageRun:
         """
         run_command(self.stage, self._aside, self.report)
         self.outcome = "ran"
+
+    def check_nothing_changed(self, head: str | None) -> None:
+        """Makes sure that the outputs are those of what is in the workspace now.
+
+        Raises:
+            RepositoryChangedError: when the branch, the code or an input changed meanwhile.
+        """
+        if self.head != head:
+            raise RepositoryChangedError(self.address, "the checked-out branch changed")
+        if self._read is not None and self._read == _stamp_of(self.stage):
+            return
+        for dep in self.stage.deps:
+            before = dep.hash_info
+            is_there = dep.protocol != "local" or dep.exists
+            if is_there:
+                dep.save()
+            if not is_there or dep.hash_info != before:
+                raise RepositoryChangedError(self.address, f"{dep.def_path} changed")
 
     def done(self) -> Outcome:
         """How it came about."""
@@ -183,6 +202,22 @@ def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]
     return found
 
 
+def _stamp_of(stage: PipelineStage) -> str | None:
+    """What tells the dependencies of a stage from later ones; None when only reading them can.
+
+    By the times and sizes by which DVC, too, knows files again that it has hashed.
+    """
+    stamp = Stamp(is_strict=False)
+    for dep in stage.deps:
+        if dep.protocol != "local":
+            return None
+        try:
+            stamp.add(Path(dep.fs_path))
+        except (UntoldChangesError, OSError):
+            return None
+    return stamp.digest()
+
+
 def _ensure_inputs(
     dvc: RepoAccess,
     repo: Repo,
@@ -214,16 +249,19 @@ def _restore_outputs(
     if stage.frozen:
         changed = [ensure(dvc, repo, out, report) for out in stage.outs]
         return "restored" if any(changed) else "unchanged"
-    if not force:
-        if _is_recorded(stage) and not stage_changes(stage):
-            if not any(out.status() for out in stage.outs):
-                return "unchanged"
-            _fetch_missing(repo, stage, report)
-        _take(stage, aside, repo)
-        if _restore(dvc, repo, stage, report):
-            return "restored"
-    else:
-        _take(stage, aside, repo)
+    is_current = not force and _is_recorded(stage) and not stage_changes(stage)
+    if is_current:
+        if not any(out.status() for out in stage.outs):
+            return "unchanged"
+        _fetch_missing(repo, stage, report)
+    _take(stage, aside, repo)
+    if is_current and _restore(dvc, repo, stage, report, repo.stage_cache.restore):
+        return "restored"
+    stage.save_deps()
+    # Without the lock first, as opening and closing it costs more than the question.
+    is_known = not force and repo.stage_cache.knows(stage)
+    if is_known and _restore(dvc, repo, stage, report, repo.stage_cache.take):
+        return "restored"
     return None
 
 
@@ -247,11 +285,18 @@ def _take(stage: PipelineStage, aside: SetAside, repo: Repo) -> None:
         aside.take(path_in_repo(repo, out), keep_in_place=out.persist)
 
 
-def _restore(dvc: RepoAccess, repo: Repo, stage: PipelineStage, report: Report) -> bool:
-    """Links outputs that the cache holds for exactly these inputs; False when it knows none."""
+def _restore(
+    dvc: RepoAccess,
+    repo: Repo,
+    stage: PipelineStage,
+    report: Report,
+    restore: Callable[[PipelineStage], bool | None],
+) -> bool:
+    """Links outputs that the cache holds for exactly these inputs; False when it lacks them."""
     with dvc.write_lock(repo, report):
         try:
-            repo.stage_cache.restore(stage)
+            if restore(stage) is False:
+                return False
         except RunCacheNotFoundError:
             return False
     report(f"{address_of(stage)}: restored from the cache, the command did not have to run")
@@ -297,7 +342,7 @@ def record_all(
             head = dvc.git.head()
             for run in to_record:
                 try:
-                    _check_nothing_changed(run, head)
+                    run.check_nothing_changed(head)
                 except RepositoryChangedError as error:
                     errors[run.address] = error
             stages = [run.stage for run in to_record if run.address not in errors]
@@ -331,19 +376,6 @@ def _keep_outputs(repo: Repo, stage: PipelineStage) -> None:
         repo.stage_cache.save(stage)
     for out in stage.outs:
         out.commit()
-
-
-def _check_nothing_changed(run: StageRun, head: str | None) -> None:
-    """Makes sure that the outputs are those of what is in the workspace now."""
-    if run.head != head:
-        raise RepositoryChangedError(run.address, "the checked-out branch changed")
-    for dep in run.stage.deps:
-        before = dep.hash_info
-        is_there = dep.protocol != "local" or dep.exists
-        if is_there:
-            dep.save()
-        if not is_there or dep.hash_info != before:
-            raise RepositoryChangedError(run.address, f"{dep.def_path} changed")
 
 
 def _known(address: str, version: Version | None) -> Version:
