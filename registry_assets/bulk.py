@@ -30,7 +30,7 @@ from pydantic import Field
 from registry_assets.assets import bring
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
-from registry_assets.event_log import read_seen
+from registry_assets.event_log import AssetPartition, Seen, read_seen
 from registry_assets.io_manager import origins_metadata, output_metadata
 from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.lineage_building import build_lineage
@@ -95,6 +95,7 @@ class Bulk:
     report: Callable[[str], None]
     force: bool = False
     _untold: list[Made] = field(default_factory=list)
+    _seen: dict[AssetPartition, Seen] | None = None
 
     def run(self, plan: Sequence[PlannedRun], write: Write) -> Iterator[Made | Failed]:
         """Yields what came of each stage, collection and import, as they come.
@@ -130,7 +131,9 @@ class Bulk:
         sync_partitions(now, self.instance)
         tracer = Tracer(now, self.dvc.listings())
         position = {group.name: number for number, group in enumerate(_in_order(now))}
-        writer = Reporter(now, self.instance, self.report, read_seen(now, self.instance), write)
+        if self._seen is None:
+            self._seen = read_seen(now, self.instance)
+        writer = Reporter(now, self.instance, self.report, self._seen, write)
         outputs = [
             (now.nodes[path], record, item)
             for item in made

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc_objects.fs import MemoryFileSystem
+
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.results import Outcome, RecordedOutput
@@ -270,6 +272,7 @@ class _Batch:
                 with held:
                     run.put_back()
             raise
+        _forget_listings()
         for (run, held), outputs in zip(finished, recorded, strict=True):
             is_recorded = not isinstance(outputs, RegistryError)
             with held:
@@ -298,3 +301,15 @@ class _Batch:
                     yield StageResult(
                         reader, None, error=RegistryError(f"{reader}: not run, as {maker} failed")
                     )
+
+
+def _forget_listings() -> None:
+    """Drops the listings of folders that dvc-data has left in memory.
+
+    Every folder it hashes leaves one in fsspec's file system in memory, for the life of the
+    process, and looking one up goes through all of them: N folders would cost N². What was
+    recorded is in the cache.
+    """
+    memory = MemoryFileSystem().fs
+    memory.store.clear()
+    del memory.pseudo_dirs[1:]

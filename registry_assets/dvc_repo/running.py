@@ -33,6 +33,7 @@ from registry_assets.model import Version
 from registry_assets.stamps import Stamp, UntoldChangesError
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
@@ -134,11 +135,11 @@ class StageRun:
 
     def prepare(self, *, force: bool) -> None:
         """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
-        _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
+        ensured = _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
         self._started = time.monotonic()
         self._read = _stamp_of(self.stage)
         self.outcome = _restore_outputs(
-            self._dvc, self._repo, self.stage, self._aside, force=force, report=self.report
+            self._dvc, self._repo, self.stage, ensured, self._aside, force=force, report=self.report
         )
 
     def execute(self) -> None:
@@ -224,12 +225,26 @@ def _ensure_inputs(
     stage: PipelineStage,
     upstream: Sequence[PipelineStage],
     report: Report,
-) -> None:
+) -> Mapping[str, DvcOutput]:
+    """Brings inputs into the workspace; returns those that stand there as recorded, by place."""
     paths, _ = paths_of(stage)
+    ensured = {}
     for maker in upstream:
         for out in maker.outs:
             if any(_overlap(path, out.fs_path) for path in paths):
                 ensure(dvc, repo, out, report)
+                ensured[out.fs_path] = out
+    return ensured
+
+
+def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
+    """Hashes what a stage reads, but for folders of which the hash was just made sure of."""
+    for dep in stage.deps:
+        out = ensured.get(dep.fs_path)
+        if out is not None and out.hash_info.isdir and out.hash_name == dep.hash_name:
+            dep.hash_info, dep.meta, dep.obj, dep.files = out.hash_info, out.meta, None, None
+        else:
+            dep.save()
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -240,6 +255,7 @@ def _restore_outputs(
     dvc: RepoAccess,
     repo: Repo,
     stage: PipelineStage,
+    ensured: Mapping[str, DvcOutput],
     aside: SetAside,
     *,
     force: bool,
@@ -257,7 +273,7 @@ def _restore_outputs(
     _take(stage, aside, repo)
     if is_current and _restore(dvc, repo, stage, report, repo.stage_cache.restore):
         return "restored"
-    stage.save_deps()
+    _save_deps(stage, ensured)
     # Without the lock first, as opening and closing it costs more than the question.
     is_known = not force and repo.stage_cache.knows(stage)
     if is_known and _restore(dvc, repo, stage, report, repo.stage_cache.take):
