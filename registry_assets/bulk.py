@@ -106,8 +106,8 @@ class Bulk:
         """
         told = time.monotonic()
         failed: set[str | None] = set()
-        try:
-            with self.dvc.session():
+        with self.dvc.session():
+            try:
                 for is_stage, steps in groupby(_steps(self.lineage, plan), _is_stage):
                     there = [(g, partition) for g, partition in steps if partition not in failed]
                     for result in self._stages(there) if is_stage else self._collections(there):
@@ -119,8 +119,8 @@ class Bulk:
                         if time.monotonic() - told > _TELL_SECONDS:
                             self.tell(write)
                             told = time.monotonic()
-        finally:
-            self.tell(write)
+            finally:
+                self.tell(write)
 
     def tell(self, write: Write) -> None:
         """Logs a materialization of every output that was made since the last time."""

@@ -32,19 +32,20 @@ _SETTINGS_FILE = "pyproject.toml"
 _END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
 
-def read_registry(root: Path) -> Registry:
+def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
     """Reads everything that the metafiles of a repository declare and record.
 
     A metafile that is broken is listed in `Registry.problems`; the rest is read.
 
     Args:
         root: Any folder of a DVC repository.
+        dvc: The same, where others ask it too.
 
     Raises:
         RegistryNotFoundError: when there is no DVC repository at or above the folder.
         MetafileError: when the settings, or a list of collections, cannot be read.
     """
-    dvc = DvcRepo(root)
+    dvc = dvc or DvcRepo(root)
     settings = read_settings(dvc.root)
     # Before DVC reads them: it stumbles over a date.
     lists = _collections_files(dvc.root, settings.families)

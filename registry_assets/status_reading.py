@@ -19,10 +19,15 @@ from registry_assets.status import (
 )
 
 
-def read_status(lineage: Lineage) -> RegistryStatus:
-    """Compares the workspace with the metafiles; hashes only what changed since it was hashed."""
+def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
+    """Compares the workspace with the metafiles; hashes only what changed since it was hashed.
+
+    Args:
+        lineage: The graph.
+        dvc: The repository, where others ask it too.
+    """
     registry = lineage.registry
-    states = DvcRepo(registry.root).output_states()
+    states = (dvc or DvcRepo(registry.root)).output_states()
     raw_folder = registry.raw_folder
     raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states))
     in_raw = {item.path for item in raw}

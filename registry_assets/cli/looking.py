@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage, say_left_out
+from registry_assets.cli.reading import FINDING, read_lineage, read_status_too, say_left_out
 
 if TYPE_CHECKING:
     from registry_assets.finding import Trace
@@ -51,10 +51,7 @@ def find_status(root: Path) -> RegistryStatus:
     if now is not None and now.status is not None:
         say_left_out(now.status.problems)
         return now.status
-    from registry_assets.status_reading import read_status
-
-    found = read_lineage(root)
-    status = read_status(found)
+    found, status = read_status_too(root)
     if now is not None:
         now.keep(found.registry, status)
     return status

@@ -9,20 +9,33 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.lineage import Lineage
+    from registry_assets.status import RegistryStatus
 
 FINDING = 1
 """The exit code of a finding or a failure."""
 
 
-def read_lineage(root: Path) -> Lineage:
+def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
     """Reads the graph of a registry; says which metafiles had to be left out."""
     from registry_assets.lineage_building import build_lineage
     from registry_assets.registry import read_registry
 
-    lineage = build_lineage(read_registry(root))
+    lineage = build_lineage(read_registry(root, dvc))
     say_left_out(lineage.registry.problems)
     return lineage
+
+
+def read_status_too(root: Path) -> tuple[Lineage, RegistryStatus]:
+    """Reads the graph of a registry and how it stands, loading the metafiles once for both."""
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.status_reading import read_status
+
+    dvc = DvcRepo(root)
+    with dvc.reading_once():
+        lineage = read_lineage(root, dvc)
+        return lineage, read_status(lineage, dvc)
 
 
 def say_left_out(problems: Iterable[str]) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 
 if TYPE_CHECKING:
     from registry_assets.last_look import Look
     from registry_assets.lineage import Lineage
+    from registry_assets.status import RegistryStatus
 
 _NOTHING_TO_DO = "Nothing to do: everything is up to date."
 
@@ -40,24 +41,30 @@ def materialize(
         if status is not None and status.up_to_date and now.is_synced(choose_home(now.root)):
             click.echo(_NOTHING_TO_DO)
             return
-    sys.exit(materialize_all(read_lineage(root), selection, collections, force, now))
+    found, status = read_status_too(root)
+    if now is not None:
+        now = now.keep(found.registry, status)
+    sys.exit(materialize_all(found, status, selection, collections, force=force, now=now))
 
 
 def materialize_all(
     found: Lineage,
-    selection: str | None,
-    collections: Iterable[str],
-    force: bool,
+    status: RegistryStatus,
+    selection: str | None = None,
+    collections: Iterable[str] = (),
+    *,
+    force: bool = False,
     now: Look | None = None,
 ) -> int:
     """Plans, runs and reports; returns the exit code.
 
     Args:
         found: The graph.
+        status: How it stands.
         selection: The assets, in Dagster's selection syntax; all when None.
         collections: Collections to take all the way.
         force: Whether commands run even though nothing changed.
-        now: A look at the registry from before the graph was read.
+        now: A look at the registry from before it was read.
     """
     from registry_assets.bulk import Bulk, Failed, Made, bring_in_process
     from registry_assets.checks import report_checks
@@ -66,18 +73,16 @@ def materialize_all(
     from registry_assets.materializing import only_stale, plan_runs, select_keys
     from registry_assets.progress import Progress, report_line
     from registry_assets.reporting import sync
-    from registry_assets.status_reading import read_status
 
     root = found.registry.root
     selected = select_keys(found, selection)
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         plan = plan_runs(found, selected, tuple(collections))
+        if now is not None:
+            now.mark_synced(choose_home(root))
         if not force:
-            status = read_status(found)
             plan = only_stale(plan, found, status)
-            if now is not None:
-                now.keep(found.registry, status).mark_synced(choose_home(root))
         if not plan:
             if found.registry.problems:
                 click.echo("Nothing to do for what can be read.")

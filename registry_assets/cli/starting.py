@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from registry_assets.cli.looking import check_lineage
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 from registry_assets.cli.running import materialize_all
 from registry_assets.errors import RegistryError
 
@@ -43,7 +43,8 @@ def demo(root: Path) -> None:
     for line in fit_to_machine(dvc.root):
         click.echo(line)
     names = copy_samples(dvc.root)
-    code = materialize_all(read_lineage(dvc.root), None, names, False)
+    found, status = read_status_too(dvc.root)
+    code = materialize_all(found, status, collections=names)
     if code:
         sys.exit(code)
     click.echo("Pushing to the default remote")

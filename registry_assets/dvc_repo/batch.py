@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_objects.fs import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
@@ -310,6 +310,6 @@ def _forget_listings() -> None:
     process, and looking one up goes through all of them: N folders would cost N². What was
     recorded is in the cache.
     """
-    memory = MemoryFileSystem().fs
+    memory = MemoryFileSystem()
     memory.store.clear()
     del memory.pseudo_dirs[1:]

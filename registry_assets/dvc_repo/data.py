@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
-from registry_assets.dvc_repo.collecting import collect
-from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.sources import fetch_recorded
 from registry_assets.dvc_repo.versions import path_in_repo
@@ -41,19 +39,8 @@ class OutputState:
     changes: tuple[str, ...]
 
 
-def output_states(
-    repo: Repo, root: Path, addresses: Sequence[str] | None
-) -> Mapping[str, OutputState]:
-    """Compares outputs with their metafiles, as `dvc status` does.
-
-    Args:
-        repo: The opened repository.
-        root: Its root.
-        addresses: The stages and ``.dvc`` files to look at; all that can be read when None.
-    """
-    stages = (
-        load_stages(repo, root, addresses) if addresses is not None else collect(repo, root).stages
-    )
+def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
+    """Compares the outputs of stages with their metafiles, as `dvc status` does."""
     states = {}
     for stage in stages:
         of_stage = stage_changes(stage)

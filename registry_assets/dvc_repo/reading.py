@@ -22,7 +22,7 @@ from dvc.parsing import (
 from dvc.stage import PipelineStage
 from dvc.stage.loader import StageLoader
 
-from registry_assets.dvc_repo.collecting import collect
+from registry_assets.dvc_repo.collecting import Collected
 from registry_assets.dvc_repo.opening import load_stages
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
@@ -64,8 +64,8 @@ class Declarations:
     variable_files: tuple[str, ...] = ()
 
 
-def read_declarations(repo: Repo, root: Path) -> Declarations:
-    """Reads every metafile; one that is broken is reported, and the rest is still read."""
+def read_declarations(repo: Repo, root: Path, collected: Collected) -> Declarations:
+    """What every metafile declares; one that is broken is reported, and the rest is here."""
     raw: list[RawCollection] = []
     inputs: list[ImportedInput] = []
     stages: list[Stage] = []
@@ -75,7 +75,6 @@ def read_declarations(repo: Repo, root: Path) -> Declarations:
     values = _ParameterValues()
     origins = Origins(root)
 
-    collected = collect(repo, root)
     for metafile in collected.metafiles:
         loader = metafile.loader
         for stage in metafile.stages:

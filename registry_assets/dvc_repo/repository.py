@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo import (
     batch,
@@ -26,6 +27,9 @@ from registry_assets.dvc_repo.results import PendingResult
 from registry_assets.errors import OutputNotFoundError
 from registry_assets.model import Tracked
 
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
 
 class DvcRepo(RepoAccess):
     """One DVC repository on this machine.
@@ -33,12 +37,31 @@ class DvcRepo(RepoAccess):
     Values go in and come out; none of DVC's own objects leaves this package.
     """
 
+    _collected: list[collecting.Collected] | None = None
+
     # --- reading -------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading_once(self) -> Iterator[None]:
+        """While this thread writes nothing: loads all metafiles once, whoever asks for them all."""
+        with self.session():
+            self._collected = []
+            try:
+                yield
+            finally:
+                self._collected = None
+
+    def _collect(self, repo: Repo) -> collecting.Collected:
+        if self._collected is None:
+            return collecting.collect(repo, self.root)
+        if not self._collected:
+            self._collected.append(collecting.collect(repo, self.root))
+        return self._collected[0]
 
     def read_declarations(self) -> reading.Declarations:
         """Everything that the metafiles declare and record; see `reading.read_declarations`."""
         with self.open() as repo:
-            return reading.read_declarations(repo, self.root)
+            return reading.read_declarations(repo, self.root, self._collect(repo))
 
     def read_addresses(self, addresses: Sequence[str]) -> reading.Declarations:
         """What stages and ``.dvc`` files declare and record, reading no other metafile."""
@@ -53,9 +76,17 @@ class DvcRepo(RepoAccess):
     def output_states(
         self, addresses: Sequence[str] | None = None
     ) -> Mapping[str, data.OutputState]:
-        """How every output stands against its metafile; see `data.output_states`."""
+        """How outputs stand against their metafiles; see `data.output_states`.
+
+        Args:
+            addresses: The stages and ``.dvc`` files to look at; all that can be read when None.
+        """
         with self.open() as repo:
-            return data.output_states(repo, self.root, addresses)
+            if addresses is None:
+                stages = self._collect(repo).stages
+            else:
+                stages = load_stages(repo, self.root, addresses)
+            return data.output_states(repo, stages)
 
     def read_edges(self) -> set[tuple[str, str]]:
         """The edges that DVC's own index draws; see `collecting.read_edges`."""
