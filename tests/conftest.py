@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from dagster import DagsterInstance
@@ -16,8 +19,10 @@ from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
 from registry_assets.building import define_assets
+from registry_assets.history import HOME, open_history
 from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.setting_up import init_registry
+from tests.commands import serving
 
 # A shell starts background commands with SIGINT ignored, and Dagster handles SIGTERM alike: what it
 # starts would inherit that, and could not be ended.
@@ -49,7 +54,9 @@ def _isolated_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         patch.setenv("DVC_SYSTEM_CONFIG_DIR", str(home / "dvc-system"))
         patch.setenv("DVC_SITE_CACHE_DIR", str(home / "dvc-site-cache"))
         patch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
-        yield
+        with serving() as programs:
+            patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+            yield
 
 
 def run(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> str:
@@ -126,6 +133,24 @@ for path in sorted(source.iterdir()):
 """
 
 
+@cache
+def _empty_repository() -> Path:
+    """A DVC repository with nothing in it but an empty history; making the latter takes long."""
+    root = Path(mkdtemp())
+    atexit.register(shutil.rmtree, root)
+    run(root, "git", "init", "--quiet", "--template=")
+    Repo.init(str(root)).close()
+    with open_history(root):
+        pass
+    return root
+
+
+def copy_empty_repository(root: Path, *left_out: str) -> Path:
+    """A DVC repository with nothing in it, not even what is left out."""
+    ignore = shutil.ignore_patterns(*left_out)
+    return Path(shutil.copytree(_empty_repository(), root, symlinks=True, ignore=ignore))
+
+
 @pytest.fixture(scope="session")
 def _text_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with the shape of the real one and a pipeline that takes milliseconds."""
@@ -142,6 +167,8 @@ def _text_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     )
     commit_all(root, "Start")
+    with open_history(root):
+        pass
     return root
 
 
@@ -167,18 +194,14 @@ def text_registry(_text_registry: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A DVC repository with nothing in it."""
-    root = tmp_path / "bare"
-    root.mkdir()
-    run(root, "git", "init", "--quiet")
-    Repo.init(str(root)).close()
-    return root
+    return copy_empty_repository(tmp_path / "bare")
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     """A Dagster instance of its own, on disk."""
     home = tmp_path / "history"
-    home.mkdir()
+    shutil.copytree(_empty_repository() / HOME, home)
     with DagsterInstance.local_temp(str(home)) as found:
         yield found
 
@@ -190,7 +213,7 @@ def _materialized(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory
     root = folder / "registry"
     shutil.copytree(_text_registry, root, symlinks=True)
     write_tree(root, {"raw/01_a/one.txt": "one\n", "raw/02_b/two.txt": "two\n"})
-    (folder / "history").mkdir()
+    shutil.copytree(_empty_repository() / HOME, folder / "history")
     lineage = lineage_of(root)
     definitions = define_assets(lineage)
     with DagsterInstance.local_temp(str(folder / "history")) as history:

@@ -42,7 +42,7 @@ for source in sources:
 
 
 def seeds() -> list[int]:
-    first, _, last = os.environ.get("REGISTRY_SEEDS", "1-4").partition("-")
+    first, _, last = os.environ.get("REGISTRY_SEEDS", "1-2").partition("-")
     return list(range(int(first), int(last or first) + 1))
 
 

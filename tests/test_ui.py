@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from tests.commands import program
 from tests.conftest import run
 
 START_SECONDS = 90
@@ -86,7 +87,7 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
     settings.write_text(settings.read_text().replace("settle_seconds = 30", "settle_seconds = 1"))
     (text_registry / "raw" / "bad name").mkdir()
     port = free_port()
-    command = ["registry", "--root", str(text_registry), "ui", "--port", str(port)]
+    command = [program("registry"), "--root", str(text_registry), "ui", "--port", str(port)]
     with (text_registry.parent / "ui.log").open("w") as log:
         server = subprocess.Popen(command, cwd="/", stdout=log, stderr=subprocess.STDOUT)
     started: list[psutil.Process] = []

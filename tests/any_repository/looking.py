@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from registry_assets import Lineage, build_definitions
 from registry_assets.cli import main
 from registry_assets.dvc_repo.versions import path_in_repo
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 
 
 def registry(root: Path, *arguments: str) -> Result:
@@ -35,9 +35,7 @@ def write_repository(
     script: str = "",
 ) -> Path:
     """A repository with files in it, some added, or what a script leaves that runs at its root."""
-    root.mkdir(parents=True)
-    run(root, "git", "init", "--quiet")
-    Repo.init(str(root)).close()
+    copy_empty_repository(root)
     write_tree(root, files or {})
     if added:
         run(root, "dvc", "add", "--quiet", *added)

@@ -26,12 +26,33 @@ ALWAYS_CHANGED = {
 }
 # `keyed` and `listed` are read as folders in which DVC keeps a `.gitignore`, in the order of runs.
 ORDER_TELLS = {"foreach over lists and dictionaries"}
+# Those that say something about the root of a repository, or not what the others say.
+AT_THE_ROOT = ("several and nested pipelines", *sorted(ALWAYS_CHANGED), *ORDER_TELLS)
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", AT_THE_ROOT)
 def test_a_pipeline_is_shown_whole_and_made_as_dvc_makes_it(name: str, tmp_path: Path) -> None:
     root = write_repository(tmp_path / "root", dict(PIPELINES[name]))
-    twin = tmp_path / "twin"
+    check_shown_and_made(
+        root,
+        tmp_path / "twin",
+        is_clean=name not in ALWAYS_CHANGED,
+        is_same=name not in ORDER_TELLS,
+    )
+
+
+def test_many_pipelines_are_shown_whole_and_made_as_dvc_makes_them(tmp_path: Path) -> None:
+    files = {
+        f"{name}/{path}": text
+        for name, pipeline in PIPELINES.items()
+        for path, text in pipeline.items()
+        if name not in AT_THE_ROOT
+    }
+    root = write_repository(tmp_path / "root", files)
+    check_shown_and_made(root, tmp_path / "twin", is_clean=True, is_same=True)
+
+
+def check_shown_and_made(root: Path, twin: Path, *, is_clean: bool, is_same: bool) -> None:
     shutil.copytree(root, twin, symlinks=True)
     lineage = check_graph(root)
 
@@ -40,7 +61,6 @@ def test_a_pipeline_is_shown_whole_and_made_as_dvc_makes_it(name: str, tmp_path:
     assert registry(root, "status").exit_code == 1
     done = registry(root, "materialize")
     assert (done.exit_code, complaints(done)) == (0, [])
-    is_clean = name not in ALWAYS_CHANGED
     assert is_up_to_date_for_dvc(root) == is_clean
     assert registry(root, "status").exit_code == (0 if is_clean else 1)
     assert registry(root, "sync").stdout == "reported 0 materializations and 0 checks\n"
@@ -48,7 +68,7 @@ def test_a_pipeline_is_shown_whole_and_made_as_dvc_makes_it(name: str, tmp_path:
     assert (check.exit_code, check.stderr) == (0, ""), check.output
 
     run(twin, "dvc", "repro", "--quiet", "--all-pipelines")
-    if name not in ORDER_TELLS:
+    if is_same:
         assert recorded(root) == recorded(twin)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import shutil
@@ -11,18 +10,17 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import NoReturn, TypeVar
 
 from ruamel.yaml import YAML
 
 from registry_assets.assets import bring
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput
-from registry_assets.dvc_repo.initialising import init_dvc, set_link_type
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from registry_assets.dvc_repo.initialising import set_link_type
+from registry_assets.history import HOME
+from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 
 T = TypeVar("T")
 
@@ -75,19 +73,10 @@ def take_in(root: Path, *names: str) -> None:
         materialize(root, INPUTS, name)
 
 
-@cache
-def _empty_repository() -> Path:
-    root = Path(mkdtemp())
-    atexit.register(shutil.rmtree, root)
-    run(root, "git", "init", "--quiet", "--template=")
-    init_dvc(root)
-    set_link_type(root, "hardlink", "repo")
-    return root
-
-
 def build_repository(root: Path, files: Mapping[str, str]) -> Path:
     """A repository with a pipeline, its cache shared with the workspace through hardlinks."""
-    shutil.copytree(_empty_repository(), root)
+    copy_empty_repository(root, HOME)
+    set_link_type(root, "hardlink", "repo")
     write_tree(root, files)
     commit_all(root)
     return root
