@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import signal
@@ -234,3 +235,23 @@ def its_history(_materialized: Path, tmp_path: Path) -> Iterator[DagsterInstance
     shutil.copytree(_materialized / "history", tmp_path / "history")
     with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry after its first `registry demo`, committed; for tests that change nothing."""
+    # Test processes that share the work have the folder above their own in common.
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made = shared / "demo" / "registry"
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            run(shared, "registry", "init", str(made))
+            run(made, "registry", "demo")
+            commit_all(made, "Demo")
+    # A copy, as DVC locks a whole repository; with its links between workspace and cache.
+    root = tmp_path_factory.mktemp("demo") / "registry"
+    run(shared, "cp", "-a", str(made), str(root))
+    return root

@@ -8,25 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from tests.conftest import commit_all, run, write_tree
+from tests.conftest import run, write_tree
 
 DATASET = "processed/01_image_dataset"
 COLLECTIONS = ("01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021")
 CLASSES = [f"{light}_images/{sight}" for light in ("day", "night") for sight in ("foggy", "sharp")]
 CHECKOUT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh registry after its first `registry demo`."""
-    root = tmp_path_factory.mktemp("demo") / "registry"
-    run(root.parent, "registry", "init", str(root))
-    run(root, "registry", "demo")
-    commit_all(root, "Demo")
-    return root
 
 
 def images_of(folder: Path) -> set[str]:
@@ -170,17 +159,14 @@ def test_a_fresh_clone_is_materialized_by_pulling(demo: Path, tmp_path: Path) ->
     assert "20 outputs" in run(clone, "registry", "lineage", "--check")
 
 
-@pytest.mark.parametrize("form", ["path", "url"])
-def test_another_repository_imports_the_data_set(demo: Path, tmp_path: Path, form: str) -> None:
-    consumer = tmp_path / "consumer"
-    consumer.mkdir()
-    run(consumer, "git", "init", "--quiet")
-    run(consumer, "dvc", "init", "--quiet")
-    address = str(demo) if form == "path" else f"file://{demo}"
-    run(consumer, "dvc", "import", "--quiet", address, f"{DATASET}/data/outputs/day_images")
-    got = {path for path in images_of(consumer / "day_images") if not path.endswith(".gitignore")}
-    have = images_of(demo / DATASET / "data/outputs/day_images")
-    assert got == {path for path in have if not path.endswith(".gitignore")}
+def test_another_repository_imports_the_data_set(demo: Path, bare: Path) -> None:
+    path = f"{DATASET}/data/outputs/day_images"
+    have = {image for image in images_of(demo / path) if not image.endswith(".gitignore")}
+    assert have
+    for form, address in (("path", str(demo)), ("url", f"file://{demo}")):
+        run(bare, "dvc", "import", "--quiet", address, path, "-o", form)
+        got = images_of(bare / form)
+        assert {image for image in got if not image.endswith(".gitignore")} == have
 
 
 def test_dvc_repro_finds_nothing_to_do(demo: Path) -> None:
@@ -215,3 +201,4 @@ def test_init_makes_a_registry_that_plain_dagster_finds(tmp_path: Path) -> None:
         "-m", "registry_assets.definitions", env=env,
     )  # fmt: skip
     assert (root / ".dagster" / "dagster.yaml").samefile(root / "dagster.yaml")
+    assert not list(root.glob(".tmp_dagster_home_*"))

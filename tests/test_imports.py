@@ -43,16 +43,26 @@ def registry(root: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--root", str(root), *arguments])
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Another repository: a collection under DVC, with a remote of its own, and a plain folder."""
-    root = tmp_path / "source"
+@pytest.fixture(scope="module")
+def _source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("source") / "source"
     write_tree(root, {"raw/far/one.txt": "one\n", "raw/far/sub/two.txt": "two\n"})
     write_tree(root, {"docs/plain.txt": "plain\n"})
     run(root, "git", "init", "--quiet")
     run(root, "dvc", "init", "--quiet")
-    run(root, "dvc", "remote", "add", "--quiet", "-d", "far", str(tmp_path / "far storage"))
+    run(root, "dvc", "remote", "add", "--quiet", "-d", "far", str(root.parent / "far storage"))
     publish(root)
+    return root
+
+
+@pytest.fixture
+def source(_source: Path, tmp_path: Path) -> Path:
+    """Another repository: a collection under DVC, with a remote of its own, and a plain folder."""
+    shutil.copytree(_source.parent / "far storage", tmp_path / "far storage")
+    root = copy_repository(_source, tmp_path / "source")
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(_source.parent), str(tmp_path)))
+    run(root, "git", "commit", "--quiet", "--all", "--amend", "--no-edit")
     run(root, "git", "tag", "v1")
     return root
 
@@ -93,9 +103,9 @@ def update_as_dvc_does(root: Path, path: str, twin: Path) -> dict[str, bytes]:
     return metafiles(twin)
 
 
-def is_clean(root: Path, path: str = FAR) -> bool:
-    """Whether `dvc status` has nothing to say of an import."""
-    said = run(root, "dvc", "status", f"{path}.dvc").strip()
+def is_clean(root: Path, *paths: str) -> bool:
+    """Whether `dvc status` has nothing to say of imports."""
+    said = run(root, "dvc", "status", *(f"{path}.dvc" for path in paths or (FAR,))).strip()
     return said == "Data and pipelines are up to date."
 
 
@@ -156,18 +166,20 @@ def test_a_name_is_looked_up_as_git_does() -> None:
 # --- importing ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["raw/far", "raw/far/sub", "docs", "docs/plain.txt", "raw"])
 @pytest.mark.parametrize("is_url", [True, False])
 def test_whatever_another_repository_has_is_imported_as_dvc_does(
-    text_registry: Path, source: Path, tmp_path: Path, path: str, is_url: bool
+    text_registry: Path, source: Path, tmp_path: Path, is_url: bool
 ) -> None:
     url = file_url(source) if is_url else str(source)
     twin = copy_repository(text_registry, tmp_path / "twin")
-    take(text_registry, url, "--path", path)
     (twin / INPUTS).mkdir(parents=True)
-    run(twin, "dvc", "import", "--quiet", url, path, "-o", FAR)
+    paths = {"a": "raw/far", "b": "raw/far/sub", "c": "docs", "d": "docs/plain.txt", "e": "raw"}
+    for name, path in paths.items():
+        take(text_registry, url, "--path", path, name=name)
+        run(twin, "dvc", "import", "--quiet", url, path, "-o", f"{INPUTS}/{name}")
+    assert len(metafiles(text_registry)) > len(paths)
     assert metafiles(text_registry) == metafiles(twin)
-    assert is_clean(text_registry)
+    assert is_clean(text_registry, *(f"{INPUTS}/{name}" for name in paths))
     assert leftovers(text_registry) == []
 
 

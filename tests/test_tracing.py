@@ -59,16 +59,6 @@ def paths(found: Mapping[str, Any]) -> list[str]:
 # --- the shipped data set ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh registry after `registry demo`, committed."""
-    root = tmp_path_factory.mktemp("traced") / "registry"
-    run(root.parent, "registry", "init", str(root))
-    run(root, "registry", "demo")
-    commit_all(root, "Demo")
-    return root
-
-
 def test_a_frame_leads_back_to_its_video_with_stages_commits_and_run(demo: Path) -> None:
     done = trace(demo, f"{DATASET}/{FRAME}", "--json")
     assert done.exit_code == 0
