@@ -95,6 +95,12 @@ def lineage_of(root: Path) -> Lineage:
     return build_lineage(read_registry(root))
 
 
+def seeds(default: str) -> list[int]:
+    """What chance starts with: a few, or those that `REGISTRY_SEEDS` names, as `100-140`."""
+    first, _, last = os.environ.get("REGISTRY_SEEDS", default).partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
 PIPELINE = """\
 vars:
   - collections.yaml

@@ -4,7 +4,6 @@ A seed makes one repository and one walk. A failure prints the steps that led to
 `REGISTRY_SEEDS=100-140 python -m pytest tests/test_random_edits.py`.
 """
 
-import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from registry_assets.judging import judge_recorded_status, judge_status
 from registry_assets.materializing import PlannedRun, execute, only_stale, plan_runs, select_keys
 from registry_assets.reporting import sync
 from registry_assets.status_reading import read_recorded_status, read_status
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.conftest import commit_all, lineage_of, run, seeds, write_tree
 
 STEPS = 9
 DATASET = "processed/texts"
@@ -39,11 +38,6 @@ for source in sources:
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         (target / f"{source.parent.name}-{path.name}").write_text(path.read_text() + "+\\n")
 """
-
-
-def seeds() -> list[int]:
-    first, _, last = os.environ.get("REGISTRY_SEEDS", "1-2").partition("-")
-    return list(range(int(first), int(last or first) + 1))
 
 
 class Walk:
@@ -364,7 +358,7 @@ def walk(
     print("\n".join(made.steps))
 
 
-@pytest.mark.parametrize("walk", seeds(), indirect=True)
+@pytest.mark.parametrize("walk", seeds("1-2"), indirect=True)
 def test_every_view_agrees_after_every_step(walk: Walk) -> None:
     for _ in range(STEPS):
         walk.step()
