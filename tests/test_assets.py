@@ -333,21 +333,18 @@ def test_a_stage_of_a_collection_that_was_not_taken_in_says_what_to_do(
     assert "registry import 01_a --into texts" in result.failures[0]
 
 
-@pytest.mark.parametrize(
-    ("key", "name", "message"),
-    [
+def test_what_cannot_be_taken_in_fails_with_the_next_step(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    definitions = build_definitions(text_registry)
+    for key, name, message in (
         (RAW, "09_nowhere", r"there is no collection 09_nowhere: .*registry add 09_nowhere"),
         (INPUTS, "01_a", r"01_a is not tracked yet: run `registry add 01_a`"),
         (RAW, "x; rm -rf ~", r"cannot be the name of a collection"),
-    ],
-)
-def test_what_cannot_be_taken_in_fails_with_the_next_step(
-    text_registry: Path, instance: DagsterInstance, key: Key, name: str, message: str
-) -> None:
-    planned = PlannedRun((key,), name, "collections")
-    result = execute(build_definitions(text_registry), instance, planned, force=False, tags={})
-    (failure,) = result.failures
-    assert re.search(message, failure)
+    ):
+        planned = PlannedRun((key,), name, "collections")
+        (failure,) = execute(definitions, instance, planned, force=False, tags={}).failures
+        assert re.search(message, failure)
 
 
 def test_a_stage_with_several_outputs_is_never_half_persisted(

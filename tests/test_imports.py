@@ -96,11 +96,20 @@ def states(root: Path) -> dict[str, ImportState]:
     return {s.path: s for s in compare_imports(found, choose_imports(found, []))}
 
 
-def update_as_dvc_does(root: Path, path: str, twin: Path) -> dict[str, bytes]:
+def update_as_dvc_does(root: Path, twin: Path, *paths: str) -> dict[str, bytes]:
     """What `dvc update` makes of a copy of a registry."""
     copy_repository(root, twin)
-    run(twin, "dvc", "update", "--quiet", f"{path}.dvc")
+    run(twin, "dvc", "update", "--quiet", *(f"{path}.dvc" for path in paths or (FAR,)))
     return metafiles(twin)
+
+
+BOTH = (f"{INPUTS}/by_path", f"{INPUTS}/by_url")
+
+
+def take_both(root: Path, source: Path) -> None:
+    """Imports the collection of the source by its path and by its URL."""
+    for path, address in zip(BOTH, (source, file_url(source)), strict=True):
+        take(root, address, "--path", "raw/far", name=Path(path).name)
 
 
 def is_clean(root: Path, *paths: str) -> bool:
@@ -210,26 +219,28 @@ def test_a_work_tree_in_disorder_is_not_what_is_imported(text_registry: Path, so
 # --- another repository -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_url", [True, False])
 def test_an_import_moves_on_as_dvc_update_does(
-    text_registry: Path, source: Path, tmp_path: Path, is_url: bool
+    text_registry: Path, source: Path, tmp_path: Path
 ) -> None:
-    take(text_registry, file_url(source) if is_url else source)
+    take_both(text_registry, source)
     assert registry(text_registry, "update", "--check").exit_code == 0
     commit = change(source)
 
     checked = registry(text_registry, "update", "--check")
     assert checked.exit_code == 1
-    assert f"behind     {FAR}" in checked.stdout
-    assert commit[:7] in checked.stdout
-    assert not (text_registry / FAR / "new.txt").exists()
+    for path in BOTH:
+        (line,) = (line for line in checked.stdout.splitlines() if path in line)
+        assert line.startswith(f"behind     {path}")
+        assert commit[:7] in line
+        assert not (text_registry / path / "new.txt").exists()
 
-    theirs = update_as_dvc_does(text_registry, FAR, tmp_path / "twin")
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin", *BOTH)
     done = registry(text_registry, "update")
     assert done.exit_code == 0, done.output
     assert metafiles(text_registry) == theirs
-    assert contents(text_registry / FAR)["new.txt"] == "new\n"
-    assert is_clean(text_registry)
+    for path in BOTH:
+        assert contents(text_registry / path)["new.txt"] == "new\n"
+    assert is_clean(text_registry, *BOTH)
     assert leftovers(text_registry) == []
     assert registry(text_registry, "update", "--check").exit_code == 0
 
@@ -282,31 +293,33 @@ def test_a_commit_that_leaves_the_data_alone_is_not_behind(
     assert (text_registry / f"{FAR}.dvc").read_text() == before
     assert states(text_registry)[FAR].state == "moved"
 
-    theirs = update_as_dvc_does(text_registry, FAR, tmp_path / "twin")
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin")
     assert registry(text_registry, "update").exit_code == 0
     assert metafiles(text_registry) == theirs
     assert commit in (text_registry / f"{FAR}.dvc").read_text()
     assert is_clean(text_registry)
 
 
-@pytest.mark.parametrize("kind", ["tag", "commit", "short commit", "branch"])
-def test_a_pinned_revision_is_respected(
-    text_registry: Path, source: Path, tmp_path: Path, kind: str
-) -> None:
+def test_a_pinned_revision_is_respected(text_registry: Path, source: Path, tmp_path: Path) -> None:
     commit = run(source, "git", "rev-parse", "HEAD").strip()
-    rev = {"tag": "v1", "commit": commit, "short commit": commit[:9], "branch": "dev"}[kind]
     run(source, "git", "branch", "dev")
-    # A server does not look up what is shortened; a folder on this machine does.
-    take(text_registry, source if kind == "short commit" else file_url(source), "--rev", rev)
+    revs = {"tag": "v1", "commit": commit, "short_commit": commit[:9], "branch": "dev"}
+    for kind, rev in revs.items():
+        # A server does not look up what is shortened; a folder on this machine does.
+        address = source if kind == "short_commit" else file_url(source)
+        take(text_registry, address, "--path", "raw/far", "--rev", rev, name=kind)
     change(source)
     assert registry(text_registry, "update").exit_code == 0
-    assert not (text_registry / FAR / "new.txt").exists()
-    assert commit in (text_registry / f"{FAR}.dvc").read_text()
+    for kind in revs:
+        assert not (text_registry / INPUTS / kind / "new.txt").exists()
+        assert commit in (text_registry / INPUTS / f"{kind}.dvc").read_text()
 
     run(source, "git", "branch", "--force", "dev", "main")
-    theirs = update_as_dvc_does(text_registry, FAR, tmp_path / "twin")
-    assert registry(text_registry, "update", "far").exit_code == 0
-    assert (text_registry / FAR / "new.txt").exists() == (kind == "branch")
+    paths = [f"{INPUTS}/{kind}" for kind in revs]
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin", *paths)
+    assert registry(text_registry, "update", *revs).exit_code == 0
+    moved = [kind for kind in revs if (text_registry / INPUTS / kind / "new.txt").exists()]
+    assert moved == ["branch"]
     assert metafiles(text_registry) == theirs
 
 
@@ -366,21 +379,23 @@ def test_an_import_over_the_network_has_the_same_life(
 # --- commits that are gone ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("is_url", [True, False])
 def test_a_commit_that_was_squashed_away_gives_way_to_one_with_the_same_content(
-    text_registry: Path, source: Path, tmp_path: Path, is_url: bool
+    text_registry: Path, source: Path, tmp_path: Path
 ) -> None:
-    take(text_registry, file_url(source) if is_url else source)
+    take_both(text_registry, source)
     gone = run(source, "git", "rev-parse", "HEAD").strip()
     commit = squash(source)
     checked = registry(text_registry, "update", "--check")
     assert checked.exit_code == 1
-    assert f"lost       {FAR}" in checked.stdout
-    assert gone[:7] in checked.stdout
-    theirs = update_as_dvc_does(text_registry, FAR, tmp_path / "twin")
+    for path in BOTH:
+        (line,) = (line for line in checked.stdout.splitlines() if path in line)
+        assert line.startswith(f"lost       {path}")
+        assert gone[:7] in line
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin", *BOTH)
     assert registry(text_registry, "update").exit_code == 0
     assert metafiles(text_registry) == theirs
-    assert commit in (text_registry / f"{FAR}.dvc").read_text()
+    for path in BOTH:
+        assert commit in (text_registry / f"{path}.dvc").read_text()
     assert registry(text_registry, "update", "--check").exit_code == 0
 
 
@@ -635,7 +650,7 @@ def test_an_import_from_a_path_outside_moves_on_as_dvc_update_does(
     assert registry(text_registry, "update", "--check").exit_code == 0
     write_tree(tmp_path / "outside", {"one.txt": "one, again\n"})
     assert registry(text_registry, "update", "--check").exit_code == 1
-    theirs = update_as_dvc_does(text_registry, FAR, tmp_path / "twin")
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin")
     assert registry(text_registry, "update").exit_code == 0
     assert metafiles(text_registry) == theirs
     assert is_clean(text_registry)
@@ -659,7 +674,7 @@ def test_an_import_of_what_a_stage_makes_here_moves_on_as_dvc_update_does(
     run(text_registry, "dvc", "update", "--quiet", f"{INPUTS}/02_b.dvc")
     run(text_registry, "dvc", "repro", "--quiet", "processed/texts/dvc.yaml")
     assert states(text_registry)["processed/second/lines"].state == "behind"
-    theirs = update_as_dvc_does(text_registry, "processed/second/lines", tmp_path / "twin")
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin", "processed/second/lines")
     assert registry(text_registry, "update").exit_code == 0
     assert metafiles(text_registry) == theirs
     assert is_clean(text_registry, "processed/second/lines")
@@ -699,7 +714,7 @@ def test_an_import_from_a_url_moves_on_as_dvc_update_does(
     run(text_registry, "dvc", "import-url", "--quiet", f"{url}/one.txt", FAR)
     assert registry(text_registry, "update", "--check").exit_code == 0
     write_tree(folder, {"one.txt": "one, again\n"})
-    theirs = update_as_dvc_does(text_registry, FAR, tmp_path / "twin")
+    theirs = update_as_dvc_does(text_registry, tmp_path / "twin")
     assert registry(text_registry, "update", "--check").exit_code == 1
     assert registry(text_registry, "update").exit_code == 0
     assert metafiles(text_registry) == theirs
