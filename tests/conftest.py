@@ -35,6 +35,11 @@ Run = Callable[..., str]
 """Runs a program in a folder and returns what it printed; fails the test when it fails."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the one that mostly waits, so that nobody waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_ui.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keeps the tests from reading or writing anybody's settings, caches and histories."""

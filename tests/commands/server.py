@@ -16,6 +16,8 @@ from pathlib import Path
 
 MODULES = {"dvc": "dvc.cli", "registry": "registry_assets.cli"}
 LONGEST_MESSAGE = 1 << 20
+tried: set[str] = set()
+"""Names of modules that were learned, among them those that only exist in a process."""
 
 
 def serve(address: str) -> None:
@@ -48,13 +50,14 @@ def learn(names: list[str]) -> None:
     for name in names:
         with suppress(Exception):
             importlib.import_module(name)
-    gc.collect()
+    tried.update(names)
+    # A fork copies what the collector of garbage touches.
     gc.freeze()
 
 
 def answer(call: socket.socket, teaching: socket.socket) -> None:
     """Runs one program to its end, as if it had been started where the call came from."""
-    code, known = 1, set(sys.modules)
+    code, known = 1, tried | set(sys.modules)
     try:
         _, streams, _, _ = socket.recv_fds(call, 1, 3)
         for number, stream in enumerate(streams):
@@ -77,7 +80,9 @@ def answer(call: socket.socket, teaching: socket.socket) -> None:
         with suppress(OSError):
             call.sendall(str(code).encode())
         with suppress(OSError):
-            teaching.send("\n".join(sorted(set(sys.modules) - known)).encode())
+            # Where a message may not be that long, the next command imports them by itself.
+            if learned := set(sys.modules) - known:
+                teaching.send("\n".join(sorted(learned)).encode())
         os._exit(code)
 
 
