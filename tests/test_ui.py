@@ -15,7 +15,7 @@ import psutil
 from tests.commands import program
 from tests.conftest import run
 
-START_SECONDS = 90
+START_SECONDS = 180
 RUNS_SECONDS = 180
 
 
