@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -127,25 +127,17 @@ class RepoAccess:
                 yield
             finally:
                 self._opened.repo = before
-                self._opened.outputs = None
+                self._opened.known = {}
 
-    def check_new(self, repo: Repo, stage: DvcStage) -> None:
-        """Makes sure that what a new stage or ``.dvc`` file makes overlaps with nothing.
-
-        DVC loads every metafile for that. Within a `session` it is asked once, and the outputs it
-        knew are remembered.
-
-        Raises:
-            DvcError: naming what it overlaps with.
-        """
-        places = [Path(out.fs_path) for out in stage.outs]
-        known: _Places | None = getattr(self._opened, "outputs", None)
-        if known is None or any(map(known.overlap, places)):
-            repo.check_graph(stages={stage})
-            known = _Places(Path(out.fs_path) for out in repo.index.outs)
+    def remember(self, known: object) -> None:
+        """Keeps what was found out until the session ends; nothing outside of one."""
         if getattr(self._opened, "repo", None) is not None:
-            known.add(places)
-            self._opened.outputs = known
+            self._opened.known = {**getattr(self._opened, "known", {}), type(known): known}
+
+    def recall(self, kind: type[T]) -> T | None:
+        """What of a kind was remembered in this session."""
+        found: T | None = getattr(self._opened, "known", {}).get(kind)
+        return found
 
     def path_of(self, path: str) -> Path:
         """The absolute place of a path from the root."""
@@ -244,24 +236,6 @@ class RepoAccess:
                 pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
             else:
                 return lock
-
-
-class _Places:
-    """Paths, and whether others overlap with them."""
-
-    def __init__(self, places: Iterable[Path]) -> None:
-        self._places: set[Path] = set()
-        self._above: set[Path] = set()
-        self.add(places)
-
-    def add(self, places: Iterable[Path]) -> None:
-        for place in places:
-            self._places.add(place)
-            self._above.update(place.parents)
-
-    def overlap(self, place: Path) -> bool:
-        """Whether a path is one of these, lies in one or has one in it."""
-        return place in self._above or not self._places.isdisjoint((place, *place.parents))
 
 
 @contextmanager

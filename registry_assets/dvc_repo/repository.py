@@ -37,7 +37,7 @@ class DvcRepo(RepoAccess):
     Values go in and come out; none of DVC's own objects leaves this package.
     """
 
-    _collected: list[collecting.Collected] | None = None
+    _reads_once = False
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -45,18 +45,19 @@ class DvcRepo(RepoAccess):
     def reading_once(self) -> Iterator[None]:
         """While this thread writes nothing: loads all metafiles once, whoever asks for them all."""
         with self.session():
-            self._collected = []
+            self._reads_once = True
             try:
                 yield
             finally:
-                self._collected = None
+                self._reads_once = False
 
     def _collect(self, repo: Repo) -> collecting.Collected:
-        if self._collected is None:
-            return collecting.collect(repo, self.root)
-        if not self._collected:
-            self._collected.append(collecting.collect(repo, self.root))
-        return self._collected[0]
+        known = self.recall(collecting.Collected) if self._reads_once else None
+        if known is None:
+            known = collecting.collect(repo, self.root)
+            if self._reads_once:
+                self.remember(known)
+        return known
 
     def read_declarations(self) -> reading.Declarations:
         """Everything that the metafiles declare and record; see `reading.read_declarations`."""

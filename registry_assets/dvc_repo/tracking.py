@@ -17,6 +17,7 @@ from registry_assets.dvc_repo.metafiles import (
     write_dvc_file,
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.overlaps import check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
@@ -109,7 +110,7 @@ def _add(
         aside.linking(repo, path, md5),
     ):
         if is_new:
-            dvc.check_new(repo, stage)
+            check_new(dvc, repo, stage)
         stage.add_outs()
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
@@ -195,7 +196,7 @@ def _import(
         fetch(repo, source, report)
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
-            dvc.check_new(repo, stage)
+            check_new(dvc, repo, stage)
         out.ignore()
         link_from_cache(dvc, repo, out)
         stage.frozen = True

@@ -24,6 +24,7 @@ from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.data import ensure, link_from_cache
 from registry_assets.dvc_repo.metafiles import scratch_folder, write_dvc_file
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.overlaps import check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.dvc_repo.sources import (
@@ -95,7 +96,7 @@ def import_from(
             outs=[place.name],
             erepo={"url": url, **({"rev": revision} if revision else {})},
         )
-        dvc.check_new(repo, stage)
+        check_new(dvc, repo, stage)
         report(f"importing {source} from {without_secrets(url)}")
         commit = find_commit(repo, address_of_source(repo, stage), revision)
         if commit is None:
@@ -160,7 +161,7 @@ def _link_and_write(
     (out,) = stage.outs
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
-            dvc.check_new(repo, stage)
+            check_new(dvc, repo, stage)
         out.ignore()
         link_from_cache(dvc, repo, out)
         stage.md5 = stage.compute_md5()

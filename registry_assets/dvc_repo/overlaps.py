@@ -1,0 +1,132 @@
+"""Whether what is new overlaps with what metafiles declare, asking DVC only where it might.
+
+DVC loads every metafile for that, template by template: seconds in a registry of a few hundred
+collections. Where every path that is declared is seen to lie elsewhere, nothing is left to ask.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dvc.dvcfile import DVC_FILE_SUFFIX
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from registry_assets.dvc_repo.collecting import find_metafiles
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+    from registry_assets.dvc_repo.opening import RepoAccess
+
+_TEMPLATE = "${"
+_KINDS = ("outs", "metrics", "plots")
+
+
+class _UnclearError(Exception):
+    """A metafile that only DVC can read."""
+
+
+class Places:
+    """Paths, and whether others overlap with them."""
+
+    def __init__(self, places: Iterable[Path]) -> None:
+        self._places: set[Path] = set()
+        self._above: set[Path] = set()
+        self.add(places)
+
+    def add(self, places: Iterable[Path]) -> None:
+        """Adds paths."""
+        for place in places:
+            self._places.add(place)
+            self._above.update(place.parents)
+
+    def overlap(self, place: Path) -> bool:
+        """Whether a path is one of these, lies in one or has one in it."""
+        return place in self._above or not self._places.isdisjoint((place, *place.parents))
+
+
+def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
+    """Makes sure that a new ``.dvc`` file fits in: no overlap with anything, and no circle.
+
+    Within a session the outputs are looked for once, and remembered.
+
+    Raises:
+        DvcError: naming what it overlaps with.
+    """
+    places = [Path(out.fs_path) for out in stage.outs]
+    known: Places | None = dvc.recall(Places)
+    if known is None and all(_is_source(Path(dep.fs_path)) for dep in stage.deps):
+        known = _declared_places(repo)
+    if known is None or any(map(known.overlap, places)):
+        repo.check_graph(stages={stage})
+        known = Places(Path(out.fs_path) for out in repo.index.outs)
+    known.add(places)
+    dvc.remember(known)
+
+
+def _declared_places(repo: Repo) -> Places | None:
+    """Where outputs may be, more rather than less; None where only DVC can tell."""
+    try:
+        return Places(place for file in find_metafiles(repo) for place in _places_of(Path(file)))
+    except _UnclearError:
+        return None
+
+
+def _is_source(place: Path) -> bool:
+    """Whether a path is made of nothing else, so that what reads it closes no circle."""
+    try:
+        return "deps" not in _load(place.with_name(f"{place.name}{DVC_FILE_SUFFIX}"))
+    except _UnclearError:
+        return False
+
+
+def _places_of(file: Path) -> Iterator[Path]:
+    """Where the outputs of a metafile may be; of a template, the folder that all are in."""
+    data = _load(file)
+    stages = (
+        [data] if file.suffix == DVC_FILE_SUFFIX else _mapping(data.get("stages") or {}).values()
+    )
+    for declared in stages:
+        stage = _mapping(declared)
+        stage = _mapping(stage.get("do", stage))
+        folder = stage.get("wdir", ".")
+        if not isinstance(folder, str) or _TEMPLATE in folder:
+            raise _UnclearError
+        for path in _paths(stage):
+            before, is_template, _ = path.partition(_TEMPLATE)
+            place = file.parent / folder / before
+            yield _normal(place.parent if is_template and not before.endswith("/") else place)
+
+
+def _paths(stage: Mapping[str, Any]) -> Iterator[str]:
+    for kind in _KINDS:
+        for item in stage.get(kind) or ():
+            named = [item] if isinstance(item, str) else list(_mapping(item))
+            if "path" in named and not isinstance(item, str):
+                named = [item["path"]]
+            if not all(isinstance(path, str) for path in named):
+                raise _UnclearError
+            yield from named
+
+
+def _normal(place: Path) -> Path:
+    return Path(os.path.normpath(place))
+
+
+def _mapping(data: Any) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise _UnclearError
+    return data
+
+
+def _load(file: Path) -> Mapping[str, Any]:
+    """A metafile with all of its values as texts: which are numbers makes no difference here."""
+    try:
+        return _mapping(YAML(typ="base").load(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise _UnclearError from error
