@@ -105,7 +105,10 @@ def _places_of(file: Path) -> Iterator[Path]:
 
 def _paths(stage: Mapping[str, Any]) -> Iterator[str]:
     for kind in _KINDS:
-        for item in stage.get(kind) or ():
+        items = stage.get(kind) or []
+        if not isinstance(items, list):
+            raise _UnclearError
+        for item in items:
             named = [item] if isinstance(item, str) else list(_mapping(item))
             if "path" in named and not isinstance(item, str):
                 named = [item["path"]]
