@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from ruamel.yaml.scalarstring import ScalarString
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.model import Dataset, Registry, Settings, StageTemplate
+from registry_assets.registry_memo import keep, recall
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,6 +48,15 @@ def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
         MetafileError: when the settings, or a list of collections, cannot be read.
     """
     dvc = dvc or DvcRepo(root)
+    known = recall(dvc.root)
+    if known is None:
+        started = time.time()
+        known = _read_all(dvc)
+        keep(known, started)
+    return known
+
+
+def _read_all(dvc: DvcRepo) -> Registry:
     settings = read_settings(dvc.root)
     # Before DVC reads them: it stumbles over a date.
     lists = _collections_files(dvc.root, settings.families)

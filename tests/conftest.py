@@ -234,6 +234,12 @@ def _materialized(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished_registry(_materialized: Path) -> Path:
+    """A registry whose first collection went all the way, to be copied."""
+    return _materialized / "registry"
+
+
 @pytest.fixture
 def materialized_registry(_materialized: Path, tmp_path: Path) -> Path:
     """A registry whose first collection went all the way, materialized in `its_history`."""

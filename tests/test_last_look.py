@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,24 +14,15 @@ from registry_assets.last_look import Look, look
 from registry_assets.status import RegistryStatus
 from registry_assets.status_reading import read_status
 from tests.conftest import lineage_of, run, write_tree
-from tests.persisting.helpers import copy_repository, take_in
+from tests.edits import EDITS
+from tests.persisting.helpers import copy_repository
 
-DATASET = "processed/texts"
 SETTLED = 0.05
 
 
-@pytest.fixture(scope="module")
-def original(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = copy_repository(_text_registry, tmp_path_factory.mktemp("looked") / "registry")
-    write_tree(root, {"raw/01_a/one.txt": "one\n", "src.txt": "no data\n"})
-    take_in(root, "01_a")
-    run(root, "dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml")
-    return root
-
-
 @pytest.fixture
-def done(original: Path, tmp_path: Path) -> Path:
-    return copy_repository(original, tmp_path / "registry")
+def done(finished_registry: Path, tmp_path: Path) -> Path:
+    return copy_repository(finished_registry, tmp_path / "registry")
 
 
 def settled(root: Path) -> Look:
@@ -52,46 +41,9 @@ def ask(root: Path) -> RegistryStatus:
     return status
 
 
-def overwrite_with_old_times(path: Path) -> None:
-    before = path.stat()
-    path.chmod(0o644)
-    content = path.read_bytes()
-    path.write_bytes(content[::-1])
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-def replace_by_a_copy(path: Path) -> None:
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content)
-
-
-EDITS: dict[str, Callable[[Path], object]] = {
-    "data of the same size and time": lambda root: overwrite_with_old_times(
-        root / "raw/01_a/one.txt"
-    ),
-    "a file more": lambda root: write_tree(root, {"raw/01_a/two.txt": "2\n"}),
-    "a file less": lambda root: (root / "raw/01_a/one.txt").unlink(),
-    "a new folder": lambda root: write_tree(root, {"raw/02_b/one.txt": "1\n"}),
-    "an empty folder": lambda root: (root / "raw/03_c").mkdir(),
-    "code": lambda root: write_tree(root, {f"{DATASET}/upper.py": "pass\n"}),
-    "a parameter": lambda root: write_tree(root, {f"{DATASET}/params.yaml": "suffix: 2\n"}),
-    "a metafile": lambda root: (root / "raw/01_a.dvc").unlink(),
-    "the lock file": lambda root: (root / f"{DATASET}/dvc.lock").unlink(),
-    "a setting of dvc": lambda root: write_tree(root, {".dvc/config.local": "[core]\n"}),
-    "a setting of git": lambda root: run(root, "git", "config", "core.quotePath", "false"),
-    "what git ignores": lambda root: write_tree(root, {".git/info/exclude": "*.txt\n"}),
-    "what dvc ignores": lambda root: write_tree(root, {".dvcignore": "one.txt\n"}),
-    "a copy of the same content": lambda root: replace_by_a_copy(root / "raw/01_a/one.txt"),
-    "a pipeline more": lambda root: write_tree(
-        root, {"other/dvc.yaml": "stages:\n  a:\n    cmd: echo\n"}
-    ),
-}
-
-
-def test_whatever_is_written_ends_the_answer(original: Path, tmp_path: Path) -> None:
+def test_whatever_is_written_ends_the_answer(finished_registry: Path, tmp_path: Path) -> None:
     for number, (name, edit) in enumerate(EDITS.items()):
-        root = copy_repository(original, tmp_path / str(number))
+        root = copy_repository(finished_registry, tmp_path / str(number))
         status = ask(root)
         assert settled(root).status == status, name
         edit(root)
