@@ -116,10 +116,25 @@ class GitRepo:
         found = self._run("rev-parse", "--show-toplevel")
         return Path(found) if found else None
 
-    def ignored(self, paths: Sequence[str]) -> frozenset[str]:
-        """Those of some paths that Git ignores; a folder ends in ``/``."""
-        said = self._run("check-ignore", "-z", "--", *paths) if paths else None
-        return frozenset((said or "").split("\0"))
+    def ignored(self, paths: Sequence[str]) -> frozenset[str] | None:
+        """Those of some paths that Git ignores, whether or not it tracks them.
+
+        Args:
+            paths: From `root`, or absolute; a folder ends in ``/``.
+
+        Returns:
+            None where Git does not say: outside a repository, or where a path lies in a submodule.
+        """
+        if not paths:
+            return frozenset()
+        done = subprocess.run(
+            ["git", "-C", str(self.root), "check-ignore", "--no-index", "-z", "--stdin"],
+            input="\0".join(paths),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return frozenset(done.stdout.split("\0")) if done.returncode in (0, 1) else None
 
     def settings_files(self) -> tuple[Path, ...]:
         """Where this repository's own settings and the files it ignores for itself are written."""

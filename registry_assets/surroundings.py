@@ -65,7 +65,7 @@ def find_unseen(registry: Registry) -> list[str]:
         for place in root.iterdir()
         if place.is_dir() and place.name not in named and place.name not in SPECIAL_FOLDERS
     ]
-    ignored = GitRepo(root).ignored([f"{name}/" for name in folders])
+    ignored = GitRepo(root).ignored([f"{name}/" for name in folders]) or frozenset()
     return sorted(
         name
         for name in folders

@@ -6,7 +6,7 @@ DVC's own index stops at the first stage, file or pair of outputs that it does n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -22,6 +22,7 @@ from dvc.utils.strictyaml import YAMLValidationError
 
 from registry_assets.dvc_repo.opening import address_of, read_stages
 from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.git_repo import GitRepo
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency as DvcDependency
@@ -87,23 +88,42 @@ def collect(repo: Repo, root: Path) -> Collected:
     return Collected(tuple(metafiles), tuple(problems))
 
 
-def find_metafiles(repo: Repo) -> Iterator[str]:
+def find_metafiles(repo: Repo) -> list[str]:
     """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules.
 
     What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
     Git ignores too.
+
+    Returns:
+        Absolute paths, folder by folder, what lies directly in one first.
     """
-    for folder, folders, files in repo.dvcignore.walk(repo.fs, repo.root_dir, followlinks=False):
-        for file in sorted(files):
-            path = repo.fs.join(folder, file)
-            if is_valid_filename(file) and not repo.scm.is_ignored(path):
-                yield path
-        tracked = {file.removesuffix(DVC_FILE_SUFFIX) for file in files}
-        folders[:] = sorted(
-            name
-            for name in folders
-            if name not in tracked and not repo.scm.is_ignored(repo.fs.join(folder, name, ""))
-        )
+    found: list[str] = []
+    level = [repo.root_dir]
+    # Git is asked about a whole level at once: one by one, DVC's way, costs a millisecond each.
+    while level:
+        files, folders = [], []
+        for folder in level:
+            walk = repo.dvcignore.walk(repo.fs, folder, followlinks=False)
+            _, inside, names = next(walk, (folder, [], []))
+            tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
+            files += [repo.fs.join(folder, name) for name in names if is_valid_filename(name)]
+            folders += [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
+        ignored = _ignored(repo, [*files, *folders])
+        found += [file for file in files if file not in ignored]
+        level = [folder.rstrip(os.sep) for folder in folders if folder not in ignored]
+    return sorted(found, key=_files_first)
+
+
+def _files_first(path: str) -> tuple[tuple[int, str], ...]:
+    *folders, name = Path(path).parts
+    return (*((1, folder) for folder in folders), (0, name))
+
+
+def _ignored(repo: Repo, paths: Sequence[str]) -> Collection[str]:
+    ignored = GitRepo(Path(repo.root_dir)).ignored(paths)
+    if ignored is None:
+        return [path for path in paths if repo.scm.is_ignored(path)]
+    return ignored
 
 
 def _load_into(stages: list[DvcStage], loader: StageLoader) -> Iterator[tuple[str, Exception]]:
