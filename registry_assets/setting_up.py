@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from registry_assets.dvc_repo.initialising import (
@@ -14,7 +14,9 @@ from registry_assets.dvc_repo.initialising import (
 )
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.history import prepare_home
+from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The example data set, the sample photographs and the settings that come with the package."""
@@ -88,6 +90,7 @@ def init_registry(root: Path) -> Iterator[str]:
     root = root.resolve()
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)
+        yield from _write_attributes(root)
         return
     git = GitRepo(root)
     if not git.is_present:
@@ -100,11 +103,13 @@ def init_registry(root: Path) -> Iterator[str]:
         yield "the cache shares files with the workspace through hardlinks: they are read-only"
     storage = root / ".dvc" / "storage"
     if set_default_remote(root, REMOTE, str(storage), "repo"):
-        _ignore(root / ".dvc" / ".gitignore", "/storage")
+        _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
         yield (
             f"the default remote `{REMOTE}` is {storage}; to share data, lead it elsewhere: "
             f"dvc remote modify {REMOTE} url URL"
         )
+    yield from _write_attributes(root)
+    yield from _install_merge_driver(root)
     yield from _write_env(root)
 
 
@@ -115,8 +120,9 @@ def fit_to_machine(root: Path) -> Iterator[str]:
         yield f"cache.type: {link_type}, in .dvc/config.local"
     storage = root / ".dvc" / "storage"
     if set_default_remote(root, REMOTE, str(storage), "local"):
-        _ignore(root / ".dvc" / ".gitignore", "/storage")
+        _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
         yield f"default remote: {storage}, in .dvc/config.local"
+    yield from _install_merge_driver(root)
     yield from _write_env(root)
 
 
@@ -155,10 +161,26 @@ def _write_env(root: Path) -> Iterator[str]:
         yield "wrote .env, so that `dagster` finds this registry's history"
 
 
-def _ignore(path: Path, pattern: str) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if pattern not in lines:
-        path.write_text("".join(f"{line}\n" for line in [*lines, pattern]), encoding="utf-8")
+def _write_attributes(root: Path) -> Iterator[str]:
+    """Has Git merge metafiles by entry, where the clone knows how; elsewhere it merges lines."""
+    path = root / ".gitattributes"
+    if GitRepo(root).is_present and _add_lines(path, attribute_lines()):
+        yield "wrote to .gitattributes that metafiles are merged by entry"
+
+
+def _install_merge_driver(root: Path) -> Iterator[str]:
+    git = GitRepo(root)
+    if git.is_present and install_merge_driver(git, NAME, DESCRIPTION, driver_command()):
+        yield "Git merges metafiles by entry in this clone (`merge.registry` in .git/config)"
+
+
+def _add_lines(path: Path, lines: Iterable[str]) -> bool:
+    """Adds the lines that a file lacks; returns whether there were any."""
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    added = [line for line in lines if line not in before]
+    if added:
+        path.write_text("".join(f"{line}\n" for line in [*before, *added]), encoding="utf-8")
+    return bool(added)
 
 
 def copy_samples(root: Path) -> list[str]:

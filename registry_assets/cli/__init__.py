@@ -3,6 +3,7 @@
 looking.py    status, lineage, trace: what there is, nothing is changed
 running.py    materialize, sync: data brought up to date, and Dagster told
 taking_in.py  add, import, update: data taken in, and moved on
+publishing.py publish, resolve: the work of several people
 starting.py   init, demo, ui
 reading.py    what they all start with
 
@@ -17,7 +18,7 @@ from typing import Any
 
 import click
 
-from registry_assets.cli import looking, running, starting, taking_in
+from registry_assets.cli import looking, publishing, running, starting, taking_in
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 
@@ -56,6 +57,7 @@ for _command in (
     taking_in.import_,
     taking_in.update,
     running.sync,
+    publishing.resolve,
     starting.init,
     starting.demo,
     starting.ui,

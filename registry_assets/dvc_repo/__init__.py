@@ -25,7 +25,7 @@ updating.py     `dvc import` from another repository, and `dvc update`
 from registry_assets.dvc_repo.batch import StageResult, StageTask
 from registry_assets.dvc_repo.data import OutputState
 from registry_assets.dvc_repo.listings import Listings
-from registry_assets.dvc_repo.metafiles import cut_entry
+from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
 from registry_assets.dvc_repo.objects import CacheState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
@@ -42,5 +42,6 @@ __all__ = [
     "StageResult",
     "StageTask",
     "cut_entry",
+    "read_lock_text",
     "source_session",
 ]

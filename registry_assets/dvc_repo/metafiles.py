@@ -17,23 +17,27 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
-from dvc.utils.serialize import dumps_yaml, parse_yaml, parse_yaml_for_update
+from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml, parse_yaml_for_update
 
 from registry_assets.dvc_repo.processes import name_of_mine
+from registry_assets.errors import MetafileError
+from registry_assets.lock_text import (
+    ANCHOR,
+    ENTRY,
+    HEADER,
+    ODD_LINE,
+    TOP_LEVEL_KEY,
+    LockText,
+    next_match,
+    split_lock,
+)
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
     from dvc.stage import Stage as DvcStage
 
-_HEADER = "schema: '2.0'\nstages:\n"
-_TOP_LEVEL_KEY = re.compile(r"^[^\s#]", re.MULTILINE)
-_ENTRY = re.compile(r"^  \S", re.MULTILINE)
-# What DVC's printer never writes between the names of stages, or writes for rare names only:
-# another indentation, keys in quotes or with something behind them, remarks.
-_ODD_LINE = re.compile(r"^(?: \S|   \S|  [\"'?#]|  \S.*[^:\n]$|  \S.*:\n(?!    \S))", re.MULTILINE)
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
-_ANCHOR = re.compile(r"[ ]&id\d+\b")
 
 
 def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
@@ -109,27 +113,27 @@ def splice_entry(text: str, entry: Mapping[str, Any], order: Sequence[str] = ())
         order: See `write_lock_entries`.
     """
     document: str = dumps_yaml({"schema": "2.0", "stages": dict(entry)})
-    new = document.removeprefix(_HEADER)
+    new = document.removeprefix(HEADER)
     first_line = new.partition("\n")[0]
     if not text:
         return document
-    section_end = _next_match(_TOP_LEVEL_KEY, text, len(_HEADER))
+    section_end = next_match(TOP_LEVEL_KEY, text, len(HEADER))
     if (
-        not text.startswith(_HEADER)
+        not text.startswith(HEADER)
         or not text.endswith("\n")
-        or not _ENTRY.match(text, len(_HEADER))
-        or _ODD_LINE.search(text, len(_HEADER), section_end)
-        or _ODD_LINE.search(new)
+        or not ENTRY.match(text, len(HEADER))
+        or ODD_LINE.search(text, len(HEADER), section_end)
+        or ODD_LINE.search(new)
         # Values that stand in an entry twice get names, which are counted through the file.
-        or _ANCHOR.search(new)
+        or ANCHOR.search(new)
     ):
         return _rewrite(text, entry)
 
-    start = text.find(f"\n{first_line}\n", len(_HEADER) - 1, section_end) + 1
+    start = text.find(f"\n{first_line}\n", len(HEADER) - 1, section_end) + 1
     if start == 0:
         place = _place_of(first_line, text, section_end, order)
         return text[:place] + new + text[place:]
-    end = min(_next_match(_ENTRY, text, start + len(first_line)), section_end)
+    end = min(next_match(ENTRY, text, start + len(first_line)), section_end)
     return text[:start] + new + text[end:]
 
 
@@ -137,11 +141,11 @@ def _place_of(line: str, text: str, section_end: int, order: Sequence[str]) -> i
     """Where a new entry goes: before the first that follows it in the order, else to the end."""
     name = line.strip().removesuffix(":")
     following = order[order.index(name) + 1 :] if name in order else ()
-    there = set(_NAME_LINE.findall(text, len(_HEADER) - 1, section_end)) if following else set()
+    there = set(_NAME_LINE.findall(text, len(HEADER) - 1, section_end)) if following else set()
     follower = next((f"  {other}:" for other in following if f"  {other}:" in there), None)
     if follower is None:
         return section_end
-    return text.index(f"\n{follower}\n", len(_HEADER) - 1) + 1
+    return text.index(f"\n{follower}\n", len(HEADER) - 1) + 1
 
 
 def read_lock(path: Path, names: Collection[str]) -> dict[str, Any]:
@@ -161,10 +165,34 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
     if not text:
         return {}
     wanted = [cut for name in names if (cut := cut_entry(text, name)) is not None]
-    if not text.startswith(_HEADER) or len(wanted) < len(names) or any(map(_ANCHOR.search, wanted)):
+    if not text.startswith(HEADER) or len(wanted) < len(names) or any(map(ANCHOR.search, wanted)):
         stages: dict[str, Any] = parse_yaml(text, LOCK_FILE).get("stages", {})
         return {name: stages[name] for name in names if name in stages}
-    return dict(parse_yaml(f"{_HEADER}{''.join(wanted)}", LOCK_FILE)["stages"])
+    return dict(parse_yaml(f"{HEADER}{''.join(wanted)}", LOCK_FILE)["stages"])
+
+
+def read_lock_text(text: str) -> LockText:
+    """Takes any ``dvc.lock`` apart; the entries of one in another form are printed as DVC would.
+
+    Raises:
+        MetafileError: when it is not a ``dvc.lock``.
+    """
+    found = split_lock(text)
+    if found is not None:
+        return found
+    try:
+        data = parse_yaml(text, LOCK_FILE)
+    except YAMLError as error:
+        raise MetafileError(LOCK_FILE, " ".join(str(error.__cause__ or error).split())) from error
+    stages = data.get("stages") if isinstance(data, dict) else None
+    if not isinstance(stages, dict):
+        raise MetafileError(LOCK_FILE, "it holds no stages")
+    entries = {
+        str(name): dumps_yaml({"schema": "2.0", "stages": {name: entry}}).removeprefix(HEADER)
+        for name, entry in stages.items()
+    }
+    rest = {key: value for key, value in data.items() if key not in ("schema", "stages")}
+    return LockText(entries, dumps_yaml(rest) if rest else "")
 
 
 def cut_entry(text: str, name: str) -> str | None:
@@ -173,14 +201,7 @@ def cut_entry(text: str, name: str) -> str | None:
     if start == 0:
         return None
     after = start + len(name)
-    return text[
-        start : min(_next_match(_ENTRY, text, after), _next_match(_TOP_LEVEL_KEY, text, after))
-    ]
-
-
-def _next_match(pattern: re.Pattern[str], text: str, start: int) -> int:
-    found = pattern.search(text, start)
-    return found.start() if found else len(text)
+    return text[start : min(next_match(ENTRY, text, after), next_match(TOP_LEVEL_KEY, text, after))]
 
 
 def _rewrite(text: str, entry: Mapping[str, Any]) -> str:

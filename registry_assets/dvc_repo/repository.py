@@ -12,6 +12,7 @@ from registry_assets.dvc_repo import (
     batch,
     collecting,
     data,
+    metafiles,
     objects,
     reading,
     running,
@@ -221,6 +222,12 @@ class DvcRepo(RepoAccess):
             for stage in load_stages(repo, self.root, addresses):
                 for out in stage.outs:
                     data.ensure(self, repo, out, report)
+
+    def write_text(self, path: str, text: str) -> None:
+        """Replaces the text of a metafile in one rename; see `metafiles.replace_text`."""
+        with self.open() as repo:
+            scratch = metafiles.scratch_folder(repo)
+            metafiles.replace_text(self.path_of(path), text, scratch=scratch)
 
     def push(self, *, report: Report) -> int:
         """Pushes what the metafiles name to the default remote; returns the number of objects.

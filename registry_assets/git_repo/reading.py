@@ -1,4 +1,4 @@
-"""What the registry asks Git: the only module that runs ``git``."""
+"""What the registry asks Git: branches, commits and files of the repository around it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def find_rev(refs: Mapping[str, str], rev: str | None) -> str | None:
     return next(filter(None, found), None)
 
 
+def no_questions() -> dict[str, str]:
+    """Environment variables with which Git fails instead of asking somebody who is not there."""
+    settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    if "GIT_SSH_COMMAND" not in os.environ:
+        settings["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
+    return settings
+
+
+def telling_line(said: str) -> str:
+    """The line of what Git says on standard error that tells what is wrong."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "! ["))]
+    return (telling or lines or [""])[0]
+
+
 class GitRepo:
     """The Git repository around a registry, or the lack of one.
 
@@ -46,19 +61,45 @@ class GitRepo:
         self.root = root
 
     def _run(self, *arguments: str, check: bool = False) -> str | None:
-        done = subprocess.run(
-            ["git", "-C", str(self.root), *arguments],
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        if done.returncode == 0:
-            return done.stdout.strip()
-        if check:
-            said = without_secrets(done.stderr.strip())
-            raise RegistryError(f"git {' '.join(arguments)} failed: {said}")
-        return None
+        done = self.call(*arguments, check=check)
+        return None if done.returncode else done.stdout.decode(errors="surrogateescape").strip()
+
+    def call(
+        self,
+        *arguments: str,
+        check: bool = True,
+        stdin: bytes = b"",
+        settings: Mapping[str, str] | None = None,
+        most_seconds: float | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs ``git`` in the folder.
+
+        Args:
+            arguments: Of the command.
+            check: Whether to raise when it fails.
+            stdin: What it reads.
+            settings: Environment variables besides those there are.
+            most_seconds: How long it may take.
+
+        Raises:
+            RegistryError: with what Git says, when it fails or takes too long.
+        """
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(self.root), *arguments],
+                capture_output=True,
+                input=stdin,
+                check=False,
+                env={**os.environ, **(settings or {})},
+                timeout=most_seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = f"no answer within {most_seconds:.0f} s"
+            raise RegistryError(f"git {arguments[0]} failed: {said}") from error
+        if check and done.returncode != 0:
+            said = telling_line(done.stderr.decode(errors="replace"))
+            raise RegistryError(f"git {arguments[0]} failed: {without_secrets(said)}")
+        return done
 
     @property
     def is_present(self) -> bool:
@@ -77,6 +118,14 @@ class GitRepo:
     def commit(self) -> str | None:
         """The current commit, None where there is none yet."""
         return self._run("rev-parse", "--verify", "--quiet", "HEAD")
+
+    def branch(self) -> str | None:
+        """The short name of the checked-out branch; None where none is."""
+        return self._run("symbolic-ref", "--quiet", "--short", "HEAD")
+
+    def setting(self, key: str) -> str | None:
+        """What Git's configuration says; None where it says nothing."""
+        return self._run("config", "--get", key) or None
 
     def text_at(self, commit: str, path: str) -> str | None:
         """A file as a commit has it, None when it does not; the path counts from `root`."""
@@ -167,6 +216,18 @@ class GitRepo:
             return True
         return bool(self._run("for-each-ref", "--count=1", "--contains", commit))
 
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The newest commit that two histories share."""
+        return self._run("merge-base", one, other)
+
+    def is_known(self, commit: str) -> bool:
+        """Whether this repository has a commit, in whatever history."""
+        return self._run("cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+    def count_commits(self, start: str, end: str) -> int:
+        """How many commits the second history has that the first lacks."""
+        return int(self._run("rev-list", "--count", f"{start}..{end}") or 0)
+
     def read_refs(self, url: str) -> Mapping[str, str]:
         """Asks a repository elsewhere for its branches and tags, and fetches nothing.
 
@@ -176,26 +237,24 @@ class GitRepo:
         Raises:
             SourceUnreachableError: with Git's reason.
         """
-        settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-        if "GIT_SSH_COMMAND" not in os.environ:
-            # Nobody is there to type a password.
-            settings["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
+        lines = (line.split("\t", 1) for line in self.list_remote(url))
+        return {name: commit for commit, name in lines}
+
+    def list_remote(self, url: str, *options: str) -> list[str]:
+        """What `git ls-remote` says of a repository elsewhere, line by line.
+
+        Raises:
+            SourceUnreachableError: with Git's reason.
+        """
+        asked = ("ls-remote", *options, "--", url)
         try:
-            done = subprocess.run(
-                ["git", "-C", str(self.root), "ls-remote", "--", url],
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                check=False,
-                env={**os.environ, **settings},
-                timeout=_ANSWER_SECONDS,
+            done = self.call(
+                *asked, check=False, settings=no_questions(), most_seconds=_ANSWER_SECONDS
             )
-        except subprocess.TimeoutExpired as error:
+        except RegistryError as error:
             reason = f"no answer within {_ANSWER_SECONDS} s"
             raise SourceUnreachableError(url, reason) from error
         if done.returncode != 0:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            telling = [line for line in said if line.startswith(("fatal:", "ERROR:"))]
-            raise SourceUnreachableError(url, (telling or said or ["git ls-remote failed"])[0])
-        lines = (line.split("\t", 1) for line in done.stdout.splitlines())
-        return {name: commit for commit, name in lines}
+            said = telling_line(done.stderr.decode(errors="replace"))
+            raise SourceUnreachableError(url, said or "git ls-remote failed")
+        return done.stdout.decode(errors="surrogateescape").splitlines()

@@ -1,0 +1,23 @@
+"""The only package that runs ``git``.
+
+reading.py     `GitRepo`: branches, commits and files of the repository around a registry
+committing.py  commits made beside the checked-out work tree, index and branch
+remotes.py     repositories elsewhere: what they have, and branches pushed to them
+conflicts.py   what a merge or rebase left to be decided; the merge driver
+"""
+
+from registry_assets.git_repo.committing import BlobChange, TreeBuilder
+from registry_assets.git_repo.conflicts import Unmerged
+from registry_assets.git_repo.reading import GitRepo, find_rev, is_commit
+from registry_assets.git_repo.remotes import GitRemote, RemoteState
+
+__all__ = [
+    "BlobChange",
+    "GitRemote",
+    "GitRepo",
+    "RemoteState",
+    "TreeBuilder",
+    "Unmerged",
+    "find_rev",
+    "is_commit",
+]

@@ -1,0 +1,156 @@
+"""Commits made beside the checked-out work tree, index and branch.
+
+A tree is built in an index of its own (`GIT_INDEX_FILE`, see git(1)), so that neither what somebody
+has staged nor what stands in the work tree moves, and nothing else of it gets in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from registry_assets.errors import RegistryError
+from registry_assets.git_repo.reading import GitRepo
+
+_FILE_MODE = "100644"
+_NO_BLOB = "0" * 40
+
+
+@dataclass(frozen=True)
+class BlobChange:
+    """A file that differs between two trees.
+
+    Attributes:
+        path: From the root of the registry.
+        before: The blob of the first tree; None where it has no such file.
+        after: That of the second.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+class TreeBuilder:
+    """Builds trees and commits of a repository.
+
+    Args:
+        git: The repository; paths count from its `root`.
+    """
+
+    def __init__(self, git: GitRepo) -> None:
+        self.git = git
+        self._prefix = git.call("rev-parse", "--show-prefix").stdout.decode().strip()
+
+    def build(self, commit: str, paths: Iterable[str], texts: Mapping[str, str]) -> str:
+        """The tree of a commit in which some files are replaced.
+
+        Args:
+            commit: The commit or tree to start from.
+            paths: The files to take from the work tree; those that are not there are left out.
+            texts: Files that are to hold something else than in the work tree.
+        """
+        blobs = {path: self._write_blob(path, text) for path, text in texts.items()}
+        listed = "".join(f"{path}\0" for path in paths).encode(errors="surrogateescape")
+        with TemporaryDirectory() as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            self.git.call("read-tree", commit, settings=index)
+            self.git.call(
+                *("update-index", "--add", "--remove", "-z", "--stdin"),
+                stdin=listed,
+                settings=index,
+            )
+            self._set_entries(blobs, index)
+            return self.git.call("write-tree", settings=index).stdout.decode().strip()
+
+    def _write_blob(self, path: str, text: str) -> str:
+        done = self.git.call("hash-object", "-w", "--stdin", "--path", path, stdin=text.encode())
+        return done.stdout.decode().strip()
+
+    def _set_entries(
+        self, blobs: Mapping[str, str | None], settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Sets what an index has of some files, whatever stands in the work tree."""
+        lines = [
+            f"{_FILE_MODE if blob else 0} {blob or _NO_BLOB}\t{self._prefix}{path}\0"
+            for path, blob in blobs.items()
+        ]
+        if lines:
+            said = "".join(lines).encode(errors="surrogateescape")
+            self.git.call("update-index", "-z", "--index-info", stdin=said, settings=settings)
+
+    def stage(self, changes: Iterable[BlobChange]) -> None:
+        """Has the index of the work tree hold files as the second tree of a comparison does."""
+        self._set_entries({change.path: change.after for change in changes})
+
+    def compare(self, before: str, after: str) -> tuple[BlobChange, ...]:
+        """The files below `root` that differ between two commits or trees, by path."""
+        done = self.git.call("diff-tree", "-r", "-z", "--no-renames", "--relative", before, after)
+        parts = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
+        changes = []
+        for said, path in zip(parts[::2], parts[1::2], strict=True):
+            blobs = [None if set(blob) == {"0"} else blob for blob in said.split(" ")[2:4]]
+            changes.append(BlobChange(path, blobs[0], blobs[1]))
+        return tuple(changes)
+
+    def read_blobs(self, blobs: Iterable[str | None]) -> Mapping[str | None, str | None]:
+        """The texts of blobs, by blob; None stays None."""
+        wanted = list(dict.fromkeys(blob for blob in blobs if blob))
+        said = self.git.call("cat-file", "--batch", stdin="\n".join(wanted).encode()).stdout
+        texts: dict[str | None, str | None] = {None: None}
+        place = 0
+        for blob in wanted:
+            # "<blob> blob <size>", the content, and the end of a line (git-cat-file(1)).
+            start = said.index(b"\n", place) + 1
+            end = start + int(said[place:start].split()[2])
+            texts[blob] = said[start:end].decode(errors="surrogateescape")
+            place = end + 1
+        return texts
+
+    def files_at(self, commit: str) -> list[str]:
+        """The files of a commit below `root`."""
+        done = self.git.call("ls-tree", "-r", "-z", "--name-only", commit)
+        return done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
+
+    def commit(self, tree: str, parent: str, message: str) -> str:
+        """Makes a commit that no branch has yet.
+
+        Raises:
+            RegistryError: when Git does not know who is committing.
+        """
+        self.check_identity()
+        done = self.git.call("commit-tree", tree, "-p", parent, "-F", "-", stdin=message.encode())
+        return done.stdout.decode().strip()
+
+    def check_identity(self) -> None:
+        """Makes sure that Git knows who is committing.
+
+        Raises:
+            RegistryError: with the next step.
+        """
+        if self.git.call("var", "GIT_COMMITTER_IDENT", check=False).returncode != 0:
+            raise RegistryError(
+                "Git does not know who you are: run `git config --global user.name NAME` and "
+                "`git config --global user.email ADDRESS`"
+            )
+
+    def set_branch(self, name: str, commit: str, before: str | None) -> bool:
+        """Moves a branch, unless it is not where it was thought to be.
+
+        Args:
+            name: The full name, such as ``refs/heads/main``.
+            commit: Where it is to be.
+            before: Where it is now; None where it is to be new.
+
+        Returns:
+            Whether it was moved.
+        """
+        expected = before or _NO_BLOB
+        return self.git.call("update-ref", name, commit, expected, check=False).returncode == 0
+
+
+def fold_trailers(trailers: Sequence[tuple[str, str]]) -> str:
+    """Trailers as they stand at the end of a message (git-interpret-trailers(1))."""
+    return "".join(f"{key}: {' '.join(value.split())}\n" for key, value in trailers)

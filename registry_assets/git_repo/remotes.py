@@ -1,0 +1,130 @@
+"""Repositories elsewhere that belong to this one: what they have, and branches pushed to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from registry_assets.addresses import without_secrets
+from registry_assets.errors import RegistryError
+from registry_assets.git_repo.reading import GitRepo, no_questions, telling_line
+
+_MOST_SECONDS = 600.0
+_BRANCHES = "refs/heads/"
+_SAID_BY_SERVER = "remote:"
+
+
+@dataclass(frozen=True)
+class RemoteState:
+    """What a repository elsewhere has.
+
+    Attributes:
+        default: Its default branch; None where it has no commit yet.
+        branches: Commits by the short names of branches.
+    """
+
+    default: str | None
+    branches: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class GitRemote:
+    """A repository that branches are pushed to.
+
+    Attributes:
+        git: The repository here.
+        name: What it is called here.
+        url: Where to push to.
+        addresses: How it is called where people look at it: as configured, and as Git reads that.
+    """
+
+    git: GitRepo
+    name: str
+    url: str
+    addresses: tuple[str, ...]
+
+    @classmethod
+    def find(cls, git: GitRepo, branch: str | None) -> GitRemote:
+        """The remote that a branch is pushed to, as `git push` chooses it.
+
+        Raises:
+            RegistryError: when there is none, or none can be chosen.
+        """
+        names = (git.call("remote").stdout.decode()).split()
+        if not names:
+            raise RegistryError(
+                "there is no Git remote to publish to: run `git remote add origin URL`"
+            )
+        configured = [
+            git.setting(key)
+            for key in (
+                f"branch.{branch}.pushRemote",
+                "remote.pushDefault",
+                f"branch.{branch}.remote",
+            )
+        ]
+        candidates = [*configured, *(names if len(names) == 1 else ()), "origin"]
+        name = next((name for name in candidates if name in names), None)
+        if name is None:
+            raise RegistryError(
+                f"there are several Git remotes ({', '.join(names)}): choose one with "
+                "`git config remote.pushDefault NAME`"
+            )
+        url = git.call("remote", "get-url", "--push", name).stdout.decode().strip()
+        addresses = (
+            git.setting(f"remote.{name}.pushurl") or git.setting(f"remote.{name}.url"),
+            url,
+        )
+        return cls(git, name, url, tuple(dict.fromkeys(filter(None, addresses))))
+
+    def read_state(self) -> RemoteState:
+        """Asks it for its branches, and fetches nothing.
+
+        Raises:
+            SourceUnreachableError: with Git's reason.
+        """
+        default, branches = None, {}
+        for line in self.git.list_remote(self.url, "--symref"):
+            what, _, name = line.partition("\t")
+            if name == "HEAD" and what.startswith("ref: "):
+                default = what.removeprefix("ref: ").removeprefix(_BRANCHES)
+            elif name.startswith(_BRANCHES):
+                branches[name.removeprefix(_BRANCHES)] = what
+        return RemoteState(default if default in branches else None, branches)
+
+    def fetch(self, branch: str) -> None:
+        """Fetches a branch, which moves no branch of this repository."""
+        self.git.call(
+            *("fetch", "--quiet", "--no-tags", self.name, f"{_BRANCHES}{branch}"),
+            settings=no_questions(),
+            most_seconds=_MOST_SECONDS,
+        )
+
+    def push(self, branch: str, commit: str) -> tuple[str, ...]:
+        """Pushes a commit to a branch, which must not be there or be behind it.
+
+        Returns:
+            What the server says, a line each.
+
+        Raises:
+            RegistryError: with Git's reason.
+        """
+        done = self.git.call(
+            *("push", self.name, f"{commit}:{_BRANCHES}{branch}"),
+            check=False,
+            settings=no_questions(),
+            most_seconds=_MOST_SECONDS,
+        )
+        said = done.stderr.decode(errors="replace")
+        if done.returncode != 0:
+            raise RegistryError(
+                f"pushing the branch {branch} to {without_secrets(self.url)} failed: "
+                f"{without_secrets(telling_line(said))}; its data is there already, so run "
+                "`registry publish` again once that is mended"
+            )
+        lines = (line.strip() for line in said.splitlines())
+        return tuple(
+            line.removeprefix(_SAID_BY_SERVER).strip()
+            for line in lines
+            if line.startswith(_SAID_BY_SERVER)
+        )

@@ -1,0 +1,1 @@
+"""Publishing, and bringing together what several people published."""
