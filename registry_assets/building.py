@@ -23,6 +23,7 @@ from registry_assets.lineage import Lineage
 from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Registry
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
+from registry_assets.publishing_job import build_publish_job
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource
 from registry_assets.sensors import (
@@ -56,7 +57,10 @@ def build_definitions(
     registry = lineage.registry
     own_keys = [key for asset in assets for key in asset.keys]
     generated = build_lineage_assets(lineage, skip=own_keys)
-    jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [build_bring_job(lineage.translator)]
+    jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [
+        build_bring_job(lineage.translator),
+        build_publish_job(lineage.translator),
+    ]
     sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
     if registry.settings.import_check_seconds:
         sensors.append(build_import_sensor(registry, lineage.translator))

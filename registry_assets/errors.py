@@ -20,6 +20,7 @@
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
     ├── RepositoryBusyError          somebody else holds the output for too long
+    ├── PublishError                 something that stands in the way of publishing
     └── DvcError                     anything else that DVC reports
 
 Errors take facts and build their own message.
@@ -251,6 +252,10 @@ class RepositoryBusyError(RegistryError):
 
     def __init__(self, waited_seconds: float, holder: str) -> None:
         super().__init__(f"gave up after waiting {waited_seconds:.0f} s: {holder}")
+
+
+class PublishError(RegistryError):
+    """Something stands in the way of publishing."""
 
 
 class DvcError(RegistryError):

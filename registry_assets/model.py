@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from registry_assets.errors import CollectionNameError, DatasetNotFoundError
 
@@ -227,11 +228,18 @@ class Settings:
         families: Patterns of paths that hold collections; the last part is the collection.
         settle_seconds: How long nothing may have changed in a new folder before it is taken in.
         import_check_seconds: How often the sources of imports are looked at; 0 for never.
+        git: ``none``: runs leave metafiles in the work tree; ``commit``: each commits its own.
+        protected_branches: Branches that are never committed to nor pushed.
+        publish_branch: What a published branch is called: ``{name}`` is what is in it, ``{id}``
+            stands for its content.
     """
 
     families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
     settle_seconds: float = 30.0
     import_check_seconds: float = 3600.0
+    git: Literal["none", "commit"] = "none"
+    protected_branches: tuple[str, ...] = ("main", "master")
+    publish_branch: str = "data/{name}-{id}"
 
 
 @dataclass(frozen=True)

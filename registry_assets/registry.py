@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -30,6 +30,7 @@ COLLECTIONS_FILE = "collections.yaml"
 """Beside a ``dvc.yaml``: the list `collections` of what the data set has taken in."""
 
 _SETTINGS_FILE = "pyproject.toml"
+_BRANCH_TEMPLATE = re.compile(r"(?:[A-Za-z0-9._/+-]|\{name\}|\{id\})+")
 # Of a plain item of YAML: a comment, or what comes next in a list on one line.
 _END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
@@ -158,7 +159,36 @@ def read_settings(root: Path) -> Settings:
     for name, seconds in durations.items():
         if not _is_duration(seconds):
             raise MetafileError(_SETTINGS_FILE, f"{name} must be a number that is not negative")
-    return Settings(tuple(families), **{name: float(value) for name, value in durations.items()})
+    settings = Settings(
+        tuple(families),
+        settle_seconds=float(durations["settle_seconds"]),
+        import_check_seconds=float(durations["import_check_seconds"]),
+    )
+    return replace(settings, **_read_git_settings(given))
+
+
+def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings say about Git, checked; what they do not say is left out."""
+    found = {
+        name: given[name]
+        for name in ("git", "protected_branches", "publish_branch")
+        if name in given
+    }
+    if found.get("git", "none") not in ("none", "commit"):
+        raise MetafileError(_SETTINGS_FILE, 'git must be "none" or "commit"')
+    branches = found.get("protected_branches", [])
+    if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
+        raise MetafileError(_SETTINGS_FILE, "protected_branches must be a list of names")
+    if "protected_branches" in found:
+        found["protected_branches"] = tuple(branches)
+    template = found.get("publish_branch", Settings.publish_branch)
+    if not isinstance(template, str) or not _BRANCH_TEMPLATE.fullmatch(template):
+        raise MetafileError(
+            _SETTINGS_FILE,
+            "publish_branch must be the name of a branch, in which {name} and {id} may stand: "
+            f'publish_branch = "{Settings.publish_branch}"',
+        )
+    return found
 
 
 def _is_family_pattern(pattern: object) -> bool:

@@ -57,6 +57,7 @@ for _command in (
     taking_in.import_,
     taking_in.update,
     running.sync,
+    publishing.publish,
     publishing.resolve,
     starting.init,
     starting.demo,

@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from registry_assets.cli.reading import FINDING, read_lineage
+
+
+@click.command()
+@click.option("--branch", help="Its name; after what is in it by default.")
+@click.option("--message", help="What happens, in a line; after what is in it by default.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be published.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def publish(
+    root: Path, branch: str | None, message: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Publish metafiles on a branch of their own, after their data, and open a pull request.
+
+    Your work tree, what you have staged, and the checked-out branch stay as they are.
+    """
+    from registry_assets import publishing
+
+    found = read_lineage(root)
+    plan = publishing.plan_publication(found, branch=branch, title=message)
+    if isinstance(plan, publishing.Nothing):
+        click.echo(json.dumps(publishing.as_json(plan), indent=2) if as_json else plan.reason)
+        return
+    for warning in plan.warnings:
+        click.echo(f"registry: {warning}", err=True)
+    if dry_run:
+        if as_json:
+            click.echo(json.dumps(publishing.as_json(plan), indent=2))
+            return
+        click.echo(f"branch {plan.branch}, to merge into {plan.target} of {plan.remote.name}")
+        for file in plan.changes.files:
+            click.echo(f"  {'A' if not file.before else 'M' if file.after else 'D'} {file.path}")
+        click.echo(f"\n# {plan.title}\n\n{plan.description}")
+        return
+    said = partial(click.echo, err=as_json)
+    done = publishing.publish(plan, found.registry.root, said)
+    if as_json:
+        click.echo(json.dumps(publishing.as_json(done), indent=2))
+        return
+    request = publishing.describe_pull_request(done.pull_request)
+    if request:
+        click.echo(request)
 
 
 @click.command()

@@ -10,6 +10,7 @@ listings.py     the files of folders' versions, looked up in the cache without D
 versions.py     what a version is: named by metafiles, listed in the cache
 objects.py      whether the cache has the objects of a version, and has them right
 data.py         versions in the workspace: status, restore, pull
+pushing.py      versions on the remotes, each object looked for
 set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
@@ -27,6 +28,7 @@ from registry_assets.dvc_repo.data import OutputState
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
 from registry_assets.dvc_repo.objects import CacheState
+from registry_assets.dvc_repo.pushing import MissingObject, PushResult
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
 from registry_assets.dvc_repo.sources import SourceLook, source_session
@@ -35,8 +37,10 @@ __all__ = [
     "CacheState",
     "DvcRepo",
     "Listings",
+    "MissingObject",
     "OutputState",
     "PendingResult",
+    "PushResult",
     "RecordedOutput",
     "SourceLook",
     "StageResult",

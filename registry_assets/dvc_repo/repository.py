@@ -14,6 +14,7 @@ from registry_assets.dvc_repo import (
     data,
     metafiles,
     objects,
+    pushing,
     reading,
     running,
     set_aside,
@@ -239,6 +240,13 @@ class DvcRepo(RepoAccess):
             pushed = int(repo.push())
         report(f"pushed {pushed} objects")
         return pushed
+
+    def push_verified(
+        self, extra: Mapping[str, str] | None = None, *, report: Report
+    ) -> pushing.PushResult:
+        """Pushes what the metafiles name, and looks for each object; see `pushing`."""
+        with self.open() as repo:
+            return pushing.push_verified(repo, self.root, extra or {}, report)
 
     def recover(self, report: Report) -> None:
         """Puts back what killed processes left half done; see `set_aside.recover`."""

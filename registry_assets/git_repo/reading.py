@@ -216,6 +216,14 @@ class GitRepo:
             return True
         return bool(self._run("for-each-ref", "--count=1", "--contains", commit))
 
+    def resolve_ref(self, name: str) -> str | None:
+        """The commit that a ref of exactly this full name is at, if there is one."""
+        return self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+    def is_branch_name(self, name: str) -> bool:
+        """Whether a branch may be called so."""
+        return self._run("check-ref-format", "--branch", name) == name
+
     def merge_base(self, one: str, other: str) -> str | None:
         """The newest commit that two histories share."""
         return self._run("merge-base", one, other)

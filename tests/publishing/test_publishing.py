@@ -1,0 +1,319 @@
+"""Publishing in real repositories: a bare Git repository and a folder stand for the remotes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from dagster import DagsterInstance
+
+from registry_assets import build_definitions
+from registry_assets.cli import main
+from registry_assets.forges import Forge
+from registry_assets.publishing_job import PUBLISH_JOB
+from registry_assets.setting_up import init_registry
+from tests.conftest import PIPELINE, UPPER, commit_all, run, write_tree
+from tests.persisting.helpers import build_repository, is_clean, make_upper, take_in
+
+INPUTS = "processed/texts/data/inputs"
+LOCK = "processed/texts/dvc.lock"
+FORGE_URL = "https://github.com/example/photos.git"
+
+
+def registry(root: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["--root", str(root), *arguments])
+
+
+def publish(root: Path, *arguments: str) -> dict[str, object]:
+    done = registry(root, "publish", "--json", *arguments)
+    assert done.exit_code == 0, done.output
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a registry, its Git remote and its DVC remote, on which one collection is."""
+    folder = tmp_path_factory.mktemp("published")
+    root = build_repository(
+        folder / "registry",
+        {
+            "processed/texts/dvc.yaml": PIPELINE[: PIPELINE.index("  count:")],
+            "processed/texts/upper.py": UPPER,
+            "processed/texts/params.yaml": "suffix: 1\n",
+            "processed/texts/collections.yaml": "collections: []\n",
+            "raw/.gitignore": "",
+        },
+    )
+    write_tree(root, {"raw/01_a/one.txt": "one\n"})
+    take_in(root, "01_a")
+    make_upper(root)
+    run(folder, "git", "init", "--quiet", "--bare", "origin.git")
+    run(root, "git", "remote", "add", "origin", str(folder / "origin.git"))
+    (folder / "storage").mkdir()
+    run(root, "dvc", "remote", "add", "--default", "storage", str(folder / "storage"))
+    list(init_registry(root))
+    commit_all(root, "Start")
+    run(root, "git", "push", "--quiet", "--set-upstream", "origin", "main")
+    run(root, "dvc", "push", "--quiet")
+    return folder
+
+
+@pytest.fixture
+def root(_published: Path, tmp_path: Path) -> Path:
+    """A registry of one's own with remotes of its own, and a collection that is not published."""
+    folder = Path(shutil.copytree(_published, tmp_path / "team", symlinks=True))
+    root = folder / "registry"
+    for config in (root / ".dvc/config", root / ".git/config"):
+        config.write_text(config.read_text().replace(str(_published), str(folder)))
+    run(root, "git", "commit", "--quiet", "--all", "--message", "Move")
+    run(root, "git", "push", "--quiet")
+    take_collection(root, "02_b")
+    return root
+
+
+def take_collection(root: Path, name: str) -> None:
+    write_tree(root, {f"raw/{name}/{name}.txt": f"{name}\n", f"raw/{name}/blank.jpg": name})
+    take_in(root, name)
+    make_upper(root, name)
+
+
+def clone(root: Path, target: Path, branch: str = "main") -> Path:
+    origin = root.parent / "origin.git"
+    run(root.parent, "git", "clone", "--quiet", "--branch", branch, str(origin), str(target))
+    run(target, "dvc", "pull", "--quiet")
+    return target
+
+
+def branches(root: Path) -> list[str]:
+    listed = run(
+        root.parent / "origin.git", "git", "for-each-ref", "--format=%(refname:short)", "refs/heads"
+    )
+    return sorted(set(listed.split()) - {"main"})
+
+
+def where_things_stand(root: Path) -> list[str]:
+    commands = (["rev-parse", "HEAD"], ["symbolic-ref", "HEAD"], ["ls-files", "--stage"])
+    return [run(root, "git", *c) for c in (*commands, ["status", "--porcelain"], ["diff"])]
+
+
+def stored(root: Path) -> dict[str, Path]:
+    """The objects on the DVC remote, by hash."""
+    folder = root.parent / "storage/files/md5"
+    return {path.parent.name + path.name: path for path in folder.glob("*/*")}
+
+
+def test_metafiles_are_published_beside_the_work_tree_and_the_data_before_them(
+    root: Path, tmp_path: Path
+) -> None:
+    write_tree(root, {"staged.txt": "mine\n", "processed/texts/params.yaml": "suffix: 2\n"})
+    run(root, "git", "add", "staged.txt")
+    ignored = root / "raw/.gitignore"
+    ignored.write_text("*.swp\n" + ignored.read_text())
+    before = where_things_stand(root)
+
+    planned = publish(root, "--dry-run")
+    assert planned["state"] == "planned"
+    assert branches(root) == []
+    said = publish(root)
+
+    assert where_things_stand(root) == before
+    assert said["title"] == "Add 02_b to texts"
+    assert said["branch"] == planned["branch"]
+    assert branches(root) == [said["branch"]]
+    assert str(said["branch"]).startswith("data/02_b-")
+    # Edited by hand, it is no metafile: it is named, and stays here.
+    assert "params.yaml" in str(said["warnings"])
+    changed = run(root, "git", "diff", "--name-only", "main", str(said["branch"])).split()
+    assert changed == said["files"]
+    assert set(changed) == {
+        *("raw/02_b.dvc", "raw/.gitignore", f"{INPUTS}/02_b.dvc", f"{INPUTS}/.gitignore"),
+        *("processed/texts/collections.yaml", LOCK),
+        "processed/texts/data/intermediate/upper/.gitignore",
+    }
+    assert run(root, "git", "show", f"{said['branch']}:raw/.gitignore") == "/01_a\n/02_b\n"
+    summary = said["summary"]
+    assert isinstance(summary, dict)
+    assert summary["raw"]["added"] == ["02_b"]
+    assert summary["raw"]["images"] == {"added": 1, "removed": 0, "changed": 0, "unknown": 0}
+    assert {f["name"]: f["others"]["added"] for f in summary["datasets"]["texts"]} == {
+        INPUTS: 1,
+        "processed/texts/data/intermediate/upper": 1,
+    }
+    body = run(root, "git", "log", "-1", "--format=%(trailers)", str(said["branch"]))
+    assert "Registry-Asset: raw [02_b]" in body
+
+    again = publish(root)
+    assert (again["commit"], again["branch"]) == (said["commit"], said["branch"])
+    assert again["data"] == {**said["data"], "pushed": 0}  # type: ignore[dict-item]
+    fresh = clone(root, tmp_path / "fresh", str(said["branch"]))
+    assert is_clean(fresh)
+    assert (fresh / "raw/02_b/02_b.txt").read_text() == "02_b\n"
+
+    # Merged elsewhere, there is nothing left to publish here.
+    run(fresh, "git", "push", "--quiet", "origin", "HEAD:main")
+    run(root, "git", "push", "--quiet", "origin", "--delete", str(said["branch"]))
+    assert "git pull" in str(publish(root)["reason"])
+    assert publish(fresh)["state"] == "nothing"
+
+
+def test_nothing_reaches_git_before_all_of_its_data_is_on_the_remote(root: Path) -> None:
+    cached = root / ".dvc/cache/files/md5"
+    take_collection(root, "03_c")
+    md5 = run(root, "md5sum", "raw/03_c/03_c.txt").split()[0]
+    lost = cached / md5[:2] / md5[2:]
+    content = lost.read_bytes()
+    lost.unlink()
+    refused = registry(root, "publish")
+    assert refused.exit_code == 1
+    assert "1 objects of " in refused.output
+    assert "03_c/03_c.txt" in refused.output
+    assert branches(root) == []
+    lost.write_bytes(content)
+
+    # Git refuses for a while: the branch is called the same when it is run again.
+    hook = root.parent / "origin.git/hooks/pre-receive"
+    hook.write_text("#!/bin/sh\necho no space >&2\nexit 1\n")
+    hook.chmod(0o755)
+    refused = registry(root, "publish")
+    assert refused.exit_code == 1
+    assert "run `registry publish` again" in refused.output
+    (made,) = run(root, "git", "for-each-ref", "--format=%(objectname)", "refs/heads/data").split()
+    hook.unlink()
+    # Of a folder that DVC takes for pushed, one file is gone from the remote.
+    stored(root)[md5].unlink()
+    said = publish(root)
+    assert said["commit"] == made
+    assert said["data"]["pushed"] == 1  # type: ignore[index]
+    assert md5 in stored(root)
+
+
+def test_two_people_publish_at_once_and_both_are_merged(root: Path, tmp_path: Path) -> None:
+    other = clone(root, tmp_path / "other")
+    list(init_registry(other))
+    take_collection(other, "03_c")
+    names = [str(publish(place)["branch"]) for place in (root, other)]
+    assert branches(root) == sorted(names)
+    merged = clone(root, tmp_path / "merged")
+    list(init_registry(merged))
+    for name in names:
+        run(merged, "git", "merge", "--quiet", "--no-edit", f"origin/{name}")
+    run(merged, "git", "push", "--quiet")
+    fresh = clone(root, tmp_path / "fresh")
+    assert is_clean(fresh)
+    assert sorted(path.name for path in (fresh / "raw").iterdir() if path.is_dir()) == [
+        *("01_a", "02_b", "03_c")
+    ]
+
+
+def test_a_pull_request_is_opened_by_the_program_of_the_forge_or_its_address_is_told(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(root, "git", "config", f"url.{root.parent / 'origin.git'}.insteadOf", FORGE_URL)
+    run(root, "git", "remote", "set-url", "origin", FORGE_URL)
+    branch = str(publish(root, "--dry-run")["branch"])
+    assert publish(root)["pull_request"] == {
+        "state": "address",
+        "url": f"https://github.com/example/photos/compare/main...{branch}?expand=1",
+        "reason": None,
+    }
+    program, record = tmp_path / "bin/gh", tmp_path / "arguments"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nprintf "%s\\0" "$@" > {record}\n'
+        "echo https://github.com/example/photos/pull/7\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    said = publish(root, "--message", "More harbours")
+    assert said["pull_request"]["url"].endswith("/pull/7")  # type: ignore[index]
+    arguments = record.read_text().split("\0")[:-1]
+    assert arguments[:2] == ["pr", "create"]
+    given = dict(zip(arguments[2::2], arguments[3::2], strict=True))
+    assert given == {
+        "--head": branch,
+        "--base": "main",
+        "--title": "More harbours",
+        "--body": said["description"],
+    }
+    assert "| raw | 1 | 0 | 0 | +1 -0 ~0 |" in given["--body"]
+
+    program.write_text("#!/bin/sh\necho not logged in >&2\nexit 4\n")
+    request = publish(root)["pull_request"]
+    assert isinstance(request, dict)
+    assert (request["state"], request["reason"]) == ("address", "gh: not logged in")
+
+
+@pytest.mark.parametrize(
+    ("address", "page"),
+    [
+        ("git@github.com:me/photos.git", "https://github.com/me/photos/compare/main...x?expand=1"),
+        (
+            "ssh://git@gitlab.example.org:2222/a/b/c.git",
+            "https://gitlab.example.org/a/b/c/-/merge_requests/new"
+            "?merge_request%5Bsource_branch%5D=x&merge_request%5Btarget_branch%5D=main",
+        ),
+        (
+            "https://bitbucket.org/a/b",
+            "https://bitbucket.org/a/b/pull-requests/new?source=x&dest=main",
+        ),
+        ("git@codeberg.org:a/b.git", "https://codeberg.org/a/b/compare/main...x"),
+        (
+            "git@ssh.dev.azure.com:v3/org/proj/repo",
+            "https://dev.azure.com/org/proj/_git/repo/pullrequestcreate?sourceRef=x&targetRef=main",
+        ),
+        ("https://user:secret@git.example.org/x/y.git", None),
+    ],
+)
+def test_where_a_pull_request_is_opened_is_known_of_each_forge(
+    address: str, page: str | None
+) -> None:
+    forge = Forge.find([address])
+    assert forge is not None
+    assert forge.address_to_open("x", "main") == page
+    assert "secret" not in repr(forge)
+
+
+def test_a_plain_path_is_no_forge() -> None:
+    for address in ("/srv/git/photos.git", "../photos.git", "file:///srv/git/photos.git"):
+        assert Forge.find([address]) is None
+
+
+def test_what_stands_in_the_way_is_one_line_with_the_next_step(root: Path) -> None:
+    def refused(*arguments: str) -> str:
+        done = registry(root, "publish", *arguments)
+        assert done.exit_code == 1
+        assert len(done.output.splitlines()) == 1
+        return done.output
+
+    assert "protected" in refused("--branch", "main")
+    assert "choose another" in refused("--branch", "a..b")
+    run(root, "git", "branch", "taken", "main")
+    assert "exists with other content" in refused("--branch", "taken")
+    run(root, "dvc", "remote", "remove", "storage")
+    assert "dvc remote add -d" in refused()
+    run(root, "git", "remote", "remove", "origin")
+    assert "git remote add origin" in refused()
+    run(root, "git", "checkout", "--quiet", "--detach")
+    assert "git switch -c" in refused()
+
+
+def test_the_job_in_the_ui_publishes_the_same_with_its_description(
+    root: Path, instance: DagsterInstance
+) -> None:
+    planned = publish(root, "--dry-run")
+    job = build_definitions(root).resolve_job_def(PUBLISH_JOB)
+    result = job.execute_in_process(instance=instance)
+    (output,) = [
+        event.step_output_data
+        for event in result.all_events
+        if event.event_type_value == "STEP_OUTPUT"
+    ]
+    assert output.metadata["description"].value == planned["description"]
+    assert branches(root) == [planned["branch"]]
+    message = run(root, "git", "log", "-1", "--format=%B", str(planned["branch"]))
+    assert f"Dagster-Run: {result.run_id}" in message
