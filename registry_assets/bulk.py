@@ -28,6 +28,7 @@ from dagster._core.definitions.metadata import RawMetadataValue
 from pydantic import Field
 
 from registry_assets.assets import bring
+from registry_assets.committing import Written, commit_written
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import AssetPartition, Seen, read_seen
@@ -87,6 +88,7 @@ class Bulk:
         instance: Where events are read.
         report: Takes what commands say, from several threads.
         force: Whether commands run even though nothing changed.
+        run_id: The run, where there is one.
     """
 
     dvc: DvcRepo
@@ -94,6 +96,7 @@ class Bulk:
     instance: DagsterInstance
     report: Callable[[str], None]
     force: bool = False
+    run_id: str = ""
     _untold: list[Made] = field(default_factory=list)
     _seen: dict[AssetPartition, Seen] | None = None
 
@@ -128,6 +131,7 @@ class Bulk:
             return
         made, self._untold = self._untold, []
         self.lineage = now = self._reread({item.address for item in made})
+        commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
         sync_partitions(now, self.instance)
         tracer = Tracer(now, self.dvc.listings())
         position = {group.name: number for number, group in enumerate(_in_order(now))}
@@ -202,6 +206,17 @@ class Bulk:
                     )
 
 
+def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
+    """What was recorded, for the commit that may be made of it."""
+    for item in made:
+        paths = tuple(path for path in item.outputs if path in lineage.nodes)
+        # What is unchanged was written by somebody else, who may want to look at it first.
+        if paths and (item.outcome != "unchanged" or item.address.endswith(".dvc")):
+            partition = f" [{item.partition}]" if item.partition else ""
+            asset = "/".join(lineage.nodes[paths[0]].key or ())
+            yield Written(item.address, paths, f"{asset}{partition}")
+
+
 def _is_stage(step: tuple[AssetGroup, str | None]) -> bool:
     return _makes_by_command(step[0])
 
@@ -271,7 +286,9 @@ def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
         plan = plan_runs(lineage, selected, config.collections)
         if not config.force:
             plan = only_stale(plan, lineage, read_status(lineage))
-        bulk = Bulk(dvc, lineage, context.instance, print, force=config.force)
+        bulk = Bulk(
+            dvc, lineage, context.instance, print, force=config.force, run_id=context.run_id
+        )
         failures = []
         for result in bulk.run(plan, context.log_event):
             if isinstance(result, Failed):
@@ -311,6 +328,7 @@ def bring_in_process(
 
     @op(name=BRING_OP)
     def bring_up_to_date(context: OpExecutionContext) -> None:
+        bulk.run_id = context.run_id
         for result in bulk.run(plan, context.log_event):
             say(result)
             if isinstance(result, Failed):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
 from registry_assets.git_repo import BlobChange, TreeBuilder
 from registry_assets.git_repo.committing import fold_trailers
+from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.merging import COLLECTIONS_FILE, IGNORE_FILE, LOCK_FILE, can_merge
 from registry_assets.metafile_entries import Entry, records_versions, split_entries
 from registry_assets.model import Registry, Version
+from registry_assets.registry import read_settings
 
 _MOST_TRIES = 10
 _SUBJECT_WIDTH = 72
@@ -130,6 +134,86 @@ def _read_ignored(
         if wanted.splitlines() != before.splitlines():
             texts[file] = wanted
     return texts
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run recorded of one stage or ``.dvc`` file.
+
+    Attributes:
+        address: The stage or ``.dvc`` file.
+        paths: Its outputs.
+        asset: The asset, with the partition in brackets where it has one.
+    """
+
+    address: str
+    paths: tuple[str, ...]
+    asset: str
+
+
+def commit_written(
+    dvc: DvcRepo, written: Sequence[Written], run_id: str, report: Callable[[str], None]
+) -> str | None:
+    """Commits the metafiles that a run wrote, where the settings say so, and nothing besides.
+
+    What is staged besides stays staged, and is not in the commit.
+
+    Args:
+        dvc: The repository.
+        written: What was recorded.
+        run_id: The run.
+        report: Takes a line when it is not committed all the same.
+
+    Returns:
+        The commit; None where there is nothing to commit, or it must not be.
+    """
+    settings, git = read_settings(dvc.root), dvc.git
+    if settings.git != "commit" or not written or not git.is_present:
+        return None
+    branch = git.branch()
+    if branch is None or branch in settings.protected_branches or find_next_step(git) is not None:
+        where = f"{branch} is a protected branch" if branch else "no branch is checked out"
+        report(f"not committed: {where}, or a merge is going on; `registry publish` publishes it")
+        return None
+    builder = TreeBuilder(git)
+    outputs = [path for item in written for path in item.paths]
+    subject = shorten(f"Record {outputs[0]}" if len(outputs) == 1 else _count_recorded(written))
+    assets = dict.fromkeys(item.asset for item in written)
+    message = build_message(subject, (), assets, run_id)
+    for _ in range(_MOST_TRIES):
+        head = git.commit()
+        if head is None:
+            report("not committed: there is no commit yet; commit the registry first")
+            return None
+        texts = _read_ignored(dvc.root, builder, head, outputs)
+        tree = builder.build(head, _files_of(dvc.root, written), texts)
+        changes = builder.compare(head, tree)
+        if not changes:
+            return None
+        commit = builder.commit(tree, head, message)
+        # First, so that whoever looks in between sees files that are staged, not taken back.
+        builder.stage(changes)
+        if builder.set_branch(f"refs/heads/{branch}", commit, head):
+            return commit
+    raise RegistryError(f"{branch} moved {_MOST_TRIES} times while it was being committed to")
+
+
+def _count_recorded(written: Sequence[Written]) -> str:
+    assets = {item.asset.partition(" [")[0] for item in written}
+    return f"Record {sum(len(item.paths) for item in written)} outputs of {len(assets)} assets"
+
+
+def _files_of(root: Path, written: Sequence[Written]) -> list[str]:
+    """The metafiles that record something, and the list that an import is added to."""
+    files: dict[str, None] = {}
+    for item in written:
+        metafile, is_stage, _ = item.address.partition(":")
+        path = PurePosixPath(metafile)
+        files[str(path.with_name(LOCK_FILE) if is_stage else path)] = None
+        if not is_stage:
+            lists = (str(folder / COLLECTIONS_FILE) for folder in path.parents)
+            files.update((name, None) for name in lists if (root / name).is_file())
+    return list(files)
 
 
 def merge_ignored(before: str, now: str, written: Collection[str]) -> str:

@@ -23,6 +23,7 @@ from dagster import (
 from PIL import Image
 from pydantic import Field
 
+from registry_assets.committing import Written, commit_written
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import version_metadata
@@ -70,15 +71,22 @@ class DvcIOManager(ConfigurableIOManager):
         dvc = self._dvc()
         origins: dict[str, MetadataValue] = {}
         if isinstance(obj, PendingOutput):
-            record = obj.result.persist()[obj.path]
-            outcome = obj.result.outcome
+            result, paths = obj.result, tuple(obj.result.persist())
+            record = result.persist()[obj.path]
             origins = origins_metadata(obj.ancestry(), obj.path) if obj.ancestry else {}
         else:
             path = path_of_asset(context)
             dump(obj, dvc.path_of(path))
-            with dvc.tracking(path, report=context.log.info) as pending:
-                record = pending.persist()[path]
-                outcome = pending.outcome
+            with dvc.tracking(path, report=context.log.info) as result:
+                record = result.persist()[path]
+            paths = (path,)
+        outcome = result.outcome
+        # What is unchanged was written by somebody else, who may want to look at it first.
+        if outcome != "unchanged" or result.address.endswith(".dvc"):
+            partition = f" [{context.partition_key}]" if context.has_partition_key else ""
+            asset = f"{context.asset_key.to_user_string()}{partition}"
+            written = Written(result.address, paths, asset)
+            commit_written(dvc, [written], context.run_id, context.log.info)
         context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
         context.add_output_metadata(
             {"dvc/outcome": outcome, **output_metadata(dvc, record, dvc.git.commit()), **origins}

@@ -40,9 +40,13 @@ class Nothing:
 
     Attributes:
         reason: Why.
+        branch: The branch that it was published on; None where there is none here.
+        tree: What the work tree has of metafiles, and the checked-out commit of everything else.
     """
 
     reason: str
+    branch: str | None = None
+    tree: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class Publication:
         remote: Where both are.
         base: The commit that the changes are counted from: where the target and HEAD part.
         parent: The checked-out commit.
-        tree: What the new commit is to hold; None where the checked-out commit holds it all.
+        tree: What the branch is to hold.
+        is_committed: Whether the checked-out commit holds it all.
         existing: The commit of a branch of that name that holds the same already.
         is_pushed: Whether the remote has it.
         changes: What differs between base and tree.
@@ -72,7 +77,8 @@ class Publication:
     remote: GitRemote
     base: str
     parent: str
-    tree: str | None
+    tree: str
+    is_committed: bool
     existing: str | None
     is_pushed: bool
     changes: MetafileChanges
@@ -136,14 +142,16 @@ def plan_publication(
     changes = read_changes(builder, base, tree)
     if not changes.files:
         return Nothing(f"nothing to publish: {remote.name}/{target} has every metafile")
-    if _is_held(builder, changes, tip):
-        return Nothing(
-            f"nothing to publish: it is in {remote.name}/{target} already; "
-            "`git pull` brings that here"
-        )
     summary = summarise(lineage, changes, dvc.listings())
     may_use_current = not uncommitted.files and current not in registry.settings.protected_branches
     name = branch or (current if may_use_current else _name_branch(lineage, summary, changes))
+    if _is_held(builder, changes, tip):
+        step = f"`git switch {target}`, then `git pull`"
+        known = name if uncommitted.files and git.resolve_ref(f"refs/heads/{name}") else None
+        if known is not None:
+            step = f"`registry publish --switch`, {step}"
+        reason = f"nothing to publish: it is in {remote.name}/{target} already: {step}"
+        return Nothing(reason, known, tree)
     _check_name(git, name, is_current=name == current and may_use_current, lineage=lineage)
     existing, is_pushed = (
         (head, state.branches.get(name) == head)
@@ -158,7 +166,8 @@ def plan_publication(
         remote=remote,
         base=base,
         parent=head,
-        tree=tree if uncommitted.files else None,
+        tree=tree,
+        is_committed=not uncommitted.files,
         existing=existing if existing or uncommitted.files else head,
         is_pushed=is_pushed,
         changes=changes,
@@ -371,6 +380,28 @@ def publish(publication: Publication, root: Path, report: Report) -> Published:
     return Published(publication, commit, data, request)
 
 
+def switch(root: Path, branch: str, tree: str) -> None:
+    """Checks a published branch out without touching a file, nor what is staged besides.
+
+    Args:
+        root: Of the registry.
+        branch: The branch.
+        tree: What it holds: the checked-out commit, and metafiles as they stand in the work tree.
+
+    Raises:
+        PublishError: when it holds something else by now.
+    """
+    git = GitRepo(root)
+    builder = TreeBuilder(git)
+    head, commit = git.commit(), git.resolve_ref(f"refs/heads/{branch}")
+    if head is None or commit is None or builder.compare(commit, tree):
+        raise PublishError(
+            f"the branch {branch} is not what was published from here: `git switch {branch}`"
+        )
+    builder.stage(builder.compare(head, tree))
+    git.call("symbolic-ref", "-m", "registry publish --switch", "HEAD", f"refs/heads/{branch}")
+
+
 def _push_data(publication: Publication, root: Path, report: Report) -> PushResult:
     versions = {
         change.path: change.after.md5
@@ -403,7 +434,6 @@ def _make_branch(publication: Publication, root: Path) -> str:
     if publication.existing is not None:
         commit = publication.existing
     else:
-        assert publication.tree is not None, "there is nothing to commit"
         builder = TreeBuilder(GitRepo(root))
         commit = builder.commit(publication.tree, publication.parent, publication.message)
     name = f"refs/heads/{publication.branch}"

@@ -16,21 +16,26 @@ from registry_assets.cli.reading import FINDING, read_lineage
 @click.option("--branch", help="Its name; after what is in it by default.")
 @click.option("--message", help="What happens, in a line; after what is in it by default.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be published.")
+@click.option("--switch", is_flag=True, help="Check the branch out afterwards; no file changes.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def publish(
-    root: Path, branch: str | None, message: str | None, dry_run: bool, as_json: bool
+    root: Path, branch: str | None, message: str | None, dry_run: bool, switch: bool, as_json: bool
 ) -> None:
     """Publish metafiles on a branch of their own, after their data, and open a pull request.
 
     Your work tree, what you have staged, and the checked-out branch stay as they are.
     """
+    if dry_run and switch:
+        raise click.UsageError("--switch does not go with --dry-run")
     from registry_assets import publishing
 
     found = read_lineage(root)
     plan = publishing.plan_publication(found, branch=branch, title=message)
     if isinstance(plan, publishing.Nothing):
         click.echo(json.dumps(publishing.as_json(plan), indent=2) if as_json else plan.reason)
+        if switch and plan.branch is not None and plan.tree is not None:
+            publishing.switch(found.registry.root, plan.branch, plan.tree)
         return
     for warning in plan.warnings:
         click.echo(f"registry: {warning}", err=True)
@@ -45,6 +50,8 @@ def publish(
         return
     said = partial(click.echo, err=as_json)
     done = publishing.publish(plan, found.registry.root, said)
+    if switch and not plan.is_committed:
+        publishing.switch(found.registry.root, plan.branch, plan.tree)
     if as_json:
         click.echo(json.dumps(publishing.as_json(done), indent=2))
         return

@@ -6,16 +6,20 @@ has staged nor what stands in the work tree moves, and nothing else of it gets i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.reading import GitRepo
+from registry_assets.git_repo.reading import GitRepo, telling_line
 
 _FILE_MODE = "100644"
 _NO_BLOB = "0" * 40
+_INDEX_LOCK = b"index.lock"
+_MOST_TRIES = 50
+_RETRY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,26 @@ class TreeBuilder:
             f"{_FILE_MODE if blob else 0} {blob or _NO_BLOB}\t{self._prefix}{path}\0"
             for path, blob in blobs.items()
         ]
-        if lines:
-            said = "".join(lines).encode(errors="surrogateescape")
-            self.git.call("update-index", "-z", "--index-info", stdin=said, settings=settings)
+        if not lines:
+            return
+        said = "".join(lines).encode(errors="surrogateescape")
+        asked = ("update-index", "-z", "--index-info")
+        for _ in range(_MOST_TRIES):
+            done = self.git.call(*asked, stdin=said, settings=settings, check=False)
+            if done.returncode == 0 or _INDEX_LOCK not in done.stderr:
+                break
+            # Somebody's `git status` has it for a moment.
+            time.sleep(_RETRY_SECONDS)
+        if done.returncode != 0:
+            reason = telling_line(done.stderr.decode(errors="replace"))
+            raise RegistryError(f"git update-index failed: {reason}")
 
     def stage(self, changes: Iterable[BlobChange]) -> None:
-        """Has the index of the work tree hold files as the second tree of a comparison does."""
+        """Has the index of the work tree hold files as the second tree of a comparison does.
+
+        Raises:
+            RegistryError: when somebody else keeps the index locked.
+        """
         self._set_entries({change.path: change.after for change in changes})
 
     def compare(self, before: str, after: str) -> tuple[BlobChange, ...]:

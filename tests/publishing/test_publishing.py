@@ -154,11 +154,21 @@ def test_metafiles_are_published_beside_the_work_tree_and_the_data_before_them(
     assert is_clean(fresh)
     assert (fresh / "raw/02_b/02_b.txt").read_text() == "02_b\n"
 
-    # Merged elsewhere, there is nothing left to publish here.
+    # Merged elsewhere, with something of others, there is nothing left to publish here.
+    commit_all(fresh, "Of others")
     run(fresh, "git", "push", "--quiet", "origin", "HEAD:main")
     run(root, "git", "push", "--quiet", "origin", "--delete", str(said["branch"]))
-    assert "git pull" in str(publish(root)["reason"])
+    assert "in origin/main already" in str(publish(root)["reason"])
     assert publish(fresh)["state"] == "nothing"
+    # What was merged comes here, and what is staged and edited besides stays.
+    assert publish(root, "--switch")["state"] == "nothing"
+    assert run(root, "git", "status", "--porcelain").splitlines() == [
+        *(" M processed/texts/params.yaml", " M raw/.gitignore", "A  staged.txt")
+    ]
+    run(root, "git", "checkout", "--quiet", "raw/.gitignore")
+    run(root, "git", "switch", "--quiet", "main")
+    run(root, "git", "pull", "--quiet")
+    assert (root / "raw/02_b.dvc").read_bytes() == (fresh / "raw/02_b.dvc").read_bytes()
 
 
 def test_nothing_reaches_git_before_all_of_its_data_is_on_the_remote(root: Path) -> None:
@@ -317,3 +327,36 @@ def test_the_job_in_the_ui_publishes_the_same_with_its_description(
     assert branches(root) == [planned["branch"]]
     message = run(root, "git", "log", "-1", "--format=%B", str(planned["branch"]))
     assert f"Dagster-Run: {result.run_id}" in message
+
+
+def test_runs_commit_what_they_wrote_where_that_is_set_but_on_no_protected_branch(
+    root: Path, tmp_path: Path
+) -> None:
+    write_tree(root, {"pyproject.toml": '[tool.registry_assets]\ngit = "commit"\n'})
+    started = commit_all(root, "Let runs commit")
+    run(root, "git", "push", "--quiet")
+    write_tree(root, {"raw/03_c/three.txt": "three\n", "staged.txt": "mine\n"})
+    run(root, "git", "add", "staged.txt")
+    assert registry(root, "add", "03_c").exit_code == 0
+    assert run(root, "git", "rev-parse", "main").strip() == started
+
+    # What the run found there is recorded by the next one on a branch of one's own.
+    run(root, "git", "switch", "--quiet", "--create", "shoot")
+    (root / "raw/03_c/four.txt").write_text("four\n")
+    assert registry(root, "add", "03_c").exit_code == 0
+    added = run(root, "git", "log", "-1", "--format=%B", "--name-only")
+    assert added.startswith("Record raw/03_c\n\nRegistry-Asset: raw [03_c]\nDagster-Run: ")
+    assert added.split("\n\n")[-1].split() == ["raw/.gitignore", "raw/03_c.dvc"]
+    assert registry(root, "materialize", "--collection", "03_c").exit_code == 0
+    assert run(root, "git", "rev-list", "--count", "main..shoot").strip() == "2"
+    assert run(root, "git", "status", "--porcelain") == "A  staged.txt\n"
+
+    # With nothing left to commit, the branch itself is what is published, and grows.
+    said = publish(root)
+    assert (said["branch"], branches(root)) == ("shoot", ["shoot"])
+    assert said["title"] == "Add 03_c to texts"
+    assert is_clean(clone(root, tmp_path / "fresh", "shoot"))
+    take_collection(root, "04_d")
+    commit_all(root, "By hand")
+    again = publish(root)
+    assert run(root.parent / "origin.git", "git", "rev-parse", "shoot").strip() == again["commit"]
