@@ -18,7 +18,8 @@ from registry_assets.model import Registry, Version
 from registry_assets.registry import read_settings
 
 _MOST_TRIES = 10
-_SUBJECT_WIDTH = 72
+SUBJECT_WIDTH = 72
+"""Characters: how long the first line of a message may be."""
 # As DVC escapes what Git would take for a pattern (pathspec's GitWildMatchPattern.escape).
 _PATTERN_CHARACTER = re.compile(r"([\[\]!*#?])")
 
@@ -246,4 +247,4 @@ def build_message(
 
 def shorten(subject: str) -> str:
     """A subject that fits into one line of `git log`."""
-    return subject if len(subject) <= _SUBJECT_WIDTH else f"{subject[: _SUBJECT_WIDTH - 1]}…"
+    return subject if len(subject) <= SUBJECT_WIDTH else f"{subject[: SUBJECT_WIDTH - 1]}…"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from registry_assets.committing import MetafileChanges, OutputChange
+from registry_assets.committing import SUBJECT_WIDTH, MetafileChanges, OutputChange
 from registry_assets.dvc_repo import Listings
 from registry_assets.images import has_image_suffix
 from registry_assets.judging import judge_cache, judge_recorded_status
@@ -18,6 +18,7 @@ from registry_assets.translator import Key
 
 _MOST_NAMED = 3
 _MOST_LINES = 20
+_LONGEST_SLUG = 40
 _NOT_IN_A_BRANCH = re.compile(r"[^A-Za-z0-9._-]+|\.{2,}")
 
 
@@ -78,12 +79,13 @@ class Summary:
     @property
     def title(self) -> str:
         """What happens, in a line."""
-        raw, datasets = self.raw, list(self.datasets)
-        added, updated, removed = (raw.added, raw.updated, raw.removed) if raw else ([], [], [])
-        taken_in = [n for f in self.datasets.values() for c in f for n in c.added]
-        new = added or list(dict.fromkeys(taken_in))
+        new = list(self.raw.added if self.raw else ()) or self._taken_in
+        datasets = list(self.datasets)
+        updated, removed = (self.raw.updated, self.raw.removed) if self.raw else ([], [])
         if new and datasets:
-            return f"Add {_named(new)} to {_named(datasets, 'data sets')}"
+            named = f"Add {_named(new)} to {_named(datasets, 'data sets')}"
+            counted = f"Add {_count_of(new)} to {_count_of(datasets, 'data sets')}"
+            return named if len(named) <= SUBJECT_WIDTH else counted
         for verb, names in (("Add", new), ("Update", updated), ("Remove", removed)):
             if names:
                 return f"{verb} {_named(names)}"
@@ -93,17 +95,27 @@ class Summary:
     def slug(self) -> str:
         """What is in it, as a part of the name of a branch."""
         raw = self.raw
-        taken_in = [n for f in self.datasets.values() for c in f for n in c.added]
-        names = (raw and (raw.added or raw.updated or raw.removed)) or taken_in
-        names = list(dict.fromkeys(names or self.datasets))
-        text = "-".join(names) if len(names) <= _MOST_NAMED else f"{len(names)}-collections"
+        names = (raw and (raw.added or raw.updated or raw.removed)) or self._taken_in
+        text = "-".join(names or self.datasets)
+        if len(names) > 1 and len(text) > _LONGEST_SLUG:
+            text = f"{len(names)}-collections"
         return _NOT_IN_A_BRANCH.sub("-", text).strip("-.").removesuffix(".lock") or "registry"
+
+    @property
+    def _taken_in(self) -> list[str]:
+        """What is new in data sets."""
+        families = (family for changed in self.datasets.values() for family in changed)
+        return list(dict.fromkeys(name for family in families for name in family.added))
 
 
 def _named(names: Sequence[str], kind: str = "collections") -> str:
-    if len(names) > _MOST_NAMED:
-        return f"{len(names)} {kind}"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    said = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    is_long = len(names) > 1 and len(said) > SUBJECT_WIDTH - len("Remove ")
+    return _count_of(names, kind) if is_long or len(names) > _MOST_NAMED else said
+
+
+def _count_of(names: Sequence[str], kind: str = "collections") -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} {kind}"
 
 
 def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) -> Summary:

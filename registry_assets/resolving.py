@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,18 +125,25 @@ def find_stale(lineage: Lineage) -> tuple[OutputStatus, ...]:
     return tuple(o for o in read_recorded_status(lineage) if o.state != "up_to_date")
 
 
-def describe_conflict(lineage: Lineage, address: str) -> str:
-    """What both sides changed, with the command that makes it anew."""
+def describe_conflict(lineage: Lineage, address: str, stale: Collection[str]) -> str:
+    """What both sides changed, with the command that makes it anew.
+
+    Args:
+        lineage: The graph as it is now.
+        address: A stage, a ``.dvc`` file or another file.
+        stale: The outputs that are not up to date, by path.
+    """
     nodes = [node for node in lineage.nodes.values() if node.address == address]
     if not nodes or nodes[0].key is None:
         return f"{address}: both sides changed it; ours was kept"
     node = nodes[0]
     if node.kind == "stage":
-        select = f"registry materialize --force --select 'key:\"{'/'.join(node.key or ())}\"'"
+        select = f"--select 'key:\"{'/'.join(node.key or ())}\"'"
         collection = f" --collection {node.partition}" if node.partition else ""
-        return (
-            f"{address}: both sides made it; ours was kept, so make it anew: {select}{collection}"
-        )
+        command = f"registry materialize {select}{collection}"
+        if any(node.path in stale for node in nodes):
+            return f"{address}: both sides made it; ours was kept, make it anew: {command}"
+        return f"{address}: both sides made it; ours was kept, and is up to date: {command} --force"
     what = "recorded" if node.kind == "raw" else "took in"
     again = f"registry add {node.partition}" if node.kind == "raw" else "registry update"
     return (

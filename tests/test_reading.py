@@ -325,6 +325,9 @@ def test_settings_have_defaults_and_can_be_set(tmp_path: Path) -> None:
         ("settle_seconds = true", "settle_seconds must be a number"),
         ("settle_seconds = -1", "settle_seconds must be a number"),
         ("settle_seconds = nan", "settle_seconds must be a number"),
+        ("git = true", 'git must be "none" or "commit"'),
+        ("protected_branches = 'main'", "protected_branches must be a list of names"),
+        ("publish_branch = '{date}'", "publish_branch must be the name of a branch"),
         ("settle_seconds = ", r"pyproject\.toml.*line 2"),
     ],
 )

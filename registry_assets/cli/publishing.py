@@ -78,9 +78,10 @@ def resolve(root: Path) -> None:
     for file in found.files:
         state = "resolved" if file.is_resolved else "left"
         click.echo(f"{state:<9} {file.path}" + (f"  ({file.reason})" if file.reason else ""))
-    for address in found.conflicts:
-        click.echo(describe_conflict(lineage, address))
     stale = find_stale(lineage)
+    stale_paths = {output.path for output in stale}
+    for address in found.conflicts:
+        click.echo(describe_conflict(lineage, address, stale_paths))
     for output in stale:
         click.echo(f"{output.state:<9} {output.path}  ({'; '.join(output.why)})")
     if stale:
