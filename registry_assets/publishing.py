@@ -7,7 +7,7 @@ after its content, so that what was interrupted anywhere carries on when it is r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,8 @@ def plan_publication(
     if not changes.files:
         return Nothing(f"nothing to publish: {remote.name}/{target} has every metafile")
     summary = summarise(lineage, changes, dvc.listings())
-    may_use_current = not uncommitted.files and current not in registry.settings.protected_branches
+    protected = {*registry.settings.protected_branches, target}
+    may_use_current = not uncommitted.files and current not in protected
     name = branch or (current if may_use_current else _name_branch(lineage, summary, changes))
     if _is_held(builder, changes, tip):
         step = f"`git switch {target}`, then `git pull`"
@@ -152,7 +153,7 @@ def plan_publication(
             step = f"`registry publish --switch`, {step}"
         reason = f"nothing to publish: it is in {remote.name}/{target} already: {step}"
         return Nothing(reason, known, tree)
-    _check_name(git, name, is_current=name == current and may_use_current, lineage=lineage)
+    _check_name(git, name, protected, is_current=name == current and may_use_current)
     existing, is_pushed = (
         (head, state.branches.get(name) == head)
         if name == current
@@ -235,10 +236,10 @@ def _name_branch(lineage: Lineage, summary: Summary, changes: MetafileChanges) -
     return template.replace("{name}", summary.slug).replace("{id}", content)
 
 
-def _check_name(git: GitRepo, name: str, *, is_current: bool, lineage: Lineage) -> None:
+def _check_name(git: GitRepo, name: str, protected: Collection[str], *, is_current: bool) -> None:
     if not git.is_branch_name(name):
         raise PublishError(f"{name!r} cannot be the name of a branch: choose another with --branch")
-    if name in lineage.registry.settings.protected_branches:
+    if name in protected:
         raise PublishError(f"{name} is a protected branch: choose another with --branch")
     if name == git.branch() and not is_current:
         raise PublishError(

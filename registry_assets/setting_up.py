@@ -63,6 +63,7 @@ turn them into data sets.
     registry import NAME --into {dataset}    take it into a data set
     registry materialize                     bring every data set up to date
     registry status                          what is up to date and what is not
+    registry publish                         push data, and metafiles on a branch, for review
     registry ui                              see it, and run it, in a browser
 """
 
