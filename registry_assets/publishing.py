@@ -159,7 +159,7 @@ def plan_publication(
         if name == current
         else _find_existing(builder, remote, state, name, changes)
     )
-    said = shorten(title or summary.title)
+    said = " ".join((title or "").split()) or shorten(summary.title)
     assets = [f"{asset} [{', '.join(names)}]" for asset, names in summary.assets.items()]
     return Publication(
         branch=name,

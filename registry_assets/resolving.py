@@ -61,8 +61,9 @@ class Resolved:
 def resolve(root: Path) -> Resolved:
     """Resolves, as far as can be, what a merge or rebase left of metafiles, and tells Git.
 
-    A file whose conflicts somebody has decided since it was left (a stage was run again) counts
-    as resolved.
+    A file whose conflicts somebody has decided (a stage was run again, one side was checked out)
+    counts as resolved. One that is as our side had it does not: so Git leaves it, too, where a
+    merge driver failed.
 
     Args:
         root: Any folder of the registry.
@@ -100,8 +101,8 @@ def _resolve_file(
         gone = "ours" if sides[1] is None else "theirs"
         reason = f"{gone} has deleted it, the other side changed it: `git add` or `git rm {path}`"
         return Resolution(path, False, _addresses(path, merged), reason)
-    if merged.conflicts and now is not None and _MARKER not in now and now != merged.text:
-        # Neither Git nor we left it like this.
+    was_left_so = now is None or _MARKER in now or now in (merged.text, sides[1])
+    if merged.conflicts and not was_left_so:
         mark_resolved(dvc.git, [path])
         return Resolution(path, True, _addresses(path, merged))
     if merged.text is None:

@@ -23,6 +23,7 @@ from dvc_objects.errors import ObjectFormatError
 from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.collecting import collect
 from registry_assets.dvc_repo.opening import Report
+from registry_assets.dvc_repo.sources import reaching
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import RegistryError
 
@@ -110,32 +111,40 @@ def push_verified(repo: Repo, root: Path, extra: Mapping[str, str], report: Repo
 
     Raises:
         RegistryError: when there is no default remote, or objects could not be pushed.
-        DvcError: when a remote cannot be reached.
+        SourceUnreachableError: when a remote cannot be reached.
     """
     targets = _targets(repo, root, extra)
     pushed = 0
     missing: list[MissingObject] = []
     for target in targets:
-        lacking = target.lacking({info for info, _ in target.objects.values()})
-        if lacking:
-            report(f"pushing to `{target.remote}`: it lacks {len(lacking)} objects")
-            with _failures() as reasons:
-                done = transfer(target.cache, target.odb, lacking)
-            if done.failed:
-                why = f" ({reasons[0]})" if reasons else ""
-                raise RegistryError(
-                    f"{len(done.failed)} of {len(lacking)} objects could not be pushed to "
-                    f"`{target.remote}`{why}: once that is mended, run it again, it carries on"
-                )
-            pushed += len(done.transferred)
-            left = [str(info.value) for info in target.lacking(lacking)]
-            # A listing waits for its files: without one, it is kept back, and is not missing.
-            lost = [md5 for md5 in left if not target.cache.exists(md5)] or left
-            missing += [target.objects[md5][1] for md5 in lost]
+        with reaching(f"the DVC remote `{target.remote}`"):
+            now, lost = _push(target, report)
+        pushed += now
+        missing += lost
     missing.sort(key=lambda item: (item.output, item.name))
     names = tuple(dict.fromkeys(target.remote for target in targets))
     objects = sum(len(target.objects) for target in targets)
     return PushResult(names, objects, pushed, tuple(missing))
+
+
+def _push(target: _Target, report: Report) -> tuple[int, list[MissingObject]]:
+    """Pushes what one remote lacks; returns how many objects, and those that it still lacks."""
+    lacking = target.lacking({info for info, _ in target.objects.values()})
+    if not lacking:
+        return 0, []
+    report(f"pushing to `{target.remote}`: it lacks {len(lacking)} objects")
+    with _failures() as reasons:
+        done = transfer(target.cache, target.odb, lacking)
+    if done.failed:
+        why = f" ({reasons[0]})" if reasons else ""
+        raise RegistryError(
+            f"{len(done.failed)} of {len(lacking)} objects could not be pushed to "
+            f"`{target.remote}`{why}: once that is mended, run it again, it carries on"
+        )
+    left = [str(info.value) for info in target.lacking(lacking)]
+    # A listing waits for its files: without one, it is kept back, and is not missing.
+    lost = [md5 for md5 in left if not target.cache.exists(md5)] or left
+    return len(done.transferred), [target.objects[md5][1] for md5 in lost]
 
 
 def _targets(repo: Repo, root: Path, extra: Mapping[str, str]) -> list[_Target]:
@@ -152,9 +161,11 @@ def _targets(repo: Repo, root: Path, extra: Mapping[str, str]) -> list[_Target]:
                 versions.add(HashInfo(out.hash_info.name, extra[path]))
             key = _remote_of(repo, out), out.hash_info.name in LEGACY_HASH_NAMES
             if key not in targets:
-                targets[key] = _open(repo, out, *key)
-            for version in versions:
-                targets[key].want(path, version)
+                with reaching(f"the DVC remote `{key[0]}`"):
+                    targets[key] = _open(repo, out, *key)
+            with reaching(f"the DVC remote `{key[0]}`"):
+                for version in versions:
+                    targets[key].want(path, version)
     return list(targets.values())
 
 

@@ -95,7 +95,7 @@ class GitRemote:
     def fetch(self, branch: str) -> None:
         """Fetches a branch, which moves no branch of this repository."""
         self.git.call(
-            *("fetch", "--quiet", "--no-tags", self.name, f"{_BRANCHES}{branch}"),
+            *("fetch", "--quiet", "--no-tags", self.url, f"{_BRANCHES}{branch}"),
             settings=no_questions(),
             most_seconds=_MOST_SECONDS,
         )

@@ -10,7 +10,14 @@ from click.testing import CliRunner, Result
 from registry_assets.cli import main
 from registry_assets.setting_up import init_registry
 from tests.conftest import PIPELINE, UPPER, commit_all, run, write_tree
-from tests.persisting.helpers import build_repository, is_clean, make_upper, metafiles, take_in
+from tests.persisting.helpers import (
+    build_repository,
+    is_clean,
+    lock_entries,
+    make_upper,
+    metafiles,
+    take_in,
+)
 
 PIPELINE_OF_ONE = PIPELINE[: PIPELINE.index("  count:")]
 LISTED = "processed/texts/collections.yaml"
@@ -91,6 +98,9 @@ def test_a_stage_that_both_ran_is_named_and_resolved_once_it_is_made_anew(tmp_pa
     run(root, "git", "checkout", "--quiet", "-b", "thresholds")
     write_tree(root, {"processed/texts/params.yaml": "suffix: 2\n"})
     make_upper(root)
+    write_tree(root, {"raw/02_b/three.txt": "3\n"})
+    take_in(root, "02_b")
+    make_upper(root, "02_b")
     commit_all(root, "Tune")
     run(root, "git", "checkout", "--quiet", "main")
     write_tree(root, {"raw/01_a/two.txt": "2\n"})
@@ -105,9 +115,17 @@ def test_a_stage_that_both_ran_is_named_and_resolved_once_it_is_made_anew(tmp_pa
     assert 'key:"processed/texts/data/intermediate/upper"' in left.output
     assert "stale     processed/texts/data/intermediate/upper/01_a" in left.output
     assert unmerged(root) == {LOCK}
-    # What is left is valid, and of our side.
-    assert (root / LOCK).read_text() == run(root, "git", "show", f"main:{LOCK}")
+    # What is left is valid, and of our side where both sides changed it; also where a merge driver
+    # failed, after which Git leaves what our side had.
+    merged = lock_entries(root)
+    (root / LOCK).write_text(run(root, "git", "show", f"main:{LOCK}"))
+    ours = lock_entries(root)
+    assert registry(root, "resolve").exit_code == 1
+    assert lock_entries(root) == merged
+    assert merged.keys() - ours.keys() == {"upper@02_b"}
+    assert merged["upper@01_a"] == ours["upper@01_a"]
 
+    run(root, "dvc", "checkout", "--quiet")
     make_upper(root)
     assert registry(root, "resolve").exit_code == 0
     assert unmerged(root) == set()
