@@ -141,7 +141,10 @@ def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) ->
     return Summary(
         raw=families.get(registry.raw_folder or ""),
         datasets=datasets,
-        assets={_path_of(lineage, key): _members(families[_path_of(lineage, key)]) for key in keys},
+        assets={
+            name: _partitions(lineage, key, families[name])
+            for key, name in ((key, _path_of(lineage, key)) for key in keys)
+        },
         checks=tuple(_judge(lineage, keys)),
         lineage=tuple(_excerpt(lineage, keys, families)),
     )
@@ -202,7 +205,10 @@ def _files_of(version: Version | None, path: str, listings: Listings) -> Mapping
     return listings.read(version.md5)
 
 
-def _members(family: FamilyChange) -> list[str]:
+def _partitions(lineage: Lineage, key: Key, family: FamilyChange) -> list[str]:
+    """The partitions of an asset of which something changed; none where it has no partitions."""
+    if lineage.group_of[key].partitions is None:
+        return []
     return sorted({*family.added, *family.updated, *family.removed})
 
 
@@ -243,7 +249,8 @@ def _excerpt(
 ) -> Iterator[str]:
     for key in keys:
         name = _path_of(lineage, key)
-        yield f"{name}  [{_shown(_members(families[name]))}]"
+        names = _partitions(lineage, key, families[name])
+        yield f"{name}  [{_shown(names)}]" if names else name
         for upstream in lineage.group_of[key].upstream:
             if upstream.key in lineage.output_of:
                 yield f"    <- {_path_of(lineage, upstream.key)}"

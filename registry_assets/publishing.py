@@ -68,7 +68,6 @@ class Publication:
         title: In a line.
         description: In Markdown.
         message: Of the commit.
-        commits: How many commits of the checked-out branch it holds that the target lacks.
         warnings: What a person should know before.
     """
 
@@ -86,7 +85,6 @@ class Publication:
     title: str
     description: str
     message: str
-    commits: int
     warnings: tuple[str, ...]
 
 
@@ -127,58 +125,90 @@ def plan_publication(
     """
     registry = lineage.registry
     dvc = DvcRepo(registry.root)
-    git = dvc.git
-    current, head = _check_state(lineage, git)
-    builder = TreeBuilder(git)
-    builder.check_identity()
-    remote = GitRemote.find(git, current)
-    state = remote.read_state()
-    target, tip = _find_target(remote, state, current)
-    base = git.merge_base(head, tip) or head
+    git, builder = dvc.git, TreeBuilder(dvc.git)
+    ground = _look_around(lineage, builder)
     # Whoever records something meanwhile would be published by half.
     with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
-        tree = build_metafile_tree(registry, builder, head)
-    uncommitted = read_changes(builder, head, tree)
-    changes = read_changes(builder, base, tree)
+        tree = build_metafile_tree(registry, builder, ground.head)
+    uncommitted = read_changes(builder, ground.head, tree)
+    changes = read_changes(builder, ground.base, tree)
+    upstream = f"{ground.remote.name}/{ground.target}"
     if not changes.files:
-        return Nothing(f"nothing to publish: {remote.name}/{target} has every metafile")
+        return Nothing(f"nothing to publish: {upstream} has every metafile")
     summary = summarise(lineage, changes, dvc.listings())
-    protected = {*registry.settings.protected_branches, target}
-    may_use_current = not uncommitted.files and current not in protected
-    name = branch or (current if may_use_current else _name_branch(lineage, summary, changes))
-    if _is_held(builder, changes, tip):
-        step = f"`git switch {target}`, then `git pull`"
-        known = name if uncommitted.files and git.resolve_ref(f"refs/heads/{name}") else None
-        if known is not None:
-            step = f"`registry publish --switch`, {step}"
-        reason = f"nothing to publish: it is in {remote.name}/{target} already: {step}"
-        return Nothing(reason, known, tree)
-    _check_name(git, name, protected, is_current=name == current and may_use_current)
-    existing, is_pushed = (
-        (head, state.branches.get(name) == head)
-        if name == current
-        else _find_existing(builder, remote, state, name, changes)
+    protected = {*registry.settings.protected_branches, ground.target}
+    may_use_current = not uncommitted.files and ground.current not in protected
+    name = branch or (
+        ground.current if may_use_current else _name_branch(lineage, summary, changes)
     )
+    if _is_held(builder, changes, ground.tip):
+        known = name if uncommitted.files and git.resolve_ref(f"refs/heads/{name}") else None
+        first = "`registry publish --switch`, " if known else ""
+        step = f"{first}`git switch {ground.target}`, then `git pull`"
+        return Nothing(f"nothing to publish: it is in {upstream} already: {step}", known, tree)
+    is_current = name == ground.current
+    _check_name(git, name, protected, is_current=is_current and may_use_current)
+    existing, is_pushed = (
+        (ground.head, ground.state.branches.get(name) == ground.head)
+        if is_current
+        else _find_existing(builder, ground.remote, ground.state, name, changes)
+    )
+    warnings = _warnings(lineage, builder, ground.head, uncommitted)
+    ahead = git.count_commits(ground.tip, ground.head)
+    if ahead and not is_current:
+        warnings.append(f"the branch holds {ahead} commits of {ground.current}, too")
     said = " ".join((title or "").split()) or shorten(summary.title)
-    assets = [f"{asset} [{', '.join(names)}]" for asset, names in summary.assets.items()]
+    assets = [
+        f"{asset} [{', '.join(names)}]" if names else asset
+        for asset, names in summary.assets.items()
+    ]
     return Publication(
         branch=name,
-        target=target,
-        remote=remote,
-        base=base,
-        parent=head,
+        target=ground.target,
+        remote=ground.remote,
+        base=ground.base,
+        parent=ground.head,
         tree=tree,
         is_committed=not uncommitted.files,
-        existing=existing if existing or uncommitted.files else head,
+        existing=existing if existing or uncommitted.files else ground.head,
         is_pushed=is_pushed,
         changes=changes,
         summary=summary,
         title=said,
         description=describe(summary),
         message=build_message(said, describe_briefly(summary), assets, run_id),
-        commits=git.count_commits(tip, head),
-        warnings=tuple(_warnings(lineage, builder, head, uncommitted)),
+        warnings=tuple(warnings),
     )
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Where a publication starts from, and where it goes.
+
+    Attributes:
+        current: The checked-out branch, and `head` its commit.
+        target: The branch to merge into, and `tip` its commit.
+        base: Where the two part.
+    """
+
+    current: str
+    head: str
+    remote: GitRemote
+    state: RemoteState
+    target: str
+    tip: str
+    base: str
+
+
+def _look_around(lineage: Lineage, builder: TreeBuilder) -> _Ground:
+    git = builder.git
+    current, head = _check_state(lineage, git)
+    builder.check_identity()
+    remote = GitRemote.find(git, current)
+    state = remote.read_state()
+    target, tip = _find_target(remote, state, current)
+    base = git.merge_base(head, tip) or head
+    return _Ground(current, head, remote, state, target, tip, base)
 
 
 def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
