@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
 from registry_assets.errors import CollectionNameError, RegistryError
 from registry_assets.images.decoding import SET_ASIDE_PREFIX
+from registry_assets.landing import Landing, stamp_of
 from registry_assets.model import check_collection_name
+from registry_assets.unpacking import ENDINGS, archive_stem
 
 SET_ASIDE_FOLDER = ".set_aside"
-"""In the raw folder: what DVC cannot store, by collection."""
+"""In the raw folder: what DVC cannot store, by collection, and archives that became collections."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A folder that DVC does not track.
+    """A folder that DVC does not track, or an archive.
 
     Attributes:
+        name: Of the collection; of an archive, without its ending.
         reason: Why it cannot be taken in as it is, None when it can.
     """
 
@@ -48,7 +51,7 @@ class Extent:
 
 
 def find_arrivals(folder: Path) -> Iterator[Arrival]:
-    """Finds folders that have no ``.dvc`` file beside them, sorted by name.
+    """Finds folders that have no ``.dvc`` file beside them, and archives, sorted by name.
 
     Looks at the names only, so that ten thousand tracked collections cost one listing.
     """
@@ -62,18 +65,49 @@ def find_arrivals(folder: Path) -> Iterator[Arrival]:
             continue
         if entries[name].is_dir():
             yield Arrival(name, folder / name, reason_against(name, folder / name))
+        elif (stem := archive_stem(name)) is not None and entries[name].is_file():
+            arrival = _archive_arrival(folder / name, stem, entries.keys())
+            if arrival is not None:
+                yield arrival
+
+
+def _archive_arrival(archive: Path, name: str, beside: Collection[str]) -> Arrival | None:
+    """What an archive is to become; None when it is the folder beside it already."""
+    note = Landing(archive.parent, name).read_note()
+    is_known = note is not None and (note.source, note.stamp) == (archive.name, stamp_of(archive))
+    is_tracked = f"{name}.dvc" in beside
+    reason = reason_against_name(name)
+    others = (other for ending in ENDINGS if (other := f"{name}{ending}") in beside)
+    first = min(others, default=archive.name)
+    if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
+        return Arrival(name, archive) if is_tracked else None
+    if is_tracked or name in beside:
+        reason = f"there is a collection {name} already: rename the archive, or take it away"
+    elif first < archive.name:
+        reason = f"{first} has the same name: rename one of them"
+    elif is_known and note is not None:
+        reason = note.refusal
+    return Arrival(name, archive, reason)
 
 
 def reason_against(name: str, path: Path) -> str | None:
     """Why a folder cannot become a collection, None when it can."""
-    try:
-        check_collection_name(name)
-    except CollectionNameError as error:
-        return str(error)
+    reason = reason_against_name(name)
+    if reason is not None:
+        return reason
     if path.is_symlink():
         return "it is a symbolic link: copy what it leads to into a folder"
     if not holds_a_file(path):
         return "there are no files in it"
+    return None
+
+
+def reason_against_name(name: str) -> str | None:
+    """Why a collection cannot have a name, None when it can."""
+    try:
+        check_collection_name(name)
+    except CollectionNameError as error:
+        return str(error)
     return None
 
 
@@ -83,9 +117,10 @@ def holds_a_file(path: Path) -> bool:
 
 
 def measure_extent(path: Path) -> Extent:
-    """Counts what is in a folder and finds when it changed last."""
-    nfiles = size = 0
-    changed = path.lstat().st_ctime
+    """Counts what is in a folder, or takes a file, and finds when it changed last."""
+    status = path.lstat()
+    changed = status.st_ctime
+    nfiles, size = (0, 0) if stat.S_ISDIR(status.st_mode) else (1, status.st_size)
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             try:
@@ -120,7 +155,7 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
     found = dict(_find_unstorable(folder, store))
     for name, reason in found.items():
         try:
-            _move(folder / name, _free_place(folder.parent / SET_ASIDE_FOLDER, folder.name, name))
+            _move(folder / name, free_place_aside(folder.parent, f"{folder.name}/{name}"))
         except OSError as error:
             raise RegistryError(
                 f"{folder.name}/{name} cannot be stored ({reason}), and moving it aside failed "
@@ -130,9 +165,10 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
     return found
 
 
-def _free_place(store: Path, collection: str, name: str) -> Path:
+def free_place_aside(raw: Path, name: str) -> Path:
     """Where to put what is set aside; a number tells it from what was set aside before."""
-    wanted = store / collection / name
+    store = raw / SET_ASIDE_FOLDER
+    wanted = store / name
     wanted.parent.mkdir(parents=True, exist_ok=True)
     ignore = store / ".gitignore"
     if not ignore.exists():

@@ -5,7 +5,7 @@ Dagster reads annotations at run time, so this module does without postponed one
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from dagster import (
     multi_asset,
 )
 
+from registry_assets.archives import limits_of, unpacked
 from registry_assets.arrivals import reason_against, set_aside_unstorable
 from registry_assets.dvc_repo import DvcRepo, PendingResult
 from registry_assets.errors import (
@@ -41,6 +42,7 @@ from registry_assets.origin_table import read_ancestry
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig
 from registry_assets.translator import Key, RegistryTranslator
+from registry_assets.unpacking import UnpackingLimits
 
 Report = Callable[[str], None]
 
@@ -177,7 +179,8 @@ def bring(
             follows = update or (is_from_here and dvc.path_of(source).exists())
             return (dvc.updating if follows else dvc.restoring)(address, report=report)
     elif group.kind == "raw" or known is not None:
-        return _bring_raw(dvc, path, group, partition, force, report)
+        limits = limits_of(lineage.registry.settings)
+        return _bring_raw(dvc, path, group, partition, limits, force, report)
     else:
         source = f"{raw_folder}/{partition}"
     dataset = _dataset_of(lineage.registry, group.folder)
@@ -189,21 +192,31 @@ def bring(
     )
 
 
+@contextmanager
 def _bring_raw(
-    dvc: DvcRepo, path: str, group: AssetGroup, partition: str | None, force: bool, report: Report
-) -> AbstractContextManager[PendingResult]:
+    dvc: DvcRepo,
+    path: str,
+    group: AssetGroup,
+    partition: str | None,
+    limits: UnpackingLimits,
+    force: bool,
+    report: Report,
+) -> Iterator[PendingResult]:
     place = dvc.path_of(path)
-    is_tracked = dvc.path_of(group.address_of(partition)).exists()
-    if not is_tracked and not place.exists():
-        raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
-    reason = reason_against(place.name, place) if place.is_dir() else None
-    # An empty folder may be the next version of a collection, but not its first.
-    if reason is not None and (not is_tracked or place.is_symlink()):
-        raise CollectionRejectedError(path, reason)
-    if place.is_dir():
-        for name, reason in set_aside_unstorable(place, dvc.cache_folder).items():
-            report(f"set aside {path}/{name}: {reason}")
-    return dvc.tracking(path, metafile=group.address_of(partition), force=force, report=report)
+    address = group.address_of(partition)
+    with unpacked(place, limits, report) if partition is not None else nullcontext():
+        is_tracked = dvc.path_of(address).exists()
+        if not is_tracked and not place.exists():
+            raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
+        reason = reason_against(place.name, place) if place.is_dir() else None
+        # An empty folder may be the next version of a collection, but not its first.
+        if reason is not None and (not is_tracked or place.is_symlink()):
+            raise CollectionRejectedError(path, reason)
+        if place.is_dir():
+            for name, reason in set_aside_unstorable(place, dvc.cache_folder).items():
+                report(f"set aside {path}/{name}: {reason}")
+        with dvc.tracking(path, metafile=address, force=force, report=report) as result:
+            yield result
 
 
 def _bring_stage(

@@ -7,6 +7,7 @@
     ├── CollectionNotFoundError      neither a folder nor a metafile of that name
     ├── CollectionNotTrackedError    a folder that DVC does not know yet
     ├── CollectionRejectedError      a folder that cannot become a collection as it is
+    ├── ArchiveRejectedError         an archive that cannot become a collection
     ├── CollectionNotTakenInError    a data set whose pipeline does not list the collection
     ├── DatasetNotFoundError         no data set of that name
     ├── OutputNotFoundError          no output at that path
@@ -97,6 +98,14 @@ class CollectionRejectedError(RegistryError):
         self.path = path
         self.reason = reason
         super().__init__(f"{path} cannot be taken in: {reason}")
+
+
+class ArchiveRejectedError(RegistryError):
+    """An archive cannot become a collection; it stays where it is."""
+
+    def __init__(self, archive: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{archive} cannot be taken in: {reason}")
 
 
 class CollectionNotTakenInError(RegistryError):

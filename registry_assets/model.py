@@ -7,7 +7,9 @@ records: of a file its own, of a folder that of its listing, ending in ``.dir``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -200,6 +202,24 @@ Tracked = RawCollection | ImportedInput
 
 
 @dataclass(frozen=True)
+class TakeIn:
+    """Which new collections a data set takes in by itself.
+
+    Attributes:
+        patterns: Of names, as in a shell; one that fits is enough.
+        is_manual: Whether the data set takes in, and follows, only what a person asks for.
+    """
+
+    patterns: tuple[str, ...] = ("*",)
+    is_manual: bool = False
+
+    def wants(self, collection: str) -> bool:
+        """Whether a new collection is taken in."""
+        is_wanted = any(fnmatchcase(collection, pattern) for pattern in self.patterns)
+        return is_wanted and not self.is_manual
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A folder with a ``dvc.yaml``.
 
@@ -208,11 +228,13 @@ class Dataset:
         inputs: The folder its imports go to, None when it declares no such family.
         collections_file: The YAML file that lists the collections it has taken in, None when its
             pipeline takes everything it finds.
+        take_in: Which new collections it takes in.
     """
 
     path: str
     inputs: str | None = None
     collections_file: str | None = None
+    take_in: TakeIn = TakeIn()
 
     @property
     def name(self) -> str:
@@ -232,6 +254,14 @@ class Settings:
         protected_branches: Branches that are never committed to nor pushed.
         publish_branch: What a published branch is called: ``{name}`` is what is in it, ``{id}``
             stands for its content.
+        modified: What becomes of a collection that was edited after it was registered: ``leave``
+            it to a person, or ``register`` the next version.
+        modified_check_seconds: How often collections are looked at for that; 0 for never.
+        archive_most_ratio: How many times its own size an archive may unpack to.
+        archive_most_files: How many files may be in an archive.
+        archive_free_gigabytes: How much of the disk must stay free when one is unpacked.
+        take_in: Which new collections data sets take in, by name or path of the data set; those
+            that are not named take in all.
     """
 
     families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
@@ -240,6 +270,12 @@ class Settings:
     git: Literal["none", "commit"] = "none"
     protected_branches: tuple[str, ...] = ("main", "master")
     publish_branch: str = "data/{name}-{id}"
+    modified: Literal["leave", "register"] = "leave"
+    modified_check_seconds: float = 60.0
+    archive_most_ratio: float = 100.0
+    archive_most_files: int = 1_000_000
+    archive_free_gigabytes: float = 1.0
+    take_in: Mapping[str, TakeIn] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -318,6 +354,11 @@ class Registry:
         """The family folder that a path lies directly in."""
         parent = str(PurePosixPath(path).parent)
         return parent if parent in self.family_folders else None
+
+    def dataset_of(self, metafile: str) -> Dataset | None:
+        """The data set whose folder a metafile lies in, the innermost."""
+        holding = (d for d in self.datasets if not d.path or metafile.startswith(f"{d.path}/"))
+        return max(holding, key=lambda dataset: len(dataset.path), default=None)
 
     def dataset(self, name: str) -> Dataset:
         """The data set of a name or path.

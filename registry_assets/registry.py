@@ -18,7 +18,7 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
-from registry_assets.model import Dataset, Registry, Settings, StageTemplate
+from registry_assets.model import Dataset, Registry, Settings, StageTemplate, TakeIn
 from registry_assets.registry_memo import keep, recall
 
 if sys.version_info >= (3, 11):
@@ -31,6 +31,12 @@ COLLECTIONS_FILE = "collections.yaml"
 
 _SETTINGS_FILE = "pyproject.toml"
 _BRANCH_TEMPLATE = re.compile(r"(?:[A-Za-z0-9._/+-]|\{name\}|\{id\})+")
+_NUMBERS = (
+    *("settle_seconds", "import_check_seconds", "modified_check_seconds"),
+    *("archive_most_ratio", "archive_most_files", "archive_free_gigabytes"),
+)
+_MANUAL = "manual"
+_TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manual" }'
 # Of a plain item of YAML: a comment, or what comes next in a list on one line.
 _END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
@@ -78,9 +84,18 @@ def _read_all(dvc: DvcRepo) -> Registry:
             path,
             inputs=next((f for f in folders if path and _is_inside(f, path)), None),
             collections_file=_collections_file(dvc.root, path),
+            take_in=settings.take_in.get(path)
+            or settings.take_in.get(PurePosixPath(path).name)
+            or TakeIn(),
         )
         for path in dataset_paths
     )
+    known = {name for dataset in datasets for name in (dataset.path, dataset.name)}
+    unknown = [
+        f"{_SETTINGS_FILE}: take_in names {name}, which is no data set here"
+        for name in settings.take_in
+        if name not in known
+    ]
     return Registry(
         root=dvc.root,
         settings=settings,
@@ -91,7 +106,7 @@ def _read_all(dvc: DvcRepo) -> Registry:
         templates=declared.templates,
         datasets=datasets,
         variable_files=declared.variable_files,
-        problems=declared.problems,
+        problems=(*declared.problems, *unknown),
     )
 
 
@@ -152,19 +167,20 @@ def read_settings(root: Path) -> Settings:
             "families must be a list of patterns that end in /*, relative to the root: "
             'families = ["raw/*"]',
         )
-    durations = {
-        name: given.get(name, getattr(Settings, name))
-        for name in ("settle_seconds", "import_check_seconds")
-    }
-    for name, seconds in durations.items():
-        if not _is_duration(seconds):
+    numbers = {name: given.get(name, getattr(Settings, name)) for name in _NUMBERS}
+    for name, number in numbers.items():
+        if not _is_number(number):
             raise MetafileError(_SETTINGS_FILE, f"{name} must be a number that is not negative")
-    settings = Settings(
-        tuple(families),
-        settle_seconds=float(durations["settle_seconds"]),
-        import_check_seconds=float(durations["import_check_seconds"]),
+    modified = given.get("modified", Settings.modified)
+    if modified not in ("leave", "register"):
+        raise MetafileError(_SETTINGS_FILE, 'modified must be "leave" or "register"')
+    return Settings(
+        families=tuple(families),
+        modified=modified,
+        take_in=_read_take_in(given.get("take_in", {})),
+        **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},
+        **_read_git_settings(given),
     )
-    return replace(settings, **_read_git_settings(given))
 
 
 def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +207,23 @@ def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _read_take_in(given: object) -> dict[str, TakeIn]:
+    """Reads the table of what data sets take in."""
+    if not isinstance(given, dict):
+        raise MetafileError(_SETTINGS_FILE, f"take_in must be a table: {_TAKE_IN_EXAMPLE}")
+    found = {}
+    for dataset, said in given.items():
+        patterns = [said] if isinstance(said, str) else said
+        if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
+            raise MetafileError(
+                _SETTINGS_FILE,
+                f"take_in of {dataset} must be a pattern, a list of patterns or "
+                f'"{_MANUAL}": {_TAKE_IN_EXAMPLE}',
+            )
+        found[dataset] = TakeIn((), True) if said == _MANUAL else TakeIn(tuple(patterns))
+    return found
+
+
 def _is_family_pattern(pattern: object) -> bool:
     if not isinstance(pattern, str) or not pattern.endswith("/*"):
         return False
@@ -198,7 +231,7 @@ def _is_family_pattern(pattern: object) -> bool:
     return folder.name != "" and not folder.is_absolute() and ".." not in folder.parts
 
 
-def _is_duration(value: object) -> bool:
+def _is_number(value: object) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and 0 <= value < math.inf  # type: ignore[operator]
 

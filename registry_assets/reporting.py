@@ -14,6 +14,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.metadata import RawMetadataValue
 
+from registry_assets.archives import find_archive
 from registry_assets.event_log import (
     ABSENT,
     AssetPartition,
@@ -71,13 +72,14 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 
 
 def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Removes partitions that neither a metafile nor a folder of raw data has any more."""
+    """Removes partitions that no metafile, folder of raw data or archive has any more."""
     raw_folder = lineage.registry.raw_folder
     for name in {group.partitions for group in lineage.groups if group.partitions}:
         declared = set(lineage.partition_keys.get(name, ()))
         for key in set(instance.get_dynamic_partitions(name)) - declared:
-            folder = lineage.registry.root / (raw_folder or "") / key
-            if name != COLLECTIONS or raw_folder is None or not folder.exists():
+            place = lineage.registry.root / (raw_folder or "") / key
+            is_waiting = place.exists() or find_archive(place) is not None
+            if name != COLLECTIONS or raw_folder is None or not is_waiting:
                 instance.delete_dynamic_partition(name, key)
 
 

@@ -79,8 +79,8 @@ def build_arrival_sensor(
         job=job,
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
-        description=f"Takes in a new folder of {folder}/ once nothing in it has changed for "
-        f"{settle_seconds:g} seconds.",
+        description=f"Takes in a new folder or archive of {folder}/ once nothing in it has changed "
+        f"for {settle_seconds:g} seconds.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
         reported: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
@@ -88,14 +88,14 @@ def build_arrival_sensor(
         requests, waiting, rejected = [], [], {}
         for arrival in find_arrivals(registry.root / folder):
             if arrival.reason is not None:
-                rejected[arrival.name] = arrival.reason
+                rejected[arrival.path.name] = arrival.reason
                 continue
             try:
                 extent = measure_extent(arrival.path)
             except FileNotFoundError:  # taken away meanwhile
                 continue
             if now - extent.changed < settle_seconds:
-                waiting.append(arrival.name)
+                waiting.append(arrival.path.name)
                 continue
             run_key = f"{arrival.name}:{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
             requests.append(RunRequest(run_key=run_key, partition_key=arrival.name))

@@ -121,7 +121,7 @@ def _collections(
             )
     for arrival in find_arrivals(lineage.registry.root / folder):
         state: RawState = "new" if arrival.reason is None else "rejected"
-        path = f"{folder}/{arrival.name}"
+        path = f"{folder}/{arrival.path.name}"
         found.append(CollectionStatus(arrival.name, path, state, arrival.reason))
     yield from sorted(found, key=lambda item: item.collection)
 

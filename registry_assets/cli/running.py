@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 
 if TYPE_CHECKING:
     from registry_assets.last_look import Look
+    from registry_assets.copying import Copied
     from registry_assets.lineage import Lineage
     from registry_assets.status import RegistryStatus
 
@@ -116,6 +118,34 @@ def say_step(
     files = f"{nfiles} files, " if nfiles is not None else ""
     bytes_ = format_size(size) if size is not None else ""
     click.echo(f"  {outcome:<9} {what}  {files}{bytes_}  {where}".rstrip())
+
+
+def say_copied(name: str) -> Callable[[Copied], None]:
+    """What says how far copying is: now and then, and at the end."""
+    from registry_assets.demo import format_size
+
+    on_terminal = sys.stderr.isatty()
+    started = said = time.monotonic()
+
+    def say(copied: Copied) -> None:
+        nonlocal said
+        now, is_done = time.monotonic(), copied.files == copied.all_files
+        if not is_done and now - said < (0.2 if on_terminal else 5.0):
+            return
+        said = now
+        share = max(copied.files - copied.kept, 1) / max(copied.all_files - copied.kept, 1)
+        left = (now - started) / share - (now - started)
+        line = (
+            f"    {name}: {copied.files:,} of {copied.all_files:,} files, "
+            f"{format_size(copied.size)} of {format_size(copied.whole_size)}"
+        )
+        line += f", {copied.kept:,} there already" if copied.kept else ""
+        line += "" if is_done else f", {left:.0f} s left"
+        click.echo(
+            f"\r{line}\x1b[K" if on_terminal else line, nl=is_done or not on_terminal, err=True
+        )
+
+    return say
 
 
 @click.command()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli.reading import FINDING, read_lineage
-from registry_assets.cli.running import say_step
-from registry_assets.errors import CollectionNotFoundError, RegistryError
+from registry_assets.cli.running import say_copied, say_step
+from registry_assets.errors import RegistryError
 
 if TYPE_CHECKING:
     from dagster import AssetObservation
@@ -22,15 +22,32 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("source", metavar="NAME|PATH")
+@click.option(
+    "--name", help="What to call a folder or archive from elsewhere; as there by default."
+)
+@click.option(
+    "--link", is_flag=True, help="Hard-link files from elsewhere instead of copying them."
+)
 @click.pass_obj
-def add(root: Path, name: str) -> None:
-    """Put the collection raw/NAME under DVC, as `dvc add` does, recorded in Dagster."""
+def add(root: Path, source: str, name: str | None, link: bool) -> None:
+    """Put a collection under DVC, as `dvc add` does, recorded in Dagster.
+
+    What is added is raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tgz) anywhere, which
+    is brought into raw/ first. When that was interrupted, the same command goes on.
+    """
+    from registry_assets.adding import bring_in, choose_addition, finish_addition
+
     found = read_lineage(root)
-    folder = found.registry.raw_folder
-    if folder is None:
-        raise CollectionNotFoundError(name, "raw")
-    sys.exit(_run_one(found, folder, name))
+    registry = found.registry
+    addition = choose_addition(registry, source, name)
+    if addition.source is None and (name or link):
+        raise click.UsageError("--name and --link go with a folder or archive from elsewhere")
+    bring_in(registry, addition, say_copied(addition.name), link=link)
+    code = _run_one(found, registry.raw_folder or "", addition.name)
+    if code == 0:
+        finish_addition(registry, addition)
+    sys.exit(code)
 
 
 @click.command()

@@ -1,0 +1,309 @@
+"""Archives turned into folders, whoever made them: nothing leaves the folder, no disk fills up.
+
+Formats: ZIP (APPNOTE.TXT 6.3), with stored, deflated, bzip2 or LZMA members; tar as POSIX (ustar,
+pax) and GNU write it, plain or compressed with gzip (RFC 1952).
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from lzma import LZMAError
+from pathlib import Path
+from typing import IO, Literal
+
+from registry_assets.errors import ArchiveRejectedError
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+
+_CHUNK = 1 << 20
+_SMALL = 10_000_000
+"""Bytes that any archive may unpack to, however well they were compressed."""
+_LONGEST_HEADER = 64 * _CHUNK
+_LONGEST_PATH = 4096
+_BLOCK = tarfile.BLOCKSIZE
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_MAC_EXTRAS = "__MACOSX"
+"""Where macOS puts what only macOS reads; no content of the folder."""
+
+
+@dataclass(frozen=True)
+class UnpackingLimits:
+    """What an archive may become.
+
+    Attributes:
+        most_ratio: How many times its own size all of it may have; not asked of the first 10 MB.
+        most_files: How many files, folders and links there may be.
+        free_bytes: How much of the disk must stay free.
+    """
+
+    most_ratio: float = 100.0
+    most_files: int = 1_000_000
+    free_bytes: int = 1_000_000_000
+
+
+def archive_stem(file_name: str) -> str | None:
+    """The name of a file without the ending of an archive; None when it has no such ending."""
+    ending = next((e for e in ENDINGS if file_name.lower().endswith(e)), None)
+    return (
+        file_name[: -len(ending)] if ending is not None and len(file_name) > len(ending) else None
+    )
+
+
+def unpack(archive: Path, folder: Path, limits: UnpackingLimits) -> Path:
+    """Unpacks an archive into a new folder, or leaves nothing there.
+
+    Modes, owners and dates are left behind. Links are made last, and nothing is written through
+    them.
+
+    Args:
+        archive: The archive.
+        folder: Where to; nothing is there yet.
+        limits: What it may become.
+
+    Returns:
+        What holds the content: the folder, or the only folder in it when that is named like the
+        archive.
+
+    Raises:
+        ArchiveRejectedError: with the reason, when it is damaged, encrypted, leads out of the
+            folder, or becomes too much.
+    """
+    refuse = partial(ArchiveRejectedError, archive.name)
+    try:
+        folder.mkdir(parents=True)
+        with _members(archive, limits) as members:
+            _Writer(archive, folder, limits).write(members)
+        content = _content(folder, archive_stem(archive.name))
+        if not any(files for _, _, files in os.walk(content)):
+            raise refuse("there are no files in it")
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, ArchiveRejectedError):
+            raise
+        if isinstance(error, NotImplementedError):
+            raise refuse(f"it is compressed in a way that cannot be read here ({error})") from error
+        if isinstance(error, zipfile.BadZipFile | tarfile.TarError | zlib.error | EOFError):
+            raise refuse(f"it is damaged ({error})") from error
+        if isinstance(error, gzip.BadGzipFile | LZMAError | UnicodeError | ValueError):
+            raise refuse(f"it is damaged ({error})") from error
+        if isinstance(error, OSError):
+            raise refuse(f"unpacking it failed ({error.strerror or error})") from error
+        raise
+    return content
+
+
+def _content(folder: Path, name: str | None) -> Path:
+    entries = list(folder.iterdir())
+    if len(entries) == 1 and entries[0].name == name and stat.S_ISDIR(entries[0].lstat().st_mode):
+        return entries[0]
+    return folder
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of an archive.
+
+    Attributes:
+        name: As the archive gives it, with ``/``.
+        target: What a link leads to; of a ``copy``, the name of an earlier file.
+        open: Opens its content, of a file.
+    """
+
+    name: str
+    kind: Literal["file", "folder", "link", "copy", "other"]
+    target: str = ""
+    open: Callable[[], IO[bytes]] | None = None
+
+
+@contextmanager
+def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Member]]:
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as opened:
+            yield _zip_members(archive, opened, limits)
+        return
+    with archive.open("rb") as raw:
+        is_compressed = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        stream = _Bounded(gzip.GzipFile(fileobj=raw) if is_compressed else raw, archive.name)
+        with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
+            yield _tar_members(archive, tar, stream)
+
+
+def _zip_members(
+    archive: Path, opened: zipfile.ZipFile, limits: UnpackingLimits
+) -> Iterator[_Member]:
+    infos = opened.infolist()
+    if any(info.flag_bits & 0x1 for info in infos):
+        raise ArchiveRejectedError(archive.name, "it is encrypted: unpack it yourself")
+    if sum(info.file_size for info in infos) + limits.free_bytes > _free_bytes(archive.parent):
+        raise ArchiveRejectedError(archive.name, "what is in it does not fit on the disk")
+    for info in infos:
+        # Archivers on Windows write backslashes, whatever the format says.
+        name = info.filename.replace("\\", "/") if info.create_system == 0 else info.filename
+        if name.split("/")[0] == _MAC_EXTRAS:
+            continue
+        mode = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0
+        if info.is_dir() or name.endswith("/"):
+            yield _Member(name, "folder")
+        elif mode == stat.S_IFLNK:
+            with opened.open(info) as stream:
+                yield _Member(name, "link", os.fsdecode(stream.read(_LONGEST_PATH)))
+        elif mode in (0, stat.S_IFREG):
+            yield _Member(name, "file", open=partial(opened.open, info))
+        else:
+            yield _Member(name, "other")
+
+
+def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Bounded) -> Iterator[_Member]:
+    for info in tar:
+        if info.isdir():
+            yield _Member(info.name, "folder")
+        elif info.issym():
+            yield _Member(info.name, "link", info.linkname)
+        elif info.islnk():
+            yield _Member(info.name, "copy", info.linkname)
+        elif info.isreg():
+            yield _Member(info.name, "file", open=partial(_open_in_tar, tar, info))
+        else:
+            yield _Member(info.name, "other")
+    # `tarfile` takes a header that it cannot read, and a lack of any, for the end.
+    stream.seek(tar.offset)
+    if stream.read(_BLOCK) != bytes(_BLOCK):
+        raise ArchiveRejectedError(archive.name, "it is damaged (it has no end)")
+    # What compresses it has a checksum, behind the last byte.
+    rest = iter(partial(stream.read, _CHUNK), b"")
+    if any(number * _CHUNK > _LONGEST_HEADER for number, _ in enumerate(rest)):
+        raise ArchiveRejectedError(archive.name, "it goes on after its end")
+
+
+def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    stream = tar.extractfile(info)
+    assert stream is not None, f"{info.name} is a file"
+    return stream
+
+
+class _Bounded:
+    """A stream of which nobody can ask for more than fits into memory: headers tell their size."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, archive: str) -> None:
+        self._stream, self._archive = stream, archive
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise ArchiveRejectedError(self._archive, "it is damaged (a header of many megabytes)")
+        return self._stream.read(size)
+
+
+class _Writer:
+    """Writes members into a folder, and keeps count."""
+
+    def __init__(self, archive: Path, folder: Path, limits: UnpackingLimits) -> None:
+        self._archive, self._folder, self._limits = archive, folder, limits
+        self._most_bytes = max(limits.most_ratio * archive.stat().st_size, _SMALL)
+        self._bytes = 0
+        self._kinds: dict[tuple[str, ...], str] = {}
+
+    def write(self, members: Iterator[_Member]) -> None:
+        links: list[tuple[Path, str]] = []
+        for member in members:
+            parts = self._claim(member)
+            if not parts:
+                continue
+            place = self._folder.joinpath(*parts)
+            if member.kind == "folder":
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if member.kind == "link":
+                links.append((place, member.target))
+            elif member.kind == "copy":
+                original = self._folder.joinpath(*self._file_named(member))
+                with original.open("rb") as stream:
+                    self._fill(place, stream)
+            else:
+                assert member.open is not None, f"{member.name} is a file"
+                with member.open() as stream:
+                    self._fill(place, stream)
+        self._link(links)
+
+    def _refuse(self, reason: str) -> ArchiveRejectedError:
+        return ArchiveRejectedError(self._archive.name, reason)
+
+    def _parts(self, name: str) -> tuple[str, ...]:
+        parts = tuple(part for part in name.split("/") if part not in ("", "."))
+        if name.startswith("/") or ".." in parts or _DRIVE.match(name) or "\0" in name:
+            raise self._refuse(f"{name!r} in it leads out of the collection")
+        return parts
+
+    def _claim(self, member: _Member) -> tuple[str, ...]:
+        """Where a member goes; nothing goes there twice, or below anything but a folder."""
+        parts = self._parts(member.name)
+        if member.kind == "other":
+            raise self._refuse(f"{member.name!r} in it is no file, folder or link")
+        if not parts:
+            return parts
+        for length in range(1, len(parts)):
+            if self._kinds.setdefault(parts[:length], "folder") != "folder":
+                raise self._refuse(f"{member.name!r} in it lies below what is no folder")
+        if parts in self._kinds and not self._kinds[parts] == member.kind == "folder":
+            raise self._refuse(f"{member.name!r} is in it twice")
+        self._kinds[parts] = member.kind
+        if len(self._kinds) > self._limits.most_files:
+            raise self._refuse(
+                f"there are more than {self._limits.most_files:,} files in it "
+                "(`archive_most_files` in [tool.registry_assets])"
+            )
+        return parts
+
+    def _file_named(self, member: _Member) -> tuple[str, ...]:
+        parts = self._parts(member.target)
+        if self._kinds.get(parts) not in ("file", "copy"):
+            raise self._refuse(f"{member.name!r} in it is a link to {member.target!r}, no file")
+        return parts
+
+    def _fill(self, place: Path, stream: IO[bytes]) -> None:
+        with place.open("xb") as target:
+            while chunk := stream.read(_CHUNK):
+                self._count(len(chunk))
+                target.write(chunk)
+
+    def _count(self, nbytes: int) -> None:
+        self._bytes += nbytes
+        if self._bytes > self._most_bytes:
+            raise self._refuse(
+                f"it unpacks to more than {self._limits.most_ratio:g} times its size "
+                "(`archive_most_ratio` in [tool.registry_assets])"
+            )
+        if _free_bytes(self._folder) - nbytes < self._limits.free_bytes:
+            raise self._refuse(
+                f"unpacking it would leave less than {self._limits.free_bytes / 1e9:g} GB of the "
+                "disk free (`archive_free_gigabytes` in [tool.registry_assets])"
+            )
+
+    def _link(self, links: Sequence[tuple[Path, str]]) -> None:
+        for place, target in links:
+            place.symlink_to(target)
+        # When all are there, and as the system follows them: through one another.
+        inside = self._folder.resolve()
+        for place, target in links:
+            if Path(target).is_absolute() or not Path(os.path.realpath(place)).is_relative_to(
+                inside
+            ):
+                where = place.relative_to(self._folder).as_posix()
+                raise self._refuse(f"{where!r} in it is a link out of the collection")
+
+
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
