@@ -28,6 +28,7 @@ from dagster import (
 
 from registry_assets.archives import limits_of, unpacked
 from registry_assets.arrivals import reason_against, set_aside_unstorable
+from registry_assets.automation import build_condition
 from registry_assets.dvc_repo import DvcRepo, PendingResult
 from registry_assets.errors import (
     CollectionNotFoundError,
@@ -86,6 +87,7 @@ def partitions_definition(group: AssetGroup) -> DynamicPartitionsDefinition | No
 
 def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
     output_names = {f"output_{n}": output for n, output in enumerate(group.outputs)}
+    condition = build_condition(lineage, group)
 
     @multi_asset(
         name=group.name,
@@ -96,6 +98,7 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
                 io_manager_key=IO_MANAGER_KEY,
                 group_name=group.group,
                 code_version=group.code_version,
+                automation_condition=condition,
                 kinds=set(output.kinds),
                 metadata=lineage.translator.metadata(output.path, group.address),
             )

@@ -15,8 +15,10 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.assets import build_lineage_assets
+from registry_assets.automation import build_follow_sensor
 from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
+from registry_assets.edit_sensor import build_edit_sensor
 from registry_assets.import_sensor import build_import_sensor
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage import Lineage
@@ -64,6 +66,9 @@ def build_definitions(
     sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
     if registry.settings.import_check_seconds:
         sensors.append(build_import_sensor(registry, lineage.translator))
+    follow = build_follow_sensor(lineage, skip=own_keys)
+    if follow is not None:
+        sensors.append(follow)
     by_collection = [
         asset
         for asset in generated
@@ -73,7 +78,9 @@ def build_definitions(
     if by_collection and registry.raw_folder is not None:
         job = build_take_in_job(by_collection)
         jobs.append(job)
-        sensors.append(build_arrival_sensor(registry, registry.raw_folder, job))
+        sensors.append(build_arrival_sensor(lineage, registry.raw_folder, job))
+        if registry.settings.modified_check_seconds:
+            sensors.append(build_edit_sensor(registry, lineage.translator, job))
     return Definitions(
         assets=[*generated, *assets],
         asset_checks=build_asset_checks(lineage, lineage.output_of),

@@ -29,6 +29,7 @@ from pydantic import Field
 
 from registry_assets.assets import bring
 from registry_assets.committing import Written, commit_written
+from registry_assets.automation import BRING_JOB
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import AssetPartition, Seen, read_seen
@@ -44,7 +45,6 @@ from registry_assets.status_reading import read_status
 from registry_assets.tracing import Tracer
 from registry_assets.translator import RegistryTranslator
 
-BRING_JOB = "bring_up_to_date"
 BRING_OP = "bring"
 
 Write = Callable[[AssetMaterialization], None]

@@ -17,6 +17,7 @@ from dagster._core.execution.plan.objects import StepFailureData
 
 from registry_assets.assets import build_lineage_assets
 from registry_assets.errors import RegistryError
+from registry_assets.following import dataset_with_inputs, is_taken_in
 from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.model import check_collection_name
 from registry_assets.progress import PROGRESS_LOGGER
@@ -98,8 +99,8 @@ def plan_runs(
     Args:
         lineage: The graph.
         selected: The assets.
-        collections: Collections to take all the way, also where a data set has not taken them in.
-            When empty, each data set gets those that it has.
+        collections: Collections to take all the way, also into data sets that lack them and whose
+            `take_in` wants them. When empty, each data set gets those that it has.
     """
     for name in collections:
         check_collection_name(name)
@@ -112,10 +113,24 @@ def plan_runs(
         is_given = bool(collections) and partitions == COLLECTIONS
         names = collections if is_given else lineage.partition_keys.get(partitions, ())
         for name in names:
-            having = [group for group in phase if is_given or name in group.addresses]
+            having = [
+                group
+                for group in phase
+                if name in group.addresses or (is_given and _wants(lineage, group, name))
+            ]
             if having:
                 plan.append(PlannedRun(_keys(having), name, partitions))
     return plan
+
+
+def _wants(lineage: Lineage, group: AssetGroup, name: str) -> bool:
+    """Whether a data set takes in a collection that it lacks."""
+    dataset = dataset_with_inputs(lineage.registry, group)
+    return (
+        dataset is None
+        or dataset.take_in.wants(name)
+        or is_taken_in(lineage.registry, dataset, name)
+    )
 
 
 def plan_run(lineage: Lineage, path: str) -> PlannedRun:

@@ -23,6 +23,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from registry_assets.arrivals import find_arrivals, measure_extent
 from registry_assets.checks import report_checks
+from registry_assets.event_log import asset_key
+from registry_assets.following import keys_that_follow
+from registry_assets.lineage import Lineage
 from registry_assets.lineage_building import build_lineage
 from registry_assets.metafile_stamps import read_stamps
 from registry_assets.model import Registry
@@ -54,24 +57,25 @@ def build_take_in_job(assets: list[AssetsDefinition]) -> UnresolvedAssetJobDefin
         ).without_checks(),
         partitions_def=DynamicPartitionsDefinition(name=COLLECTIONS),
         description="Takes one collection all the way: registers it, takes it into the data sets "
-        "and runs their stages.",
+        "and runs their stages. The sensor leaves out the data sets that do not want it.",
     )
 
 
 def build_arrival_sensor(
-    registry: Registry, folder: str, job: UnresolvedAssetJobDefinition
+    lineage: Lineage, folder: str, job: UnresolvedAssetJobDefinition
 ) -> SensorDefinition:
-    """The sensor that asks for one run for each new folder that has settled.
+    """The sensor that asks for one run for each new folder or archive that has settled.
 
     Looks at names only, and into folders that DVC does not track. The key of a run holds what
     the folder held when it was asked for, so that Dagster, which remembers keys for good, starts
     one run for one state of a folder, also after a restart.
 
     Args:
-        registry: For its root and settings.
+        lineage: For the root, the settings, and the assets that take the collection in.
         folder: The folder to watch, from the root.
         job: What to run, with the name of the new folder as partition key.
     """
+    registry = lineage.registry
     settle_seconds = registry.settings.settle_seconds
 
     @sensor(
@@ -98,7 +102,10 @@ def build_arrival_sensor(
                 waiting.append(arrival.path.name)
                 continue
             run_key = f"{arrival.name}:{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
-            requests.append(RunRequest(run_key=run_key, partition_key=arrival.name))
+            keys = [asset_key(key) for key in keys_that_follow(lineage, arrival.name, is_new=True)]
+            requests.append(
+                RunRequest(run_key=run_key, partition_key=arrival.name, asset_selection=keys)
+            )
         for name, reason in rejected.items():
             if reported.get(name) != reason:
                 context.log.warning(f"{folder}/{name} is left alone: {reason}")

@@ -114,6 +114,7 @@ def _collections(
                     collection=PurePosixPath(path).name,
                     path=path,
                     state=_raw_state(states[path]),
+                    reason=_raw_reason(states[path], PurePosixPath(path).name),
                     md5=version.md5 or None,
                     size=version.size,
                     nfiles=version.nfiles,
@@ -130,6 +131,11 @@ def _raw_state(state: OutputState) -> RawState:
     if not state.is_present:
         return "missing"
     return "modified" if state.changes else "tracked"
+
+
+def _raw_reason(state: OutputState, name: str) -> str | None:
+    is_modified = _raw_state(state) == "modified"
+    return f"`registry add {name}` records it as the next version" if is_modified else None
 
 
 def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:

@@ -94,8 +94,9 @@ class RegistryTranslator:
         if imported is None:
             return (
                 f"Collections that this data set has taken in, in `{folder}/`. Materializing one "
-                "takes it in, or moves it on to the newest version of its source. To take one out "
-                f"again: `dvc remove {folder}/NAME.dvc` and its line in `collections.yaml`."
+                "takes it in, or moves it on to the newest version of its source; *materialize all "
+                "missing* takes in all that it lacks. One command takes one out again: `registry "
+                f"take-out NAME --from {_dataset_above(folder)}`."
             )
         path = without_secrets(imported.source.path)
         if not imported.source.is_external:
@@ -138,3 +139,9 @@ class RegistryTranslator:
         folder = str(PurePosixPath(metafile).parent)
         name = _NOT_IN_A_NAME.sub("_", f"{folder}__{stage}".replace("/", "__")).strip("_")
         return f"{name}_" if not name or name in _RESERVED_NAMES else name
+
+
+def _dataset_above(folder: str) -> str:
+    """What to call the data set that a folder for imports lies in."""
+    above = [part for part in folder.split("/")[:-1] if part != "data"]
+    return above[-1] if above else "DATASET"

@@ -2,7 +2,7 @@
 
 looking.py    status, lineage, trace: what there is, nothing is changed
 running.py    materialize, sync: data brought up to date, and Dagster told
-taking_in.py  add, import, update: data taken in, and moved on
+taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
 publishing.py publish, resolve: the work of several people
 starting.py   init, demo, ui
 reading.py    what they all start with
@@ -56,6 +56,7 @@ for _command in (
     taking_in.add,
     taking_in.import_,
     taking_in.update,
+    taking_in.take_out,
     running.sync,
     publishing.publish,
     publishing.resolve,

@@ -1,4 +1,4 @@
-"""Commands that take data in and move it on, recorded where the UI looks: add, import, update."""
+"""Commands that take data in, move it on and take it out: add, import, update, take-out."""
 
 from __future__ import annotations
 
@@ -136,6 +136,48 @@ def import_(
             )
         found = read_lineage(root)
     sys.exit(_run_one(found, inputs, name))
+
+
+@click.command(name="take-out")
+@click.argument("name")
+@click.option("--from", "dataset", required=True, help="The data set.")
+@click.option("--force", is_flag=True, help="Also when data was edited that is saved nowhere.")
+@click.pass_obj
+def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
+    """Take the collection NAME out of a data set again, with all that was made of it there.
+
+    Raw data stays, and the cache keeps every version.
+    """
+    from registry_assets.checks import report_checks
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.following import stages_of
+    from registry_assets.history import open_history
+    from registry_assets.reporting import sync
+
+    found = read_lineage(root)
+    chosen = found.registry.dataset(dataset)
+    metafile = f"{chosen.inputs}/{name}.dvc"
+    addresses = stages_of(found, chosen, name)
+    if not addresses and not (found.registry.root / metafile).exists():
+        raise RegistryError(
+            f"{dataset} has not taken {name} in: `registry status` lists what it has"
+        )
+    removed = DvcRepo(root).take_out(
+        name,
+        metafile=metafile,
+        addresses=addresses,
+        collections_file=chosen.collections_file,
+        force=force,
+        report=click.echo,
+    )
+    for path in removed:
+        click.echo(f"  removed   {path}")
+    left = read_lineage(root)
+    with open_history(left.registry.root) as instance:
+        sync(left, instance, lambda _line: None)
+        report_checks(left, instance)
+    for path in sorted({t for p in removed for t in found.downstream_of.get(p, ())} - {*removed}):
+        click.echo(f"  is left   {path}, which was made of it")
 
 
 def _run_one(found: Lineage, folder: str, name: str) -> int:

@@ -11,6 +11,7 @@ versions.py     what a version is: named by metafiles, listed in the cache
 objects.py      whether the cache has the objects of a version, and has them right
 data.py         versions in the workspace: status, restore, pull
 pushing.py      versions on the remotes, each object looked for
+edits.py        whether data was edited since it was put under DVC
 set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
@@ -20,6 +21,7 @@ batch.py        many stages in one go
 origins.py      where the repositories of imports are, and which of them is this one
 sources.py      the sources of imports: what they have now, fetched into the cache
 tracking.py     `dvc add` and the in-repository `dvc import-url`
+taking_out.py   `dvc remove` of a collection and all that a data set made of it
 updating.py     `dvc import` from another repository, and `dvc update`
 """
 

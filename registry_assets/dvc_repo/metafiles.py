@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
     from dvc.stage import Stage as DvcStage
+    from ruamel.yaml import YAML
 
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 
@@ -195,6 +197,23 @@ def read_lock_text(text: str) -> LockText:
     return LockText(entries, dumps_yaml(rest) if rest else "")
 
 
+def without_entries(text: str, names: Collection[str]) -> str:
+    """Returns the text of a ``dvc.lock`` without some entries; "" when none is left."""
+    parsed = read_entries(text, names)
+    if not parsed:
+        return text
+    if text.startswith(_HEADER) and not _ANCHOR.search(text):
+        cuts = [cut for name in parsed if (cut := cut_entry(text, name)) is not None]
+        if len(cuts) == len(parsed):
+            for cut in cuts:
+                text = text.replace(f"\n{cut}", "\n", 1)
+            return "" if text == _HEADER else text
+    data = parse_yaml_for_update(text, LOCK_FILE)
+    for name in parsed:
+        del data["stages"][name]
+    return str(dumps_yaml(data)) if data["stages"] else ""
+
+
 def cut_entry(text: str, name: str) -> str | None:
     """The text of one entry of a ``dvc.lock`` as DVC writes it, None when it is not found."""
     start = text.find(f"\n  {name}:\n") + 1
@@ -216,16 +235,10 @@ def _rewrite(text: str, entry: Mapping[str, Any]) -> str:
 
 def with_collection(text: str, name: str) -> str:
     """Returns the text of a ``collections.yaml`` that lists a collection, quoted, comments kept."""
-    from io import StringIO
-
-    from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedSeq
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = sys.maxsize
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml = _list_yaml()
     data = yaml.load(text)
     remarks = text if data is None else ""
     data = data or {}
@@ -237,6 +250,31 @@ def with_collection(text: str, name: str) -> str:
         listed = CommentedSeq()
     listed.append(DoubleQuotedScalarString(name))
     data["collections"] = listed
+    return remarks + _dump(yaml, data)
+
+
+def without_collection(text: str, name: str) -> str:
+    """Returns the text of a ``collections.yaml`` that does not list a collection, comments kept."""
+    yaml = _list_yaml()
+    data = yaml.load(text)
+    listed = data.get("collections") if isinstance(data, Mapping) else None
+    if not listed or name not in listed:
+        return text
+    listed.remove(name)
+    return _dump(yaml, data)
+
+
+def _list_yaml() -> YAML:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = sys.maxsize
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _dump(yaml: YAML, data: object) -> str:
     stream = StringIO()
     yaml.dump(data, stream)
-    return remarks + stream.getvalue()
+    return stream.getvalue()

@@ -13,12 +13,14 @@ from registry_assets.dvc_repo import (
     collecting,
     data,
     metafiles,
+    edits,
     objects,
     pushing,
     reading,
     running,
     set_aside,
     sources,
+    taking_out,
     tracking,
     updating,
     versions,
@@ -90,6 +92,11 @@ class DvcRepo(RepoAccess):
             else:
                 stages = load_stages(repo, self.root, addresses)
             return data.output_states(repo, stages)
+
+    def find_edit(self, metafile: str, path: str) -> edits.Edit | None:
+        """What an output is now, other than recorded; see `edits.find_edit`."""
+        with self.open() as repo:
+            return edits.find_edit(self, repo, metafile, path)
 
     def read_edges(self) -> set[tuple[str, str]]:
         """The edges that DVC's own index draws; see `collecting.read_edges`."""
@@ -206,6 +213,27 @@ class DvcRepo(RepoAccess):
             path,
             revision=revision,
             collections_file=collections_file,
+            report=report,
+        )
+
+    def take_out(
+        self,
+        name: str,
+        *,
+        metafile: str,
+        addresses: Sequence[str],
+        collections_file: str | None,
+        force: bool,
+        report: Report,
+    ) -> list[str]:
+        """Takes a collection out of a data set again; see `taking_out.take_out`."""
+        return taking_out.take_out(
+            self,
+            name,
+            metafile=metafile,
+            addresses=addresses,
+            collections_file=collections_file,
+            force=force,
             report=report,
         )
 

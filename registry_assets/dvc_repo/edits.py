@@ -1,0 +1,44 @@
+"""Whether data that was put under DVC was edited since, hashing only what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry_assets.dvc_repo.opening import RepoAccess, load_stages
+from registry_assets.dvc_repo.versions import caches_of, path_in_repo
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What an output is now, other than its metafile records.
+
+    Attributes:
+        md5: The version that it would get.
+        is_known: Whether the cache holds that version: then it is not a new one, but one that was
+            recorded before, here or on another branch.
+    """
+
+    md5: str
+    is_known: bool
+
+
+def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | None:
+    """Compares an output with its ``.dvc`` file; None when it is as recorded, or not there.
+
+    DVC remembers the hash of every file by its date, size and inode, so that only files that
+    changed are read.
+
+    Raises:
+        FileNotFoundError: when it is being written.
+    """
+    (stage,) = load_stages(repo, dvc.root, [metafile])
+    out = next(out for out in stage.outs if path_in_repo(repo, out) == path)
+    if not out.exists or not out.status():
+        return None
+    md5 = str(out.get_hash().value)
+    return Edit(md5, any(Path(cache.oid_to_path(md5)).exists() for cache in caches_of(repo)))

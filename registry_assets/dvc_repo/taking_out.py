@@ -1,0 +1,106 @@
+"""Taking a collection out of a data set again: what `dvc remove --outs` does, for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc.dvcfile import LOCK_FILE
+
+from registry_assets.dvc_repo.metafiles import (
+    replace_text,
+    scratch_folder,
+    without_collection,
+    without_entries,
+)
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.errors import DataModifiedError, RegistryError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+
+def take_out(
+    dvc: RepoAccess,
+    name: str,
+    *,
+    metafile: str,
+    addresses: Sequence[str],
+    collections_file: str | None,
+    force: bool,
+    report: Report,
+) -> list[str]:
+    """Removes a collection from a data set; the cache keeps its versions.
+
+    Outputs and their entries in ``dvc.lock`` go first, the import next, and the name in the list of
+    collections last: ended anywhere, the same again does the rest.
+
+    Args:
+        dvc: The repository.
+        name: The collection.
+        metafile: The ``.dvc`` file of its import.
+        addresses: The stages that run for it.
+        collections_file: The YAML file that lists the collections that were taken in.
+        force: Whether data goes that was edited and is saved nowhere.
+        report: Takes progress.
+
+    Returns:
+        The outputs that were removed, by path.
+
+    Raises:
+        DataModifiedError: when data was edited that is saved nowhere.
+        RegistryError: when the pipeline lists the collection elsewhere.
+    """
+    with dvc.open() as repo:
+        is_imported = dvc.path_of(metafile).exists()
+        imports = load_stages(repo, dvc.root, [metafile]) if is_imported else []
+        stages = load_stages(repo, dvc.root, addresses)
+        listed = _without(dvc, collections_file, name)
+        if stages and listed is None:
+            raise RegistryError(
+                f"{addresses[0]} does not take {name} from a collections.yaml: take it out of "
+                f"{addresses[0].partition(':')[0]} by hand"
+            )
+        outs = [out for stage in (*stages, *imports) for out in stage.outs]
+        places = [out.fs_path for out in outs]
+        with dvc.holding(repo, read=[], write=places, report=report):
+            recover(dvc, repo, report)
+            for out in outs if not force else ():
+                if out.exists and out.status():
+                    raise DataModifiedError(path_in_repo(repo, out))
+            with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
+                for stage in stages:
+                    stage.remove_outs(ignore_remove=True, force=True)
+                _drop_entries(repo, stages)
+                for stage in imports:
+                    stage.remove(force=True)
+                if collections_file is not None and listed is not None:
+                    place = dvc.path_of(collections_file)
+                    replace_text(place, listed, scratch=scratch_folder(repo))
+        return [path_in_repo(repo, out) for out in outs]
+
+
+def _without(dvc: RepoAccess, collections_file: str | None, name: str) -> str | None:
+    """The text of a list of collections without one; None when it does not list it."""
+    if collections_file is None:
+        return None
+    before = dvc.path_of(collections_file).read_text(encoding="utf-8")
+    after = without_collection(before, name)
+    return None if after == before else after
+
+
+def _drop_entries(repo: Repo, stages: Sequence[DvcStage]) -> None:
+    names: dict[Path, list[str]] = {}
+    for stage in stages:
+        names.setdefault(Path(stage.path).with_name(LOCK_FILE), []).append(stage.name)
+    for path, dropped in names.items():
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        after = without_entries(before, dropped)
+        if not after:
+            path.unlink(missing_ok=True)
+        elif after != before:
+            replace_text(path, after, scratch=scratch_folder(repo))

@@ -1,0 +1,151 @@
+"""Collections that were edited after they were registered: noticed, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
+
+from registry_assets import build_definitions, read_registry
+from registry_assets.edit_sensor import EDIT_SENSOR_NAME
+from registry_assets.edits import Look, look_for_edits
+from registry_assets.sensors import TAKE_IN_JOB
+from tests.conftest import run, write_tree
+from tests.test_sensor import set_settle_seconds
+
+
+def configure(root: Path, *lines: str) -> None:
+    path = root / "pyproject.toml"
+    path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture
+def root(materialized_registry: Path) -> Path:
+    """A registry with one collection that is registered and taken in; anything is settled."""
+    set_settle_seconds(materialized_registry, 0)
+    return materialized_registry
+
+
+def looks(root: Path, before: dict[str, Look] | None = None) -> dict[str, Look]:
+    found = look_for_edits(read_registry(root), before or {}, most_seconds=60)
+    return dict(found)
+
+
+def tick(root: Path, instance: DagsterInstance, cursor: str | None = None) -> SensorResult:
+    definitions = build_definitions(root)
+    context = build_sensor_context(
+        instance=instance, cursor=cursor, definitions=definitions, sensor_name=EDIT_SENSOR_NAME
+    )
+    result = definitions.resolve_sensor_def(EDIT_SENSOR_NAME)(context)
+    assert isinstance(result, SensorResult)
+    return result
+
+
+def said(result: SensorResult) -> str:
+    assert not result.run_requests
+    assert result.skip_reason is not None
+    return str(result.skip_reason.skip_message)
+
+
+def edit(root: Path, text: str = "another\n") -> None:
+    """Replaces a file, as an editor does: the recorded one is shared with the cache."""
+    place = root / "raw/01_a/one.txt"
+    place.unlink()
+    place.write_text(text)
+
+
+def test_what_is_as_registered_is_compared_once_and_found_when_it_changes(root: Path) -> None:
+    first = looks(root)
+    assert first["01_a"].finding is None
+    assert first["01_a"].is_settled
+    # Linking what is there once more, as stages and `dvc checkout` do, is no change.
+    os.link(root / "raw/01_a/one.txt", root / "linked")
+    assert looks(root, first) == first
+    write_tree(root, {"raw/01_a/deep/new.txt": "new\n"})
+    grown = looks(root, first)
+    assert grown["01_a"].is_edited
+    assert "registry add 01_a" in str(grown["01_a"].finding)
+    (root / "raw/01_a/deep/new.txt").unlink()
+    assert looks(root, grown)["01_a"].finding is None
+    edit(root)
+    changed = looks(root, first)
+    assert changed["01_a"].is_edited
+    shutil.rmtree(root / "raw/01_a")
+    assert looks(root, changed) == {}
+
+
+def test_what_is_still_changing_waits(root: Path) -> None:
+    first = looks(root)
+    set_settle_seconds(root, 3600)
+    write_tree(root, {"raw/01_a/new.txt": "new\n"})
+    waiting = looks(root, first)
+    assert (waiting["01_a"].finding, waiting["01_a"].is_settled) == (None, False)
+    assert looks(root, waiting) == waiting
+    assert not looks(root)["01_a"].is_settled
+    set_settle_seconds(root, 0)
+    assert looks(root, waiting)["01_a"].is_edited
+
+
+def test_by_default_an_edit_is_left_to_a_person(root: Path, its_history: DagsterInstance) -> None:
+    quiet = tick(root, its_history)
+    assert said(quiet) == "all collections are as they were registered"
+    edit(root)
+    assert "raw/01_a was modified: `registry add 01_a`" in said(
+        tick(root, its_history, quiet.cursor)
+    )
+
+
+def test_an_edit_is_registered_and_followed_where_that_is_set(
+    root: Path, its_history: DagsterInstance
+) -> None:
+    configure(root, 'modified = "register"')
+    quiet = tick(root, its_history)
+    edit(root)
+    write_tree(root, {"raw/01_a/new.txt": "new\n"})
+    result = tick(root, its_history, quiet.cursor)
+    (request,) = result.run_requests or ()
+    assert request.partition_key == "01_a"
+    # One state is one run, as Dagster remembers the key.
+    (again,) = tick(root, its_history, result.cursor).run_requests or ()
+    assert again.run_key == request.run_key
+    job = build_definitions(root).resolve_job_def(TAKE_IN_JOB)
+    done = job.execute_in_process(
+        instance=its_history, partition_key="01_a", asset_selection=request.asset_selection
+    )
+    assert done.success
+    event = its_history.get_latest_materialization_event(AssetKey("raw"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    counts = {name: metadata[f"files/{name}"].value for name in ("added", "removed", "changed")}
+    assert counts == {"added": 1, "removed": 0, "changed": 1}
+    assert (root / "processed/texts/data/intermediate/upper/01_a/new.txt").exists()
+    assert said(tick(root, its_history, result.cursor)) == (
+        "all collections are as they were registered"
+    )
+
+
+def test_an_earlier_version_is_not_taken_for_the_next_one(
+    root: Path, its_history: DagsterInstance
+) -> None:
+    configure(root, 'modified = "register"')
+    metafile = root / "raw/01_a.dvc"
+    first = metafile.read_bytes()
+    edit(root)
+    run(root, "dvc", "add", "--quiet", "raw/01_a")
+    # As after `git checkout` without `dvc checkout`.
+    metafile.write_bytes(first)
+    assert "`dvc checkout raw/01_a.dvc` brings the current one back" in said(
+        tick(root, its_history)
+    )
+    assert metafile.read_bytes() == first
+
+
+def test_a_manual_data_set_does_not_follow(root: Path, its_history: DagsterInstance) -> None:
+    configure(root, 'modified = "register"', 'take_in = { texts = "manual" }')
+    edit(root)
+    (request,) = tick(root, its_history).run_requests or ()
+    assert request.asset_selection == [AssetKey("raw")]
