@@ -4,7 +4,7 @@ One multi-asset for each stage (or family of stages) and one for each family of 
 Dagster reads annotations at run time, so this module does without postponed ones.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any
@@ -19,6 +19,7 @@ from dagster import (
     AssetSpec,
     DynamicPartitionsDefinition,
     IdentityPartitionMapping,
+    MetadataValue,
     Nothing,
     Output,
     PartitionMapping,
@@ -29,20 +30,20 @@ from dagster import (
 from registry_assets.archives import limits_of, unpacked
 from registry_assets.arrivals import reason_against, set_aside_unstorable
 from registry_assets.automation import build_condition
-from registry_assets.dvc_repo import DvcRepo, PendingResult
+from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionNotTakenInError,
     CollectionRejectedError,
 )
-from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
+from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput, look_for_duplicates
 from registry_assets.lineage import AssetGroup, Lineage, Upstream
 from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
 from registry_assets.origin_table import read_ancestry
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig
-from registry_assets.translator import Key, RegistryTranslator
+from registry_assets.translator import COLLECTIONS, Key, RegistryTranslator
 from registry_assets.unpacking import UnpackingLimits
 
 Report = Callable[[str], None]
@@ -119,12 +120,21 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
             # Read when the result is recorded, once for all outputs.
             read = cache(partial(read_ancestry, dvc, lineage, group, partition))
             ancestry = None if group.kind == "raw" else read
+            duplicates = _look_for_duplicates(dvc, lineage, group, partition)
             for name, output in output_names.items():
-                yield Output(
-                    PendingOutput(result, group.path_of(output, partition), ancestry), name
-                )
+                path = group.path_of(output, partition)
+                yield Output(PendingOutput(result, path, ancestry, duplicates), name)
 
     return materialize
+
+
+def _look_for_duplicates(
+    dvc: DvcRepo, lineage: Lineage, group: AssetGroup, partition: str | None
+) -> Callable[[RecordedOutput], Mapping[str, MetadataValue]] | None:
+    """What looks for pictures of a collection that others have; None where it is no collection."""
+    if partition is None or group.partitions != COLLECTIONS or group.kind == "import":
+        return None
+    return partial(look_for_duplicates, dvc, lineage, partition, is_raw=group.kind == "raw")
 
 
 def _input(upstream: Upstream) -> AssetIn:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import PurePosixPath
 
 from dagster import (
     AssetMaterialization,
@@ -30,11 +31,16 @@ from pydantic import Field
 from registry_assets.assets import bring
 from registry_assets.committing import Written, commit_written
 from registry_assets.automation import BRING_JOB
+from registry_assets.duplicates import find_duplicates, holds_table
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import AssetPartition, Seen, read_seen
-from registry_assets.io_manager import origins_metadata, output_metadata
-from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.io_manager import (
+    duplicates_metadata,
+    origins_metadata,
+    output_metadata,
+)
+from registry_assets.lineage import AssetGroup, Lineage, Node
 from registry_assets.lineage_building import build_lineage
 from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
@@ -146,14 +152,39 @@ class Bulk:
         ]
         # Asset by asset, those that are read first: so the events of each are looked up once.
         outputs.sort(key=lambda one: position[now.group_of[one[0].key or ()].name])
+        duplicates = self._duplicates(now, [(node, record) for node, record, _ in outputs])
         for node, record, item in outputs:
             if node.version is not None and node.version.md5 == record.version.md5:
                 metadata: dict[str, RawMetadataValue] = {
                     "dvc/outcome": item.outcome,
                     **output_metadata(self.dvc, record, writer.commit),
                     **origins_metadata(tracer, node.path),
+                    **duplicates.get(node.path, {}),
                 }
                 writer.materialize(node, metadata)
+
+    def _duplicates(
+        self, now: Lineage, recorded: Sequence[tuple[Node, RecordedOutput]]
+    ) -> dict[str, Mapping[str, MetadataValue]]:
+        """What other collections have, too, of those that were recorded; all in one go."""
+        listings = self.dvc.listings()
+        raw = {
+            node.path: PurePosixPath(node.path).name for node, _ in recorded if node.kind == "raw"
+        }
+        measured = {
+            node.path: node.partition
+            for node, record in recorded
+            if node.kind == "stage" and node.partition and holds_table(listings, record.version)
+        }
+        told: dict[str, Mapping[str, MetadataValue]] = {}
+        for names, distance in (
+            (raw, None),
+            (measured, now.registry.settings.duplicate_distance),
+        ):
+            if names:
+                found = find_duplicates(now, listings, set(names.values()), distance=distance)
+                told |= {path: duplicates_metadata(found, name) for path, name in names.items()}
+        return told
 
     def _reread(self, addresses: Collection[str]) -> Lineage:
         registry = reread(self.dvc, self.lineage.registry, addresses)

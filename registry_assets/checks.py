@@ -1,6 +1,7 @@
 """Asset checks: what is up to date, and what is in the cache, said where the graph is looked at.
 
-Each asset has two. A family is one asset, so a check counts its partitions and names examples.
+Each asset has two, and raw data a third: which collections share files. A family is one asset, so
+a check counts its partitions and names examples.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from dagster import (
 )
 from pydantic import Field
 
+from registry_assets.duplicates import raw_versions
 from registry_assets.event_log import asset_key
 from registry_assets.judging import (
     COMPARED,
@@ -38,7 +40,9 @@ from registry_assets.judging import (
     WITH_WORKSPACE,
     Finding,
     Verdict,
+    fingerprint_collections,
     judge_cache,
+    judge_duplicates,
     judge_recorded_status,
     judge_status,
 )
@@ -49,6 +53,7 @@ from registry_assets.translator import Key
 
 MATCHES_DVC_LOCK = "matches_dvc_lock"
 IN_CACHE = "in_cache"
+NO_DUPLICATES = "no_duplicates"
 CACHE_JOB = "check_cache"
 CACHE_SCHEDULE = "check_cache_every_night"
 
@@ -100,11 +105,25 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         selected = _selected(context)
         yield from _results(selected, IN_CACHE, judge_cache(now, selected, most_hashed))
 
+    @op(
+        name=NO_DUPLICATES,
+        **_ins_and_outs(checked[:1]),
+        description="Compares the files of all collections by content, as their versions list it.",
+    )
+    def no_duplicates(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
+        verdict = judge_duplicates(build_lineage(read_registry(root), translator))
+        yield from _results(
+            _selected(context), NO_DUPLICATES, dict.fromkeys(_selected(context), verdict)
+        )
+
     up_to_date = "Up to date, as `registry status` says."
     objects = "The objects are in the cache and hash to their names."
+    unique = "No two collections have a file of the same content."
+    raw = [key for key in _raw_keys(lineage) if asset_key(key) in checked]
     return [
         _checks_of(matches_dvc_lock, checked, MATCHES_DVC_LOCK, up_to_date),
         _checks_of(in_cache, checked, IN_CACHE, objects),
+        *(_checks_of(no_duplicates, [asset_key(key)], NO_DUPLICATES, unique) for key in raw),
     ]
 
 
@@ -177,6 +196,7 @@ def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
     reported = [
         *_report(instance, MATCHES_DVC_LOCK, _status_verdicts(lineage, instance)),
         *_report(instance, IN_CACHE, _first_cache_verdicts(lineage, instance)),
+        *_report(instance, NO_DUPLICATES, _duplicates_verdicts(lineage, instance)),
     ]
     return len(reported)
 
@@ -210,6 +230,24 @@ def _first_cache_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mappin
         node.key for node in lineage.nodes.values() if node.key and node.address and node.version
     }
     return judge_cache(lineage, sorted(recorded - newest.keys()), most_hashed=0)
+
+
+def _raw_keys(lineage: Lineage) -> list[Key]:
+    """The asset of the collections in the raw folder, if there is one."""
+    folder = lineage.registry.raw_folder
+    groups = (g for g in lineage.groups if g.kind == "raw" and g.folder == folder)
+    return [group.outputs[0].key for group in groups if folder is not None]
+
+
+def _duplicates_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
+    """Which collections share files, where there are other versions than the last time."""
+    newest = _newest(lineage, instance, NO_DUPLICATES)
+    now = fingerprint_collections(lineage)
+    return {
+        key: judge_duplicates(lineage)
+        for key in _raw_keys(lineage)
+        if raw_versions(lineage) and (key not in newest or _said(newest[key], FINGERPRINT) != now)
+    }
 
 
 def _newest(

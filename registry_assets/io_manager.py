@@ -24,10 +24,12 @@ from PIL import Image
 from pydantic import Field
 
 from registry_assets.committing import Written, commit_written
+from registry_assets.duplicates import TABLE, Duplicates, find_duplicates, holds_table
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import version_metadata
 from registry_assets.images import build_contact_sheet
+from registry_assets.lineage import Lineage
 from registry_assets.origin_table import build_origin_table
 from registry_assets.tracing import Tracer
 
@@ -42,11 +44,13 @@ class PendingOutput:
     Attributes:
         ancestry: Gives what can follow its files back, once the result is recorded; None for raw
             data, which comes from nowhere.
+        duplicates: Gives what to say of pictures that other collections have, too.
     """
 
     result: PendingResult
     path: str
     ancestry: Callable[[], Tracer] | None = None
+    duplicates: Callable[[RecordedOutput], Mapping[str, MetadataValue]] | None = None
 
 
 class DvcIOManager(ConfigurableIOManager):
@@ -74,6 +78,7 @@ class DvcIOManager(ConfigurableIOManager):
             result, paths = obj.result, tuple(obj.result.persist())
             record = result.persist()[obj.path]
             origins = origins_metadata(obj.ancestry(), obj.path) if obj.ancestry else {}
+            origins |= obj.duplicates(record) if obj.duplicates else {}
         else:
             path = path_of_asset(context)
             dump(obj, dvc.path_of(path))
@@ -250,6 +255,55 @@ def origins_metadata(tracer: Tracer, path: str) -> dict[str, MetadataValue]:
     """Where a few images of a version came from."""
     rows = build_origin_table(tracer, path)
     return {"files/origins": MetadataValue.table(list(map(TableRecord, rows)))} if rows else {}
+
+
+def duplicates_metadata(duplicates: Duplicates, collection: str) -> dict[str, MetadataValue]:
+    """Which files of a collection others have, too."""
+    found = [item for item in duplicates.found if item.collection == collection]
+    metadata: dict[str, MetadataValue] = {"duplicates/files": MetadataValue.int(len(found))}
+    if found:
+        rows = [
+            TableRecord(
+                {
+                    "file": item.path,
+                    "is": "the same as" if item.distance is None else f"like ({item.distance})",
+                    "collection": item.other,
+                    "other file": item.other_path,
+                }
+            )
+            for item in found[:_MOST_EXAMPLES]
+        ]
+        metadata["duplicates/examples"] = MetadataValue.table(rows)
+    return metadata
+
+
+def look_for_duplicates(
+    dvc: DvcRepo, lineage: Lineage, collection: str, record: RecordedOutput, *, is_raw: bool
+) -> Mapping[str, MetadataValue]:
+    """Which files of a collection others have, too, when it or its table was just recorded.
+
+    Of a collection the same content is looked for, with a table what looks alike, too.
+    """
+    listings = dvc.listings()
+    if is_raw:
+        found = find_duplicates(
+            lineage, listings, [collection], versions={collection: record.version.md5}
+        )
+        return duplicates_metadata(found, collection)
+    if not holds_table(listings, record.version):
+        return {}
+    raw = dvc.read_dvc_file(f"{lineage.registry.raw_folder}/{collection}.dvc")
+    version = raw.output.version if raw is not None else None
+    found = find_duplicates(
+        lineage,
+        listings,
+        [collection],
+        distance=lineage.registry.settings.duplicate_distance,
+        # The graph may be older than the collection.
+        versions={collection: version.md5} if version is not None else None,
+        tables={collection: dvc.path_of(record.path) / TABLE},
+    )
+    return duplicates_metadata(found, collection)
 
 
 def _numbers(place: Path) -> dict[str, MetadataValue]:

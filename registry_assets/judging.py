@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
-from registry_assets.dvc_repo import CacheState
+from registry_assets.duplicates import find_duplicates, raw_versions
+from registry_assets.dvc_repo import CacheState, DvcRepo
 from registry_assets.lineage import Lineage
 from registry_assets.model import Version
 from registry_assets.status import OutputStatus
@@ -160,4 +161,36 @@ def _judge_cache(states: Mapping[str, CacheState]) -> Verdict:
         },
         (*damaged, *missing),
         is_error=bool(damaged),
+    )
+
+
+def fingerprint_collections(lineage: Lineage) -> str:
+    """A text that changes with the version of any collection in the raw folder."""
+    facts = sorted(raw_versions(lineage).items())
+    return hashlib.md5(json.dumps(facts).encode(), usedforsecurity=False).hexdigest()[:8]
+
+
+def judge_duplicates(lineage: Lineage) -> Verdict:
+    """Whether collections in the raw folder share the content of files."""
+    found = find_duplicates(lineage, DvcRepo(lineage.registry.root).listings())
+    folder = lineage.registry.raw_folder
+    findings = tuple(
+        Finding(
+            f"{folder}/{name}",
+            "duplicates",
+            f"{same} files are in {folder}/{other}, too: `registry duplicates {name}` lists them",
+        )
+        for (name, other), (same, _) in found.counts().items()
+    )
+    collections = len(raw_versions(lineage))
+    sharing = len({finding.path for finding in findings})
+    return Verdict(
+        f"{collections - sharing} of {collections} collections have no file that one before them "
+        "has.",
+        {
+            "collections": collections,
+            "files": len(found.found),
+            FINGERPRINT: fingerprint_collections(lineage),
+        },
+        findings,
     )

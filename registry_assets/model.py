@@ -260,6 +260,8 @@ class Settings:
         archive_most_ratio: How many times its own size an archive may unpack to.
         archive_most_files: How many files may be in an archive.
         archive_free_gigabytes: How much of the disk must stay free when one is unpacked.
+        duplicate_distance: In how many of 64 bits the hashes of pictures may differ that count as
+            alike.
         take_in: Which new collections data sets take in, by name or path of the data set; those
             that are not named take in all.
     """
@@ -275,6 +277,7 @@ class Settings:
     archive_most_ratio: float = 100.0
     archive_most_files: int = 1_000_000
     archive_free_gigabytes: float = 1.0
+    duplicate_distance: int = 5
     take_in: Mapping[str, TakeIn] = field(default_factory=dict)
 
 

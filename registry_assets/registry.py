@@ -34,6 +34,7 @@ _BRANCH_TEMPLATE = re.compile(r"(?:[A-Za-z0-9._/+-]|\{name\}|\{id\})+")
 _NUMBERS = (
     *("settle_seconds", "import_check_seconds", "modified_check_seconds"),
     *("archive_most_ratio", "archive_most_files", "archive_free_gigabytes"),
+    "duplicate_distance",
 )
 _MANUAL = "manual"
 _TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manual" }'

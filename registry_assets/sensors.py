@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dagster import (
     AssetsDefinition,
     AssetSelection,
+    DagsterInstance,
+    DagsterRun,
     DefaultSensorStatus,
     DynamicPartitionsDefinition,
     RunRequest,
+    RunsFilter,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -20,6 +23,13 @@ from dagster import (
     sensor,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.tags import (
+    MAX_RETRIES_TAG,
+    PARTITION_NAME_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
+    RETRY_STRATEGY_TAG,
+    RUN_KEY_TAG,
+)
 
 from registry_assets.arrivals import find_arrivals, measure_extent
 from registry_assets.checks import report_checks
@@ -43,6 +53,14 @@ CODE_LOCATION = "registry_assets.definitions"
 UI_ADDRESS = "REGISTRY_UI_ADDRESS"
 """The environment variable that says where the webserver of `registry ui` listens."""
 
+# A run whose process died starts again, from its start, as what was done is done. One that failed
+# says why. The instance has to have `run_retries` enabled.
+_RETRIES = {
+    MAX_RETRIES_TAG: "2",
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
+    RETRY_STRATEGY_TAG: "ALL_STEPS",
+}
+
 _RELOAD_SECONDS = 30
 _INTERVAL_SECONDS = 10
 
@@ -56,6 +74,7 @@ def build_take_in_job(assets: list[AssetsDefinition]) -> UnresolvedAssetJobDefin
             *(key for asset in assets for key in asset.keys)
         ).without_checks(),
         partitions_def=DynamicPartitionsDefinition(name=COLLECTIONS),
+        tags=_RETRIES,
         description="Takes one collection all the way: registers it, takes it into the data sets "
         "and runs their stages. The sensor leaves out the data sets that do not want it.",
     )
@@ -99,34 +118,51 @@ def build_arrival_sensor(
             except FileNotFoundError:  # taken away meanwhile
                 continue
             if now - extent.changed < settle_seconds:
-                waiting.append(arrival.path.name)
+                waiting.append(f"{arrival.path.name} is still changing")
                 continue
             run_key = f"{arrival.name}:{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
-            keys = [asset_key(key) for key in keys_that_follow(lineage, arrival.name, is_new=True)]
-            requests.append(
-                RunRequest(run_key=run_key, partition_key=arrival.name, asset_selection=keys)
-            )
+            newest = _newest_run(context.instance, arrival.name, run_key)
+            if newest is None:
+                keys = keys_that_follow(lineage, arrival.name, is_new=True)
+                requests.append(
+                    RunRequest(
+                        run_key=run_key,
+                        partition_key=arrival.name,
+                        asset_selection=list(map(asset_key, keys)),
+                        asset_check_keys=[],
+                    )
+                )
+            elif newest.is_finished:
+                rejected[arrival.path.name] = (
+                    f"run {newest.run_id[:8]} did not register it: `registry add {arrival.name}` "
+                    "tries again and says why"
+                )
+            else:
+                waiting.append(f"{arrival.path.name} is being taken in")
         for name, reason in rejected.items():
             if reported.get(name) != reason:
                 context.log.warning(f"{folder}/{name} is left alone: {reason}")
-        said = [f"{name} is still changing" for name in waiting]
-        said += [f"{name} is left alone: {reason}" for name, reason in rejected.items()]
+        said = [*waiting, *(f"{name} is left alone: {why}" for name, why in rejected.items())]
+        names = [request.partition_key for request in requests if request.partition_key]
+        partitions = DynamicPartitionsDefinition(name=COLLECTIONS)
         return SensorResult(
             run_requests=requests,
             skip_reason=None
             if requests
             else SkipReason("; ".join(said) or f"nothing new in {folder}/"),
             cursor=json.dumps(rejected, sort_keys=True),
-            dynamic_partitions_requests=[
-                DynamicPartitionsDefinition(name=COLLECTIONS).build_add_request(
-                    [request.partition_key for request in requests if request.partition_key]
-                )
-            ]
-            if requests
-            else [],
+            dynamic_partitions_requests=[partitions.build_add_request(names)] if names else [],
         )
 
     return watch
+
+
+def _newest_run(instance: DagsterInstance, collection: str, run_key: str) -> DagsterRun | None:
+    """The newest run for a collection, if there was one for what its folder holds now."""
+    if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: run_key})):
+        return None
+    for_it = RunsFilter(job_name=TAKE_IN_JOB, tags={PARTITION_NAME_TAG: collection})
+    return next(iter(instance.get_runs(for_it, limit=1)), None)
 
 
 def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:

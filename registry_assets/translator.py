@@ -30,7 +30,7 @@ _RESERVED_NAMES = {
     *keyword.kwlist,
     *("arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict"),
     *("int", "meta", "output", "output_arg_dict", "str", "type"),
-    *("bring", "bring_up_to_date", "check_cache", "in_cache", "matches_dvc_lock"),
+    *("bring", "bring_up_to_date", "check_cache", "in_cache", "matches_dvc_lock", "no_duplicates"),
     *("publish", "publish_metafiles", "take_in_collection"),
 }
 

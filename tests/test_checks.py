@@ -7,7 +7,7 @@ import pytest
 from dagster import AssetCheckKey, AssetKey, AssetSelection, DagsterInstance
 
 from registry_assets import build_definitions
-from registry_assets.checks import IN_CACHE, MATCHES_DVC_LOCK, report_checks
+from registry_assets.checks import IN_CACHE, MATCHES_DVC_LOCK, NO_DUPLICATES, report_checks
 from tests.conftest import lineage_of, run, write_tree
 
 DATA = "processed/texts/data"
@@ -64,10 +64,11 @@ def objects_by_content(root: Path) -> dict[bytes, Path]:
     return {path.read_bytes(): path for path in cache.rglob("*") if path.is_file()}
 
 
-def test_every_asset_has_both_checks(materialized_registry: Path) -> None:
+def test_every_asset_has_both_checks_and_raw_a_third(materialized_registry: Path) -> None:
     graph = build_definitions(materialized_registry).resolve_asset_graph()
     checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
-    assert checks == {(key, name) for key in ALL for name in (MATCHES_DVC_LOCK, IN_CACHE)}
+    both = {(key, name) for key in ALL for name in (MATCHES_DVC_LOCK, IN_CACHE)}
+    assert checks == {*both, ("raw", NO_DUPLICATES)}
 
 
 def test_checks_pass_after_a_run(materialized_registry: Path, its_history: DagsterInstance) -> None:

@@ -1,6 +1,6 @@
 """The command line: each command a few lines over the library.
 
-looking.py    status, lineage, trace: what there is, nothing is changed
+looking.py    status, lineage, trace, duplicates: what there is, nothing is changed
 running.py    materialize, sync: data brought up to date, and Dagster told
 taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
 publishing.py publish, resolve: the work of several people
@@ -52,6 +52,7 @@ for _command in (
     looking.status,
     looking.lineage,
     looking.trace,
+    looking.duplicates,
     running.materialize,
     taking_in.add,
     taking_in.import_,

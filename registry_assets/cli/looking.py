@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: status, lineage, trace."""
+"""Commands that look and change nothing: status, lineage, trace, duplicates."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from registry_assets.finding import Trace
     from registry_assets.lineage import Lineage
     from registry_assets.status import RegistryStatus
+
+
+_DISTANCE = "Also pictures whose perceptual hashes differ in at most so many of 64 bits."
 
 
 @click.command()
@@ -121,6 +124,49 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
         f"{comparison.materializations} newest materializations agree"
     )
     return 0
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--distance", type=click.IntRange(0, 64), help=_DISTANCE)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def duplicates(root: Path, name: str | None, distance: int | None, as_json: bool) -> None:
+    """List pictures that several collections have, or NAME and another; exit 1 when there are.
+
+    By content; with --distance also what looks alike.
+    """
+    from registry_assets.duplicates import find_duplicates, raw_versions
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.errors import CollectionNotTrackedError, describe_unread
+
+    lineage = read_lineage(root)
+    if name is not None and name not in raw_versions(lineage):
+        raise CollectionNotTrackedError(name)
+    names = None if name is None else [name]
+    found = find_duplicates(lineage, DvcRepo(root).listings(), names, distance=distance)
+    folder = lineage.registry.raw_folder
+    if as_json:
+        click.echo(json.dumps([asdict(item) for item in found.found], indent=2))
+    else:
+        for item in found.found:
+            how = "same" if item.distance is None else f"alike {item.distance}"
+            other = f"{folder}/{item.other}/{item.other_path}"
+            click.echo(f"{how:<10} {folder}/{item.collection}/{item.path}  {other}")
+        for (one, other), (same, alike) in found.counts().items():
+            click.echo(f"{one} and {other}: {same} the same, {alike} alike")
+        if not found.found:
+            click.echo("no collections share pictures")
+    if found.unread:
+        paths = [f"{folder}/{item}" for item in found.unread]
+        click.echo(f"registry: incomplete: {describe_unread(paths)}", err=True)
+    if found.unmeasured:
+        click.echo(
+            f"registry: incomplete: no table of measurements of {', '.join(found.unmeasured)}: "
+            "`registry materialize` makes it, where a data set has such a stage",
+            err=True,
+        )
+    sys.exit(FINDING if found.found or found.unread else 0)
 
 
 @click.command()

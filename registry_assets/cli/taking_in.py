@@ -47,7 +47,18 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     code = _run_one(found, registry.raw_folder or "", addition.name)
     if code == 0:
         finish_addition(registry, addition)
+        _say_duplicates(root, addition.name)
     sys.exit(code)
+
+
+def _say_duplicates(root: Path, name: str) -> None:
+    """Names the collections that have files of this one, too."""
+    from registry_assets.duplicates import describe, find_duplicates
+    from registry_assets.dvc_repo import DvcRepo
+
+    found = find_duplicates(read_lineage(root), DvcRepo(root).listings(), [name])
+    for line in describe(found, name):
+        click.echo(f"  {line}: `registry duplicates {name}` lists them")
 
 
 @click.command()

@@ -43,6 +43,11 @@ class Listings:
                 if wanted in place.read_bytes():
                     yield place.parent.name + place.name
 
+    def place_of(self, md5: str) -> Path | None:
+        """Where the content of a file is in the cache; None when it is not there."""
+        places = (folder / md5[:2] / md5[2:] for folder in self._folders)
+        return next((place for place in places if place.is_file()), None)
+
     def _text(self, version: str) -> bytes | None:
         for folder in self._folders:
             try:

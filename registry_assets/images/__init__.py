@@ -18,6 +18,7 @@ from registry_assets.images.frames import (
     extract_video,
     read_videos,
 )
+from registry_assets.images.likeness import find_alike
 from registry_assets.images.linking import link_file
 from registry_assets.images.measurements import (
     Measurement,
@@ -50,6 +51,7 @@ __all__ = [
     "decode_image",
     "extract_frames",
     "extract_video",
+    "find_alike",
     "has_image_suffix",
     "link_file",
     "measure_collection",

@@ -112,9 +112,11 @@ def test_an_edit_is_registered_and_followed_where_that_is_set(
     (again,) = tick(root, its_history, result.cursor).run_requests or ()
     assert again.run_key == request.run_key
     job = build_definitions(root).resolve_job_def(TAKE_IN_JOB)
-    done = job.execute_in_process(
-        instance=its_history, partition_key="01_a", asset_selection=request.asset_selection
+    assert request.asset_selection is not None
+    chosen = job.get_subset(
+        asset_selection=set(request.asset_selection), asset_check_selection=set()
     )
+    done = chosen.execute_in_process(instance=its_history, partition_key="01_a")
     assert done.success
     event = its_history.get_latest_materialization_event(AssetKey("raw"))
     assert event is not None
