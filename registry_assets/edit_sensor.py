@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 from dagster import (
@@ -23,6 +24,7 @@ from registry_assets.following import keys_that_follow
 from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
+from registry_assets.sensors import newest_run
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 EDIT_SENSOR_NAME = "modified_raw_collections"
@@ -67,29 +69,35 @@ def build_edit_sensor(
             for name, look in told.items()
             if look.keys() == _FIELDS  # not told by another version of this
         }
-        now = read_registry(registry.root)
-        found = dict(look_for_edits(now, before, most_seconds=_MOST_SECONDS))
-        names = {item.name for item in now.raw}
+        found = dict(look_for_edits(registry, before, most_seconds=_MOST_SECONDS))
         # The least recent first: those that there was no time for.
-        looks = {name: look for name, look in before.items() if name in names} | found
+        folder = registry.root / str(registry.raw_folder)
+        looks = {name: look for name, look in before.items() if _is_there(folder, name)} | found
         looks = {name: looks[name] for name in sorted(looks, key=lambda name: name in found)}
         for name, look in found.items():
             if look.finding is not None and look != before.get(name):
                 context.log.warning(look.finding)
         edited = [name for name, look in looks.items() if look.is_edited] if registers else []
-        lineage = build_lineage(now, translator) if edited else None
-        requests = [
-            RunRequest(
-                run_key=f"{name}:edit:{_digest(looks[name].stamp)}",
-                partition_key=name,
-                asset_selection=[
-                    asset_key(key) for key in keys_that_follow(lineage, name, is_new=False)
-                ],
-            )
-            for name in edited
-            if lineage is not None
-        ]
-        said = [look.finding for look in looks.values() if look.finding is not None]
+        lineage = build_lineage(read_registry(registry.root), translator) if edited else None
+        requests, failed = [], []
+        for name in edited:
+            run_key = f"{name}:edit:{_digest(looks[name].stamp)}"
+            newest = newest_run(context.instance, name, run_key)
+            if newest is not None and newest.is_finished:
+                failed.append(
+                    f"run {newest.run_id[:8]} did not record {name}: `registry add {name}`"
+                )
+            elif newest is None and lineage is not None:
+                keys = keys_that_follow(lineage, name, is_new=False)
+                requests.append(
+                    RunRequest(
+                        run_key=run_key,
+                        partition_key=name,
+                        asset_selection=list(map(asset_key, keys)),
+                        asset_check_keys=[],
+                    )
+                )
+        said = failed + [look.finding for look in looks.values() if look.finding is not None]
         return SensorResult(
             run_requests=requests,
             skip_reason=None
@@ -104,6 +112,10 @@ def build_edit_sensor(
         )
 
     return watch
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return (folder / name).is_dir() and (folder / f"{name}.dvc").exists()
 
 
 def _digest(text: str) -> str:

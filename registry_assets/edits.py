@@ -11,6 +11,7 @@ from pathlib import Path
 
 from registry_assets.arrivals import holds_a_file
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
 from registry_assets.model import RawCollection, Registry
 
 
@@ -42,8 +43,10 @@ def look_for_edits(
     Walks through folders, and has DVC compare those whose stamp is a new one and has been the same
     for `settle_seconds`.
 
+    Reads the ``.dvc`` files of the raw folder and no others.
+
     Args:
-        registry: As the metafiles record it now.
+        registry: For its root, settings and raw folder.
         before: What was seen the last time, by name, the least recent first.
         most_seconds: After which time no further one is looked at.
 
@@ -51,14 +54,21 @@ def look_for_edits(
         The name of a collection and what was seen; nothing of those that are not there.
     """
     started = time.monotonic()
-    raw = {item.name: item for item in registry.raw if _is_in_raw_folder(registry, item)}
+    dvc = DvcRepo(registry.root)
+    with dvc.session():
+        yield from _look_at_all(registry, dvc, before, started + most_seconds)
+
+
+def _look_at_all(
+    registry: Registry, dvc: DvcRepo, before: Mapping[str, Look], until: float
+) -> Iterator[tuple[str, Look]]:
+    raw = {item.name: item for item in _read_raw(registry, dvc)}
     order = [
         *(name for name in raw if name not in before),
         *(name for name in before if name in raw),
     ]
-    dvc = DvcRepo(registry.root)
     for name in order:
-        if time.monotonic() - started > most_seconds:
+        if time.monotonic() > until:
             return
         try:
             look = _look(registry, dvc, raw[name], before.get(name))
@@ -68,8 +78,18 @@ def look_for_edits(
             yield name, look
 
 
-def _is_in_raw_folder(registry: Registry, item: RawCollection) -> bool:
-    return registry.family_folder_of(item.output.path) == registry.raw_folder
+def _read_raw(registry: Registry, dvc: DvcRepo) -> Iterator[RawCollection]:
+    """The collections of the raw folder, as their ``.dvc`` files record them now."""
+    folder = registry.raw_folder
+    names = sorted(os.listdir(registry.root / folder)) if folder is not None else []
+    for name in names:
+        if name.endswith(".dvc") and not name.startswith("."):
+            try:
+                found = dvc.read_dvc_file(f"{folder}/{name}")
+            except RegistryError:  # broken, which `registry status` says
+                continue
+            if isinstance(found, RawCollection):
+                yield found
 
 
 def _look(

@@ -121,7 +121,7 @@ def build_arrival_sensor(
                 waiting.append(f"{arrival.path.name} is still changing")
                 continue
             run_key = f"{arrival.name}:{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
-            newest = _newest_run(context.instance, arrival.name, run_key)
+            newest = newest_run(context.instance, arrival.name, run_key)
             if newest is None:
                 keys = keys_that_follow(lineage, arrival.name, is_new=True)
                 requests.append(
@@ -157,7 +157,7 @@ def build_arrival_sensor(
     return watch
 
 
-def _newest_run(instance: DagsterInstance, collection: str, run_key: str) -> DagsterRun | None:
+def newest_run(instance: DagsterInstance, collection: str, run_key: str) -> DagsterRun | None:
     """The newest run for a collection, if there was one for what its folder holds now."""
     if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: run_key})):
         return None

@@ -17,7 +17,8 @@ from registry_assets.copying import Copied, copy_collection
 from registry_assets.errors import RegistryError
 from registry_assets.landing import Landing
 from registry_assets.registry import read_registry
-from tests.conftest import run, write_tree
+from registry_assets.status import read_status
+from tests.conftest import lineage_of, run, write_tree
 
 
 def registry(root: Path, *arguments: str) -> Result:
@@ -53,9 +54,9 @@ def test_an_archive_becomes_a_collection_and_goes_out_of_the_way(text_registry: 
     assert {a.path.name: a.reason for a in find_arrivals(raw)}["04_d.zip"] is None
     # What is being unpacked may hold anything.
     write_tree(raw, {".arriving/04_d/content/bad.dvc": "no metafile: [\n"})
-    status = registry(text_registry, "status")
-    assert "rejected" not in status.output
-    assert "bad.dvc" not in status.output
+    status = read_status(lineage_of(text_registry))
+    assert status.problems == ()
+    assert {item.collection: item.state for item in status.raw}["04_d"] == "new"
     assert run(text_registry, "git", "status", "--short", "--", "raw/.arriving") == ""
 
 

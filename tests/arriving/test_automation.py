@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dagster import DagsterInstance, DagsterRunStatus, evaluate_automation_conditions
+from dagster import DagsterInstance, DagsterRunStatus, Definitions, evaluate_automation_conditions
 from dagster._core.definitions.declarative_automation.automation_condition_tester import (
     EvaluateAutomationConditionsResult,
 )
@@ -22,9 +22,9 @@ Tick = EvaluateAutomationConditionsResult
 STAGES = {"upper", "lines", "names"}
 
 
-def tick(root: Path, instance: DagsterInstance, before: Tick | None = None) -> Tick:
+def tick(defs: Definitions, instance: DagsterInstance, before: Tick | None = None) -> Tick:
     return evaluate_automation_conditions(
-        defs=build_definitions(root), instance=instance, cursor=before.cursor if before else None
+        defs=defs, instance=instance, cursor=before.cursor if before else None
     )
 
 
@@ -48,34 +48,36 @@ def test_only_what_was_taken_in_follows(
     materialized_registry: Path, its_history: DagsterInstance
 ) -> None:
     root, instance = materialized_registry, its_history
-    first = tick(root, instance)
+    defs = build_definitions(root)
+    first = tick(defs, instance)
     assert requested(first) == set()
 
     edit(root)
     materialize(root, instance, "raw", "01_a")
-    moved = tick(root, instance, first)
+    moved = tick(defs, instance, first)
     assert requested(moved) == {(name, "01_a") for name in {"inputs", *STAGES}}
     # One that is new is nobody's: not asked for, nor when it has a next version.
     materialize(root, instance, "raw", "02_b")
-    added = tick(root, instance, moved)
+    added = tick(defs, instance, moved)
     assert requested(added) == set()
 
     # While a run that makes many is at work, it is left to it.
     busy = create_run_for_test(instance, job_name=BRING_JOB, status=DagsterRunStatus.STARTED)
     materialize(root, instance, "inputs", "02_b")
-    held = tick(root, instance, added)
+    held = tick(defs, instance, added)
     assert requested(held) == set()
     instance.delete_run(busy.run_id)
-    taken_in = tick(root, instance, held)
+    taken_in = tick(defs, instance, held)
     assert requested(taken_in) == {(name, "02_b") for name in STAGES}
 
 
 def test_what_came_from_outside_dagster_in_one_piece_is_no_change(
     materialized_registry: Path, instance: DagsterInstance
 ) -> None:
-    first = tick(materialized_registry, instance)
+    defs = build_definitions(materialized_registry)
+    first = tick(defs, instance)
     sync(lineage_of(materialized_registry), instance, lambda _line: None)
-    assert requested(tick(materialized_registry, instance, first)) == set()
+    assert requested(tick(defs, instance, first)) == set()
 
 
 def test_a_manual_data_set_follows_nothing(materialized_registry: Path) -> None:

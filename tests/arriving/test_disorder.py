@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagster import AssetKey, DagsterInstance, RunRequest
+from dagster import AssetKey, DagsterInstance, Definitions, RunRequest
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from registry_assets import build_definitions
@@ -28,13 +28,14 @@ class Daemon:
 
     root: Path
     instance: DagsterInstance
+    definitions: Definitions
     cursor: str | None = None
     queue: list[RunRequest] = field(default_factory=list)
     started: set[str | None] = field(default_factory=set)
     said: str = ""
 
     def tick(self) -> list[str | None]:
-        result = tick(self.root, self.instance, self.cursor)
+        result = tick(self.root, self.instance, self.cursor, self.definitions)
         self.cursor = result.cursor
         for added in result.dynamic_partitions_requests or ():
             self.instance.add_dynamic_partitions("collections", list(added.partition_keys))
@@ -46,7 +47,7 @@ class Daemon:
 
     def work(self, most: int) -> dict[str | None, bool]:
         """Executes runs of the queue; returns which of them succeeded."""
-        job = build_definitions(self.root).resolve_job_def(TAKE_IN_JOB)
+        job = self.definitions.resolve_job_def(TAKE_IN_JOB)
         done = {}
         for request in self.queue[:most]:
             assert request.asset_selection is not None
@@ -81,12 +82,13 @@ def test_ten_at_once_are_each_registered_once_or_reported(
     time.sleep(2.1)
     write_tree(raw, {"13_slow/2.txt": "2\n"})
 
-    daemon = Daemon(root, instance)
+    definitions = build_definitions(root)
+    daemon = Daemon(root, instance, definitions)
     assert set(daemon.tick()) == {*good, "09_gone", "11_bad"}
     (raw / "09_gone/1.txt").unlink()
     first = daemon.work(4)
     # The daemon starts anew, without what it had in mind; what it had asked for waits.
-    daemon = Daemon(root, instance, queue=daemon.queue, started=daemon.started)
+    daemon = Daemon(root, instance, definitions, queue=daemon.queue, started=daemon.started)
     write_tree(raw, {"13_slow/3.txt": "late\n"})
     assert daemon.tick() == ["09_gone"]  # in another state, before it is gone
     shutil.rmtree(raw / "09_gone")
