@@ -65,6 +65,8 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
             archive.rename(aside)
             landing.forget()
             report(f"moved {archive.name} to {aside.relative_to(place.parent.parent)}")
+        elif note is None:
+            landing.forget()
 
 
 def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> None:

@@ -163,11 +163,12 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.following import stages_of
     from registry_assets.history import open_history
+    from registry_assets.model import check_collection_name
     from registry_assets.reporting import sync
 
     found = read_lineage(root)
     chosen = found.registry.dataset(dataset)
-    metafile = f"{chosen.inputs}/{name}.dvc"
+    metafile = f"{chosen.inputs}/{check_collection_name(name)}.dvc"
     addresses = stages_of(found, chosen, name)
     if not addresses and not (found.registry.root / metafile).exists():
         raise RegistryError(
