@@ -29,8 +29,8 @@ from dagster._core.definitions.metadata import RawMetadataValue
 from pydantic import Field
 
 from registry_assets.assets import bring
-from registry_assets.committing import Written, commit_written
 from registry_assets.automation import BRING_JOB
+from registry_assets.committing import Written, commit_written
 from registry_assets.duplicates import find_duplicates, holds_table
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError

@@ -13,7 +13,8 @@ from registry_assets.git_repo.conflicts import find_next_step, find_unmerged, ma
 from registry_assets.lineage import Lineage
 from registry_assets.merging import WHOLE_FILE, Merged, can_merge, merge
 from registry_assets.metafile_entries import records_versions, stage_address
-from registry_assets.status import OutputStatus, read_recorded_status
+from registry_assets.status import OutputStatus
+from registry_assets.status_reading import read_recorded_status
 
 _MARKER = "<<<<<<< "
 

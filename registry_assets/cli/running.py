@@ -13,8 +13,8 @@ import click
 from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 
 if TYPE_CHECKING:
-    from registry_assets.last_look import Look
     from registry_assets.copying import Copied
+    from registry_assets.last_look import Look
     from registry_assets.lineage import Lineage
     from registry_assets.status import RegistryStatus
 

@@ -202,12 +202,12 @@ def without_entries(text: str, names: Collection[str]) -> str:
     parsed = read_entries(text, names)
     if not parsed:
         return text
-    if text.startswith(_HEADER) and not _ANCHOR.search(text):
+    if text.startswith(HEADER) and not ANCHOR.search(text):
         cuts = [cut for name in parsed if (cut := cut_entry(text, name)) is not None]
         if len(cuts) == len(parsed):
             for cut in cuts:
                 text = text.replace(f"\n{cut}", "\n", 1)
-            return "" if text == _HEADER else text
+            return "" if text == HEADER else text
     data = parse_yaml_for_update(text, LOCK_FILE)
     for name in parsed:
         del data["stages"][name]
