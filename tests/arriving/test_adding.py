@@ -17,7 +17,7 @@ from registry_assets.copying import Copied, copy_collection
 from registry_assets.errors import RegistryError
 from registry_assets.landing import Landing
 from registry_assets.registry import read_registry
-from registry_assets.status import read_status
+from registry_assets.status_reading import read_status
 from tests.conftest import lineage_of, run, write_tree
 
 

@@ -16,7 +16,7 @@ from registry_assets.duplicates import find_duplicates
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.reporting import sync
 from registry_assets.sensors import TAKE_IN_JOB
-from registry_assets.status import read_status
+from registry_assets.status_reading import read_status
 from tests.arriving.test_edits import configure
 from tests.conftest import lineage_of, run, write_tree
 from tests.test_sensor import set_settle_seconds, tick
