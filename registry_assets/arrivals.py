@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from registry_assets.errors import CollectionNameError, RegistryError
-from registry_assets.images.decoding import SET_ASIDE_PREFIX
+from registry_assets.images.contents import SET_ASIDE_PREFIX
 from registry_assets.landing import Landing, stamp_of
 from registry_assets.model import check_collection_name
 from registry_assets.unpacking import ENDINGS, archive_stem

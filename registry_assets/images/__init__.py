@@ -2,39 +2,68 @@
 
 Functions take paths, bytes or arrays and return plain values that can be pickled. Nothing here
 knows Dagster or DVC.
+
+The public names are loaded when they are first used: a stage that links files by a table must not
+wait for decoders.
 """
 
-from registry_assets.images.contact_sheets import build_contact_sheet
-from registry_assets.images.decoding import (
-    SET_ASIDE_PREFIX,
-    DecodedImage,
-    Unreadable,
-    decode_image,
-    has_image_suffix,
-)
-from registry_assets.images.frames import (
-    ExtractedVideo,
-    extract_frames,
-    extract_video,
-    read_videos,
-)
-from registry_assets.images.likeness import find_alike
-from registry_assets.images.linking import link_file
-from registry_assets.images.measurements import (
-    Measurement,
-    measure_collection,
-    measure_file,
-    read_measurements,
-    write_measurements,
-)
-from registry_assets.images.verdicts import (
-    IMAGE_CLASSES,
-    BrightnessRange,
-    ClassThresholds,
-    ImageClass,
-    classify,
-    removal_reason,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry_assets.images.contact_sheets import build_contact_sheet
+    from registry_assets.images.contents import SET_ASIDE_PREFIX, Unreadable, has_image_suffix
+    from registry_assets.images.decoding import DecodedImage, decode_image
+    from registry_assets.images.frames import (
+        ExtractedVideo,
+        extract_frames,
+        extract_video,
+        read_videos,
+    )
+    from registry_assets.images.likeness import find_alike
+    from registry_assets.images.linking import link_file
+    from registry_assets.images.measurements import (
+        Measurement,
+        read_measurements,
+        write_measurements,
+    )
+    from registry_assets.images.measuring import measure_collection, measure_file
+    from registry_assets.images.memo import Memo
+    from registry_assets.images.verdicts import (
+        IMAGE_CLASSES,
+        BrightnessRange,
+        ClassThresholds,
+        ImageClass,
+        classify,
+        removal_reason,
+    )
+
+_PLACES = {
+    "IMAGE_CLASSES": "verdicts",
+    "SET_ASIDE_PREFIX": "contents",
+    "BrightnessRange": "verdicts",
+    "ClassThresholds": "verdicts",
+    "DecodedImage": "decoding",
+    "ExtractedVideo": "frames",
+    "ImageClass": "verdicts",
+    "Measurement": "measurements",
+    "Memo": "memo",
+    "Unreadable": "contents",
+    "build_contact_sheet": "contact_sheets",
+    "classify": "verdicts",
+    "decode_image": "decoding",
+    "extract_frames": "frames",
+    "extract_video": "frames",
+    "find_alike": "likeness",
+    "has_image_suffix": "contents",
+    "link_file": "linking",
+    "measure_collection": "measuring",
+    "measure_file": "measuring",
+    "read_measurements": "measurements",
+    "read_videos": "frames",
+    "removal_reason": "verdicts",
+    "write_measurements": "measurements",
+}
 
 __all__ = [
     "IMAGE_CLASSES",
@@ -45,6 +74,7 @@ __all__ = [
     "ExtractedVideo",
     "ImageClass",
     "Measurement",
+    "Memo",
     "Unreadable",
     "build_contact_sheet",
     "classify",
@@ -61,3 +91,9 @@ __all__ = [
     "removal_reason",
     "write_measurements",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

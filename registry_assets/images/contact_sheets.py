@@ -7,13 +7,8 @@ from itertools import pairwise
 
 from PIL import Image, ImageOps
 
-from registry_assets.images.decoding import (
-    MAX_PIXELS,
-    Unreadable,
-    convert_to_rgb,
-    open_image,
-    read_contents,
-)
+from registry_assets.images.contents import MAX_PIXELS, Unreadable, read_contents
+from registry_assets.images.decoding import convert_to_rgb, open_image
 from registry_assets.images.entries import is_video
 
 _MARGIN = 2

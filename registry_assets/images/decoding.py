@@ -30,29 +30,20 @@ Pillow applies it by itself on loading.
 """
 
 import io
-import os
 import re
-import stat
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-SET_ASIDE_PREFIX = b"registry_assets set aside: "
-"""How a note begins that stands in the place of something that DVC cannot store."""
-
-SET_ASIDE_MOST_BYTES = 1024
-"""A longer file is never taken for such a note."""
-
-MAX_FILE_BYTES = 1 << 30
-"""Larger files are not read: 1 GiB."""
-
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Larger images are not decoded: 89,478,485 pixels, from where on Pillow warns of bombs."""
-
-MAX_PIXELS_OF_ALL_FRAMES = 10 * MAX_PIXELS
-"""Animations with more pixels in all frames together are not decoded."""
+from registry_assets.images.contents import (
+    MAX_PIXELS,
+    MAX_PIXELS_OF_ALL_FRAMES,
+    Unreadable,
+    describe_error,
+    has_image_suffix,
+)
 
 # Everything that Pillow decodes by itself, the common formats first, those without a signature
 # last. Left out are EPS, for which Pillow starts Ghostscript, and the formats that it recognises
@@ -65,15 +56,6 @@ _FORMATS = (
     *("XVTHUMB", "IPTC", "PCD", "SPIDER", "TGA"),
 )
 
-# By these a file that no decoder recognises is told to be a broken image and not something else,
-# and an image is told where nothing is opened.
-_IMAGE_SUFFIXES = frozenset(
-    (
-        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),
-        *(".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi"),
-        *(".tga", ".tif", ".tiff", ".webp"),
-    )
-)
 _IMAGE_SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0.ftypavi[fs]|\0\0\0\x0cjP  ",
     re.DOTALL,
@@ -93,13 +75,6 @@ _UNDO_ORIENTATION = {
 
 
 @dataclass(frozen=True)
-class Unreadable:
-    """Why there is no image, in words for a table."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class DecodedImage:
     """The first frame of an intact image as 8-bit RGB, and how the file stores it."""
 
@@ -109,36 +84,6 @@ class DecodedImage:
     height: int
     mode: str
     frames: int
-
-
-def read_contents(path: str | os.PathLike[str]) -> bytes | Unreadable:
-    """Return the bytes of a regular file of at most `MAX_FILE_BYTES`, or why they cannot be read.
-
-    Never blocks, also not when a pipe has taken the place of the file.
-    """
-    try:
-        descriptor = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
-        with open(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return Unreadable("not a regular file")
-            if status.st_size > MAX_FILE_BYTES:
-                return Unreadable(f"too large: more than {MAX_FILE_BYTES:,} bytes")
-            return file.read()
-    except OSError as error:
-        return Unreadable(f"unreadable: {_describe(error)}")
-    except MemoryError:
-        return Unreadable("unreadable: the file needs more memory than there is")
-
-
-def set_aside_reason(contents: bytes) -> str | None:
-    """Return the reason that a note left in the place of something gives, None for other files."""
-    if len(contents) > SET_ASIDE_MOST_BYTES or not contents.startswith(SET_ASIDE_PREFIX):
-        return None
-    line = contents[len(SET_ASIDE_PREFIX) :].splitlines()
-    return line[0].decode("utf-8", "surrogateescape").strip() if line else ""
 
 
 def decode_image(contents: bytes, *, name: str = "") -> DecodedImage | Unreadable:
@@ -166,6 +111,8 @@ def decode_image(contents: bytes, *, name: str = "") -> DecodedImage | Unreadabl
         with open_image(contents) as image:
             if image.width * image.height > MAX_PIXELS:
                 return _too_large(image)
+            if not _has_checks(image):
+                return _decode_frames(image)
             image.verify()
         # An image cannot be used after `verify`: it is opened a second time, to be decoded.
         with open_image(contents) as image:
@@ -178,7 +125,7 @@ def decode_image(contents: bytes, *, name: str = "") -> DecodedImage | Unreadabl
         return Unreadable("too large: decoding needs more memory than there is")
     # Decoders raise whatever comes up while they read broken bytes, from SyntaxError to KeyError.
     except Exception as error:
-        return Unreadable(f"corrupt: {_describe(error)}")
+        return Unreadable(f"corrupt: {describe_error(error)}")
 
 
 def open_image(contents: bytes) -> ImageFile.ImageFile:
@@ -206,6 +153,11 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
         # Straight to RGB, Pillow would divide nothing by alpha, or warn about the transparency.
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _has_checks(image: ImageFile.ImageFile) -> bool:
+    # JPEG, for one, has none: there `verify` does nothing but end the use of the image.
+    return type(image).verify is not ImageFile.ImageFile.verify
 
 
 def _decode_frames(image: ImageFile.ImageFile) -> DecodedImage | Unreadable:
@@ -265,21 +217,9 @@ def _too_large(image: Image.Image, frames: int = 1) -> Unreadable:
     return Unreadable(f"too large: {size}")
 
 
-def has_image_suffix(path: str) -> bool:
-    """Tell whether a path is called as images are. Contents are not looked at."""
-    return os.path.splitext(path)[1].lower() in _IMAGE_SUFFIXES
-
-
 def _why_unidentified(contents: bytes, name: str) -> str:
     if _HEIF_SIGNATURE.match(contents):
         return "HEIF is not supported: convert it to JPEG"
     if has_image_suffix(name) or _IMAGE_SIGNATURE.match(contents):
         return "corrupt: no decoder recognises it"
     return "not an image"
-
-
-def _describe(error: Exception) -> str:
-    """Return what an error says on one line, the same in each run."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split()))
-    return text or type(error).__name__

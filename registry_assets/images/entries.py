@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from registry_assets.images.decoding import (
+from registry_assets.images.contents import (
     SET_ASIDE_MOST_BYTES,
     Unreadable,
     read_contents,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
-from registry_assets.images.decoding import MAX_PIXELS
+from registry_assets.images.contents import MAX_PIXELS
 from registry_assets.images.entries import Entry, find_entries, is_video
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 from registry_assets.images.workers import map_in_order

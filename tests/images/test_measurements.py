@@ -20,7 +20,7 @@ from registry_assets.images import (
     read_measurements,
     write_measurements,
 )
-from registry_assets.images.decoding import SET_ASIDE_PREFIX
+from registry_assets.images.contents import SET_ASIDE_PREFIX
 from registry_assets.images.measurements import COLUMNS
 from registry_assets.images.measures import mean_brightness
 
@@ -189,7 +189,7 @@ def test_tasks_hold_only_what_can_travel_to_another_machine(tmp_path: Path) -> N
 
 def test_importing_images_loads_neither_dagster_nor_dvc_nor_the_video_libraries() -> None:
     program = (
-        "import sys, registry_assets.images\n"
+        "import sys\nfrom registry_assets.images import *\n"
         "print({'dagster', 'dvc', 'av', 'imageio'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arguments import StageParser, existing_folder
 
-from registry_assets.images import Measurement, measure_collection, write_measurements
+from registry_assets.images import Measurement, Memo, measure_collection, write_measurements
 
 
 def main() -> None:
@@ -20,12 +20,22 @@ def main() -> None:
     arguments = parser.parse_args()
     parser.replace_folders([arguments.out], inputs=[arguments.inputs, arguments.frames])
 
-    measurements = measure_collection(arguments.inputs, frames=arguments.frames)
+    measurements = measure_collection(
+        arguments.inputs, frames=arguments.frames, memo=find_memo(arguments.inputs)
+    )
     total = count_files(arguments.inputs) + count_files(arguments.frames)
     write_measurements(
         arguments.out / "measurements.csv",
         report(measurements, total, f"measure_images {arguments.inputs.name}"),
     )
+
+
+def find_memo(inputs: Path) -> Memo | None:
+    """Return where the repository that holds a collection remembers measures."""
+    for folder in inputs.absolute().parents:
+        if (folder / ".dvc").is_dir():
+            return Memo.in_folder(folder / ".dvc" / "tmp")
+    return None
 
 
 def count_files(folder: Path) -> int:

@@ -1,0 +1,84 @@
+"""The bytes of a file that may be an image, read without looking into them.
+
+Apart from decoding, because what only lists, links or reads tables must not pay for loading
+decoders.
+"""
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+
+SET_ASIDE_PREFIX = b"registry_assets set aside: "
+"""How a note begins that stands in the place of something that DVC cannot store."""
+
+SET_ASIDE_MOST_BYTES = 1024
+"""A longer file is never taken for such a note."""
+
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are not read: 1 GiB."""
+
+MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+"""Larger images are not decoded: 89,478,485 pixels, from where on Pillow warns of bombs."""
+
+MAX_PIXELS_OF_ALL_FRAMES = 10 * MAX_PIXELS
+"""Animations with more pixels in all frames together are not decoded."""
+
+# By these a file that no decoder recognises is told to be a broken image and not something else,
+# and an image is told where nothing is opened.
+_IMAGE_SUFFIXES = frozenset(
+    (
+        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),
+        *(".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi"),
+        *(".tga", ".tif", ".tiff", ".webp"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why there is no image, in words for a table."""
+
+    reason: str
+
+
+def read_contents(path: str | os.PathLike[str]) -> bytes | Unreadable:
+    """Return the bytes of a regular file of at most `MAX_FILE_BYTES`, or why they cannot be read.
+
+    Never blocks, also not when a pipe has taken the place of the file.
+    """
+    try:
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+        with open(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return Unreadable("not a regular file")
+            if status.st_size > MAX_FILE_BYTES:
+                return Unreadable(f"too large: more than {MAX_FILE_BYTES:,} bytes")
+            return file.read()
+    except OSError as error:
+        return Unreadable(f"unreadable: {describe_error(error)}")
+    except MemoryError:
+        return Unreadable("unreadable: the file needs more memory than there is")
+
+
+def set_aside_reason(contents: bytes) -> str | None:
+    """Return the reason that a note left in the place of something gives, None for other files."""
+    if len(contents) > SET_ASIDE_MOST_BYTES or not contents.startswith(SET_ASIDE_PREFIX):
+        return None
+    line = contents[len(SET_ASIDE_PREFIX) :].splitlines()
+    return line[0].decode("utf-8", "surrogateescape").strip() if line else ""
+
+
+def has_image_suffix(path: str) -> bool:
+    """Tell whether a path is called as images are. Contents are not looked at."""
+    return os.path.splitext(path)[1].lower() in _IMAGE_SUFFIXES
+
+
+def describe_error(error: Exception) -> str:
+    """Return what an error says on one line, the same in each run."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split()))
+    return text or type(error).__name__

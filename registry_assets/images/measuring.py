@@ -1,0 +1,146 @@
+"""Measuring every file of a collection, each decoded once."""
+
+import hashlib
+import heapq
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from registry_assets.images.contents import Unreadable, read_contents
+from registry_assets.images.decoding import decode_image
+from registry_assets.images.entries import Entry, find_entries, is_video
+from registry_assets.images.frames import VIDEOS_TABLE, ExtractedVideo, read_videos
+from registry_assets.images.measurements import Measurement
+from registry_assets.images.measures import (
+    mean_brightness,
+    mean_horizontal_variance,
+    perceptual_hash,
+    split_channels,
+)
+from registry_assets.images.memo import Memo
+from registry_assets.images.workers import map_in_order
+
+# Rows that a memo takes in one transaction.
+_KEPT_TOGETHER = 500
+
+_FRAME_NUMBER = re.compile(r"frame_([0-9]+)\.jpg$")
+
+
+def measure_collection(
+    folder: str | os.PathLike[str],
+    *,
+    frames: str | os.PathLike[str] | None = None,
+    memo: Memo | None = None,
+    executor: Executor | None = None,
+) -> Iterator[Measurement]:
+    """Yield the measurement of every file of a collection and of its videos' frames, by path.
+
+    Nothing that lies in the folder raises: what cannot be measured has a reason.
+
+    Args:
+        folder: The collection.
+        frames: What `extract_frames` wrote for it. Without, videos have the reason "video".
+        memo: Where measures are looked up and kept; the result is the same without.
+        executor: Where images are decoded; it has to see the same files. By default a process
+            pool, see `map_in_order`.
+
+    Raises:
+        OSError: If the folder, or the table in `frames`, cannot be read.
+    """
+    videos: dict[str, ExtractedVideo] = {}
+    entries = find_entries(folder)
+    if frames is not None:
+        videos = {video.path: video for video in read_videos(frames)}
+        found = (entry for entry in find_entries(frames) if entry.path != VIDEOS_TABLE)
+        tasks = heapq.merge(
+            ((entry, False) for entry in entries),
+            ((entry, True) for entry in found),
+            key=lambda task: task[0].path,
+        )
+    else:
+        tasks = ((entry, False) for entry in entries)
+    measured = map_in_order(
+        partial(_measure_task, memo), tasks, on_crash=_crashed_task, executor=executor
+    )
+    for measurement in _keep(measured, memo) if memo else measured:
+        video = videos.get(measurement.path)
+        # A reason of its own, like "hidden file", says more than that it is a video.
+        if video is not None and measurement.reason == "video":
+            yield replace(measurement, reason=video.summary)
+        else:
+            yield measurement
+
+
+def measure_file(
+    path: str | os.PathLike[str], *, name: str | None = None, memo: Memo | None = None
+) -> Measurement:
+    """Return the measurement of one file, decoded once in this process.
+
+    Args:
+        path: Where it is.
+        name: What the measurement calls it; by default its file name.
+        memo: Where measures of the same content are looked up; nothing is added to it.
+    """
+    name = os.path.basename(os.fspath(path)) if name is None else name
+    contents = read_contents(path)
+    if isinstance(contents, Unreadable):
+        return Measurement(name, contents.reason)
+    md5 = hashlib.md5(contents, usedforsecurity=False).hexdigest()
+    unmeasured = Measurement(name, md5=md5, size=len(contents))
+    remembered = memo.complete(unmeasured) if memo else None
+    if remembered is not None:
+        return remembered
+    decoded = decode_image(contents, name=name)
+    if isinstance(decoded, Unreadable):
+        return replace(unmeasured, reason=decoded.reason)
+    grey = np.asarray(decoded.image.convert("L"))
+    return replace(
+        unmeasured,
+        format=decoded.format,
+        width=decoded.width,
+        height=decoded.height,
+        mode=decoded.mode,
+        frames=decoded.frames,
+        mean_brightness=mean_brightness(split_channels(decoded.image)),
+        mean_horizontal_variance=mean_horizontal_variance(grey),
+        perceptual_hash=perceptual_hash(grey),
+    )
+
+
+def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:
+    batch: list[Measurement] = []
+    try:
+        for measurement in measured:
+            yield measurement
+            batch.append(measurement)
+            if len(batch) == _KEPT_TOGETHER:
+                memo.add(batch)
+                batch = []
+    finally:
+        # Also of a run that was interrupted: what it decoded is not lost.
+        memo.add(batch)
+
+
+def _measure_task(memo: Memo | None, task: tuple[Entry, bool]) -> Measurement:
+    entry, is_frame = task
+    if entry.reason:
+        return Measurement(entry.path, entry.reason, size=entry.size)
+    if not is_frame:
+        if is_video(entry.path):
+            return Measurement(entry.path, "video", size=entry.size)
+        return measure_file(entry.location, name=entry.path, memo=memo)
+    number = _FRAME_NUMBER.search(entry.path)
+    return replace(
+        measure_file(entry.location, name=entry.path, memo=memo),
+        source=os.path.dirname(entry.path),
+        frame=int(number.group(1)) if number else None,
+    )
+
+
+def _crashed_task(task: tuple[Entry, bool]) -> Measurement:
+    return Measurement(task[0].path, "decoder crashed", size=task[0].size)

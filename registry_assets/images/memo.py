@@ -1,0 +1,164 @@
+"""What was measured before, by content: a photograph that is met again is not decoded again.
+
+The memo is a table in SQLite of the measures of intact images by the md5 of their bytes. Those are
+read and hashed each time, so a hit is the measurement itself, and a table of a collection is the
+same with a memo and without. Deleting the file costs time only. It has a name that tells what
+measured: the source code of decoding and measuring, and the versions of the libraries that decode.
+Another of these and nothing is met again.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pkgutil
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import features
+
+from registry_assets.images.measurements import Measurement
+
+_MEASURED_BY = ("contents.py", "decoding.py", "measures.py", "measuring.py")
+_DECODED_BY = ("pil", "jpg", "jpg_2000", "zlib", "libtiff", "webp", "avif")
+
+_BUSY_SECONDS = 5.0
+_TABLE = "CREATE TABLE IF NOT EXISTS measures (md5 TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID"
+
+# Connections belong to the thread that made them.
+_connections = threading.local()
+
+
+@dataclass(frozen=True)
+class Memo:
+    """A file of measures, for any number of processes at once.
+
+    Not in SQLite's mode WAL, which asks that all of them run on one machine.
+
+    Attributes:
+        path: The file.
+    """
+
+    path: str
+
+    @classmethod
+    def in_folder(cls, folder: str | os.PathLike[str]) -> "Memo | None":
+        """Return the memo in a folder, made if need be, without those of other versions.
+
+        Returns:
+            None where the folder cannot be written.
+        """
+        path = Path(folder) / f"measures-{_measuring_version()}.sqlite"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                for other in path.parent.glob("measures-*.sqlite*"):
+                    if not other.name.startswith(path.name):
+                        other.unlink(missing_ok=True)
+            memo = cls(str(path))
+            try:
+                memo._create()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    return None
+                # Not a database, or one that is damaged.
+                memo.remove()
+                memo._create()
+        except (OSError, sqlite3.Error):
+            return None
+        return memo
+
+    def complete(self, unmeasured: Measurement) -> Measurement | None:
+        """Return a measurement with what its content measures, None where that is not known.
+
+        Args:
+            unmeasured: Has the md5.
+        """
+        try:
+            row = (
+                self._reader()
+                .execute("SELECT cells FROM measures WHERE md5 = ?", (unmeasured.md5,))
+                .fetchone()
+            )
+            return _with_cells(unmeasured, row[0]) if row else None
+        # Whatever is wrong with the file, the image itself can be asked.
+        except (sqlite3.Error, ValueError, TypeError):
+            return None
+
+    def add(self, measurements: Iterable[Measurement]) -> None:
+        """Keep the measures of those that are intact."""
+        rows = [(m.md5, _cells_of(m)) for m in measurements if m.is_readable and m.md5]
+        try:
+            with contextlib.closing(self._connect("rw")) as connection, connection:
+                connection.executemany("INSERT OR IGNORE INTO measures VALUES (?, ?)", rows)
+        except sqlite3.OperationalError:
+            # Somebody else writes for long, or the disk is full: then it is not kept.
+            return
+        except sqlite3.DatabaseError:
+            self.remove()
+
+    def remove(self) -> None:
+        """Delete the file; the next run makes a new one."""
+        for suffix in ("", "-journal"):
+            Path(self.path + suffix).unlink(missing_ok=True)
+
+    def _create(self) -> None:
+        with contextlib.closing(self._connect("rwc")) as connection, connection:
+            connection.execute(_TABLE)
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{Path(self.path).absolute().as_uri()}?mode={mode}", uri=True, timeout=_BUSY_SECONDS
+        )
+
+    def _reader(self) -> sqlite3.Connection:
+        found: dict[str, sqlite3.Connection] = _connections.__dict__.setdefault("readers", {})
+        if self.path not in found:
+            found[self.path] = self._connect("ro")
+        return found[self.path]
+
+
+def _cells_of(measurement: Measurement) -> str:
+    # A float as JSON has the digits that bring back this very float.
+    return json.dumps(
+        [
+            measurement.format,
+            measurement.width,
+            measurement.height,
+            measurement.mode,
+            measurement.frames,
+            measurement.mean_brightness,
+            measurement.mean_horizontal_variance,
+            measurement.perceptual_hash,
+        ]
+    )
+
+
+def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
+    format_, width, height, mode, frames, brightness, variance, hash_ = json.loads(cells)
+    return replace(
+        unmeasured,
+        format=format_,
+        width=width,
+        height=height,
+        mode=mode,
+        frames=frames,
+        mean_brightness=brightness,
+        mean_horizontal_variance=variance,
+        perceptual_hash=hash_,
+    )
+
+
+@cache
+def _measuring_version() -> str:
+    digest = hashlib.sha256(f"numpy {np.__version__}\n".encode())
+    for library in _DECODED_BY:
+        digest.update(f"{library} {features.version(library)}\n".encode())
+    for name in _MEASURED_BY:
+        digest.update(pkgutil.get_data("registry_assets.images", name) or b"")
+    return digest.hexdigest()[:16]
