@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from images import measure_memory, measure_photographs
 from registries import DATASET, STAGES, build_registry
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -53,17 +54,30 @@ class Row:
 def main() -> None:
     """Runs what is asked for, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--collections", type=int, default=100, help="to compare with dvc")
+    parser.add_argument("--collections", type=int, default=100, help="to compare with dvc; 0: none")
     parser.add_argument("--sizes", type=int, nargs="*", default=[50, 100, 200, 400])
+    parser.add_argument("--photographs", type=int, default=1000, help="0: none of these rows")
+    parser.add_argument("--small-images", type=int, default=10_000, help="to measure memory with")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         rows = []
-        for row in measure(Path(scratch), arguments.collections, arguments.sizes, arguments.runs):
+        for row in _all_rows(Path(scratch), arguments):
             print(_line(row), flush=True)
             rows.append(row)
     RESULTS.write_text(_report(rows), encoding="utf-8")
     print(f"written to {RESULTS.name}")
+
+
+def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
+    if arguments.collections:
+        yield from measure(scratch, arguments.collections, arguments.sizes, arguments.runs)
+    if arguments.photographs:
+        for cells in measure_photographs(scratch, arguments.photographs, arguments.runs, _time):
+            yield Row(*cells)
+    if arguments.small_images:
+        for cells in measure_memory(scratch, arguments.small_images):
+            yield Row(*cells)
 
 
 def measure(scratch: Path, collections: int, sizes: Sequence[int], runs: int) -> Iterator[Row]:
@@ -158,7 +172,8 @@ def _report(rows: Sequence[Row]) -> str:
         "# Measured\n\n"
         f"`make bench`, whole processes, medians in seconds. {os.cpu_count()} cores, "
         f"{platform.machine()}, Python {platform.python_version()}, {packages}; collections of "
-        "three small text files, hardlinks. Load at the end: "
+        "three small text files, hardlinks. Photographs are derived from those in `samples/` by "
+        "crops, light, fog and noise; one of twenty is PNG, the others JPEG. Load at the end: "
         f"{os.getloadavg()[0]:.1f}.\n\n"
         "| work | alternative | this project | alternative | times faster | wanted |\n"
         "|---|---|---|---|---|---|\n" + "".join(f"{_line(row)}\n" for row in rows)

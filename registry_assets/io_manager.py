@@ -211,9 +211,10 @@ def output_metadata(
         name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
         for name, value in known.items()
     }
-    found.update(_changes(dvc, record))
+    listing = dvc.read_listing(record.version.md5) if record.version.md5.endswith(".dir") else None
+    found.update(_changes(dvc, record, listing or {}))
     if place.is_dir():
-        sheet = build_contact_sheet(sorted(p for p in place.rglob("*") if p.is_file()))
+        sheet = build_contact_sheet(_files_of(place, listing))
         if sheet is not None:
             data = base64.b64encode(sheet).decode()
             found["contact_sheet"] = MetadataValue.md(
@@ -224,11 +225,19 @@ def output_metadata(
     return found
 
 
-def _changes(dvc: DvcRepo, record: RecordedOutput) -> dict[str, MetadataValue]:
+def _files_of(place: Path, listing: Mapping[str, str] | None) -> list[str]:
+    # Walking a large folder takes many times as long as reading what is known of it.
+    if listing is not None:
+        return [f"{place}/{path}" for path in sorted(listing)]
+    return sorted(str(path) for path in place.rglob("*") if path.is_file())
+
+
+def _changes(
+    dvc: DvcRepo, record: RecordedOutput, after: Mapping[str, str]
+) -> dict[str, MetadataValue]:
     """Files added, removed and changed since the version before."""
     if not record.version.md5.endswith(".dir"):
         return {}
-    after = dvc.read_listing(record.version.md5) or {}
     previous = record.previous
     before = dvc.read_listing(previous.md5) if previous and previous.md5.endswith(".dir") else {}
     if before is None:
