@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from registry_assets.images.contact_sheets import build_contact_sheet
     from registry_assets.images.contents import SET_ASIDE_PREFIX, Unreadable, has_image_suffix
     from registry_assets.images.decoding import DecodedImage, decode_image
+    from registry_assets.images.file_measuring import measure_file
     from registry_assets.images.frames import (
         ExtractedVideo,
         extract_frames,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         read_measurements,
         write_measurements,
     )
-    from registry_assets.images.measuring import measure_collection, measure_file
+    from registry_assets.images.measuring import measure_collection
     from registry_assets.images.memo import Memo
     from registry_assets.images.verdicts import (
         IMAGE_CLASSES,
@@ -58,7 +59,7 @@ _PLACES = {
     "has_image_suffix": "contents",
     "link_file": "linking",
     "measure_collection": "measuring",
-    "measure_file": "measuring",
+    "measure_file": "file_measuring",
     "read_measurements": "measurements",
     "read_videos": "frames",
     "removal_reason": "verdicts",

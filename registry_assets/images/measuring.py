@@ -1,6 +1,5 @@
 """Measuring every file of a collection, each decoded once."""
 
-import hashlib
 import heapq
 import os
 import re
@@ -9,19 +8,9 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
-from registry_assets.images.contents import Unreadable, read_contents
-from registry_assets.images.decoding import decode_image
 from registry_assets.images.entries import Entry, find_entries, is_video
 from registry_assets.images.frames import VIDEOS_TABLE, ExtractedVideo, read_videos
 from registry_assets.images.measurements import Measurement
-from registry_assets.images.measures import (
-    mean_brightness,
-    mean_horizontal_variance,
-    perceptual_hash,
-    split_channels,
-)
 from registry_assets.images.memo import Memo
 from registry_assets.images.workers import map_in_order
 
@@ -76,42 +65,6 @@ def measure_collection(
             yield measurement
 
 
-def measure_file(
-    path: str | os.PathLike[str], *, name: str | None = None, memo: Memo | None = None
-) -> Measurement:
-    """Return the measurement of one file, decoded once in this process.
-
-    Args:
-        path: Where it is.
-        name: What the measurement calls it; by default its file name.
-        memo: Where measures of the same content are looked up; nothing is added to it.
-    """
-    name = os.path.basename(os.fspath(path)) if name is None else name
-    contents = read_contents(path)
-    if isinstance(contents, Unreadable):
-        return Measurement(name, contents.reason)
-    md5 = hashlib.md5(contents, usedforsecurity=False).hexdigest()
-    unmeasured = Measurement(name, md5=md5, size=len(contents))
-    remembered = memo.complete(unmeasured) if memo else None
-    if remembered is not None:
-        return remembered
-    decoded = decode_image(contents, name=name)
-    if isinstance(decoded, Unreadable):
-        return replace(unmeasured, reason=decoded.reason)
-    grey = np.asarray(decoded.image.convert("L"))
-    return replace(
-        unmeasured,
-        format=decoded.format,
-        width=decoded.width,
-        height=decoded.height,
-        mode=decoded.mode,
-        frames=decoded.frames,
-        mean_brightness=mean_brightness(split_channels(decoded.image)),
-        mean_horizontal_variance=mean_horizontal_variance(grey),
-        perceptual_hash=perceptual_hash(grey),
-    )
-
-
 def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:
     batch: list[Measurement] = []
     try:
@@ -127,6 +80,9 @@ def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:
 
 
 def _measure_task(memo: Memo | None, task: tuple[Entry, bool]) -> Measurement:
+    # Here, because the process that hands out the work never decodes.
+    from registry_assets.images.file_measuring import measure_file
+
     entry, is_frame = task
     if entry.reason:
         return Measurement(entry.path, entry.reason, size=entry.size)

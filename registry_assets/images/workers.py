@@ -112,7 +112,7 @@ def _start_pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         # Each worker would load them by itself; so the server does, and they inherit them.
-        context.set_forkserver_preload(["registry_assets.images.measuring"])
+        context.set_forkserver_preload(["registry_assets.images.file_measuring"])
     return ProcessPoolExecutor(
         min(workers, 61),  # the most that Windows can wait for
         mp_context=context,
