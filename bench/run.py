@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--collections", type=int, default=100, help="to compare with dvc; 0: none")
     parser.add_argument("--sizes", type=int, nargs="*", default=[50, 100, 200, 400])
     parser.add_argument("--photographs", type=int, default=1000, help="0: none of these rows")
-    parser.add_argument("--small-images", type=int, default=10_000, help="to measure memory with")
+    parser.add_argument(
+        "--small-images", type=int, default=3000, help="to measure memory with; 0: none"
+    )
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:

@@ -74,6 +74,24 @@ def test_five_stages_take_a_collection_from_photographs_to_classes(tmp_path: Pat
     assert (outs[1] / "sharp.png").samefile(inputs / "sharp.png")
 
 
+def test_measures_are_remembered_in_a_repository_and_the_table_is_the_same(
+    tmp_path: Path,
+) -> None:
+    tables = []
+    for place in ("repository", "repository", "elsewhere"):
+        inputs, frames = tmp_path / place / "data/inputs/01_x", tmp_path / place / "data/frames"
+        if not inputs.exists():
+            for number in range(40):
+                save(inputs / f"{number}.png", noise(16, 16, seed=number))
+            run("extract_frames", "--frames-per-second", 1, inputs, frames)
+        (tmp_path / "repository" / ".dvc").mkdir(exist_ok=True)
+        run("measure_images", inputs, frames, tmp_path / place / "table")
+        tables.append((tmp_path / place / "table" / "measurements.csv").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
+    [memo] = tmp_path.rglob("*.sqlite")
+    assert memo.parent == tmp_path / "repository" / ".dvc" / "tmp"
+
+
 def test_a_stage_replaces_the_output_of_the_run_before(tmp_path: Path) -> None:
     save(tmp_path / "inputs" / "a.jpg")
     (tmp_path / "frames").mkdir()
