@@ -71,7 +71,7 @@ def _shrink(path: str | os.PathLike[str], thumbnail: int) -> Image.Image | None:
             if image.width * image.height > MAX_PIXELS:
                 return None
             # JPEG can be decoded at a fraction of its size, which is many times faster.
-            image.draft("RGB", (2 * thumbnail, 2 * thumbnail))
+            image.draft("RGB", (thumbnail, thumbnail))
             image.load()
             small = convert_to_rgb(image)
             small.thumbnail((thumbnail, thumbnail))
