@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SERVERS := $(VENV)/.servers
 # DVC and Dagster report usage to their makers unless they are told not to.
 export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -18,7 +19,7 @@ help:
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
 	@echo "make format  format the code"
-	@echo "make lock    pin the newest dependencies that fit into requirements.lock"
+	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
@@ -26,6 +27,12 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The servers that tests push to; nobody else needs them.
+$(SERVERS): $(INSTALLED) requirements-servers.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-servers.lock
 	@touch $@
 
 setup: $(INSTALLED)
@@ -37,7 +44,7 @@ demo: setup
 ui: setup
 	@$(BIN)/registry ui
 
-test: $(INSTALLED)
+test: $(SERVERS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(INSTALLED)
@@ -53,12 +60,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 # The lock holds versions and hashes and no address, so that any package index can serve it.
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header \
+	--prerelease=if-necessary-or-explicit --upgrade --quiet
 lock: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.10 \
-		--fork-strategy fewest --generate-hashes --no-emit-index-url --no-strip-extras \
-		--no-annotate --no-header --prerelease=if-necessary-or-explicit --upgrade \
-		--quiet --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --output-file requirements.lock
+	$(LOCK) --group servers --constraints requirements.lock --output-file requirements-servers.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

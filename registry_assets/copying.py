@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from registry_assets.errors import RegistryError
-from registry_assets.images.decoding import SET_ASIDE_PREFIX
+from registry_assets.images.contents import SET_ASIDE_PREFIX
 from registry_assets.landing import Landing, Note
 
 _CHUNK = 1 << 20

@@ -15,6 +15,12 @@
     ├── FileNotRecordedError         a file that no recorded version holds
     ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
+    ├── RemoteError                  a remote that cannot be used
+    │   ├── RemoteExtraMissingError  its kind of storage needs an extra
+    │   ├── RemoteAccessError        it refuses access
+    │   ├── RemoteUnreachableError   it does not answer, or went away in the middle
+    │   ├── RemoteLacksDataError     objects are not there
+    │   └── RemoteDamagedError       objects there that do not hold what their names say
     ├── SourceUnreachableError       the source of an import that cannot be asked
     ├── SourceGoneError              the source of an import lacks what was imported
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
@@ -195,12 +201,93 @@ def describe_unread(outputs: Sequence[str]) -> str:
 class DataNotAvailableError(RegistryError):
     """A recorded version is nowhere to be had."""
 
-    def __init__(self, path: str, reason: str) -> None:
+    def __init__(self, path: str, reason: str, next_step: str | None = None) -> None:
         self.path = path
         super().__init__(
             f"{path} is neither in the workspace nor in the cache, and pulling it failed "
-            f"({reason}): push it from a machine that has it, or materialize it again"
+            f"({reason}): "
+            f"{next_step or 'push it from a machine that has it, or materialize it again'}"
         )
+
+
+class RemoteError(RegistryError):
+    """A remote cannot be used.
+
+    Args:
+        remote: Its name in DVC's configuration.
+        url: Where it is, without secrets.
+        reason: A clause about the remote.
+        next_step: What to do about it.
+    """
+
+    def __init__(self, remote: str, url: str, reason: str, next_step: str) -> None:
+        self.reason = f"remote {remote} ({url}) {reason}"
+        self.next_step = next_step
+        super().__init__(f"{self.reason}: {next_step}")
+
+
+class RemoteExtraMissingError(RemoteError):
+    """What talks to this kind of storage is not installed."""
+
+    def __init__(self, remote: str, url: str, package: str) -> None:
+        super().__init__(
+            remote, url, "needs something more to be installed", f"run `pip install '{package}'`"
+        )
+
+
+class RemoteAccessError(RemoteError):
+    """A remote refuses access, or there are no credentials to ask it with."""
+
+    def __init__(self, remote: str, url: str, reason: str) -> None:
+        step = (
+            f"check its credentials and what they may do; `dvc remote modify --local {remote}` "
+            'sets them, see "Remotes" in the README'
+        )
+        if "://" not in url:
+            step = "check who may read and write there"
+        super().__init__(remote, url, f"refuses access ({reason})", step)
+
+
+class RemoteUnreachableError(RemoteError):
+    """A remote does not answer, or stopped to do so."""
+
+    def __init__(self, remote: str, url: str, reason: str) -> None:
+        super().__init__(
+            remote,
+            url,
+            f"cannot be reached ({reason})",
+            "check its address and the way there, then run this again: it goes on where it stopped",
+        )
+
+
+class RemoteLacksDataError(RemoteError):
+    """Objects are not on a remote, nor is anything to send there."""
+
+    def __init__(self, remote: str, url: str, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(
+            remote,
+            url,
+            f"lacks {_few_of(names)}",
+            "run `registry push` on a machine that has them in its cache, or make them again",
+        )
+
+
+class RemoteDamagedError(RemoteError):
+    """Objects on a remote do not hold what their names say."""
+
+    def __init__(self, remote: str, url: str, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(
+            remote,
+            url,
+            f"has damaged objects: {_few_of(names)}",
+            "run `registry push --full` on a machine that has them in its cache, to replace them",
+        )
+
+
+def _few_of(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class SourceUnreachableError(RegistryError):

@@ -439,7 +439,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
         for change in publication.changes.outputs
         if change.after is not None
     }
-    data = DvcRepo(root).push_verified(versions, report=report)
+    data = DvcRepo(root).push(extra=versions, report=report)
     needed = [item for item in data.missing if versions.get(item.output) == item.md5]
     if needed:
         outputs = list(dict.fromkeys(item.output for item in needed))
@@ -456,7 +456,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
             f"remote: {', '.join(outputs[:_MOST_NAMED])}"
         )
     where = f"on {' and '.join(f'`{name}`' for name in data.remotes)}" if data.remotes else ""
-    report(f"{data.objects - len(data.missing)} objects are {where}, {data.pushed} pushed just now")
+    report(f"{data.objects - len(data.missing)} objects are {where}")
     return data
 
 

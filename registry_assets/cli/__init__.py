@@ -3,6 +3,7 @@
 looking.py    status, lineage, trace, duplicates: what there is, nothing is changed
 running.py    materialize, sync: data brought up to date, and Dagster told
 taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
+pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
 starting.py   init, demo, ui
 reading.py    what they all start with
@@ -18,7 +19,7 @@ from typing import Any
 
 import click
 
-from registry_assets.cli import looking, publishing, running, starting, taking_in
+from registry_assets.cli import looking, publishing, pushing, running, starting, taking_in
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 
@@ -59,6 +60,7 @@ for _command in (
     taking_in.update,
     taking_in.take_out,
     running.sync,
+    pushing.push,
     publishing.publish,
     publishing.resolve,
     starting.init,

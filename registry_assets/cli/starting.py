@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from registry_assets.cli.looking import check_lineage
+from registry_assets.cli.pushing import push_all
 from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 from registry_assets.cli.running import materialize_all
 from registry_assets.errors import RegistryError
@@ -48,10 +49,10 @@ def demo(root: Path) -> None:
     if code:
         sys.exit(code)
     click.echo("Pushing to the default remote")
-    dvc.push(report=lambda line: click.echo(f"  {line}"))
+    code = push_all(dvc, full=False, report=lambda line: click.echo(f"  {line}"))
     found = read_lineage(dvc.root)
     click.echo("Lineage: ", nl=False)
-    code = check_lineage(found)
+    code = check_lineage(found) or code
     click.echo()
     for line in summarise(found):
         click.echo(line)

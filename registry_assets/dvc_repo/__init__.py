@@ -8,9 +8,10 @@ reading.py      what was loaded -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename
 listings.py     the files of folders' versions, looked up in the cache without DVC
 versions.py     what a version is: named by metafiles, listed in the cache
+remotes.py      objects on remotes: what is there, sending, fetching, each one verified
+remote_errors.py  what goes wrong with remotes, turned into our errors
 objects.py      whether the cache has the objects of a version, and has them right
 data.py         versions in the workspace: status, restore, pull
-pushing.py      versions on the remotes, each object looked for
 edits.py        whether data was edited since it was put under DVC
 set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
@@ -30,7 +31,7 @@ from registry_assets.dvc_repo.data import OutputState
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
 from registry_assets.dvc_repo.objects import CacheState
-from registry_assets.dvc_repo.pushing import MissingObject, PushResult
+from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
 from registry_assets.dvc_repo.sources import SourceLook, source_session
@@ -39,11 +40,12 @@ __all__ = [
     "CacheState",
     "DvcRepo",
     "Listings",
-    "MissingObject",
     "OutputState",
     "PendingResult",
     "PushResult",
     "RecordedOutput",
+    "RemoteObject",
+    "RemoteState",
     "SourceLook",
     "StageResult",
     "StageTask",

@@ -10,10 +10,16 @@ from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
+from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.sources import fetch_recorded
 from registry_assets.dvc_repo.versions import path_in_repo
-from registry_assets.errors import DataModifiedError, DataNotAvailableError, RegistryError
+from registry_assets.errors import (
+    DataModifiedError,
+    DataNotAvailableError,
+    RegistryError,
+    RemoteError,
+)
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -136,13 +142,14 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         if out.stage.is_repo_import:
             fetch_recorded(repo, out.stage, report)
         else:
-            for odb, objects in out.get_used_objs().items():
-                repo.cloud.pull(objects, odb=odb)
+            fetch_objects(repo, out, report)
+    except RemoteError as error:
+        raise DataNotAvailableError(path, error.reason, error.next_step) from error
     except (DvcException, RegistryError) as error:
         raise DataNotAvailableError(path, " ".join(str(error).split())) from error
     out.obj = None
     if out.changed_cache():
-        raise DataNotAvailableError(path, "the remote lacks part of it")
+        raise DataNotAvailableError(path, "part of it did not arrive")
 
 
 def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:

@@ -87,6 +87,8 @@ class RepoAccess:
         self._opened = threading.local()
         # DVC tells people at a terminal what to type next; here that is ours to say.
         logging.getLogger("dvc").setLevel(logging.ERROR)
+        # It logs each error that it raises, with where it came from.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
     @property
     def git(self) -> GitRepo:

@@ -15,8 +15,8 @@ from registry_assets.dvc_repo import (
     edits,
     metafiles,
     objects,
-    pushing,
     reading,
+    remotes,
     running,
     set_aside,
     sources,
@@ -32,6 +32,7 @@ from registry_assets.errors import OutputNotFoundError
 from registry_assets.model import Tracked
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
 
 
@@ -258,23 +259,40 @@ class DvcRepo(RepoAccess):
             scratch = metafiles.scratch_folder(repo)
             metafiles.replace_text(self.path_of(path), text, scratch=scratch)
 
-    def push(self, *, report: Report) -> int:
-        """Pushes what the metafiles name to the default remote; returns the number of objects.
+    def push(
+        self,
+        addresses: Sequence[str] | None = None,
+        *,
+        extra: Mapping[str, str] | None = None,
+        full: bool = False,
+        report: Report,
+    ) -> remotes.PushResult:
+        """Sends to the remotes what they lack and looks whether it is there; see `remotes.push`.
 
-        Raises:
-            DvcError: when there is no remote, or it cannot be reached.
+        Args:
+            addresses: The stages and ``.dvc`` files whose outputs are sent; all when None.
+            extra: Versions to send besides, by path of the output.
+            full: Whether to read everything that is there, and replace what is damaged.
+            report: Takes lines of progress.
         """
         with self.open() as repo:
-            pushed = int(repo.push())
-        report(f"pushed {pushed} objects")
-        return pushed
+            outs = self._outputs(repo, addresses)
+            result = remotes.push(repo, outs, extra=extra or {}, full=full, report=report)
+        report(f"pushed {result.pushed} objects")
+        return result
 
-    def push_verified(
-        self, extra: Mapping[str, str] | None = None, *, report: Report
-    ) -> pushing.PushResult:
-        """Pushes what the metafiles name, and looks for each object; see `pushing`."""
+    def read_remote_states(
+        self, addresses: Sequence[str] | None = None, *, full: bool = False
+    ) -> Mapping[str, remotes.RemoteState]:
+        """Whether the remotes have recorded versions; see `remotes.read_remote_states`."""
         with self.open() as repo:
-            return pushing.push_verified(repo, self.root, extra or {}, report)
+            outs = self._outputs(repo, addresses)
+            return remotes.read_remote_states(repo, outs, full=full)
+
+    def _outputs(self, repo: Repo, addresses: Sequence[str] | None) -> list[DvcOutput]:
+        if addresses is None:
+            return [out for stage in self._collect(repo).stages for out in stage.outs]
+        return [out for stage in load_stages(repo, self.root, addresses) for out in stage.outs]
 
     def recover(self, report: Report) -> None:
         """Puts back what killed processes left half done; see `set_aside.recover`."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc.dependency.repo import RepoDependency
-from dvc.exceptions import DvcException
 from dvc.repo.open_repo import clean_repos
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.transfer import transfer
@@ -25,6 +24,7 @@ from dvc_data.hashfile.tree import Tree
 from registry_assets.addresses import is_local
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.origins import Origins
+from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.errors import (
     DvcError,
     RegistryError,
@@ -215,9 +215,12 @@ def fetch_into_cache(repo: Repo, dep: DvcDependency, address: str) -> tuple[Hash
     """
     cache = repo.cache.local
     staging, meta, obj = build(cache, dep.fs_path, dep.fs, _HASH)
-    result = transfer(staging, cache, {obj.hash_info}, shallow=False)
+    result = transfer(staging, cache, {obj.hash_info}, shallow=False, verify=True)
     if result.failed:
         raise DvcError(f"{len(result.failed)} objects of {dep.def_path} cannot be had: {address}")
+    damaged = sum(not Path(cache.oid_to_path(info.value)).exists() for info in result.transferred)
+    if damaged:
+        raise DvcError(f"{damaged} objects of {dep.def_path} are damaged there: {address}")
     if isinstance(obj, Tree):
         # What DVC's listings do not tell is looked up in the cache.
         sizes = (Path(cache.oid_to_path(info.value)).stat().st_size for _, _, info in obj)
@@ -263,7 +266,7 @@ def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
             return
         raise DvcError(f"commit {recorded[:7]} holds another version of it")
     except RegistryError as error:
-        if _pull_from_own_remote(repo, stage):
+        if _pull_from_own_remote(repo, stage, report):
             return
         tip = _find_same_content(repo, stage, wanted)
         if tip is None:
@@ -272,15 +275,11 @@ def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
         fetch_commit(repo, stage, tip)
 
 
-def _pull_from_own_remote(repo: Repo, stage: DvcStage) -> bool:
+def _pull_from_own_remote(repo: Repo, stage: DvcStage, report: Report) -> bool:
     (out,) = stage.outs
     try:
-        repo.cloud.pull({out.hash_info})
-        out.obj = None
-        listing = out.get_obj()
-        if isinstance(listing, Tree):
-            repo.cloud.pull({info for _, _, info in listing})
-    except (DvcException, FileNotFoundError):
+        fetch_objects(repo, out, report)
+    except RegistryError:
         return False
     out.obj = None
     return not out.changed_cache()

@@ -1,0 +1,211 @@
+"""What goes wrong with remotes, turned into our errors.
+
+Each storage library has errors of its own, and only those of the extras that are installed can be
+imported. So they are told by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dvc.exceptions import DvcException
+from dvc_objects.fs.errors import RemoteMissingDepsError
+
+from registry_assets.addresses import without_secrets
+from registry_assets.errors import (
+    RegistryError,
+    RemoteAccessError,
+    RemoteError,
+    RemoteExtraMissingError,
+    RemoteUnreachableError,
+)
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+# Of the classes of an error: the outermost package, and the name. `builtins` are Python's own.
+_REFUSED = {
+    "asyncssh.KeyEncryptionError",
+    "asyncssh.KeyImportError",
+    "asyncssh.PermissionDenied",
+    "azure.ClientAuthenticationError",
+    "botocore.NoCredentialsError",
+    "botocore.PartialCredentialsError",
+    "botocore.ProfileNotFound",
+    "builtins.PermissionError",
+    "dvc_objects.AuthError",
+    "google.GoogleAuthError",
+}
+_UNREACHABLE = {
+    "aiohttp.ClientConnectionError",
+    "aiohttp.ClientPayloadError",
+    "asyncio.TimeoutError",
+    "asyncssh.ChannelOpenError",
+    "asyncssh.DisconnectError",
+    "asyncssh.SFTPConnectionLost",
+    "asyncssh.SFTPNoConnection",
+    "azure.ServiceRequestError",
+    "azure.ServiceResponseError",
+    "botocore.ConnectionError",
+    "botocore.HTTPClientError",
+    "builtins.ConnectionError",
+    "builtins.TimeoutError",
+    "google.TransportError",
+    "requests.ConnectionError",
+    "socket.gaierror",
+    "urllib3.HTTPError",
+}
+_REFUSED_STATUS = (401, 403)
+_ABSENT_STATUS = (404, 410)
+_FIRST_SERVER_FAULT = 500
+
+_EXTRAS = ("azure", "gs", "s3", "ssh")
+_SECRET_SETTINGS = {
+    "access_key_id",
+    "account_key",
+    "client_secret",
+    "connection_string",
+    "custom_auth_header",
+    "oss_key_secret",
+    "passphrase",
+    "password",
+    "sas_token",
+    "secret_access_key",
+    "session_token",
+    "sse_customer_key",
+    "token",
+}
+_SECRET_PARTS = {"accountkey", "sharedaccesssignature"}
+_FILES = ("credentialpath", "keyfile")
+_MOST_WORDS = 200
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+
+
+@dataclass(frozen=True)
+class RemotePlace:
+    """A remote as people know it, and what must not be said of it.
+
+    Attributes:
+        name: In DVC's configuration.
+        url: Without secrets.
+        secrets: Passwords, keys and tokens that the configuration holds.
+    """
+
+    name: str
+    url: str
+    secrets: tuple[str, ...]
+
+    @property
+    def scheme(self) -> str:
+        """The kind of storage; "" for a folder."""
+        scheme, found, _ = self.url.partition("://")
+        return scheme if found else ""
+
+    def without_secrets(self, text: str) -> str:
+        """A text in which no password, key or token of this remote stands."""
+        for secret in self.secrets:
+            text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
+        return without_secrets(text)
+
+
+def place_of(repo: Repo, name: str) -> RemotePlace:
+    """How a remote is called and where it is.
+
+    Raises:
+        RemoteAccessError: when it is to be asked with a key that is not there; what is meant as a
+            path would else be sent as if it were the key.
+    """
+    config: Mapping[str, Any] = repo.config["remote"].get(name.lower(), {})
+    place = RemotePlace(name, without_secrets(str(config.get("url", ""))), _secrets_in(config))
+    for setting in _FILES:
+        path = config.get(setting)
+        if path and not Path(path).expanduser().is_file():
+            raise RemoteAccessError(name, place.url, f"there is no file {path}, its {setting}")
+    return place
+
+
+def _secrets_in(config: Mapping[str, Any]) -> tuple[str, ...]:
+    found = [str(value) for key, value in config.items() if key in _SECRET_SETTINGS and value]
+    for text in tuple(found):
+        parts = (part.partition("=") for part in text.split(";"))
+        found += [value for key, _, value in parts if key.lower() in _SECRET_PARTS and value]
+    # The longest first, as one may hold another.
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+@contextmanager
+def reaching_remote(place: RemotePlace) -> Iterator[None]:
+    """Whatever goes wrong inside is the remote's fault, and is said in its name.
+
+    The library's own error does not come along: Dagster would keep all of its text.
+
+    Raises:
+        RemoteError: with the library's words, without secrets.
+    """
+    try:
+        yield
+    except (RegistryError, DvcException):
+        raise
+    except Exception as error:
+        raise translate(error, place) from None
+
+
+def translate(error: BaseException, place: RemotePlace) -> RemoteError:
+    """The error of ours that an error of a storage library is."""
+    if isinstance(error, ImportError | RemoteMissingDepsError):
+        scheme = place.scheme
+        package = f"registry-assets[{scheme}]" if scheme in _EXTRAS else f"dvc-{scheme}"
+        return RemoteExtraMissingError(place.name, place.url, package)
+    for cause in _chain(error):
+        kind = _kind_of(cause)
+        if kind is not None:
+            return kind(place.name, place.url, _words(cause, place))
+    step = "check its settings, `dvc remote list` and `dvc config --list` show them"
+    return RemoteError(place.name, place.url, f"cannot be used ({_words(error, place)})", step)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _kind_of(
+    error: BaseException,
+) -> type[RemoteAccessError | RemoteUnreachableError] | None:
+    names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
+    status = _status_of(error)
+    # Transport errors of Google's are authentication errors as well.
+    if names & _UNREACHABLE and not names & (_REFUSED - {"google.GoogleAuthError"}):
+        return RemoteUnreachableError
+    if names & _REFUSED or status in _REFUSED_STATUS:
+        return RemoteAccessError
+    if isinstance(error, OSError) or status in _ABSENT_STATUS or status >= _FIRST_SERVER_FAULT:
+        return RemoteUnreachableError
+    return None
+
+
+def _status_of(error: BaseException) -> int:
+    """The HTTP status that an error tells, 0 when it tells none."""
+    if isinstance(error, OSError) and str(error).startswith("Forbidden: "):
+        return _REFUSED_STATUS[1]  # gcsfs
+    for attribute in ("status_code", "status", "code"):
+        status = getattr(error, attribute, None)
+        if isinstance(status, int):
+            return status
+    return 0
+
+
+def _words(error: BaseException, place: RemotePlace) -> str:
+    """The first words of an error that mean something to people, on one line."""
+    text = _ERRNO.sub("", str(error)).partition("\nRequestId")[0]
+    if isinstance(error, FileNotFoundError):
+        text = f"not found: {text}"
+    text = place.without_secrets(" ".join(text.split()) or type(error).__name__)
+    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…"

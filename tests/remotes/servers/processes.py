@@ -1,0 +1,115 @@
+"""Starting servers on loopback, and getting those that are no Python packages."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+# Taken before the tests hide the home folder: a second run finds here what the first one fetched.
+_OWN_HOME = Path.home()
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or _OWN_HOME / ".cache") / "registry-assets-tests"
+
+_START_SECONDS = 30.0
+_END_SECONDS = 5.0
+_INSTALL_SECONDS = 600.0
+_POLL_SECONDS = 0.05
+
+
+def find_free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.create_server((HOST, 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def serving(
+    command: Sequence[str | Path], port: int, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a server until it is left; what it says goes to a file.
+
+    Raises:
+        RuntimeError: when nobody listens on its port in time, with what the server said.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    try:
+        _wait_for(port, process, log)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    ends = time.monotonic() + _START_SECONDS
+    while time.monotonic() < ends and process.poll() is None:
+        try:
+            with socket.create_connection((HOST, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(_POLL_SECONDS)
+    said = log.read_text(encoding="utf-8", errors="replace")
+    raise RuntimeError(f"{process.args!r} does not listen on port {port}:\n{said}")
+
+
+def fetched(name: str, fetch: Callable[[Path], None]) -> Path:
+    """The folder of something from outside, fetched by the first test run that needs it.
+
+    Args:
+        name: With the version in it.
+        fetch: Fills an empty folder; its failure is the test's.
+    """
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    folder = _CACHE / name
+    with (_CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not folder.is_dir():
+            part = _CACHE / f"{name}.part"
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            fetch(part)
+            part.rename(folder)
+    return folder
+
+
+def install(*command: str, folder: Path) -> None:
+    """Runs a package manager with the settings of the person at this machine.
+
+    Raises:
+        RuntimeError: with what it said.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "HOME": str(_OWN_HOME), "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise RuntimeError(f"{command[0]} is needed to get a server for the tests") from error
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")

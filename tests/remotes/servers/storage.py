@@ -1,0 +1,36 @@
+"""What a test needs to know of a place that data can be pushed to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.remotes.servers.gates import Gate
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A place for remotes, on loopback.
+
+    Attributes:
+        url: Under which each test makes a remote of its own.
+        settings: Of DVC's remote, for everybody to see.
+        credentials: Of DVC's remote, for nobody to see.
+        wrong_credentials: Others, which the server refuses.
+        secrets: What of the wrong credentials must not be told.
+        gate: The way to it.
+    """
+
+    url: str
+    gate: Gate
+    settings: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    wrong_credentials: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+    def place_for(self, name: str) -> str:
+        """The address of a remote of that name."""
+        if "://" not in self.url:
+            Path(self.url, name).mkdir(parents=True)
+        return f"{self.url}/{name}"
