@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVERS := $(VENV)/.servers
+EXAMPLE := examples/awesome-ml-model
 # DVC and Dagster report usage to their makers unless they are told not to.
 export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -14,7 +15,7 @@ export DO_NOT_TRACK := 1
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
 	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000"
-	@echo "make test    install, then run the tests"
+	@echo "make test    install, then run the tests, also those of $(EXAMPLE)"
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
@@ -46,6 +47,7 @@ ui: setup
 
 test: $(SERVERS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(if $(ARGS),,@$(MAKE) --no-print-directory -C $(EXAMPLE) test)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -70,3 +72,4 @@ lock: $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	@$(MAKE) --no-print-directory -C $(EXAMPLE) clean

@@ -28,6 +28,10 @@
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
     ├── RepositoryBusyError          somebody else holds the output for too long
     ├── PublishError                 something that stands in the way of publishing
+    ├── MlflowNotInstalledError      asked for models without the client for MLflow
+    ├── ModelServerError             the MLflow server does not answer, or refuses
+    ├── ModelNotFoundError           no model, version or alias of that name
+    ├── RunGoneError                 the run that made a model was deleted
     └── DvcError                     anything else that DVC reports
 
 Errors take facts and build their own message.
@@ -352,6 +356,51 @@ class RepositoryBusyError(RegistryError):
 
 class PublishError(RegistryError):
     """Something stands in the way of publishing."""
+
+
+class MlflowNotInstalledError(RegistryError):
+    """Models are asked for, and there is nothing to ask MLflow with."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "MLflow's client is not installed here: pip install 'registry-assets[mlflow]'"
+        )
+
+
+class ModelServerError(RegistryError):
+    """The MLflow server does not answer, or does not do as it is asked."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = without_secrets(address)
+        said = without_secrets(" ".join(reason.split()))
+        super().__init__(
+            f"the MLflow server {self.address} did not do it ({said}): start it, or name another "
+            "with MLFLOW_TRACKING_URI"
+        )
+
+
+class ModelNotFoundError(RegistryError):
+    """There is no model of a name, no version of that number, or no such alias."""
+
+    def __init__(self, uri: str, lacks: str) -> None:
+        self.uri = uri
+        super().__init__(f"{uri}: {lacks}; models are named models:/NAME/VERSION or @ALIAS")
+
+
+class RunGoneError(RegistryError):
+    """The run that made a model was deleted, so what it was trained on is not known."""
+
+    def __init__(self, uri: str, run_id: str, *, for_good: bool) -> None:
+        self.uri = uri
+        next_step = (
+            "train it again"
+            if for_good
+            else f"`mlflow runs restore --run-id {run_id}` on the server brings it back"
+        )
+        super().__init__(
+            f"run {run_id} of {uri} was deleted, so what it was trained on is not known: "
+            f"{next_step}"
+        )
 
 
 class DvcError(RegistryError):

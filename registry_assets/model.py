@@ -264,6 +264,8 @@ class Settings:
             alike.
         take_in: Which new collections data sets take in, by name or path of the data set; those
             that are not named take in all.
+        mlflow_tracking_uri: Where models are looked up that were trained on the data; None for
+            nowhere.
     """
 
     families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
@@ -279,6 +281,7 @@ class Settings:
     archive_free_gigabytes: float = 1.0
     duplicate_distance: int = 5
     take_in: Mapping[str, TakeIn] = field(default_factory=dict)
+    mlflow_tracking_uri: str | None = None
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,16 @@ def read_settings(root: Path) -> Settings:
     modified = given.get("modified", Settings.modified)
     if modified not in ("leave", "register"):
         raise MetafileError(_SETTINGS_FILE, 'modified must be "leave" or "register"')
+    tracking_uri = given.get("mlflow_tracking_uri")
+    if tracking_uri is not None and not (isinstance(tracking_uri, str) and tracking_uri):
+        raise MetafileError(
+            _SETTINGS_FILE,
+            "mlflow_tracking_uri must be the address of an MLflow server: "
+            'mlflow_tracking_uri = "http://127.0.0.1:5000"',
+        )
     return Settings(
         families=tuple(families),
+        mlflow_tracking_uri=tracking_uri,
         modified=modified,
         take_in=_read_take_in(given.get("take_in", {})),
         **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},

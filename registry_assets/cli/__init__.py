@@ -6,6 +6,7 @@ taking_in.py  add, import, update, take-out: data taken in, moved on, and taken 
 pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
 starting.py   init, demo, ui
+models.py     what trace says of models
 reading.py    what they all start with
 
 Dagster is imported by the commands that need it only: it costs longer than most of the others

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from registry_assets.cli import models
 from registry_assets.cli.reading import FINDING, read_lineage, read_status_too, say_left_out
 
 if TYPE_CHECKING:
@@ -178,23 +179,34 @@ def duplicates(root: Path, name: str | None, distance: int | None, as_json: bool
 def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -> None:
     """Say where FILE came from, raw file, stages and commits, by its content.
 
-    FILE may also lie outside the registry, or be recorded and not in the workspace.
+    FILE may also lie outside the registry, or be recorded and not in the workspace. Where an
+    MLflow server is configured, --forward tells the models that were trained on it, too, and FILE
+    may be a model, models:/NAME/VERSION: it is led back to its raw collections.
     """
     from registry_assets import trace_report
     from registry_assets.errors import describe_unread
     from registry_assets.finding import trace_file
 
+    if models.is_model(file):
+        if forward:
+            raise click.UsageError("--forward goes with a file, not with a model")
+        models.say_model(root, str(file), as_json)
+        return
     lineage = read_lineage(root)
     found = trace_file(lineage, file, forward=forward)
     if not no_runs:
         found = _find_runs(found, lineage.registry.root)
+    trained = models.find_models(lineage, found) if forward else None
     if as_json:
-        click.echo(json.dumps(trace_report.as_json(found), indent=2))
+        told = {**trace_report.as_json(found), **models.as_json(trained)}
+        click.echo(json.dumps(told, indent=2))
     else:
-        for line in trace_report.describe(found, lineage.registry):
+        for line in (*trace_report.describe(found, lineage.registry), *models.describe(trained)):
             click.echo(line)
-    if found.unread:
-        click.echo(f"registry: incomplete: {describe_unread(found.unread)}", err=True)
+    gaps = [*((describe_unread(found.unread),) if found.unread else ()), *models.gaps(trained)]
+    for gap in gaps:
+        click.echo(f"registry: incomplete: {gap}", err=True)
+    if gaps:
         sys.exit(FINDING)
 
 

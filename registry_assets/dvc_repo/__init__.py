@@ -21,6 +21,7 @@ running.py      one stage: unchanged, restored or run
 batch.py        many stages in one go
 origins.py      where the repositories of imports are, and which of them is this one
 sources.py      the sources of imports: what they have now, fetched into the cache
+availability.py what the remotes of the sources of imports lack
 tracking.py     `dvc add` and the in-repository `dvc import-url`
 taking_out.py   `dvc remove` of a collection and all that a data set made of it
 updating.py     `dvc import` from another repository, and `dvc update`

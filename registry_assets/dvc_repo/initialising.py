@@ -82,3 +82,27 @@ def set_default_remote(root: Path, name: str, url: str, level: Level) -> bool:
             if not config["core"].get("remote"):
                 edited["core"]["remote"] = chosen
     return True
+
+
+def keep_together(root: Path) -> None:
+    """Has DVC keep all that it notes about a repository in it, so that it can be removed whole.
+
+    Otherwise some is left on the machine for every path that a repository ever was at.
+    """
+    folder = root / Repo.DVC_DIR
+    with translated_errors(), Config(str(folder)).edit("local") as edited:
+        edited["core"]["site_cache_dir"] = str(folder / "tmp" / "site")
+
+
+def share_cache(root: Path, other: Path) -> None:
+    """Has a repository keep its content where another one does, and link it as that one does."""
+    with translated_errors():
+        theirs = Repo(str(other))
+        try:
+            folder, types = str(theirs.cache.local_cache_dir), theirs.config["cache"].get("type")
+        finally:
+            theirs.close()
+        with Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
+            edited["cache"]["dir"] = folder
+            if types:
+                edited["cache"]["type"] = types

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo import (
+    availability,
     batch,
     collecting,
     data,
@@ -143,6 +144,12 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             (stage,) = load_stages(repo, self.root, [metafile])
             return sources.look(repo, stage, commit)
+
+    def find_missing_at_source(self, metafile: str) -> tuple[str, ...]:
+        """What the remote of an import's repository lacks of it; see `availability`."""
+        with self.open() as repo:
+            (stage,) = load_stages(repo, self.root, [metafile])
+            return availability.find_missing(repo, stage)
 
     def find_newest(self, metafile: str) -> str | None:
         """The newest commit of the default branch of an import's repository.

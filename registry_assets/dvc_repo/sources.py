@@ -87,7 +87,8 @@ def source_session() -> Iterator[None]:
 
 
 @cache
-def _clean_up_at_exit() -> None:
+def clean_up_at_exit() -> None:
+    """Has the clones of this process removed when it ends."""
     atexit.register(clean_repos)
 
 
@@ -175,7 +176,7 @@ def reaching(address: str) -> Iterator[None]:
 
 def dependency_at(stage: DvcStage, address: str, commit: str) -> RepoDependency:
     """The dependency of an import, with its files as they are at a commit."""
-    _clean_up_at_exit()
+    clean_up_at_exit()
     dep = stage.deps[0]
     definition = {
         **dep.def_repo,

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from registry_assets.addresses import without_secrets
+from registry_assets.addresses import is_local, without_secrets
 from registry_assets.errors import RegistryError, SourceUnreachableError
 
 _ANSWER_SECONDS = 20
@@ -235,6 +235,34 @@ class GitRepo:
     def count_commits(self, start: str, end: str) -> int:
         """How many commits the second history has that the first lacks."""
         return int(self._run("rev-list", "--count", f"{start}..{end}") or 0)
+
+    def check_out(self, source: str, commit: str) -> None:
+        """Clones a repository into this folder, which is not there yet, as it is at a commit.
+
+        Args:
+            source: An address, or a repository on this machine, whose objects are shared.
+            commit: The commit; also one that no branch of a repository on this machine has.
+
+        Raises:
+            SourceUnreachableError: when it cannot be cloned, or has no such commit.
+        """
+        sharing = ["--shared"] if is_local(source) else []
+        clone = ["clone", "--quiet", "--no-checkout", *sharing, "--", source, str(self.root)]
+        for arguments in (
+            clone,
+            ["-C", str(self.root), "checkout", "--quiet", "--detach", commit, "--"],
+        ):
+            done = subprocess.run(
+                # Hooks are for people who work in a clone.
+                ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+                env={**os.environ, **no_questions()},
+            )
+            if done.returncode != 0:
+                raise SourceUnreachableError(source, telling_line(done.stderr) or "git failed")
 
     def read_refs(self, url: str) -> Mapping[str, str]:
         """Asks a repository elsewhere for its branches and tags, and fetches nothing.

@@ -1,0 +1,1 @@
+"""Makes a repository of this example, and takes it all the way."""

@@ -1,0 +1,92 @@
+"""What `registry trace` says of models, where an MLflow server is configured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from registry_assets.errors import RegistryError
+
+if TYPE_CHECKING:
+    from registry_assets.finding import Trace
+    from registry_assets.lineage import Lineage
+    from registry_assets.model_tracing import Trained
+
+
+def is_model(name: Path) -> bool:
+    """Whether it is a model's name for MLflow and not a file's."""
+    # A path has lost the second slash of `models://`.
+    return str(name).startswith("models:/")
+
+
+def say_model(root: Path, uri: str, as_json: bool) -> None:
+    """Traces a model back to its raw collections, and says so."""
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.model_links import ModelLinks, find_tracking_uri
+    from registry_assets.model_report import describe_model, model_as_json
+    from registry_assets.model_tracing import trace_data
+    from registry_assets.registry import read_settings
+
+    top = DvcRepo(root).root
+    address = find_tracking_uri(read_settings(top))
+    if address is None:
+        raise RegistryError(
+            f"{uri} is looked up on an MLflow server, and none is configured: set "
+            "MLFLOW_TRACKING_URI, or mlflow_tracking_uri in [tool.registry_assets]"
+        )
+    model = ModelLinks(address).find(uri)
+    traces = trace_data(top, model.data)
+    if as_json:
+        click.echo(json.dumps(model_as_json(model, traces), indent=2))
+    else:
+        for line in describe_model(model, traces):
+            click.echo(line)
+
+
+def find_models(lineage: Lineage, found: Trace) -> Trained | None:
+    """The models that were trained on a file; None where no MLflow server is configured."""
+    from registry_assets.model_links import ModelLinks, find_tracking_uri, is_installed
+    from registry_assets.model_tracing import Trained, find_trained
+
+    address = find_tracking_uri(lineage.registry.settings)
+    if address is None:
+        return None
+    if not is_installed():
+        click.echo(
+            "registry: models are left out, as MLflow's client is not installed here: "
+            "pip install 'registry-assets[mlflow]'",
+            err=True,
+        )
+        return None
+    try:
+        models = ModelLinks(address).versions()
+    except RegistryError as error:
+        return Trained(None, (str(error),))
+    return find_trained(lineage.registry.root, found.md5, models)
+
+
+def as_json(trained: Trained | None) -> dict[str, Any]:
+    """What the models add to the JSON of a trace: nothing where nobody was asked."""
+    from registry_assets.model_report import trained_as_json
+
+    if trained is None:
+        return {}
+    return {"models": None if trained.models is None else trained_as_json(trained.models)}
+
+
+def describe(trained: Trained | None) -> Iterable[str]:
+    """What the models add to the lines of a trace."""
+    from registry_assets.model_report import describe_trained
+
+    if trained is None or trained.models is None:
+        return ()
+    return describe_trained(trained.models)
+
+
+def gaps(trained: Trained | None) -> Sequence[str]:
+    """What is not known of models, a line each."""
+    return () if trained is None else trained.gaps
