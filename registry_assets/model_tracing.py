@@ -22,7 +22,8 @@ from registry_assets.lineage_building import build_lineage
 from registry_assets.metafile_history import CommitFinder
 from registry_assets.model_links import DataSource, ModelVersion
 from registry_assets.registry import read_registry
-from registry_assets.status import OutputStatus, read_recorded_status
+from registry_assets.status import OutputStatus
+from registry_assets.status_reading import read_recorded_status
 from registry_assets.tracing import Tracer
 
 _SHORT_COMMIT = 10

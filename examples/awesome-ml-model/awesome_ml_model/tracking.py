@@ -28,7 +28,7 @@ from registry_assets.model_links import (
     ModelVersion,
     find_tracking_uri,
 )
-from registry_assets.status import read_status
+from registry_assets.status_reading import read_status
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
