@@ -189,11 +189,11 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
-    inside = folder.resolve()
+    inside, store = folder.resolve(), store.resolve()
     for where, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(where) / name
-            reason = _unstorable_reason(path, inside, store.resolve())
+            reason = _unstorable_reason(path, inside, store)
             if reason is not None:
                 yield path.relative_to(folder).as_posix(), reason
 

@@ -15,7 +15,7 @@ from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.merging import COLLECTIONS_FILE, IGNORE_FILE, LOCK_FILE, can_merge
 from registry_assets.metafile_entries import Entry, records_versions, split_entries
 from registry_assets.model import Registry, Version
-from registry_assets.registry import read_settings
+from registry_assets.settings import read_settings
 
 _MOST_TRIES = 10
 SUBJECT_WIDTH = 72

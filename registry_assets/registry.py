@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
-import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
@@ -18,26 +15,13 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
-from registry_assets.model import Dataset, Registry, Settings, StageTemplate, TakeIn
+from registry_assets.model import Dataset, Registry, StageTemplate, TakeIn
 from registry_assets.registry_memo import keep, recall
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from registry_assets.settings import SETTINGS_FILE, read_settings
 
 COLLECTIONS_FILE = "collections.yaml"
 """Beside a ``dvc.yaml``: the list `collections` of what the data set has taken in."""
 
-_SETTINGS_FILE = "pyproject.toml"
-_BRANCH_TEMPLATE = re.compile(r"(?:[A-Za-z0-9._/+-]|\{name\}|\{id\})+")
-_NUMBERS = (
-    *("settle_seconds", "import_check_seconds", "modified_check_seconds"),
-    *("archive_most_ratio", "archive_most_files", "archive_free_gigabytes"),
-    "duplicate_distance",
-)
-_MANUAL = "manual"
-_TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manual" }'
 # Of a plain item of YAML: a comment, or what comes next in a list on one line.
 _END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
@@ -93,7 +77,7 @@ def _read_all(dvc: DvcRepo) -> Registry:
     )
     known = {name for dataset in datasets for name in (dataset.path, dataset.name)}
     unknown = [
-        f"{_SETTINGS_FILE}: take_in names {name}, which is no data set here"
+        f"{SETTINGS_FILE}: take_in names {name}, which is no data set here"
         for name in settings.take_in
         if name not in known
     ]
@@ -135,114 +119,6 @@ def reread(dvc: DvcRepo, registry: Registry, addresses: Collection[str]) -> Regi
         raw=tuple(raw.get(item.output.path, item) for item in registry.raw),
         inputs=tuple(inputs.get(item.output.path, item) for item in registry.inputs),
     )
-
-
-def read_settings(root: Path) -> Settings:
-    """Reads ``[tool.registry_assets]`` of ``pyproject.toml``; the defaults where there is none.
-
-    Raises:
-        MetafileError: when the file is not TOML, or a setting is unknown or of the wrong type.
-    """
-    path = root / _SETTINGS_FILE
-    if not path.exists():
-        return Settings()
-    try:
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-    except tomllib.TOMLDecodeError as error:
-        raise MetafileError(_SETTINGS_FILE, str(error)) from error
-    given: dict[str, Any] = tool.get("registry_assets", {}) if isinstance(tool, dict) else tool
-    if not isinstance(given, dict):
-        raise MetafileError(_SETTINGS_FILE, "[tool.registry_assets] must be a table")
-    known = [setting.name for setting in fields(Settings)]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise MetafileError(
-            _SETTINGS_FILE,
-            f"[tool.registry_assets] has no setting {', '.join(unknown)}: "
-            f"it has {', '.join(known)}",
-        )
-    families = given.get("families", list(Settings.families))
-    if not isinstance(families, list) or not all(map(_is_family_pattern, families)):
-        raise MetafileError(
-            _SETTINGS_FILE,
-            "families must be a list of patterns that end in /*, relative to the root: "
-            'families = ["raw/*"]',
-        )
-    numbers = {name: given.get(name, getattr(Settings, name)) for name in _NUMBERS}
-    for name, number in numbers.items():
-        if not _is_number(number):
-            raise MetafileError(_SETTINGS_FILE, f"{name} must be a number that is not negative")
-    modified = given.get("modified", Settings.modified)
-    if modified not in ("leave", "register"):
-        raise MetafileError(_SETTINGS_FILE, 'modified must be "leave" or "register"')
-    tracking_uri = given.get("mlflow_tracking_uri")
-    if tracking_uri is not None and not (isinstance(tracking_uri, str) and tracking_uri):
-        raise MetafileError(
-            _SETTINGS_FILE,
-            "mlflow_tracking_uri must be the address of an MLflow server: "
-            'mlflow_tracking_uri = "http://127.0.0.1:5000"',
-        )
-    return Settings(
-        families=tuple(families),
-        mlflow_tracking_uri=tracking_uri,
-        modified=modified,
-        take_in=_read_take_in(given.get("take_in", {})),
-        **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},
-        **_read_git_settings(given),
-    )
-
-
-def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the settings say about Git, checked; what they do not say is left out."""
-    found = {
-        name: given[name]
-        for name in ("git", "protected_branches", "publish_branch")
-        if name in given
-    }
-    if found.get("git", "none") not in ("none", "commit"):
-        raise MetafileError(_SETTINGS_FILE, 'git must be "none" or "commit"')
-    branches = found.get("protected_branches", [])
-    if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
-        raise MetafileError(_SETTINGS_FILE, "protected_branches must be a list of names")
-    if "protected_branches" in found:
-        found["protected_branches"] = tuple(branches)
-    template = found.get("publish_branch", Settings.publish_branch)
-    if not isinstance(template, str) or not _BRANCH_TEMPLATE.fullmatch(template):
-        raise MetafileError(
-            _SETTINGS_FILE,
-            "publish_branch must be the name of a branch, in which {name} and {id} may stand: "
-            f'publish_branch = "{Settings.publish_branch}"',
-        )
-    return found
-
-
-def _read_take_in(given: object) -> dict[str, TakeIn]:
-    """Reads the table of what data sets take in."""
-    if not isinstance(given, dict):
-        raise MetafileError(_SETTINGS_FILE, f"take_in must be a table: {_TAKE_IN_EXAMPLE}")
-    found = {}
-    for dataset, said in given.items():
-        patterns = [said] if isinstance(said, str) else said
-        if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
-            raise MetafileError(
-                _SETTINGS_FILE,
-                f"take_in of {dataset} must be a pattern, a list of patterns or "
-                f'"{_MANUAL}": {_TAKE_IN_EXAMPLE}',
-            )
-        found[dataset] = TakeIn((), True) if said == _MANUAL else TakeIn(tuple(patterns))
-    return found
-
-
-def _is_family_pattern(pattern: object) -> bool:
-    if not isinstance(pattern, str) or not pattern.endswith("/*"):
-        return False
-    folder = PurePosixPath(pattern).parent
-    return folder.name != "" and not folder.is_absolute() and ".." not in folder.parts
-
-
-def _is_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 <= value < math.inf  # type: ignore[operator]
 
 
 def check_collections_file(path: Path, name: str) -> None:

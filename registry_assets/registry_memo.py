@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry_assets.model import Registry
+from registry_assets.settings import SETTINGS_FILE
 from registry_assets.stamps import Stamp, UntoldChangesError
 from registry_assets.surroundings import (
     KEPT_FOLDER,
@@ -27,7 +28,6 @@ from registry_assets.surroundings import (
 _KEPT = f"{KEPT_FOLDER}/registry.json"
 _METAFILES = {"dvc.yaml", "dvc.lock", "collections.yaml", ".gitignore", ".dvcignore"}
 _POINTER = ".dvc"
-_SETTINGS = "pyproject.toml"
 
 
 def recall(root: Path) -> Registry | None:
@@ -78,7 +78,9 @@ def _stamp_of(registry: Registry, unseen: frozenset[str]) -> Stamp:
     for path in _find_files(registry, skipped | unseen):
         stamp.add(root / path)
     settings = [f"{folder}/{name}" for folder, names in SPECIAL_FOLDERS.items() for name in names]
-    for path in sorted({_SETTINGS, *settings, *registry.variable_files, *_parameters(registry)}):
+    for path in sorted(
+        {SETTINGS_FILE, *settings, *registry.variable_files, *_parameters(registry)}
+    ):
         stamp.add(root / path)
     return stamp
 

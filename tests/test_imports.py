@@ -31,7 +31,7 @@ from registry_assets.git_repo import find_rev
 from registry_assets.history import open_history
 from registry_assets.import_sensor import IMPORT_SENSOR_NAME
 from registry_assets.imports import ImportState, choose_imports, compare_imports
-from registry_assets.registry import read_settings
+from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import contents, copy_repository, leftovers, metafiles
 

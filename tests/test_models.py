@@ -19,7 +19,7 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError, SourceUnreachableError
 from registry_assets.model_links import DataSource, ModelVersion, is_installed
 from registry_assets.model_tracing import find_trained, trace_data
-from registry_assets.registry import read_settings
+from registry_assets.settings import read_settings
 from tests.conftest import commit_all, run
 
 ONE = hashlib.md5(b"one\n").hexdigest()

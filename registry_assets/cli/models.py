@@ -29,7 +29,7 @@ def say_model(root: Path, uri: str, as_json: bool) -> None:
     from registry_assets.model_links import ModelLinks, find_tracking_uri
     from registry_assets.model_report import describe_model, model_as_json
     from registry_assets.model_tracing import trace_data
-    from registry_assets.registry import read_settings
+    from registry_assets.settings import read_settings
 
     top = DvcRepo(root).root
     address = find_tracking_uri(read_settings(top))

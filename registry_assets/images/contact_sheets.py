@@ -13,6 +13,8 @@ from registry_assets.images.entries import is_video
 
 _MARGIN = 2
 _BACKGROUND = (128, 128, 128)
+_MOST_TRIED = 8
+"""In each part of a folder: what is no image so often, is taken for a folder of something else."""
 
 
 def build_contact_sheet(
@@ -52,11 +54,17 @@ def build_contact_sheet(
 def _sample(
     paths: Sequence[str | os.PathLike[str]], thumbnail: int, most: int
 ) -> list[Image.Image | None]:
-    # Of each of `most` equal parts, the first file that is readable.
+    # Of each of `most` equal parts, the first file that is readable of the first few.
     parts = min(most, len(paths))
     bounds = [len(paths) * part // parts for part in range(parts + 1)] if parts else [0]
     return [
-        next(filter(None, (_shrink(path, thumbnail) for path in paths[start:end])), None)
+        next(
+            filter(
+                None,
+                (_shrink(path, thumbnail) for path in paths[start : min(end, start + _MOST_TRIED)]),
+            ),
+            None,
+        )
         for start, end in pairwise(bounds)
     ]
 

@@ -1,0 +1,137 @@
+"""The settings of a registry, read once and checked: ``[tool.registry_assets]``."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from registry_assets.errors import MetafileError
+from registry_assets.model import Settings, TakeIn
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS_FILE = "pyproject.toml"
+_BRANCH_TEMPLATE = re.compile(r"(?:[A-Za-z0-9._/+-]|\{name\}|\{id\})+")
+_NUMBERS = (
+    *("settle_seconds", "import_check_seconds", "modified_check_seconds"),
+    *("archive_most_ratio", "archive_most_files", "archive_free_gigabytes"),
+    "duplicate_distance",
+)
+_MANUAL = "manual"
+_TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manual" }'
+
+
+def read_settings(root: Path) -> Settings:
+    """Reads ``[tool.registry_assets]`` of ``pyproject.toml``; the defaults where there is none.
+
+    Raises:
+        MetafileError: when the file is not TOML, or a setting is unknown or of the wrong type.
+    """
+    path = root / SETTINGS_FILE
+    if not path.exists():
+        return Settings()
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    except tomllib.TOMLDecodeError as error:
+        raise MetafileError(SETTINGS_FILE, str(error)) from error
+    given: dict[str, Any] = tool.get("registry_assets", {}) if isinstance(tool, dict) else tool
+    if not isinstance(given, dict):
+        raise MetafileError(SETTINGS_FILE, "[tool.registry_assets] must be a table")
+    known = [setting.name for setting in fields(Settings)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise MetafileError(
+            SETTINGS_FILE,
+            f"[tool.registry_assets] has no setting {', '.join(unknown)}: "
+            f"it has {', '.join(known)}",
+        )
+    families = given.get("families", list(Settings.families))
+    if not isinstance(families, list) or not all(map(_is_family_pattern, families)):
+        raise MetafileError(
+            SETTINGS_FILE,
+            "families must be a list of patterns that end in /*, relative to the root: "
+            'families = ["raw/*"]',
+        )
+    numbers = {name: given.get(name, getattr(Settings, name)) for name in _NUMBERS}
+    for name, number in numbers.items():
+        if not _is_number(number):
+            raise MetafileError(SETTINGS_FILE, f"{name} must be a number that is not negative")
+    modified = given.get("modified", Settings.modified)
+    if modified not in ("leave", "register"):
+        raise MetafileError(SETTINGS_FILE, 'modified must be "leave" or "register"')
+    tracking_uri = given.get("mlflow_tracking_uri")
+    if tracking_uri is not None and not (isinstance(tracking_uri, str) and tracking_uri):
+        raise MetafileError(
+            SETTINGS_FILE,
+            "mlflow_tracking_uri must be the address of an MLflow server: "
+            'mlflow_tracking_uri = "http://127.0.0.1:5000"',
+        )
+    return Settings(
+        families=tuple(families),
+        mlflow_tracking_uri=tracking_uri,
+        modified=modified,
+        take_in=_read_take_in(given.get("take_in", {})),
+        **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},
+        **_read_git_settings(given),
+    )
+
+
+def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings say about Git, checked; what they do not say is left out."""
+    found = {
+        name: given[name]
+        for name in ("git", "protected_branches", "publish_branch")
+        if name in given
+    }
+    if found.get("git", "none") not in ("none", "commit"):
+        raise MetafileError(SETTINGS_FILE, 'git must be "none" or "commit"')
+    branches = found.get("protected_branches", [])
+    if not isinstance(branches, list) or not all(isinstance(name, str) for name in branches):
+        raise MetafileError(SETTINGS_FILE, "protected_branches must be a list of names")
+    if "protected_branches" in found:
+        found["protected_branches"] = tuple(branches)
+    template = found.get("publish_branch", Settings.publish_branch)
+    if not isinstance(template, str) or not _BRANCH_TEMPLATE.fullmatch(template):
+        raise MetafileError(
+            SETTINGS_FILE,
+            "publish_branch must be the name of a branch, in which {name} and {id} may stand: "
+            f'publish_branch = "{Settings.publish_branch}"',
+        )
+    return found
+
+
+def _read_take_in(given: object) -> dict[str, TakeIn]:
+    """Reads the table of what data sets take in."""
+    if not isinstance(given, dict):
+        raise MetafileError(SETTINGS_FILE, f"take_in must be a table: {_TAKE_IN_EXAMPLE}")
+    found = {}
+    for dataset, said in given.items():
+        patterns = [said] if isinstance(said, str) else said
+        if not isinstance(patterns, list) or not all(isinstance(item, str) for item in patterns):
+            raise MetafileError(
+                SETTINGS_FILE,
+                f"take_in of {dataset} must be a pattern, a list of patterns or "
+                f'"{_MANUAL}": {_TAKE_IN_EXAMPLE}',
+            )
+        found[dataset] = TakeIn((), True) if said == _MANUAL else TakeIn(tuple(patterns))
+    return found
+
+
+def _is_family_pattern(pattern: object) -> bool:
+    if not isinstance(pattern, str) or not pattern.endswith("/*"):
+        return False
+    folder = PurePosixPath(pattern).parent
+    return folder.name != "" and not folder.is_absolute() and ".." not in folder.parts
+
+
+def _is_number(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf  # type: ignore[operator]
