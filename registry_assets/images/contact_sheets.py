@@ -56,16 +56,11 @@ def _sample(
 ) -> list[Image.Image | None]:
     # Of each of `most` equal parts, the first file that is readable of the first few.
     parts = min(most, len(paths))
-    bounds = [len(paths) * part // parts for part in range(parts + 1)] if parts else [0]
+    starts = [len(paths) * part // parts for part in range(parts + 1)] if parts else [0]
+    bounds = [(start, min(end, start + _MOST_TRIED)) for start, end in pairwise(starts)]
     return [
-        next(
-            filter(
-                None,
-                (_shrink(path, thumbnail) for path in paths[start : min(end, start + _MOST_TRIED)]),
-            ),
-            None,
-        )
-        for start, end in pairwise(bounds)
+        next(filter(None, (_shrink(path, thumbnail) for path in paths[start:end])), None)
+        for start, end in bounds
     ]
 
 
