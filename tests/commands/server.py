@@ -47,7 +47,7 @@ def serve(address: str) -> None:
 
 def learn(names: list[str]) -> None:
     """Imports what a command has imported, so that the next one need not."""
-    # Accelerators come with what they speed up: `_asyncio` imported first leaves asyncio in two halves.
+    # Accelerators come with what they speed up: `_asyncio` first leaves asyncio in two halves.
     for name in (name for name in names if not name.startswith("_")):
         with suppress(Exception):
             importlib.import_module(name)
