@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
@@ -23,27 +24,18 @@ INPUT = f"processed/texts/data/inputs/{COLLECTION}"
 FILES = 8
 FILE_SIZE = 20_000
 
-_QUICK = {
-    # Each library tries again in its own way; what can be set is set to once.
-    "AWS_MAX_ATTEMPTS": "1",
-    # Else gcsfs asks for the kind of bucket by gRPC, which the emulator does not speak.
-    "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _settings_of_libraries(_isolated_machine: None) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in _QUICK.items():
-            patch.setenv(name, value)
-        yield
+# Each library tries again in its own way; what can be set is set to once.
+os.environ["AWS_MAX_ATTEMPTS"] = "1"
+# Read when gcsfs is imported, as modules of tests do: else it asks for the kind of bucket by gRPC,
+# which the emulator does not speak, and waits for ever.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 
 @pytest.fixture(scope="session", params=SERVERS)
 def storage(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    _settings_of_libraries: None,
+    _isolated_machine: None,
 ) -> Iterator[Storage]:
     """Each kind of storage in turn, served for all tests that ask for it."""
     with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as found:

@@ -81,8 +81,7 @@ class ConnectionGate:
                 target.sendall(block)
                 if is_last:
                     self.shut()
-        for end in (source, target):
-            end.close()
+        _drop(source, target)
 
     def shut_after(self, size: int) -> None:
         with self._lock:
@@ -95,17 +94,21 @@ class ConnectionGate:
                 return
             self._is_shut = True
             ends, self._open = self._open, set()
-        for end in (self._listener, *ends):
-            # Closing alone does not wake up who waits for it.
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        _drop(self._listener, *ends)
 
     def reopen(self) -> None:
         with self._lock:
             self._left = None
             self._listener = self._listen()
             self._is_shut = False
+
+
+def _drop(*ends: socket.socket) -> None:
+    for end in ends:
+        # Closing alone neither wakes up who waits for it, nor tells the other side meanwhile.
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
 
 
 class RequestGate:
