@@ -107,7 +107,8 @@ def find_metafiles(repo: Repo) -> list[str]:
             _, inside, names = next(walk, (folder, [], []))
             tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
             files += [repo.fs.join(folder, name) for name in names if is_valid_filename(name)]
-            folders += [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
+            places = [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
+            folders += [place for place in places if not Path(place).is_symlink()]
         ignored = _ignored(repo, [*files, *folders])
         found += [file for file in files if file not in ignored]
         level = [folder.rstrip(os.sep) for folder in folders if folder not in ignored]

@@ -308,7 +308,7 @@ def test_what_stands_in_the_way_is_one_line_with_the_next_step(root: Path) -> No
     (root.parent / "storage").write_text("not a folder")
     assert "remote storage (" in refused()
     run(root, "dvc", "remote", "remove", "storage")
-    assert "dvc remote add -d" in refused()
+    assert "dvc remote add --default storage" in refused()
     run(root, "git", "remote", "remove", "origin")
     assert "git remote add origin" in refused()
     run(root, "git", "checkout", "--quiet", "--detach")
