@@ -20,7 +20,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
-from registry_assets.dvc_repo.opening import address_of, read_stages
+from registry_assets.dvc_repo.opening import address_of, read_found
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.git_repo import GitRepo
 
@@ -69,7 +69,7 @@ def collect(repo: Repo, root: Path) -> Collected:
     for place in find_metafiles(repo):
         path = Path(place).relative_to(root).as_posix()
         try:
-            loaded = read_stages(repo, place)
+            loaded = read_found(repo, place)
             if isinstance(loaded, StageLoader):
                 metafile = Metafile(path, loaded, [])
                 for name, error in _load_into(metafile.stages, loaded):

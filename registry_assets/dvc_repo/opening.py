@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
-from dvc.dvcfile import LOCK_FILE, PROJECT_FILE, load_file
+from dvc.dvcfile import (
+    DVC_FILE_SUFFIX,
+    LOCK_FILE,
+    PROJECT_FILE,
+    SingleStageFile,
+    load_file,
+)
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
@@ -264,6 +270,24 @@ def _lock_holder(repo: Repo) -> str:
 def read_stages(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
     """All stages of a metafile, by name."""
     return _read_again(path, lambda: load_file(repo, path).stages)
+
+
+def read_found(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
+    """The same of a metafile of which it is known that Git does not ignore it."""
+    if Path(path).suffix != DVC_FILE_SUFFIX:
+        return read_stages(repo, path)
+    return _read_again(path, lambda: _FoundFile(repo, path, verify=False).stages)
+
+
+class _FoundFile(SingleStageFile):  # type: ignore[misc]
+    """A ``.dvc`` file that Git was asked about already.
+
+    DVC asks for each, and holds it against every line of ``.gitignore``, where each collection has
+    one: N collections would cost N².
+    """
+
+    def _is_git_ignored(self) -> bool:
+        return False
 
 
 def _read_again(path: str, read: Callable[[], T]) -> T:
