@@ -140,7 +140,7 @@ class Bulk:
         commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
         sync_partitions(now, self.instance)
         tracer = Tracer(now, self.dvc.listings())
-        position = {group.name: number for number, group in enumerate(_in_order(now))}
+        position = {group.name: number for number, group in enumerate(now.groups_in_order())}
         if self._seen is None:
             self._seen = read_seen(now, self.instance)
         writer = Reporter(now, self.instance, self.report, self._seen, write)
@@ -249,7 +249,7 @@ def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
 
 
 def _is_stage(step: tuple[AssetGroup, str | None]) -> bool:
-    return _makes_by_command(step[0])
+    return step[0].kind == "stage"
 
 
 def _steps(lineage: Lineage, plan: Sequence[PlannedRun]) -> Iterator[tuple[AssetGroup, str | None]]:
@@ -258,30 +258,9 @@ def _steps(lineage: Lineage, plan: Sequence[PlannedRun]) -> Iterator[tuple[Asset
     for run in plan:
         for key in run.keys:
             wanted.setdefault(lineage.group_of[key].name, {})[run.partition] = None
-    for group in _in_order(lineage):
+    for group in lineage.groups_in_order():
         for partition in wanted.get(group.name, ()):
             yield group, partition
-
-
-def _in_order(lineage: Lineage) -> Iterator[AssetGroup]:
-    """Groups after those that they read; among equals, collections before stages."""
-    waiting = sorted(lineage.groups, key=_makes_by_command)
-    while waiting:
-        open_keys = {output.key for group in waiting for output in group.outputs}
-        # What reads another item of its own family waits for nobody.
-        ready = [
-            group
-            for group in waiting
-            if not open_keys.intersection(u.key for u in group.upstream)
-            - {output.key for output in group.outputs}
-        ] or waiting
-        chosen = [g for g in ready if _makes_by_command(g) == _makes_by_command(ready[0])]
-        yield from chosen
-        waiting = [group for group in waiting if group not in chosen]
-
-
-def _makes_by_command(group: AssetGroup) -> bool:
-    return group.kind == "stage"
 
 
 class BringConfig(Config):

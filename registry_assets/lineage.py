@@ -7,7 +7,7 @@ and `Lineage.groups` gathers them into assets, families as partitions.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -177,6 +177,23 @@ class Lineage:
         for source, target in self.edges:
             found[source].append(target)
         return {path: tuple(targets) for path, targets in found.items()}
+
+    def groups_in_order(self) -> Iterator[AssetGroup]:
+        """Groups after those that they read; among equals, collections before stages."""
+        waiting = sorted(self.groups, key=lambda group: group.kind == "stage")
+        while waiting:
+            open_keys = {output.key for group in waiting for output in group.outputs}
+            # What reads another item of its own family waits for nobody.
+            ready = [
+                group
+                for group in waiting
+                if not open_keys.intersection(u.key for u in group.upstream)
+                - {output.key for output in group.outputs}
+            ] or waiting
+            are_stages = ready[0].kind == "stage"
+            chosen = [group for group in ready if (group.kind == "stage") == are_stages]
+            yield from chosen
+            waiting = [group for group in waiting if group not in chosen]
 
     def versions_read(self, path: str) -> Mapping[str, Version]:
         """The versions of outputs that an output was made of, by path.

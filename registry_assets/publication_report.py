@@ -214,20 +214,7 @@ def _partitions(lineage: Lineage, key: Key, family: FamilyChange) -> list[str]:
 
 def _ordered(lineage: Lineage) -> list[Key]:
     """The assets, each after those it is made of."""
-    waiting = list(lineage.groups)
-    done: list[Key] = []
-    while waiting:
-        open_keys = {output.key for group in waiting for output in group.outputs}
-        ready = [
-            group
-            for group in waiting
-            if not open_keys.intersection(u.key for u in group.upstream)
-            - {output.key for output in group.outputs}
-        ]
-        for group in ready or waiting:
-            done += [output.key for output in group.outputs]
-        waiting = [group for group in waiting if group not in (ready or waiting)]
-    return done
+    return [output.key for group in lineage.groups_in_order() for output in group.outputs]
 
 
 def _judge(lineage: Lineage, keys: Sequence[Key]) -> Iterator[str]:
