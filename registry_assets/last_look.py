@@ -27,6 +27,7 @@ from registry_assets.surroundings import (
     find_unseen,
     is_self_contained,
     stamp_of_surroundings,
+    write_kept,
 )
 
 _KEPT = f"{KEPT_FOLDER}/last_look.json"
@@ -154,7 +155,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, data: Mapping[str, Any]) -> None:
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(data), encoding="utf-8")
-        fresh.replace(path)
+        write_kept(path, json.dumps(data).encode())

@@ -23,6 +23,7 @@ from registry_assets.surroundings import (
     find_outside,
     find_unseen,
     stamp_of_surroundings,
+    write_kept,
 )
 
 _KEPT = f"{KEPT_FOLDER}/registry.json"
@@ -131,7 +132,4 @@ def _write(path: Path, kept: dict[str, Any], registry: Registry) -> None:
     if adapter.validate_json(data) != (kept, registry):
         # A parameter that JSON has no word for, such as a date.
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_bytes(data)
-    fresh.replace(path)
+    write_kept(path, data)

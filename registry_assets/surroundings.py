@@ -34,32 +34,26 @@ _DVC_FOLDERS = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
 
 def is_self_contained(registry: Registry) -> bool:
     """Whether the status depends on nothing that lies elsewhere."""
-    paths = [
-        *registry.variable_files,
-        *registry.outputs,
-        *(dependency.path for stage in registry.stages for dependency in stage.dependencies),
-        *(parameter.file for stage in registry.stages for parameter in stage.parameters),
-    ]
     return (
         all(item.is_frozen for item in registry.inputs)
         and not any(d.is_external for stage in registry.stages for d in stage.dependencies)
-        and not any(path.startswith(("..", "/")) for path in paths)
+        and not any(path.startswith(("..", "/")) for path in _named_paths(registry))
     )
+
+
+def _named_paths(registry: Registry) -> Iterator[str]:
+    """Everything that the pipelines name."""
+    yield from registry.variable_files
+    yield from registry.outputs
+    for stage in registry.stages:
+        yield from (dependency.path for dependency in stage.dependencies)
+        yield from (parameter.file for parameter in stage.parameters)
 
 
 def find_unseen(registry: Registry) -> list[str]:
     """Folders at the root that Git, and so DVC, does not look into, and that no stage names."""
     root = registry.root
-    named = {
-        PurePosixPath(path).parts[0]
-        for path in (
-            *registry.variable_files,
-            *registry.outputs,
-            *(d.path for stage in registry.stages for d in stage.dependencies),
-            *(p.file for stage in registry.stages for p in stage.parameters),
-        )
-        if path
-    }
+    named = {PurePosixPath(path).parts[0] for path in _named_paths(registry) if path}
     folders = [
         place.name
         for place in root.iterdir()
@@ -125,3 +119,11 @@ def stamp_of_surroundings(outside: Sequence[str]) -> str:
 def _code() -> Iterator[Path]:
     """The code of this package, which answers."""
     return Path(__file__).parent.rglob("*.py")
+
+
+def write_kept(path: Path, data: bytes) -> None:
+    """Keeps an answer in one rename, as several processes may at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_bytes(data)
+    fresh.replace(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dvc.dependency.repo import RepoDependency
 from dvc.repo import Repo
 from dvc_data.hashfile.tree import Tree
 
+from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.sources import address_of_source, clean_up_at_exit, reaching
 from registry_assets.errors import SourceUnreachableError
 
@@ -41,17 +41,13 @@ def find_missing(repo: Repo, stage: DvcStage) -> tuple[str, ...]:
     clean_up_at_exit()
     commit = dependency.def_repo.get(RepoDependency.PARAM_REV_LOCK)
     with reaching(address), Repo.open(address, rev=commit) as source:
-        outputs = [out for out in source.index.outs if _overlap(_path_of(out), path)]
+        outputs = [out for out in source.index.outs if overlap(_path_of(out), path)]
         return tuple(name for out in outputs for name in _missing(source, out))
 
 
 def _path_of(out: DvcOutput) -> str:
     """The path of an output from the root of its repository, which may be one of a commit."""
     return str(out.fs.relpath(out.fs_path, out.repo.root_dir)).replace("\\", "/")
-
-
-def _overlap(one: str, other: str) -> bool:
-    return PurePosixPath(one).is_relative_to(other) or PurePosixPath(other).is_relative_to(one)
 
 
 def _missing(source: Repo, out: DvcOutput) -> Iterator[str]:

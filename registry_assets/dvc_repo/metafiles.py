@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,12 +203,10 @@ def without_entries(text: str, names: Collection[str]) -> str:
     parsed = read_entries(text, names)
     if not parsed:
         return text
-    if text.startswith(HEADER) and not ANCHOR.search(text):
-        cuts = [cut for name in parsed if (cut := cut_entry(text, name)) is not None]
-        if len(cuts) == len(parsed):
-            for cut in cuts:
-                text = text.replace(f"\n{cut}", "\n", 1)
-            return "" if text == HEADER else text
+    parts = split_lock(text)
+    if parts is not None:
+        left = {name: entry for name, entry in parts.entries.items() if name not in parsed}
+        return str(replace(parts, entries=left)) if left or parts.tail else ""
     data = parse_yaml_for_update(text, LOCK_FILE)
     for name in parsed:
         del data["stages"][name]

@@ -31,6 +31,11 @@ class _UnclearError(Exception):
     """A metafile that only DVC can read."""
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies in the other."""
+    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
+
+
 class Places:
     """Paths, and whether others overlap with them."""
 

@@ -21,6 +21,7 @@ from registry_assets.dvc_repo.opening import (
     address_of,
     load_stages,
 )
+from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
@@ -231,7 +232,7 @@ def _ensure_inputs(
     ensured = {}
     for maker in upstream:
         for out in maker.outs:
-            if any(_overlap(path, out.fs_path) for path in paths):
+            if any(overlap(path, out.fs_path) for path in paths):
                 ensure(dvc, repo, out, report)
                 ensured[out.fs_path] = out
     return ensured
@@ -245,10 +246,6 @@ def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
             dep.hash_info, dep.meta, dep.obj, dep.files = out.hash_info, out.meta, None, None
         else:
             dep.save()
-
-
-def _overlap(one: str, other: str) -> bool:
-    return Path(one).is_relative_to(other) or Path(other).is_relative_to(one)
 
 
 def _restore_outputs(
