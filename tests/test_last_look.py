@@ -50,6 +50,15 @@ def test_whatever_is_written_ends_the_answer(finished_registry: Path, tmp_path: 
         assert settled(root).status is None, name
 
 
+def test_what_git_ignores_in_every_repository_counts(done: Path, tmp_path: Path) -> None:
+    ignored = tmp_path / "ignored everywhere"
+    run(done, "git", "config", "core.excludesFile", str(ignored))
+    status = ask(done)
+    assert settled(done).status == status
+    ignored.write_text("*.dvc\n")
+    assert settled(done).status is None
+
+
 def test_what_nothing_depends_on_does_not_end_it(done: Path) -> None:
     (done / ".cache_of_a_tool").mkdir()
     write_tree(done, {".cache_of_a_tool/.gitignore": "*\n"})

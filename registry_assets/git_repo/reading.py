@@ -190,7 +190,8 @@ class GitRepo:
         named = ("config", "info/exclude")
         asked = [word for name in named for word in ("--git-path", name)]
         said = self._run("rev-parse", "--path-format=absolute", *asked) or ""
-        return tuple(map(Path, said.splitlines()))
+        excludes = self._run("config", "--type=path", "--get", "core.excludesFile")
+        return tuple(map(Path, [*said.splitlines(), *((excludes,) if excludes else ())]))
 
     def remotes(self) -> tuple[str, ...]:
         """The addresses of the remotes of this repository."""
