@@ -11,7 +11,8 @@ versions.py     what a version is: named by metafiles, listed in the cache
 remotes.py      objects on remotes: what is there, sending, fetching, each one verified
 remote_errors.py  what goes wrong with remotes, turned into our errors
 objects.py      whether the cache has the objects of a version, and has them right
-data.py         versions in the workspace: status, restore, pull
+states.py       how the workspace compares with the metafiles, as `dvc status` sees it
+data.py         versions in the workspace: restored, pulled
 edits.py        whether data was edited since it was put under DVC
 set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
@@ -28,7 +29,6 @@ updating.py     `dvc import` from another repository, and `dvc update`
 """
 
 from registry_assets.dvc_repo.batch import StageResult, StageTask
-from registry_assets.dvc_repo.data import OutputState
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
 from registry_assets.dvc_repo.objects import CacheState
@@ -36,6 +36,7 @@ from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteSta
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
 from registry_assets.dvc_repo.sources import SourceLook, source_session
+from registry_assets.dvc_repo.states import OutputState
 
 __all__ = [
     "CacheState",

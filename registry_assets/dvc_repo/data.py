@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dvc.exceptions import DvcException
@@ -24,71 +22,6 @@ from registry_assets.errors import (
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
-    from dvc.stage import Stage as DvcStage
-
-
-@dataclass(frozen=True)
-class OutputState:
-    """How one output stands against its metafile, as `dvc status` sees it.
-
-    Attributes:
-        path: Relative to the root; for a stage that makes nothing, its address.
-        is_recorded: Whether the metafile names a version.
-        is_present: Whether there is something at the path.
-        changes: What `dvc status` says of the output and of the stage that makes it, in words;
-            empty when it is up to date.
-    """
-
-    path: str
-    is_recorded: bool
-    is_present: bool
-    changes: tuple[str, ...]
-
-
-def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
-    """Compares the outputs of stages with their metafiles, as `dvc status` does."""
-    states = {}
-    for stage in stages:
-        of_stage = stage_changes(stage)
-        if not stage.outs:
-            address = address_of(stage)
-            is_recorded = not stage.deps or any(dep.hash_info for dep in stage.deps)
-            states[address] = OutputState(address, is_recorded, True, of_stage)
-        for out in stage.outs:
-            changes = of_stage + changes_of(repo, out)
-            path = path_in_repo(repo, out)
-            states[path] = OutputState(path, bool(out.hash_info), bool(out.exists), changes)
-    return states
-
-
-def stage_changes(stage: DvcStage) -> tuple[str, ...]:
-    """What changed about a stage: its command, dependencies and parameters."""
-    changes: list[str] = []
-    if stage.changed_stage():
-        changes.append("the command changed" if stage.cmd else "the metafile was edited")
-    if not stage.frozen:
-        for dep in stage.deps:
-            changes.extend(changes_of(stage.repo, dep))
-    if stage.is_callback or stage.always_changed:
-        changes.append("always changed")
-    return tuple(changes)
-
-
-def changes_of(repo: Repo, out: DvcOutput) -> tuple[str, ...]:
-    """What `dvc status` says of one output, dependency or parameter file."""
-    path = path_in_repo(repo, out)
-    changes: list[str] = []
-    try:
-        status = out.status()
-    except FileNotFoundError:
-        # What was seen in the folder a moment ago is gone.
-        return (f"{path} is being written",)
-    for said in status.values():
-        if isinstance(said, Mapping):
-            changes.extend(f"{path}: {key} is {state}" for key, state in said.items())
-        else:
-            changes.append(f"{path} is {said}")
-    return tuple(changes)
 
 
 def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:

@@ -21,6 +21,7 @@ from registry_assets.dvc_repo import (
     running,
     set_aside,
     sources,
+    states,
     taking_out,
     tracking,
     updating,
@@ -82,8 +83,8 @@ class DvcRepo(RepoAccess):
 
     def output_states(
         self, addresses: Sequence[str] | None = None
-    ) -> Mapping[str, data.OutputState]:
-        """How outputs stand against their metafiles; see `data.output_states`.
+    ) -> Mapping[str, states.OutputState]:
+        """How outputs stand against their metafiles; see `states.output_states`.
 
         Args:
             addresses: The stages and ``.dvc`` files to look at; all that can be read when None.
@@ -93,7 +94,7 @@ class DvcRepo(RepoAccess):
                 stages = self._collect(repo).stages
             else:
                 stages = load_stages(repo, self.root, addresses)
-            return data.output_states(repo, stages)
+            return states.output_states(repo, stages)
 
     def find_edit(self, metafile: str, path: str) -> edits.Edit | None:
         """What an output is now, other than recorded; see `edits.find_edit`."""

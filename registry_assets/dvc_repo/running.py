@@ -13,7 +13,7 @@ from dvc.dvcfile import LOCK_FILE
 from dvc.stage.cache import RunCacheNotFoundError
 
 from registry_assets.dvc_repo.commands import run_command
-from registry_assets.dvc_repo.data import ensure, fetch, stage_changes
+from registry_assets.dvc_repo.data import ensure, fetch
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
     RepoAccess,
@@ -24,6 +24,7 @@ from registry_assets.dvc_repo.opening import (
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.dvc_repo.states import stage_changes
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.errors import (
     DataNotAvailableError,
