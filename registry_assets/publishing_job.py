@@ -7,13 +7,9 @@ from dagster import Config, JobDefinition, MetadataValue, OpExecutionContext, jo
 from pydantic import Field
 
 from registry_assets.lineage_building import build_lineage
-from registry_assets.publishing import (
-    Nothing,
-    Published,
-    describe_pull_request,
-    plan_publication,
-    publish,
-)
+from registry_assets.publication import Nothing, Published, describe_pull_request
+from registry_assets.publication_planning import plan_publication
+from registry_assets.publishing import publish
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource
 from registry_assets.translator import RegistryTranslator

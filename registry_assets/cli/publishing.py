@@ -28,12 +28,13 @@ def publish(
     """
     if dry_run and switch:
         raise click.UsageError("--switch does not go with --dry-run")
-    from registry_assets import publishing
+    from registry_assets import publication, publishing
+    from registry_assets.publication_planning import plan_publication
 
     found = read_lineage(root)
-    plan = publishing.plan_publication(found, branch=branch, title=message)
-    if isinstance(plan, publishing.Nothing):
-        click.echo(json.dumps(publishing.as_json(plan), indent=2) if as_json else plan.reason)
+    plan = plan_publication(found, branch=branch, title=message)
+    if isinstance(plan, publication.Nothing):
+        click.echo(json.dumps(publication.as_json(plan), indent=2) if as_json else plan.reason)
         if switch and plan.branch is not None and plan.tree is not None:
             publishing.switch(found.registry.root, plan.branch, plan.tree)
         return
@@ -41,7 +42,7 @@ def publish(
         click.echo(f"registry: {warning}", err=True)
     if dry_run:
         if as_json:
-            click.echo(json.dumps(publishing.as_json(plan), indent=2))
+            click.echo(json.dumps(publication.as_json(plan), indent=2))
             return
         click.echo(f"branch {plan.branch}, to merge into {plan.target} of {plan.remote.name}")
         for file in plan.changes.files:
@@ -53,9 +54,9 @@ def publish(
     if switch and not plan.is_committed:
         publishing.switch(found.registry.root, plan.branch, plan.tree)
     if as_json:
-        click.echo(json.dumps(publishing.as_json(done), indent=2))
+        click.echo(json.dumps(publication.as_json(done), indent=2))
         return
-    request = publishing.describe_pull_request(done.pull_request)
+    request = publication.describe_pull_request(done.pull_request)
     if request:
         click.echo(request)
 
