@@ -4,7 +4,7 @@ Names are a guess, and are asked only where no content is the same:
 
 1. the same content: of several, the one of the same name, farthest along the way;
 2. a frame: ``<path of the video>/frame_000012.jpg`` came from ``<path of the video>``, the form
-   in which `images.frames` writes them;
+   in which `images.video_decoding` writes them;
 3. the same path: inside its output, or with the folders around it where a stage gathers several
    outputs in one or splits one into several;
 4. the same path with another suffix;

@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from registry_assets.images.contents import SET_ASIDE_PREFIX, Unreadable, has_image_suffix
     from registry_assets.images.decoding import DecodedImage, decode_image
     from registry_assets.images.file_measuring import measure_file
-    from registry_assets.images.frames import (
-        ExtractedVideo,
-        extract_frames,
-        extract_video,
-        read_videos,
-    )
+    from registry_assets.images.frames import extract_frames
     from registry_assets.images.likeness import find_alike
     from registry_assets.images.linking import link_file
     from registry_assets.images.measurements import (
@@ -38,6 +33,8 @@ if TYPE_CHECKING:
         classify,
         removal_reason,
     )
+    from registry_assets.images.video_decoding import extract_video
+    from registry_assets.images.videos import ExtractedVideo, read_videos
 
 _PLACES = {
     "IMAGE_CLASSES": "verdicts",
@@ -45,7 +42,7 @@ _PLACES = {
     "BrightnessRange": "verdicts",
     "ClassThresholds": "verdicts",
     "DecodedImage": "decoding",
-    "ExtractedVideo": "frames",
+    "ExtractedVideo": "videos",
     "ImageClass": "verdicts",
     "Measurement": "measurements",
     "Memo": "memo",
@@ -54,14 +51,14 @@ _PLACES = {
     "classify": "verdicts",
     "decode_image": "decoding",
     "extract_frames": "frames",
-    "extract_video": "frames",
+    "extract_video": "video_decoding",
     "find_alike": "likeness",
     "has_image_suffix": "contents",
     "link_file": "linking",
     "measure_collection": "measuring",
     "measure_file": "file_measuring",
     "read_measurements": "measurements",
-    "read_videos": "frames",
+    "read_videos": "videos",
     "removal_reason": "verdicts",
     "write_measurements": "measurements",
 }

@@ -9,9 +9,9 @@ from dataclasses import replace
 from functools import partial
 
 from registry_assets.images.entries import Entry, find_entries, is_video
-from registry_assets.images.frames import VIDEOS_TABLE, ExtractedVideo, read_videos
 from registry_assets.images.measurements import Measurement
 from registry_assets.images.memo import Memo
+from registry_assets.images.videos import VIDEOS_TABLE, ExtractedVideo, read_videos
 from registry_assets.images.workers import map_in_order
 
 # Rows that a memo takes in one transaction.
