@@ -10,7 +10,7 @@ from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo import is_commit
-from registry_assets.lineage_building import source_address
+from registry_assets.lineage_groups import source_address
 from registry_assets.model import ImportedInput, Registry
 
 Standing = Literal["current", "moved", "lost", "behind", "gone", "unreachable"]
