@@ -86,9 +86,11 @@ def test_ten_at_once_are_each_registered_once_or_reported(
     daemon = Daemon(root, instance, definitions)
     assert set(daemon.tick()) == {*good, "09_gone", "11_bad"}
     (raw / "09_gone/1.txt").unlink()
+    changed = time.monotonic()
     first = daemon.work(4)
     # The daemon starts anew, without what it had in mind; what it had asked for waits.
     daemon = Daemon(root, instance, definitions, queue=daemon.queue, started=daemon.started)
+    time.sleep(max(0, changed + 2.1 - time.monotonic()))
     write_tree(raw, {"13_slow/3.txt": "late\n"})
     assert daemon.tick() == ["09_gone"]  # in another state, before it is gone
     shutil.rmtree(raw / "09_gone")
