@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui test check bench format lock clean
+.PHONY: help setup demo ui test test-registry test-example check bench format lock clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -45,9 +45,20 @@ demo: setup
 ui: setup
 	@$(BIN)/registry ui
 
+ifeq ($(ARGS),)
+# Side by side, as those of the example mostly wait for servers.
 test: $(SERVERS)
+	@$(MAKE) --no-print-directory --jobs 2 test-registry test-example
+else
+test: test-registry
+endif
+
+test-registry: $(SERVERS)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
-	$(if $(ARGS),,@$(MAKE) --no-print-directory -C $(EXAMPLE) test)
+
+# All that it says at once: else it would stand in between.
+test-example:
+	@said=$$($(MAKE) --no-print-directory -C $(EXAMPLE) test 2>&1); code=$$?; echo "$$said"; exit $$code
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
