@@ -210,7 +210,8 @@ def without_entries(text: str, names: Collection[str]) -> str:
     data = parse_yaml_for_update(text, LOCK_FILE)
     for name in parsed:
         del data["stages"][name]
-    return str(dumps_yaml(data)) if data["stages"] else ""
+    is_empty = not data["stages"] and set(data) <= {"schema", "stages"}
+    return "" if is_empty else str(dumps_yaml(data))
 
 
 def cut_entry(text: str, name: str) -> str | None:

@@ -114,3 +114,6 @@ def test_texts_of_metafiles_lose_one_entry_and_nothing_else() -> None:
     # Not in the shape that DVC gives it: rewritten as DVC would.
     odd = lock.replace("  b:", "  # remark\n  b:")
     assert without_entries(odd, ["a@1"]) == odd.replace("  a@1:\n    cmd: x\n", "")
+    assert without_entries(odd, ["a@1", "a@10", "b"]) == ""
+    more = f"{odd}datasets:\n- name: one\n"
+    assert without_entries(more, ["a@1", "a@10", "b"]).endswith("datasets:\n- name: one\n")
