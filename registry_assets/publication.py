@@ -7,9 +7,9 @@ from typing import Any
 
 from registry_assets.committing import MetafileChanges
 from registry_assets.dvc_repo import PushResult
-from registry_assets.forges import PullRequest
 from registry_assets.git_repo import GitRemote
 from registry_assets.publication_report import Summary
+from registry_assets.pull_requests import PullRequest
 
 
 @dataclass(frozen=True)

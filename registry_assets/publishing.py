@@ -11,9 +11,9 @@ from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo, PushResult
 from registry_assets.errors import PublishError
-from registry_assets.forges import open_pull_request
 from registry_assets.git_repo import GitRepo, TreeBuilder
 from registry_assets.publication import Publication, Published
+from registry_assets.pull_requests import open_pull_request
 
 Report = Callable[[str], None]
 
