@@ -37,6 +37,9 @@ def recall(root: Path) -> Registry | None:
 
     try:
         kept, registry = _read(root / _KEPT)
+        if registry.root != root:
+            # Copied along with the registry: it is about the original.
+            return None
         if kept["surroundings"] != stamp_of_surroundings(kept["outside"]):
             return None
         stamp = _stamp_of(registry, frozenset(kept["unseen"]))

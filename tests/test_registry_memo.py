@@ -97,3 +97,15 @@ def test_a_damaged_file_is_no_obstacle(finished_registry: Path, tmp_path: Path) 
     assert recall(root) is None
     kept.write_text('[{"stamp": 1}, {}]', encoding="utf-8")
     assert recall(root) is None
+
+
+def test_a_copy_of_a_registry_is_not_taken_for_the_original(
+    finished_registry: Path, tmp_path: Path
+) -> None:
+    original = copy_repository(finished_registry, tmp_path / "original")
+    keep(_read_all(DvcRepo(original)), time.time(), -1000)
+    kept = recall(original)
+    assert kept is not None
+    assert kept.root == original
+    run(tmp_path, "cp", "-a", "original", "copy")
+    assert recall(tmp_path / "copy") is None
