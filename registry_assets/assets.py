@@ -30,13 +30,19 @@ from dagster import (
 from registry_assets.archives import limits_of, unpacked
 from registry_assets.arrivals import reason_against, set_aside_unstorable
 from registry_assets.automation import build_condition
+from registry_assets.decided import new_files_of
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionNotTakenInError,
     CollectionRejectedError,
 )
-from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput, look_for_duplicates
+from registry_assets.io_manager import (
+    IO_MANAGER_KEY,
+    PendingOutput,
+    decisions_metadata,
+    look_for_duplicates,
+)
 from registry_assets.lineage import AssetGroup, Lineage, Upstream
 from registry_assets.lineage_building import build_lineage
 from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
@@ -121,9 +127,10 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
             read = cache(partial(read_ancestry, dvc, lineage, group, partition))
             ancestry = None if group.kind == "raw" else read
             duplicates = _look_for_duplicates(dvc, lineage, group, partition)
+            decisions = partial(decisions_metadata, lineage.registry, group, partition)
             for name, output in output_names.items():
                 path = group.path_of(output, partition)
-                yield Output(PendingOutput(result, path, ancestry, duplicates), name)
+                yield Output(PendingOutput(result, path, ancestry, duplicates, decisions), name)
 
     return materialize
 
@@ -201,6 +208,7 @@ def bring(
         source,
         path,
         collections_file=dataset.collections_file if dataset else None,
+        new_files=new_files_of(dataset, partition) if dataset and partition else None,
         report=report,
     )
 

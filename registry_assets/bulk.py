@@ -36,6 +36,7 @@ from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import AssetPartition, Seen, read_seen
 from registry_assets.io_manager import (
+    decisions_metadata,
     duplicates_metadata,
     origins_metadata,
     output_metadata,
@@ -160,6 +161,9 @@ class Bulk:
                     **output_metadata(self.dvc, record, writer.commit),
                     **origins_metadata(tracer, node.path),
                     **duplicates.get(node.path, {}),
+                    **decisions_metadata(
+                        now.registry, now.group_of[node.key or ()], node.partition
+                    ),
                 }
                 writer.materialize(node, metadata)
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from registry_assets.decided import decisions_files
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RegistryError
+from registry_assets.errors import MetafileError, RegistryError
 from registry_assets.git_repo import BlobChange, TreeBuilder
 from registry_assets.git_repo.committing import fold_trailers
 from registry_assets.git_repo.conflicts import find_next_step
-from registry_assets.merging import COLLECTIONS_FILE, IGNORE_FILE, LOCK_FILE, can_merge
+from registry_assets.images.decisions import DECISIONS_FOLDER, Decision, parse_decisions
+from registry_assets.merging import (
+    COLLECTIONS_FILE,
+    IGNORE_FILE,
+    LOCK_FILE,
+    can_merge,
+    is_decisions_file,
+)
 from registry_assets.metafile_entries import Entry, records_versions, split_entries
 from registry_assets.model import Registry, Version
 from registry_assets.settings import read_settings
@@ -40,6 +49,19 @@ class OutputChange:
 
 
 @dataclass(frozen=True)
+class DecisionChange:
+    """What two commits say differently about an image.
+
+    Attributes:
+        collection: The image's.
+    """
+
+    collection: str
+    before: Decision | None
+    after: Decision | None
+
+
+@dataclass(frozen=True)
 class MetafileChanges:
     """How the metafiles of two commits differ.
 
@@ -48,12 +70,14 @@ class MetafileChanges:
         files: The files.
         entries: The entries that differ, by address, as the first and the second have them.
         outputs: The outputs whose versions differ.
+        decisions: The images about which something else was decided.
     """
 
     after: str
     files: tuple[BlobChange, ...]
     entries: Mapping[str, tuple[Entry | None, Entry | None]]
     outputs: tuple[OutputChange, ...]
+    decisions: tuple[DecisionChange, ...]
 
 
 def read_changes(builder: TreeBuilder, before: str, after: str) -> MetafileChanges:
@@ -75,7 +99,25 @@ def read_changes(builder: TreeBuilder, before: str, after: str) -> MetafileChang
             if pair[0] != pair[1]:
                 entries[address] = pair
                 outputs += _compare_outputs(address, *pair)
-    return MetafileChanges(after, files, entries, tuple(outputs))
+    decisions = tuple(_compare_decisions(builder, files))
+    return MetafileChanges(after, files, entries, tuple(outputs), decisions)
+
+
+def _compare_decisions(
+    builder: TreeBuilder, files: Iterable[BlobChange]
+) -> Iterator[DecisionChange]:
+    decided = [file for file in files if is_decisions_file(file.path)]
+    texts = builder.read_blobs(blob for file in decided for blob in (file.before, file.after))
+    for file in decided:
+        # One that cannot be read says so where it is heeded; or it is something else.
+        with suppress(MetafileError):
+            old, new = (
+                parse_decisions(texts[blob] or "", file.path) for blob in (file.before, file.after)
+            )
+            for md5 in dict.fromkeys((*old, *new)):
+                if old.get(md5) != new.get(md5):
+                    name = PurePosixPath(file.path).stem
+                    yield DecisionChange(name, old.get(md5), new.get(md5))
 
 
 def _compare_outputs(address: str, old: Entry | None, new: Entry | None) -> list[OutputChange]:
@@ -93,10 +135,15 @@ def build_metafile_tree(registry: Registry, builder: TreeBuilder, commit: str) -
 
     Of a ``.gitignore``, which people write to as well, only the lines that DVC writes.
     """
+    decided = {dataset.decisions for dataset in registry.datasets}
     gone = {
         path
         for path in builder.files_at(commit)
-        if (records_versions(path) or PurePosixPath(path).name == COLLECTIONS_FILE)
+        if (
+            records_versions(path)
+            or PurePosixPath(path).name == COLLECTIONS_FILE
+            or (is_decisions_file(path) and str(PurePosixPath(path).parent) in decided)
+        )
         and not (registry.root / path).exists()
     }
     tree = builder.build(commit, sorted(metafiles_of(registry) | gone), {})
@@ -114,6 +161,7 @@ def metafiles_of(registry: Registry) -> set[str]:
     """The files in which the registry records what it declares, but for each ``.gitignore``."""
     found = {item.metafile for item in registry.tracked}
     found |= {str(PurePosixPath(stage.file).with_name(LOCK_FILE)) for stage in registry.stages}
+    found.update(file for d in registry.datasets for file in decisions_files(registry, d))
     return found | {d.collections_file for d in registry.datasets if d.collections_file}
 
 
@@ -205,12 +253,16 @@ def _count_recorded(written: Sequence[Written]) -> str:
 
 
 def _files_of(root: Path, written: Sequence[Written]) -> list[str]:
-    """The metafiles that record something, and the list that an import is added to."""
+    """The metafiles that record something, with lists that imports are added to and decisions."""
     files: dict[str, None] = {}
     for item in written:
-        metafile, is_stage, _ = item.address.partition(":")
+        metafile, is_stage, address_of_stage = item.address.partition(":")
         path = PurePosixPath(metafile)
         files[str(path.with_name(LOCK_FILE) if is_stage else path)] = None
+        _, _, item_name = address_of_stage.partition("@")
+        decided = path.with_name(DECISIONS_FOLDER) / f"{item_name}.yaml"
+        if item_name and (root / decided).is_file():
+            files[str(decided)] = None
         if not is_stage:
             lists = (str(folder / COLLECTIONS_FILE) for folder in path.parents)
             files.update((name, None) for name in lists if (root / name).is_file())

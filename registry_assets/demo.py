@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from registry_assets.images import read_measurements
+from registry_assets.images import read_decisions, read_measurements
+from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
 from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.model import Dataset
@@ -71,18 +72,16 @@ def _short_name(path: str, dataset: Dataset) -> str:
 
 def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
     """Why files did not make it into a data set, counted, from its tables of measurements."""
-    from ruamel.yaml import YAML
-
     folder = root / dataset.path
-    parameters = folder / "params.yaml"
     tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS}"))
-    if not tables or not parameters.exists():
+    brightness = BrightnessRange.from_file(folder / "params.yaml")
+    if brightness is None:
         return {}
-    brightness = BrightnessRange.from_params(YAML(typ="safe").load(parameters))
     counts: Counter[str] = Counter()
     for table in tables:
+        decided = read_decisions(folder / DECISIONS_FOLDER / f"{table.parent.name}.yaml")
         for measurement in read_measurements(table):
-            reason = removal_reason(measurement, brightness)
+            reason = removal_reason(measurement, brightness, decided.get(measurement.md5))
             if reason is not None:
                 counts[reason] += 1
     return counts

@@ -140,10 +140,20 @@ def _files(
             yield path, listed[path]
 
 
-def find_tables(lineage: Lineage, listings: Listings) -> Iterator[tuple[str, Path]]:
-    """The table of measurements of each collection that was measured, of one data set each."""
+def find_tables(
+    lineage: Lineage, listings: Listings, folder: str = ""
+) -> Iterator[tuple[str, Path]]:
+    """The table of measurements of each collection that was measured, of one data set each.
+
+    Args:
+        lineage: The graph.
+        listings: Where the content of versions is looked up.
+        folder: Of the data set that counts; of any when empty.
+    """
     told = set()
     for path, node in sorted(lineage.nodes.items()):
+        if folder and not path.startswith(f"{folder}/"):
+            continue
         name, version = node.partition, node.version
         if node.kind != "stage" or name is None or name in told or version is None:
             continue

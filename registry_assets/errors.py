@@ -10,6 +10,10 @@
     ├── ArchiveRejectedError         an archive that cannot become a collection
     ├── CollectionNotTakenInError    a data set whose pipeline does not list the collection
     ├── DatasetNotFoundError         no data set of that name
+    ├── DatasetNotChosenError        an image that no data set has, or several
+    ├── NoDecisionsError             a data set whose stages heed no decisions about images
+    ├── ImageNotDecidableError       a file about which deciding would change nothing
+    ├── NotDecidedError              nothing was decided that could be taken back
     ├── OutputNotFoundError          no output at that path
     ├── NotAFileError                a folder, or something that cannot be read, where a file is due
     ├── FileNotRecordedError         a file that no recorded version holds
@@ -135,6 +139,43 @@ class DatasetNotFoundError(RegistryError):
         self.name = name
         choice = f"choose one of {', '.join(known)}" if known else "no folder here is a data set"
         super().__init__(f"there is no data set {name}: {choice}")
+
+
+class DatasetNotChosenError(RegistryError):
+    """An image is in no data set, or in several."""
+
+    def __init__(self, file: str, datasets: Sequence[str]) -> None:
+        self.datasets = tuple(datasets)
+        super().__init__(
+            f"{file} is in {', '.join(datasets)}: choose one with --dataset"
+            if datasets
+            else f"{file} is in no data set: take its collection in with `registry import` first"
+        )
+
+
+class NoDecisionsError(RegistryError):
+    """The stages of a data set do not heed what people decide about images."""
+
+    def __init__(self, dataset: str) -> None:
+        super().__init__(
+            f"no stage of {dataset} depends on decisions/${{item}}.yaml: declare it in its "
+            "dvc.yaml, as the data set does that `registry init` writes"
+        )
+
+
+class ImageNotDecidableError(RegistryError):
+    """Deciding about a file would change nothing."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{file} {reason}")
+
+
+class NotDecidedError(RegistryError):
+    """Nothing was decided about an image, so nothing can be taken back."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(f"nothing was decided about {file}: `registry decisions` lists what was")
 
 
 class OutputNotFoundError(RegistryError):

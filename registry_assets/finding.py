@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from registry_assets.decided import Decided, find_decided
 from registry_assets.derivation import Place
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.errors import FileNotRecordedError, ListingNotAvailableError, NotAFileError
@@ -18,6 +20,7 @@ from registry_assets.metafile_history import CommitFinder, find_recorded
 from registry_assets.tracing import Chain, Step, Tracer
 
 _CHUNK = 1 << 20
+_MD5 = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Trace:
             downstream; None when nobody asked.
         former: Where it was, when no current version holds it.
         unread: Outputs whose listings the cache lacks, so that something may be left out.
+        decided: What was decided about the content.
     """
 
     file: str
@@ -58,6 +62,7 @@ class Trace:
     forward: tuple[Step, ...] | None = None
     former: tuple[FormerPlace, ...] = ()
     unread: tuple[str, ...] = ()
+    decided: tuple[Decided, ...] = ()
 
     def map_steps(self, change: Callable[[Step], Step]) -> Trace:
         """The same with other steps."""
@@ -77,8 +82,7 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
 
     Args:
         lineage: The graph, from the metafiles as they are now.
-        file: Where it is, from the working directory or from the root; or a path that a metafile
-            records, in the workspace or not.
+        file: See `identify`.
         forward: Whether to follow it to all that was made of it, too.
 
     Raises:
@@ -90,15 +94,7 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
     dvc = DvcRepo(lineage.registry.root)
     listings = dvc.listings()
     tracer = Tracer(lineage, listings)
-    location = _find_location(dvc.root, file)
-    place = _find_place(tracer, dvc.root, file, location)
-    if location is not None:
-        md5 = _hash(location, file)
-    elif place is not None:
-        md5 = place.md5
-    else:
-        raise FileNotRecordedError(str(file), None)
-
+    md5, place = identify(tracer, dvc.root, file)
     holders, unread = tracer.holders(md5)
     if not holders:
         former = tuple(_find_former(listings, dvc.git, md5))
@@ -121,8 +117,38 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
         equals=tuple(other for other in others if tracer.origin(other) is None),
         forward=steps,
         unread=tuple(dict.fromkeys(unread)),
+        decided=tuple(find_decided(lineage.registry, md5=md5)),
     )
     return _with_commits(trace, dvc.git)
+
+
+def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, Place | None]:
+    """Tells which content is meant; hashes the file where it is on this machine.
+
+    Args:
+        tracer: What is recorded.
+        root: Of the registry.
+        file: Where it is, from the working directory or from the root; or a path that a metafile
+            records, in the workspace or not; or the md5 itself.
+
+    Returns:
+        The md5, and the file that a metafile records at the path, if there is one.
+
+    Raises:
+        NotAFileError: for a folder, and for what cannot be read.
+        ListingNotAvailableError: when an output is recorded at the path, not in the workspace, and
+            its listing is not in the cache.
+        FileNotRecordedError: when it is none of those.
+    """
+    location = _find_location(root, file)
+    place = _find_place(tracer, root, file, location)
+    if location is not None:
+        return _hash(location, file), place
+    if place is not None:
+        return place.md5, place
+    if _MD5.fullmatch(str(file)):
+        return str(file), None
+    raise FileNotRecordedError(str(file), None)
 
 
 def _find_location(root: Path, file: Path) -> Path | None:

@@ -24,12 +24,14 @@ from PIL import Image
 from pydantic import Field
 
 from registry_assets.committing import Written, commit_written
+from registry_assets.decided import decisions_file_of
 from registry_assets.duplicates import TABLE, Duplicates, find_duplicates, holds_table
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
 from registry_assets.event_log import version_metadata
-from registry_assets.images import build_contact_sheet
-from registry_assets.lineage import Lineage
+from registry_assets.images import build_contact_sheet, read_decisions
+from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.model import Registry
 from registry_assets.origin_table import build_origin_table
 from registry_assets.tracing import Tracer
 
@@ -45,12 +47,14 @@ class PendingOutput:
         ancestry: Gives what can follow its files back, once the result is recorded; None for raw
             data, which comes from nowhere.
         duplicates: Gives what to say of pictures that other collections have, too.
+        decisions: Gives what to say of decisions that the stage heeds.
     """
 
     result: PendingResult
     path: str
     ancestry: Callable[[], Tracer] | None = None
     duplicates: Callable[[RecordedOutput], Mapping[str, MetadataValue]] | None = None
+    decisions: Callable[[], Mapping[str, MetadataValue]] | None = None
 
 
 class DvcIOManager(ConfigurableIOManager):
@@ -79,6 +83,7 @@ class DvcIOManager(ConfigurableIOManager):
             record = result.persist()[obj.path]
             origins = origins_metadata(obj.ancestry(), obj.path) if obj.ancestry else {}
             origins |= obj.duplicates(record) if obj.duplicates else {}
+            origins |= obj.decisions() if obj.decisions else {}
         else:
             path = path_of_asset(context)
             dump(obj, dvc.path_of(path))
@@ -313,6 +318,40 @@ def look_for_duplicates(
         tables={collection: dvc.path_of(record.path) / TABLE},
     )
     return duplicates_metadata(found, collection)
+
+
+def decisions_metadata(
+    registry: Registry, group: AssetGroup, partition: str | None
+) -> Mapping[str, MetadataValue]:
+    """How many images people allowed and denied, and why, where a stage heeds that."""
+    file = decisions_file_of(registry, group, partition)
+    if file is None:
+        return {}
+    decided = [*read_decisions(registry.root / file).values()]
+    allowed = [item for item in decided if item.verdict == "allow"]
+    duplicates = [item for item in decided if item.duplicate_of]
+    metadata: dict[str, MetadataValue] = {
+        "decisions/allowed": MetadataValue.int(len(allowed)),
+        "decisions/denied": MetadataValue.int(len(decided) - len(allowed) - len(duplicates)),
+        "decisions/duplicates": MetadataValue.int(len(duplicates)),
+    }
+    # Of what people said first: it is less, and says more.
+    examples = sorted(decided, key=lambda item: bool(item.duplicate_of))[:_MOST_EXAMPLES]
+    if examples:
+        rows = [
+            TableRecord(
+                {
+                    "file": item.path or item.md5,
+                    "decision": item.verdict,
+                    "by": item.by,
+                    "on": item.date,
+                    "why": item.why,
+                }
+            )
+            for item in examples
+        ]
+        metadata["decisions/examples"] = MetadataValue.table(rows)
+    return metadata
 
 
 def _numbers(place: Path) -> dict[str, MetadataValue]:

@@ -2,7 +2,8 @@
 
 Git merges lines, so two people who each record another collection end up in the same place of a
 ``dvc.lock``. What they did does not touch as long as it concerns other stages, other collections of
-a list, or other lines of a ``.gitignore``; a ``.dvc`` file is one entry.
+a list, other images that were decided about, or other lines of a ``.gitignore``; a ``.dvc`` file is
+one entry.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from registry_assets.images.decision_text import DecisionText, split_decisions
+from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.lock_text import LockText, split_lock
 
 COLLECTIONS_FILE = "collections.yaml"
@@ -19,7 +22,9 @@ IGNORE_FILE = ".gitignore"
 LOCK_FILE = "dvc.lock"
 DVC_SUFFIX = ".dvc"
 
-MERGED_PATTERNS = (f"*{DVC_SUFFIX}", LOCK_FILE, COLLECTIONS_FILE, IGNORE_FILE)
+DECISION_FILES = f"**/{DECISIONS_FOLDER}/*.yaml"
+
+MERGED_PATTERNS = (f"*{DVC_SUFFIX}", LOCK_FILE, COLLECTIONS_FILE, IGNORE_FILE, DECISION_FILES)
 """The files that can be merged here, as patterns of Git."""
 
 WHOLE_FILE = ""
@@ -37,7 +42,7 @@ class Merged:
         text: Valid in any case; where both sides changed an entry, it holds ours. None where there
             is to be no such file.
         conflicts: The entries that both sides changed, each to something else: names of stages,
-            or `WHOLE_FILE`.
+            md5s of images, or `WHOLE_FILE`.
     """
 
     text: str | None
@@ -46,7 +51,15 @@ class Merged:
 
 def can_merge(path: str) -> bool:
     """Whether a file is one that can be merged by entry, by its name."""
-    return any(PurePosixPath(path).match(pattern) for pattern in MERGED_PATTERNS)
+    # Git's `**` is no folder, too; that of pathlib is one, before Python 3.13.
+    is_named = any(PurePosixPath(path).match(pattern) for pattern in MERGED_PATTERNS)
+    return is_named or is_decisions_file(path)
+
+
+def is_decisions_file(path: str) -> bool:
+    """Whether a file is one of decisions about images, by its name."""
+    place = PurePosixPath(path)
+    return place.parent.name == DECISIONS_FOLDER and place.suffix == ".yaml"
 
 
 def merge(path: str, base: str | None, ours: str | None, theirs: str | None) -> Merged:
@@ -71,6 +84,8 @@ def merge(path: str, base: str | None, ours: str | None, theirs: str | None) -> 
         return _merge_locks(base or "", ours, theirs)
     if name == COLLECTIONS_FILE:
         return _merge_lists(base or "", ours, theirs)
+    if is_decisions_file(path):
+        return _merge_decisions(base or "", ours, theirs)
     return _merge_lines(base or "", ours, theirs)
 
 
@@ -178,6 +193,30 @@ def _merge_lists(base: str, ours: str, theirs: str) -> Merged:
     if kept is None or (items and kept.place is None):
         return Merged(ours, (WHOLE_FILE,))
     return Merged(str(_List(items, kept.around, kept.place, kept.indent)), tuple(conflicts))
+
+
+# --- decisions about images --------------------------------------------------------------------
+
+
+def _merge_decisions(base: str, ours: str, theirs: str) -> Merged:
+    parts = [split_decisions(text) for text in (base, ours, theirs)]
+    before, mine, other = parts
+    if before is None or mine is None or other is None:
+        return Merged(ours, (WHOLE_FILE,))
+    if mine.entries and other.entries and mine.indent != other.indent:
+        return Merged(ours, (WHOLE_FILE,))
+    chosen, conflicts = _merge_entries(before.entries, mine.entries, other.entries)
+    head = _choose(before.head, mine.head, other.head)
+    tail = _choose(before.tail, mine.tail, other.tail)
+    if head is None or tail is None:
+        conflicts.append(WHOLE_FILE)
+    text = DecisionText(
+        (mine.head if head is None else head[0]) or "",
+        chosen,
+        (mine.tail if tail is None else tail[0]) or "",
+        mine.indent,
+    )
+    return Merged(str(text), tuple(conflicts))
 
 
 # --- .gitignore --------------------------------------------------------------------------------

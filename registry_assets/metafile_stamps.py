@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry_assets.decided import decisions_files
 from registry_assets.model import Registry
 
 _PIPELINE = "dvc.yaml"
@@ -20,7 +21,7 @@ class Stamps:
     """Texts that change when files are written, added or removed.
 
     Attributes:
-        metafiles: Of every metafile, and of the lists of collections.
+        metafiles: Of every metafile, of the lists of collections and of decisions about images.
         definitions: Of what the assets are: every ``dvc.yaml`` with its variables, the settings,
             and the code and parameters that code versions are made of.
     """
@@ -36,6 +37,8 @@ def read_stamps(registry: Registry) -> Stamps:
     files.add("pyproject.toml")
     # A new collection is a new partition: no reason to load the definitions anew.
     lists = {dataset.collections_file for dataset in registry.datasets if dataset.collections_file}
+    # Nor is what somebody decided.
+    decided = {file for d in registry.datasets for file in decisions_files(registry, d)}
     files.update(path for path in registry.variable_files if path not in lists)
     for stage in (*registry.stages, *(template.stage for template in registry.templates)):
         files.update(parameter.file for parameter in stage.parameters)
@@ -44,7 +47,9 @@ def read_stamps(registry: Registry) -> Stamps:
             for dependency in stage.dependencies
             if not dependency.is_external and not registry.holds_data(dependency.path)
         )
-    return Stamps(_stamp(registry.root, metafiles | lists), _stamp(registry.root, files))
+    return Stamps(
+        _stamp(registry.root, metafiles | lists | decided), _stamp(registry.root, files - decided)
+    )
 
 
 def _find_metafiles(root: Path, skip: Collection[str]) -> Iterator[str]:

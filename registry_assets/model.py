@@ -201,6 +201,10 @@ Tracked = RawCollection | ImportedInput
 """What a ``.dvc`` file declares."""
 
 
+Likeness = Literal["same", "alike"]
+"""Pictures of the same content, or what looks alike, too."""
+
+
 @dataclass(frozen=True)
 class TakeIn:
     """Which new collections a data set takes in by itself.
@@ -229,12 +233,19 @@ class Dataset:
         collections_file: The YAML file that lists the collections it has taken in, None when its
             pipeline takes everything it finds.
         take_in: Which new collections it takes in.
+        decisions: The folder with a file of decisions about images for each collection; None where
+            no stage depends on such.
     """
 
     path: str
     inputs: str | None = None
     collections_file: str | None = None
     take_in: TakeIn = TakeIn()
+    decisions: str | None = None
+
+    def decisions_file(self, collection: str) -> str | None:
+        """The file of decisions about images of a collection, whether it is there or not."""
+        return f"{self.decisions}/{collection}.yaml" if self.decisions is not None else None
 
     @property
     def name(self) -> str:
@@ -264,6 +275,9 @@ class Settings:
             alike.
         take_in: Which new collections data sets take in, by name or path of the data set; those
             that are not named take in all.
+        leave_out_duplicates: Which pictures data sets leave out because another of their
+            collections has them, by name or path of the data set: the ``same``, or what looks
+            ``alike``, too; none where they are not named.
         mlflow_tracking_uri: Where models are looked up that were trained on the data; None for
             nowhere.
     """
@@ -281,7 +295,18 @@ class Settings:
     archive_free_gigabytes: float = 1.0
     duplicate_distance: int = 5
     take_in: Mapping[str, TakeIn] = field(default_factory=dict)
+    leave_out_duplicates: Mapping[str, Likeness] = field(default_factory=dict)
     mlflow_tracking_uri: str | None = None
+
+    def leave_out_duplicates_of(self, dataset: str) -> Likeness | None:
+        """Which pictures the data set at a path leaves out because it has them already."""
+        settings = self.leave_out_duplicates
+        return settings.get(dataset) or settings.get(PurePosixPath(dataset).name)
+
+    def distance_of_duplicates(self, dataset: str) -> int | None:
+        """In how many bits such pictures may differ; None for the same content only."""
+        is_alike = self.leave_out_duplicates_of(dataset) == "alike"
+        return self.duplicate_distance if is_alike else None
 
 
 @dataclass(frozen=True)

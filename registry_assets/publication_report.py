@@ -8,7 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from registry_assets.committing import SUBJECT_WIDTH, MetafileChanges, OutputChange
+from registry_assets.committing import (
+    SUBJECT_WIDTH,
+    DecisionChange,
+    MetafileChanges,
+    OutputChange,
+)
 from registry_assets.dvc_repo import Listings
 from registry_assets.images import has_image_suffix
 from registry_assets.judging import judge_cache, judge_recorded_status
@@ -68,6 +73,7 @@ class Summary:
             dependencies.
         checks: What the asset checks say, a line each.
         lineage: The changed part of the graph, as lines of text.
+        decisions: What people decided about images, and what was left out as duplicates.
     """
 
     raw: FamilyChange | None
@@ -75,6 +81,7 @@ class Summary:
     assets: Mapping[str, Sequence[str]]
     checks: tuple[str, ...]
     lineage: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -89,7 +96,11 @@ class Summary:
         for verb, names in (("Add", new), ("Update", updated), ("Remove", removed)):
             if names:
                 return f"{verb} {_named(names)}"
-        return f"Update {_named(datasets, 'data sets')}" if datasets else "Update the registry"
+        if datasets:
+            return f"Update {_named(datasets, 'data sets')}"
+        count = len(self.decisions)
+        images = "an image" if count == 1 else f"{count} images"
+        return f"Decide about {images}" if count else "Update the registry"
 
     @property
     def slug(self) -> str:
@@ -147,7 +158,18 @@ def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) ->
         },
         checks=tuple(_judge(lineage, keys)),
         lineage=tuple(_excerpt(lineage, keys, families)),
+        decisions=tuple(_describe_decisions(changes.decisions)),
     )
+
+
+def _describe_decisions(changes: Sequence[DecisionChange]) -> Iterator[str]:
+    """A line for each decision, what people said before what was left out as a duplicate."""
+    told = [(change, change.after or change.before) for change in changes]
+    for change, decision in sorted(told, key=lambda one: bool(one[1] and one[1].duplicate_of)):
+        if decision is not None:
+            taken_back = "" if change.after else "not any more "
+            image = f"{change.collection}/{decision.path or decision.md5}"
+            yield f"{image}: {taken_back}{decision}"
 
 
 def _family_of(lineage: Lineage, path: str) -> str:
@@ -265,6 +287,8 @@ def describe(summary: Summary) -> str:
             *(_row(name, family) for name, family in families),
             "",
         ]
+    if summary.decisions:
+        lines += ["## Decisions", "", *(f"- {line}" for line in _first(summary.decisions)), ""]
     lines += ["## Checks", "", *(f"- {line}" for line in _first(summary.checks)), ""]
     if summary.lineage:
         lines += ["## Lineage", "", "```", *_first(summary.lineage, 3 * _MOST_LINES), "```", ""]
@@ -281,7 +305,7 @@ def describe_briefly(summary: Summary) -> list[str]:
             added, removed, modified = _numbers(counts)
             what = f"{kind} +{added} -{removed}" + (f" ~{modified}" if modified else "")
             lines.append(f"{dataset}, {_short(family.name)}: {what}")
-    return lines
+    return [*lines, *_first(summary.decisions)]
 
 
 def _collection_lines(raw: FamilyChange) -> Iterator[str]:

@@ -15,7 +15,8 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
-from registry_assets.model import Dataset, Registry, StageTemplate, TakeIn
+from registry_assets.images.decisions import DECISIONS_FOLDER
+from registry_assets.model import ITEM, Dataset, Registry, StageTemplate, TakeIn
 from registry_assets.registry_memo import keep, recall
 from registry_assets.settings import SETTINGS_FILE, read_settings
 
@@ -72,14 +73,25 @@ def _read_all(dvc: DvcRepo) -> Registry:
             take_in=settings.take_in.get(path)
             or settings.take_in.get(PurePosixPath(path).name)
             or TakeIn(),
+            decisions=_decisions_folder(path, declared.templates),
         )
         for path in dataset_paths
     )
     known = {name for dataset in datasets for name in (dataset.path, dataset.name)}
     unknown = [
-        f"{SETTINGS_FILE}: take_in names {name}, which is no data set here"
-        for name in settings.take_in
+        f"{SETTINGS_FILE}: {setting} names {name}, which is no data set here"
+        for setting, named in (
+            ("take_in", settings.take_in),
+            ("leave_out_duplicates", settings.leave_out_duplicates),
+        )
+        for name in named
         if name not in known
+    ]
+    unknown += [
+        f"{SETTINGS_FILE}: leave_out_duplicates names {dataset.name}, of which no stage depends on "
+        f"{DECISIONS_FOLDER}/${{item}}.yaml"
+        for dataset in datasets
+        if settings.leave_out_duplicates_of(dataset.path) and dataset.decisions is None
     ]
     return Registry(
         root=dvc.root,
@@ -188,6 +200,13 @@ def _collections_files(root: Path, patterns: Sequence[str]) -> list[str]:
 def _collections_file(root: Path, dataset: str) -> str | None:
     path = PurePosixPath(dataset) / COLLECTIONS_FILE
     return str(path) if (root / path).is_file() else None
+
+
+def _decisions_folder(dataset: str, templates: Sequence[StageTemplate]) -> str | None:
+    """The folder of a data set whose stages depend on a file of decisions for each collection."""
+    folder = str(PurePosixPath(dataset) / DECISIONS_FOLDER)
+    read = {dependency.path for template in templates for dependency in template.stage.dependencies}
+    return folder if f"{folder}/{ITEM}.yaml" in read else None
 
 
 def _folder_of(metafile: str) -> str:

@@ -11,7 +11,7 @@ from registry_assets.errors import MetafileError
 from registry_assets.git_repo import TreeBuilder, Unmerged
 from registry_assets.git_repo.conflicts import find_next_step, find_unmerged, mark_resolved
 from registry_assets.lineage import Lineage
-from registry_assets.merging import WHOLE_FILE, Merged, can_merge, merge
+from registry_assets.merging import WHOLE_FILE, Merged, can_merge, is_decisions_file, merge
 from registry_assets.metafile_entries import records_versions, stage_address
 from registry_assets.status import OutputStatus
 from registry_assets.status_reading import read_recorded_status
@@ -27,7 +27,7 @@ class Resolution:
         path: From the root.
         is_resolved: Whether nothing of it waits for a decision any more.
         conflicts: The entries that both sides changed, each to something else: addresses of stages
-            and ``.dvc`` files, or the path of the file itself.
+            and ``.dvc`` files, images that were decided about, or the path of the file itself.
         reason: Why it was left as it is; empty where it was merged.
     """
 
@@ -116,10 +116,14 @@ def _resolve_file(
 
 
 def _addresses(path: str, merged: Merged) -> tuple[str, ...]:
-    return tuple(
-        path if name == WHOLE_FILE or not records_versions(path) else stage_address(path, name)
-        for name in merged.conflicts
-    )
+    return tuple(_address(path, name) for name in merged.conflicts)
+
+
+def _address(path: str, name: str) -> str:
+    if name != WHOLE_FILE and records_versions(path):
+        return stage_address(path, name)
+    # An image, by its md5.
+    return f"{path}:{name}" if name != WHOLE_FILE and is_decisions_file(path) else path
 
 
 def find_stale(lineage: Lineage) -> tuple[OutputStatus, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry_assets.errors import MetafileError
-from registry_assets.model import Settings, TakeIn
+from registry_assets.model import Likeness, Settings, TakeIn
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,6 +79,7 @@ def read_settings(root: Path) -> Settings:
         mlflow_tracking_uri=tracking_uri,
         modified=modified,
         take_in=_read_take_in(given.get("take_in", {})),
+        leave_out_duplicates=_read_leave_out(given.get("leave_out_duplicates", {})),
         **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},
         **_read_git_settings(given),
     )
@@ -123,6 +124,17 @@ def _read_take_in(given: object) -> dict[str, TakeIn]:
             )
         found[dataset] = TakeIn((), True) if said == _MANUAL else TakeIn(tuple(patterns))
     return found
+
+
+def _read_leave_out(given: object) -> dict[str, Likeness]:
+    """Reads the table of what data sets leave out as duplicates."""
+    if not isinstance(given, dict) or not all(said in ("same", "alike") for said in given.values()):
+        raise MetafileError(
+            SETTINGS_FILE,
+            'leave_out_duplicates must be a table of "same" or "alike" by data set: '
+            'leave_out_duplicates = { 01_image_dataset = "same" }',
+        )
+    return given
 
 
 def _is_family_pattern(pattern: object) -> bool:

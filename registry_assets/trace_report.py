@@ -20,6 +20,9 @@ def describe(trace: Trace, registry: Registry) -> Iterator[str]:
     for chain in trace.chains:
         yield from _describe_chain(chain, registry)
         yield ""
+    if trace.decided:
+        yield from map(str, trace.decided)
+        yield ""
     if trace.equals:
         yield "equal files elsewhere:"
         yield from (f"    {place.path}" for place in trace.equals)
@@ -117,7 +120,9 @@ def as_json(trace: Trace) -> dict[str, Any]:
 
     ``{"file", "md5", "chains": [{"collection", "source", "video", "frame", "steps": [STEP, ..],
     "unread": [output, ..]}], "equals": [path, ..], "forward": null | [STEP, ..], "former":
-    [{"path", "output", "version", "commit"}], "unread": [output, ..]}``, where STEP is ``{"path",
+    [{"path", "output", "version", "commit"}], "unread": [output, ..], "decisions": [{"dataset",
+    "collection", "decision", "md5", "by", "why", "date", "path", "only_here", "duplicate_of"}]}``,
+    where STEP is ``{"path",
     "output", "file", "md5", "version", "current": bool, "stage", "asset", "partition", "commit",
     "run", "run_note", "from": null | {"path", "how", "proof": bool, "frame", "also": [path, ..]},
     "made_of": [output, ..]}``. Steps of a chain go from the file back to its source; those of
@@ -151,6 +156,7 @@ def as_json(trace: Trace) -> dict[str, Any]:
             for former in trace.former
         ],
         "unread": list(trace.unread),
+        "decisions": [item.as_json() for item in trace.decided],
     }
 
 

@@ -3,6 +3,7 @@
 looking.py    status, lineage, trace, duplicates: what there is, nothing is changed
 running.py    materialize, sync: data brought up to date, and Dagster told
 taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
+deciding.py   allow, deny, decisions: single images
 pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
 starting.py   init, demo, ui
@@ -20,7 +21,7 @@ from typing import Any
 
 import click
 
-from registry_assets.cli import looking, publishing, pushing, running, starting, taking_in
+from registry_assets.cli import deciding, looking, publishing, pushing, running, starting, taking_in
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 
@@ -60,6 +61,9 @@ for _command in (
     taking_in.import_,
     taking_in.update,
     taking_in.take_out,
+    deciding.allow,
+    deciding.deny,
+    deciding.decisions,
     running.sync,
     pushing.push,
     publishing.publish,

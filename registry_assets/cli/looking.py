@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_assets.cli import models
+from registry_assets.cli import deciding, models
 from registry_assets.cli.reading import FINDING, read_lineage, read_status_too, say_left_out
 
 if TYPE_CHECKING:
@@ -130,13 +130,27 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--distance", type=click.IntRange(0, 64), help=_DISTANCE)
+@click.option(
+    "--leave-out",
+    "dataset",
+    metavar="DATASET",
+    help="Leave each picture out of this data set but where the first of its collections has it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
-def duplicates(root: Path, name: str | None, distance: int | None, as_json: bool) -> None:
+def duplicates(
+    root: Path, name: str | None, distance: int | None, dataset: str | None, as_json: bool
+) -> None:
     """List pictures that several collections have, or NAME and another; exit 1 when there are.
 
-    By content; with --distance also what looks alike.
+    By content; with --distance also what looks alike. With --leave-out they are decided about, as
+    `registry deny` does, and what somebody allowed stays.
     """
+    if dataset is not None:
+        if name is not None or as_json:
+            raise click.UsageError("--leave-out goes with --distance only")
+        deciding.leave_out(root, dataset, distance)
+        return
     from registry_assets.duplicates import find_duplicates, raw_versions
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.errors import CollectionNotTrackedError, describe_unread

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from registry_assets.imports import ImportState
     from registry_assets.lineage import Lineage
     from registry_assets.materializing import PlannedRun, RunResult
+    from registry_assets.model import Dataset
 
 
 @click.command()
@@ -133,6 +134,7 @@ def import_(
             f"{dataset} has no folder for inputs: add one to `families` in [tool.registry_assets]"
         )
     if url is not None:
+        from registry_assets.decided import new_files_of
         from registry_assets.dvc_repo import DvcRepo, source_session
         from registry_assets.model import check_collection_name
 
@@ -143,6 +145,7 @@ def import_(
                 f"{inputs}/{name}",
                 revision=rev,
                 collections_file=chosen.collections_file,
+                new_files=new_files_of(chosen, name),
                 report=click.echo,
             )
         found = read_lineage(root)
@@ -188,8 +191,19 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
     with open_history(left.registry.root) as instance:
         sync(left, instance, lambda _line: None)
         report_checks(left, instance)
+    _reconsider_duplicates(root, left, chosen, name)
     for path in sorted({t for p in removed for t in found.downstream_of.get(p, ())} - {*removed}):
         click.echo(f"  is left   {path}, which was made of it")
+
+
+def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: str) -> None:
+    """Brings back what was left out of a data set as a duplicate in what was taken out."""
+    from registry_assets.cli.deciding import say_left_out
+    from registry_assets.deciding import Decider
+
+    changed = Decider(left).reconsider(dataset, [f"{gone}/"])
+    if changed:
+        say_left_out(root, dataset, changed)
 
 
 def _run_one(found: Lineage, folder: str, name: str) -> int:

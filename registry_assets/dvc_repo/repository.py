@@ -197,11 +197,22 @@ class DvcRepo(RepoAccess):
         return tracking.tracking(self, path, metafile=metafile, force=force, report=report)
 
     def importing(
-        self, source: str, path: str, *, collections_file: str | None = None, report: Report
+        self,
+        source: str,
+        path: str,
+        *,
+        collections_file: str | None = None,
+        new_files: Mapping[str, str] | None = None,
+        report: Report,
     ) -> AbstractContextManager[PendingResult]:
         """Takes tracked data in at a second path, without a copy; see `tracking.importing`."""
         return tracking.importing(
-            self, source, path, collections_file=collections_file, report=report
+            self,
+            source,
+            path,
+            collections_file=collections_file,
+            new_files=new_files or {},
+            report=report,
         )
 
     def import_from(
@@ -212,6 +223,7 @@ class DvcRepo(RepoAccess):
         *,
         revision: str | None,
         collections_file: str | None,
+        new_files: Mapping[str, str] | None = None,
         report: Report,
     ) -> None:
         """Takes a path of another repository in, as `dvc import` does; see `updating`."""
@@ -222,6 +234,7 @@ class DvcRepo(RepoAccess):
             path,
             revision=revision,
             collections_file=collections_file,
+            new_files=new_files or {},
             report=report,
         )
 

@@ -121,7 +121,13 @@ def _add(
 
 @contextmanager
 def importing(
-    dvc: RepoAccess, source: str, path: str, *, collections_file: str | None, report: Report
+    dvc: RepoAccess,
+    source: str,
+    path: str,
+    *,
+    collections_file: str | None,
+    new_files: Mapping[str, str],
+    report: Report,
 ) -> Iterator[PendingResult]:
     """Takes a tracked path in at a second one, as `dvc import-url` within a repository does.
 
@@ -133,6 +139,7 @@ def importing(
         source: The tracked path, from the root.
         path: Where to take it in.
         collections_file: The YAML file whose list `collections` gets the last part of `path`.
+        new_files: Files that belong to it, by path, and what they hold; made where they are not.
         report: Takes progress.
 
     Raises:
@@ -157,6 +164,7 @@ def importing(
             def record() -> Mapping[str, RecordedOutput]:
                 if outcome == "recorded":
                     _import(dvc, repo, origin, path, stage, report)
+                make_files(dvc, repo, new_files)
                 if collections_file is not None:
                     list_collection(dvc, repo, collections_file, place.name, report)
                 return {path: RecordedOutput(path, version, before)}
@@ -208,6 +216,14 @@ def _relative(target: str, start: Path) -> str:
     from os.path import relpath
 
     return relpath(target, start)
+
+
+def make_files(dvc: RepoAccess, repo: Repo, texts: Mapping[str, str]) -> None:
+    """Writes files, by path, where there are none."""
+    for path, text in texts.items():
+        place = dvc.path_of(path)
+        if not place.exists():
+            replace_text(place, text, scratch=scratch_folder(repo))
 
 
 def list_collection(

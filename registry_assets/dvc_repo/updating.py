@@ -36,7 +36,7 @@ from registry_assets.dvc_repo.sources import (
     look,
     reaching,
 )
-from registry_assets.dvc_repo.tracking import list_collection, metafile_of
+from registry_assets.dvc_repo.tracking import list_collection, make_files, metafile_of
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
     RegistryError,
@@ -61,6 +61,7 @@ def import_from(
     *,
     revision: str | None,
     collections_file: str | None,
+    new_files: Mapping[str, str],
     report: Report,
 ) -> None:
     """Takes a path of another repository in, as `dvc import` does.
@@ -72,6 +73,7 @@ def import_from(
         path: Where to take it in.
         revision: A branch, tag or commit to stay at; the newest commit when None.
         collections_file: The YAML file whose list `collections` gets the last part of `path`.
+        new_files: Files that belong to it, by path, and what they hold; made where they are not.
         report: Takes progress.
 
     Raises:
@@ -104,6 +106,7 @@ def import_from(
         _take(repo, stage, commit)
         stage.frozen = True
         _link_and_write(dvc, repo, stage, is_new=True, report=report)
+        make_files(dvc, repo, new_files)
         if collections_file is not None:
             list_collection(dvc, repo, collections_file, place.name, report)
 

@@ -127,6 +127,21 @@ class GitRepo:
         """What Git's configuration says; None where it says nothing."""
         return self._run("config", "--get", key) or None
 
+    def author(self) -> str:
+        """Who would be the author of a commit: name and address.
+
+        Raises:
+            RegistryError: when Git does not know, with the next step.
+        """
+        said = self._run("var", "GIT_AUTHOR_IDENT")
+        if said is None:
+            raise RegistryError(
+                "Git does not know who you are: say so with --by, or run `git config --global "
+                "user.name NAME` and `git config --global user.email ADDRESS`"
+            )
+        # What follows the address is the time.
+        return said.rpartition(">")[0] + ">"
+
     def text_at(self, commit: str, path: str) -> str | None:
         """A file as a commit has it, None when it does not; the path counts from `root`."""
         return self._run("show", f"{commit}:./{path}")

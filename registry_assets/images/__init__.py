@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry_assets.images.contact_sheets import build_contact_sheet
     from registry_assets.images.contents import SET_ASIDE_PREFIX, Unreadable, has_image_suffix
+    from registry_assets.images.decisions import Decision, read_decisions
     from registry_assets.images.decoding import DecodedImage, decode_image
     from registry_assets.images.file_measuring import measure_file
     from registry_assets.images.frames import extract_frames
+    from registry_assets.images.left_out import leave_out_duplicates, open_decisions
     from registry_assets.images.likeness import find_alike
     from registry_assets.images.linking import link_file
     from registry_assets.images.measurements import (
@@ -41,6 +43,7 @@ _PLACES = {
     "SET_ASIDE_PREFIX": "contents",
     "BrightnessRange": "verdicts",
     "ClassThresholds": "verdicts",
+    "Decision": "decisions",
     "DecodedImage": "decoding",
     "ExtractedVideo": "videos",
     "ImageClass": "verdicts",
@@ -54,9 +57,12 @@ _PLACES = {
     "extract_video": "video_decoding",
     "find_alike": "likeness",
     "has_image_suffix": "contents",
+    "leave_out_duplicates": "left_out",
     "link_file": "linking",
     "measure_collection": "measuring",
     "measure_file": "file_measuring",
+    "open_decisions": "left_out",
+    "read_decisions": "decisions",
     "read_measurements": "measurements",
     "read_videos": "videos",
     "removal_reason": "verdicts",
@@ -68,6 +74,7 @@ __all__ = [
     "SET_ASIDE_PREFIX",
     "BrightnessRange",
     "ClassThresholds",
+    "Decision",
     "DecodedImage",
     "ExtractedVideo",
     "ImageClass",
@@ -81,9 +88,12 @@ __all__ = [
     "extract_video",
     "find_alike",
     "has_image_suffix",
+    "leave_out_duplicates",
     "link_file",
     "measure_collection",
     "measure_file",
+    "open_decisions",
+    "read_decisions",
     "read_measurements",
     "read_videos",
     "removal_reason",

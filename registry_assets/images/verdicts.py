@@ -5,8 +5,10 @@ The thresholds have no values here: they stand in a data set's `params.yaml`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+from registry_assets.images.decisions import Decision
 from registry_assets.images.measurements import Measurement
 
 
@@ -34,6 +36,17 @@ class BrightnessRange:
         """Return the range that a parsed `params.yaml` states."""
         return cls(params["dark_image_threshold"], params["bright_image_threshold"])
 
+    @classmethod
+    def from_file(cls, path: Path) -> "BrightnessRange | None":
+        """Return the range that a `params.yaml` states, None where it states none."""
+        from ruamel.yaml import YAML
+
+        params = YAML(typ="safe").load(path) if path.is_file() else None
+        try:
+            return cls.from_params(params or {})
+        except (KeyError, TypeError):
+            return None
+
 
 @dataclass(frozen=True)
 class ClassThresholds:
@@ -60,14 +73,24 @@ IMAGE_CLASSES = tuple(
 )
 
 
-def removal_reason(measurement: Measurement, brightness: BrightnessRange) -> str | None:
+def removal_reason(
+    measurement: Measurement, brightness: BrightnessRange, decision: Decision | None = None
+) -> str | None:
     """Return why a data set leaves this file out, None if it keeps it.
 
-    One of "too dark", "too bright" and, for what is not a readable image, the reason in the
-    table: "corrupt: …", "not an image", "hidden file", "video: 12 frames extracted" and so on.
+    What somebody decided about an image comes before the thresholds. What is not readable is left
+    out in any case, also where it is allowed: without measures it has no class.
+
+    Returns:
+        One of "denied", "duplicate", "too dark" and "too bright"; for what is not a readable image,
+        the reason in the table: "corrupt: …", "not an image", "hidden file", "video: 12 frames
+        extracted" and so on.
     """
     if not measurement.is_readable:
         return measurement.reason
+    if decision is not None:
+        is_denied = decision.verdict == "deny"
+        return ("duplicate" if decision.duplicate_of else "denied") if is_denied else None
     value = _measured(measurement.mean_brightness)
     if value <= brightness.dark:
         return "too dark"

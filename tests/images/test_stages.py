@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from registry_assets.images import read_measurements
+from registry_assets.images import Decision, read_measurements
+from registry_assets.images.decision_text import with_decisions
+from registry_assets.images.decisions import EMPTY
 
 from .drawing import encode, noise, save, write_video
 
@@ -191,3 +193,32 @@ def test_a_video_that_crashes_the_decoder_costs_its_own_frames_only(tmp_path: Pa
         "z.mp4/frame_000000.jpg",
         "z.mp4/frame_000010.jpg",
     ]
+
+
+def test_decisions_come_before_the_thresholds_and_what_is_broken_stays_out(tmp_path: Path) -> None:
+    inputs, frames, table, kept = (tmp_path / name for name in ("01_x", "frames", "table", "kept"))
+    save(inputs / "good.png", noise(48, 64))
+    save(inputs / "dark.png", Image.new("RGB", (32, 24), (5, 5, 5)))
+    (inputs / "cut.jpg").write_bytes(encode(noise(64, 64), "JPEG")[:3000])
+    file = tmp_path / "decisions" / "01_x.yaml"
+    run("extract_frames", "--frames-per-second", 1, inputs, frames)
+    run("measure_images", "--decisions", file, inputs, frames, table)
+    assert file.read_text() == EMPTY
+    md5s = {row.path: row.md5 for row in read_measurements(table / "measurements.csv")}
+    verdicts = {"good.png": "deny", "dark.png": "allow", "cut.jpg": "allow"}
+    made = [Decision(md5s[name], verdict, "Ada", "so") for name, verdict in verdicts.items()]
+    file.write_text(with_decisions(EMPTY, made, "x"))
+
+    options = ("--dark-image-threshold", 20, "--bright-image-threshold", 200, "--decisions", file)
+    done = run("remove_dark_and_bright_images", *options, inputs, table, kept)
+    assert done.stdout.splitlines() == [
+        "'cut.jpg': allowed by Ada: so, but left out: corrupt: image file is truncated "
+        "(69 bytes not processed)",
+        "remove_dark_and_bright_images 01_x: 1 allowed, 1 denied",
+    ]
+    assert names(kept) == ["dark.png"]
+    file.write_text("decisions:\n  - md5: 1\n")
+    failed = run("remove_dark_and_bright_images", *options, inputs, table, kept, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr.endswith("01_x.yaml:2: an entry lacks decision, by, why\n")
+    assert names(kept) == ["dark.png"]

@@ -7,6 +7,7 @@ import pytest
 from registry_assets.images import (
     BrightnessRange,
     ClassThresholds,
+    Decision,
     Measurement,
     classify,
     removal_reason,
@@ -53,6 +54,16 @@ def test_day_begins_at_its_threshold(brightness: float, light: str) -> None:
 )
 def test_fog_ends_at_its_threshold(variance: float, visibility: str) -> None:
     assert classify(measured(variance=variance), THRESHOLDS).visibility == visibility
+
+
+def test_what_somebody_decided_comes_before_the_thresholds_but_makes_no_image_readable() -> None:
+    allowed, denied = (Decision("", verdict, "Ada", "so") for verdict in ("allow", "deny"))
+    assert removal_reason(measured(5.0), RANGE, allowed) is None
+    assert removal_reason(measured(), RANGE, denied) == "denied"
+    duplicate = Decision("", "deny", "registry", "so", duplicate_of="01_a/b.jpg")
+    assert removal_reason(measured(), RANGE, duplicate) == "duplicate"
+    broken = Measurement("a.jpg", reason="corrupt: no decoder recognises it")
+    assert removal_reason(broken, RANGE, allowed) == broken.reason
 
 
 def test_an_unreadable_file_has_no_class() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
+from registry_assets.images.decision_text import with_decisions
+from registry_assets.images.decisions import EMPTY, Decision
 from registry_assets.merging import WHOLE_FILE, merge
 
 
@@ -98,3 +100,25 @@ def test_a_dvc_file_is_one_entry() -> None:
     assert merge("raw/a.dvc", "1", "1", "2").text == "2"
     both = merge("raw/a.dvc", "1", "2", "3")
     assert (both.text, both.conflicts) == ("2", (WHOLE_FILE,))
+
+
+def decisions(**why: str) -> str:
+    """A file of decisions: why somebody denied which content."""
+    made = [Decision(md5 * 32, "deny", "Ada", reason) for md5, reason in why.items()]
+    return with_decisions("", made, "x.yaml")
+
+
+def test_decisions_of_both_sides_stand_in_the_file() -> None:
+    path = "processed/ds/decisions/01_a.yaml"
+    base = decisions(a="1", b="1")
+    merged = merge(path, base, decisions(a="2", b="1", c="1"), decisions(b="1", d="1"))
+    assert merged.conflicts == ("a" * 32,)
+    assert merged.text == decisions(a="2", b="1", c="1", d="1")
+    merged = merge(path, base, "# ours\n" + base, decisions(a="1"))
+    assert (merged.text, merged.conflicts) == ("# ours\n" + decisions(a="1"), ())
+    assert merge(path, None, decisions(a="1"), EMPTY).text == decisions(a="1")
+    assert merge(path, base, decisions(a="1"), decisions(b="1")).text == EMPTY
+    other = base.replace("  - ", "- ").replace("    ", "  ")
+    for theirs in (other + "x: 1\n", "decisions: {}\n"):
+        merged = merge(path, base, decisions(a="2"), theirs)
+        assert (merged.text, merged.conflicts) == (decisions(a="2"), (WHOLE_FILE,))

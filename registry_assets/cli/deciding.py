@@ -1,0 +1,199 @@
+"""Commands that decide about single images: allow, deny, decisions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_assets.cli.reading import FINDING, read_lineage
+
+if TYPE_CHECKING:
+    from registry_assets.decided import Decided
+    from registry_assets.images.decisions import Verdict
+    from registry_assets.images.left_out import LeftOut
+    from registry_assets.model import Dataset
+
+_Command = Callable[..., None]
+
+
+def _which(command: _Command) -> _Command:
+    """The options that narrow an image down to one data set, or one collection of it."""
+    for option in (
+        click.option(
+            "--collection", help="Only in this one; else in every one that has the image."
+        ),
+        click.option("--dataset", help="The data set, where several have the image."),
+    ):
+        command = option(command)
+    return command
+
+
+def _who(command: _Command) -> _Command:
+    """What both verdicts are given with."""
+    for option in (
+        click.option("--by", help="Who decides; as Git knows you by default."),
+        click.option("--why", required=True, help="The reason, in words."),
+    ):
+        command = option(command)
+    return click.argument("files", metavar="FILE..", nargs=-1, required=True)(command)
+
+
+@click.command()
+@_which
+@_who
+@click.pass_obj
+def allow(root: Path, /, files: tuple[str, ...], **said: str | None) -> None:
+    """Keep images in a data set, whatever its thresholds say.
+
+    FILE is any path of the image, in raw, a data set or outside, or its md5. It holds for the
+    content, under whatever name. What is no readable image cannot be allowed.
+    """
+    _decide(root, files, "allow", **said)
+
+
+@click.command()
+@_which
+@_who
+@click.pass_obj
+def deny(root: Path, /, files: tuple[str, ...], **said: str | None) -> None:
+    """Leave images out of a data set.
+
+    FILE is any path of the image, in raw, a data set or outside, or its md5. It holds for the
+    content, under whatever name.
+    """
+    _decide(root, files, "deny", **said)
+
+
+def _decide(
+    root: Path,
+    files: Sequence[str],
+    verdict: Verdict,
+    *,
+    why: str | None,
+    by: str | None,
+    dataset: str | None,
+    collection: str | None,
+) -> None:
+    from registry_assets.deciding import Decider, author_of
+    from registry_assets.images.decisions import today
+
+    if not (why or "").strip() or by == "":
+        raise click.UsageError("--why and --by must say something")
+    decider = Decider(read_lineage(root))
+    subjects = [decider.find(file, dataset=dataset, collection=collection) for file in files]
+    done = decider.decide(
+        subjects,
+        verdict,
+        by=by or author_of(decider.registry.root),
+        why=why or "",
+        date=today(),
+        only_here=collection is not None,
+    )
+    word = "allowed" if verdict == "allow" else "denied"
+    for item in done:
+        click.echo(f"{word:<10} {item.image}  ({item.file})")
+    written = {item.file: item.collection for item in done}
+    for concerned in {subject.dataset.path: subject.dataset for subject in subjects}.values():
+        changed = decider.reconsider(concerned, [item.image for item in done])
+        _say_changed(changed)
+        written |= {concerned.decisions_file(name) or "": name for name in changed}
+    _say_stale(root, written)
+
+
+def _say_stale(root: Path, collections: dict[str, str]) -> None:
+    """Names the assets that are stale because of files of decisions, and the command to run."""
+    from registry_assets.decided import find_stale
+
+    stale = list(find_stale(read_lineage(root), collections))
+    for asset, partition in stale:
+        click.echo(f"{'stale':<10} {asset} [{partition}], and what is made of it")
+    if stale:
+        chosen = " ".join(f"--collection {name}" for name in dict.fromkeys(n for _, n in stale))
+        click.echo(f"run `registry materialize {chosen}`")
+    else:
+        click.echo("nothing has to be made again")
+
+
+@click.command()
+@click.argument("files", metavar="[FILE]..", nargs=-1)
+@_which
+@click.option("--withdraw", is_flag=True, help="Take back what was decided about each FILE.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def decisions(
+    root: Path,
+    files: tuple[str, ...],
+    dataset: str | None,
+    collection: str | None,
+    withdraw: bool,
+    as_json: bool,
+) -> None:
+    """List what was decided about images, about all or FILE, or take it back."""
+    from registry_assets.decided import find_decided
+    from registry_assets.deciding import Decider
+
+    if withdraw and not files:
+        raise click.UsageError("--withdraw needs the images: name each FILE")
+    decider = Decider(read_lineage(root))
+    if not files:
+        registry = decider.registry
+        chosen = None if dataset is None else [registry.dataset(dataset)]
+        found = [d for d in find_decided(registry, chosen) if collection in (None, d.collection)]
+    elif withdraw:
+        found = decider.withdraw(files, dataset=dataset, collection=collection)
+    else:
+        about = (decider.find_decided(f, dataset=dataset, collection=collection) for f in files)
+        found = [item for decided in about for item in decided]
+    _say_decided(found, "withdrawn" if withdraw else None, as_json)
+    if withdraw and not as_json:
+        _say_stale(root, {item.file: item.collection for item in found})
+
+
+def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([item.as_json() for item in found], indent=2))
+        return
+    for item in found:
+        made = item.decision
+        click.echo(f"{done or made.verdict:<10} {item.dataset}: {item.image}  ({made})")
+    if not found:
+        click.echo("nothing was decided")
+
+
+def leave_out(root: Path, name: str, distance: int | None) -> None:
+    """Leaves duplicates out of a data set, and says what changed."""
+    from registry_assets.deciding import Decider
+
+    decider = Decider(read_lineage(root))
+    dataset = decider.registry.dataset(name)
+    say_left_out(root, dataset, decider.leave_out(dataset, distance=distance))
+    unmeasured = decider.find_unmeasured(dataset)
+    if unmeasured:
+        click.echo(
+            f"registry: incomplete: no table of measurements of {', '.join(unmeasured)}: "
+            "`registry materialize` makes or fetches it",
+            err=True,
+        )
+        sys.exit(FINDING)
+
+
+def say_left_out(root: Path, dataset: Dataset, changed: dict[str, LeftOut]) -> None:
+    """Says which duplicates were left out, or came back, and what has to be made again."""
+    _say_changed(changed)
+    if changed:
+        _say_stale(root, {dataset.decisions_file(name) or "": name for name in changed})
+    else:
+        click.echo("nothing changed")
+
+
+def _say_changed(changed: dict[str, LeftOut]) -> None:
+    for collection, left in changed.items():
+        for item in left.added:
+            click.echo(f"{'left out':<10} {collection}/{item.path}  ({item.why})")
+        for item in left.dropped:
+            click.echo(f"{'back':<10} {collection}/{item.path}  ({item.duplicate_of} is gone)")

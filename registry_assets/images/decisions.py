@@ -1,0 +1,170 @@
+"""What people decided about single images: one file for each collection of a data set.
+
+A decision is about a content, named by its md5, so that it survives renames. The file is YAML, for
+people to read and edit; comments, and entries that are not concerned, stay as they are written:
+
+    decisions:
+      - md5: "0f3c1b7e9d52a8460c4e9a7b1d6f2e85"
+        decision: "deny"
+        path: "camera_lake/IMG_0630.jpg"
+        by: "Ada <ada@example.org>"
+        date: "2026-11-26"
+        why: "a thumb before the lens"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from registry_assets.errors import MetafileError
+from registry_assets.images.tables import unescape_text
+
+DECISIONS_FOLDER = "decisions"
+"""The folder in that of a data set in which the files are."""
+
+Verdict = Literal["allow", "deny"]
+
+EMPTY = """\
+# What was decided about images of this collection. `registry allow` and `registry deny` write here.
+decisions: []
+"""
+"""The file of a collection about which nothing was decided yet."""
+
+_KEYS = ("md5", "decision", "path", "by", "date", "why", "only_here", "duplicate_of")
+_REQUIRED = ("md5", "decision", "by", "why")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about one content.
+
+    Attributes:
+        md5: Of the image.
+        verdict: `allow`: it is kept, whatever the thresholds say; `deny`: it is left out.
+        by: Who decided.
+        why: In words.
+        date: When, as in 2026-11-26.
+        path: Where in the collection it stood then, for people.
+        only_here: Whether it holds in this collection only; otherwise in every collection of the
+            data set that comes to have the content.
+        duplicate_of: The picture that is kept instead, `COLLECTION/PATH`, of one that was left out
+            because another collection has it.
+    """
+
+    md5: str
+    verdict: Verdict
+    by: str
+    why: str
+    date: str = ""
+    path: str = ""
+    only_here: bool = False
+    duplicate_of: str = ""
+
+    def __str__(self) -> str:
+        """In words: "denied by Ada on 2026-11-26: a thumb before the lens"."""
+        when = f" on {self.date}" if self.date else ""
+        done = "allowed" if self.verdict == "allow" else "denied"
+        return f"{done} by {self.by}{when}: {self.why}"
+
+
+def read_decisions(path: str | os.PathLike[str]) -> dict[str, Decision]:
+    """Return the decisions in a file by md5; none where there is no such file.
+
+    Raises:
+        MetafileError: If it is not such a file, with line and fix.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise MetafileError(str(path), "it is not UTF-8") from error
+    return parse_decisions(text, str(path))
+
+
+def parse_decisions(text: str, name: str) -> dict[str, Decision]:
+    """Return the decisions in a text by md5.
+
+    Args:
+        text: What the file holds.
+        name: What it is called in messages.
+
+    Raises:
+        MetafileError: As `read_decisions`.
+    """
+    if text == EMPTY:
+        return {}
+    # Loading it takes as long as all else that a stage does with a small collection.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    try:
+        data = YAML(typ="safe").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise MetafileError(name, error.problem or str(error), mark and mark.line + 1) from error
+    listed = data.get("decisions") if isinstance(data, dict) else data
+    if listed is not None and not isinstance(listed, list):
+        raise MetafileError(name, "`decisions` must be a list of entries")
+    found: dict[str, Decision] = {}
+    for number, entry in enumerate(listed or []):
+        problem = _problem(entry) or (
+            f"two decisions about {entry['md5']}: keep one" if entry["md5"] in found else None
+        )
+        if problem is not None:
+            raise MetafileError(name, problem, _line_of(text, number))
+        found[entry["md5"]] = _decision(entry)
+    return found
+
+
+def _problem(entry: Any) -> str | None:
+    if not isinstance(entry, dict):
+        return "an entry must have the keys md5, decision, by and why"
+    unknown = [str(key) for key in entry if key not in _KEYS]
+    missing = [key for key in _REQUIRED if entry.get(key) in (None, "")]
+    if unknown:
+        return f"an entry has no key {', '.join(unknown)}: it has {', '.join(_KEYS)}"
+    if missing:
+        return f"an entry lacks {', '.join(missing)}"
+    if not isinstance(entry["md5"], str) or not _MD5.fullmatch(entry["md5"]):
+        return 'write the md5, 32 digits and letters from a to f, in quotes: md5: "0f3c…"'
+    if entry["decision"] not in ("allow", "deny"):
+        return "decision must be allow or deny"
+    if not isinstance(entry.get("only_here", False), bool):
+        return "only_here must be true or false"
+    return None
+
+
+def _decision(entry: Mapping[str, Any]) -> Decision:
+    return Decision(
+        md5=entry["md5"],
+        verdict=entry["decision"],
+        by=str(entry["by"]),
+        why=str(entry["why"]),
+        date=str(entry.get("date") or ""),
+        path=unescape_text(str(entry.get("path") or "")),
+        only_here=entry.get("only_here", False),
+        duplicate_of=unescape_text(str(entry.get("duplicate_of") or "")),
+    )
+
+
+def _line_of(text: str, number: int) -> int | None:
+    """Where an entry begins, to be named in a message."""
+    from ruamel.yaml import YAML
+
+    data = YAML().load(text)
+    listed = data["decisions"] if isinstance(data, dict) else data
+    line: int = listed.lc.item(number)[0]
+    return line + 1
+
+
+def today() -> str:
+    """Return the date, for `Decision.date`."""
+    return date.today().isoformat()
