@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Any
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from registry_assets.dvc_repo import cut_entry
+from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
+from registry_assets.metafile_entries import split_entries
 
 _LOCK_FILE = "dvc.lock"
 _METAFILES = ("*.dvc", _LOCK_FILE, f"*/{_LOCK_FILE}")
@@ -99,27 +96,13 @@ def find_recorded(git: GitRepo, versions: Collection[str]) -> Iterator[RecordedV
             # A metafile is parsed once for what it said of them last, not for every commit.
             continue
         try:
-            outputs = list(_outputs(metafile, text))
-        except YAMLError:
+            entries = split_entries(metafile, text).values()
+            outputs = [found for entry in entries for found in entry.read_outputs().items()]
+        except MetafileError:
             # People do commit conflict markers.
             continue
         known[metafile] |= fresh
-        for output, md5 in outputs:
-            if md5 in fresh and (output, md5) not in told:
-                told.add((output, md5))
-                yield RecordedVersion(output, md5, commit)
-
-
-def _outputs(metafile: str, text: str) -> Iterator[tuple[str, str]]:
-    """The outputs that a metafile records, with their versions."""
-    data: Any = YAML(typ="safe").load(text)
-    if not isinstance(data, dict):
-        return
-    is_lock = PurePosixPath(metafile).name == _LOCK_FILE
-    # DVC 1 wrote stages at the top.
-    entries = data.get("stages", data).values() if is_lock else (data,)
-    folder = posixpath.dirname(metafile)
-    for entry in entries:
-        for out in entry.get("outs") or () if isinstance(entry, dict) else ():
-            path = posixpath.join(folder, entry.get("wdir", ""), out["path"])
-            yield posixpath.normpath(path), str(out.get("md5", ""))
+        for output, version in outputs:
+            if version.md5 in fresh and (output, version.md5) not in told:
+                told.add((output, version.md5))
+                yield RecordedVersion(output, version.md5, commit)

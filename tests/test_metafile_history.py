@@ -115,3 +115,12 @@ def test_a_committed_conflict_is_passed_over(root: Path) -> None:
     commit(root, dvc_file("raw/a", "2"))
     told = list(find_recorded(GitRepo(root), [version("1")]))
     assert [(item.output, item.commit) for item in told] == [("raw/a", good)]
+
+
+def test_a_lock_file_of_dvc_1_is_read(root: Path) -> None:
+    old = "".join(lock(entry("clean", "1", "2")).values()).partition("stages:\n")[2]
+    text = "".join(line.removeprefix("  ") for line in old.splitlines(keepends=True))
+    first = commit(root, {"ds/dvc.lock": text})
+    commit(root, lock(entry("clean", "1", "3")))
+    (recorded,) = find_recorded(GitRepo(root), [version("2")])
+    assert (recorded.output, recorded.commit) == ("ds/data/clean", first)

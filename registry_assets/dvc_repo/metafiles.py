@@ -188,7 +188,10 @@ def read_lock_text(text: str) -> LockText:
     except YAMLError as error:
         raise MetafileError(LOCK_FILE, " ".join(str(error.__cause__ or error).split())) from error
     stages = data.get("stages") if isinstance(data, dict) else None
-    if not isinstance(stages, dict):
+    if isinstance(data, dict) and data and "schema" not in data and stages is None:
+        # DVC 1 wrote stages at the top.
+        data, stages = {}, data
+    if not isinstance(stages, dict) or not all(isinstance(e, dict) for e in stages.values()):
         raise MetafileError(LOCK_FILE, "it holds no stages")
     entries = {
         str(name): dumps_yaml({"schema": "2.0", "stages": {name: entry}}).removeprefix(HEADER)

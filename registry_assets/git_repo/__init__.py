@@ -4,6 +4,7 @@ reading.py     `GitRepo`: branches, commits and files of the repository around a
 committing.py  commits made beside the checked-out work tree, index and branch
 remotes.py     repositories elsewhere: what they have, and branches pushed to them
 conflicts.py   what a merge or rebase left to be decided; the merge driver
+history.py     files as all commits have had them, and what keeps a commit by name
 """
 
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder
