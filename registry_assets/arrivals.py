@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
 from registry_assets.errors import CollectionNameError, RegistryError
-from registry_assets.images.contents import SET_ASIDE_PREFIX
+from registry_assets.forgotten import Forgotten
+from registry_assets.images.contents import SET_ASIDE_PREFIX, hash_file
 from registry_assets.landing import Landing, stamp_of
 from registry_assets.model import check_collection_name
 from registry_assets.unpacking import ENDINGS, archive_stem
@@ -153,6 +154,41 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
         RegistryError: when something cannot be moved.
     """
     found = dict(_find_unstorable(folder, store))
+    _set_aside(folder, found)
+    return found
+
+
+def set_aside_forgotten(folder: Path, forgotten: Mapping[str, Forgotten]) -> dict[str, str]:
+    """Moves pictures that were forgotten and have come back out of a collection, as the unstorable.
+
+    Reads only files that are as large as one that was forgotten.
+
+    Args:
+        folder: The collection.
+        forgotten: What was forgotten, by md5.
+
+    Returns:
+        The reason by path inside the folder.
+
+    Raises:
+        RegistryError: when a file cannot be moved.
+    """
+    sizes = {entry.size for entry in forgotten.values()}
+    found = {}
+    for where, _, files in os.walk(folder) if forgotten else ():
+        for name in files:
+            path = Path(where) / name
+            # What was recorded without its size cannot be told but by reading everything.
+            if None not in sizes and path.stat().st_size not in sizes:
+                continue
+            entry = forgotten.get(hash_file(path))
+            if entry is not None:
+                found[path.relative_to(folder).as_posix()] = entry.reason
+    _set_aside(folder, found)
+    return found
+
+
+def _set_aside(folder: Path, found: Mapping[str, str]) -> None:
     for name, reason in found.items():
         try:
             _move(folder / name, free_place_aside(folder.parent, f"{folder.name}/{name}"))
@@ -162,7 +198,6 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
                 f"({error.strerror or error}): make it readable, or take it away"
             ) from error
         (folder / name).write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
-    return found
 
 
 def free_place_aside(raw: Path, name: str) -> Path:

@@ -28,7 +28,7 @@ from dagster import (
 )
 
 from registry_assets.archives import limits_of, unpacked
-from registry_assets.arrivals import reason_against, set_aside_unstorable
+from registry_assets.arrivals import reason_against, set_aside_forgotten, set_aside_unstorable
 from registry_assets.automation import build_condition
 from registry_assets.decided import new_files_of
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
@@ -37,6 +37,7 @@ from registry_assets.errors import (
     CollectionNotTakenInError,
     CollectionRejectedError,
 )
+from registry_assets.forgotten import read_forgotten
 from registry_assets.io_manager import (
     IO_MANAGER_KEY,
     PendingOutput,
@@ -234,7 +235,9 @@ def _bring_raw(
         if reason is not None and (not is_tracked or place.is_symlink()):
             raise CollectionRejectedError(path, reason)
         if place.is_dir():
-            for name, reason in set_aside_unstorable(place, dvc.cache_folder).items():
+            aside = set_aside_unstorable(place, dvc.cache_folder)
+            aside |= set_aside_forgotten(place, read_forgotten(dvc.root))
+            for name, reason in aside.items():
                 report(f"set aside {path}/{name}: {reason}")
         with dvc.tracking(path, metafile=address, force=force, report=report) as result:
             yield result

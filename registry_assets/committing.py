@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from registry_assets.decided import decisions_files
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError, RegistryError
+from registry_assets.forgotten import FORGOTTEN_FILE
 from registry_assets.git_repo import BlobChange, TreeBuilder
 from registry_assets.git_repo.committing import fold_trailers
 from registry_assets.git_repo.conflicts import find_next_step
@@ -162,6 +163,7 @@ def metafiles_of(registry: Registry) -> set[str]:
     found = {item.metafile for item in registry.tracked}
     found |= {str(PurePosixPath(stage.file).with_name(LOCK_FILE)) for stage in registry.stages}
     found.update(file for d in registry.datasets for file in decisions_files(registry, d))
+    found |= {FORGOTTEN_FILE} if (registry.root / FORGOTTEN_FILE).is_file() else set()
     return found | {d.collections_file for d in registry.datasets if d.collections_file}
 
 
@@ -266,6 +268,8 @@ def _files_of(root: Path, written: Sequence[Written]) -> list[str]:
         if not is_stage:
             lists = (str(folder / COLLECTIONS_FILE) for folder in path.parents)
             files.update((name, None) for name in lists if (root / name).is_file())
+    # Whatever lost a picture, the record of that goes along.
+    files.update({FORGOTTEN_FILE: None} if (root / FORGOTTEN_FILE).is_file() else {})
     return list(files)
 
 

@@ -17,6 +17,7 @@
     ├── OutputNotFoundError          no output at that path
     ├── NotAFileError                a folder, or something that cannot be read, where a file is due
     ├── FileNotRecordedError         a file that no recorded version holds
+    ├── MadeOfAnotherError           a file to be forgotten that was made of another
     ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
     ├── RemoteError                  a remote that cannot be used
@@ -27,6 +28,7 @@
     │   └── RemoteDamagedError       objects there that do not hold what their names say
     ├── SourceUnreachableError       the source of an import that cannot be asked
     ├── SourceGoneError              the source of an import lacks what was imported
+    ├── GarbageError                 what the cache has to keep is not known
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
@@ -228,6 +230,16 @@ class FileNotRecordedError(RegistryError):
         super().__init__(said)
 
 
+class MadeOfAnotherError(RegistryError):
+    """A file cannot be forgotten by itself: whoever runs the stage gets it again."""
+
+    def __init__(self, path: str, source: str) -> None:
+        self.source = source
+        super().__init__(
+            f"{path} was made of {source}: name that, and all that was made of it is forgotten, too"
+        )
+
+
 class ListingNotAvailableError(RegistryError):
     """The cache lacks the listing of a folder, so what is in it is not known."""
 
@@ -356,6 +368,13 @@ class SourceGoneError(RegistryError):
             f"{path} stays as it is: {without_secrets(address)} has no {lacks} any more; import "
             "it again from where it is now"
         )
+
+
+class GarbageError(RegistryError):
+    """It is not known what the cache has to keep, so nothing is removed from it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"nothing was freed: {reason}")
 
 
 class DataModifiedError(RegistryError):

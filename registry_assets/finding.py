@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -15,11 +14,11 @@ from registry_assets.derivation import Place
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.errors import FileNotRecordedError, ListingNotAvailableError, NotAFileError
 from registry_assets.git_repo import GitRepo
+from registry_assets.images.contents import hash_file
 from registry_assets.lineage import Lineage, Node
 from registry_assets.metafile_history import CommitFinder, find_recorded
 from registry_assets.tracing import Chain, Step, Tracer
 
-_CHUNK = 1 << 20
 _MD5 = re.compile("[0-9a-f]{32}")
 
 
@@ -168,19 +167,15 @@ def _find_location(root: Path, file: Path) -> Path | None:
 
 
 def _hash(location: Path, asked: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
     try:
-        with location.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        return hash_file(location)
     except OSError as error:
         raise NotAFileError(str(asked), f"cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
 
 
 def _find_place(tracer: Tracer, root: Path, file: Path, location: Path | None) -> Place | None:
     """The file that a metafile records at a path, None when there is none."""
-    for path in _paths_in_repo(root, file if location is None else location):
+    for path in paths_in_repo(root, file if location is None else location):
         parts = path.split("/")
         above = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
         output = next((path for path in above if path in tracer.recorded), None)
@@ -199,7 +194,7 @@ def _find_place(tracer: Tracer, root: Path, file: Path, location: Path | None) -
     return None
 
 
-def _paths_in_repo(root: Path, file: Path) -> list[str]:
+def paths_in_repo(root: Path, file: Path) -> list[str]:
     """What a path may mean in the repository: from the working directory, and from the root."""
     # Not resolved: a file in the workspace may be a link into the cache.
     meant = [os.path.abspath(place) for place in (Path.cwd() / file, root / file)]  # noqa: PTH100

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from registry_assets.forgotten import FORGOTTEN_FILE, join_record, split_record
 from registry_assets.images.decision_text import DecisionText, split_decisions
 from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.lock_text import LockText, split_lock
@@ -24,7 +25,10 @@ DVC_SUFFIX = ".dvc"
 
 DECISION_FILES = f"**/{DECISIONS_FOLDER}/*.yaml"
 
-MERGED_PATTERNS = (f"*{DVC_SUFFIX}", LOCK_FILE, COLLECTIONS_FILE, IGNORE_FILE, DECISION_FILES)
+MERGED_PATTERNS = (
+    *(f"*{DVC_SUFFIX}", LOCK_FILE, COLLECTIONS_FILE, IGNORE_FILE),
+    *(DECISION_FILES, FORGOTTEN_FILE),
+)
 """The files that can be merged here, as patterns of Git."""
 
 WHOLE_FILE = ""
@@ -86,6 +90,8 @@ def merge(path: str, base: str | None, ours: str | None, theirs: str | None) -> 
         return _merge_lists(base or "", ours, theirs)
     if is_decisions_file(path):
         return _merge_decisions(base or "", ours, theirs)
+    if name == FORGOTTEN_FILE:
+        return _merge_records(base or "", ours, theirs)
     return _merge_lines(base or "", ours, theirs)
 
 
@@ -217,6 +223,18 @@ def _merge_decisions(base: str, ours: str, theirs: str) -> Merged:
         mine.indent,
     )
     return Merged(str(text), tuple(conflicts))
+
+
+# --- forgotten.yaml ----------------------------------------------------------------------------
+
+
+def _merge_records(base: str, ours: str, theirs: str) -> Merged:
+    records = [split_record(text) for text in (base, ours, theirs)]
+    if any(record is None for record in records):
+        return Merged(ours, (WHOLE_FILE,))
+    merged, _ = _merge_entries(*(record or {} for record in records))
+    # Both sides forgot the same picture, and ours says so: there is nothing to decide.
+    return Merged(join_record(merged) or None)
 
 
 # --- .gitignore --------------------------------------------------------------------------------

@@ -102,13 +102,13 @@ class Tracer:
         return {
             node.path: node.version.md5
             for node in sorted(
-                self.lineage.nodes.values(), key=lambda n: (self._rank[n.path], n.path)
+                self.lineage.nodes.values(), key=lambda n: (self.rank[n.path], n.path)
             )
             if node.address is not None and node.version is not None
         }
 
     @cached_property
-    def _rank(self) -> Mapping[str, int]:
+    def rank(self) -> Mapping[str, int]:
         """How many steps an output is away from what nothing upstream makes."""
         rank = dict.fromkeys(self.lineage.nodes, 0)
         waiting = {path: len(up) for path, up in self.lineage.upstream_of.items()}
@@ -145,7 +145,7 @@ class Tracer:
         """What a file's output was made of, farthest along first; and what cannot be read of it."""
         found, missing = [], []
         versions = self._versions_read(place)
-        for path in sorted(versions, key=lambda path: -self._rank[path]):
+        for path in sorted(versions, key=lambda path: -self.rank[path]):
             files = self.files(path, versions[path])
             if files is None:
                 missing.append(path)
@@ -194,7 +194,7 @@ class Tracer:
         """The ways back of several files of one content, those on the way of another left out."""
         chains: list[Chain] = []
         seen: set[tuple[str, str, str]] = set()
-        for place in sorted(places, key=lambda place: (-self._rank[place.output], place.path)):
+        for place in sorted(places, key=lambda place: (-self.rank[place.output], place.path)):
             if place.identity not in seen:
                 chains.append(self.chain(place))
                 seen.update(step.place.identity for step in chains[-1].steps)

@@ -4,6 +4,7 @@ looking.py    status, lineage, trace, duplicates: what there is, nothing is chan
 running.py    materialize, sync: data brought up to date, and Dagster told
 taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
 deciding.py   allow, deny, decisions: single images
+forgetting.py forget, gc: data let go
 pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
 starting.py   init, demo, ui
@@ -21,7 +22,16 @@ from typing import Any
 
 import click
 
-from registry_assets.cli import deciding, looking, publishing, pushing, running, starting, taking_in
+from registry_assets.cli import (
+    deciding,
+    forgetting,
+    looking,
+    publishing,
+    pushing,
+    running,
+    starting,
+    taking_in,
+)
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 
@@ -64,6 +74,8 @@ for _command in (
     deciding.allow,
     deciding.deny,
     deciding.decisions,
+    forgetting.forget,
+    forgetting.gc,
     running.sync,
     pushing.push,
     publishing.publish,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,13 @@ import click
 from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from registry_assets.bulk import Failed
     from registry_assets.copying import Copied
     from registry_assets.last_look import Look
     from registry_assets.lineage import Lineage
+    from registry_assets.materializing import PlannedRun
     from registry_assets.status import RegistryStatus
 
 _NOTHING_TO_DO = "Nothing to do: everything is up to date."
@@ -68,12 +72,8 @@ def materialize_all(
         force: Whether commands run even though nothing changed.
         now: A look at the registry from before it was read.
     """
-    from registry_assets.bulk import Bulk, Failed, Made, bring_in_process
-    from registry_assets.checks import report_checks
-    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.history import choose_home, open_history
     from registry_assets.materializing import only_stale, plan_runs, select_keys
-    from registry_assets.progress import Progress, report_line
     from registry_assets.reporting import sync
 
     root = found.registry.root
@@ -91,33 +91,67 @@ def materialize_all(
                 return FINDING
             click.echo(_NOTHING_TO_DO)
             return 0
-        steps = sum(len({found.group_of[key].name for key in run.keys}) for run in plan)
-        progress = Progress(steps)
-
-        def say(result: Made | Failed) -> None:
-            where = progress.step()
-            if isinstance(result, Made):
-                for path, record in result.outputs.items():
-                    version = record.version
-                    say_step(result.outcome, path, version.nfiles, version.size, where)
-
-        bulk = Bulk(DvcRepo(root), found, instance, report_line, force=force)
-        failed = bring_in_process(bulk, plan, say, {"registry/command": "materialize"})
-        report_checks(bulk.lineage, instance)
+        failed = run_plan(found, instance, plan, "materialize", force=force)
     for failure in failed:
         click.echo(f"registry: {failure.partition or 'run'}: {failure.error}", err=True)
     return FINDING if failed or found.registry.problems else 0
 
 
+def run_plan(
+    found: Lineage,
+    instance: DagsterInstance,
+    plan: Sequence[PlannedRun],
+    command: str,
+    *,
+    force: bool = False,
+    err: bool = False,
+) -> list[Failed]:
+    """Brings a plan up to date in one run; returns what failed.
+
+    Args:
+        found: The graph.
+        instance: Where it is recorded.
+        plan: What to bring up to date.
+        command: What the run is called after.
+        force: Whether commands run even though nothing changed.
+        err: Whether to say what comes of it on standard error.
+    """
+    from registry_assets.bulk import Bulk, Made, bring_in_process
+    from registry_assets.checks import report_checks
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.progress import Progress, report_line
+
+    steps = {(found.group_of[key].name, run.partition) for run in plan for key in run.keys}
+    progress = Progress(len(steps))
+
+    def say(result: Made | Failed) -> None:
+        where = progress.step()
+        if isinstance(result, Made):
+            for path, record in result.outputs.items():
+                version = record.version
+                say_step(result.outcome, path, version.nfiles, version.size, where, err=err)
+
+    bulk = Bulk(DvcRepo(found.registry.root), found, instance, report_line, force=force)
+    failed = bring_in_process(bulk, plan, say, {"registry/command": command})
+    report_checks(bulk.lineage, instance)
+    return failed
+
+
 def say_step(
-    outcome: str, what: str, nfiles: int | None, size: int | None, where: str = ""
+    outcome: str,
+    what: str,
+    nfiles: int | None,
+    size: int | None,
+    where: str = "",
+    *,
+    err: bool = False,
 ) -> None:
     """Says what came of one output."""
     from registry_assets.demo import format_size
 
     files = f"{nfiles} files, " if nfiles is not None else ""
     bytes_ = format_size(size) if size is not None else ""
-    click.echo(f"  {outcome:<9} {what}  {files}{bytes_}  {where}".rstrip())
+    click.echo(f"  {outcome:<9} {what}  {files}{bytes_}  {where}".rstrip(), err=err)
 
 
 def say_copied(name: str) -> Callable[[Copied], None]:

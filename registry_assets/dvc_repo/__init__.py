@@ -25,13 +25,17 @@ sources.py      the sources of imports: what they have now, fetched into the cac
 availability.py what the remotes of the sources of imports lack
 tracking.py     `dvc add` and the in-repository `dvc import-url`
 taking_out.py   `dvc remove` of a collection and all that a data set made of it
+garbage.py      the cache as it lies on the disk; removing what nobody needs
+purging.py      single files taken out of folders; contents removed from cache and remotes
 updating.py     `dvc import` from another repository, and `dvc update`
 """
 
 from registry_assets.dvc_repo.batch import StageResult, StageTask
+from registry_assets.dvc_repo.garbage import StoredObject
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
 from registry_assets.dvc_repo.objects import CacheState
+from registry_assets.dvc_repo.purging import KeptObject, RemoteAnswer
 from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
@@ -41,16 +45,19 @@ from registry_assets.dvc_repo.states import OutputState
 __all__ = [
     "CacheState",
     "DvcRepo",
+    "KeptObject",
     "Listings",
     "OutputState",
     "PendingResult",
     "PushResult",
     "RecordedOutput",
+    "RemoteAnswer",
     "RemoteObject",
     "RemoteState",
     "SourceLook",
     "StageResult",
     "StageTask",
+    "StoredObject",
     "cut_entry",
     "read_lock_text",
     "source_session",

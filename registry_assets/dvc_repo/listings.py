@@ -8,8 +8,12 @@ search in its text, which takes milliseconds where parsing a hundred thousand en
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+# A path can hold no such thing: JSON has its quotation marks behind a backslash.
+_MD5 = re.compile(rb'(?<="md5": ")[0-9a-f]{32}(?=")')
 
 
 class Listings:
@@ -34,6 +38,11 @@ class Listings:
         """Whether a folder's version holds a file; None when the cache lacks the listing."""
         text = self._text(version)
         return None if text is None else md5.encode() in text
+
+    def contents(self, version: str) -> frozenset[str] | None:
+        """The md5s of the files of a folder's version; None when the cache lacks the listing."""
+        text = self._text(version)
+        return None if text is None else frozenset(map(bytes.decode, _MD5.findall(text)))
 
     def find(self, md5: str) -> Iterator[str]:
         """Every version of a folder, in use or not, that holds a file."""

@@ -217,6 +217,16 @@ class RepoAccess:
         with _entered(lock):
             yield
 
+    def everything_held(self, repo: Repo, report: Report) -> AbstractContextManager[None]:
+        """Waits until no stage, import or `dvc` command is at work, and lets none begin meanwhile.
+
+        Objects that are in the cache already, and named by a metafile only in a moment, are theirs.
+
+        Raises:
+            RepositoryBusyError: after `wait_seconds`.
+        """
+        return self.holding(repo, read=[], write=[str(self.root)], report=report)
+
     def _acquire(
         self,
         attempt: Callable[[], AbstractContextManager[None]],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc_data.hashfile import load as load_object
+from dvc_data.hashfile.db import get_index
 from dvc_data.hashfile.hash import file_md5
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
@@ -29,6 +30,7 @@ from registry_assets.dvc_repo.remote_errors import (
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import (
     DvcError,
+    RemoteAccessError,
     RemoteDamagedError,
     RemoteLacksDataError,
 )
@@ -227,6 +229,24 @@ class Store:
                 )
             self._check_received(cache, chunk, names, errors)
 
+    def remove(self, oids: Sequence[str], report: Report) -> None:
+        """Removes objects, and has DVC forget what it remembers of the remote, as `dvc gc` does.
+
+        Raises:
+            RemoteError: when one is still there; what was removed is gone.
+        """
+        for chunk in self._chunks(oids, "removed", report):
+            there = list(self.find_sizes(chunk))
+            if there:
+                with reaching_remote(self.place):
+                    self._odb.fs.remove([self._odb.oid_to_path(oid) for oid in there])
+        get_index(self._odb).clear()
+        left = self.find_sizes(oids)
+        if left:
+            raise RemoteAccessError(
+                self.place.name, self.place.url, f"{len(left)} objects are still there"
+            )
+
     def _check_received(
         self,
         cache: HashFileDB,
@@ -367,9 +387,9 @@ def push(
         RemoteError: when a remote cannot be used.
         DvcError: when there is none.
     """
-    versioned = [out.fs_path for out in outs if _keeps_versions(repo, out.remote)]
+    versioned = [out.fs_path for out in outs if keeps_versions(repo, out.remote)]
     pushed = int(repo.push(versioned)) if versioned else 0
-    groups = _groups(repo, [out for out in outs if not _keeps_versions(repo, out.remote)], extra)
+    groups = _groups(repo, [out for out in outs if not keeps_versions(repo, out.remote)], extra)
     looked_for = 0
     missing: list[RemoteObject] = []
     for group in groups:
@@ -425,7 +445,7 @@ def read_remote_states(
     return states
 
 
-def _keeps_versions(repo: Repo, name: str | None) -> bool:
+def keeps_versions(repo: Repo, name: str | None) -> bool:
     """Whether a remote keeps files under their own names, with versions of the storage's."""
     name = name or repo.config["core"].get("remote") or ""
     config = repo.config["remote"].get(name.lower(), {})

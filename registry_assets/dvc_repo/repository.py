@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,8 +14,10 @@ from registry_assets.dvc_repo import (
     collecting,
     data,
     edits,
+    garbage,
     metafiles,
     objects,
+    purging,
     reading,
     remotes,
     running,
@@ -122,6 +124,12 @@ class DvcRepo(RepoAccess):
         """How the cache holds versions; see `objects.read_cache_states`."""
         with self.open() as repo:
             return objects.read_cache_states(repo, recorded, most_hashed)
+
+    @property
+    def run_cache_folder(self) -> Path:
+        """Where DVC keeps what stages made of what, of runs on this machine."""
+        with self.open() as repo:
+            return Path(repo.stage_cache.cache_dir)
 
     def declares(self, address: str) -> bool:
         """Whether a metafile declares a stage, reading that metafile only."""
@@ -314,6 +322,78 @@ class DvcRepo(RepoAccess):
         if addresses is None:
             return [out for stage in self._collect(repo).stages for out in stage.outs]
         return [out for stage in load_stages(repo, self.root, addresses) for out in stage.outs]
+
+    # --- forgetting ----------------------------------------------------------------------------
+
+    def check_folder(self, metafile: str, path: str, files: Collection[str]) -> None:
+        """Whether a folder may be recorded without some files; see `purging.check_folder`."""
+        with self.open() as repo:
+            purging.check_folder(repo, self, metafile, path, files)
+
+    def take_files_out(
+        self, metafile: str, path: str, files: Collection[str], *, report: Report
+    ) -> None:
+        """Removes files of a tracked folder from the workspace; see `purging.take_files_out`."""
+        with self.open() as repo:
+            purging.take_files_out(self, repo, metafile, path, files, report)
+
+    def find_in_cache(self, md5s: Collection[str]) -> list[purging.KeptObject]:
+        """The contents that the cache has; see `purging.find_in_cache`."""
+        with self.open() as repo:
+            return list(purging.find_in_cache(repo, md5s))
+
+    def remove_from_cache(
+        self,
+        md5s: Collection[str],
+        find_needed: Callable[[], Collection[str]],
+        *,
+        report: Report,
+    ) -> int:
+        """Removes contents from the cache; see `purging.remove_from_cache`."""
+        with self.open() as repo:
+            return purging.remove_from_cache(self, repo, md5s, find_needed, report)
+
+    def fetch_listings(self, versions: Mapping[str, str], *, report: Report) -> str | None:
+        """Fetches listings that the cache lacks; see `purging.fetch_listings`."""
+        with self.open() as repo:
+            return purging.fetch_listings(repo, versions, report)
+
+    def remote_names(self) -> tuple[str, ...]:
+        """The remotes that are configured, the default one first."""
+        with self.open() as repo:
+            return purging.remote_names(repo)
+
+    def default_remote(self) -> str | None:
+        """The remote that data is pushed to by default; None where there is none."""
+        with self.open() as repo:
+            name: str | None = repo.config["core"].get("remote")
+            return name
+
+    def ask_remote(self, name: str, md5s: Collection[str]) -> purging.RemoteAnswer:
+        """Which of some contents a remote has; see `purging.ask_remote`."""
+        with self.open() as repo:
+            return purging.ask_remote(repo, name, md5s)
+
+    def remove_from_remote(self, name: str, md5s: Sequence[str], *, report: Report) -> None:
+        """Removes contents from a remote; see `purging.remove_from_remote`."""
+        with self.open() as repo:
+            purging.remove_from_remote(repo, name, md5s, report)
+
+    def scan_cache(self) -> Mapping[str, garbage.StoredObject]:
+        """Everything in the cache, by md5; see `garbage.scan_cache`."""
+        with self.open() as repo:
+            return garbage.scan_cache(repo)
+
+    @property
+    def shares_cache(self) -> bool:
+        """Whether other clones may use the cache, too; see `garbage.shares_cache`."""
+        with self.open() as repo:
+            return garbage.shares_cache(self, repo)
+
+    def collect_garbage(self, find_needed: Callable[[], Collection[str]], *, report: Report) -> int:
+        """Removes from the cache what is not needed; see `garbage.collect_garbage`."""
+        with self.open() as repo:
+            return garbage.collect_garbage(self, repo, find_needed, report)
 
     def recover(self, report: Report) -> None:
         """Puts back what killed processes left half done; see `set_aside.recover`."""

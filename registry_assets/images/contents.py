@@ -4,6 +4,7 @@ Apart from decoding, because what only lists, links or reads tables must not pay
 decoders.
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -35,11 +36,23 @@ _IMAGE_SUFFIXES = frozenset(
 )
 
 
+_CHUNK = 1 << 20
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """Why there is no image, in words for a table."""
 
     reason: str
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Return the md5 of a file, by which DVC knows it."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_contents(path: str | os.PathLike[str]) -> bytes | Unreadable:

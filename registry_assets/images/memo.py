@@ -101,6 +101,17 @@ class Memo:
         except sqlite3.DatabaseError:
             self.remove()
 
+    def forget(self, md5s: Iterable[str]) -> None:
+        """Remove the measures of contents, so that the file keeps no trace of them."""
+        rows = [(md5,) for md5 in md5s]
+        try:
+            with contextlib.closing(self._connect("rw")) as connection, connection:
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.executemany("DELETE FROM measures WHERE md5 = ?", rows)
+        except sqlite3.Error:
+            # It is quicker to measure all anew than to find out what is wrong with the file.
+            self.remove()
+
     def remove(self) -> None:
         """Delete the file; the next run makes a new one."""
         for suffix in ("", "-journal"):

@@ -1,0 +1,182 @@
+"""Commands that let data go: forget, gc."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.running import run_plan
+from registry_assets.errors import RegistryError, describe_unread
+
+if TYPE_CHECKING:
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.forgetting import Forgetting
+    from registry_assets.lineage import Lineage
+    from registry_assets.remains import Remains
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--reason", default="", help="Why, for the record.")
+@click.option("--dry-run", is_flag=True, help="Only say where it is and what would be done.")
+@click.option("--purge", is_flag=True, help="Also remove its objects from cache and remote.")
+@click.option(
+    "--remote", "remotes", multiple=True, metavar="NAME", help="With --purge: from these."
+)
+@click.option("--all-remotes", is_flag=True, help="With --purge: from every remote.")
+@click.option("--yes", is_flag=True, help="With --purge: do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def forget(
+    root: Path,
+    file: Path,
+    reason: str,
+    dry_run: bool,
+    purge: bool,
+    remotes: tuple[str, ...],
+    all_remotes: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Take the image FILE out of raw and data sets, every copy and all that was made of it.
+
+    FILE is a path, here or elsewhere, or an md5. Then it is said what is left: older versions,
+    cache and remotes have it still. --purge removes the objects from there, too, for good.
+    """
+    from registry_assets import forget_report
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.forgetting import plan_forgetting, record
+    from registry_assets.purging import purge as purge_objects
+
+    if not purge and (remotes or all_remotes or yes):
+        raise click.UsageError("--remote, --all-remotes and --yes go with --purge")
+    dvc, found = DvcRepo(root), read_lineage(root)
+    said = partial(click.echo, err=as_json)
+    plan = plan_forgetting(found, file, dvc)
+    chosen = _choose_remotes(dvc, remotes, is_all=all_remotes) if purge else ()
+    for line in forget_report.describe_plan(plan):
+        said(line)
+    failures = [describe_unread(plan.unread)] if plan.unread else []
+    if purge and plan.blocked:
+        failures.append("nothing is purged, as a current version keeps it")
+    elif purge and not dry_run:
+        _confirm(dvc, found, plan, chosen, said, yes=yes)
+    if not dry_run:
+        entry = record(dvc, plan, reason)
+        failures += _take_out(dvc, found, plan, err=as_json)
+        found = read_lineage(root)
+        if purge and not failures:
+            failures += purge_objects(dvc, plan.descent, entry, chosen, said)
+    remains = _remains_of(dvc, found, plan)
+    if as_json:
+        told = {**forget_report.plan_as_json(plan), "left": remains.as_json()}
+        click.echo(json.dumps({**told, "failures": failures}, indent=2))
+    else:
+        for line in forget_report.describe_remains(remains):
+            click.echo(line)
+    for failure in failures:
+        click.echo(f"registry: {failure}", err=True)
+    sys.exit(FINDING if failures or plan.blocked or found.registry.problems else 0)
+
+
+def _choose_remotes(dvc: DvcRepo, names: Sequence[str], *, is_all: bool) -> tuple[str, ...]:
+    """The remotes to purge: those named, all, or the default one, if there is one."""
+    known = dvc.remote_names()
+    for name in names:
+        if name not in known:
+            has = ", ".join(known) or "none"
+            raise RegistryError(f"there is no remote {name}: `dvc remote list` shows them ({has})")
+    if names or is_all:
+        return tuple(names) or known
+    default = dvc.default_remote()
+    return () if default is None else (default,)
+
+
+def _confirm(
+    dvc: DvcRepo,
+    found: Lineage,
+    plan: Forgetting,
+    remotes: Sequence[str],
+    said: Callable[[str], None],
+    *,
+    yes: bool,
+) -> None:
+    """Lists what is to be removed for good, and has a person say that it is meant."""
+    from registry_assets.forget_report import describe_purge
+
+    for line in describe_purge(plan, _remains_of(dvc, found, plan), remotes):
+        said(line)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RegistryError(
+            "nothing was done: --yes says that this is meant, as nobody can be asked"
+        )
+    if click.prompt("Type purge to go on", default="", show_default=False, err=True) != "purge":
+        raise RegistryError("nothing was done")
+
+
+def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> list[str]:
+    """Records collections without the picture, and has all that follows made anew."""
+    from registry_assets.forgetting import forget_measures, take_files_out
+
+    take_files_out(dvc, found, plan)
+    failures = []
+    if plan.renewed:
+        from registry_assets.history import open_history
+        from registry_assets.materializing import plan_run
+        from registry_assets.reporting import sync
+
+        with open_history(found.registry.root) as instance:
+            sync(found, instance, lambda _line: None)
+            runs = [plan_run(found, path) for path in plan.renewed]
+            failed = run_plan(found, instance, runs, "forget", err=err)
+        failures = [f"{item.partition or item.address}: {item.error}" for item in failed]
+    forget_measures(dvc.root, plan.descent.contents)
+    return failures
+
+
+def _remains_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Remains:
+    from registry_assets.remains import find_remains
+    from registry_assets.version_history import read_version_history
+
+    history = read_version_history(found.registry, dvc.run_cache_folder)
+    return find_remains(dvc, found, history, plan.descent, plan.content.size)
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Free what is not needed, without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def gc(root: Path, yes: bool, as_json: bool) -> None:
+    """Show what the cache holds, by collection and version, and free what nothing needs.
+
+    Kept is what a branch, tag or stash has, what is staged, and what the metafiles name as they
+    are. At a terminal you are asked; else only --yes frees anything. Remotes are left alone.
+    """
+    from registry_assets import disk_use_report
+    from registry_assets.demo import format_size
+    from registry_assets.disk_use import free, read_disk_use
+    from registry_assets.dvc_repo import DvcRepo
+
+    dvc, found = DvcRepo(root), read_lineage(root)
+    use = read_disk_use(found, dvc)
+    told = use.as_json()
+    for line in () if as_json else disk_use_report.describe(use, found):
+        click.echo(line)
+    asks = not yes and not as_json and bool(use.unneeded) and sys.stdin.isatty()
+    if use.unneeded and (yes or (asks and click.confirm("Free it?", err=True))):
+        told["removed"] = free(found, dvc, partial(click.echo, err=True))
+        if not as_json:
+            click.echo(f"freed     {format_size(use.freed)}: {told['removed']:,} objects removed")
+    elif use.unneeded and not as_json and not asks:
+        click.echo("`registry gc --yes` frees it")
+    if as_json:
+        click.echo(json.dumps(told, indent=2))

@@ -1,0 +1,104 @@
+"""The cache as it lies on the disk, and what nobody needs of it removed, as `dvc gc` removes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc_data.hashfile.gc import gc
+from dvc_data.hashfile.hash_info import HashInfo
+
+from registry_assets.dvc_repo.opening import RepoAccess, Report
+from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.dvc_repo.versions import caches_of
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of the cache.
+
+    Attributes:
+        size: In bytes.
+        is_linked: Whether it has another name on this disk: removing it frees nothing, and somebody
+            has put it to use.
+    """
+
+    size: int
+    is_linked: bool
+
+
+def scan_cache(repo: Repo) -> Mapping[str, StoredObject]:
+    """Everything in the cache, by md5, also what DVC 2 left there."""
+    found: dict[str, StoredObject] = {}
+    symlinked = _symlinked(repo)
+    for cache in caches_of(repo):
+        for name, entry in _objects(Path(cache.path)):
+            status = entry.stat(follow_symlinks=False)
+            before = found.get(name, StoredObject(0, False))
+            is_linked = status.st_nlink > 1 or name in symlinked
+            found[name] = StoredObject(before.size + status.st_size, before.is_linked or is_linked)
+    return found
+
+
+def _symlinked(repo: Repo) -> frozenset[str]:
+    """The objects that symbolic links of the work tree lead to, where DVC may make such links."""
+    if "symlink" not in (repo.config["cache"].get("type") or ()):
+        return frozenset()
+    caches = [Path(cache.path) for cache in caches_of(repo)]
+    found = set()
+    for where, folders, files in os.walk(repo.root_dir):
+        if where == repo.root_dir:
+            folders[:] = [name for name in folders if name not in (".dvc", ".git")]
+        for place in (Path(where) / name for name in (*folders, *files)):
+            target = place.readlink() if place.is_symlink() else None
+            if target is not None and target.parent.parent in caches:
+                found.add(target.parent.name + target.name)
+    return frozenset(found)
+
+
+def _objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    try:
+        beginnings = [entry.name for entry in os.scandir(folder) if len(entry.name) == 2]
+    except FileNotFoundError:
+        return
+    for beginning in beginnings:
+        for entry in os.scandir(folder / beginning):
+            name = beginning + entry.name
+            if len(name.removesuffix(".dir")) == 32 and entry.is_file(follow_symlinks=False):
+                yield name, entry
+
+
+def shares_cache(dvc: RepoAccess, repo: Repo) -> bool:
+    """Whether the cache is one that other clones may use, so that more than this one need it."""
+    is_inside = Path(repo.cache.local.path).resolve().is_relative_to(dvc.root.resolve())
+    return not is_inside or bool(repo.config["cache"].get("shared"))
+
+
+def collect_garbage(
+    dvc: RepoAccess, repo: Repo, find_needed: Callable[[], Collection[str]], report: Report
+) -> int:
+    """Removes from the cache what is not needed, while nobody is at work.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        find_needed: Gives the md5s of all that stays; asked once nobody is at work.
+        report: Takes a line when there is somebody to wait for.
+
+    Returns:
+        How many objects were removed.
+    """
+    with dvc.everything_held(repo, report):
+        recover(dvc, repo, report)
+        with dvc.write_lock(repo, report):
+            needed = find_needed()
+            return sum(
+                int(gc(cache, [HashInfo(cache.hash_name, md5) for md5 in needed]))
+                for cache in caches_of(repo)
+            )

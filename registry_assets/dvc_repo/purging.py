@@ -1,0 +1,269 @@
+"""Single files taken out of folders, and single contents removed wherever DVC keeps them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.tree import Tree
+
+from registry_assets.dvc_repo.data import ensure
+from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.remotes import Store, keeps_versions
+from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.dvc_repo.versions import caches_of, path_in_repo, read_listing
+from registry_assets.errors import DataModifiedError, RegistryError, RemoteError
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+
+# What DVC 3 keeps, and what DVC 2 left, each in a place of its own on every remote.
+_HASHES = ("md5", "md5-dos2unix")
+
+
+@dataclass(frozen=True)
+class KeptObject:
+    """A content that the cache has.
+
+    Attributes:
+        size: In bytes.
+        other_names: How many hard links there are to it besides: in work trees, or wherever a
+            collection was linked from.
+    """
+
+    md5: str
+    place: Path
+    size: int
+    other_names: int
+
+
+@dataclass(frozen=True)
+class RemoteAnswer:
+    """What a remote has of some contents.
+
+    Attributes:
+        sizes: In bytes, of those that are there.
+        problem: Why that is not known; None when it is.
+    """
+
+    name: str
+    url: str
+    sizes: Mapping[str, int]
+    problem: str | None = None
+
+
+def check_folder(
+    repo: Repo, dvc: RepoAccess, metafile: str, path: str, files: Collection[str]
+) -> None:
+    """Looks whether a tracked folder may be recorded anew without some files.
+
+    Raises:
+        DataModifiedError: when it was edited besides, so that recording it would record that, too.
+    """
+    if dvc.path_of(path).exists():
+        _check(_output(repo, dvc, metafile, path), repo, path, files)
+
+
+def take_files_out(
+    dvc: RepoAccess, repo: Repo, metafile: str, path: str, files: Collection[str], report: Report
+) -> None:
+    """Removes files of a tracked folder from the workspace; recording that is another step.
+
+    Only names are removed: what else has the same content by a link keeps it.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        metafile: The ``.dvc`` file that records the folder.
+        path: The folder, from the root; it is fetched where it is not in the workspace.
+        files: What to remove, by path inside the folder; some may be gone, where an earlier
+            attempt was interrupted.
+        report: Takes progress.
+
+    Raises:
+        DataModifiedError: when the folder was edited besides.
+        RegistryError: when a file cannot be removed.
+    """
+    place = dvc.path_of(path)
+    with dvc.holding(repo, read=[], write=[str(place)], report=report):
+        recover(dvc, repo, report)
+        out = _output(repo, dvc, metafile, path)
+        if not place.exists():
+            ensure(dvc, repo, out, report)
+        _check(out, repo, path, files)
+        for file in files:
+            try:
+                (place / file).unlink(missing_ok=True)
+                _remove_empty(place, (place / file).parent)
+            except OSError as error:
+                raise RegistryError(
+                    f"{path}/{file} cannot be removed ({error.strerror}): make its folder "
+                    "writable, then run this again"
+                ) from error
+
+
+def _output(repo: Repo, dvc: RepoAccess, metafile: str, path: str) -> DvcOutput:
+    (stage,) = load_stages(repo, dvc.root, [metafile])
+    return next(out for out in stage.outs if path_in_repo(repo, out) == path)
+
+
+def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> None:
+    _, _, tree = build(
+        out.cache, out.fs_path, out.fs, out.hash_name, ignore=repo.dvcignore, dry_run=True
+    )
+    recorded = read_listing(repo, str(out.hash_info.value))
+    if recorded is None or not isinstance(tree, Tree):
+        raise DataModifiedError(path)
+    there = {"/".join(key): str(info.value) for key, _, info in tree}
+    differing = {file for file in {*recorded, *there} if recorded.get(file) != there.get(file)}
+    if not differing <= set(files) or any(file in there for file in differing):
+        raise DataModifiedError(path)
+
+
+def _remove_empty(top: Path, folder: Path) -> None:
+    while folder != top:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
+        folder = folder.parent
+
+
+# --- the cache ---------------------------------------------------------------------------------
+
+
+def find_in_cache(repo: Repo, md5s: Collection[str]) -> Iterator[KeptObject]:
+    """Finds contents in the cache, also where DVC 2 has left them."""
+    for cache in caches_of(repo):
+        for md5 in md5s:
+            place = Path(cache.oid_to_path(md5))
+            try:
+                status = place.lstat()
+            except FileNotFoundError:
+                continue
+            yield KeptObject(md5, place, status.st_size, status.st_nlink - 1)
+
+
+def remove_from_cache(
+    dvc: RepoAccess,
+    repo: Repo,
+    md5s: Collection[str],
+    find_needed: Callable[[], Collection[str]],
+    report: Report,
+) -> int:
+    """Removes contents from the cache, while nobody is at work who may count on them.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        md5s: The contents.
+        find_needed: Gives those of them that stay all the same; asked once nobody is at work.
+        report: Takes a line when there is somebody to wait for.
+
+    Returns:
+        How many objects were removed.
+
+    Raises:
+        RegistryError: when one cannot be removed.
+    """
+    with dvc.everything_held(repo, report), dvc.write_lock(repo, report):
+        found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
+        for item in found:
+            try:
+                item.place.unlink(missing_ok=True)
+            except OSError as error:
+                raise RegistryError(
+                    f"{item.place} cannot be removed ({error.strerror}): remove it as somebody who "
+                    "may, then run this again"
+                ) from error
+            _sync(item.place.parent)
+    return len(found)
+
+
+def _sync(folder: Path) -> None:
+    """What is said to be gone must not come back with a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- remotes -----------------------------------------------------------------------------------
+
+
+def remote_names(repo: Repo) -> tuple[str, ...]:
+    """The remotes that are configured, the default one first."""
+    default = repo.config["core"].get("remote")
+    return tuple(sorted(repo.config["remote"], key=lambda name: (name != default, name)))
+
+
+def ask_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteAnswer:
+    """Asks a remote which of some contents it has."""
+    url = ""
+    sizes: dict[str, int] = {}
+    try:
+        for store in _stores(repo, name):
+            url = store.place.url
+            sizes |= store.find_sizes(list(md5s))
+    except RegistryError as error:
+        reason = error.reason if isinstance(error, RemoteError) else str(error)
+        return RemoteAnswer(name, url, {}, reason)
+    return RemoteAnswer(name, url, sizes)
+
+
+def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> str | None:
+    """Fetches from the default remote those listings of folders that the cache lacks.
+
+    Args:
+        repo: The opened repository.
+        versions: What to call the folder of each version when there is something to say about it.
+        report: Takes progress.
+
+    Returns:
+        Why it cannot be asked; None when it was, or when there is nothing to ask or nobody.
+    """
+    cache = repo.cache.local
+    lacking = {
+        md5: path
+        for md5, path in versions.items()
+        if not any(Path(odb.oid_to_path(md5)).exists() for odb in caches_of(repo))
+    }
+    name = repo.config["core"].get("remote")
+    if not lacking or not name or keeps_versions(repo, name):
+        return None
+    try:
+        store = Store(repo, name, cache.hash_name)
+        there = store.find_sizes(list(lacking))
+        store.receive(cache, {md5: lacking[md5] for md5 in there}, report)
+    except RegistryError as error:
+        return error.reason if isinstance(error, RemoteError) else str(error)
+    return None
+
+
+def remove_from_remote(repo: Repo, name: str, md5s: Sequence[str], report: Report) -> None:
+    """Removes contents from a remote, as far as it has them.
+
+    Raises:
+        RemoteError: when it does not do it; what was removed is gone.
+    """
+    for store in _stores(repo, name):
+        store.remove(list(md5s), report)
+
+
+def _stores(repo: Repo, name: str) -> Iterator[Store]:
+    if name not in repo.config["remote"]:
+        known = ", ".join(remote_names(repo)) or "none"
+        raise RegistryError(f"there is no remote {name}: `dvc remote list` shows them ({known})")
+    if keeps_versions(repo, name):
+        raise RegistryError(
+            f"remote {name} keeps files under their own names, with versions of the storage's own: "
+            "look there by hand"
+        )
+    for hash_name in _HASHES:
+        yield Store(repo, name, hash_name)

@@ -1,0 +1,148 @@
+"""The record of pictures that were forgotten, without the pictures: ``forgotten.yaml`` at the root.
+
+An entry for each content, which Git keeps and merges like those of a ``dvc.lock``: by its md5,
+which tells the picture when it comes back, and gives nothing of it away.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from registry_assets.errors import MetafileError
+
+FORGOTTEN_FILE = "forgotten.yaml"
+"""Where the record is, at the root."""
+
+_HEADER = """\
+# What `registry forget` took out, without the pictures. Whoever takes an entry out of this list
+# lets the picture in again.
+forgotten:
+"""
+_ENTRY = re.compile(r'  "([0-9a-f]{32})":\n((?:    .*\n)+)')
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """One content that was forgotten.
+
+    Attributes:
+        md5: Of the content.
+        size: In bytes; None where nothing is left to tell.
+        when: When it was taken out, in ISO 8601.
+        who: Who did it, as Git knows them.
+        why: The reason that was given.
+        stood_at: Where it stood in raw collections, or wherever else, from the root.
+        purged: When its objects were last removed; None when they were left where they are.
+        purged_from: The cache, and remotes by name.
+    """
+
+    md5: str
+    size: int | None
+    when: str
+    who: str = ""
+    why: str = ""
+    stood_at: tuple[str, ...] = field(default=())
+    purged: str | None = None
+    purged_from: tuple[str, ...] = field(default=())
+
+    @property
+    def reason(self) -> str:
+        """Why a file of this content is not taken in, in words for a table."""
+        return f"forgotten on {self.when[:10]}, as {FORGOTTEN_FILE} says"
+
+    def __str__(self) -> str:
+        """The entry as it is written."""
+        lines = [f'  "{self.md5}":']
+        if self.size is not None:
+            lines.append(f"    size: {self.size}")
+        # JSON's strings are YAML's.
+        lines += [f"    {name}: {_quote(text)}" for name, text in self._texts() if text]
+        for name, items in (("stood_at", self.stood_at), ("purged_from", self.purged_from)):
+            if items:
+                lines += [f"    {name}:", *(f"      - {_quote(item)}" for item in items)]
+        return "".join(f"{line}\n" for line in lines)
+
+    def _texts(self) -> Iterable[tuple[str, str | None]]:
+        names = ("when", "who", "why", "purged")
+        return ((name, getattr(self, name)) for name in names)
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
+    """What was forgotten, by md5; nothing where there is no record.
+
+    Raises:
+        MetafileError: when the record cannot be read.
+    """
+    try:
+        text = (root / FORGOTTEN_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        data: Any = YAML(typ="safe").load(text) or {}
+        entries = data["forgotten"] or {}
+        return {str(md5): _read_entry(str(md5), said) for md5, said in entries.items()}
+    except (YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise MetafileError(
+            FORGOTTEN_FILE, f"it cannot be read ({said}): mend it by hand"
+        ) from error
+
+
+def _read_entry(md5: str, said: Mapping[str, Any]) -> Forgotten:
+    purged = said.get("purged")
+    return Forgotten(
+        md5,
+        said.get("size"),
+        str(said.get("when", "")),
+        str(said.get("who", "")),
+        str(said.get("why", "")),
+        tuple(map(str, said.get("stood_at") or ())),
+        None if purged is None else str(purged),
+        tuple(map(str, said.get("purged_from") or ())),
+    )
+
+
+def with_entry(known: Mapping[str, Forgotten], entry: Forgotten) -> str:
+    """The text of the record with an entry added, or put in the place of an older one."""
+    return join_record({md5: str(one) for md5, one in {**known, entry.md5: entry}.items()})
+
+
+def split_record(text: str) -> dict[str, str] | None:
+    """The texts of entries by md5; None where the text is not as it is written here."""
+    if not text:
+        return {}
+    if not text.startswith(_HEADER):
+        return None
+    entries = {found[1]: found[0] for found in _ENTRY.finditer(text, len(_HEADER))}
+    return entries if join_record(entries) == text else None
+
+
+def join_record(entries: Mapping[str, str]) -> str:
+    """The text of a record; "" where nothing is in it."""
+    return f"{_HEADER}{''.join(entries.values())}" if entries else ""
+
+
+def renew(before: Forgotten | None, now: Forgotten) -> Forgotten:
+    """An entry that is met again: it keeps when, by whom and why, and gets places that are new."""
+    if before is None:
+        return now
+    return replace(
+        before,
+        size=before.size if before.size is not None else now.size,
+        why=now.why or before.why,
+        stood_at=tuple(dict.fromkeys((*before.stood_at, *now.stood_at))),
+        purged=now.purged or before.purged,
+        purged_from=tuple(dict.fromkeys((*before.purged_from, *now.purged_from))),
+    )

@@ -1,0 +1,84 @@
+"""A registry with the same file in two collections, processed, committed and pushed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import commit_all, run, write_tree
+from tests.persisting.helpers import copy_repository
+
+DATASET = "processed/texts"
+ONE = "raw/01_a/one.txt"
+SAME = "raw/02_b/inner/same.txt"
+
+Registry = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def _pushed(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = copy_repository(_text_registry, tmp_path_factory.mktemp("pushed") / "registry")
+    (root / ".env").unlink()
+    write_tree(
+        root,
+        {
+            ONE: "one\n",
+            "raw/01_a/two.txt": "two\n",
+            SAME: "one\n",
+            "raw/02_b/three.txt": "three\n",
+            f"{DATASET}/upper.py": UPPER,
+            f"{DATASET}/collections.yaml": 'collections:\n  - "01_a"\n  - "02_b"\n',
+        },
+    )
+    for name in ("01_a", "02_b"):
+        run(root, "registry", "materialize", "--collection", name)
+    commit_all(root, "Take two collections in")
+    run(root, "registry", "push")
+    return root
+
+
+UPPER = """\
+import pathlib, sys
+source, target = map(pathlib.Path, sys.argv[1:])
+target.mkdir(parents=True)
+for path in sorted(source.rglob("*.txt")):
+    place = target / path.relative_to(source)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(path.read_text().upper() + "\\n")
+"""
+
+
+@pytest.fixture
+def pushed(_pushed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its own copy, with the links between workspace and cache."""
+    root = tmp_path / "registry"
+    run(tmp_path, "cp", "-a", str(_pushed), str(root))
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(_pushed), str(root)))
+    commit_all(root, "Move")
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `registry` answers, whatever its exit status."""
+    return subprocess.run(
+        ["registry", "--root", str(root), *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def forget(root: Path, file: str | Path, *options: str, code: int = 0) -> dict[str, Any]:
+    """What `registry forget` does and says in JSON."""
+    done = call(root, "forget", str(file), "--json", *options)
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,238 @@
+"""The objects of a forgotten picture are removed, those and no others."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import pty
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance
+
+from registry_assets.building import define_assets
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RepositoryBusyError
+from registry_assets.history import open_history
+from registry_assets.materializing import execute, plan_run
+from registry_assets.sheet_history import CONTACT_SHEET
+from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.forgetting.conftest import DATASET, ONE, call, forget
+from tests.persisting.helpers import is_clean
+
+CONTENTS = {hashlib.md5(text).hexdigest() for text in (b"one\n", b"ONE\n\n")}
+
+
+def objects_in(folder: Path) -> set[str]:
+    return {f"{path.parent.name}{path.name}" for path in folder.glob("??/*")}
+
+
+def cached(root: Path) -> set[str]:
+    return objects_in(root / ".dvc/cache/files/md5")
+
+
+def stored(root: Path, remote: str = ".dvc/storage") -> set[str]:
+    return objects_in(root / remote / "files/md5")
+
+
+def test_its_objects_leave_cache_and_remote_and_no_others_do(pushed: Path) -> None:
+    forget(pushed, ONE)
+    run(pushed, "registry", "push")
+    before = cached(pushed), stored(pushed)
+    assert before[0] >= CONTENTS
+    assert before[1] >= CONTENTS
+    found = forget(pushed, ONE, "--purge", "--yes")
+    assert before[0] - cached(pushed) == before[1] - stored(pushed) == CONTENTS
+    left = found["left"]
+    assert left["cache"]["objects"] == left["remotes"][0]["objects"] == 0
+    assert left["versions"]
+    assert is_clean(pushed)
+    assert call(pushed, "push", "--check").returncode == 0
+
+
+def test_one_command_takes_out_and_purges(pushed: Path) -> None:
+    before = cached(pushed), stored(pushed)
+    forget(pushed, ONE, "--purge", "--yes", "--reason", "asked for")
+    assert cached(pushed) & CONTENTS == stored(pushed) & CONTENTS == set()
+    assert before[0] - cached(pushed) == before[1] - stored(pushed) == CONTENTS
+
+
+def test_an_older_version_then_fails_for_that_file_and_says_so_before(pushed: Path) -> None:
+    old = commit_all(pushed)
+    done = call(pushed, "forget", ONE, "--purge", "--yes")
+    assert "will fail there for the whole output" in done.stdout
+    commit_all(pushed, "Forget")
+    run(pushed, "git", "checkout", "--quiet", old)
+    shutil.rmtree(pushed / "raw/01_a")
+    pulled = subprocess.run(
+        ["dvc", "pull", "raw/01_a"], cwd=pushed, capture_output=True, text=True, check=False
+    )
+    assert pulled.returncode != 0
+    assert hashlib.md5(b"one\n").hexdigest() in pulled.stderr
+    run(pushed, "dvc", "checkout", "raw/01_a/two.txt")
+    assert (pushed / "raw/01_a/two.txt").read_text() == "two\n"
+
+
+def test_what_only_older_versions_have_is_purged_by_the_path_where_it_stood(pushed: Path) -> None:
+    (pushed / ONE).unlink()
+    (pushed / "raw/02_b/inner/same.txt").unlink()
+    run(pushed, "registry", "materialize")
+    commit_all(pushed)
+    assert cached(pushed) >= CONTENTS
+    found = forget(pushed, ONE, "--purge", "--yes")
+    assert found["current"] == []
+    assert cached(pushed) & CONTENTS == set()
+
+
+def test_nothing_happens_unless_somebody_says_that_it_is_meant(pushed: Path) -> None:
+    before = cached(pushed), stored(pushed)
+    done = call(pushed, "forget", ONE, "--purge")
+    assert done.returncode == 1
+    assert "--yes says that this is meant" in done.stderr
+    assert "Purging removes for good" in done.stdout
+    assert (cached(pushed), stored(pushed)) == before
+    assert run(pushed, "git", "status", "--short") == ""
+
+
+@pytest.mark.parametrize(("typed", "is_meant"), [("purge", True), ("y", False)])
+def test_at_a_terminal_the_word_is_typed(pushed: Path, typed: str, is_meant: bool) -> None:
+    ours, theirs = pty.openpty()
+    command = ["registry", "--root", str(pushed), "forget", ONE, "--purge"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.write(ours, f"{typed}\n".encode())
+        said = process.communicate()
+    os.close(ours)
+    os.close(theirs)
+    assert (process.returncode == 0) == is_meant, said
+    assert (CONTENTS & cached(pushed) == set()) == is_meant
+    assert (run(pushed, "git", "status", "--short") == "") != is_meant
+
+
+def test_what_another_file_has_too_stays(pushed: Path) -> None:
+    write_tree(pushed, {"raw/02_b/capital.txt": "One\n"})  # of which the same is made
+    run(pushed, "registry", "materialize")
+    commit_all(pushed)
+    found = forget(pushed, ONE, "--purge", "--yes")
+    shared = hashlib.md5(b"ONE\n\n").hexdigest()
+    assert found["made_of_it"] == []
+    assert cached(pushed) & CONTENTS == {shared}
+    upper = pushed / DATASET / "data/intermediate/upper/02_b/capital.txt"
+    assert upper.read_text() == "ONE\n\n"
+    assert is_clean(pushed)
+
+
+def test_other_remotes_are_purged_when_they_are_named(pushed: Path, tmp_path: Path) -> None:
+    run(pushed, "dvc", "remote", "add", "second", str(tmp_path / "second"))
+    run(pushed, "dvc", "push", "--remote", "second")
+    forget(pushed, ONE, "--purge", "--yes")
+    assert stored(tmp_path, "second") >= CONTENTS
+    done = call(pushed, "forget", ONE, "--purge", "--yes", "--remote", "none")
+    assert done.returncode == 1
+    assert "there is no remote none" in done.stderr
+    left = forget(pushed, ONE, "--purge", "--yes", "--all-remotes")["left"]
+    assert stored(tmp_path, "second") & CONTENTS == set()
+    assert {remote["objects"] for remote in left["remotes"]} == {0}
+
+
+def test_a_remote_that_does_not_answer_leaves_the_rest_done_and_is_made_up_for(
+    pushed: Path, tmp_path: Path
+) -> None:
+    run(pushed, "dvc", "remote", "add", "second", str(tmp_path / "second"))
+    run(pushed, "dvc", "push", "--remote", "second")
+    (tmp_path / "second").rename(tmp_path / "unplugged")
+    (tmp_path / "second").write_text("no folder")
+    done = call(pushed, "forget", ONE, "--purge", "--yes", "--all-remotes")
+    assert done.returncode == 1
+    assert "registry: remote second" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cached(pushed) & CONTENTS == stored(pushed) & CONTENTS == set()
+    (tmp_path / "second").unlink()
+    (tmp_path / "unplugged").rename(tmp_path / "second")
+    forget(pushed, ONE, "--purge", "--yes", "--all-remotes")
+    assert stored(tmp_path, "second") & CONTENTS == set()
+
+
+def test_it_waits_for_whoever_is_at_work(pushed: Path) -> None:
+    dvc = DvcRepo(pushed)
+    other = DvcRepo(pushed, wait_seconds=0)
+    place = [str(pushed / DATASET / "data/outputs/lines/01_a")]
+    command = ["sleep", "60"]
+    with subprocess.Popen(command) as holder:
+        lock = f'{{"write": {{"{place[0]}": {{"pid": {holder.pid}, "cmd": "dvc repro"}}}}}}'
+        (pushed / ".dvc/tmp/rwlock").write_text(lock)
+        with pytest.raises(RepositoryBusyError, match="dvc repro"):
+            other.remove_from_cache(CONTENTS, set, report=print)
+        holder.kill()
+    assert dvc.remove_from_cache(CONTENTS, set, report=print) == 2
+
+
+def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) -> None:
+    forget(pushed, ONE)
+    run(pushed, "registry", "push")
+    commit_all(pushed, "Forget")
+    run(tmp_path, "git", "clone", "--quiet", str(pushed), "clone")
+    found = forget(tmp_path / "clone", ONE, "--purge", "--yes")
+    assert len(found["made_of_it"]) == 1  # found by listings, which were fetched
+    assert stored(pushed) & CONTENTS == set()
+
+
+# --- contact sheets -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the demo, with sheets that runs of both kinds have recorded."""
+    root = tmp_path / "shown"
+    run(tmp_path, "cp", "-a", str(demo), str(root))
+    config = root / ".dvc/config"
+    config.write_text(config.read_text().replace(str(demo), str(root)))
+    config.write_text(config.read_text().replace(str(demo.parent), str(tmp_path)))
+    lineage = lineage_of(root)
+    with open_history(root) as instance:
+        planned = plan_run(lineage, f"raw/{SHOWN}")
+        result = execute(define_assets(lineage), instance, planned, force=True, tags={})
+        assert result.failures == ()
+    return root
+
+
+SHOWN = "01_data_collection_16_oct_2021"
+PICTURE = f"raw/{SHOWN}/camera_lake/IMG_0800.jpg"
+
+
+def sheets(instance: DagsterInstance) -> Iterator[tuple[str, str, str]]:
+    """Path, version and sheet of every materialization that has one."""
+    for key in instance.get_asset_keys():
+        for record in instance.fetch_materializations(key, limit=1000).records:
+            materialization = record.asset_materialization
+            metadata: dict[str, Any] = dict(materialization.metadata) if materialization else {}
+            if CONTACT_SHEET in metadata:
+                told = [metadata[n].value for n in ("dvc/path", "dvc/md5", CONTACT_SHEET)]
+                yield told[0], told[1], told[2].partition("base64,")[2].rstrip(")")
+
+
+def test_contact_sheets_that_may_show_it_leave_the_history(shown: Path) -> None:
+    with open_history(shown) as instance:
+        before = list(sheets(instance))
+    done = forget(shown, PICTURE)
+    gone = {(v["path"], v["version"]) for v in done["left"]["versions"]}
+    assert done["left"]["contact_sheets"] == len([s for s in before if s[:2] in gone]) > 3
+    told = forget(shown, PICTURE, "--purge", "--yes")
+    assert told["left"]["contact_sheets"] == 0
+    with open_history(shown) as instance:
+        after = list(sheets(instance))
+        assert not [sheet for sheet in after if sheet[:2] in gone]
+        assert {s for s in before if s[:2] not in gone} <= set(after)
+    files = [path.read_bytes() for path in (shown / ".dagster").rglob("*") if path.is_file()]
+    for path, version, sheet in before:
+        # A piece of the middle, as some end alike.
+        piece = sheet[len(sheet) // 2 :][:200].encode()
+        assert base64.b64decode(sheet).startswith(b"\xff\xd8")
+        assert any(piece in content for content in files) == ((path, version) not in gone)
+    assert call(shown, "lineage", "--check").returncode == 0
