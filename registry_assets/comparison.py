@@ -15,8 +15,10 @@ from registry_assets.event_log import (
     of_node,
     read_seen,
 )
+from registry_assets.forgotten import read_forgotten
 from registry_assets.lineage import Lineage, Node
 from registry_assets.status_reading import read_cache_states
+from registry_assets.tracing import Tracer
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,17 @@ def compare(
         *_materializations(lineage, recorded, seen),
         *_gone(lineage, seen),
         *_cache(lineage, recorded, most_hashed),
+        *_forgotten(lineage),
     )
     return Comparison(len(nodes), len(lineage.edges), len(recorded), differences)
+
+
+def _forgotten(lineage: Lineage) -> Iterator[Difference]:
+    """Pictures that were forgotten and have come back with a merge, or by `dvc`."""
+    root = lineage.registry.root
+    tracer = Tracer(lineage, DvcRepo(root).listings())
+    for md5, path in tracer.find_standing(read_forgotten(root)).items():
+        yield Difference(path, "holds a picture that was forgotten", f"registry forget {md5}")
 
 
 def _unread(lineage: Lineage) -> Iterator[Difference]:

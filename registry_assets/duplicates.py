@@ -18,7 +18,7 @@ from registry_assets.model import Version
 
 TABLE = "measurements.csv"
 
-_NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
+NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 """The md5 of no bytes, which are nobody's picture."""
 
 
@@ -136,7 +136,7 @@ def _files(
         result.unread.append(name)
         return
     for path in sorted(listed):
-        if listed[path] != _NOTHING:
+        if listed[path] != NOTHING:
             yield path, listed[path]
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from registry_assets.demo import format_size
+from registry_assets.dvc_repo import KeptObject
 from registry_assets.forgetting import Forgetting
 from registry_assets.remains import OlderVersion, Remains
 from registry_assets.unpacking import archive_stem
@@ -57,6 +58,17 @@ def describe_purge(found: Forgetting, remains: Remains, remotes: Sequence[str]) 
             "pull` will fail there for the whole output, and give its other files one by one."
         )
     yield "Whoever else uses this cache or remote loses them, too."
+
+
+def describe_links(kept: Sequence[KeptObject]) -> Iterator[str]:
+    """What else is called by the picture on this disk, once it is out of the work tree."""
+    for item in kept:
+        if item.other_names:
+            names = _count(item.other_names, "other name")
+            yield (
+                f"It has {names} on this disk, as where it was linked from, or in another clone: "
+                f"`find / -xdev -inum {item.inode}` shows where"
+            )
 
 
 def describe_remains(remains: Remains) -> Iterator[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from registry_assets.derivation import Place
 from registry_assets.descent import Descent, find_descent
+from registry_assets.duplicates import NOTHING
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import FileNotRecordedError, MadeOfAnotherError
+from registry_assets.errors import FileNotRecordedError, MadeOfAnotherError, NotAFileError
 from registry_assets.finding import identify, paths_in_repo
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten, renew, with_entry
 from registry_assets.images import Memo
@@ -100,6 +101,8 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
     problem = dvc.fetch_listings(names, report=lambda _line: None)
     tracer = Tracer(lineage, listings)
     content = _find_content(tracer, history, file, dvc)
+    if content.md5 == NOTHING:
+        raise NotAFileError(str(file), "is empty: there is no picture in it to forget")
     holders, unread = tracer.holders(content.md5)
     _check_is_source(tracer, file, content, holders)
     descent = find_descent(tracer, history, listings, content.md5)
@@ -252,10 +255,11 @@ def record(dvc: DvcRepo, found: Forgetting, why: str) -> Forgotten:
 
 def write_record(dvc: DvcRepo, entry: Forgotten) -> Forgotten:
     """Puts an entry into the record; returns it with what the record had of it already."""
-    known = read_forgotten(dvc.root)
-    entry = renew(known.get(entry.md5), entry)
-    if known.get(entry.md5) != entry:
-        dvc.write_text(FORGOTTEN_FILE, with_entry(known, entry))
+    with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
+        known = read_forgotten(dvc.root)
+        entry = renew(known.get(entry.md5), entry)
+        if known.get(entry.md5) != entry:
+            dvc.write_text(FORGOTTEN_FILE, with_entry(known, entry))
     return entry
 
 

@@ -7,7 +7,7 @@ run again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from registry_assets.committing import (
@@ -19,12 +19,14 @@ from registry_assets.committing import (
 )
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import PublishError
+from registry_assets.forgotten import read_forgotten
 from registry_assets.git_repo import GitRemote, GitRepo, RemoteState, TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.lineage import Lineage
 from registry_assets.merging import Merged, merge
 from registry_assets.publication import Nothing, Publication
 from registry_assets.publication_report import Summary, describe, describe_briefly, summarise
+from registry_assets.tracing import Tracer
 
 _ID_LENGTH = 8
 _MOST_NAMED = 5
@@ -234,6 +236,21 @@ def _find_existing(
 
 
 def _warnings(
+    lineage: Lineage, builder: TreeBuilder, head: str, uncommitted: MetafileChanges
+) -> list[str]:
+    """What somebody should know before it is published."""
+    return [*_missing_code(lineage, builder, head, uncommitted), *_forgotten(lineage)]
+
+
+def _forgotten(lineage: Lineage) -> Iterator[str]:
+    """Pictures that were forgotten, which would be pushed again."""
+    root = lineage.registry.root
+    tracer = Tracer(lineage, DvcRepo(root).listings())
+    for md5, path in tracer.find_standing(read_forgotten(root)).items():
+        yield f"{path} holds a picture that was forgotten: `registry forget {md5}` takes it out"
+
+
+def _missing_code(
     lineage: Lineage, builder: TreeBuilder, head: str, uncommitted: MetafileChanges
 ) -> list[str]:
     """Code and parameters that results were made with and that are not committed themselves."""

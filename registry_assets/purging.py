@@ -6,32 +6,20 @@ that was interrupted, or a remote that went away, costs another call and nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from registry_assets.descent import Descent
-from registry_assets.dvc_repo import DvcRepo, Listings
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.forgetting import now, write_record
 from registry_assets.forgotten import Forgotten
-from registry_assets.lineage import Lineage
 from registry_assets.lineage_building import build_lineage
 from registry_assets.registry import read_registry
+from registry_assets.tracing import Tracer
 
 CACHE = "cache"
 """What the record calls this machine's cache."""
-
-
-def find_standing(lineage: Lineage, listings: Listings, md5s: Collection[str]) -> Mapping[str, str]:
-    """Those of some contents that a current version has, each with an output that has it."""
-    wanted, found = set(md5s), dict[str, str]()
-    for path, node in lineage.nodes.items():
-        if node.address is not None and node.version is not None:
-            version = node.version.md5
-            is_folder = version.endswith(".dir")
-            held = listings.contents(version) if is_folder else frozenset({version})
-            found |= dict.fromkeys(wanted & (held or frozenset()), path)
-    return found
 
 
 def purge(
@@ -56,7 +44,7 @@ def purge(
 
     def find_needed() -> Collection[str]:
         lineage = build_lineage(read_registry(dvc.root))
-        return find_standing(lineage, dvc.listings(), descent.contents)
+        return Tracer(lineage, dvc.listings()).find_standing(descent.contents)
 
     def note(place: str) -> Forgotten:
         gone = Forgotten(entry.md5, None, entry.when, purged=now(), purged_from=(place,))

@@ -7,7 +7,7 @@ to be in the workspace, and nothing is hashed or decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -189,6 +189,15 @@ class Tracer:
             elif named[version] is None:
                 unread.append(output)
         return found, unread
+
+    def find_standing(self, md5s: Collection[str]) -> Mapping[str, str]:
+        """Those of some contents that a current version has, each with an output that has it."""
+        wanted, found = frozenset(md5s), dict[str, str]()
+        for output, version in self.recorded.items() if wanted else ():
+            is_folder = version.endswith(".dir")
+            held = self._listings.contents(version) if is_folder else frozenset({version})
+            found |= dict.fromkeys(wanted & (held or frozenset()), output)
+        return found
 
     def last_chains(self, places: Iterable[Place]) -> tuple[Chain, ...]:
         """The ways back of several files of one content, those on the way of another left out."""

@@ -72,6 +72,8 @@ def forget(
         entry = record(dvc, plan, reason)
         failures += _take_out(dvc, found, plan, err=as_json)
         found = read_lineage(root)
+        for line in forget_report.describe_links(dvc.find_in_cache([plan.md5])):
+            said(line)
         if purge and not failures:
             failures += purge_objects(dvc, plan.descent, entry, chosen, said)
     remains = _remains_of(dvc, found, plan)

@@ -34,12 +34,14 @@ class KeptObject:
         size: In bytes.
         other_names: How many hard links there are to it besides: in work trees, or wherever a
             collection was linked from.
+        inode: By which those can be found.
     """
 
     md5: str
     place: Path
     size: int
     other_names: int
+    inode: int
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def find_in_cache(repo: Repo, md5s: Collection[str]) -> Iterator[KeptObject]:
                 status = place.lstat()
             except FileNotFoundError:
                 continue
-            yield KeptObject(md5, place, status.st_size, status.st_nlink - 1)
+            yield KeptObject(md5, place, status.st_size, status.st_nlink - 1, status.st_ino)
 
 
 def remove_from_cache(

@@ -91,8 +91,9 @@ def test_what_was_made_of_another_file_is_not_forgotten_without_that(pushed: Pat
     assert run(pushed, "git", "status", "--short") == ""
 
 
-def test_what_is_unknown_is_one_line(pushed: Path) -> None:
-    for asked in ("raw/01_a/none.txt", "0" * 32, "raw/01_a"):
+def test_what_is_unknown_is_one_line(pushed: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    for asked in ("empty.jpg", "raw/01_a/none.txt", "0" * 32, "raw/01_a"):
         done = call(pushed, "forget", asked)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
@@ -132,7 +133,8 @@ def test_the_only_file_of_a_collection_leaves_an_empty_one(pushed: Path) -> None
 
 def test_what_links_to_the_same_content_keeps_it(pushed: Path) -> None:
     os.link(pushed / ONE, pushed.parent / "original.txt")
-    forget(pushed, ONE)
+    done = call(pushed, "forget", ONE)
+    assert "It has 1 other name on this disk" in done.stdout
     assert (pushed.parent / "original.txt").read_text() == "one\n"
     (kept,) = DvcRepo(pushed).find_in_cache([MD5])
     assert kept.place.read_text() == "one\n"
@@ -301,6 +303,29 @@ def test_a_picture_that_comes_back_is_set_aside(pushed: Path) -> None:
     found = forget(pushed, ONE, "--dry-run")
     assert found["current"] == []
     assert found["left"]["raw"] == ["raw/.set_aside/03_c/again.txt"]
+
+
+def test_a_picture_that_comes_back_with_a_merge_is_said(pushed: Path, tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "--quiet", "--bare", "origin.git")
+    run(pushed, "git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    run(pushed, "git", "push", "--quiet", "origin", "main")
+    run(pushed, "git", "switch", "--quiet", "--create", "late")
+    write_tree(pushed, {"raw/03_c/late.txt": "one\n"})
+    run(pushed, "registry", "add", "03_c")
+    commit_all(pushed)
+    run(pushed, "git", "switch", "--quiet", "main")
+    shutil.rmtree(pushed / "raw/03_c")
+    forget(pushed, ONE)
+    commit_all(pushed)
+    run(pushed, "git", "merge", "--quiet", "--no-edit", "-X", "ours", "late")
+    run(pushed, "dvc", "checkout")
+    checked = call(pushed, "lineage", "--check")
+    assert f"holds a picture that was forgotten: registry forget {MD5}" in checked.stdout
+    published = call(pushed, "publish", "--dry-run")
+    assert f"`registry forget {MD5}` takes it out" in published.stderr
+    forget(pushed, MD5)
+    assert places_of(pushed, b"one\n") == []
+    assert call(pushed, "lineage", "--check").returncode == 0
 
 
 def test_whoever_takes_the_entry_out_of_the_record_lets_it_in_again(pushed: Path) -> None:

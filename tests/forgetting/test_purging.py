@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from dagster import DagsterInstance
 
 from registry_assets.building import define_assets
+from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RepositoryBusyError
+from registry_assets.forgotten import read_forgotten
 from registry_assets.history import open_history
 from registry_assets.materializing import execute, plan_run
 from registry_assets.sheet_history import CONTACT_SHEET
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, ONE, call, forget
-from tests.persisting.helpers import is_clean
+from tests.persisting.helpers import die, is_clean
 
 CONTENTS = {hashlib.md5(text).hexdigest() for text in (b"one\n", b"ONE\n\n")}
 
@@ -157,6 +160,35 @@ def test_a_remote_that_does_not_answer_leaves_the_rest_done_and_is_made_up_for(
     (tmp_path / "unplugged").rename(tmp_path / "second")
     forget(pushed, ONE, "--purge", "--yes", "--all-remotes")
     assert stored(tmp_path, "second") & CONTENTS == set()
+
+
+def test_killed_at_any_moment_the_same_command_does_the_rest(pushed: Path, tmp_path: Path) -> None:
+    forget(pushed, ONE)
+    commit_all(pushed)
+    before = cached(pushed), stored(pushed)
+
+    def work(root: Path) -> None:
+        done = CliRunner().invoke(main, ["--root", str(root), "forget", ONE, "--purge", "--yes"])
+        assert done.exit_code == 0, done.output
+
+    def copy(name: str) -> Path:
+        target = tmp_path / name
+        run(tmp_path, "cp", "-a", str(pushed), str(target))
+        config = target / ".dvc/config"
+        config.write_text(config.read_text().replace(str(pushed), str(target)))
+        return target
+
+    counted = copy("counted")
+    count = die(counted, lambda: work(counted), at=0)
+    assert count > 5
+    for at in range(1, count + 1, max(1, count // 8)):
+        root = copy(str(at))
+        die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
+        assert call(root, "forget", ONE, "--purge", "--yes").returncode == 0, at
+        assert (before[0] - cached(root), before[1] - stored(root)) == (CONTENTS, CONTENTS), at
+        (entry,) = read_forgotten(root).values()
+        assert set(entry.purged_from) == {"cache", "storage"}, at
+        shutil.rmtree(root)
 
 
 def test_it_waits_for_whoever_is_at_work(pushed: Path) -> None:

@@ -190,3 +190,27 @@ def replace(objects: HashFileDB, md5: str, content: bytes) -> None:
     if objects.fs.protocol == "local":
         Path(path).chmod(0o644)
     objects.fs.pipe_file(path, content)
+
+
+def test_what_is_forgotten_is_removed_and_a_removal_that_breaks_off_goes_on(
+    registry: Path, storage: Storage
+) -> None:
+    push(registry)
+    dvc = DvcRepo(registry)
+    every = [path.parent.name + path.name for path in cached(registry)]
+    forgotten = [md5_of(path.read_bytes()) for path in sorted((registry / RAW).iterdir())]
+    assert len(dvc.ask_remote("storage", forgotten).sizes) == FILES
+
+    storage.gate.shut_after(0)
+    with pytest.raises(RemoteError) as stopped:
+        dvc.remove_from_remote("storage", forgotten, report=print)
+    assert is_one_clear_line(stopped.value, names="storage")
+    answer = dvc.ask_remote("storage", forgotten)
+    assert answer.problem is not None
+    assert answer.sizes == {}
+    storage.gate.reopen()
+
+    dvc.remove_from_remote("storage", forgotten, report=print)
+    dvc.remove_from_remote("storage", forgotten, report=print)  # nothing is left to do
+    assert dvc.ask_remote("storage", forgotten).sizes == {}
+    assert dvc.ask_remote("storage", every).sizes.keys() == set(every) - set(forgotten)
