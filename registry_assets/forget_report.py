@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -119,9 +120,11 @@ def _describe_versions(versions: Sequence[OlderVersion]) -> Iterator[str]:
         by = f"recorded by {_some(commits)}" if commits else "recorded by no commit"
         has = f", in {_some(keepers)}" if keepers else ""
         yield f"  versions  {len(listed)} older, {by}{has}:"
-        yield from (f"              {v.path or v.md5}" for v in listed[:_MOST_NAMED])
-        if len(listed) > _MOST_NAMED:
-            yield f"              and {len(listed) - _MOST_NAMED} more"
+        outputs = Counter(version.path or version.md5 for version in listed)
+        for name, count in [*outputs.items()][:_MOST_NAMED]:
+            yield f"              {name}" + (f" ({count} versions)" if count > 1 else "")
+        if len(outputs) > _MOST_NAMED:
+            yield f"              and {len(outputs) - _MOST_NAMED} more outputs"
 
 
 def _by_keepers(version: OlderVersion) -> tuple[object, ...]:

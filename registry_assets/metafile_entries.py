@@ -148,8 +148,9 @@ def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
     if path.endswith(DVC_SUFFIX):
         return {path: Entry(path, text)}
     entries = {}
+    before = stage_address(path, "")
     for name, entry in _read_lock(path, text).entries.items():
-        address = stage_address(path, name)
+        address = before + name
         entries[address] = Entry(address, entry)
     return entries
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from registry_assets.cli import models
 from registry_assets.cli.reading import FINDING, read_lineage
 from registry_assets.cli.running import run_plan
 from registry_assets.errors import RegistryError, describe_unread
@@ -76,14 +77,15 @@ def forget(
             said(line)
         if purge and not failures:
             failures += purge_objects(dvc, plan.descent, entry, chosen, said)
-    remains = _remains_of(dvc, found, plan)
+    remains, trained = _remains_of(dvc, found, plan), models.find_models(found, plan.md5)
     if as_json:
-        told = {**forget_report.plan_as_json(plan), "left": remains.as_json()}
+        left = {**remains.as_json(), **models.as_json(trained)}
+        told = {**forget_report.plan_as_json(plan), "left": left}
         click.echo(json.dumps({**told, "failures": failures}, indent=2))
     else:
-        for line in forget_report.describe_remains(remains):
+        for line in (*forget_report.describe_remains(remains), *models.describe(trained)):
             click.echo(line)
-    for failure in failures:
+    for failure in (*failures, *(f"incomplete: {gap}" for gap in models.gaps(trained))):
         click.echo(f"registry: {failure}", err=True)
     sys.exit(FINDING if failures or plan.blocked or found.registry.problems else 0)
 

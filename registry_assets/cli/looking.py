@@ -210,7 +210,7 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
     found = trace_file(lineage, file, forward=forward)
     if not no_runs:
         found = _find_runs(found, lineage.registry.root)
-    trained = models.find_models(lineage, found) if forward else None
+    trained = models.find_models(lineage, found.md5) if forward else None
     if as_json:
         told = {**trace_report.as_json(found), **models.as_json(trained)}
         click.echo(json.dumps(told, indent=2))

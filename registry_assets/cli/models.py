@@ -12,7 +12,6 @@ import click
 from registry_assets.errors import RegistryError
 
 if TYPE_CHECKING:
-    from registry_assets.finding import Trace
     from registry_assets.lineage import Lineage
     from registry_assets.model_tracing import Trained
 
@@ -47,7 +46,7 @@ def say_model(root: Path, uri: str, as_json: bool) -> None:
             click.echo(line)
 
 
-def find_models(lineage: Lineage, found: Trace) -> Trained | None:
+def find_models(lineage: Lineage, md5: str) -> Trained | None:
     """The models that were trained on a file; None where no MLflow server is configured."""
     from registry_assets.model_links import ModelLinks, find_tracking_uri, is_installed
     from registry_assets.model_tracing import Trained, find_trained
@@ -66,7 +65,7 @@ def find_models(lineage: Lineage, found: Trace) -> Trained | None:
         models = ModelLinks(address).versions()
     except RegistryError as error:
         return Trained(None, (str(error),))
-    return find_trained(lineage.registry.root, found.md5, models)
+    return find_trained(lineage.registry.root, md5, models)
 
 
 def as_json(trained: Trained | None) -> dict[str, Any]:
