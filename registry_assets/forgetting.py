@@ -239,6 +239,23 @@ def take_files_out(dvc: DvcRepo, lineage: Lineage, found: Forgetting) -> None:
         dvc.take_files_out(_address(lineage.nodes[path]), path, files, report=lambda _line: None)
 
 
+def find_left(lineage: Lineage, dvc: DvcRepo, found: Forgetting) -> Iterator[str]:
+    """What has the picture all the same, after everything was made anew; a line each.
+
+    Args:
+        lineage: The graph, from the metafiles as they are now.
+        dvc: The repository.
+        found: What was known before.
+    """
+    holders, _ = Tracer(lineage, dvc.listings()).holders(found.md5)
+    for path in dict.fromkeys(place.output for place in holders):
+        if path not in found.blocked:
+            yield (
+                f"{path} has it all the same: whatever makes it has it from elsewhere than a "
+                "collection; take it out there, then run this again"
+            )
+
+
 def record(dvc: DvcRepo, found: Forgetting, why: str) -> Forgotten:
     """Notes that a picture is forgotten, before anything is done: a path that is gone then tells.
 

@@ -124,7 +124,7 @@ def find_remains(
         loose=tuple(_loose(lineage, descent, size)),
         tables=_count_tables(listings, lineage, history, contents),
         sheets=_count_sheets(lineage, descent),
-        unread=tuple(descent.unread),
+        unread=tuple({md5: (path, md5) for path, md5 in reversed(descent.unread)}.values()),
     )
 
 

@@ -53,7 +53,7 @@ def forget(
     """
     from registry_assets import forget_report
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.forgetting import plan_forgetting, record
+    from registry_assets.forgetting import find_left, plan_forgetting, record
     from registry_assets.purging import purge as purge_objects
 
     if not purge and (remotes or all_remotes or yes):
@@ -73,6 +73,7 @@ def forget(
         entry = record(dvc, plan, reason)
         failures += _take_out(dvc, found, plan, err=as_json)
         found = read_lineage(root)
+        failures += [] if failures else find_left(found, dvc, plan)
         for line in forget_report.describe_links(dvc.find_in_cache([plan.md5])):
             said(line)
         if purge and not failures:

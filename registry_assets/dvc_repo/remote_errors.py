@@ -170,6 +170,18 @@ def translate(error: BaseException, place: RemotePlace) -> RemoteError:
     return RemoteError(place.name, place.url, f"cannot be used ({_words(error, place)})", step)
 
 
+def hidden_cause(missing: FileNotFoundError) -> BaseException | None:
+    """What went wrong where a library calls something missing and was not told so.
+
+    Over HTTP, that is what fsspec says of a server that does not answer, or refuses.
+    """
+    cause = missing.__cause__
+    status = getattr(cause, "status", None)
+    is_refused = isinstance(status, int) and status not in (404, 410)
+    is_away = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
+    return cause if is_refused or is_away else None
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error

@@ -23,6 +23,7 @@ from dvc_objects.errors import ObjectFormatError
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.remote_errors import (
     RemotePlace,
+    hidden_cause,
     place_of,
     reaching_remote,
     translate,
@@ -32,6 +33,7 @@ from registry_assets.errors import (
     DvcError,
     RemoteAccessError,
     RemoteDamagedError,
+    RemoteError,
     RemoteLacksDataError,
 )
 
@@ -142,6 +144,8 @@ class Store:
             sizes = {}
             for oid, info in zip(oids, infos, strict=True):
                 if isinstance(info, FileNotFoundError):
+                    if (cause := hidden_cause(info)) is not None:
+                        raise cause
                     continue
                 if isinstance(info, BaseException):
                     raise info
@@ -239,13 +243,21 @@ class Store:
             there = list(self.find_sizes(chunk))
             if there:
                 with reaching_remote(self.place):
-                    self._odb.fs.remove([self._odb.oid_to_path(oid) for oid in there])
+                    self._remove([self._odb.oid_to_path(oid) for oid in there])
         get_index(self._odb).clear()
         left = self.find_sizes(oids)
         if left:
             raise RemoteAccessError(
                 self.place.name, self.place.url, f"{len(left)} objects are still there"
             )
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        try:
+            self._odb.fs.remove(list(paths))
+        except NotImplementedError:
+            name, url = self.place.name, self.place.url
+            step = "remove it where that gets its files from"
+            raise RemoteError(name, url, "lets nobody remove anything", step) from None
 
     def _check_received(
         self,

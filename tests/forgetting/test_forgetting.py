@@ -224,6 +224,22 @@ def test_an_import_from_another_repository_is_named_with_the_next_step(
     assert DvcRepo(pushed).find_in_cache([MD5]) == []
 
 
+def test_what_a_stage_gets_from_elsewhere_is_named(pushed: Path) -> None:
+    write_tree(
+        pushed,
+        {
+            "code/template.txt": "one\n",
+            "code/dvc.yaml": "stages:\n  copy:\n    cmd: cp template.txt made.txt\n"
+            "    deps: [template.txt]\n    outs: [made.txt]\n",
+        },
+    )
+    run(pushed, "registry", "materialize")
+    found = forget(pushed, ONE, "--purge", "--yes", code=1)
+    assert ["code/made.txt has it all the same" in line for line in found["failures"]] == [True]
+    assert places_of(pushed, b"one\n") == ["code/made.txt"]
+    assert found["left"]["cache"]["objects"] > 0
+
+
 # --- the record -----------------------------------------------------------------------------------
 
 
@@ -383,11 +399,13 @@ def test_what_was_made_of_older_versions_is_found_too(pushed: Path) -> None:
 
 def test_a_remote_that_cannot_be_asked_is_said(pushed: Path) -> None:
     run(pushed, "dvc", "remote", "add", "gone", "ssh://127.0.0.1:1/nowhere")
+    run(pushed, "dvc", "remote", "add", "web", "http://127.0.0.1:1/nowhere")
     left = forget(pushed, ONE, "--dry-run")["left"]
     by_name = {remote["name"]: remote for remote in left["remotes"]}
     assert by_name["storage"]["objects"] == 2
-    assert by_name["gone"]["objects"] is None
-    assert by_name["gone"]["problem"]
+    for name in ("gone", "web"):
+        assert by_name[name]["objects"] is None
+        assert "cannot be reached" in by_name[name]["problem"]
 
 
 def test_copies_beside_the_data_are_named(pushed: Path) -> None:
