@@ -258,7 +258,7 @@ def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> 
     folders = {md5: path for md5, path in named.items() if md5.endswith(_DIRECTORY)}
     refusal = dvc.fetch_listings(folders, report=lambda _line: None)
     if refusal is not None:
-        raise GarbageError(f"listings of branches and tags are not in the cache, and {refusal}")
+        raise GarbageError(refusal)
     listings = dvc.listings()
     for path, version in Tracer(lineage, listings).recorded.items():
         if version in folders and listings.contents(version) is None:

@@ -72,9 +72,9 @@ def describe_links(kept: Sequence[KeptObject]) -> Iterator[str]:
             )
 
 
-def describe_remains(remains: Remains) -> Iterator[str]:
-    """What is left of it, and where."""
-    yield "What is left of it:"
+def describe_remains(remains: Remains, *, is_done: bool) -> Iterator[str]:
+    """What is left of it, and where; or what would be, besides the current versions."""
+    yield "What is left of it:" if is_done else "What would be left of it:"
     yield from _describe_versions(remains.versions)
     sizes = sum(item.size for item in remains.cache)
     in_cache = f"{len(remains.cache)} of {remains.objects} objects, {format_size(sizes)}"

@@ -48,7 +48,8 @@ class Forgetting:
         renewed: The outputs that are recorded or made anew, the collections among them.
         blocked: Outputs that cannot be changed here, each with why and what to do.
         unread: Outputs whose listings are not to be had, so that something may be left out.
-        problem: Why listings of older versions could not be fetched; None where they could.
+        problem: Why listings of older versions, which the cache lacks, could not be fetched; None
+            where they could, or need not be.
     """
 
     file: str

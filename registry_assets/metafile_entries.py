@@ -17,7 +17,8 @@ from registry_assets.lock_text import ANCHOR, HEADER, LockText, split_lock
 from registry_assets.merging import DVC_SUFFIX, LOCK_FILE
 from registry_assets.model import Version
 
-_MD5 = re.compile(r"\bmd5: [\"']?([0-9a-f]{32}(?:\.dir)?)\b")
+# In whatever form of YAML somebody's formatter has left it.
+_MD5 = re.compile(r"\bmd5[\"']?\s*:\s*[\"']?([0-9a-f]{32}(?:\.dir)?)\b")
 _LINE = re.compile(r"( *)(- )?(path|md5|size|nfiles|hash|isexec): (\S.*)")
 _FOLDED = re.compile(r"\bpath: ?\n +(?=\S)")
 """A path that is too long for its line."""
@@ -68,7 +69,7 @@ class Entry:
 
     def find_objects(self) -> frozenset[str]:
         """The md5s of its outputs, and of whatever it names besides as kept for them."""
-        return frozenset(_MD5.findall(f"\n{self.text}".partition("outs:\n")[2]))
+        return frozenset(_MD5.findall(self.text.partition("outs")[2]))
 
     def _read(self, section: str) -> Mapping[str, Version]:
         items = self._read_plain(section)

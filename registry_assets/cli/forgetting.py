@@ -84,11 +84,15 @@ def forget(
         told = {**forget_report.plan_as_json(plan), "left": left}
         click.echo(json.dumps({**told, "failures": failures}, indent=2))
     else:
-        for line in (*forget_report.describe_remains(remains), *models.describe(trained)):
+        lines = forget_report.describe_remains(remains, is_done=not dry_run)
+        for line in (*lines, *models.describe(trained)):
             click.echo(line)
-    for failure in (*failures, *(f"incomplete: {gap}" for gap in models.gaps(trained))):
+    gaps = [*((plan.problem,) if plan.problem else ()), *models.gaps(trained)]
+    for failure in (*failures, *(f"incomplete: {gap}" for gap in gaps)):
         click.echo(f"registry: {failure}", err=True)
-    sys.exit(FINDING if failures or plan.blocked or found.registry.problems else 0)
+    is_incomplete = purge and plan.problem is not None
+    has_failed = bool(failures or plan.blocked or found.registry.problems)
+    sys.exit(FINDING if has_failed or is_incomplete else 0)
 
 
 def _choose_remotes(dvc: DvcRepo, names: Sequence[str], *, is_all: bool) -> tuple[str, ...]:

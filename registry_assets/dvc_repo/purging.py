@@ -244,7 +244,8 @@ def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> s
         there = store.find_sizes(list(lacking))
         store.receive(cache, {md5: lacking[md5] for md5 in there}, report)
     except RegistryError as error:
-        return error.reason if isinstance(error, RemoteError) else str(error)
+        reason = error.reason if isinstance(error, RemoteError) else str(error)
+        return f"the cache lacks listings of older versions, and {reason}"
     return None
 
 

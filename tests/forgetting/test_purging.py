@@ -215,6 +215,24 @@ def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) ->
     assert stored(pushed) & CONTENTS == set()
 
 
+def test_what_could_not_be_looked_into_is_said(pushed: Path, tmp_path: Path) -> None:
+    text = (pushed / DATASET / "upper.py").read_text().replace(".upper()", ".upper() + '!'")
+    write_tree(pushed, {f"{DATASET}/upper.py": text})
+    run(pushed, "registry", "materialize")
+    commit_all(pushed)
+    run(pushed, "registry", "gc", "--yes")  # the older results, with their listings
+    (pushed / ".dvc/storage").rename(tmp_path / "unplugged")
+    (pushed / ".dvc/storage").write_text("no folder")
+    done = call(pushed, "forget", ONE, "--purge", "--yes")
+    assert done.returncode == 1
+    assert "incomplete: the cache lacks listings of older versions, and remote" in done.stderr
+    (pushed / ".dvc/storage").unlink()
+    (tmp_path / "unplugged").rename(pushed / ".dvc/storage")
+    found = forget(pushed, ONE, "--purge", "--yes")
+    assert set(found["made_of_it"]) >= {hashlib.md5(b"ONE\n\n").hexdigest()}
+    assert stored(pushed) & CONTENTS == set()
+
+
 # --- contact sheets -------------------------------------------------------------------------------
 
 
