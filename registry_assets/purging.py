@@ -65,7 +65,7 @@ def purge(
         yield str(error)
     else:
         note(CACHE)
-        report(f"removed {count} objects from the cache")
+        report(f"removed {count} object{'s' if count != 1 else ''} from the cache")
     try:
         _remove_sheets(dvc.root, descent, report)
     except RegistryError as error:
