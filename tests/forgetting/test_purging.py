@@ -181,7 +181,7 @@ def test_killed_at_any_moment_the_same_command_does_the_rest(pushed: Path, tmp_p
     counted = copy("counted")
     count = die(counted, lambda: work(counted), at=0)
     assert count > 5
-    for at in range(1, count + 1, max(1, count // 8)):
+    for at in range(1, count + 1, max(1, count // 4)):
         root = copy(str(at))
         die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
         assert call(root, "forget", ONE, "--purge", "--yes").returncode == 0, at
@@ -285,3 +285,25 @@ def test_contact_sheets_that_may_show_it_leave_the_history(shown: Path) -> None:
         assert base64.b64decode(sheet).startswith(b"\xff\xd8")
         assert any(piece in content for content in files) == ((path, version) not in gone)
     assert call(shown, "lineage", "--check").returncode == 0
+
+
+def test_a_video_goes_with_its_frames_and_its_row_in_the_tables(shown: Path) -> None:
+    video = "raw/02_data_collection_20_oct_2021/city.mp4"
+    done = call(shown, "forget", f"{FRAMES}/city.mp4/frame_000025.jpg")
+    assert f"was made of {video}: name that" in done.stderr
+    frames = {path: path.read_bytes() for path in (shown / FRAMES / "city.mp4").iterdir()}
+    md5s = {hashlib.md5(frame).hexdigest() for frame in frames.values()}
+    table = shown / FRAMES.replace("extract_frames", "measure_images") / "measurements.csv"
+    assert "city.mp4" in table.read_text()
+    found = forget(shown, video, "--purge", "--yes")
+    assert set(found["made_of_it"]) == md5s
+    assert not (md5s | {found["md5"]}) & (cached(shown) | stored(shown))
+    assert "city.mp4" not in table.read_text()
+    assert not list((shown / "processed").rglob("city.mp4"))
+    assert found["left"]["tables"] == 1
+    assert is_clean(shown)
+
+
+FRAMES = (
+    "processed/01_image_dataset/data/intermediate/extract_frames/02_data_collection_20_oct_2021"
+)
