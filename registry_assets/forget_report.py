@@ -100,6 +100,11 @@ def describe_remains(remains: Remains, *, is_done: bool) -> Iterator[str]:
         )
     if remains.sheets:
         yield f"  dagster   {_count(remains.sheets, 'contact sheet')} of versions that have it"
+    for decided in remains.decided:
+        yield (
+            f"  decided   {decided.image} was {decided}; `registry decisions --withdraw "
+            f"{decided.decision.md5}` takes it back"
+        )
     if remains.unread:
         names = _some([f"{path} ({md5[:_SHORT]})" for path, md5 in remains.unread])
         yield f"  unknown   what was in {_count(len(remains.unread), 'older version')}: {names}"

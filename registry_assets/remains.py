@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_assets.arrivals import SET_ASIDE_FOLDER
+from registry_assets.decided import Decided, find_decided
 from registry_assets.descent import Descent, VersionOf
 from registry_assets.duplicates import TABLE
 from registry_assets.dvc_repo import DvcRepo, KeptObject, Listings, RemoteAnswer
@@ -51,6 +52,7 @@ class Remains:
             collections with it came from.
         tables: How many older tables of measurements have a row of it.
         sheets: How many contact sheets in Dagster's history are of versions that have it.
+        decided: What was decided about it, and about pictures that were left out in its favour.
         unread: Versions whose listings are nowhere to be had.
     """
 
@@ -62,6 +64,7 @@ class Remains:
     loose: tuple[str, ...]
     tables: int
     sheets: int
+    decided: tuple[Decided, ...]
     unread: tuple[VersionOf, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -96,6 +99,7 @@ class Remains:
             "raw": list(self.loose),
             "tables": self.tables,
             "contact_sheets": self.sheets,
+            "decisions": [decided.as_json() for decided in self.decided],
             "unread": [f"{path} {md5}" for path, md5 in self.unread],
         }
 
@@ -124,6 +128,7 @@ def find_remains(
         loose=tuple(_loose(lineage, descent, size)),
         tables=_count_tables(listings, lineage, history, contents),
         sheets=_count_sheets(lineage, descent),
+        decided=tuple(_decided(lineage, descent)),
         unread=tuple({md5: (path, md5) for path, md5 in reversed(descent.unread)}.values()),
     )
 
@@ -193,6 +198,20 @@ def _count_tables(
     wanted = [content.encode() for content in contents]
     texts = (place.read_bytes() for md5 in tables if (place := listings.place_of(md5)) is not None)
     return sum(any(content in text for content in wanted) for text in texts)
+
+
+def _decided(lineage: Lineage, descent: Descent) -> Iterator[Decided]:
+    contents = set(descent.contents)
+    raw = lineage.registry.raw_folder
+    stood = {
+        place.path.removeprefix(f"{raw}/")
+        for (path, _), places in descent.places.items()
+        for place in (places if path.startswith(f"{raw}/") else ())
+    }
+    for decided in find_decided(lineage.registry):
+        decision = decided.decision
+        if decision.md5 in contents or decision.duplicate_of in stood:
+            yield decided
 
 
 def _count_sheets(lineage: Lineage, descent: Descent) -> int:

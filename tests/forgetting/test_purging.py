@@ -307,3 +307,13 @@ def test_a_video_goes_with_its_frames_and_its_row_in_the_tables(shown: Path) -> 
 FRAMES = (
     "processed/01_image_dataset/data/intermediate/extract_frames/02_data_collection_20_oct_2021"
 )
+
+
+def test_decisions_about_it_are_named(shown: Path) -> None:
+    run(shown, "registry", "deny", PICTURE, "--why", "blurred")
+    found = forget(shown, PICTURE)
+    (decided,) = found["left"]["decisions"]
+    assert (decided["decision"], decided["why"]) == ("deny", "blurred")
+    assert f"registry decisions --withdraw {found['md5']}" in call(shown, "forget", PICTURE).stdout
+    run(shown, "registry", "decisions", "--withdraw", found["md5"])
+    assert forget(shown, PICTURE)["left"]["decisions"] == []
