@@ -6,22 +6,19 @@ it. What is known of models comes from `model_links`; nobody here talks to MLflo
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from registry_assets.addresses import is_same_repository
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.dvc_repo.initialising import keep_together
 from registry_assets.errors import RegistryError, SourceUnreachableError, describe_unread
 from registry_assets.git_repo import GitRepo
 from registry_assets.lineage import Lineage
-from registry_assets.lineage_building import build_lineage
 from registry_assets.metafile_history import CommitFinder
 from registry_assets.model_links import DataSource, ModelVersion
-from registry_assets.registry import read_registry
+from registry_assets.snapshots import Snapshots
 from registry_assets.status import OutputStatus
 from registry_assets.status_reading import read_recorded_status
 from registry_assets.tracing import Tracer
@@ -103,9 +100,10 @@ def trace_data(root: Path, sources: Sequence[DataSource]) -> tuple[DataTrace, ..
     """
     git = GitRepo(root)
     with ExitStack() as stack:
-        snapshots = _Snapshots(stack)
+        snapshots = Snapshots(stack)
         return tuple(
-            _trace_source(snapshots.read(_where(git, source), source), source) for source in sources
+            _trace_source(_read_snapshot(snapshots, _where(git, source), source), source)
+            for source in sources
         )
 
 
@@ -192,7 +190,7 @@ def find_trained(root: Path, md5: str, models: Iterable[ModelVersion]) -> Traine
     found, gaps = [], []
     git, dvc = GitRepo(root), DvcRepo(root)
     with ExitStack() as stack:
-        snapshots = _Snapshots(stack)
+        snapshots = Snapshots(stack)
         held: dict[str, _Held] = {}
         for model in models:
             if model.run in ("deleted", "gone"):
@@ -202,7 +200,7 @@ def find_trained(root: Path, md5: str, models: Iterable[ModelVersion]) -> Traine
                     gaps.extend(_say_if_ours(git, model, source))
                     continue
                 try:
-                    snapshot = snapshots.read(_where(git, source), source)
+                    snapshot = _read_snapshot(snapshots, _where(git, source), source)
                 except RegistryError as error:
                     gaps.append(f"{model.uri}: {error}")
                     continue
@@ -257,34 +255,16 @@ class _Snapshot:
     inside: str
 
 
-@dataclass
-class _Snapshots:
-    """Reads registries at commits, each once; they are removed with the stack."""
+def _read_snapshot(snapshots: Snapshots, where: str, source: DataSource) -> _Snapshot:
+    """The registry around the path of a data source, as its commit has it.
 
-    stack: ExitStack
-    _folders: dict[tuple[str, str], Path] = field(default_factory=dict)
-    _lineages: dict[Path, Lineage] = field(default_factory=dict)
-
-    def read(self, where: str, source: DataSource) -> _Snapshot:
-        """The registry around the path of a data source, as its commit has it.
-
-        Raises:
-            SourceUnreachableError: when it cannot be cloned or has no such commit.
-        """
-        key = (where, source.rev_lock)
-        if key not in self._folders:
-            parent = Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-")))
-            folder = parent.resolve() / "registry"
-            GitRepo(folder).check_out(where, source.rev_lock)
-            self._folders[key] = folder
-        folder = self._folders[key]
-        root = _dvc_root(folder, source.path)
-        if root not in self._lineages:
-            if (root / ".dvc").is_dir():
-                keep_together(root)
-            self._lineages[root] = build_lineage(read_registry(root))
-        inside = (folder / source.path).relative_to(root).as_posix()
-        return _Snapshot(self._lineages[root], inside)
+    Raises:
+        SourceUnreachableError: when it cannot be cloned or has no such commit.
+    """
+    folder = snapshots.check_out(where, source.rev_lock)
+    root = _dvc_root(folder, source.path)
+    inside = (folder / source.path).relative_to(root).as_posix()
+    return _Snapshot(snapshots.read(root), inside)
 
 
 def _dvc_root(folder: Path, path: str) -> Path:
