@@ -4,62 +4,23 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from registry_assets.committing import (
-    SUBJECT_WIDTH,
-    DecisionChange,
-    MetafileChanges,
-    OutputChange,
-)
+from registry_assets.change_reading import read_data_changes
+from registry_assets.change_report import short_name, tell_counts, tell_decisions, tell_flow
+from registry_assets.committing import SUBJECT_WIDTH, MetafileChanges
 from registry_assets.dvc_repo import Listings
-from registry_assets.images import has_image_suffix
+from registry_assets.families import Families, family_path
+from registry_assets.image_changes import FamilyChange, ImageFlow
 from registry_assets.judging import judge_cache, judge_recorded_status
 from registry_assets.lineage import Lineage
-from registry_assets.model import ITEM, Version
 from registry_assets.translator import Key
 
 _MOST_NAMED = 3
 _MOST_LINES = 20
 _LONGEST_SLUG = 40
 _NOT_IN_A_BRANCH = re.compile(r"[^A-Za-z0-9._-]+|\.{2,}")
-
-
-@dataclass
-class Counts:
-    """Files that were added, removed and changed.
-
-    Attributes:
-        unknown: How many versions have no listing on this machine, so that nothing is counted.
-    """
-
-    added: int = 0
-    removed: int = 0
-    changed: int = 0
-    unknown: int = 0
-
-
-@dataclass
-class FamilyChange:
-    """What changed about an output, or a family of outputs.
-
-    Attributes:
-        name: The path, without what tells the members of a family apart.
-        added: Members that are new: collections, for most families.
-        updated: Members that have another version.
-        removed: Members that are gone.
-        images: The images in them.
-        others: All other files in them.
-    """
-
-    name: str
-    added: list[str] = field(default_factory=list)
-    updated: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    images: Counts = field(default_factory=Counts)
-    others: Counts = field(default_factory=Counts)
 
 
 @dataclass(frozen=True)
@@ -69,6 +30,7 @@ class Summary:
     Attributes:
         raw: The collections as they were shot; None where none changed.
         datasets: By data set, its inputs and what nothing else is made of: its classes.
+        flows: By data set, the images that went the same way.
         assets: Every asset of which something changed, with the partitions, in the order of
             dependencies.
         checks: What the asset checks say, a line each.
@@ -78,6 +40,7 @@ class Summary:
 
     raw: FamilyChange | None
     datasets: Mapping[str, Sequence[FamilyChange]]
+    flows: Mapping[str, Sequence[ImageFlow]]
     assets: Mapping[str, Sequence[str]]
     checks: tuple[str, ...]
     lineage: tuple[str, ...]
@@ -137,101 +100,30 @@ def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) ->
         changes: How the metafiles changed.
         listings: Where the files of versions are looked up.
     """
-    registry = lineage.registry
-    families: dict[str, FamilyChange] = {}
+    families = Families([lineage])
+    found = read_data_changes(changes, families, listings)
+    members: defaultdict[str, set[str]] = defaultdict(set)
     for change in changes.outputs:
-        name = _family_of(lineage, change.path)
-        family = families.setdefault(name, FamilyChange(name))
-        _count(family, change, listings, _member_of(lineage, change.path))
-    datasets: defaultdict[str, list[FamilyChange]] = defaultdict(list)
-    for name, family in families.items():
-        dataset = next((d for d in registry.datasets if d.path and _is_in(name, d.path)), None)
-        if dataset is not None and (name == dataset.inputs or _is_end(lineage, name)):
-            datasets[dataset.name].append(family)
-    keys = [key for key in _ordered(lineage) if _path_of(lineage, key) in families]
+        place = families.place(change.path)
+        members[place.family].add(place.member)
+    keys = [key for key in _ordered(lineage) if family_path(lineage, key) in members]
     return Summary(
-        raw=families.get(registry.raw_folder or ""),
-        datasets=datasets,
+        raw=found.raw,
+        datasets=found.datasets,
+        flows={name: found.flows.get(name, ()) for name in found.datasets},
         assets={
-            name: _partitions(lineage, key, families[name])
-            for key, name in ((key, _path_of(lineage, key)) for key in keys)
+            family_path(lineage, key): _partitions(lineage, key, members[family_path(lineage, key)])
+            for key in keys
         },
         checks=tuple(_judge(lineage, keys)),
-        lineage=tuple(_excerpt(lineage, keys, families)),
-        decisions=tuple(_describe_decisions(changes.decisions)),
+        lineage=tuple(_excerpt(lineage, keys, members)),
+        decisions=tuple(tell_decisions(changes.decisions)),
     )
 
 
-def _describe_decisions(changes: Sequence[DecisionChange]) -> Iterator[str]:
-    """A line for each decision, what people said before what was left out as a duplicate."""
-    told = [(change, change.after or change.before) for change in changes]
-    for change, decision in sorted(told, key=lambda one: bool(one[1] and one[1].duplicate_of)):
-        if decision is not None:
-            taken_back = "" if change.after else "not any more "
-            image = f"{change.collection}/{decision.path or decision.md5}"
-            yield f"{image}: {taken_back}{decision}"
-
-
-def _family_of(lineage: Lineage, path: str) -> str:
-    """What an output is a member of, also one that is declared no more."""
-    node = lineage.nodes.get(path)
-    if node is not None and node.key is not None:
-        return _path_of(lineage, node.key)
-    folder = str(PurePosixPath(path).parent)
-    known = {_path_of(lineage, key) for key in lineage.output_of}
-    return folder if folder in known or folder in lineage.registry.family_folders else path
-
-
-def _path_of(lineage: Lineage, key: Key) -> str:
-    return "/".join(p for p in lineage.output_of[key].path.split("/") if p != ITEM)
-
-
-def _member_of(lineage: Lineage, path: str) -> str:
-    node = lineage.nodes.get(path)
-    return (node.partition if node else None) or PurePosixPath(path).name
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return PurePosixPath(path).is_relative_to(folder)
-
-
-def _is_end(lineage: Lineage, name: str) -> bool:
-    """Whether nothing is made of a family; of one that is gone, nothing is."""
-    keys = [key for key in lineage.output_of if _path_of(lineage, key) == name]
-    paths = [path for key in keys for path in lineage.output_of[key].paths.values()]
-    return not any(lineage.downstream_of.get(path) for path in paths)
-
-
-def _count(family: FamilyChange, change: OutputChange, listings: Listings, member: str) -> None:
-    kinds = (family.added, family.removed, family.updated)
-    kinds[0 if change.before is None else 1 if change.after is None else 2].append(member)
-    before, after = (_files_of(v, change.path, listings) for v in (change.before, change.after))
-    if before is None or after is None:
-        family.images.unknown += 1
-        return
-    for name in before.keys() | after.keys():
-        counts = family.images if has_image_suffix(name) else family.others
-        if name not in before:
-            counts.added += 1
-        elif name not in after:
-            counts.removed += 1
-        elif before[name] != after[name]:
-            counts.changed += 1
-
-
-def _files_of(version: Version | None, path: str, listings: Listings) -> Mapping[str, str] | None:
-    if version is None:
-        return {}
-    if not version.md5.endswith(".dir"):
-        return {path: version.md5}
-    return listings.read(version.md5)
-
-
-def _partitions(lineage: Lineage, key: Key, family: FamilyChange) -> list[str]:
+def _partitions(lineage: Lineage, key: Key, members: Collection[str]) -> list[str]:
     """The partitions of an asset of which something changed; none where it has no partitions."""
-    if lineage.group_of[key].partitions is None:
-        return []
-    return sorted({*family.added, *family.updated, *family.removed})
+    return [] if lineage.group_of[key].partitions is None else sorted(members)
 
 
 def _ordered(lineage: Lineage) -> list[Key]:
@@ -250,19 +142,19 @@ def _judge(lineage: Lineage, keys: Sequence[Key]) -> Iterator[str]:
         yield f"{name}: {passed} of {len(verdicts)} assets pass"
         for key, verdict in verdicts.items():
             if not verdict.passed:
-                yield f"{name}: {_path_of(lineage, key)}: {verdict.description}"
+                yield f"{name}: {family_path(lineage, key)}: {verdict.description}"
 
 
 def _excerpt(
-    lineage: Lineage, keys: Sequence[Key], families: Mapping[str, FamilyChange]
+    lineage: Lineage, keys: Sequence[Key], members: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
     for key in keys:
-        name = _path_of(lineage, key)
-        names = _partitions(lineage, key, families[name])
+        name = family_path(lineage, key)
+        names = _partitions(lineage, key, members[name])
         yield f"{name}  [{_shown(names)}]" if names else name
         for upstream in lineage.group_of[key].upstream:
             if upstream.key in lineage.output_of:
-                yield f"    <- {_path_of(lineage, upstream.key)}"
+                yield f"    <- {family_path(lineage, upstream.key)}"
 
 
 def _shown(names: Sequence[str]) -> str:
@@ -277,16 +169,18 @@ def describe(summary: Summary) -> str:
         lines += ["## Collections", "", *_collection_lines(summary.raw), ""]
     families = [(summary.raw.name, summary.raw)] if summary.raw else []
     for dataset, changed in summary.datasets.items():
-        families += [(f"{dataset}: {_short(family.name)}", family) for family in changed]
+        families += [(f"{dataset}: {short_name(family.name)}", family) for family in changed]
     if families:
         lines += [
             "## Images",
             "",
-            "| data set and class | added | removed | changed | other files |",
-            "|---|---:|---:|---:|---:|",
+            "| data set and class | added | removed | changed | renamed | other files |",
+            "|---|---:|---:|---:|---:|---:|",
             *(_row(name, family) for name, family in families),
             "",
         ]
+        said = [f"- {name}: {said}" for name, flow in _flows(summary) for said in [tell_flow(flow)]]
+        lines += [*_first(said), ""] if said else []
     if summary.decisions:
         lines += ["## Decisions", "", *(f"- {line}" for line in _first(summary.decisions)), ""]
     lines += ["## Checks", "", *(f"- {line}" for line in _first(summary.checks)), ""]
@@ -300,11 +194,8 @@ def describe_briefly(summary: Summary) -> list[str]:
     lines = list(_collection_lines(summary.raw)) if summary.raw else []
     for dataset, changed in summary.datasets.items():
         for family in changed:
-            counts = family.images if any(_numbers(family.images)) else family.others
-            kind = "images" if counts is family.images else "files"
-            added, removed, modified = _numbers(counts)
-            what = f"{kind} +{added} -{removed}" + (f" ~{modified}" if modified else "")
-            lines.append(f"{dataset}, {_short(family.name)}: {what}")
+            lines.append(f"{dataset}, {short_name(family.name)}: {tell_counts(family)}")
+    lines += [f"{dataset}: {tell_flow(flow)}" for dataset, flow in _flows(summary)]
     return [*lines, *_first(summary.decisions)]
 
 
@@ -314,23 +205,18 @@ def _collection_lines(raw: FamilyChange) -> Iterator[str]:
             yield f"{what} {len(names)}: {', '.join(_first(names))}"
 
 
+def _flows(summary: Summary) -> list[tuple[str, ImageFlow]]:
+    return [(dataset, flow) for dataset, flows in summary.flows.items() for flow in flows]
+
+
 def _row(name: str, family: FamilyChange) -> str:
     images, others = family.images, family.others
     changed = f"+{others.added} -{others.removed} ~{others.changed}"
     unknown = f" ({images.unknown} versions not in the cache)" if images.unknown else ""
     return (
         f"| {name}{unknown} | {images.added} | {images.removed} | {images.changed} "
-        f"| {changed if any(_numbers(others)) else ''} |"
+        f"| {images.renamed} | {changed if others else ''} |"
     )
-
-
-def _numbers(counts: Counts) -> tuple[int, int, int]:
-    return counts.added, counts.removed, counts.changed
-
-
-def _short(name: str) -> str:
-    """The path inside the data set."""
-    return name.partition("/data/")[2] or name
 
 
 def _first(lines: Sequence[str], most: int = _MOST_LINES) -> list[str]:

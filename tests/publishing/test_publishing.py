@@ -139,7 +139,8 @@ def test_metafiles_are_published_beside_the_work_tree_and_the_data_before_them(
     summary = said["summary"]
     assert isinstance(summary, dict)
     assert summary["raw"]["added"] == ["02_b"]
-    assert summary["raw"]["images"] == {"added": 1, "removed": 0, "changed": 0, "unknown": 0}
+    counts = {"added": 1, "removed": 0, "changed": 0, "renamed": 0, "unknown": 0}
+    assert summary["raw"]["images"] == counts
     assert {f["name"]: f["others"]["added"] for f in summary["datasets"]["texts"]} == {
         INPUTS: 1,
         "processed/texts/data/intermediate/upper": 1,
@@ -250,7 +251,7 @@ def test_a_pull_request_is_opened_by_the_program_of_the_forge_or_its_address_is_
         "--title": "More harbours",
         "--body": said["description"],
     }
-    assert "| raw | 1 | 0 | 0 | +1 -0 ~0 |" in given["--body"]
+    assert "| raw | 1 | 0 | 0 | 0 | +1 -0 ~0 |" in given["--body"]
 
     program.write_text("#!/bin/sh\necho not logged in >&2\nexit 4\n")
     request = publish(root)["pull_request"]
