@@ -81,13 +81,22 @@ class MetafileChanges:
     decisions: tuple[DecisionChange, ...]
 
 
-def read_changes(builder: TreeBuilder, before: str, after: str) -> MetafileChanges:
+def read_changes(
+    builder: TreeBuilder, before: str, after: str, folder: str = "."
+) -> MetafileChanges:
     """Compares the metafiles of two commits or trees by entry, parsing those that differ.
+
+    Args:
+        builder: For what Git has.
+        before: The first commit or tree.
+        after: The second.
+        folder: The folder whose metafiles count.
 
     Raises:
         MetafileError: when one cannot be read.
     """
-    files = tuple(file for file in builder.compare(before, after) if can_merge(file.path))
+    compared = builder.compare(before, after, folder)
+    files = tuple(file for file in compared if can_merge(file.path))
     entries: dict[str, tuple[Entry | None, Entry | None]] = {}
     outputs: list[OutputChange] = []
     recording = [file for file in files if records_versions(file.path)]

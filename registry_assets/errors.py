@@ -34,6 +34,7 @@
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
     ├── RepositoryBusyError          somebody else holds the output for too long
     ├── PublishError                 something that stands in the way of publishing
+    ├── RevisionNotFoundError        no commit, branch or tag of that name
     ├── MlflowNotInstalledError      asked for models without the client for MLflow
     ├── ModelServerError             the MLflow server does not answer, or refuses
     ├── ModelNotFoundError           no model, version or alias of that name
@@ -416,6 +417,23 @@ class RepositoryBusyError(RegistryError):
 
 class PublishError(RegistryError):
     """Something stands in the way of publishing."""
+
+
+class RevisionNotFoundError(RegistryError):
+    """There is no commit, branch or tag of a name."""
+
+    def __init__(self, name: str, *, is_repository: bool = True) -> None:
+        self.name = name
+        if not is_repository:
+            said = "there is no Git repository here, so there are no versions to name: `git init`"
+        elif name == "HEAD":
+            said = "there is no commit yet: commit the registry first"
+        else:
+            said = (
+                f"there is no commit, branch or tag {name} here: `git fetch --tags` brings those "
+                "of others"
+            )
+        super().__init__(said)
 
 
 class MlflowNotInstalledError(RegistryError):

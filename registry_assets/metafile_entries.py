@@ -30,6 +30,19 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./-][^\"'#:]*")
 
 
 @dataclass(frozen=True)
+class Run:
+    """How a stage was run.
+
+    Attributes:
+        command: As `dvc.lock` has it; None of a ``.dvc`` file.
+        parameters: The values that it read, by file from the root and key.
+    """
+
+    command: object
+    parameters: Mapping[tuple[str, str], object]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A stage of a ``dvc.lock``, or a ``.dvc`` file.
 
@@ -66,6 +79,23 @@ class Entry:
             MetafileError: when it cannot be read.
         """
         return self._read("deps")
+
+    def read_run(self) -> Run:
+        """How it was run.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        data = self._load()
+        folder = posixpath.join(posixpath.dirname(self.metafile), str(data.get("wdir", "")))
+        return Run(
+            data.get("cmd"),
+            {
+                (posixpath.normpath(posixpath.join(folder, str(file))), str(key)): value
+                for file, values in (data.get("params") or {}).items()
+                for key, value in (values or {}).items()
+            },
+        )
 
     def find_objects(self) -> frozenset[str]:
         """The md5s of its outputs, and of whatever it names besides as kept for them."""
@@ -114,6 +144,15 @@ class Entry:
         return items if all("path" in item for item in items) else None
 
     def _parse(self, section: str) -> list[dict[str, Any]]:
+        data = self._load()
+        wdir = str(data.get("wdir", ""))
+        return [
+            {**item, "path": posixpath.join(wdir, str(item["path"]))}
+            for item in data.get(section) or ()
+            if "path" in item
+        ]
+
+    def _load(self) -> dict[str, Any]:
         document = f"{HEADER}{self.text}" if self.is_stage else self.text
         try:
             data: Any = YAML(typ="safe").load(document)
@@ -123,12 +162,7 @@ class Entry:
             (data,) = data["stages"].values()
         if not isinstance(data, dict):
             raise MetafileError(self.address, "it is no mapping")
-        wdir = str(data.get("wdir", ""))
-        return [
-            {**item, "path": posixpath.join(wdir, str(item["path"]))}
-            for item in data.get(section) or ()
-            if "path" in item
-        ]
+        return data
 
 
 def records_versions(path: str) -> bool:

@@ -7,6 +7,7 @@ deciding.py   allow, deny, decisions: single images
 forgetting.py forget, gc: data let go
 pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
+versions.py   diff: what was, compared
 starting.py   init, demo, ui
 models.py     what trace says of models
 reading.py    what they all start with
@@ -31,6 +32,7 @@ from registry_assets.cli import (
     running,
     starting,
     taking_in,
+    versions,
 )
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
@@ -80,6 +82,7 @@ for _command in (
     pushing.push,
     publishing.publish,
     publishing.resolve,
+    versions.diff,
     starting.init,
     starting.demo,
     starting.ui,

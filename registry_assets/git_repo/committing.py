@@ -103,9 +103,12 @@ class TreeBuilder:
         """
         self._set_entries({change.path: change.after for change in changes})
 
-    def compare(self, before: str, after: str) -> tuple[BlobChange, ...]:
-        """The files below `root` that differ between two commits or trees, by path."""
-        done = self.git.call("diff-tree", "-r", "-z", "--no-renames", "--relative", before, after)
+    def compare(self, before: str, after: str, folder: str = ".") -> tuple[BlobChange, ...]:
+        """The files below `root`, or a folder in it, that differ between two commits or trees."""
+        done = self.git.call(
+            *("diff-tree", "-r", "-z", "--no-renames", "--relative", before, after),
+            *("--", f":(literal){folder}"),
+        )
         parts = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
         changes = []
         for said, path in zip(parts[::2], parts[1::2], strict=True):

@@ -1,0 +1,77 @@
+"""Commands for versions of the registry and its data sets: diff."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import click
+
+from registry_assets.cli.reading import FINDING, read_lineage
+
+_RANGE = ".."
+
+
+@click.command()
+@click.argument("before", default="HEAD", metavar="[A]")
+@click.argument("after", required=False, metavar="[B]")
+@click.option("--dataset", metavar="NAME", help="Only this data set; A and B may be v1, v2, …")
+@click.option("--collection", metavar="NAME", help="Only this collection.")
+@click.option("--files", is_flag=True, help="List the files, too.")
+@click.option(
+    "--most",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="How many files to list; 0 for all.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def diff(
+    root: Path,
+    before: str,
+    after: str | None,
+    dataset: str | None,
+    collection: str | None,
+    files: bool,
+    most: int,
+    as_json: bool,
+) -> None:
+    """Say what became of images between two versions, and why.
+
+    A and B are commits, branches or tags; A is HEAD by default, B the work tree. A..B does, too.
+    What differs is what the metafiles record; `registry status` tells what was edited since.
+    """
+    from registry_assets import diff_report
+    from registry_assets.diffing import compare_revisions
+
+    if after is None and _RANGE in before:
+        before, _, after = (part or "HEAD" for part in before.partition(_RANGE))
+    found = compare_revisions(
+        read_lineage(root),
+        before,
+        after,
+        dataset=dataset,
+        collection=collection,
+        report=partial(click.echo, err=True),
+    )
+    if as_json:
+        click.echo(json.dumps(diff_report.as_json(found, files=files), indent=2, default=str))
+    else:
+        for line in diff_report.describe(found):
+            click.echo(line)
+        for line in diff_report.describe_files(found.data.files, most) if files else ():
+            click.echo(line)
+    if found.data.unread:
+        first, *others = found.data.unread
+        more = f" and {len(others)} more" if others else ""
+        gap = found.gap or "the remote does not have it"
+        click.echo(
+            f"registry: incomplete: the listing of {first}{more} is neither in the cache nor to be "
+            f"had ({gap}): `dvc fetch --all-commits`, or `dvc push --all-commits` on a machine "
+            "that has it, then ask again",
+            err=True,
+        )
+        sys.exit(FINDING)
