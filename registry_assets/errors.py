@@ -35,6 +35,8 @@
     ├── RepositoryBusyError          somebody else holds the output for too long
     ├── PublishError                 something that stands in the way of publishing
     ├── RevisionNotFoundError        no commit, branch or tag of that name
+    ├── WouldBeLostError             checking a commit out would lose what is saved nowhere
+    ├── CheckoutError                something else that stands in the way of checking one out
     ├── MlflowNotInstalledError      asked for models without the client for MLflow
     ├── ModelServerError             the MLflow server does not answer, or refuses
     ├── ModelNotFoundError           no model, version or alias of that name
@@ -261,6 +263,7 @@ class DataNotAvailableError(RegistryError):
 
     def __init__(self, path: str, reason: str, next_step: str | None = None) -> None:
         self.path = path
+        self.reason = reason
         super().__init__(
             f"{path} is neither in the workspace nor in the cache, and pulling it failed "
             f"({reason}): "
@@ -412,6 +415,7 @@ class RepositoryBusyError(RegistryError):
     """Somebody else has been holding an output, or the repository, for too long."""
 
     def __init__(self, waited_seconds: float, holder: str) -> None:
+        self.holder = holder
         super().__init__(f"gave up after waiting {waited_seconds:.0f} s: {holder}")
 
 
@@ -434,6 +438,26 @@ class RevisionNotFoundError(RegistryError):
                 "of others"
             )
         super().__init__(said)
+
+
+class WouldBeLostError(RegistryError):
+    """Checking a commit out would lose what is saved nowhere.
+
+    Args:
+        revision: What was to be checked out.
+        what: Each path, with the reason.
+        next_step: How to save it.
+    """
+
+    def __init__(self, revision: str, what: Sequence[str], next_step: str) -> None:
+        self.what = tuple(what)
+        super().__init__(
+            f"checking out {revision} would lose {_few_of(what)}: {next_step}; nothing was changed"
+        )
+
+
+class CheckoutError(RegistryError):
+    """Something stands in the way of checking a commit out."""
 
 
 class MlflowNotInstalledError(RegistryError):

@@ -7,7 +7,7 @@ deciding.py   allow, deny, decisions: single images
 forgetting.py forget, gc: data let go
 pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
-versions.py   diff: what was, compared
+versions.py   diff, checkout: what was, compared and brought back
 starting.py   init, demo, ui
 models.py     what trace says of models
 reading.py    what they all start with
@@ -83,6 +83,7 @@ for _command in (
     publishing.publish,
     publishing.resolve,
     versions.diff,
+    versions.checkout,
     starting.init,
     starting.demo,
     starting.ui,

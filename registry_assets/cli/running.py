@@ -186,12 +186,16 @@ def say_copied(name: str) -> Callable[[Copied], None]:
 @click.pass_obj
 def sync(root: Path) -> None:
     """Report to Dagster what changed outside it, from the metafiles."""
+    report_outside_changes(read_lineage(root), click.echo)
+
+
+def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
+    """Brings Dagster's event log up to what the metafiles record, and says how much that was."""
     from registry_assets.checks import report_checks
     from registry_assets.history import open_history
     from registry_assets.reporting import sync as report_changes
 
-    found = read_lineage(root)
     with open_history(found.registry.root) as instance:
-        count = report_changes(found, instance, click.echo)
+        count = report_changes(found, instance, report)
         checked = report_checks(found, instance)
     click.echo(f"reported {count} materializations and {checked} checks")

@@ -1,4 +1,4 @@
-"""Commands for versions of the registry and its data sets: diff."""
+"""Commands for versions of the registry and its data sets: diff, checkout."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli import running
+from registry_assets.cli.reading import FINDING, read_lineage, say_left_out
+
+if TYPE_CHECKING:
+    from registry_assets.checking_out import CheckedOut
 
 _RANGE = ".."
+_MOST_MISSING = 20
 
 
 @click.command()
@@ -75,3 +81,52 @@ def diff(
             err=True,
         )
         sys.exit(FINDING)
+
+
+@click.command()
+@click.argument("rev")
+@click.pass_obj
+def checkout(root: Path, rev: str) -> None:
+    """Bring the work tree to REV, a branch, tag or commit, with its data; then tell Dagster.
+
+    Data comes from the cache, else from the remote. `registry checkout -` goes back. What is saved
+    nowhere is never replaced. Exit 1 when some data is nowhere to be had.
+    """
+    from registry_assets.checking_out import check_out
+    from registry_assets.lineage_building import build_lineage
+    from registry_assets.registry import read_registry
+
+    done = check_out(read_registry(root), rev, click.echo)
+    _say_checked_out(done, rev)
+    say_left_out(done.registry.problems)
+    running.report_outside_changes(build_lineage(done.registry), lambda _line: None)
+    if done.data.missing:
+        sys.exit(FINDING)
+
+
+def _say_checked_out(done: CheckedOut, rev: str) -> None:
+    from registry_assets.revisions import Revision
+
+    data = done.data
+    if done.branch is not None:
+        click.echo(f"checked out the branch {done.branch}")
+    else:
+        where = Revision(rev if rev != "-" else None, done.commit, done.commit)
+        click.echo(
+            f"checked out {where}; no branch is: `registry checkout {done.former}` goes back"
+        )
+    click.echo(
+        f"{data.outputs} outputs: {len(data.linked)} brought from the cache, {len(data.pulled)} "
+        f"pulled, {len(done.taken_away)} that it does not have taken away"
+    )
+    for path in data.edited:
+        click.echo(f"edited   {path}  (left as it is)")
+    for path, reason in data.missing[:_MOST_MISSING]:
+        click.echo(f"missing  {path}  ({reason})")
+    if data.missing:
+        more = len(data.missing) - _MOST_MISSING
+        click.echo(
+            (f"… and {more} more\n" if more > 0 else "")
+            + f"{len(data.missing)} outputs are not to be had, and not there: `registry push` on a "
+            "machine that has them, then the same again"
+        )

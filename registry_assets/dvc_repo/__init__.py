@@ -23,6 +23,7 @@ batch.py        many stages in one go
 origins.py      where the repositories of imports are, and which of them is this one
 sources.py      the sources of imports: what they have now, fetched into the cache
 availability.py what the remotes of the sources of imports lack
+switching.py    data that follows a checkout of Git
 tracking.py     `dvc add` and the in-repository `dvc import-url`
 taking_out.py   `dvc remove` of a collection and all that a data set made of it
 garbage.py      the cache as it lies on the disk; removing what nobody needs
@@ -41,6 +42,7 @@ from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
 from registry_assets.dvc_repo.sources import SourceLook, source_session
 from registry_assets.dvc_repo.states import OutputState
+from registry_assets.dvc_repo.switching import Restored, Unsaved
 
 __all__ = [
     "CacheState",
@@ -54,10 +56,12 @@ __all__ = [
     "RemoteAnswer",
     "RemoteObject",
     "RemoteState",
+    "Restored",
     "SourceLook",
     "StageResult",
     "StageTask",
     "StoredObject",
+    "Unsaved",
     "cut_entry",
     "read_lock_text",
     "source_session",

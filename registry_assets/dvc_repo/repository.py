@@ -24,6 +24,7 @@ from registry_assets.dvc_repo import (
     set_aside,
     sources,
     states,
+    switching,
     taking_out,
     tracking,
     updating,
@@ -309,6 +310,33 @@ class DvcRepo(RepoAccess):
             result = remotes.push(repo, outs, extra=extra or {}, full=full, report=report)
         report(f"pushed {result.pushed} objects")
         return result
+
+    # --- other commits -------------------------------------------------------------------------
+
+    @contextmanager
+    def standing_still(self, report: Report) -> Iterator[None]:
+        """While nobody else reads or writes an output; see `switching.standing_still`."""
+        with self.open() as repo, switching.standing_still(self, repo, report):
+            yield
+
+    def find_unsaved(self, paths: Sequence[str]) -> Sequence[switching.Unsaved]:
+        """What would be lost with what stands at paths; see `switching.find_unsaved`."""
+        with self.open() as repo:
+            return list(switching.find_unsaved(repo, paths))
+
+    def switch(
+        self, gone: Mapping[str, tuple[str, str]], move: Callable[[], None], report: Report
+    ) -> list[str]:
+        """Moves Git to another commit, what that lacks taken away; see `switching.switch`."""
+        with self.open() as repo:
+            return switching.switch(self, repo, gone, move, report)
+
+    def restore_all(self, report: Report) -> switching.Restored:
+        """Brings every recorded version into the workspace; see `switching.restore_all`."""
+        with self.open() as repo:
+            return switching.restore_all(self, repo, self._collect(repo).stages, report)
+
+    # --- remotes -------------------------------------------------------------------------------
 
     def read_remote_states(
         self, addresses: Sequence[str] | None = None, *, full: bool = False

@@ -3,6 +3,7 @@
 reading.py     `GitRepo`: branches, commits and files of the repository around a registry
 committing.py  commits made beside the checked-out work tree, index and branch
 remotes.py     repositories elsewhere: what they have, and branches pushed to them
+switching.py   checking a commit out, and what that would overwrite
 conflicts.py   what a merge or rebase left to be decided; the merge driver
 history.py     files as all commits have had them, and what keeps a commit by name
 """

@@ -6,6 +6,7 @@ has staged nor what stands in the work tree moves, and nothing else of it gets i
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,22 @@ class BlobChange:
     path: str
     before: str | None
     after: str | None
+
+
+def call_with_index(
+    git: GitRepo,
+    *arguments: str,
+    stdin: bytes = b"",
+    settings: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs ``git``, again while somebody else has the index locked; raises nothing."""
+    for _ in range(_MOST_TRIES):
+        done = git.call(*arguments, stdin=stdin, settings=settings, check=False)
+        if done.returncode == 0 or _INDEX_LOCK not in done.stderr:
+            break
+        # Somebody's `git status` has it for a moment.
+        time.sleep(_RETRY_SECONDS)
+    return done
 
 
 class TreeBuilder:
@@ -85,12 +102,7 @@ class TreeBuilder:
             return
         said = "".join(lines).encode(errors="surrogateescape")
         asked = ("update-index", "-z", "--index-info")
-        for _ in range(_MOST_TRIES):
-            done = self.git.call(*asked, stdin=said, settings=settings, check=False)
-            if done.returncode == 0 or _INDEX_LOCK not in done.stderr:
-                break
-            # Somebody's `git status` has it for a moment.
-            time.sleep(_RETRY_SECONDS)
+        done = call_with_index(self.git, *asked, stdin=said, settings=settings)
         if done.returncode != 0:
             reason = telling_line(done.stderr.decode(errors="replace"))
             raise RegistryError(f"git update-index failed: {reason}")
