@@ -37,6 +37,7 @@
     ├── RevisionNotFoundError        no commit, branch or tag of that name
     ├── WouldBeLostError             checking a commit out would lose what is saved nowhere
     ├── CheckoutError                something else that stands in the way of checking one out
+    ├── VersionError                 something that stands in the way of a version of a data set
     ├── MlflowNotInstalledError      asked for models without the client for MLflow
     ├── ModelServerError             the MLflow server does not answer, or refuses
     ├── ModelNotFoundError           no model, version or alias of that name
@@ -435,7 +436,7 @@ class RevisionNotFoundError(RegistryError):
         else:
             said = (
                 f"there is no commit, branch or tag {name} here: `git fetch --tags` brings those "
-                "of others"
+                "of others, `registry versions` lists the versions of data sets"
             )
         super().__init__(said)
 
@@ -458,6 +459,10 @@ class WouldBeLostError(RegistryError):
 
 class CheckoutError(RegistryError):
     """Something stands in the way of checking a commit out."""
+
+
+class VersionError(RegistryError):
+    """Something stands in the way of a version of a data set."""
 
 
 class MlflowNotInstalledError(RegistryError):

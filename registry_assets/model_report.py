@@ -17,7 +17,8 @@ def describe_model(model: ModelVersion, traces: Sequence[DataTrace]) -> Iterator
     yield from _describe_version(model, "")
     for trace in traces:
         yield f"<- trained on: {trace.source.path}"
-        yield f"    {_describe_source(trace.source)}"
+        versions = f" ({', '.join(trace.versions)})" if trace.versions else ""
+        yield f"    {_describe_source(trace.source)}{versions}"
         count = len(trace.outputs)
         yield f"    {count} output{'s' if count != 1 else ''}, recorded by {_commits(trace)}"
         for status in trace.stale:
@@ -74,8 +75,8 @@ def model_as_json(model: ModelVersion, traces: Sequence[DataTrace]) -> dict[str,
     """The form of `registry trace MODEL --json`.
 
     ``{"model", "version", "stage", "aliases": [..], "run", "run_url", "url", "repository",
-    "commit", "data": [{"url", "path", "commit", "version", "outputs": [RECORDED, ..], "raw":
-    [RECORDED, ..], "stale": [{"path", "why": [..]}]}]}``, where RECORDED is ``{"path",
+    "commit", "data": [{"url", "path", "commit", "version", "tags": [..], "outputs": [RECORDED, ..],
+    "raw": [RECORDED, ..], "stale": [{"path", "why": [..]}]}]}``, where RECORDED is ``{"path",
     "collection", "metafile", "version", "commit"}``.
     """
     return {
@@ -83,6 +84,7 @@ def model_as_json(model: ModelVersion, traces: Sequence[DataTrace]) -> dict[str,
         "data": [
             {
                 **_source_as_json(trace.source),
+                "tags": list(trace.versions),
                 "outputs": list(map(_recorded_as_json, trace.outputs)),
                 "raw": list(map(_recorded_as_json, trace.raw)),
                 "stale": [{"path": status.path, "why": list(status.why)} for status in trace.stale],

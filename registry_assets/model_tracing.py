@@ -15,6 +15,7 @@ from registry_assets.addresses import is_same_repository
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError, SourceUnreachableError, describe_unread
 from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.tags import tags_at
 from registry_assets.lineage import Lineage
 from registry_assets.metafile_history import CommitFinder
 from registry_assets.model_links import DataSource, ModelVersion
@@ -53,12 +54,14 @@ class DataTrace:
         outputs: The outputs that it consists of.
         raw: What they were made of in the end: raw collections, and what came from outside.
         stale: Outputs on the way that were not up to date at that commit, as its metafiles tell.
+        versions: The tags of that commit that name it as a version of the data set.
     """
 
     source: DataSource
     outputs: tuple[RecordedData, ...]
     raw: tuple[RecordedData, ...]
     stale: tuple[OutputStatus, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,16 @@ def _trace_source(snapshot: _Snapshot, source: DataSource) -> DataTrace:
             for status in read_recorded_status(lineage)
             if status.path in on_the_way and status.state in ("stale", "never_run")
         ),
+        tuple(_find_versions(lineage, source.rev_lock, snapshot.inside)),
     )
+
+
+def _find_versions(lineage: Lineage, commit: str, inside: str) -> Iterator[str]:
+    """The tags of a commit that are versions of a data set which a path lies in."""
+    datasets = [d for d in lineage.registry.datasets if d.path and _lies_in(inside, d.path)]
+    for name in tags_at(GitRepo(lineage.registry.root), commit):
+        if any(name.rpartition("/")[0] in (d.name, d.path) for d in datasets):
+            yield name
 
 
 def _find_ends(

@@ -18,7 +18,7 @@ class Revision:
 
     Attributes:
         name: As it was asked for; None for the work tree.
-        commit: The commit; None for the work tree.
+        commit: The commit; None for the work tree, and for a tree that holds nothing.
         tree: What to compare: the commit, or the tree of the metafiles that stand in the work tree.
     """
 
@@ -28,10 +28,15 @@ class Revision:
 
     def __str__(self) -> str:
         if self.commit is None:
-            return "the work tree"
+            return self.name or "the work tree"
         short = self.commit[:SHORT_COMMIT]
         is_hash = self.name is None or self.commit.startswith(self.name)
         return short if is_hash else f"{self.name} ({short})"
+
+
+def read_nothing(builder: TreeBuilder) -> Revision:
+    """What there was before the first version."""
+    return Revision("nothing", None, builder.empty_tree)
 
 
 def check_git(git: GitRepo) -> None:

@@ -18,6 +18,7 @@ from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError, SourceUnreachableError
 from registry_assets.model_links import DataSource, ModelVersion, is_installed
+from registry_assets.model_report import describe_model
 from registry_assets.model_tracing import find_trained, trace_data
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, run
@@ -69,9 +70,16 @@ def test_a_model_leads_back_to_raw_collections_as_of_the_commit_it_was_trained_a
     assert raw.commit == commit
     assert raw.md5 is not None
     assert raw.md5 in run(root, "git", "show", f"{commit}:raw/01_a.dvc")
+    assert found.versions == ()
     # Asked from another repository, the registry is read from where it is.
     (elsewhere,) = trace_data(bare, [source(commit, url=str(root))])
     assert (elsewhere.outputs, elsewhere.raw) == (found.outputs, found.raw)
+    for name in ("texts/v3", "other/v1", "v3"):
+        run(root, "git", "tag", name, commit)
+    for place, url in ((root, "https://example.org/r.git"), (bare, str(root))):
+        (named,) = trace_data(place, [source(commit, url=url)])
+        assert named.versions == ("texts/v3",)
+    assert any(line.endswith(" (texts/v3)") for line in describe_model(model("1"), [named]))
     with pytest.raises(SourceUnreachableError, match="cannot be reached"):
         trace_data(bare, [source("0" * 40, url=str(root))])
     with pytest.raises(SourceUnreachableError, match="no output in processed/other"):

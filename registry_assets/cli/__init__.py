@@ -7,7 +7,7 @@ deciding.py   allow, deny, decisions: single images
 forgetting.py forget, gc: data let go
 pushing.py    push: data sent to the remote
 publishing.py publish, resolve: the work of several people
-versions.py   diff, checkout: what was, compared and brought back
+versions.py   diff, checkout, tag, versions: what was, compared, brought back and named
 starting.py   init, demo, ui
 models.py     what trace says of models
 reading.py    what they all start with
@@ -84,6 +84,8 @@ for _command in (
     publishing.resolve,
     versions.diff,
     versions.checkout,
+    versions.tag,
+    versions.list_versions,
     starting.init,
     starting.demo,
     starting.ui,

@@ -1,4 +1,4 @@
-"""Commands for versions of the registry and its data sets: diff, checkout."""
+"""Commands for versions of the registry and its data sets: diff, checkout, tag, versions."""
 
 from __future__ import annotations
 
@@ -102,6 +102,61 @@ def checkout(root: Path, rev: str) -> None:
     running.report_outside_changes(build_lineage(done.registry), lambda _line: None)
     if done.data.missing:
         sys.exit(FINDING)
+
+
+@click.command()
+@click.argument("name", metavar="DATASET[/VERSION]")
+@click.option("-m", "--message", help="What is new about it, in a line.")
+@click.option("--rev", help="The commit; what is checked out by default.")
+@click.option("--push", is_flag=True, help="Push the tag to the Git remote, too.")
+@click.pass_obj
+def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool) -> None:
+    """Make a version of a data set: a tag that others import at, the next number by default.
+
+    Only where the commit has all of the data set up to date, and the remote all of its data.
+    """
+    from registry_assets.git_repo import GitRepo
+    from registry_assets.tagging import make_version, plan_version
+    from registry_assets.version_report import describe_contents, tag_message
+
+    lineage = read_lineage(root)
+    report = partial(click.echo, err=True)
+    planned = plan_version(lineage, name, rev=rev, push=push, report=report)
+    text = tag_message(planned, message)
+    make_version(planned, GitRepo(lineage.registry.root), text, push=push)
+    data = planned.data
+    done = "holds the same already" if planned.is_made else "made"
+    click.echo(f"{planned.name} {done}, at commit {planned.commit[:10]}")
+    for line in describe_contents(planned.contents):
+        click.echo(f"    {line}")
+    click.echo(f"{data.objects} objects are on the remote {data.remote} ({data.url})")
+    if push or planned.is_pushed:
+        click.echo("the Git remote has the tag")
+    elif planned.remote is not None:
+        click.echo(f"to share it: `registry tag {planned.name} --push`")
+
+
+@click.command(name="versions")
+@click.argument("dataset", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.pass_obj
+def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
+    """List the versions of DATASET, or of all, what they hold, and what changed in each."""
+    from registry_assets import version_report
+    from registry_assets.dataset_versions import read_versions
+
+    lineage = read_lineage(root)
+    registry = lineage.registry
+    chosen = registry.datasets if dataset is None else [registry.dataset(dataset)]
+    report = partial(click.echo, err=True)
+    found = [version for item in chosen for version in read_versions(lineage, item, report)]
+    if as_json:
+        click.echo(json.dumps(version_report.as_json(found), indent=2, default=str))
+        return
+    for line in version_report.describe(found):
+        click.echo(line)
+    if not found:
+        click.echo("no versions yet: `registry tag DATASET` makes the first one")
 
 
 def _say_checked_out(done: CheckedOut, rev: str) -> None:

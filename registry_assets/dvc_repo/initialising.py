@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dvc.config import Config
+from dvc.config_schema import RelPath
 from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
@@ -92,6 +94,43 @@ def keep_together(root: Path) -> None:
     folder = root / Repo.DVC_DIR
     with translated_errors(), Config(str(folder)).edit("local") as edited:
         edited["core"]["site_cache_dir"] = str(folder / "tmp" / "site")
+
+
+@dataclass(frozen=True)
+class SharedRemote:
+    """The default remote that everybody finds who has the files of a commit.
+
+    Attributes:
+        url: None where the configuration names it without saying where it is.
+        is_relative: Whether its place is told from where the configuration file is.
+    """
+
+    name: str
+    url: str | None
+    is_relative: bool
+
+
+def read_shared_remote(root: Path) -> SharedRemote | None:
+    """The default remote of ``.dvc/config`` alone, which is the one that is committed."""
+    with translated_errors():
+        config = Config(str(root / Repo.DVC_DIR)).load_one("repo")
+    name = config["core"].get("remote")
+    if not name:
+        return None
+    url = config["remote"].get(name.lower(), {}).get("url")
+    return SharedRemote(name, url and str(url), isinstance(url, RelPath))
+
+
+def share_settings(root: Path, other: Path) -> None:
+    """Has a clone use the cache of another one, and reach remotes as that does on this machine.
+
+    Which remote is the default one stays a matter of what is committed.
+    """
+    share_cache(root, other)
+    with translated_errors():
+        theirs = Config(str(other / Repo.DVC_DIR)).load_one("local")
+        with Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
+            edited["remote"].update(theirs["remote"])
 
 
 def share_cache(root: Path, other: Path) -> None:

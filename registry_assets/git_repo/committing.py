@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -127,6 +128,11 @@ class TreeBuilder:
             blobs = [None if set(blob) == {"0"} else blob for blob in said.split(" ")[2:4]]
             changes.append(BlobChange(path, blobs[0], blobs[1]))
         return tuple(changes)
+
+    @cached_property
+    def empty_tree(self) -> str:
+        """A tree without files."""
+        return self.git.call("mktree").stdout.decode().strip()
 
     def read_blobs(self, blobs: Iterable[str | None]) -> Mapping[str | None, str | None]:
         """The texts of blobs, by blob; None stays None."""

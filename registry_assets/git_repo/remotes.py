@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
@@ -11,6 +11,8 @@ from registry_assets.git_repo.reading import GitRepo, no_questions, telling_line
 
 _MOST_SECONDS = 600.0
 _BRANCHES = "refs/heads/"
+_TAGS = "refs/tags/"
+_PEELED = "^{}"
 _SAID_BY_SERVER = "remote:"
 
 
@@ -21,10 +23,12 @@ class RemoteState:
     Attributes:
         default: Its default branch; None where it has no commit yet.
         branches: Commits by the short names of branches.
+        tags: Commits by the short names of tags.
     """
 
     default: str | None
     branches: Mapping[str, str]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,19 +82,22 @@ class GitRemote:
         return cls(git, name, url, tuple(dict.fromkeys(filter(None, addresses))))
 
     def read_state(self) -> RemoteState:
-        """Asks it for its branches, and fetches nothing.
+        """Asks it for its branches and tags, and fetches nothing.
 
         Raises:
             SourceUnreachableError: with Git's reason.
         """
-        default, branches = None, {}
+        default, branches, tags = None, {}, {}
         for line in self.git.list_remote(self.url, "--symref"):
             what, _, name = line.partition("\t")
             if name == "HEAD" and what.startswith("ref: "):
                 default = what.removeprefix("ref: ").removeprefix(_BRANCHES)
             elif name.startswith(_BRANCHES):
                 branches[name.removeprefix(_BRANCHES)] = what
-        return RemoteState(default if default in branches else None, branches)
+            elif name.startswith(_TAGS):
+                # Of an annotated tag, the commit comes second.
+                tags[name.removeprefix(_TAGS).removesuffix(_PEELED)] = what
+        return RemoteState(default if default in branches else None, branches, tags)
 
     def fetch(self, branch: str) -> None:
         """Fetches a branch, which moves no branch of this repository."""
@@ -109,8 +116,25 @@ class GitRemote:
         Raises:
             RegistryError: with Git's reason.
         """
+        return self._push(
+            f"{commit}:{_BRANCHES}{branch}", f"the branch {branch}", "registry publish"
+        )
+
+    def push_tag(self, name: str) -> tuple[str, ...]:
+        """Pushes a tag, which must not be there with another commit.
+
+        Returns:
+            What the server says, a line each.
+
+        Raises:
+            RegistryError: with Git's reason.
+        """
+        ref = f"{_TAGS}{name}"
+        return self._push(f"{ref}:{ref}", f"the tag {name}", f"registry tag {name} --push")
+
+    def _push(self, what: str, called: str, again: str) -> tuple[str, ...]:
         done = self.git.call(
-            *("push", self.name, f"{commit}:{_BRANCHES}{branch}"),
+            *("push", self.name, what),
             check=False,
             settings=no_questions(),
             most_seconds=_MOST_SECONDS,
@@ -118,9 +142,9 @@ class GitRemote:
         said = done.stderr.decode(errors="replace")
         if done.returncode != 0:
             raise RegistryError(
-                f"pushing the branch {branch} to {without_secrets(self.url)} failed: "
+                f"pushing {called} to {without_secrets(self.url)} failed: "
                 f"{without_secrets(telling_line(said))}; its data is there already, so run "
-                "`registry publish` again once that is mended"
+                f"`{again}` again once that is mended"
             )
         lines = (line.strip() for line in said.splitlines())
         return tuple(
