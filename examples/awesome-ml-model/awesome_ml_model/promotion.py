@@ -113,7 +113,7 @@ def _find_unreachable(
             shown = ", ".join(missing[:_MOST_SHOWN])
             yield (
                 f"its data set is not reachable: the remote of {source.url} lacks "
-                f"{len(missing)} of its objects ({shown}): `dvc push` there"
+                f"{len(missing)} of its objects ({shown}): `registry push` there"
             )
 
 

@@ -191,7 +191,7 @@ def test_production_is_refused_when_the_data_is_not_to_be_had(world: World) -> N
     assert world.stages()["1"] == "Experimental"
     with moved_away(lost.parent):
         refused = world.own("move", "1", "Production")
-    one_line(refused.stderr, "not reachable: the remote of", "`dvc push` there")
+    one_line(refused.stderr, "not reachable: the remote of", "`registry push` there")
     assert world.stages()["1"] == "Experimental"
 
 
