@@ -54,9 +54,11 @@ class DecisionChange:
     """What two commits say differently about an image.
 
     Attributes:
+        file: Where it says so.
         collection: The image's.
     """
 
+    file: str
     collection: str
     before: Decision | None
     after: Decision | None
@@ -127,7 +129,7 @@ def _compare_decisions(
             for md5 in dict.fromkeys((*old, *new)):
                 if old.get(md5) != new.get(md5):
                     name = PurePosixPath(file.path).stem
-                    yield DecisionChange(name, old.get(md5), new.get(md5))
+                    yield DecisionChange(file.path, name, old.get(md5), new.get(md5))
 
 
 def _compare_outputs(address: str, old: Entry | None, new: Entry | None) -> list[OutputChange]:

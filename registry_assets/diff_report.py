@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from registry_assets.change_report import class_name, count, tell_counts, tell_flow
+from registry_assets.change_report import class_name, count, tell_counts, tell_decisions, tell_flow
 from registry_assets.diffing import Diff
 from registry_assets.image_changes import FamilyChange, FileChange
 from registry_assets.run_reasons import Reason
 
 _MOST_NAMED = 5
+_MOST_DECISIONS = 20
 _LONGEST_VALUE = 40
 
 
@@ -20,8 +21,7 @@ def describe(diff: Diff) -> Iterator[str]:
     yield f"from {diff.before} to {diff.after}"
     if not diff.data.families:
         yield "no data differs" + (", but for what stages pass on" if diff.changes else "")
-    datasets = (diff.data.places[name].dataset for name in diff.data.families)
-    for dataset in dict.fromkeys((None, *sorted(filter(None, datasets)), *diff.reasons)):
+    for dataset in dict.fromkeys((None, *_datasets(diff))):
         indent = "" if dataset is None else "  "
         lines = [f"{indent}{line}" for line in _describe_dataset(diff, dataset)]
         yield from [dataset, *lines] if dataset is not None else lines
@@ -29,9 +29,14 @@ def describe(diff: Diff) -> Iterator[str]:
 
 def describe_changes(diff: Diff) -> Iterator[str]:
     """The same lines, of whatever data set, without saying which."""
-    datasets = (diff.data.places[name].dataset for name in diff.data.families)
-    for dataset in dict.fromkeys((*datasets, *diff.reasons)):
+    for dataset in _datasets(diff):
         yield from _describe_dataset(diff, dataset)
+
+
+def _datasets(diff: Diff) -> list[str | None]:
+    """The data sets of which there is something to say."""
+    found = {diff.data.places[name].dataset for name in diff.data.families}
+    return sorted({*found, *diff.reasons, *diff.decisions}, key=str)
 
 
 def _describe_dataset(diff: Diff, dataset: str | None) -> Iterator[str]:
@@ -43,6 +48,10 @@ def _describe_dataset(diff: Diff, dataset: str | None) -> Iterator[str]:
     yield from map(tell_flow, diff.data.flows.get(dataset, ()))
     for reason in diff.reasons.get(dataset, ()):
         yield f"changed: {_tell_reason(reason, dataset)}"
+    decided = list(tell_decisions(diff.decisions.get(dataset, ())))
+    yield from (f"decided: {line}" for line in decided[:_MOST_DECISIONS])
+    if len(decided) > _MOST_DECISIONS:
+        yield f"decided: … and {count(len(decided) - _MOST_DECISIONS, 'more image')}"
 
 
 def _in_order(diff: Diff) -> list[FamilyChange]:
@@ -135,6 +144,11 @@ def as_json(diff: Diff, *, files: bool) -> dict[str, Any]:
             {"dataset": dataset, **asdict(reason)}
             for dataset, reasons in diff.reasons.items()
             for reason in reasons
+        ],
+        "decisions": [
+            {"dataset": dataset, **asdict(change)}
+            for dataset, changes in diff.decisions.items()
+            for change in changes
         ],
         "unread": list(data.unread),
     }

@@ -5,6 +5,7 @@ The metafiles of both are compared first, and listings are read of what differs 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,12 @@ from itertools import chain
 from pathlib import PurePosixPath
 
 from registry_assets.change_reading import read_data_changes
-from registry_assets.committing import OutputChange, read_changes
+from registry_assets.committing import (
+    DecisionChange,
+    MetafileChanges,
+    OutputChange,
+    read_changes,
+)
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import DatasetNotFoundError, RegistryError
 from registry_assets.families import Families, Place
@@ -36,6 +42,7 @@ class Diff:
         data: What became of files.
         reasons: What else changed, by data set; those there are are in order.
         changes: What the metafiles say.
+        decisions: What people decided otherwise about single images, by data set.
         gap: Why the listings of `data.unread` could not be had.
     """
 
@@ -44,6 +51,7 @@ class Diff:
     data: DataChanges
     reasons: Mapping[str | None, Sequence[Reason]]
     changes: tuple[OutputChange, ...]
+    decisions: Mapping[str | None, Sequence[DecisionChange]]
     gap: str | None
 
 
@@ -171,8 +179,19 @@ class Comparing:
                 self._families,
             ),
             outputs,
+            self._place_decisions(changes, is_asked),
             gap,
         )
+
+    def _place_decisions(
+        self, changes: MetafileChanges, is_asked: Callable[[Place], bool]
+    ) -> Mapping[str | None, Sequence[DecisionChange]]:
+        found: defaultdict[str | None, list[DecisionChange]] = defaultdict(list)
+        for change in changes.decisions:
+            dataset = self._families.dataset_of(change.file)
+            if is_asked(Place(change.file, change.collection, dataset, "between", 0)):
+                found[dataset].append(change)
+        return found
 
     def _complete(self, outputs: Sequence[OutputChange]) -> str | None:
         """Fetches listings that the cache lacks; says why some are missing all the same."""

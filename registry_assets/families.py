@@ -64,6 +64,11 @@ class Families:
             self._known[path] = next(found, alone)
         return self._known[path]
 
+    def dataset_of(self, file: str) -> str | None:
+        """The name of the data set that a file lies in; None where no graph knows one."""
+        found = (graph.lineage.registry.dataset_of(file) for graph in self._graphs())
+        return next((dataset.name for dataset in found if dataset and dataset.path), None)
+
     def datasets(self) -> Iterator[Dataset]:
         """The data sets of the graphs; those of the first graph first."""
         for graph in self._graphs():

@@ -1,4 +1,7 @@
-"""What stages were run with, other than before: parameters, code and commands."""
+"""What stages were run with, other than before: parameters, code and commands.
+
+But for what people decided about single images, which is told image by image.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Literal
 
 from registry_assets.committing import MetafileChanges
 from registry_assets.families import Families, Place
+from registry_assets.merging import is_decisions_file
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,9 @@ def _reasons_of(changes: MetafileChanges, address: str, families: Families) -> I
     for path in dict.fromkeys((*read, *reads)):
         before_it, after_it = read.get(path), reads.get(path)
         md5s = before_it and before_it.md5, after_it and after_it.md5
-        if md5s[0] != md5s[1] and not families.holds_data(path):
+        if md5s[0] == md5s[1] or is_decisions_file(path):
+            continue
+        if not families.holds_data(path):
             yield Reason("code", path, *md5s, (stage,), 1)
     # Values stand in the command, where they are handed over.
     if before.command != after.command and not are_other:

@@ -131,6 +131,24 @@ def test_changed_code_is_named_also_where_it_made_no_difference(root: Path) -> N
     assert lines[1:] == ["no data differs", "pictures", "  changed: sort.sh  (sort, 1 run)"]
 
 
+def test_what_people_decided_about_single_images_is_told_image_by_image(root: Path) -> None:
+    text = (
+        'decisions:\n  - md5: "0f3c1b7e9d52a8460c4e9a7b1d6f2e85"\n    decision: "deny"\n'
+        '    path: "noon.jpg"\n    by: "Ada"\n    why: "a thumb"\n'
+    )
+    write_tree(root, {f"{DATASET}/decisions/01_a.yaml": text})
+    commit_all(root, "Decide")
+    lines = said(root, "diff", "main~1", "main", "--dataset", "pictures")
+    assert lines[1:] == [
+        "no data differs",
+        "pictures",
+        "  decided: 01_a/noon.jpg: denied by Ada: a thumb",
+    ]
+    assert said(root, "diff", "main~1", "main", "--collection", "02_b")[1:] == ["no data differs"]
+    (found,) = diff(root, "main", "main~1")["decisions"]
+    assert (found["dataset"], found["collection"], found["after"]) == ("pictures", "01_a", None)
+
+
 def test_a_listing_that_the_cache_lacks_is_fetched_and_no_file_with_it(root: Path) -> None:
     wanted = diff(root, "first", "main")
     shutil.rmtree(root / ".dvc/cache/files")
