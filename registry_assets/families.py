@@ -40,8 +40,12 @@ class Place:
 
 
 def family_path(lineage: Lineage, key: Key) -> str:
-    """The path of an asset, without what tells the members of a family apart."""
-    return "/".join(part for part in lineage.output_of[key].path.split("/") if part != ITEM)
+    """The path of an asset, without what tells the members of a family apart.
+
+    Where that is some of a part, ``*`` stands for it.
+    """
+    parts = (part for part in lineage.output_of[key].path.split("/") if part != ITEM)
+    return "/".join(parts).replace(ITEM, "*")
 
 
 class Families:

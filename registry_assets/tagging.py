@@ -138,6 +138,8 @@ def plan_version(
 
 
 def _parse(registry: Registry, asked: str) -> tuple[Dataset, str | None]:
+    if asked.strip("./") == "":
+        raise VersionError("a pipeline at the root has no name to call its versions after")
     try:
         dataset, version = registry.dataset(asked.rstrip("/")), None
     except DatasetNotFoundError:
@@ -145,8 +147,6 @@ def _parse(registry: Registry, asked: str) -> tuple[Dataset, str | None]:
         if not slash or not version:
             raise
         dataset = registry.dataset(name)
-    if not dataset.path:
-        raise VersionError("a pipeline at the root has no name to call its versions after")
     return dataset, version
 
 

@@ -169,6 +169,44 @@ def test_the_hook_of_dvc_does_not_check_out_a_second_time(root: Path) -> None:
     assert is_clean(root)
 
 
+MATRIX = """\
+stages:
+  train:
+    matrix:
+      rate: [1, 2]
+    cmd: cat data/* > model-${item.rate}.bin && echo 1 > metrics-${item.rate}.yaml
+    deps:
+      - data
+    outs:
+      - model-${item.rate}.bin
+    metrics:
+      - metrics-${item.rate}.yaml:
+          cache: false
+"""
+
+
+def test_any_repository_of_dvc_is_compared_and_brought_back(bare: Path) -> None:
+    write_tree(bare, {"data/a.png": "1\n", "dvc.yaml": MATRIX})
+    run(bare, "dvc", "add", "--quiet", "data")
+    run(bare, "dvc", "repro", "--quiet")
+    commit_all(bare, "One")
+    run(bare, "git", "tag", "one")
+    write_tree(bare, {"dvc.yaml": MATRIX.replace("[1, 2]", "[2, 3]")})
+    run(bare, "dvc", "repro", "--quiet")
+    commit_all(bare, "Two")
+    # What DVC left in dvc.lock of the item that is gone is still recorded.
+    assert said(bare, "diff", "one", "main")[1:] == [
+        "metrics-*.yaml  files +1 -0",
+        "model-*.bin     files +1 -0",
+    ]
+    said(bare, "checkout", "one")
+    assert is_clean(bare)
+    assert sorted(path.name for path in bare.glob("m*")) == [
+        *("metrics-1.yaml", "metrics-2.yaml", "model-1.bin", "model-2.bin")
+    ]
+    assert "a pipeline at the root" in refused(bare, "tag", ".")
+
+
 def test_killed_at_any_moment_the_same_again_goes_on(root: Path, tmp_path: Path) -> None:
     def go(there: Path) -> None:
         check_out(read_registry(there), "first", lambda _line: None)
