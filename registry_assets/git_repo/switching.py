@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder, call_with_index
-from registry_assets.git_repo.reading import GitRepo, telling_line
+from registry_assets.git_repo.reading import GitRepo
 
 PREVIOUS = "-"
 """What Git calls the commit or branch that was checked out before."""
@@ -73,5 +73,11 @@ def switch(git: GitRepo, name: str, commit: str) -> None:
     done = call_with_index(git, "checkout", "--quiet", name, "--", settings=settings)
     # Somebody's hook may have failed after all was done.
     if done.returncode != 0 and git.commit() != commit:
-        said = telling_line(done.stderr.decode(errors="replace"))
-        raise RegistryError(f"git checkout failed: {without_secrets(said)}")
+        raise RegistryError(f"git checkout failed: {without_secrets(_told(done.stderr))}")
+
+
+def _told(stderr: bytes) -> str:
+    """What Git says is wrong, with the files that it lists below that."""
+    lines = stderr.decode(errors="replace").splitlines()
+    telling = [line.strip() for line in lines if line.startswith(("error:", "fatal:", "\t"))]
+    return " ".join(telling or lines)

@@ -169,6 +169,28 @@ def test_the_hook_of_dvc_does_not_check_out_a_second_time(root: Path) -> None:
     assert is_clean(root)
 
 
+def test_where_git_itself_refuses_data_is_back_where_it_was(tmp_path: Path) -> None:
+    root = tmp_path / "top/registry"
+    write_tree(tmp_path, {"top/README": "one\n", "top/registry/raw/.gitignore": ""})
+    run(tmp_path / "top", "git", "init", "--quiet")
+    run(root, "dvc", "init", "--quiet", "--subdir")
+    commit_all(tmp_path / "top", "One")
+    run(root, "git", "tag", "one")
+    write_tree(tmp_path, {"top/README": "two\n", "top/registry/raw/01_a/a.jpg": "1\n"})
+    run(root, "dvc", "add", "--quiet", "raw/01_a")
+    commit_all(tmp_path / "top", "Two")
+    # Outside the registry it is Git's to say.
+    write_tree(tmp_path, {"top/README": "mine\n"})
+    line = refused(root, "checkout", "one")
+    assert "would be overwritten by checkout" in line
+    assert "README" in line
+    assert contents(root / "raw/01_a") == {"a.jpg": "1\n"}
+    assert leftovers(root) == []
+    run(root, "git", "checkout", "--quiet", "../README")
+    said(root, "checkout", "one")
+    assert not (root / "raw/01_a").exists()
+
+
 MATRIX = """\
 stages:
   train:
