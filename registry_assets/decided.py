@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from registry_assets.images.decision_text import read_text
 from registry_assets.images.decisions import EMPTY, Decision, parse_decisions
-from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.lineage import AssetGroup
 from registry_assets.model import ITEM, Dataset, Registry
-from registry_assets.status_reading import read_recorded_status
 
 
 @dataclass(frozen=True)
@@ -102,17 +101,3 @@ def new_files_of(dataset: Dataset, collection: str) -> Mapping[str, str]:
     """The files that belong to a collection that a data set takes in, and what they hold."""
     file = dataset.decisions_file(collection)
     return {} if file is None else {file: EMPTY}
-
-
-def find_stale(lineage: Lineage, files: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """The assets that are not up to date any more because of some files, with the partition.
-
-    Args:
-        lineage: The graph, read after the files were written.
-        files: The files, from the root.
-    """
-    for output in read_recorded_status(lineage):
-        stage = lineage.registry.stage_of.get(output.path)
-        read = {d.path for d in stage.dependencies} if stage is not None else set()
-        if output.state == "stale" and not read.isdisjoint(files):
-            yield output.asset, output.partition
