@@ -11,6 +11,7 @@ from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
 from registry_assets.lineage import AssetGroup, Lineage
 from registry_assets.model import Dataset
+from registry_assets.units import format_size
 
 MEASUREMENTS = "measurements.csv"
 _BAR_WIDTH = 24
@@ -85,13 +86,3 @@ def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
             if reason is not None:
                 counts[reason] += 1
     return counts
-
-
-def format_size(size: int | None) -> str:
-    """A number of bytes for a person: 1,234 becomes "1.2 kB"."""
-    value = float(size or 0)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from registry_assets.demo import format_size
 from registry_assets.disk_use import DiskUse, OutputUse, VersionUse
 from registry_assets.lineage import Lineage
 from registry_assets.model import ITEM
+from registry_assets.units import format_size
 
 _MOST_NAMED = 2
 _SHORT = 10

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from registry_assets.demo import format_size
 from registry_assets.dvc_repo import KeptObject
 from registry_assets.forgetting import Forgetting
 from registry_assets.remains import OlderVersion, Remains
+from registry_assets.units import format_size
 from registry_assets.unpacking import archive_stem
 
 _MOST_NAMED = 5

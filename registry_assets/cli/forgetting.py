@@ -171,9 +171,9 @@ def gc(root: Path, yes: bool, as_json: bool) -> None:
     are. At a terminal you are asked; else only --yes frees anything. Remotes are left alone.
     """
     from registry_assets import disk_use_report
-    from registry_assets.demo import format_size
     from registry_assets.disk_use import free, read_disk_use
     from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.units import format_size
 
     dvc, found = DvcRepo(root), read_lineage(root)
     use = read_disk_use(found, dvc)

@@ -147,7 +147,7 @@ def say_step(
     err: bool = False,
 ) -> None:
     """Says what came of one output."""
-    from registry_assets.demo import format_size
+    from registry_assets.units import format_size
 
     files = f"{nfiles} files, " if nfiles is not None else ""
     bytes_ = format_size(size) if size is not None else ""
@@ -156,7 +156,7 @@ def say_step(
 
 def say_copied(name: str) -> Callable[[Copied], None]:
     """What says how far copying is: now and then, and at the end."""
-    from registry_assets.demo import format_size
+    from registry_assets.units import format_size
 
     on_terminal = sys.stderr.isatty()
     started = said = time.monotonic()
