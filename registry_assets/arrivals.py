@@ -225,29 +225,34 @@ def _move(source: Path, target: Path) -> None:
 
 def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
     inside, store = folder.resolve(), store.resolve()
-    for where, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(where) / name
-            reason = _unstorable_reason(path, inside, store)
-            if reason is not None:
-                yield path.relative_to(folder).as_posix(), reason
+    waiting = [(str(folder), "")]
+    while waiting:
+        where, prefix = waiting.pop()
+        with os.scandir(where) as entries:
+            for entry in entries:
+                reason = _unstorable_reason(entry, inside, store)
+                if reason is not None:
+                    yield f"{prefix}{entry.name}", reason
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
 
 
-def _unstorable_reason(path: Path, inside: Path, store: Path) -> str | None:
-    mode = path.lstat().st_mode
-    if stat.S_ISLNK(mode):
-        target = path.readlink()
+def _unstorable_reason(entry: os.DirEntry[str], inside: Path, store: Path) -> str | None:
+    if entry.is_symlink():
+        target = Path(entry.path).readlink()
         try:
-            resolved = path.resolve(strict=True)
+            resolved = Path(entry.path).resolve(strict=True)
         except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
             return f"broken symbolic link to {target}"
         if not resolved.is_relative_to(inside) and not resolved.is_relative_to(store):
             return f"symbolic link out of the collection, to {target}"
         return None
-    if stat.S_ISDIR(mode):
+    if entry.is_dir():
         return (
-            None if os.access(path, os.R_OK | os.X_OK) else "unreadable folder: permission denied"
+            None
+            if os.access(entry.path, os.R_OK | os.X_OK)
+            else "unreadable folder: permission denied"
         )
-    if not stat.S_ISREG(mode):
+    if not entry.is_file():
         return "not a regular file"
-    return None if os.access(path, os.R_OK) else "unreadable: permission denied"
+    return None if os.access(entry.path, os.R_OK) else "unreadable: permission denied"

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from registry_assets import images
 from registry_assets.dvc_repo import Listings
-from registry_assets.images import find_alike, read_measurements
 from registry_assets.lineage import Lineage
 from registry_assets.model import Version
 
@@ -178,14 +178,14 @@ def _alike(
     hashes, sets = [], []
     order = sorted(tables)
     for number, name in enumerate(order):
-        for row in read_measurements(tables[name]):
+        for row in images.read_measurements(tables[name]):
             if row.is_readable and row.perceptual_hash:
                 pictures.append((name, row.path, row.md5))
                 hashes.append(row.perceptual_hash)
                 sets.append(number)
     nearest: dict[tuple[str, str, str], Duplicate] = {}
     asked = None if names is None else [order.index(name) for name in names if name in tables]
-    for one, other, differing in find_alike(hashes, sets, distance, asked=asked):
+    for one, other, differing in images.find_alike(hashes, sets, distance, asked=asked):
         if pictures[one][2] == pictures[other][2]:
             continue
         # The later collection has what the earlier one had, unless one of them was asked about.

@@ -30,6 +30,7 @@
     ├── SourceGoneError              the source of an import lacks what was imported
     ├── GarbageError                 what the cache has to keep is not known
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
+    ├── DataBeingWrittenError        a file that changed while it was being stored
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
     ├── RepositoryBusyError          somebody else holds the output for too long
@@ -390,6 +391,17 @@ class DataModifiedError(RegistryError):
         super().__init__(
             f"{path} differs from its recorded version and the difference is saved nowhere: "
             f"keep it with `dvc commit {path}`, or drop it with `dvc checkout --force {path}`"
+        )
+
+
+class DataBeingWrittenError(RegistryError):
+    """A file changed while it was being hashed or stored."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} changed while it was being stored, so nothing was recorded: wait until "
+            "nobody writes to it, and run the same again"
         )
 
 

@@ -10,6 +10,7 @@ listings.py     the files of folders' versions, looked up in the cache without D
 versions.py     what a version is: named by metafiles, listed in the cache
 remotes.py      objects on remotes: what is there, sending, fetching, each one verified
 remote_errors.py  what goes wrong with remotes, turned into our errors
+folders/        folders of many files: hashed, put into the cache, linked out of it
 objects.py      whether the cache has the objects of a version, and has them right
 states.py       how the workspace compares with the metafiles, as `dvc status` sees it
 data.py         versions in the workspace: restored, pulled

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
+from registry_assets.dvc_repo.folders.hashing import read_folder
+from registry_assets.dvc_repo.folders.linking import is_in_cache, link_folder
+from registry_assets.dvc_repo.folders.links import NotPlainError
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
 from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.sources import fetch_recorded
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import (
+    DataBeingWrittenError,
     DataModifiedError,
     DataNotAvailableError,
     RegistryError,
@@ -36,7 +40,7 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
         DataModifiedError: when restoring would lose content that is saved nowhere.
     """
     path = path_in_repo(repo, out)
-    if _is_as_recorded(out):
+    if _is_as_recorded(repo, out):
         return False
     if not out.hash_info:
         raise DataNotAvailableError(path, "it was never made")
@@ -44,21 +48,24 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
         if out.exists:
             raise DataModifiedError(path)
         raise DataNotAvailableError(path, "it is not kept in the cache: restore it from Git")
-    if out.changed_cache():
+    if not is_in_cache(out):
         fetch(repo, out, report)
     # Two that read the same input would stumble over each other's files.
     with dvc.write_lock(repo, report):
-        if _is_as_recorded(out):
+        if _is_as_recorded(repo, out):
             return False
         link_from_cache(dvc, repo, out)
     report(f"restored {path}")
     return True
 
 
-def _is_as_recorded(out: DvcOutput) -> bool:
+def _is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
     try:
+        content = read_folder(repo, out) if out.hash_info.isdir else None
+        if content is not None:
+            return bool(content.hash_info == out.hash_info)
         return bool(out.exists) and not out.workspace_status()
-    except FileNotFoundError:
+    except (FileNotFoundError, DataBeingWrittenError):
         # Somebody is at work on it: what was seen in the folder is gone.
         return False
 
@@ -81,7 +88,7 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
     except (DvcException, RegistryError) as error:
         raise DataNotAvailableError(path, " ".join(str(error).split())) from error
     out.obj = None
-    if out.changed_cache():
+    if not is_in_cache(out):
         raise DataNotAvailableError(path, "part of it did not arrive")
 
 
@@ -96,20 +103,33 @@ def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:
     problem: RegistryError | None = None
     with SetAside(dvc, address_of(out.stage), {}).linking(repo, path, str(out.hash_info.value)):
         try:
-            checkout(
-                out.fs_path,
-                out.fs,
-                out.get_obj(),
-                out.cache,
-                ignore=repo.dvcignore,
-                state=repo.state,
-                prompt=lambda _question: False,
-                checksum_jobs=out.fs.hash_jobs,
-            )
-        except PromptError:
-            problem = DataModifiedError(path)
-        except CheckoutError as error:
-            problem = DataNotAvailableError(path, f"{len(error.paths)} files are missing")
+            link_folder(repo, out)
+            return
+        except (DataModifiedError, DataNotAvailableError) as error:
+            problem = error
+        except NotPlainError:
+            problem = _check_out(repo, out)
     if problem is not None:
         raise problem
     out.set_exec()
+
+
+def _check_out(repo: Repo, out: DvcOutput) -> RegistryError | None:
+    """DVC's own way; returns what went wrong."""
+    try:
+        checkout(
+            out.fs_path,
+            out.fs,
+            out.get_obj(),
+            out.cache,
+            ignore=repo.dvcignore,
+            state=repo.state,
+            prompt=lambda _question: False,
+            checksum_jobs=out.fs.hash_jobs,
+        )
+    except PromptError:
+        return DataModifiedError(path_in_repo(repo, out))
+    except CheckoutError as error:
+        reason = f"{len(error.paths)} files are missing"
+        return DataNotAvailableError(path_in_repo(repo, out), reason)
+    return None

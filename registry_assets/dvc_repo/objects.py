@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from dvc_data.hashfile import load as load_object
 from dvc_data.hashfile.hash import file_md5
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
-from dvc_objects.errors import ObjectFormatError
 
-from registry_assets.dvc_repo.versions import caches_of
+from registry_assets.dvc_repo.listings import Listings
+from registry_assets.dvc_repo.versions import caches_of, place_in
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-    from dvc_data.hashfile.db import HashFileDB
 
 _DIRECTORY = ".dir"
 
 
-@dataclass(frozen=True)
-class CachedObject:
+class CachedObject(NamedTuple):
     """One object of a version, as the cache has it.
 
     Attributes:
@@ -36,13 +33,13 @@ class CachedObject:
     """
 
     name: str
-    place: Path
+    place: str
     hash_name: str
 
     @property
     def is_listing(self) -> bool:
         """Whether it says what is in a folder."""
-        return self.place.name.endswith(_DIRECTORY)
+        return self.place.endswith(_DIRECTORY)
 
 
 @dataclass(frozen=True)
@@ -74,9 +71,16 @@ def read_cache_states(
         recorded: The md5 that is recorded for each path.
         most_hashed: How many files to hash in all, chosen by chance; None for every one.
     """
+    folders = _Folders()
     listed = {path: list(_objects_of(repo, md5)) for path, md5 in recorded.items()}
-    by_place = {item.place: item for items in listed.values() for item in items}
-    present = {place: item for place, item in by_place.items() if place.exists()}
+    missing = {
+        path: tuple(item for item in items if not folders.have(item.place))
+        for path, items in listed.items()
+    }
+    gone = {item.place for items in missing.values() for item in items}
+    present = {
+        item.place: item for items in listed.values() for item in items if item.place not in gone
+    }
     files = [item for item in present.values() if not item.is_listing]
     if most_hashed is not None and len(files) > most_hashed:
         files = random.sample(files, most_hashed)
@@ -87,7 +91,7 @@ def read_cache_states(
     return {
         path: CacheState(
             objects=len(items),
-            missing=tuple(item for item in items if item.place not in present),
+            missing=missing[path],
             hashed=sum(item.place in intact for item in items),
             damaged=tuple(item for item in items if not intact.get(item.place, True)),
         )
@@ -95,28 +99,39 @@ def read_cache_states(
     }
 
 
+class _Folders:
+    """The folders of caches, each listed once: asking for objects one by one takes longer."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+
+    def have(self, place: str) -> bool:
+        """Whether there is something at a place."""
+        folder, _, name = place.rpartition(os.sep)
+        if folder not in self._names:
+            names: list[str] = []
+            with suppress(FileNotFoundError):
+                names = os.listdir(folder)
+            self._names[folder] = frozenset(names)
+        return name in self._names[folder]
+
+
 def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
-    odb = _cache_with(repo, md5)
-    hash_name = str(odb.hash_name)
-    yield CachedObject("", Path(odb.oid_to_path(md5)), hash_name)
+    cache = next((c for c in caches_of(repo) if Path(place_in(c, md5)).exists()), repo.cache.local)
+    hash_name = str(cache.hash_name)
+    yield CachedObject("", place_in(cache, md5), hash_name)
     if not md5.endswith(_DIRECTORY):
         return
     try:
-        tree = load_object(odb, HashInfo(hash_name, md5))
-    except (FileNotFoundError, ObjectFormatError):
+        files = Listings([Path(cache.path)]).read(md5) or {}
+    except (ValueError, TypeError, KeyError):  # hashing it says that it is damaged
         return
-    if isinstance(tree, Tree):
-        of_object = {str(info.value): "/".join(key) for key, _, info in tree}
-        for file, name in of_object.items():
-            yield CachedObject(name, Path(odb.oid_to_path(file)), hash_name)
-
-
-def _cache_with(repo: Repo, md5: str) -> HashFileDB:
-    """The cache that has an object, else the one that it would be in."""
-    caches = caches_of(repo)
-    return next((odb for odb in caches if Path(odb.oid_to_path(md5)).exists()), caches[0])
+    of_object = {file: name for name, file in files.items()}
+    for file, name in of_object.items():
+        yield CachedObject(name, place_in(cache, file), hash_name)
 
 
 def _is_intact(item: CachedObject) -> bool:
-    wanted = (item.place.parent.name + item.place.name).removesuffix(_DIRECTORY)
-    return bool(file_md5(str(item.place), name=item.hash_name) == wanted)
+    *_, prefix, name = Path(item.place).parts
+    wanted = f"{prefix}{name}".removesuffix(_DIRECTORY)
+    return bool(file_md5(item.place, name=item.hash_name) == wanted)

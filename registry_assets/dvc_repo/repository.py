@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo import (
@@ -111,13 +110,12 @@ class DvcRepo(RepoAccess):
 
     def read_listing(self, md5: str) -> Mapping[str, str] | None:
         """The files of a folder's version and their md5s; None when the cache lacks the listing."""
-        with self.open() as repo:
-            return versions.read_listing(repo, md5)
+        return self.listings().read(md5)
 
     def listings(self) -> Listings:
         """The listings of folders in the cache, for who reads many of them."""
         with self.open() as repo:
-            return Listings([Path(cache.path) for cache in versions.caches_of(repo)])
+            return versions.listings_of(repo)
 
     def read_cache_states(
         self, recorded: Mapping[str, str], *, most_hashed: int | None = 0

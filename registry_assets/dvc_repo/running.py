@@ -14,6 +14,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
+from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
     RepoAccess,
@@ -385,11 +386,11 @@ def _recorded_versions(repo: Repo, stage: PipelineStage) -> dict[str, Version | 
 def _keep_outputs(repo: Repo, stage: PipelineStage) -> None:
     # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
     in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-    stage.save_outs()
+    contents = read_outputs(repo, stage)
+    note_outputs(stage, contents)
     if in_run_cache:
         repo.stage_cache.save(stage)
-    for out in stage.outs:
-        out.commit()
+    store_outputs(repo, stage, contents)
 
 
 def _known(address: str, version: Version | None) -> Version:

@@ -10,6 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
+from registry_assets.dvc_repo.folders.linking import is_in_cache
+from registry_assets.dvc_repo.folders.storing import (
+    Contents,
+    is_recorded,
+    note_outputs,
+    read_outputs,
+    store_outputs,
+)
 from registry_assets.dvc_repo.metafiles import (
     replace_text,
     scratch_folder,
@@ -71,15 +79,18 @@ def tracking(
             before = version_of(out) if out else None
             aside = SetAside(dvc, metafile, {path: before.md5 if before else None})
             outcome: Outcome = "recorded"
+            contents: Contents | None = None
             if out is not None and before is not None and not place.exists():
                 ensure(dvc, repo, out, report)
                 outcome = "restored"
-            elif out is not None and not force and not out.status():
-                outcome = "unchanged"
+            elif stage is not None and out is not None and not force:
+                contents = read_outputs(repo, stage)
+                if is_recorded(out, contents[out.fs_path]):
+                    outcome = "unchanged"
 
             def record() -> Mapping[str, RecordedOutput]:
                 if outcome == "recorded":
-                    version = _add(dvc, repo, path, stage, aside, report)
+                    version = _add(dvc, repo, path, stage, contents, aside, report)
                 else:
                     assert before is not None
                     version = before
@@ -89,7 +100,13 @@ def tracking(
 
 
 def _add(
-    dvc: RepoAccess, repo: Repo, path: str, stage: DvcStage | None, aside: SetAside, report: Report
+    dvc: RepoAccess,
+    repo: Repo,
+    path: str,
+    stage: DvcStage | None,
+    contents: Contents | None,
+    aside: SetAside,
+    report: Report,
 ) -> Version:
     is_new = stage is None
     if stage is None:
@@ -102,8 +119,10 @@ def _add(
             outs=[place.name],
         )
     out = _out_at(repo, stage, path)
-    # Hashed before the lock is taken; DVC's state then knows the hashes.
-    md5 = str(out.get_hash().value)
+    # Hashed before the lock is taken.
+    contents = contents or read_outputs(repo, stage)
+    content = contents[out.fs_path]
+    md5 = str((content.hash_info if content else out.get_hash()).value)
     with (
         dvc.write_lock(repo, report),
         repo.scm_context(quiet=True),
@@ -111,7 +130,8 @@ def _add(
     ):
         if is_new:
             check_new(dvc, repo, stage)
-        stage.add_outs()
+        note_outputs(stage, contents)
+        store_outputs(repo, stage, contents)
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
     version = version_of(out)
@@ -200,7 +220,7 @@ def _import(
     # A copy that DVC takes of an executable is none.
     dep.meta, out.meta = source.meta, copy(source.meta)
     out.meta.isexec = False
-    if out.changed_cache():
+    if not is_in_cache(out):
         fetch(repo, source, report)
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvc.utils.serialize import dumps_yaml
-from dvc_data.hashfile import load as load_object
-from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
 
+from registry_assets.dvc_repo.listings import Listings
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
@@ -57,18 +55,16 @@ def path_in_repo(repo: Repo, out: DvcOutput) -> str:
     return Path(out.fs_path).relative_to(repo.root_dir).as_posix()
 
 
-def read_listing(repo: Repo, md5: str) -> Mapping[str, str] | None:
-    """The files of a folder's version with their md5s, by path inside the folder."""
-    for cache in caches_of(repo):
-        try:
-            tree = load_object(cache, HashInfo(cache.hash_name, md5))
-        except FileNotFoundError:
-            continue
-        if isinstance(tree, Tree):
-            return {"/".join(key): str(info.value) for key, _, info in tree}
-    return None
+def listings_of(repo: Repo) -> Listings:
+    """The listings of folders in the cache."""
+    return Listings([Path(cache.path) for cache in caches_of(repo)])
 
 
 def caches_of(repo: Repo) -> tuple[HashFileDB, HashFileDB]:
     """Where content lies: DVC 2 kept it beside the place that DVC 3 keeps it at."""
     return repo.cache.local, repo.cache.legacy
+
+
+def place_in(cache: HashFileDB, md5: str) -> str:
+    """Where an object lies in a cache, or would: ten times quicker than by `pathlib`."""
+    return f"{cache.path}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"

@@ -1,0 +1,206 @@
+"""What stands in a folder, hashed: what `dvc_data.hashfile.build` finds out, for less.
+
+DVC hashes small files one after the other, builds an object for each, and does all of that twice.
+Here threads hash, each file is looked up in DVC's state before it is read, and told to the state
+when it is stored (`storing.py`). What is not plain (links among the files, pipes, files under
+DVC 2's names) is left to DVC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc_data.hashfile.build import DefaultIgnoreFile
+from dvc_data.hashfile.db.local import LocalHashFileDB
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.meta import Meta
+
+from registry_assets.dvc_repo.folders.state import HASH, HashedFile, find_known, tell_hashes
+from registry_assets.errors import DataBeingWrittenError
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+
+_CHUNK = 2**20
+_BATCH_BYTES = 2**23
+_BATCH_FILES = 250
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """The files of a folder that DVC does not ignore.
+
+    Attributes:
+        place: The folder, absolute.
+    """
+
+    place: str
+    files: Sequence[HashedFile]
+
+    @cached_property
+    def listing(self) -> bytes:
+        """The text of the object that stands for the folder (`dvc_data.hashfile.tree`)."""
+        files = sorted(self.files, key=attrgetter("name"))
+        entries = [{"md5": file.md5, "relpath": file.name} for file in files]
+        return json.dumps(entries).encode()
+
+    @cached_property
+    def hash_info(self) -> HashInfo:
+        """The folder's own hash."""
+        digest = hashlib.md5(self.listing, usedforsecurity=False).hexdigest()
+        return HashInfo(HASH, f"{digest}.dir")
+
+    @property
+    def meta(self) -> Meta:
+        """What a metafile says of the folder besides."""
+        size = sum(file.status.st_size for file in self.files)
+        return Meta(size=size, nfiles=len(self.files), isdir=True)
+
+
+def is_same(before: os.stat_result, now: os.stat_result) -> bool:
+    """Whether a file is the one that it was, by what DVC's state goes by."""
+    return (before.st_ino, before.st_mtime_ns, before.st_size) == (
+        now.st_ino,
+        now.st_mtime_ns,
+        now.st_size,
+    )
+
+
+def check_same(path: str, file: HashedFile) -> os.stat_result:
+    """Makes sure that a file is what was hashed.
+
+    Returns:
+        What the file system says of it.
+
+    Raises:
+        DataBeingWrittenError: when it changed.
+    """
+    status = os.stat(path)
+    if not is_same(status, file.status):
+        raise DataBeingWrittenError(path)
+    return status
+
+
+def is_plain(out: DvcOutput) -> bool:
+    """Whether an output is kept in a cache on this machine, under the hashes of DVC 3."""
+    return (
+        out.protocol == "local"
+        and out.is_in_repo
+        and out.use_cache
+        and out.hash_name == HASH
+        and out.files is None
+        and out.meta.version_id is None
+        and isinstance(out.cache, LocalHashFileDB)
+        and not out.cache.read_only
+        and not out.cache.verify
+    )
+
+
+def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
+    """Hashes the files of an output.
+
+    Returns:
+        None where DVC has to do it: for a file, and for a folder with anything but plain files.
+
+    Raises:
+        DataBeingWrittenError: when a file changes meanwhile.
+    """
+    place = str(out.fs_path)
+    if not is_plain(out) or Path(place).is_symlink() or not out.isdir():
+        return None
+    try:
+        found = _find_files(repo, place)
+        if found is None:
+            return None
+        paths = {f"{place}{os.sep}{name}": status for name, status in found}
+        known = find_known(repo, out, paths)
+        fresh = dict(_hash_all([item for item in paths.items() if item[0] not in known]))
+    except FileNotFoundError as error:
+        raise DataBeingWrittenError(str(error.filename or place)) from error
+    files = [
+        HashedFile(name, known.get(path) or fresh[path], status)
+        for (name, status), path in zip(found, paths, strict=True)
+    ]
+    if fresh:
+        told = zip(files, paths, strict=True)
+        tell_hashes(repo, out, (file for file, path in told if path in fresh))
+    return FolderContent(place, files)
+
+
+def _find_files(repo: Repo, place: str) -> list[tuple[str, os.stat_result]] | None:
+    """The files that DVC does not ignore and their status; None when one of them is not plain."""
+    found = []
+    start = len(place) + 1
+    for folder, folders, files in os.walk(place):
+        # In place, so that what is ignored is not walked.
+        folders[:], files[:] = repo.dvcignore(folder, folders, files)
+        inside = f"{folder[start:]}/" if len(folder) > start else ""
+        for name in files:
+            status = os.lstat(f"{folder}/{name}")
+            if not stat.S_ISREG(status.st_mode) or name == DefaultIgnoreFile:
+                return None
+            found.append((f"{inside}{name}", status))
+    return found
+
+
+def _hash_all(files: Sequence[tuple[str, os.stat_result]]) -> Iterator[tuple[str, str]]:
+    if not files:
+        return
+    # Hashing lets go of the interpreter's lock, and so does waiting for the disk.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for hashes in pool.map(_hash_batch, _batches(files)):
+            yield from hashes
+
+
+def _batches(
+    files: Iterable[tuple[str, os.stat_result]],
+) -> Iterator[list[tuple[str, os.stat_result]]]:
+    """Parts that are worth a thread's turn, and small enough to share the work evenly."""
+    batch: list[tuple[str, os.stat_result]] = []
+    size = 0
+    for item in files:
+        batch.append(item)
+        size += item[1].st_size
+        if size >= _BATCH_BYTES or len(batch) == _BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _hash_batch(files: Sequence[tuple[str, os.stat_result]]) -> list[tuple[str, str]]:
+    return [(path, _md5(path, status)) for path, status in files]
+
+
+def _md5(path: str, status: os.stat_result) -> str:
+    """The md5 of a file's content.
+
+    Raises:
+        DataBeingWrittenError: when there is more or less to read than there was.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    # Past Python's buffers, and one byte more than there should be, so that one call is enough.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        left = status.st_size
+        while data := os.read(descriptor, min(_CHUNK, left + 1)):
+            digest.update(data)
+            left -= len(data)
+            if left <= 0:
+                break
+    finally:
+        os.close(descriptor)
+    if left:
+        raise DataBeingWrittenError(path)
+    return digest.hexdigest()

@@ -1,0 +1,152 @@
+"""Folders linked out of the cache, as `dvc checkout` does it.
+
+What stands there is looked at before anything is touched: content that is saved nowhere is never
+removed, and a file is replaced by that of another version in one go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc_objects.errors import ObjectFormatError
+
+from registry_assets.dvc_repo.folders.hashing import (
+    FolderContent,
+    check_same,
+    is_plain,
+    read_folder,
+)
+from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
+from registry_assets.dvc_repo.folders.state import HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.listings import Listings
+from registry_assets.dvc_repo.versions import path_in_repo, place_in
+from registry_assets.errors import DataModifiedError, DataNotAvailableError
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+
+
+def read_recorded(out: DvcOutput) -> Mapping[str, str] | None:
+    """The files of the recorded version of a plain folder and their md5s.
+
+    Returns:
+        None where DVC has to find out, also when the cache lacks the listing.
+    """
+    if not is_plain(out) or not out.hash_info.isdir:
+        return None
+    try:
+        return Listings([Path(out.cache.path)]).read(str(out.hash_info.value))
+    except (ValueError, TypeError, KeyError):  # no listing: DVC says what it makes of it
+        return None
+
+
+def is_in_cache(out: DvcOutput) -> bool:
+    """Whether the cache has all of the recorded version, as DVC's `Output.changed_cache` asks.
+
+    Objects that are not read-only are hashed, and damaged ones removed.
+    """
+    recorded = read_recorded(out)
+    if recorded is None:
+        return not out.changed_cache()
+    try:
+        for md5 in (str(out.hash_info.value), *set(recorded.values())):
+            out.cache.check(md5)
+    except (FileNotFoundError, ObjectFormatError):
+        return False
+    return True
+
+
+def link_folder(repo: Repo, out: DvcOutput) -> None:
+    """Brings the recorded version of a folder into the workspace, whatever version is there now.
+
+    Only ever with the lock on the repository.
+
+    Raises:
+        NotPlainError: when DVC has to do it; nothing was touched that it could not go on with.
+        DataModifiedError: when content that is saved nowhere would be removed.
+        DataNotAvailableError: when the cache lacks part of the version.
+        DataBeingWrittenError: when a file changes meanwhile.
+    """
+    wanted = read_recorded(out)
+    place = str(out.fs_path)
+    if wanted is None or os.path.islink(place):
+        raise NotPlainError
+    content = read_folder(repo, out) if os.path.lexists(place) else FolderContent(place, ())
+    if content is None:
+        raise NotPlainError
+    before = {file.name: file for file in content.files}
+    if _is_file_and_folder({*wanted, *before}):
+        raise NotPlainError
+    kept = {name: file for name, file in before.items() if wanted.get(name) == file.md5}
+    others = {name: file for name, file in before.items() if name not in kept}
+    if any(not os.path.exists(place_in(out.cache, file.md5)) for file in others.values()):
+        raise DataModifiedError(path_in_repo(repo, out))
+    links = Links(out.cache, out.cache.cache_types)
+    os.makedirs(place, exist_ok=True)
+    for folder in {os.path.dirname(name) for name in wanted} - {""}:
+        os.makedirs(f"{place}/{folder}", exist_ok=True)
+    linked = []
+    lacking = 0
+    for name, md5 in wanted.items():
+        if name not in kept:
+            try:
+                target = f"{place}/{name}"
+                status = _link(links, place_in(out.cache, md5), target, others.get(name))
+            except FileNotFoundError:
+                lacking += 1
+            else:
+                linked.append(HashedFile(name, md5, status))
+    if lacking:
+        raise DataNotAvailableError(path_in_repo(repo, out), f"{lacking} files are missing")
+    for name in others.keys() - wanted.keys():
+        check_same(f"{place}/{name}", others[name])
+        os.unlink(f"{place}/{name}")
+    tell_hashes(repo, out, linked)
+    tell_links(repo, out, [*kept.values(), *linked])
+
+
+def _link(links: Links, source: str, target: str, before: HashedFile | None) -> os.stat_result:
+    """Links an object into the workspace, in the place of the file that was there before, if any.
+
+    Returns:
+        What the file system says of the file then.
+
+    Raises:
+        NotPlainError: when something that DVC ignores is in the way.
+        FileNotFoundError: when there is no such object.
+        DataBeingWrittenError: when the file is not any more what it was.
+    """
+    status = os.stat(source)
+    if before is not None:
+        check_same(target, before)
+    try:
+        # DVC does not link what is empty: too many files would be one.
+        link = links.hardlink if before is None else links.hardlink_over
+        if status.st_size and link(source, target):
+            return status
+    except FileExistsError as error:
+        raise NotPlainError from error
+    if before is None and os.path.lexists(target):
+        raise NotPlainError
+    with in_one_go(target) as fresh:
+        if status.st_size:
+            links.copy(source, fresh)
+        else:
+            open(fresh, "wb").close()
+    return os.stat(target)
+
+
+def _is_file_and_folder(names: Collection[str]) -> bool:
+    """Whether something is a file in one version and a folder in the other."""
+    folders = {os.path.dirname(name) for name in names} - {""}
+    waiting = list(folders)
+    while waiting:
+        folder = os.path.dirname(waiting.pop())
+        if folder and folder not in folders:
+            folders.add(folder)
+            waiting.append(folder)
+    return not folders.isdisjoint(names)

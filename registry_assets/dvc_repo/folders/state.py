@@ -1,0 +1,80 @@
+"""DVC's state, asked and told about many files at once.
+
+It knows the hash of a file by inode, mtime and size (`dvc_data.hashfile.state`), so that `dvc
+status` need not read what is known, and it knows the links that DVC made, so that `dvc checkout`
+can remove those that nothing declares any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dvc_data.hashfile.hash_info import HashInfo
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+
+HASH = "md5"
+"""The hash of DVC 3; that of DVC 2 has another name."""
+
+
+class HashedFile(NamedTuple):
+    """A file in the workspace, with its hash.
+
+    Attributes:
+        name: The path inside its folder, with ``/``.
+        status: What the file system says of it; of one that was hashed, what it said before.
+    """
+
+    name: str
+    md5: str
+    status: os.stat_result
+
+
+def find_known(
+    repo: Repo, out: DvcOutput, statuses: Mapping[str, os.stat_result]
+) -> Mapping[str, str]:
+    """The md5 of files by path, of those that did not change since the state was told."""
+    infos = {path: _info_of(status) for path, status in statuses.items()}
+    return {
+        path: str(known.value)
+        for path, _, known in repo.state.get_many(list(infos), out.fs, infos)
+        if known is not None and known.name == HASH
+    }
+
+
+def tell_hashes(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
+    """Tells the state the hashes of files of an output."""
+    prefix = f"{out.fs_path}{os.sep}"
+    repo.state.save_many(
+        (
+            (f"{prefix}{file.name}", HashInfo(HASH, file.md5), _info_of(file.status))
+            for file in files
+        ),
+        out.fs,
+    )
+
+
+def tell_links(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
+    """Tells the state that DVC put a folder with just these files where it is."""
+    prefix = f"{out.fs_path}{os.sep}"
+    mtimes = {f"{prefix}{file.name}": file.status.st_mtime for file in files}
+    # The token is that of `dvc_data.hashfile.utils`, which would look at every file again.
+    token = hashlib.md5(json.dumps(mtimes, sort_keys=True).encode(), usedforsecurity=False)
+    repo.state.set_link(out.fs_path, os.lstat(out.fs_path).st_ino, token.hexdigest())
+
+
+def _info_of(status: os.stat_result) -> dict[str, Any]:
+    """The part of fsspec's description of a file that the state looks at."""
+    return {
+        "type": "file",
+        "ino": status.st_ino,
+        "mtime": status.st_mtime,
+        "size": status.st_size,
+        "mode": status.st_mode,
+    }

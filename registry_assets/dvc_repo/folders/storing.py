@@ -1,0 +1,204 @@
+"""Folders put into the cache, as `dvc add` and `dvc commit` put them there.
+
+What takes DVC several rounds over its own objects (stage, transfer, check out) is one round here:
+each file is linked or copied into the cache under its hash, and DVC's state told of it. Formats
+and order are DVC's: objects are read-only and lie under ``xx/yyyy``; a folder's listing comes last.
+What has its name is whole: a link is at once, and a copy is renamed when it is.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dvc_objects.errors import ObjectFormatError
+
+from registry_assets.dvc_repo.folders.hashing import FolderContent, check_same, is_same, read_folder
+from registry_assets.dvc_repo.folders.linking import is_in_cache
+from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
+from registry_assets.dvc_repo.folders.state import HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.versions import place_in
+from registry_assets.errors import DataBeingWrittenError
+
+if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+
+Contents = Mapping[str, FolderContent | None]
+"""The outputs of a stage by place, hashed; None for those that DVC has to hash."""
+
+
+def read_outputs(repo: Repo, stage: DvcStage) -> Contents:
+    """Hashes the outputs of a stage, as far as they are plain folders.
+
+    Raises:
+        DataBeingWrittenError: when a file changes meanwhile.
+    """
+    return {out.fs_path: read_folder(repo, out) for out in stage.outs}
+
+
+def is_recorded(out: DvcOutput, content: FolderContent | None) -> bool:
+    """Whether an output is what its metafile says, and in the cache, as `dvc status` sees it."""
+    if content is None:
+        return not out.status()
+    return bool(content.hash_info == out.hash_info) and is_in_cache(out)
+
+
+def note_outputs(stage: DvcStage, contents: Contents) -> None:
+    """Has the outputs of a stage name what was hashed, as DVC's `Stage.save_outs` does."""
+    if not any(contents.values()):
+        stage.save_outs()
+        return
+    for out in stage.outs:
+        content = contents[out.fs_path]
+        if content is None:
+            out.save()
+        else:
+            out.ignore()
+            out.hash_info, out.meta = content.hash_info, content.meta
+            out.obj = out.files = None
+
+
+def store_outputs(repo: Repo, stage: DvcStage, contents: Contents) -> None:
+    """Puts the outputs that `note_outputs` noted into the cache, as DVC's `Output.commit` does.
+
+    Only ever with the lock on the repository.
+
+    Raises:
+        DataBeingWrittenError: when a file is not any more what was hashed.
+    """
+    for out in stage.outs:
+        content = contents[out.fs_path]
+        try:
+            if content is None:
+                raise NotPlainError
+            _store(repo, out, content)
+        except NotPlainError:
+            out.commit()
+
+
+def _store(repo: Repo, out: DvcOutput, content: FolderContent) -> None:
+    cache: LocalHashFileDB = out.cache
+    storer = _Storer(cache, content)
+    listing = str(content.hash_info.value)
+    make_folder: Callable[[str], None] = cache.makedirs
+    for prefix in {file.md5[:2] for file in content.files} | {listing[:2]}:
+        if not os.path.isdir(f"{cache.path}/{prefix}"):
+            make_folder(f"{cache.path}/{prefix}")
+    stored = [storer.store(file) for file in content.files]
+    changed = zip(stored, content.files, strict=True)
+    tell_hashes(repo, out, [now for now, before in changed if now is not before])
+    tell_links(repo, out, stored)
+    storer.put(listing, lambda fresh: _write(fresh, content.listing))
+
+
+class _Storer:
+    """Puts the files of one folder into a cache.
+
+    Args:
+        cache: The cache.
+        content: The folder.
+
+    Raises:
+        NotPlainError: when links are wanted that only DVC makes.
+    """
+
+    def __init__(self, cache: LocalHashFileDB, content: FolderContent) -> None:
+        kinds = cache.cache_types
+        self._cache = cache
+        self._place = content.place
+        self._may_be_copies = not {"copy", "reflink"}.isdisjoint(kinds)
+        if kinds[0] == "hardlink":
+            self._links = Links(cache, ["hardlink", "reflink", "copy"])
+        elif kinds[0] == "symlink" or any(file.status.st_nlink > 1 for file in content.files):
+            # DVC replaces links by what is wanted.
+            raise NotPlainError
+        else:
+            self._links = Links(cache, ["reflink", "copy"])
+
+    def store(self, file: HashedFile) -> HashedFile:
+        """Puts one file into the cache.
+
+        Returns:
+            The same; where the file is replaced by a link to what is there, that.
+        """
+        path = f"{self._place}/{file.name}"
+        if not file.status.st_size:
+            # DVC does not link what is empty: too many files would be one.
+            check_same(path, file)
+            self.put(file.md5, lambda fresh: _write(fresh, b""))
+            return file
+        status = self._link(path, file)
+        if status is not None:
+            return file if is_same(status, file.status) else file._replace(status=status)
+        if not self._may_be_copies:
+            raise NotPlainError
+        self.put(file.md5, lambda fresh: self._copy(path, file, fresh))
+        return file
+
+    def put(self, oid: str, write: Callable[[str], None]) -> None:
+        """Has an object written that the cache lacks.
+
+        Args:
+            oid: Its name.
+            write: Writes it to the path that it is given.
+        """
+        if self._is_there(oid):
+            return
+        place = place_in(self._cache, oid)
+        with in_one_go(place) as fresh:
+            write(fresh)
+        self._protect(place)
+
+    def _is_there(self, oid: str) -> bool:
+        """Whether the cache has an object; a damaged one is removed."""
+        try:
+            self._cache.check(oid)
+        except (FileNotFoundError, ObjectFormatError):
+            return False
+        return True
+
+    def _link(self, path: str, file: HashedFile) -> os.stat_result | None:
+        """Makes a file and its object one; None when that cannot be."""
+        place = place_in(self._cache, file.md5)
+        try:
+            if not self._links.hardlink(path, place):
+                return None
+        except FileExistsError:
+            return self._link_back(path, file, place)
+        status = os.stat(place)
+        if not is_same(status, file.status):
+            os.unlink(place)
+            raise DataBeingWrittenError(path) from None
+        if stat.S_IMODE(status.st_mode) != self._cache.CACHE_MODE:
+            self._protect(place)
+        return status
+
+    def _link_back(self, path: str, file: HashedFile, place: str) -> os.stat_result | None:
+        """Replaces a file by a link to the object that the cache has already."""
+        before = check_same(path, file)
+        if not self._is_there(file.md5):
+            # It was damaged, and is gone.
+            return self._link(path, file)
+        if os.path.samestat(before, os.stat(place)):
+            return before
+        return os.stat(path) if self._links.hardlink_over(place, path) else None
+
+    def _copy(self, path: str, file: HashedFile, fresh: str) -> None:
+        self._links.copy(path, fresh)
+        check_same(path, file)
+
+    def _protect(self, place: str) -> None:
+        # Where a file system does not let DVC, it goes on, and reads such objects again.
+        with suppress(OSError):
+            os.chmod(place, self._cache.CACHE_MODE)
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as stream:
+        stream.write(data)
