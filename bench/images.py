@@ -8,10 +8,10 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from cells import Cells, Time
 from photographs import build_photographs
 from ruamel.yaml import YAML
 
@@ -27,18 +27,6 @@ _OURS = ["registry", "materialize"]
 _THEIRS = ["dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml"]
 _SMALL = (64, 48)
 _BECOME_REAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
-
-Time = Callable[[list[str], Path], float]
-
-
-class Cells(NamedTuple):
-    """What stands in a row of the table, see `run.Row`."""
-
-    work: str
-    alternative: str
-    ours: Sequence[float]
-    theirs: Sequence[float] = ()
-    wanted: float | None = None
 
 
 def measure_photographs(scratch: Path, count: int, runs: int, time: Time) -> Iterator[Cells]:

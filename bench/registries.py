@@ -51,6 +51,15 @@ def build_registry(root: Path, collections: int, files: int = 3) -> None:
                 result.persist()
 
 
+def copy_registry(base: Path, name: str) -> Path:
+    """A copy of a registry beside it, with a remote of its own."""
+    root = base.with_name(name)
+    shutil.copytree(base, root, symlinks=True)
+    config = root / ".dvc/config"
+    config.write_text(config.read_text(encoding="utf-8").replace(str(base), str(root)))
+    return root
+
+
 def shoot(root: Path, name: str, files: int) -> None:
     """Puts a new collection of text files into `raw/`."""
     folder = root / "raw" / name

@@ -22,7 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from images import measure_memory, measure_photographs
-from registries import DATASET, STAGES, build_registry
+from registries import DATASET, STAGES, build_registry, copy_registry
+from transfers import measure_transfers
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -60,6 +61,8 @@ def main() -> None:
     parser.add_argument(
         "--small-images", type=int, default=3000, help="to measure memory with; 0: none"
     )
+    parser.add_argument("--files", type=int, default=20_000, help="to transfer; 0: none")
+    parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -74,6 +77,11 @@ def main() -> None:
 def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     if arguments.collections:
         yield from measure(scratch, arguments.collections, arguments.sizes, arguments.runs)
+    if arguments.files:
+        for cells in measure_transfers(
+            scratch, arguments.files, arguments.file_size, arguments.runs, _time
+        ):
+            yield Row(*cells)
     if arguments.photographs:
         for cells in measure_photographs(scratch, arguments.photographs, arguments.runs, _time):
             yield Row(*cells)
@@ -88,7 +96,7 @@ def measure(scratch: Path, collections: int, sizes: Sequence[int], runs: int) ->
     build_registry(base, collections)
     ours, theirs = [], []
     for number in range(runs):
-        one, other = _copy(base, f"ours{number}"), _copy(base, f"theirs{number}")
+        one, other = copy_registry(base, f"ours{number}"), copy_registry(base, f"theirs{number}")
         ours.append(_time(["registry", "materialize"], one))
         theirs.append(_time(["dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml"], other))
         _same_metafiles(one, other)
@@ -144,14 +152,6 @@ def _time(command: list[str], root: Path) -> float:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
     return seconds
-
-
-def _copy(base: Path, name: str) -> Path:
-    root = base.with_name(name)
-    shutil.copytree(base, root, symlinks=True)
-    config = root / ".dvc/config"
-    config.write_text(config.read_text(encoding="utf-8").replace(str(base), str(root)))
-    return root
 
 
 def _same_metafiles(one: Path, other: Path) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
+from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.folders.hashing import read_folder
-from registry_assets.dvc_repo.folders.linking import is_in_cache, link_folder
+from registry_assets.dvc_repo.folders.linking import link_folder
 from registry_assets.dvc_repo.folders.links import NotPlainError
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
 from registry_assets.dvc_repo.remotes import fetch_objects

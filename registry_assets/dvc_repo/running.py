@@ -14,6 +14,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
+from registry_assets.dvc_repo.folders.comparing import is_in_cache, status_of
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
@@ -266,7 +267,7 @@ def _restore_outputs(
         return "restored" if any(changed) else "unchanged"
     is_current = not force and _is_recorded(stage) and not stage_changes(stage)
     if is_current:
-        if not any(out.status() for out in stage.outs):
+        if not any(status_of(repo, out) for out in stage.outs):
             return "unchanged"
         _fetch_missing(repo, stage, report)
     _take(stage, aside, repo)
@@ -287,7 +288,7 @@ def _is_recorded(stage: PipelineStage) -> bool:
 def _fetch_missing(repo: Repo, stage: PipelineStage, report: Report) -> None:
     """Pulls recorded outputs; when that cannot be, the command makes them anew."""
     for out in stage.outs:
-        if out.use_cache and out.changed_cache():
+        if out.use_cache and not is_in_cache(out):
             try:
                 fetch(repo, out, report)
             except DataNotAvailableError as error:

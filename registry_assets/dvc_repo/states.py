@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from dvc.dependency.base import Dependency
 from dvc.output import Output as DvcOutput
 
+from registry_assets.dvc_repo.folders.comparing import is_in_cache
+from registry_assets.dvc_repo.folders.hashing import read_folder
 from registry_assets.dvc_repo.opening import address_of
 from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.errors import DataBeingWrittenError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -85,14 +88,15 @@ class _Look:
     def _hash(self, out: DvcOutput) -> HashInfo:
         key = (out.fs_path, out.hash_name)
         if key not in self._hashes:
-            self._hashes[key] = out.get_hash()
+            content = read_folder(out.repo, out)
+            self._hashes[key] = content.hash_info if content else out.get_hash()
         return self._hashes[key]
 
     def _finds_in_cache(self, out: DvcOutput) -> bool:
         key = (out.hash_name, out.hash_info.value)
         if key not in self._is_in_cache:
             known = out.obj
-            self._is_in_cache[key] = not out.changed_cache()
+            self._is_in_cache[key] = is_in_cache(out)
             # Listings of many files would else stay in memory as long as the repository is open.
             out.obj = known
         return self._is_in_cache[key]
@@ -126,7 +130,7 @@ def _changes_of(repo: Repo, out: DvcOutput, look: _Look) -> tuple[str, ...]:
     changes: list[str] = []
     try:
         status = look.status(out)
-    except FileNotFoundError:
+    except (FileNotFoundError, DataBeingWrittenError):
         # What was seen in the folder a moment ago is gone.
         return (f"{path} is being written",)
     for said in status.values():

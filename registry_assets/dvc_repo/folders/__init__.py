@@ -3,9 +3,10 @@
 Formats and results are those of DVC; its own way through them goes over an object and several
 look-ups for each file, three times. What is not plain is left to it.
 
-state.py    DVC's state, asked and told about many files at once
-hashing.py  what stands in a folder, hashed
-links.py    the kinds of links between workspace and cache
-storing.py  into the cache, as `dvc add` and `dvc commit`
-linking.py  out of it, as `dvc checkout`
+state.py      DVC's state, asked and told about many files at once
+hashing.py    what stands in a folder, hashed
+comparing.py  what is recorded held against that and the cache, as `dvc status` does
+links.py      the kinds of links between workspace and cache
+storing.py    into the cache, as `dvc add` and `dvc commit`
+linking.py    out of it, as `dvc checkout`
 """

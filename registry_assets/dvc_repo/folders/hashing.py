@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
 
+THREADS = min(4, os.cpu_count() or 1)
+
 _CHUNK = 2**20
 _BATCH_BYTES = 2**23
 _BATCH_FILES = 250
@@ -158,7 +160,7 @@ def _hash_all(files: Sequence[tuple[str, os.stat_result]]) -> Iterator[tuple[str
     if not files:
         return
     # Hashing lets go of the interpreter's lock, and so does waiting for the disk.
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         for hashes in pool.map(_hash_batch, _batches(files)):
             yield from hashes
 

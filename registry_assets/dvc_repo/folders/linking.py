@@ -7,57 +7,24 @@ removed, and a file is replaced by that of another version in one go.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from dvc_objects.errors import ObjectFormatError
-
+from registry_assets.dvc_repo.folders.comparing import read_recorded
 from registry_assets.dvc_repo.folders.hashing import (
     FolderContent,
     check_same,
-    is_plain,
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
 from registry_assets.dvc_repo.folders.state import HashedFile, tell_hashes, tell_links
-from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import DataModifiedError, DataNotAvailableError
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
-
-
-def read_recorded(out: DvcOutput) -> Mapping[str, str] | None:
-    """The files of the recorded version of a plain folder and their md5s.
-
-    Returns:
-        None where DVC has to find out, also when the cache lacks the listing.
-    """
-    if not is_plain(out) or not out.hash_info.isdir:
-        return None
-    try:
-        return Listings([Path(out.cache.path)]).read(str(out.hash_info.value))
-    except (ValueError, TypeError, KeyError):  # no listing: DVC says what it makes of it
-        return None
-
-
-def is_in_cache(out: DvcOutput) -> bool:
-    """Whether the cache has all of the recorded version, as DVC's `Output.changed_cache` asks.
-
-    Objects that are not read-only are hashed, and damaged ones removed.
-    """
-    recorded = read_recorded(out)
-    if recorded is None:
-        return not out.changed_cache()
-    try:
-        for md5 in (str(out.hash_info.value), *set(recorded.values())):
-            out.cache.check(md5)
-    except (FileNotFoundError, ObjectFormatError):
-        return False
-    return True
+    from dvc_data.hashfile.db import HashFileDB
 
 
 def link_folder(repo: Repo, out: DvcOutput) -> None:
@@ -75,6 +42,7 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
     place = str(out.fs_path)
     if wanted is None or os.path.islink(place):
         raise NotPlainError
+    cache: HashFileDB = out.cache
     content = read_folder(repo, out) if os.path.lexists(place) else FolderContent(place, ())
     if content is None:
         raise NotPlainError
@@ -83,9 +51,9 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
         raise NotPlainError
     kept = {name: file for name, file in before.items() if wanted.get(name) == file.md5}
     others = {name: file for name, file in before.items() if name not in kept}
-    if any(not os.path.exists(place_in(out.cache, file.md5)) for file in others.values()):
+    if any(not os.path.exists(place_in(cache, file.md5)) for file in others.values()):
         raise DataModifiedError(path_in_repo(repo, out))
-    links = Links(out.cache, out.cache.cache_types)
+    links = Links(cache, cache.cache_types)
     os.makedirs(place, exist_ok=True)
     for folder in {os.path.dirname(name) for name in wanted} - {""}:
         os.makedirs(f"{place}/{folder}", exist_ok=True)
@@ -95,7 +63,7 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
         if name not in kept:
             try:
                 target = f"{place}/{name}"
-                status = _link(links, place_in(out.cache, md5), target, others.get(name))
+                status = _link(links, place_in(cache, md5), target, others.get(name))
             except FileNotFoundError:
                 lacking += 1
             else:

@@ -100,7 +100,8 @@ class Links:
     def _give_up(self, kind: str, error: OSError) -> None:
         if error.errno not in _NO_SUCH_LINK:
             raise error
-        self._kinds.remove(kind)
+        # Several threads may find out.
+        self._kinds = [other for other in self._kinds if other != kind]
 
 
 @contextmanager

@@ -10,14 +10,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dvc_objects.errors import ObjectFormatError
 
-from registry_assets.dvc_repo.folders.hashing import FolderContent, check_same, is_same, read_folder
-from registry_assets.dvc_repo.folders.linking import is_in_cache
+from registry_assets.dvc_repo.folders.hashing import (
+    THREADS,
+    FolderContent,
+    check_same,
+    is_same,
+    read_folder,
+)
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
 from registry_assets.dvc_repo.folders.state import HashedFile, tell_hashes, tell_links
 from registry_assets.dvc_repo.versions import place_in
@@ -40,13 +46,6 @@ def read_outputs(repo: Repo, stage: DvcStage) -> Contents:
         DataBeingWrittenError: when a file changes meanwhile.
     """
     return {out.fs_path: read_folder(repo, out) for out in stage.outs}
-
-
-def is_recorded(out: DvcOutput, content: FolderContent | None) -> bool:
-    """Whether an output is what its metafile says, and in the cache, as `dvc status` sees it."""
-    if content is None:
-        return not out.status()
-    return bool(content.hash_info == out.hash_info) and is_in_cache(out)
 
 
 def note_outputs(stage: DvcStage, contents: Contents) -> None:
@@ -90,7 +89,7 @@ def _store(repo: Repo, out: DvcOutput, content: FolderContent) -> None:
     for prefix in {file.md5[:2] for file in content.files} | {listing[:2]}:
         if not os.path.isdir(f"{cache.path}/{prefix}"):
             make_folder(f"{cache.path}/{prefix}")
-    stored = [storer.store(file) for file in content.files]
+    stored = storer.store_all(content.files)
     changed = zip(stored, content.files, strict=True)
     tell_hashes(repo, out, [now for now, before in changed if now is not before])
     tell_links(repo, out, stored)
@@ -115,11 +114,20 @@ class _Storer:
         self._may_be_copies = not {"copy", "reflink"}.isdisjoint(kinds)
         if kinds[0] == "hardlink":
             self._links = Links(cache, ["hardlink", "reflink", "copy"])
+            self._copies = False
         elif kinds[0] == "symlink" or any(file.status.st_nlink > 1 for file in content.files):
             # DVC replaces links by what is wanted.
             raise NotPlainError
         else:
             self._links = Links(cache, ["reflink", "copy"])
+            self._copies = True
+
+    def store_all(self, files: Sequence[HashedFile]) -> list[HashedFile]:
+        """Puts files into the cache; see `store`."""
+        if not self._copies:
+            return [self.store(file) for file in files]
+        with ThreadPoolExecutor(THREADS) as pool:  # copying lets go of the interpreter's lock
+            return list(pool.map(self.store, files))
 
     def store(self, file: HashedFile) -> HashedFile:
         """Puts one file into the cache.
