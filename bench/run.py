@@ -23,6 +23,7 @@ from pathlib import Path
 
 from images import measure_memory, measure_photographs
 from registries import DATASET, STAGES, build_registry, copy_registry
+from scale import measure_arrival, measure_definitions, measure_tick
 from transfers import measure_transfers
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -56,7 +57,9 @@ def main() -> None:
     """Runs what is asked for, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--collections", type=int, default=100, help="to compare with dvc; 0: none")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[50, 100, 200, 400])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[50, 400])
+    parser.add_argument("--datasets", type=int, default=100, help="to load; 0: none of these rows")
+    parser.add_argument("--folders", type=int, default=10_000, help="to watch; 0: none")
     parser.add_argument("--photographs", type=int, default=1000, help="0: none of these rows")
     parser.add_argument(
         "--small-images", type=int, default=3000, help="to measure memory with; 0: none"
@@ -76,7 +79,16 @@ def main() -> None:
 
 def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     if arguments.collections:
-        yield from measure(scratch, arguments.collections, arguments.sizes, arguments.runs)
+        yield from measure(scratch, arguments.collections, arguments.runs)
+    yield from measure_sizes(scratch, arguments.sizes)
+    if arguments.datasets:
+        for cells in measure_definitions(
+            scratch, arguments.datasets, 10 * arguments.datasets, arguments.runs, _time
+        ):
+            yield Row(*cells)
+    if arguments.folders:
+        for cells in measure_tick(scratch, arguments.folders):
+            yield Row(*cells)
     if arguments.files:
         for cells in measure_transfers(
             scratch, arguments.files, arguments.file_size, arguments.runs, _time
@@ -90,8 +102,8 @@ def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
             yield Row(*cells)
 
 
-def measure(scratch: Path, collections: int, sizes: Sequence[int], runs: int) -> Iterator[Row]:
-    """Every comparison, one after the other."""
+def measure(scratch: Path, collections: int, runs: int) -> Iterator[Row]:
+    """Stages of collections beside `dvc`: from nothing, with nothing to do, and their status."""
     base = scratch / "base"
     build_registry(base, collections)
     ours, theirs = [], []
@@ -117,11 +129,18 @@ def measure(scratch: Path, collections: int, sizes: Sequence[int], runs: int) ->
         lambda: _time(["dvc", "status", "--quiet"], other),
         max(runs, 3),
     )
+
+
+def measure_sizes(scratch: Path, sizes: Sequence[int]) -> Iterator[Row]:
+    """What one collection costs in registries of several sizes; in the largest, one more."""
     for size in sizes:
         root = scratch / f"size{size}"
         build_registry(root, size)
         seconds = _time(["registry", "materialize"], root)
         yield Row(f"per collection of {size}", "itself", [seconds / size])
+        if size == max(sizes):
+            for cells in measure_arrival(root, size, _time):
+                yield Row(*cells)
         shutil.rmtree(root)
 
 

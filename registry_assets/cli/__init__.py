@@ -18,8 +18,6 @@ take.
 
 from __future__ import annotations
 
-import atexit
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +36,7 @@ from registry_assets.cli import (
 )
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
-
-_NEW_OBJECTS = 50_000
+from registry_assets.garbage import look_for_cycles_less_often
 
 
 class _Commands(click.Group):
@@ -64,18 +61,8 @@ class _Commands(click.Group):
 @click.pass_context
 def main(ctx: click.Context, root: Path) -> None:
     """See and run an image data registry that is kept under Git and DVC."""
-    _look_for_cycles_less_often()
+    look_for_cycles_less_often()
     ctx.obj = root
-
-
-def _look_for_cycles_less_often() -> None:
-    """Tunes the garbage collector for a process that imports much and soon ends.
-
-    Looking through all that Dagster and DVC define, again and again while they are imported and
-    once more at the end, is 40 % of the processor time of a short command.
-    """
-    gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
-    atexit.register(gc.freeze)
 
 
 for _command in (

@@ -1,0 +1,29 @@
+"""What happens when a folder has arrived: a tick of the sensor, and the run that it asks for.
+
+In one process; Dagster's daemon has another start for the run. Works on the registry that it is
+started in.
+"""
+
+import sys
+from pathlib import Path
+
+from dagster import SensorResult, build_sensor_context
+
+from registry_assets.definitions import defs
+from registry_assets.history import open_history
+from registry_assets.sensors import SENSOR_NAME, TAKE_IN_JOB
+
+if __name__ == "__main__":
+    with open_history(Path.cwd()) as instance:
+        context = build_sensor_context(instance=instance, definitions=defs, sensor_name=SENSOR_NAME)
+        result = defs.resolve_sensor_def(SENSOR_NAME)(context)
+        assert isinstance(result, SensorResult)
+        (request,) = result.run_requests or ()
+        assert request.partition_key is not None
+        assert request.asset_selection is not None
+        instance.add_dynamic_partitions("collections", [request.partition_key])
+        job = defs.resolve_job_def(TAKE_IN_JOB).get_subset(
+            asset_selection=set(request.asset_selection), asset_check_selection=set()
+        )
+        done = job.execute_in_process(instance=instance, partition_key=request.partition_key)
+        sys.exit(0 if done.success else 1)
