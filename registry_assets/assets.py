@@ -120,9 +120,13 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
     ) -> Iterator[Output[Any]]:
         partition = context.partition_key if context.has_partition_key else None
         dvc = dvc_repo.dvc()
-        with bring(
-            dvc, lineage, group, partition, config.force, context.log.info, update=config.update
-        ) as result:
+        report = context.log.info
+        with (
+            dvc.session(),
+            bring(
+                dvc, lineage, group, partition, config.force, report, update=config.update
+            ) as result,
+        ):
             context.log.info(f"{result.address}: {result.outcome} in {result.seconds:.1f} s")
             # Read when the result is recorded, once for all outputs.
             read = cache(partial(read_ancestry, dvc, lineage, group, partition))

@@ -77,6 +77,10 @@ class DvcIOManager(ConfigurableIOManager):
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Records an output and sets the asset's data version and metadata."""
         dvc = self._dvc()
+        with dvc.session():
+            self._record(dvc, context, obj)
+
+    def _record(self, dvc: DvcRepo, context: OutputContext, obj: Any) -> None:
         origins: dict[str, MetadataValue] = {}
         if isinstance(obj, PendingOutput):
             result, paths = obj.result, tuple(obj.result.persist())

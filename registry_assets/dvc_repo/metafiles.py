@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
     from ruamel.yaml import YAML
 
+# YAML has one way to write these, but for quotes around them.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_@.-]+")
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 
 
@@ -167,11 +169,21 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
     """
     if not text:
         return {}
-    wanted = [cut for name in names if (cut := cut_entry(text, name)) is not None]
-    if not text.startswith(HEADER) or len(wanted) < len(names) or any(map(ANCHOR.search, wanted)):
+    cuts = {name: cut for name in names if (cut := cut_entry(text, name)) is not None}
+    wanted = list(cuts.values())
+    unclear = any(name not in cuts and not _is_absent(text, name) for name in names)
+    if not text.startswith(HEADER) or unclear or any(map(ANCHOR.search, wanted)):
         stages: dict[str, Any] = parse_yaml(text, LOCK_FILE).get("stages", {})
         return {name: stages[name] for name in names if name in stages}
+    if not wanted:
+        return {}
     return dict(parse_yaml(f"{HEADER}{''.join(wanted)}", LOCK_FILE)["stages"])
+
+
+def _is_absent(text: str, name: str) -> bool:
+    """Whether a text cannot have an entry of a name, in whatever form it is written."""
+    is_plain = _PLAIN_NAME.fullmatch(name) is not None
+    return is_plain and not re.search(rf"(?<![\w@.-]){re.escape(name)}(?![\w@.-])", text)
 
 
 def read_lock_text(text: str) -> LockText:

@@ -7,6 +7,7 @@ collections. Where every path that is declared is seen to lie elsewhere, nothing
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 _TEMPLATE = "${"
 _KINDS = ("outs", "metrics", "plots")
+_FACTS = r"- md5: [0-9a-f]{32}(?:\.dir)?\n(?:  (?:size|nfiles): \d+\n)*  hash: md5\n"
+_PLAIN_FILE = re.compile(
+    rf"(?:md5: [0-9a-f]{{32}}\nfrozen: true\ndeps:\n{_FACTS}  path: [^\n]+\n)?"
+    rf"outs:\n{_FACTS}  path: (?P<path>\w[\w.-]*)\n"
+)
 
 
 class _UnclearError(Exception):
@@ -40,19 +46,25 @@ class Places:
     """Paths, and whether others overlap with them."""
 
     def __init__(self, places: Iterable[Path]) -> None:
-        self._places: set[Path] = set()
-        self._above: set[Path] = set()
+        self._places: set[str] = set()
+        self._above: set[str] = set()
         self.add(places)
 
     def add(self, places: Iterable[Path]) -> None:
         """Adds paths."""
         for place in places:
-            self._places.add(place)
-            self._above.update(place.parents)
+            self._places.add(str(place))
+            folder = str(place.parent)
+            # Above what was met before, all is known.
+            while folder not in self._above:
+                self._above.add(folder)
+                folder = str(Path(folder).parent)
 
     def overlap(self, place: Path) -> bool:
         """Whether a path is one of these, lies in one or has one in it."""
-        return place in self._above or not self._places.isdisjoint((place, *place.parents))
+        if str(place) in self._above:
+            return True
+        return not self._places.isdisjoint(map(str, (place, *place.parents)))
 
 
 def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
@@ -92,6 +104,10 @@ def _is_source(place: Path) -> bool:
 
 def _places_of(file: Path) -> Iterator[Path]:
     """Where the outputs of a metafile may be; of a template, the folder that all are in."""
+    plain = _plain_place(file) if file.suffix == DVC_FILE_SUFFIX else None
+    if plain is not None:
+        yield plain
+        return
     data = _load(file)
     stages = (
         [data] if file.suffix == DVC_FILE_SUFFIX else _mapping(data.get("stages") or {}).values()
@@ -106,6 +122,19 @@ def _places_of(file: Path) -> Iterator[Path]:
             before, is_template, _ = path.partition(_TEMPLATE)
             place = file.parent / folder / before
             yield _normal(place.parent if is_template and not before.endswith("/") else place)
+
+
+def _plain_place(file: Path) -> Path | None:
+    """Where the one output of a ``.dvc`` file is, if the file is as `dvc add` writes it.
+
+    Parsing it takes a millisecond, and there is one for each collection and each import.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = _PLAIN_FILE.fullmatch(text)
+    return file.parent / found["path"] if found else None
 
 
 def _paths(stage: Mapping[str, Any]) -> Iterator[str]:
