@@ -6,20 +6,22 @@ has sent. Here the remote itself is asked, object by object.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_data.hashfile import load as load_object
 from dvc_data.hashfile.db import get_index
 from dvc_data.hashfile.hash import file_md5
 from dvc_data.hashfile.hash_info import HashInfo
-from dvc_data.hashfile.tree import Tree
 from dvc_objects.errors import ObjectFormatError
 
+from registry_assets.dvc_repo.folders.copying import are_folders, copy_objects
+from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.remote_errors import (
     RemotePlace,
@@ -28,7 +30,7 @@ from registry_assets.dvc_repo.remote_errors import (
     reaching_remote,
     translate,
 )
-from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import (
     DvcError,
     RemoteAccessError,
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
 _DIRECTORY = ".dir"
 # Up to so many objects are asked for one by one; for more, all that is there is listed.
 _FEW = 500
-# After so many objects for each that is under way at once it is seen whether the remote is still
+# After so many objects in folders, which answer at once,
+_IN_FOLDERS = 1000
+# and so many elsewhere for each that is under way at once it is seen whether the remote is still
 # there: without, each of the rest would be tried, and wait for what its library takes to give up.
 _ROUNDS = 4
 _SAY_AGAIN_SECONDS = 10.0
@@ -135,6 +139,8 @@ class Store:
             RemoteError: when the remote cannot be asked.
         """
         with reaching_remote(self.place):
+            if are_folders(self._odb):
+                return dict(self._sizes_in_folder(oids))
             filesystem = self._odb.fs
             filesystem.fs.invalidate_cache()
             if len(oids) > _FEW and filesystem.protocol != "local":
@@ -151,6 +157,11 @@ class Store:
                     raise info
                 sizes[oid] = int(info["size"])
             return sizes
+
+    def _sizes_in_folder(self, oids: Iterable[str]) -> Iterator[tuple[str, int]]:
+        for oid in oids:
+            with suppress(FileNotFoundError):
+                yield oid, os.stat(place_in(self._odb, oid)).st_size  # noqa: PTH116 - many
 
     def list_sizes(self, oids: Collection[str]) -> Mapping[str, int]:
         """The same, by listing all that is there, which is quicker for many; not for folders.
@@ -194,16 +205,8 @@ class Store:
             RemoteError: when one does not arrive; what has arrived stays there.
         """
         for chunk in self._chunks(oids, "pushed", report):
-            errors: dict[str, BaseException] = {}
             with reaching_remote(self.place):
-                self._odb.add(
-                    [cache.oid_to_path(oid) for oid in chunk],
-                    cache.fs,
-                    chunk,
-                    check_exists=False,
-                    on_error=errors.__setitem__,
-                    batch_size=self._odb.fs.jobs,
-                )
+                errors = _copy(cache, self._odb, chunk, self._odb.fs.jobs, verify=False)
             for error in errors.values():
                 raise translate(error, self.place)
 
@@ -220,17 +223,8 @@ class Store:
         """
         wanted = [oid for oid in names if not _is_in(cache, oid)]
         for chunk in self._chunks(wanted, "pulled", report):
-            errors: dict[str, BaseException] = {}
             with reaching_remote(self.place):
-                cache.add(
-                    [self._odb.oid_to_path(oid) for oid in chunk],
-                    self._odb.fs,
-                    chunk,
-                    check_exists=False,
-                    verify=True,
-                    on_error=errors.__setitem__,
-                    batch_size=self._odb.fs.jobs,
-                )
+                errors = _copy(self._odb, cache, chunk, self._odb.fs.jobs, verify=True)
             self._check_received(cache, chunk, names, errors)
 
     def remove(self, oids: Sequence[str], report: Report) -> None:
@@ -277,13 +271,35 @@ class Store:
             raise RemoteDamagedError(self.place.name, self.place.url, damaged)
 
     def _chunks(self, oids: Sequence[str], verb: str, report: Report) -> Iterator[list[str]]:
-        size = self._odb.fs.jobs * _ROUNDS
+        size = _IN_FOLDERS if are_folders(self._odb) else self._odb.fs.jobs * _ROUNDS
         said = time.monotonic()
         for end in range(size, len(oids) + size, size):
             yield list(oids[end - size : end])
             if end < len(oids) and time.monotonic() - said >= _SAY_AGAIN_SECONDS:
                 said = time.monotonic()
                 report(f"{verb} {end} of {len(oids)} objects")
+
+
+def _copy(
+    source: HashFileDB, target: HashFileDB, oids: list[str], jobs: int, *, verify: bool
+) -> Mapping[str, BaseException]:
+    """Copies objects, in place of what is there; returns why some of them did not arrive.
+
+    With `verify`, one that does not hash to its name is not there afterwards, without a word.
+    """
+    if are_folders(source, target):
+        return copy_objects(source, target, oids, verify=verify)
+    errors: dict[str, BaseException] = {}
+    target.add(
+        [source.oid_to_path(oid) for oid in oids],
+        source.fs,
+        oids,
+        check_exists=False,
+        verify=verify,
+        on_error=errors.__setitem__,
+        batch_size=jobs,
+    )
+    return errors
 
 
 def _is_in(cache: HashFileDB, oid: str) -> bool:
@@ -325,14 +341,10 @@ class _Version:
         found: dict[str, RemoteObject] = {}
         if self.info.isdir:
             try:
-                tree = load_object(cache, self.info)
-            except (FileNotFoundError, ObjectFormatError):
-                tree = None
-            if isinstance(tree, Tree):
-                found = {
-                    str(info.value): RemoteObject(self.path, self.md5, "/".join(key))
-                    for key, _, info in tree
-                }
+                listed = Listings([Path(cache.path)]).read(self.md5) or {}
+            except (ValueError, TypeError, KeyError):  # no listing
+                listed = {}
+            found = {md5: RemoteObject(self.path, self.md5, name) for name, md5 in listed.items()}
         return {**found, self.md5: RemoteObject(self.path, self.md5, "")}
 
 

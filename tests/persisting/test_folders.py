@@ -296,3 +296,56 @@ def test_part_of_a_version_is_missing(tmp_path: Path) -> None:
     (root / ".dvc/cache/files/md5" / name).unlink()
     with pytest.raises(DataNotAvailableError, match="raw/a"):
         DvcRepo(root).ensure_in_workspace(["raw/a.dvc"], report=quiet)
+
+
+def test_pushed_to_a_folder_and_pulled_back_by_either(tmp_path: Path) -> None:
+    ours = build(tmp_path / "ours", "hardlink, copy")
+    track(ours)
+    theirs = copy_repository(ours, tmp_path / "theirs")
+    for root in (ours, theirs):
+        run(
+            root, "dvc", "remote", "add", "--default", "storage", str(root.parent / f"{root.name}s")
+        )
+    assert DvcRepo(ours).push(report=quiet).missing == ()
+    run(theirs, "dvc", "push", "--quiet")
+
+    def stored(root: Path) -> dict[str, tuple[int, bytes]]:
+        store = root.with_name(f"{root.name}s")
+        return {
+            path.relative_to(store).as_posix(): (path.stat().st_mode, path.read_bytes())
+            for path in store.rglob("*")
+            if path.is_file()
+        }
+
+    assert stored(ours) == stored(theirs)
+    before = objects(ours)
+    for root in (ours, theirs):
+        shutil.rmtree(root / "raw/a")
+        shutil.rmtree(root / ".dvc/cache")
+        # Each from what the other has pushed.
+        other = "theirss" if root == ours else "ourss"
+        run(root, "dvc", "remote", "modify", "storage", "url", str(tmp_path / other))
+    DvcRepo(ours).ensure_in_workspace(["raw/a.dvc"], report=quiet)
+    run(theirs, "dvc", "pull", "--quiet")
+    assert contents(ours / "raw/a") == contents(theirs / "raw/a")
+    assert objects(ours) == objects(theirs) == before
+    assert is_clean(ours)
+
+
+def test_a_damaged_object_in_a_folder_does_not_reach_the_cache(tmp_path: Path) -> None:
+    root = build(tmp_path / "root", "hardlink, copy")
+    track(root)
+    run(root, "dvc", "remote", "add", "--default", "storage", str(tmp_path / "store"))
+    DvcRepo(root).push(report=quiet)
+    name = next(name for name, (_, data) in objects(root).items() if data == b"two\n")
+    place = tmp_path / "store/files/md5" / name
+    place.chmod(0o644)
+    place.write_bytes(b"owt\n")
+    shutil.rmtree(root / "raw/a")
+    shutil.rmtree(root / ".dvc/cache")
+    with pytest.raises(DataNotAvailableError, match=r"2\.jpg"):
+        DvcRepo(root).ensure_in_workspace(["raw/a.dvc"], report=quiet)
+    assert name not in objects(root)
+    place.write_bytes(b"two\n")
+    DvcRepo(root).ensure_in_workspace(["raw/a.dvc"], report=quiet)
+    assert is_clean(root)

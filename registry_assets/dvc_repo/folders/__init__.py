@@ -9,4 +9,5 @@ comparing.py  what is recorded held against that and the cache, as `dvc status` 
 links.py      the kinds of links between workspace and cache
 storing.py    into the cache, as `dvc add` and `dvc commit`
 linking.py    out of it, as `dvc checkout`
+copying.py    between it and a remote that is a folder
 """

@@ -1,0 +1,86 @@
+"""Objects copied between a cache and a remote that is a folder, several at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dvc_data.hashfile.db.local import LocalHashFileDB
+
+from registry_assets.dvc_repo.folders.hashing import THREADS
+from registry_assets.dvc_repo.folders.links import in_one_go
+from registry_assets.dvc_repo.folders.state import HASH
+from registry_assets.dvc_repo.versions import place_in
+
+if TYPE_CHECKING:
+    from dvc_data.hashfile.db import HashFileDB
+
+_CHUNK = 2**20
+_DIRECTORY = ".dir"
+
+
+class _DamagedError(Exception):
+    """What was read does not hash to its name."""
+
+
+def are_folders(*stores: HashFileDB) -> bool:
+    """Whether objects lie in folders of this machine, under the hashes of DVC 3."""
+    return all(isinstance(s, LocalHashFileDB) and s.hash_name == HASH for s in stores)
+
+
+def copy_objects(
+    source: HashFileDB, target: HashFileDB, oids: Sequence[str], *, verify: bool
+) -> Mapping[str, Exception]:
+    """Copies objects, in place of what is there.
+
+    Args:
+        source: Where from.
+        target: Where to.
+        oids: The names of the objects.
+        verify: Whether to hash each on the way; what is damaged does not arrive.
+
+    Returns:
+        Why some could not be copied, by name.
+    """
+
+    def copy(oid: str) -> OSError | None:
+        try:
+            _copy(place_in(source, oid), target, oid, verify)
+        except OSError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        errors = dict(zip(oids, pool.map(copy, oids), strict=True))
+    return {oid: error for oid, error in errors.items() if error is not None}
+
+
+def _copy(source: str, target: HashFileDB, oid: str, verify: bool) -> None:
+    place = place_in(target, oid)
+    folder = os.path.dirname(place)
+    if not os.path.isdir(folder):
+        make_folder: Callable[[str], None] = target.makedirs
+        make_folder(folder)
+    with suppress(_DamagedError):
+        with in_one_go(place) as fresh:
+            if not verify:
+                shutil.copyfile(source, fresh)
+            elif _copy_and_hash(source, fresh) != oid.removesuffix(_DIRECTORY):
+                raise _DamagedError
+        with suppress(OSError):
+            os.chmod(place, LocalHashFileDB.CACHE_MODE)
+
+
+def _copy_and_hash(source: str, target: str) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    size = os.stat(source).st_size
+    with open(source, "rb", buffering=0) as old, open(target, "xb") as new:
+        while data := old.read(min(_CHUNK, size + 1)):
+            digest.update(data)
+            new.write(data)
+    return digest.hexdigest()
