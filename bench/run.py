@@ -25,6 +25,7 @@ from images import measure_memory, measure_photographs
 from registries import DATASET, STAGES, build_registry, copy_registry
 from scale import measure_arrival, measure_definitions, measure_tick
 from transfers import measure_transfers
+from waiting import measure_waiting
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -58,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--collections", type=int, default=100, help="to compare with dvc; 0: none")
     parser.add_argument("--sizes", type=int, nargs="*", default=[50, 400])
+    parser.add_argument("--no-waiting", action="store_true", help="leave the UI out")
     parser.add_argument("--datasets", type=int, default=100, help="to load; 0: none of these rows")
     parser.add_argument("--folders", type=int, default=10_000, help="to watch; 0: none")
     parser.add_argument("--photographs", type=int, default=1000, help="0: none of these rows")
@@ -81,6 +83,9 @@ def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
     if arguments.collections:
         yield from measure(scratch, arguments.collections, arguments.runs)
     yield from measure_sizes(scratch, arguments.sizes)
+    if not arguments.no_waiting:
+        for cells in measure_waiting(scratch, max(arguments.runs, 3), _time):
+            yield Row(*cells)
     if arguments.datasets:
         for cells in measure_definitions(
             scratch, arguments.datasets, 10 * arguments.datasets, arguments.runs, _time

@@ -1,0 +1,103 @@
+"""What a person waits for: the first status, the UI, and a dropped folder's run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from cells import Cells, Time
+from registries import build_registry, shoot
+
+from registry_assets.surroundings import KEPT_FOLDER
+
+_COLLECTIONS = 10
+_MOST_SECONDS = 180.0
+_PAUSE = 0.1
+_GRAPH = "{ assetNodes { id } }"
+_RUNS = "{ runsOrError { ... on Runs { results { startTime tags { key value } } } } }"
+_DROPPED = "dropped"
+
+
+def measure_waiting(scratch: Path, runs: int, time: Time) -> Iterator[Cells]:
+    """Waiting times of a person with a small registry.
+
+    Args:
+        scratch: A folder for the registry.
+        runs: How often the status is asked for.
+        time: Returns how long a command takes in a folder.
+    """
+    root = scratch / "waiting"
+    build_registry(root, _COLLECTIONS)
+    time(["registry", "materialize"], root)
+    ours, theirs = [], []
+    for _ in range(runs):
+        shutil.rmtree(root / KEPT_FOLDER, ignore_errors=True)
+        ours.append(time(["registry", "status"], root))
+        theirs.append(time(["dvc", "status", "--quiet"], root))
+    yield Cells(f"first status, {_COLLECTIONS} collections", "dvc status", ours, theirs)
+    yield from _measure_ui(root)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _measure_ui(root: Path) -> Iterator[Cells]:
+    port = _free_port()
+    started = monotonic()
+    with (root.parent / "ui.log").open("w") as log:
+        ui = subprocess.Popen(
+            ["registry", "ui", "--port", str(port)], cwd=root, stdout=log, stderr=log
+        )
+    try:
+        _wait_for(lambda: _query(port, _GRAPH)["assetNodes"])
+        yield Cells("`registry ui` until it has the graph", "-", [monotonic() - started])
+        shoot(root, _DROPPED, 20)
+        dropped = monotonic()
+        _wait_for(lambda: _has_started(port))
+        work = "a folder dropped into raw/ until its run starts, 30 s of quiet included"
+        yield Cells(work, "-", [monotonic() - dropped])
+    finally:
+        ui.send_signal(signal.SIGINT)
+        ui.wait(60)
+
+
+def _has_started(port: int) -> bool:
+    for run in _query(port, _RUNS)["runsOrError"]["results"]:
+        names = {tag["value"] for tag in run["tags"] if tag["key"] == "dagster/partition"}
+        if _DROPPED in names and run["startTime"]:
+            return True
+    return False
+
+
+def _query(port: int, text: str) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": text}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["data"]
+
+
+def _wait_for(found: Callable[[], object]) -> None:
+    end = monotonic() + _MOST_SECONDS
+    while monotonic() < end:
+        try:
+            if found():
+                return
+        except OSError:
+            pass
+        sleep(_PAUSE)
+    raise SystemExit(f"nothing came of it within {_MOST_SECONDS:g} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
