@@ -116,6 +116,8 @@ def _same_content(
             wanted.setdefault(md5, {}).setdefault(name, path)
     found: dict[tuple[str, str, str], Duplicate] = {}
     for other in sorted(versions):
+        if names is not None and {other} == {*names}:
+            continue
         for other_path, md5 in _files(versions, listings, other, result):
             for name, path in wanted.get(md5, {}).items():
                 if name == other or (names is None and name < other):
