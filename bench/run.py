@@ -199,11 +199,18 @@ def _report(rows: Sequence[Row]) -> str:
         f"`make bench`, whole processes, medians in seconds. {os.cpu_count()} cores, "
         f"{platform.machine()}, Python {platform.python_version()}, {packages}; collections of "
         "three small text files, hardlinks. Photographs are derived from those in `samples/` by "
-        "crops, light, fog and noise; one of twenty is PNG, the others JPEG. Load at the end: "
+        "crops, light, fog and noise; one of twenty is PNG, the others JPEG. Where the alternative "
+        "is a time, that is the limit. Load at the end: "
         f"{os.getloadavg()[0]:.1f}.\n\n"
         "| work | alternative | this project | alternative | times faster | wanted |\n"
-        "|---|---|---|---|---|---|\n" + "".join(f"{_line(row)}\n" for row in rows)
+        "|---|---|---|---|---|---|\n" + "".join(f"{_line(row)}\n" for row in rows) + _remarks()
     )
+
+
+def _remarks() -> str:
+    """What people wrote below the table of the last time."""
+    _, heading, remarks = RESULTS.read_text(encoding="utf-8").partition("\n## ")
+    return f"{heading}{remarks}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from registry_assets.dvc_repo.data import ensure
 from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
 from registry_assets.dvc_repo.remotes import Store, keeps_versions
 from registry_assets.dvc_repo.set_aside import recover
-from registry_assets.dvc_repo.versions import caches_of, path_in_repo, read_listing
+from registry_assets.dvc_repo.versions import caches_of, listings_of, path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError, RemoteError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> Non
     _, _, tree = build(
         out.cache, out.fs_path, out.fs, out.hash_name, ignore=repo.dvcignore, dry_run=True
     )
-    recorded = read_listing(repo, str(out.hash_info.value))
+    recorded = listings_of(repo).read(str(out.hash_info.value))
     if recorded is None or not isinstance(tree, Tree):
         raise DataModifiedError(path)
     there = {"/".join(key): str(info.value) for key, _, info in tree}

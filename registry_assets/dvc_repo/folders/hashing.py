@@ -95,11 +95,11 @@ def check_same(path: str, file: HashedFile) -> os.stat_result:
 
 
 def is_plain(out: DvcOutput) -> bool:
-    """Whether an output is kept in a cache on this machine, under the hashes of DVC 3."""
+    """Whether an output, or what is read, is on this machine, under the hashes of DVC 3."""
     return (
         out.protocol == "local"
         and out.is_in_repo
-        and out.use_cache
+        and (out.use_cache or out.IS_DEPENDENCY)
         and out.hash_name == HASH
         and out.files is None
         and out.meta.version_id is None
