@@ -88,7 +88,6 @@ def test_ten_at_once_are_each_registered_once_or_reported(
     (raw / "09_gone/1.txt").unlink()
     changed = time.monotonic()
     first = daemon.work(4)
-    time.sleep(2.1)
     # The daemon starts anew, without what it had in mind; what it had asked for waits.
     daemon = Daemon(root, instance, definitions, queue=daemon.queue, started=daemon.started)
     time.sleep(max(0, changed + 2.1 - time.monotonic()))
