@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from registry_assets.component import DvcRegistryComponent
     from registry_assets.errors import RegistryError
     from registry_assets.io_manager import DvcIOManager
-    from registry_assets.lineage import Lineage
-    from registry_assets.lineage_building import build_lineage
+    from registry_assets.lineage.building import build_lineage
+    from registry_assets.lineage.graph import Lineage
     from registry_assets.model import Registry
     from registry_assets.registry import read_registry
     from registry_assets.translator import RegistryTranslator
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 _PLACES = {
     "DvcIOManager": "io_manager",
     "DvcRegistryComponent": "component",
-    "Lineage": "lineage",
+    "Lineage": "lineage.graph",
     "Registry": "model",
     "RegistryError": "errors",
     "RegistryTranslator": "translator",
     "build_definitions": "building",
-    "build_lineage": "lineage_building",
+    "build_lineage": "lineage.building",
     "build_registry_assets": "assets",
     "read_registry": "registry",
 }

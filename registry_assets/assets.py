@@ -27,9 +27,13 @@ from dagster import (
     multi_asset,
 )
 
-from registry_assets.archives import limits_of, unpacked
-from registry_assets.arrivals import reason_against, set_aside_forgotten, set_aside_unstorable
-from registry_assets.automation import build_condition
+from registry_assets.arriving.archives import limits_of, unpacked
+from registry_assets.arriving.arrivals import (
+    reason_against,
+    set_aside_forgotten,
+    set_aside_unstorable,
+)
+from registry_assets.arriving.unpacking import UnpackingLimits
 from registry_assets.decided import new_files_of
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import (
@@ -44,14 +48,14 @@ from registry_assets.io_manager import (
     decisions_metadata,
     look_for_duplicates,
 )
-from registry_assets.lineage import AssetGroup, Lineage, Upstream
-from registry_assets.lineage_building import build_lineage
+from registry_assets.lineage.building import build_lineage
+from registry_assets.lineage.graph import AssetGroup, Lineage, Upstream
 from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
-from registry_assets.origin_table import read_ancestry
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig
+from registry_assets.sensors.automation import build_condition
+from registry_assets.tracing.origin_table import read_ancestry
 from registry_assets.translator import COLLECTIONS, Key, RegistryTranslator
-from registry_assets.unpacking import UnpackingLimits
 
 Report = Callable[[str], None]
 

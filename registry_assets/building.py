@@ -15,24 +15,24 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.assets import build_lineage_assets
-from registry_assets.automation import build_follow_sensor
 from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
-from registry_assets.edit_sensor import build_edit_sensor
-from registry_assets.import_sensor import build_import_sensor
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
-from registry_assets.lineage import Lineage
-from registry_assets.lineage_building import build_lineage
+from registry_assets.lineage.building import build_lineage
+from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Registry
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
-from registry_assets.publishing_job import build_publish_job
+from registry_assets.publishing.job import build_publish_job
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource
-from registry_assets.sensors import (
+from registry_assets.sensors.automation import build_follow_sensor
+from registry_assets.sensors.edits import build_edit_sensor
+from registry_assets.sensors.folders import (
     build_arrival_sensor,
     build_change_sensor,
     build_take_in_job,
 )
+from registry_assets.sensors.imports import build_import_sensor
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 

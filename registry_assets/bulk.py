@@ -28,28 +28,28 @@ from dagster import (
 from dagster._core.definitions.metadata import RawMetadataValue
 from pydantic import Field
 
+from registry_assets.arriving.duplicates import find_duplicates, holds_table
 from registry_assets.assets import bring
-from registry_assets.automation import BRING_JOB
-from registry_assets.committing import Written, commit_written
-from registry_assets.duplicates import find_duplicates, holds_table
+from registry_assets.changes.committing import Written, commit_written
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
-from registry_assets.event_log import AssetPartition, Seen, read_seen
+from registry_assets.history.event_log import AssetPartition, Seen, read_seen
+from registry_assets.history.reporting import Reporter, sync_partitions
 from registry_assets.io_manager import (
     decisions_metadata,
     duplicates_metadata,
     origins_metadata,
     output_metadata,
 )
-from registry_assets.lineage import AssetGroup, Lineage, Node
-from registry_assets.lineage_building import build_lineage
+from registry_assets.lineage.building import build_lineage
+from registry_assets.lineage.graph import AssetGroup, Lineage, Node
 from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.registry import read_registry, reread
-from registry_assets.reporting import Reporter, sync_partitions
 from registry_assets.resources import DvcRepoResource
-from registry_assets.status_reading import read_status
-from registry_assets.tracing import Tracer
+from registry_assets.sensors.automation import BRING_JOB
+from registry_assets.status.reading import read_status
+from registry_assets.tracing.walking import Tracer
 from registry_assets.translator import RegistryTranslator
 
 BRING_OP = "bring"

@@ -32,9 +32,12 @@ from dagster import (
 )
 from pydantic import Field
 
-from registry_assets.duplicates import raw_versions
-from registry_assets.event_log import asset_key
-from registry_assets.judging import (
+from registry_assets.arriving.duplicates import raw_versions
+from registry_assets.history.event_log import asset_key
+from registry_assets.lineage.building import build_lineage
+from registry_assets.lineage.graph import Lineage
+from registry_assets.registry import read_registry
+from registry_assets.status.judging import (
     COMPARED,
     FINGERPRINT,
     WITH_WORKSPACE,
@@ -46,9 +49,6 @@ from registry_assets.judging import (
     judge_recorded_status,
     judge_status,
 )
-from registry_assets.lineage import Lineage
-from registry_assets.lineage_building import build_lineage
-from registry_assets.registry import read_registry
 from registry_assets.translator import Key
 
 MATCHES_DVC_LOCK = "matches_dvc_lock"

@@ -9,7 +9,7 @@ from typing import Any
 
 from registry_assets.images.decision_text import read_text
 from registry_assets.images.decisions import EMPTY, Decision, parse_decisions
-from registry_assets.lineage import AssetGroup
+from registry_assets.lineage.graph import AssetGroup
 from registry_assets.model import ITEM, Dataset, Registry
 
 

@@ -7,7 +7,7 @@ names, else the one around the working directory.
 import os
 from pathlib import Path
 
-from registry_assets.garbage import look_for_cycles_less_often
+from registry_assets.garbage_collector import look_for_cycles_less_often
 
 look_for_cycles_less_often()
 

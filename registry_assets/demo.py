@@ -9,7 +9,7 @@ from pathlib import Path
 from registry_assets.images import read_decisions, read_measurements
 from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
-from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.lineage.graph import AssetGroup, Lineage
 from registry_assets.model import Dataset
 from registry_assets.units import format_size
 

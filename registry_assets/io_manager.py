@@ -23,17 +23,17 @@ from dagster import (
 from PIL import Image
 from pydantic import Field
 
-from registry_assets.committing import Written, commit_written
+from registry_assets.arriving.duplicates import TABLE, Duplicates, find_duplicates, holds_table
+from registry_assets.changes.committing import Written, commit_written
 from registry_assets.decided import decisions_file_of
-from registry_assets.duplicates import TABLE, Duplicates, find_duplicates, holds_table
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
-from registry_assets.event_log import version_metadata
+from registry_assets.history.event_log import version_metadata
 from registry_assets.images import build_contact_sheet, read_decisions
-from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.lineage.graph import AssetGroup, Lineage
 from registry_assets.model import Registry
-from registry_assets.origin_table import build_origin_table
-from registry_assets.tracing import Tracer
+from registry_assets.tracing.origin_table import build_origin_table
+from registry_assets.tracing.walking import Tracer
 
 IO_MANAGER_KEY = "dvc_io_manager"
 _MOST_EXAMPLES = 20

@@ -15,13 +15,13 @@ from dagster import (
 )
 from dagster._core.execution.plan.objects import StepFailureData
 
+from registry_assets.arriving.following import dataset_with_inputs, is_taken_in
 from registry_assets.assets import build_lineage_assets
 from registry_assets.errors import RegistryError
-from registry_assets.following import dataset_with_inputs, is_taken_in
-from registry_assets.lineage import AssetGroup, Lineage
+from registry_assets.lineage.graph import AssetGroup, Lineage
 from registry_assets.model import check_collection_name
 from registry_assets.progress import PROGRESS_LOGGER
-from registry_assets.status import RegistryStatus
+from registry_assets.status.values import RegistryStatus
 from registry_assets.translator import COLLECTIONS, Key
 
 

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from registry_assets.changes.merging import MERGED_PATTERNS, WHOLE_FILE, merge
 from registry_assets.errors import MetafileError
-from registry_assets.merging import MERGED_PATTERNS, WHOLE_FILE, merge
 
 NAME = "registry"
 DESCRIPTION = "metafiles of DVC, by entry"

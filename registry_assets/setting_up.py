@@ -15,7 +15,7 @@ from registry_assets.dvc_repo.initialising import (
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.conflicts import install_merge_driver
-from registry_assets.history import prepare_home
+from registry_assets.history.opening import prepare_home
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
 
 SHIPPED = Path(__file__).parent / "shipped"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_assets.arrivals import (
+from registry_assets.arriving.arrivals import (
     SET_ASIDE_FOLDER,
     find_arrivals,
     holds_a_file,
@@ -103,7 +103,7 @@ def test_a_pipe_is_set_aside(collection: Path, tmp_path: Path) -> None:
 AS_NOBODY = """\
 import json, os, sys
 from pathlib import Path
-from registry_assets.arrivals import set_aside_unstorable
+from registry_assets.arriving.arrivals import set_aside_unstorable
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

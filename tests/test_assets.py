@@ -35,7 +35,7 @@ from registry_assets.materializing import (
     plan_runs,
     select_keys,
 )
-from registry_assets.status_reading import read_status
+from registry_assets.status.reading import read_status
 from registry_assets.translator import Key
 from tests.conftest import lineage_of, run, write_tree
 

@@ -8,9 +8,9 @@ from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions
 from registry_assets.bulk import BRING_JOB, BRING_OP
-from registry_assets.comparison import compare
-from registry_assets.event_log import AssetPartition, read_seen
-from registry_assets.reporting import sync
+from registry_assets.history.event_log import AssetPartition, read_seen
+from registry_assets.history.reporting import sync
+from registry_assets.status.comparison import compare
 from tests.conftest import lineage_of, write_tree
 
 DATA = "processed/texts/data"

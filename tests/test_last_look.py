@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from registry_assets.cli import main
-from registry_assets.last_look import Look, look
-from registry_assets.status import RegistryStatus
-from registry_assets.status_reading import read_status
+from registry_assets.status.last_look import Look, look
+from registry_assets.status.reading import read_status
+from registry_assets.status.values import RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
 from tests.edits import EDITS
 from tests.persisting.helpers import copy_repository

@@ -16,16 +16,16 @@ from dagster._core.loader import LoadingContextForTest
 from dvc.repo import Repo
 
 from registry_assets import Lineage, build_definitions
+from registry_assets.arriving.imports import choose_imports, compare_imports
 from registry_assets.building import define_assets
-from registry_assets.comparison import compare
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.event_log import of_node, read_seen
-from registry_assets.finding import trace_file
-from registry_assets.imports import choose_imports, compare_imports
-from registry_assets.judging import judge_recorded_status, judge_status
+from registry_assets.history.event_log import of_node, read_seen
+from registry_assets.history.reporting import sync
 from registry_assets.materializing import PlannedRun, execute, only_stale, plan_runs, select_keys
-from registry_assets.reporting import sync
-from registry_assets.status_reading import read_recorded_status, read_status
+from registry_assets.status.comparison import compare
+from registry_assets.status.judging import judge_recorded_status, judge_status
+from registry_assets.status.reading import read_recorded_status, read_status
+from registry_assets.tracing.finding import trace_file
 from tests.conftest import commit_all, lineage_of, run, seeds, write_tree
 
 STEPS = 9

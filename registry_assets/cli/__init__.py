@@ -36,7 +36,7 @@ from registry_assets.cli import (
 )
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
-from registry_assets.garbage import look_for_cycles_less_often
+from registry_assets.garbage_collector import look_for_cycles_less_often
 
 
 class _Commands(click.Group):

@@ -79,7 +79,7 @@ def _decide(
     dataset: str | None,
     collection: str | None,
 ) -> None:
-    from registry_assets.deciding import Decider, author_of
+    from registry_assets.deciding.decider import Decider, author_of
     from registry_assets.images.decisions import today
 
     if not (why or "").strip() or by == "":
@@ -107,7 +107,7 @@ def _decide(
 
 def _say_stale(root: Path, collections: dict[str, str]) -> None:
     """Names the assets that are stale because of files of decisions, and the command to run."""
-    from registry_assets.deciding_stale import find_stale
+    from registry_assets.deciding.stale import find_stale
 
     stale = list(find_stale(read_lineage(root), collections))
     for asset, partition in stale:
@@ -135,7 +135,7 @@ def decisions(
 ) -> None:
     """List what was decided about images, about all or FILE, or take it back."""
     from registry_assets.decided import find_decided
-    from registry_assets.deciding import Decider
+    from registry_assets.deciding.decider import Decider
 
     if withdraw and not files:
         raise click.UsageError("--withdraw needs the images: name each FILE")
@@ -167,7 +167,7 @@ def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> N
 
 def leave_out(root: Path, name: str, distance: int | None) -> None:
     """Leaves duplicates out of a data set, and says what changed."""
-    from registry_assets.deciding import Decider
+    from registry_assets.deciding.decider import Decider
 
     decider = Decider(read_lineage(root))
     dataset = decider.registry.dataset(name)

@@ -15,9 +15,9 @@ from registry_assets.cli import deciding, models
 from registry_assets.cli.reading import FINDING, read_lineage, read_status_too, say_left_out
 
 if TYPE_CHECKING:
-    from registry_assets.finding import Trace
-    from registry_assets.lineage import Lineage
-    from registry_assets.status import RegistryStatus
+    from registry_assets.lineage.graph import Lineage
+    from registry_assets.status.values import RegistryStatus
+    from registry_assets.tracing.finding import Trace
 
 
 _DISTANCE = "Also pictures whose perceptual hashes differ in at most so many of 64 bits."
@@ -49,7 +49,7 @@ def status(root: Path, as_json: bool) -> None:
 
 def find_status(root: Path) -> RegistryStatus:
     """The status, from the last look where nothing was written since."""
-    from registry_assets.last_look import look
+    from registry_assets.status.last_look import look
 
     now = look(root)
     if now is not None and now.status is not None:
@@ -108,8 +108,8 @@ def _version(version: Any) -> dict[str, Any]:
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
     """Compares, says what differs, and returns the exit code."""
     from registry_assets.building import build_definitions
-    from registry_assets.comparison import compare
-    from registry_assets.history import open_history
+    from registry_assets.history.opening import open_history
+    from registry_assets.status.comparison import compare
 
     root = found.registry.root
     with open_history(root) as instance:
@@ -151,7 +151,7 @@ def duplicates(
             raise click.UsageError("--leave-out goes with --distance only")
         deciding.leave_out(root, dataset, distance)
         return
-    from registry_assets.duplicates import find_duplicates, raw_versions
+    from registry_assets.arriving.duplicates import find_duplicates, raw_versions
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.errors import CollectionNotTrackedError, describe_unread
 
@@ -197,9 +197,9 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
     MLflow server is configured, --forward tells the models that were trained on it, too, and FILE
     may be a model, models:/NAME/VERSION: it is led back to its raw collections.
     """
-    from registry_assets import trace_report
     from registry_assets.errors import describe_unread
-    from registry_assets.finding import trace_file
+    from registry_assets.tracing import report as trace_report
+    from registry_assets.tracing.finding import trace_file
 
     if models.is_model(file):
         if forward:
@@ -225,12 +225,12 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
 
 
 def _find_runs(found: Trace, root: Path) -> Trace:
-    from registry_assets.finding import with_runs
-    from registry_assets.history import has_history, open_history
+    from registry_assets.history.opening import has_history, open_history
+    from registry_assets.tracing.finding import with_runs
 
     if not has_history(root) or not found.chains:
         return found
-    from registry_assets.event_log import find_run
+    from registry_assets.history.event_log import find_run
 
     with open_history(root) as instance:
         return with_runs(found, partial(find_run, instance))

@@ -10,8 +10,8 @@ import click
 
 if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.lineage import Lineage
-    from registry_assets.status import RegistryStatus
+    from registry_assets.lineage.graph import Lineage
+    from registry_assets.status.values import RegistryStatus
 
 FINDING = 1
 """The exit code of a finding or a failure."""
@@ -19,7 +19,7 @@ FINDING = 1
 
 def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
     """Reads the graph of a registry; says which metafiles had to be left out."""
-    from registry_assets.lineage_building import build_lineage
+    from registry_assets.lineage.building import build_lineage
     from registry_assets.registry import read_registry
 
     lineage = build_lineage(read_registry(root, dvc))
@@ -30,7 +30,7 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
 def read_status_too(root: Path) -> tuple[Lineage, RegistryStatus]:
     """Reads the graph of a registry and how it stands, loading the metafiles once for both."""
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.status_reading import read_status
+    from registry_assets.status.reading import read_status
 
     dvc = DvcRepo(root)
     with dvc.reading_once():

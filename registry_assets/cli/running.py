@@ -15,12 +15,12 @@ from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from registry_assets.arriving.copying import Copied
     from registry_assets.bulk import Failed
-    from registry_assets.copying import Copied
-    from registry_assets.last_look import Look
-    from registry_assets.lineage import Lineage
+    from registry_assets.lineage.graph import Lineage
     from registry_assets.materializing import PlannedRun
-    from registry_assets.status import RegistryStatus
+    from registry_assets.status.last_look import Look
+    from registry_assets.status.values import RegistryStatus
 
 _NOTHING_TO_DO = "Nothing to do: everything is up to date."
 
@@ -38,8 +38,8 @@ def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
     """Bring assets up to date, recorded where the UI shows it."""
-    from registry_assets.history import choose_home
-    from registry_assets.last_look import look
+    from registry_assets.history.opening import choose_home
+    from registry_assets.status.last_look import look
 
     now = look(root)
     if now is not None and not (selection or collections or force):
@@ -72,9 +72,9 @@ def materialize_all(
         force: Whether commands run even though nothing changed.
         now: A look at the registry from before it was read.
     """
-    from registry_assets.history import choose_home, open_history
+    from registry_assets.history.opening import choose_home, open_history
+    from registry_assets.history.reporting import sync
     from registry_assets.materializing import only_stale, plan_runs, select_keys
-    from registry_assets.reporting import sync
 
     root = found.registry.root
     selected = select_keys(found, selection)
@@ -192,8 +192,8 @@ def sync(root: Path) -> None:
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
     """Brings Dagster's event log up to what the metafiles record, and says how much that was."""
     from registry_assets.checks import report_checks
-    from registry_assets.history import open_history
-    from registry_assets.reporting import sync as report_changes
+    from registry_assets.history.opening import open_history
+    from registry_assets.history.reporting import sync as report_changes
 
     with open_history(found.registry.root) as instance:
         count = report_changes(found, instance, report)

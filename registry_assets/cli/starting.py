@@ -67,9 +67,9 @@ def demo(root: Path) -> None:
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
     from registry_assets.checks import report_checks
-    from registry_assets.history import choose_home, open_history
-    from registry_assets.reporting import sync as report_changes
-    from registry_assets.sensors import CODE_LOCATION, UI_ADDRESS
+    from registry_assets.history.opening import choose_home, open_history
+    from registry_assets.history.reporting import sync as report_changes
+    from registry_assets.sensors.folders import CODE_LOCATION, UI_ADDRESS
 
     found = read_lineage(root)
     _check_address(host, port)

@@ -16,8 +16,8 @@ from registry_assets.errors import RegistryError
 if TYPE_CHECKING:
     from dagster import AssetObservation
 
-    from registry_assets.imports import ImportState
-    from registry_assets.lineage import Lineage
+    from registry_assets.arriving.imports import ImportState
+    from registry_assets.lineage.graph import Lineage
     from registry_assets.materializing import PlannedRun, RunResult
     from registry_assets.model import Dataset
 
@@ -37,7 +37,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     What is added is raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tgz) anywhere, which
     is brought into raw/ first. When that was interrupted, the same command goes on.
     """
-    from registry_assets.adding import bring_in, choose_addition, finish_addition
+    from registry_assets.arriving.adding import bring_in, choose_addition, finish_addition
 
     found = read_lineage(root)
     registry = found.registry
@@ -54,7 +54,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
 
 def _say_duplicates(root: Path, name: str) -> None:
     """Names the collections that have files of this one, too."""
-    from registry_assets.duplicates import describe, find_duplicates
+    from registry_assets.arriving.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
     found = find_duplicates(read_lineage(root), DvcRepo(root).listings(), [name])
@@ -68,8 +68,8 @@ def _say_duplicates(root: Path, name: str) -> None:
 @click.pass_obj
 def update(root: Path, names: tuple[str, ...], check: bool) -> None:
     """Move imports on to what their sources have now; all that are behind, or those named."""
+    from registry_assets.arriving.imports import choose_imports, compare_imports
     from registry_assets.dvc_repo import source_session
-    from registry_assets.imports import choose_imports, compare_imports
 
     found = read_lineage(root)
     chosen = choose_imports(found.registry, names)
@@ -100,8 +100,8 @@ def _say_state(state: ImportState) -> None:
 
 def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
     """Materializes imports in the version that their sources have now; returns what failed."""
-    from registry_assets.import_sensor import build_observation
     from registry_assets.materializing import plan_run
+    from registry_assets.sensors.imports import build_observation
 
     observed = [build_observation(found, state) for state in states]
     runs = [plan_run(found, state.path) for state in states]
@@ -162,12 +162,12 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 
     Raw data stays, and the cache keeps every version.
     """
+    from registry_assets.arriving.following import stages_of
     from registry_assets.checks import report_checks
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.following import stages_of
-    from registry_assets.history import open_history
+    from registry_assets.history.opening import open_history
+    from registry_assets.history.reporting import sync
     from registry_assets.model import check_collection_name
-    from registry_assets.reporting import sync
 
     found = read_lineage(root)
     chosen = found.registry.dataset(dataset)
@@ -199,7 +199,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: str) -> None:
     """Brings back what was left out of a data set as a duplicate in what was taken out."""
     from registry_assets.cli.deciding import say_left_out
-    from registry_assets.deciding import Decider
+    from registry_assets.deciding.decider import Decider
 
     changed = Decider(left).reconsider(dataset, [f"{gone}/"])
     if changed:
@@ -230,9 +230,9 @@ def _run(
     """Executes runs one after the other, over a history that is up to date, and says what came."""
     from registry_assets.building import define_assets
     from registry_assets.checks import report_checks
-    from registry_assets.history import open_history
+    from registry_assets.history.opening import open_history
+    from registry_assets.history.reporting import sync
     from registry_assets.materializing import execute
-    from registry_assets.reporting import sync
 
     results: list[RunResult] = []
     if not runs:

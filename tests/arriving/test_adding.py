@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from registry_assets.adding import choose_addition
-from registry_assets.arrivals import find_arrivals
+from registry_assets.arriving.adding import choose_addition
+from registry_assets.arriving.arrivals import find_arrivals
+from registry_assets.arriving.copying import Copied, copy_collection
+from registry_assets.arriving.landing import Landing
 from registry_assets.cli import main
-from registry_assets.copying import Copied, copy_collection
 from registry_assets.errors import RegistryError
-from registry_assets.landing import Landing
 from registry_assets.registry import read_registry
-from registry_assets.status_reading import read_status
+from registry_assets.status.reading import read_status
 from tests.conftest import lineage_of, run, write_tree
 
 

@@ -11,10 +11,10 @@ from dagster._core.definitions.declarative_automation.automation_condition_teste
 from dagster._core.test_utils import create_run_for_test
 
 from registry_assets import build_definitions
-from registry_assets.automation import BRING_JOB, FOLLOW_SENSOR_NAME
 from registry_assets.building import define_assets
+from registry_assets.history.reporting import sync
 from registry_assets.materializing import PlannedRun, execute
-from registry_assets.reporting import sync
+from registry_assets.sensors.automation import BRING_JOB, FOLLOW_SENSOR_NAME
 from tests.arriving.test_edits import configure, edit
 from tests.conftest import lineage_of
 

@@ -12,11 +12,11 @@ from dagster import AssetKey, DagsterInstance, Definitions, RunRequest
 from dagster._core.storage.tags import RUN_KEY_TAG
 
 from registry_assets import build_definitions
-from registry_assets.duplicates import find_duplicates
+from registry_assets.arriving.duplicates import find_duplicates
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.reporting import sync
-from registry_assets.sensors import TAKE_IN_JOB
-from registry_assets.status_reading import read_status
+from registry_assets.history.reporting import sync
+from registry_assets.sensors.folders import TAKE_IN_JOB
+from registry_assets.status.reading import read_status
 from tests.arriving.test_edits import configure
 from tests.conftest import lineage_of, run, write_tree
 from tests.test_sensor import set_settle_seconds, tick

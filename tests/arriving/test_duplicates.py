@@ -17,7 +17,7 @@ from PIL import Image
 from registry_assets.building import define_assets
 from registry_assets.checks import NO_DUPLICATES, report_checks
 from registry_assets.cli import main
-from registry_assets.history import open_history
+from registry_assets.history.opening import open_history
 from registry_assets.materializing import execute, plan_runs, select_keys
 from tests.conftest import lineage_of, run, write_tree
 

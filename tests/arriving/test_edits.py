@@ -10,9 +10,9 @@ import pytest
 from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
 
 from registry_assets import build_definitions, read_registry
-from registry_assets.edit_sensor import EDIT_SENSOR_NAME
-from registry_assets.edits import Look, look_for_edits
-from registry_assets.sensors import TAKE_IN_JOB
+from registry_assets.arriving.edits import Look, look_for_edits
+from registry_assets.sensors.edits import EDIT_SENSOR_NAME
+from registry_assets.sensors.folders import TAKE_IN_JOB
 from tests.conftest import run, write_tree
 from tests.test_sensor import set_settle_seconds
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 from dagster import DagsterInstance
 
+from registry_assets.arriving.following import keys_that_follow
 from registry_assets.cli import main
 from registry_assets.dvc_repo.metafiles import without_collection, without_entries
 from registry_assets.errors import MetafileError
-from registry_assets.following import keys_that_follow
 from registry_assets.materializing import plan_runs, select_keys
 from registry_assets.model import TakeIn
 from registry_assets.registry import read_settings

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from registry_assets.arriving.unpacking import UnpackingLimits, archive_stem, unpack
 from registry_assets.errors import ArchiveRejectedError
-from registry_assets.unpacking import UnpackingLimits, archive_stem, unpack
 
 Write = Callable[[Path], Path]
 Member = tuple[str, bytes, str | bytes]

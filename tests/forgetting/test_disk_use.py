@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from registry_assets.disk_use import free
+from registry_assets.changes.version_history import read_version_history
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RepositoryBusyError
-from registry_assets.version_history import read_version_history
+from registry_assets.forgetting.disk_use import free
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, call
 from tests.forgetting.test_purging import cached

@@ -16,7 +16,7 @@ from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.forgotten import read_forgotten
 from registry_assets.images import Measurement, Memo
-from registry_assets.tracing import Tracer
+from registry_assets.tracing.walking import Tracer
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, ONE, SAME, call, forget
 from tests.persisting.helpers import die, is_clean, leftovers, metafiles

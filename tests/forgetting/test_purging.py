@@ -20,10 +20,10 @@ from registry_assets.building import define_assets
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RepositoryBusyError
+from registry_assets.forgetting.sheet_history import CONTACT_SHEET
 from registry_assets.forgotten import read_forgotten
-from registry_assets.history import open_history
+from registry_assets.history.opening import open_history
 from registry_assets.materializing import execute, plan_run
-from registry_assets.sheet_history import CONTACT_SHEET
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, ONE, call, forget
 from tests.persisting.helpers import die, is_clean

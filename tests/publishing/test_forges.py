@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from registry_assets.forge_api import ForgeApi
-from registry_assets.forges import Forge
-from registry_assets.pull_requests import PullRequest, open_pull_request
+from registry_assets.publishing.forge_api import ForgeApi
+from registry_assets.publishing.forges import Forge
+from registry_assets.publishing.pull_requests import PullRequest, open_pull_request
 
 TOKEN = "s3cret"
 OPEN = ["data/harbour", "main"]

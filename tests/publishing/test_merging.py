@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
+from registry_assets.changes.merging import WHOLE_FILE, merge
 from registry_assets.images.decision_text import with_decisions
 from registry_assets.images.decisions import EMPTY, Decision
-from registry_assets.merging import WHOLE_FILE, merge
 
 
 def lock(**stages: str) -> str:

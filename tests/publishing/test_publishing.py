@@ -13,8 +13,8 @@ from dagster import DagsterInstance
 
 from registry_assets import build_definitions
 from registry_assets.cli import main
-from registry_assets.forges import Forge
-from registry_assets.publishing_job import PUBLISH_JOB
+from registry_assets.publishing.forges import Forge
+from registry_assets.publishing.job import PUBLISH_JOB
 from registry_assets.setting_up import init_registry
 from tests.conftest import PIPELINE, UPPER, commit_all, run, write_tree
 from tests.persisting.helpers import build_repository, is_clean, make_upper, take_in

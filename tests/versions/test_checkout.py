@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from registry_assets import read_registry
-from registry_assets.arrivals import find_arrivals
-from registry_assets.checking_out import check_out
+from registry_assets.arriving.arrivals import find_arrivals
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.versions.checking_out import check_out
 from tests.conftest import commit_all, run, write_tree
 from tests.persisting.helpers import contents, copy_repository, die, is_clean, leftovers, metafiles
 from tests.versions.conftest import DATASET, OUTPUTS, bring_up_to_date, refused, registry, said

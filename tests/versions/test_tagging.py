@@ -11,7 +11,7 @@ import pytest
 
 from registry_assets.errors import RegistryError, VersionError
 from registry_assets.git_repo import GitRemote, GitRepo
-from registry_assets.tagging import make_version, plan_version
+from registry_assets.versions.tagging import make_version, plan_version
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import contents
 from tests.versions.conftest import DATASET, OUTPUTS, bring_up_to_date, draw, refused, said

@@ -12,7 +12,7 @@ import click
 
 from awesome_ml_model.server import FOLDER, PORT, start_server
 from registry_assets import RegistryError
-from registry_assets.model_links import STAGES
+from registry_assets.models.links import STAGES
 
 _FAILED = 1
 
@@ -97,8 +97,8 @@ def list_() -> None:
 def ui(port: int) -> None:
     """Start the Dagster UI, with the training run and the model among the assets."""
     from registry_assets import build_lineage, read_registry
-    from registry_assets.history import choose_home, open_history
-    from registry_assets.reporting import sync
+    from registry_assets.history.opening import choose_home, open_history
+    from registry_assets.history.reporting import sync
 
     lineage = build_lineage(read_registry(Path.cwd()))
     root = lineage.registry.root

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from arguments import StageParser, existing_folder
 
-from registry_assets.arriving_decisions import decide_on_arrival
+from registry_assets.deciding.on_arrival import decide_on_arrival
 from registry_assets.errors import RegistryError
 from registry_assets.images import Measurement, Memo, measure_collection, write_measurements
 

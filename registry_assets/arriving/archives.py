@@ -1,0 +1,88 @@
+"""Archives that become collections: unpacked, put into their place, and moved to the side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from registry_assets.arriving.arrivals import free_place_aside
+from registry_assets.arriving.landing import Landing, Note, stamp_of
+from registry_assets.arriving.unpacking import ENDINGS, UnpackingLimits, unpack
+from registry_assets.errors import ArchiveRejectedError
+from registry_assets.model import Settings
+
+
+def limits_of(settings: Settings) -> UnpackingLimits:
+    """What an archive may become in a registry."""
+    return UnpackingLimits(
+        most_ratio=settings.archive_most_ratio,
+        most_files=settings.archive_most_files,
+        free_bytes=int(settings.archive_free_gigabytes * 1e9),
+    )
+
+
+def find_archive(place: Path) -> Path | None:
+    """The archive beside a collection's place that is named like it."""
+    endings = (*ENDINGS, *map(str.upper, ENDINGS))
+    archives = (place.with_name(f"{place.name}{ending}") for ending in endings)
+    found = (a for a in archives if a.is_file() and not a.with_name(f"{a.name}.dvc").exists())
+    return min(found, default=None)
+
+
+@contextmanager
+def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]) -> Iterator[None]:
+    """While a collection is registered that may have come as an archive, beside its place.
+
+    Unpacks the archive where neither the collection nor its ``.dvc`` file is there, and moves it
+    to the side when the collection was registered.
+
+    Args:
+        place: Where the collection is, or is to be.
+        limits: What the archive may become.
+        report: Takes progress.
+
+    Raises:
+        ArchiveRejectedError: with the reason; the archive stays, and the reason is remembered.
+    """
+    archive = find_archive(place)
+    landing = Landing(place.parent, place.name)
+    metafile = place.with_name(f"{place.name}.dvc")
+    if archive is None or (metafile.exists() and landing.read_note() is None):
+        yield
+        return
+    with landing.held():
+        stamp = stamp_of(archive)
+        if not os.path.lexists(place) and not metafile.exists():
+            report(f"unpacking {archive.name}")
+            unpack_into(archive, landing, limits)
+        yield
+        note = landing.read_note()
+        if metafile.exists() and note == Note(archive.name, stamp):
+            aside = free_place_aside(place.parent, archive.name)
+            archive.rename(aside)
+            landing.forget()
+            report(f"moved {archive.name} to {aside.relative_to(place.parent.parent)}")
+        elif note is None:
+            landing.forget()
+
+
+def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> None:
+    """Unpacks an archive and puts the content into its place; a refusal is remembered.
+
+    Raises:
+        ArchiveRejectedError: with the reason.
+    """
+    is_beside = archive.parent == landing.target.parent
+    source = archive.name if is_beside else str(archive.absolute())
+    note = Note(source, stamp_of(archive))
+    landing.clear()
+    try:
+        content = unpack(archive, landing.folder, limits)
+    except ArchiveRejectedError as error:
+        if is_beside:
+            landing.write_note(replace(note, refusal=error.reason))
+        raise
+    landing.land(content, note)

@@ -1,0 +1,258 @@
+"""What stands in the folder that collections are dropped into, before DVC knows it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+
+from registry_assets.arriving.landing import Landing, stamp_of
+from registry_assets.arriving.unpacking import ENDINGS, archive_stem
+from registry_assets.errors import CollectionNameError, RegistryError
+from registry_assets.forgotten import Forgotten
+from registry_assets.images.contents import SET_ASIDE_PREFIX, hash_file
+from registry_assets.model import check_collection_name
+
+SET_ASIDE_FOLDER = ".set_aside"
+"""In the raw folder: what DVC cannot store, by collection, and archives that became collections."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A folder that DVC does not track, or an archive.
+
+    Attributes:
+        name: Of the collection; of an archive, without its ending.
+        reason: Why it cannot be taken in as it is, None when it can.
+    """
+
+    name: str
+    path: Path
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a folder holds, without reading any of it.
+
+    Attributes:
+        nfiles: Files, links and the like, in all sub-folders.
+        size: Bytes.
+        changed: When anything in it changed last, in seconds since the epoch: contents, or, as
+            copies keep the dates of their originals, the entries themselves.
+    """
+
+    nfiles: int
+    size: int
+    changed: float
+
+
+def find_arrivals(folder: Path) -> Iterator[Arrival]:
+    """Finds folders that have no ``.dvc`` file beside them, and archives, sorted by name.
+
+    Looks at the names only, so that ten thousand tracked collections cost one listing.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            entries = {entry.name: entry for entry in listing}
+    except FileNotFoundError:
+        return
+    for name in sorted(entries):
+        if name.startswith(".") or f"{name}.dvc" in entries:
+            continue
+        if entries[name].is_dir():
+            yield Arrival(name, folder / name, reason_against(name, folder / name))
+        elif (stem := archive_stem(name)) is not None and entries[name].is_file():
+            arrival = _archive_arrival(folder / name, stem, entries.keys())
+            if arrival is not None:
+                yield arrival
+
+
+def _archive_arrival(archive: Path, name: str, beside: Collection[str]) -> Arrival | None:
+    """What an archive is to become; None when it is the folder beside it already."""
+    note = Landing(archive.parent, name).read_note()
+    is_known = note is not None and (note.source, note.stamp) == (archive.name, stamp_of(archive))
+    is_tracked = f"{name}.dvc" in beside
+    reason = reason_against_name(name)
+    others = (other for ending in ENDINGS if (other := f"{name}{ending}") in beside)
+    first = min(others, default=archive.name)
+    if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
+        return Arrival(name, archive) if is_tracked else None
+    if is_tracked or name in beside:
+        reason = f"there is a collection {name} already: rename the archive, or take it away"
+    elif first < archive.name:
+        reason = f"{first} has the same name: rename one of them"
+    elif is_known and note is not None:
+        reason = note.refusal
+    return Arrival(name, archive, reason)
+
+
+def reason_against(name: str, path: Path) -> str | None:
+    """Why a folder cannot become a collection, None when it can."""
+    reason = reason_against_name(name)
+    if reason is not None:
+        return reason
+    if path.is_symlink():
+        return "it is a symbolic link: copy what it leads to into a folder"
+    if not holds_a_file(path):
+        return "there are no files in it"
+    return None
+
+
+def reason_against_name(name: str) -> str | None:
+    """Why a collection cannot have a name, None when it can."""
+    try:
+        check_collection_name(name)
+    except CollectionNameError as error:
+        return str(error)
+    return None
+
+
+def holds_a_file(path: Path) -> bool:
+    """Whether there is a file, or a file somewhere in a folder."""
+    return path.is_file() or any(files for _, _, files in os.walk(path))
+
+
+def measure_extent(path: Path) -> Extent:
+    """Counts what is in a folder, or takes a file, and finds when it changed last."""
+    status = path.lstat()
+    changed = status.st_ctime
+    nfiles, size = (0, 0) if stat.S_ISDIR(status.st_mode) else (1, status.st_size)
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            try:
+                status = (Path(folder) / name).lstat()
+            except FileNotFoundError:
+                continue
+            changed = max(changed, status.st_ctime)
+            if not stat.S_ISDIR(status.st_mode):
+                nfiles += 1
+                size += status.st_size
+    return Extent(nfiles, size, changed)
+
+
+def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
+    """Moves what DVC cannot, or should not, store out of a collection, leaving a note for each.
+
+    DVC stops at a link to nothing and at a file it may not read, waits for ever at a pipe, and
+    takes in the content of whatever a link leads to, wherever that is. Each is moved to the side,
+    and a small text file takes its place, so that the collection can be registered, and that the
+    table of measurements can say why the file is not in the data set.
+
+    Args:
+        folder: The collection.
+        store: Where the cache is; links into it are DVC's own.
+
+    Returns:
+        The reason by path inside the folder.
+
+    Raises:
+        RegistryError: when something cannot be moved.
+    """
+    found = dict(_find_unstorable(folder, store))
+    _set_aside(folder, found)
+    return found
+
+
+def set_aside_forgotten(folder: Path, forgotten: Mapping[str, Forgotten]) -> dict[str, str]:
+    """Moves pictures that were forgotten and have come back out of a collection, as the unstorable.
+
+    Reads only files that are as large as one that was forgotten.
+
+    Args:
+        folder: The collection.
+        forgotten: What was forgotten, by md5.
+
+    Returns:
+        The reason by path inside the folder.
+
+    Raises:
+        RegistryError: when a file cannot be moved.
+    """
+    sizes = {entry.size for entry in forgotten.values()}
+    found = {}
+    for where, _, files in os.walk(folder) if forgotten else ():
+        for name in files:
+            path = Path(where) / name
+            # What was recorded without its size cannot be told but by reading everything.
+            if None not in sizes and path.stat().st_size not in sizes:
+                continue
+            entry = forgotten.get(hash_file(path))
+            if entry is not None:
+                found[path.relative_to(folder).as_posix()] = entry.reason
+    _set_aside(folder, found)
+    return found
+
+
+def _set_aside(folder: Path, found: Mapping[str, str]) -> None:
+    for name, reason in found.items():
+        try:
+            _move(folder / name, free_place_aside(folder.parent, f"{folder.name}/{name}"))
+        except OSError as error:
+            raise RegistryError(
+                f"{folder.name}/{name} cannot be stored ({reason}), and moving it aside failed "
+                f"({error.strerror or error}): make it readable, or take it away"
+            ) from error
+        (folder / name).write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
+
+
+def free_place_aside(raw: Path, name: str) -> Path:
+    """Where to put what is set aside; a number tells it from what was set aside before."""
+    store = raw / SET_ASIDE_FOLDER
+    wanted = store / name
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    ignore = store / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    numbered = (wanted.with_name(f"{wanted.name}.{number}") for number in count(2))
+    return next(place for place in chain([wanted], numbered) if not os.path.lexists(place))
+
+
+def _move(source: Path, target: Path) -> None:
+    mode = source.lstat().st_mode
+    if not stat.S_ISDIR(mode):
+        shutil.move(source, target)
+        return
+    # Moving a folder takes the right to write to it.
+    source.chmod(mode | stat.S_IRWXU)
+    shutil.move(source, target)
+    target.chmod(stat.S_IMODE(mode))
+
+
+def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
+    inside, store = folder.resolve(), store.resolve()
+    waiting = [(str(folder), "")]
+    while waiting:
+        where, prefix = waiting.pop()
+        with os.scandir(where) as entries:
+            for entry in entries:
+                reason = _unstorable_reason(entry, inside, store)
+                if reason is not None:
+                    yield f"{prefix}{entry.name}", reason
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
+
+
+def _unstorable_reason(entry: os.DirEntry[str], inside: Path, store: Path) -> str | None:
+    if entry.is_symlink():
+        target = Path(entry.path).readlink()
+        try:
+            resolved = Path(entry.path).resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
+            return f"broken symbolic link to {target}"
+        if not resolved.is_relative_to(inside) and not resolved.is_relative_to(store):
+            return f"symbolic link out of the collection, to {target}"
+        return None
+    if entry.is_dir():
+        return (
+            None
+            if os.access(entry.path, os.R_OK | os.X_OK)
+            else "unreadable folder: permission denied"
+        )
+    if not entry.is_file():
+        return "not a regular file"
+    return None if os.access(entry.path, os.R_OK) else "unreadable: permission denied"

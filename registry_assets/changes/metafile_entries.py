@@ -1,0 +1,207 @@
+"""What single entries of metafiles record, from their text: without DVC, at any commit."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from registry_assets.changes.merging import DVC_SUFFIX, LOCK_FILE
+from registry_assets.errors import MetafileError
+from registry_assets.lock_text import ANCHOR, HEADER, LockText, split_lock
+from registry_assets.model import Version
+
+# In whatever form of YAML somebody's formatter has left it.
+_MD5 = re.compile(r"\bmd5[\"']?\s*:\s*[\"']?([0-9a-f]{32}(?:\.dir)?)\b")
+_LINE = re.compile(r"( *)(- )?(path|md5|size|nfiles|hash|isexec): (\S.*)")
+_FOLDED = re.compile(r"\bpath: ?\n +(?=\S)")
+"""A path that is too long for its line."""
+# What is neither a key of the entry nor part of what such a key holds.
+_ODD_LINE = re.compile(r"^(?!\w[\w-]*:(?: |$)|- | |$)", re.MULTILINE)
+_ODD_STAGE_LINE = re.compile(r"^(?!    \w[\w-]*:(?: |$)|    - |      |$)", re.MULTILINE)
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
+_PLAIN = re.compile(r"[A-Za-z0-9_./-][^\"'#:]*")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a stage was run.
+
+    Attributes:
+        command: As `dvc.lock` has it; None of a ``.dvc`` file.
+        parameters: The values that it read, by file from the root and key.
+    """
+
+    command: object
+    parameters: Mapping[tuple[str, str], object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stage of a ``dvc.lock``, or a ``.dvc`` file.
+
+    Attributes:
+        address: DVC's own, with the path from the root.
+        text: As it is written.
+    """
+
+    address: str
+    text: str
+
+    @property
+    def is_stage(self) -> bool:
+        """Whether it is a stage; a ``.dvc`` file may have a colon in its name."""
+        return not self.address.endswith(DVC_SUFFIX)
+
+    @property
+    def metafile(self) -> str:
+        """The ``dvc.yaml`` or ``.dvc`` file."""
+        return self.address.partition(":")[0] if self.is_stage else self.address
+
+    def read_outputs(self) -> Mapping[str, Version]:
+        """The versions that it records, by path from the root; none where it records none yet.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        return self._read("outs")
+
+    def read_dependencies(self) -> Mapping[str, Version]:
+        """The versions of what its outputs were made of, by path from the root.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        return self._read("deps")
+
+    def read_run(self) -> Run:
+        """How it was run.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        data = self._load()
+        folder = posixpath.join(posixpath.dirname(self.metafile), str(data.get("wdir", "")))
+        return Run(
+            data.get("cmd"),
+            {
+                (posixpath.normpath(posixpath.join(folder, str(file))), str(key)): value
+                for file, values in (data.get("params") or {}).items()
+                for key, value in (values or {}).items()
+            },
+        )
+
+    def find_objects(self) -> frozenset[str]:
+        """The md5s of its outputs, and of whatever it names besides as kept for them."""
+        return frozenset(_MD5.findall(self.text.partition("outs")[2]))
+
+    def _read(self, section: str) -> Mapping[str, Version]:
+        items = self._read_plain(section)
+        if items is None:
+            items = self._parse(section)
+        folder = posixpath.dirname(self.metafile)
+        return {
+            posixpath.normpath(posixpath.join(folder, str(item["path"]))): Version(
+                str(item["md5"]), item.get("size"), item.get("nfiles")
+            )
+            for item in items
+            if item.get("md5")
+        }
+
+    def _read_plain(self, section: str) -> list[dict[str, Any]] | None:
+        """The items of a section as DVC writes nearly all; None where it is not that simple.
+
+        Parsing an entry takes a millisecond, and a history has ten thousands of them.
+        """
+        indent = "    " if self.is_stage else ""
+        text = self.text.partition("\n")[2] if self.is_stage else self.text
+        text = _FOLDED.sub("path: ", f"\n{text}")
+        odd = _ODD_STAGE_LINE if self.is_stage else _ODD_LINE
+        if odd.search(text) or f"\n{indent}wdir:" in text or ANCHOR.search(text):
+            return None
+        _, found, after = text.partition(f"\n{indent}{section}:\n")
+        if not found:
+            return [] if f"\n{indent}{section}:" not in text else None
+        items: list[dict[str, Any]] = []
+        for line in after.splitlines():
+            if not line.startswith((f"{indent}- ", f"{indent}  ")):
+                break
+            told = _LINE.fullmatch(line)
+            if told is None or len(told[1]) != len(indent) + (0 if told[2] else 2):
+                return None
+            if told[2]:
+                items.append({})
+            if not items or not _PLAIN.fullmatch(told[4]):
+                return None
+            is_number = told[3] in ("size", "nfiles")
+            items[-1][told[3]] = int(told[4]) if is_number else told[4]
+        return items if all("path" in item for item in items) else None
+
+    def _parse(self, section: str) -> list[dict[str, Any]]:
+        data = self._load()
+        wdir = str(data.get("wdir", ""))
+        return [
+            {**item, "path": posixpath.join(wdir, str(item["path"]))}
+            for item in data.get(section) or ()
+            if "path" in item
+        ]
+
+    def _load(self) -> dict[str, Any]:
+        document = f"{HEADER}{self.text}" if self.is_stage else self.text
+        try:
+            data: Any = YAML(typ="safe").load(document)
+        except YAMLError as error:
+            raise MetafileError(self.address, " ".join(str(error).split())) from error
+        if self.is_stage:
+            (data,) = data["stages"].values()
+        if not isinstance(data, dict):
+            raise MetafileError(self.address, "it is no mapping")
+        return data
+
+
+def records_versions(path: str) -> bool:
+    """Whether a file is a metafile that records versions, by its name."""
+    return path.endswith(DVC_SUFFIX) or PurePosixPath(path).name == LOCK_FILE
+
+
+def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
+    """The entries of a ``.dvc`` file or ``dvc.lock``, by address; none where there is no file.
+
+    Raises:
+        MetafileError: when it cannot be taken apart.
+    """
+    if not text:
+        return {}
+    if _CONFLICT.search(text):
+        raise MetafileError(path, "it holds the marks of a merge conflict")
+    if path.endswith(DVC_SUFFIX):
+        return {path: Entry(path, text)}
+    entries = {}
+    before = stage_address(path, "")
+    for name, entry in _read_lock(path, text).entries.items():
+        address = before + name
+        entries[address] = Entry(address, entry)
+    return entries
+
+
+def stage_address(lock: str, name: str) -> str:
+    """DVC's address of a stage, by the ``dvc.lock`` that records it and its name there."""
+    return f"{PurePosixPath(lock).with_name('dvc.yaml')}:{name}"
+
+
+def _read_lock(path: str, text: str) -> LockText:
+    found = split_lock(text)
+    if found is not None:
+        return found
+    from registry_assets.dvc_repo import read_lock_text
+
+    try:
+        return read_lock_text(text)
+    except MetafileError as error:
+        raise MetafileError(path, error.problem) from error

@@ -1,0 +1,265 @@
+"""What the cache holds: by output and version, what is shared, and what nothing needs any more."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from registry_assets.changes.version_history import WORK_TREE, VersionHistory, read_version_history
+from registry_assets.dvc_repo import DvcRepo, Listings, StoredObject
+from registry_assets.errors import GarbageError, describe_unread
+from registry_assets.lineage.building import build_lineage
+from registry_assets.lineage.graph import Lineage
+from registry_assets.registry import read_registry
+from registry_assets.tracing.walking import Tracer
+
+_DIRECTORY = ".dir"
+
+Standing = Literal["current", "kept", "old"]
+"""``current``: metafiles name it now; ``kept``: a branch, tag or stash does; ``old``: none does."""
+
+
+@dataclass(frozen=True)
+class VersionUse:
+    """What one version of an output has in the cache.
+
+    Attributes:
+        commit: The newest that recorded it; None where none did.
+        keepers: What has it now.
+        objects: How many of its objects are there.
+        size: Their bytes.
+        own: The bytes of those that nothing has that is listed before it.
+        freed: The bytes of those that nothing needs.
+        missing: How many of its objects are not there, and may be on a remote.
+    """
+
+    md5: str
+    standing: Standing
+    commit: str | None
+    keepers: tuple[str, ...]
+    objects: int
+    size: int
+    own: int
+    freed: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class OutputUse:
+    """What the versions of one output have in the cache, the current one first."""
+
+    path: str
+    kind: str
+    versions: tuple[VersionUse, ...]
+
+    def sum_of(self, standing: Standing) -> int:
+        """The bytes that its versions of a standing add to what is listed before."""
+        return sum(version.own for version in self.versions if version.standing == standing)
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What is in the cache.
+
+    Attributes:
+        outputs: Raw collections first, upstream before downstream; then what the metafiles do not
+            have any more.
+        objects: How many objects there are in all.
+        size: Their bytes.
+        needed: The bytes of what metafiles, branches, tags or stashes need.
+        unneeded: The objects that nothing needs, but for those that are linked.
+        freed: Their bytes.
+        linked: How many objects nothing needs that have another name on this disk.
+        unread: Versions whose listings are not there.
+    """
+
+    outputs: tuple[OutputUse, ...]
+    objects: int
+    size: int
+    needed: int
+    unneeded: frozenset[str]
+    freed: int
+    linked: int
+    unread: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of `registry gc --json`."""
+        return {
+            "objects": self.objects,
+            "size": self.size,
+            "needed": self.needed,
+            "unneeded": {"objects": len(self.unneeded), "size": self.freed},
+            "linked": self.linked,
+            "unread": list(self.unread),
+            "outputs": [
+                {
+                    "path": output.path,
+                    "kind": output.kind,
+                    "versions": [
+                        {
+                            "version": version.md5,
+                            "state": version.standing,
+                            "commit": version.commit,
+                            "kept_by": list(version.keepers),
+                            "objects": version.objects,
+                            "size": version.size,
+                            "own": version.own,
+                            "freed": version.freed,
+                            "missing": version.missing,
+                        }
+                        for version in output.versions
+                    ],
+                }
+                for output in self.outputs
+            ],
+        }
+
+
+def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
+    """Weighs everything in the cache, each object once, by the output and version that has it.
+
+    Reads listings and the sizes of objects, and no object itself.
+    """
+    history = read_version_history(lineage.registry)
+    return _Scale(lineage, history, dvc.listings(), dvc.scan_cache()).weigh()
+
+
+class _Scale:
+    def __init__(
+        self,
+        lineage: Lineage,
+        history: VersionHistory,
+        listings: Listings,
+        stored: Mapping[str, StoredObject],
+    ) -> None:
+        self._lineage = lineage
+        self._history = history
+        self._listings = listings
+        self._stored = stored
+        self._tracer = Tracer(lineage, listings)
+        self._unread: dict[str, None] = {}
+        self._weighed: set[str] = set()
+        self._unneeded: frozenset[str] = frozenset()
+
+    def weigh(self) -> DiskUse:
+        needed = expand(self._history.needed_objects(), self._listings)
+        self._unneeded = frozenset(self._stored.keys() - needed)
+        linked = {md5 for md5 in self._unneeded if self._stored[md5].is_linked}
+        outputs = tuple(self._outputs())
+        freed = self._unneeded - linked
+        return DiskUse(
+            outputs,
+            len(self._stored),
+            self._size(self._stored),
+            self._size(needed & self._stored.keys()),
+            frozenset(freed),
+            self._size(freed),
+            len(linked),
+            tuple(self._unread),
+        )
+
+    def _size(self, md5s: Collection[str]) -> int:
+        return sum(self._stored[md5].size for md5 in md5s)
+
+    def _outputs(self) -> Iterator[OutputUse]:
+        versions: defaultdict[str, list[str]] = defaultdict(list)
+        for path, md5 in self._history.versions:
+            versions[path].append(md5)
+        nodes, rank = self._lineage.nodes, self._tracer.rank
+        # What came in counts first, and what is current before what is older: so a picture that an
+        # output links counts as its collection's.
+        paths = sorted(versions, key=lambda path: (path not in nodes, rank.get(path, 0), path))
+        weighed: dict[str, list[VersionUse]] = {}
+        standings: tuple[Standing, ...] = ("current", "kept", "old")
+        for standing in standings:
+            for path in paths:
+                for md5 in versions[path]:
+                    if self._standing(path, md5) == standing:
+                        weighed.setdefault(path, []).append(self._weigh(path, md5, standing))
+        for path in paths:
+            kind = nodes[path].kind if path in nodes else "gone"
+            yield OutputUse(path, kind, tuple(weighed[path]))
+
+    def _standing(self, path: str, md5: str) -> Standing:
+        keepers = self._history.keepers_of(path, md5)
+        return "current" if WORK_TREE in keepers else "kept" if keepers else "old"
+
+    def _weigh(self, path: str, md5: str, standing: Standing) -> VersionUse:
+        members = self._objects(md5)
+        there = members & self._stored.keys()
+        fresh = there - self._weighed
+        self._weighed |= there
+        return VersionUse(
+            md5,
+            standing,
+            self._history.commit_of(path, md5),
+            tuple(k for k in self._history.keepers_of(path, md5) if k not in (WORK_TREE, "HEAD")),
+            len(there),
+            self._size(there),
+            self._size(fresh),
+            self._size(there & self._unneeded),
+            len(members) - len(there),
+        )
+
+    def _objects(self, md5: str) -> frozenset[str]:
+        if not md5.endswith(_DIRECTORY):
+            return frozenset({md5})
+        contents = self._listings.contents(md5)
+        if contents is None:
+            self._unread[md5] = None
+        return frozenset({md5, *(contents or ())})
+
+
+def expand(md5s: Collection[str], listings: Listings) -> frozenset[str]:
+    """Objects with all that the folders among them hold."""
+    folders = (md5 for md5 in md5s if md5.endswith(_DIRECTORY))
+    held = (listings.contents(md5) or frozenset() for md5 in folders)
+    return frozenset(md5s).union(*held)
+
+
+def free(lineage: Lineage, dvc: DvcRepo, report: Callable[[str], None]) -> int:
+    """Removes from the cache what no branch, tag, stash or metafile needs, and nobody has linked.
+
+    Args:
+        lineage: The graph, to refuse early what is refused.
+        dvc: The repository.
+        report: Takes a line when there is somebody to wait for.
+
+    Returns:
+        How many objects were removed.
+
+    Raises:
+        GarbageError: when it is not known what is needed.
+    """
+    if dvc.shares_cache:
+        raise GarbageError(
+            f"other clones may use the cache {dvc.cache_folder}, too; `dvc gc --workspace "
+            "--all-branches --all-tags --projects PATH..` takes all of them into account"
+        )
+    _check_is_known(lineage, read_version_history(lineage.registry), dvc)
+
+    def find_needed() -> Collection[str]:
+        now = build_lineage(read_registry(dvc.root))
+        history = read_version_history(now.registry)
+        _check_is_known(now, history, dvc)
+        linked = {md5 for md5, item in dvc.scan_cache().items() if item.is_linked}
+        return expand(history.needed_objects(), dvc.listings()) | linked
+
+    return dvc.collect_garbage(find_needed, report=report)
+
+
+def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
+    """What a metafile that cannot be read, or a listing that is not here, needs is not known."""
+    for problem in (*lineage.registry.problems, *history.kept_unread):
+        raise GarbageError(f"it is not known what is needed, as {problem}: mend that first")
+    named = {md5: path for path, md5 in history.versions if history.keepers_of(path, md5)}
+    folders = {md5: path for md5, path in named.items() if md5.endswith(_DIRECTORY)}
+    refusal = dvc.fetch_listings(folders, report=lambda _line: None)
+    if refusal is not None:
+        raise GarbageError(refusal)
+    listings = dvc.listings()
+    for path, version in Tracer(lineage, listings).recorded.items():
+        if version in folders and listings.contents(version) is None:
+            raise GarbageError(describe_unread([path]))

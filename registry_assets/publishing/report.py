@@ -1,0 +1,224 @@
+"""What a publication changes, in numbers: for a commit, a pull request and a person."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from registry_assets.changes.committing import SUBJECT_WIDTH, MetafileChanges
+from registry_assets.changes.families import Families, family_path
+from registry_assets.changes.image_changes import FamilyChange, ImageFlow
+from registry_assets.changes.reading import read_data_changes
+from registry_assets.changes.report import short_name, tell_counts, tell_decisions, tell_flow
+from registry_assets.dvc_repo import Listings
+from registry_assets.lineage.graph import Lineage
+from registry_assets.status.judging import judge_cache, judge_recorded_status
+from registry_assets.translator import Key
+
+_MOST_NAMED = 3
+_MOST_LINES = 20
+_LONGEST_SLUG = 40
+_NOT_IN_A_BRANCH = re.compile(r"[^A-Za-z0-9._-]+|\.{2,}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a publication changes.
+
+    Attributes:
+        raw: The collections as they were shot; None where none changed.
+        datasets: By data set, its inputs and what nothing else is made of: its classes.
+        flows: By data set, the images that went the same way.
+        assets: Every asset of which something changed, with the partitions, in the order of
+            dependencies.
+        checks: What the asset checks say, a line each.
+        lineage: The changed part of the graph, as lines of text.
+        decisions: What people decided about images, and what was left out as duplicates.
+    """
+
+    raw: FamilyChange | None
+    datasets: Mapping[str, Sequence[FamilyChange]]
+    flows: Mapping[str, Sequence[ImageFlow]]
+    assets: Mapping[str, Sequence[str]]
+    checks: tuple[str, ...]
+    lineage: tuple[str, ...]
+    decisions: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What happens, in a line."""
+        new = list(self.raw.added if self.raw else ()) or self._taken_in
+        datasets = list(self.datasets)
+        updated, removed = (self.raw.updated, self.raw.removed) if self.raw else ([], [])
+        if new and datasets:
+            named = f"Add {_named(new)} to {_named(datasets, 'data sets')}"
+            counted = f"Add {_count_of(new)} to {_count_of(datasets, 'data sets')}"
+            return named if len(named) <= SUBJECT_WIDTH else counted
+        for verb, names in (("Add", new), ("Update", updated), ("Remove", removed)):
+            if names:
+                return f"{verb} {_named(names)}"
+        if datasets:
+            return f"Update {_named(datasets, 'data sets')}"
+        count = len(self.decisions)
+        images = "an image" if count == 1 else f"{count} images"
+        return f"Decide about {images}" if count else "Update the registry"
+
+    @property
+    def slug(self) -> str:
+        """What is in it, as a part of the name of a branch."""
+        raw = self.raw
+        names = (raw and (raw.added or raw.updated or raw.removed)) or self._taken_in
+        text = "-".join(names or self.datasets)
+        if len(names) > 1 and len(text) > _LONGEST_SLUG:
+            text = f"{len(names)}-collections"
+        return _NOT_IN_A_BRANCH.sub("-", text).strip("-.").removesuffix(".lock") or "registry"
+
+    @property
+    def _taken_in(self) -> list[str]:
+        """What is new in data sets."""
+        families = (family for changed in self.datasets.values() for family in changed)
+        return list(dict.fromkeys(name for family in families for name in family.added))
+
+
+def _named(names: Sequence[str], kind: str = "collections") -> str:
+    said = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    is_long = len(names) > 1 and len(said) > SUBJECT_WIDTH - len("Remove ")
+    return _count_of(names, kind) if is_long or len(names) > _MOST_NAMED else said
+
+
+def _count_of(names: Sequence[str], kind: str = "collections") -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} {kind}"
+
+
+def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) -> Summary:
+    """Counts what changed.
+
+    Args:
+        lineage: The graph, of the metafiles after the change.
+        changes: How the metafiles changed.
+        listings: Where the files of versions are looked up.
+    """
+    families = Families([lineage])
+    found = read_data_changes(changes, families, listings)
+    members: defaultdict[str, set[str]] = defaultdict(set)
+    for change in changes.outputs:
+        place = families.place(change.path)
+        members[place.family].add(place.member)
+    keys = [key for key in _ordered(lineage) if family_path(lineage, key) in members]
+    return Summary(
+        raw=found.raw,
+        datasets=found.datasets,
+        flows={name: found.flows.get(name, ()) for name in found.datasets},
+        assets={
+            family_path(lineage, key): _partitions(lineage, key, members[family_path(lineage, key)])
+            for key in keys
+        },
+        checks=tuple(_judge(lineage, keys)),
+        lineage=tuple(_excerpt(lineage, keys, members)),
+        decisions=tuple(tell_decisions(changes.decisions)),
+    )
+
+
+def _partitions(lineage: Lineage, key: Key, members: Collection[str]) -> list[str]:
+    """The partitions of an asset of which something changed; none where it has no partitions."""
+    return [] if lineage.group_of[key].partitions is None else sorted(members)
+
+
+def _ordered(lineage: Lineage) -> list[Key]:
+    """The assets, each after those it is made of."""
+    return [output.key for group in lineage.groups_in_order() for output in group.outputs]
+
+
+def _judge(lineage: Lineage, keys: Sequence[Key]) -> Iterator[str]:
+    """What the asset checks say of the assets of which something changed."""
+    status = judge_recorded_status(lineage, keys)
+    for name, verdicts in (
+        ("matches_dvc_lock", status),
+        ("in_cache", judge_cache(lineage, keys, most_hashed=0)),
+    ):
+        passed = sum(verdict.passed for verdict in verdicts.values())
+        yield f"{name}: {passed} of {len(verdicts)} assets pass"
+        for key, verdict in verdicts.items():
+            if not verdict.passed:
+                yield f"{name}: {family_path(lineage, key)}: {verdict.description}"
+
+
+def _excerpt(
+    lineage: Lineage, keys: Sequence[Key], members: Mapping[str, Collection[str]]
+) -> Iterator[str]:
+    for key in keys:
+        name = family_path(lineage, key)
+        names = _partitions(lineage, key, members[name])
+        yield f"{name}  [{_shown(names)}]" if names else name
+        for upstream in lineage.group_of[key].upstream:
+            if upstream.key in lineage.output_of:
+                yield f"    <- {family_path(lineage, upstream.key)}"
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def describe(summary: Summary) -> str:
+    """The description of a pull request, in Markdown."""
+    lines = []
+    if summary.raw is not None:
+        lines += ["## Collections", "", *_collection_lines(summary.raw), ""]
+    families = [(summary.raw.name, summary.raw)] if summary.raw else []
+    for dataset, changed in summary.datasets.items():
+        families += [(f"{dataset}: {short_name(family.name)}", family) for family in changed]
+    if families:
+        lines += [
+            "## Images",
+            "",
+            "| data set and class | added | removed | changed | renamed | other files |",
+            "|---|---:|---:|---:|---:|---:|",
+            *(_row(name, family) for name, family in families),
+            "",
+        ]
+        said = [f"- {name}: {said}" for name, flow in _flows(summary) for said in [tell_flow(flow)]]
+        lines += [*_first(said), ""] if said else []
+    if summary.decisions:
+        lines += ["## Decisions", "", *(f"- {line}" for line in _first(summary.decisions)), ""]
+    lines += ["## Checks", "", *(f"- {line}" for line in _first(summary.checks)), ""]
+    if summary.lineage:
+        lines += ["## Lineage", "", "```", *_first(summary.lineage, 3 * _MOST_LINES), "```", ""]
+    return "\n".join(lines)
+
+
+def describe_briefly(summary: Summary) -> list[str]:
+    """The same for a commit message."""
+    lines = list(_collection_lines(summary.raw)) if summary.raw else []
+    for dataset, changed in summary.datasets.items():
+        for family in changed:
+            lines.append(f"{dataset}, {short_name(family.name)}: {tell_counts(family)}")
+    lines += [f"{dataset}: {tell_flow(flow)}" for dataset, flow in _flows(summary)]
+    return [*lines, *_first(summary.decisions)]
+
+
+def _collection_lines(raw: FamilyChange) -> Iterator[str]:
+    for what, names in (("Added", raw.added), ("Updated", raw.updated), ("Removed", raw.removed)):
+        if names:
+            yield f"{what} {len(names)}: {', '.join(_first(names))}"
+
+
+def _flows(summary: Summary) -> list[tuple[str, ImageFlow]]:
+    return [(dataset, flow) for dataset, flows in summary.flows.items() for flow in flows]
+
+
+def _row(name: str, family: FamilyChange) -> str:
+    images, others = family.images, family.others
+    changed = f"+{others.added} -{others.removed} ~{others.changed}"
+    unknown = f" ({images.unknown} versions not in the cache)" if images.unknown else ""
+    return (
+        f"| {name}{unknown} | {images.added} | {images.removed} | {images.changed} "
+        f"| {images.renamed} | {changed if others else ''} |"
+    )
+
+
+def _first(lines: Sequence[str], most: int = _MOST_LINES) -> list[str]:
+    more = len(lines) - most
+    return [*lines[:most], *([f"… and {more} more"] if more > 0 else [])]

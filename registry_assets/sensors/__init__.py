@@ -1,0 +1,8 @@
+"""What runs by itself: sensors, and automation conditions.
+
+folders.py          new folders of raw data, and what changed outside Dagster
+edits.py            edited collections
+imports.py          sources of imports
+automation.py       which assets follow on their own
+metafile_stamps.py  noticing that metafiles or code changed, without reading any
+"""

@@ -1,0 +1,122 @@
+"""The sensor that notices collections that were edited, and has them registered if asked to."""
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    DefaultSensorStatus,
+    DynamicPartitionsDefinition,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    sensor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from registry_assets.arriving.edits import Look, look_for_edits
+from registry_assets.arriving.following import keys_that_follow
+from registry_assets.history.event_log import asset_key
+from registry_assets.lineage.building import build_lineage
+from registry_assets.model import Registry
+from registry_assets.registry import read_registry
+from registry_assets.sensors.folders import newest_run
+from registry_assets.translator import COLLECTIONS, RegistryTranslator
+
+EDIT_SENSOR_NAME = "modified_raw_collections"
+
+# Dagster gives a sensor a minute.
+_MOST_SECONDS = 30
+_FIELDS = {field.name for field in fields(Look)}
+
+
+def build_edit_sensor(
+    registry: Registry, translator: RegistryTranslator, job: UnresolvedAssetJobDefinition
+) -> SensorDefinition:
+    """The sensor for collections that are not any more what their metafiles record.
+
+    What it says in its log, and as the reason for skipping, is what `registry status` calls
+    modified. With `modified = "register"` it asks for one run for each new state, which records it
+    as the next version and has the data sets follow that have taken the collection in.
+
+    Args:
+        registry: For its root and settings.
+        translator: The rules for names.
+        job: What to run, with the name of the collection as partition key.
+    """
+    settings = registry.settings
+    registers = settings.modified == "register"
+    becomes = (
+        "records them as their next versions" if registers else "leaves them to `registry add`"
+    )
+
+    @sensor(
+        name=EDIT_SENSOR_NAME,
+        job=job,
+        minimum_interval_seconds=max(int(settings.modified_check_seconds), 1),
+        default_status=DefaultSensorStatus.RUNNING,
+        description=f"Notices collections that were edited after they were registered, and "
+        f"{becomes}.",
+    )
+    def watch(context: SensorEvaluationContext) -> SensorResult:
+        told: dict[str, dict[str, Any]] = json.loads(context.cursor) if context.cursor else {}
+        before = {
+            name: Look(**look)
+            for name, look in told.items()
+            if look.keys() == _FIELDS  # not told by another version of this
+        }
+        found = dict(look_for_edits(registry, before, most_seconds=_MOST_SECONDS))
+        # The least recent first: those that there was no time for.
+        folder = registry.root / str(registry.raw_folder)
+        looks = {name: look for name, look in before.items() if _is_there(folder, name)} | found
+        looks = {name: looks[name] for name in sorted(looks, key=lambda name: name in found)}
+        for name, look in found.items():
+            if look.finding is not None and look != before.get(name):
+                context.log.warning(look.finding)
+        edited = [name for name, look in looks.items() if look.is_edited] if registers else []
+        lineage = build_lineage(read_registry(registry.root), translator) if edited else None
+        requests, failed = [], []
+        for name in edited:
+            run_key = f"{name}:edit:{_digest(looks[name].stamp)}"
+            newest = newest_run(context.instance, name, run_key)
+            if newest is not None and newest.is_finished:
+                failed.append(
+                    f"run {newest.run_id[:8]} did not record {name}: `registry add {name}`"
+                )
+            elif newest is None and lineage is not None:
+                keys = keys_that_follow(lineage, name, is_new=False)
+                requests.append(
+                    RunRequest(
+                        run_key=run_key,
+                        partition_key=name,
+                        asset_selection=list(map(asset_key, keys)),
+                        asset_check_keys=[],
+                    )
+                )
+        said = failed + [look.finding for look in looks.values() if look.finding is not None]
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None
+            if requests
+            else SkipReason("; ".join(said) or "all collections are as they were registered"),
+            dynamic_partitions_requests=[
+                DynamicPartitionsDefinition(name=COLLECTIONS).build_add_request(edited)
+            ]
+            if edited
+            else [],
+            cursor=json.dumps({name: asdict(look) for name, look in looks.items()}),
+        )
+
+    return watch
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return (folder / name).is_dir() and (folder / f"{name}.dvc").exists()
+
+
+def _digest(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:16]
