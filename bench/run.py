@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
+    # `dvc` and `registry` are those of this environment, also where it is not activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as scratch:
         rows = []
         for row in _all_rows(Path(scratch), arguments):
@@ -162,16 +164,8 @@ def _in_turn(
 
 
 def _time(command: list[str], root: Path) -> float:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     started = time.monotonic()
-    done = subprocess.run(
-        command,
-        cwd=root,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": path},
-        check=False,
-    )
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")

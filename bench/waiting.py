@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import browser
 from cells import Cells, Time
 from registries import build_registry, shoot
 
@@ -57,6 +58,9 @@ def _measure_ui(root: Path) -> Iterator[Cells]:
     try:
         _wait_for(lambda: _query(port, _GRAPH)["assetNodes"])
         yield Cells("`registry ui` until it has the graph", "-", [monotonic() - started])
+        if browser.is_there():
+            paint = browser.measure_first_paint(f"http://127.0.0.1:{port}/")
+            yield Cells("its first page until the first paint, in Chromium", "-", [paint])
         shoot(root, _DROPPED, 20)
         dropped = monotonic()
         _wait_for(lambda: _has_started(port))
