@@ -26,7 +26,7 @@ from registry_assets.dvc_repo.opening import (
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
-from registry_assets.dvc_repo.states import stage_changes
+from registry_assets.dvc_repo.states import is_changed
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.errors import (
     DataNotAvailableError,
@@ -265,7 +265,7 @@ def _restore_outputs(
     if stage.frozen:
         changed = [ensure(dvc, repo, out, report) for out in stage.outs]
         return "restored" if any(changed) else "unchanged"
-    is_current = not force and _is_recorded(stage) and not stage_changes(stage)
+    is_current = not force and _is_recorded(stage) and not is_changed(stage)
     if is_current:
         if not any(status_of(repo, out) for out in stage.outs):
             return "unchanged"

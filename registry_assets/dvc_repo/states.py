@@ -56,9 +56,15 @@ def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, Output
     return states
 
 
-def stage_changes(stage: DvcStage) -> tuple[str, ...]:
-    """What changed about a stage: its command, dependencies and parameters."""
-    return _stage_changes(stage, _Look())
+def is_changed(stage: DvcStage) -> bool:
+    """Whether a stage is not what it was when it ran; folders are looked at last, if at all."""
+    if stage.changed_stage() or stage.is_callback or stage.always_changed:
+        return True
+    if stage.frozen:
+        return False
+    look = _Look()
+    deps = sorted(stage.deps, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
+    return any(_changes_of(stage.repo, dep, look) for dep in deps)
 
 
 class _Look:
@@ -113,6 +119,7 @@ def _is_in_workspace(out: DvcOutput) -> bool:
 
 
 def _stage_changes(stage: DvcStage, look: _Look) -> tuple[str, ...]:
+    """What changed about a stage: its command, dependencies and parameters."""
     changes: list[str] = []
     if stage.changed_stage():
         changes.append("the command changed" if stage.cmd else "the metafile was edited")

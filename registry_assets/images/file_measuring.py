@@ -48,7 +48,7 @@ def measure_file(
         height=decoded.height,
         mode=decoded.mode,
         frames=decoded.frames,
-        mean_brightness=mean_brightness(split_channels(decoded.image)),
+        mean_brightness=mean_brightness(*split_channels(decoded.image)),
         mean_horizontal_variance=mean_horizontal_variance(grey),
         perceptual_hash=perceptual_hash(grey),
     )

@@ -56,7 +56,7 @@ def test_measures_are_of_the_8_bit_rgb_image_whatever_is_stored(tmp_path: Path) 
     assert with_alpha.mean_brightness == plain.mean_brightness
     assert with_alpha.mean_horizontal_variance == plain.mean_horizontal_variance
     assert with_alpha.perceptual_hash == plain.perceptual_hash
-    assert plain.mean_brightness == mean_brightness(np.asarray(image))
+    assert plain.mean_brightness == mean_brightness(*np.moveaxis(np.asarray(image), -1, 0))
 
 
 def test_every_entry_of_a_collection_is_a_row_and_none_raises(tmp_path: Path) -> None:

@@ -25,7 +25,13 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
-from registry_assets.dvc_repo.folders.state import HASH, HashedFile, find_known, tell_hashes
+from registry_assets.dvc_repo.folders.state import (
+    HASH,
+    FileStatus,
+    HashedFile,
+    find_known,
+    tell_hashes,
+)
 from registry_assets.errors import DataBeingWrittenError
 
 if TYPE_CHECKING:
@@ -70,7 +76,7 @@ class FolderContent:
         return Meta(size=size, nfiles=len(self.files), isdir=True)
 
 
-def is_same(before: os.stat_result, now: os.stat_result) -> bool:
+def is_same(before: FileStatus | os.stat_result, now: FileStatus | os.stat_result) -> bool:
     """Whether a file is the one that it was, by what DVC's state goes by."""
     return (before.st_ino, before.st_mtime_ns, before.st_size) == (
         now.st_ino,
@@ -140,7 +146,7 @@ def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
     return FolderContent(place, files)
 
 
-def _find_files(repo: Repo, place: str) -> list[tuple[str, os.stat_result]] | None:
+def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
     """The files that DVC does not ignore and their status; None when one of them is not plain."""
     found = []
     start = len(place) + 1
@@ -149,14 +155,14 @@ def _find_files(repo: Repo, place: str) -> list[tuple[str, os.stat_result]] | No
         folders[:], files[:] = repo.dvcignore(folder, folders, files)
         inside = f"{folder[start:]}/" if len(folder) > start else ""
         for name in files:
-            status = os.lstat(f"{folder}/{name}")
+            status = FileStatus.of(os.lstat(f"{folder}/{name}"))
             if not stat.S_ISREG(status.st_mode) or name == DefaultIgnoreFile:
                 return None
             found.append((f"{inside}{name}", status))
     return found
 
 
-def _hash_all(files: Sequence[tuple[str, os.stat_result]]) -> Iterator[tuple[str, str]]:
+def _hash_all(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
     if not files:
         return
     # Hashing lets go of the interpreter's lock, and so does waiting for the disk.
@@ -166,10 +172,10 @@ def _hash_all(files: Sequence[tuple[str, os.stat_result]]) -> Iterator[tuple[str
 
 
 def _batches(
-    files: Iterable[tuple[str, os.stat_result]],
-) -> Iterator[list[tuple[str, os.stat_result]]]:
+    files: Iterable[tuple[str, FileStatus]],
+) -> Iterator[list[tuple[str, FileStatus]]]:
     """Parts that are worth a thread's turn, and small enough to share the work evenly."""
-    batch: list[tuple[str, os.stat_result]] = []
+    batch: list[tuple[str, FileStatus]] = []
     size = 0
     for item in files:
         batch.append(item)
@@ -181,11 +187,11 @@ def _batches(
         yield batch
 
 
-def _hash_batch(files: Sequence[tuple[str, os.stat_result]]) -> list[tuple[str, str]]:
+def _hash_batch(files: Sequence[tuple[str, FileStatus]]) -> list[tuple[str, str]]:
     return [(path, _md5(path, status)) for path, status in files]
 
 
-def _md5(path: str, status: os.stat_result) -> str:
+def _md5(path: str, status: FileStatus) -> str:
     """The md5 of a file's content.
 
     Raises:

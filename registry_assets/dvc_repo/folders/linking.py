@@ -17,7 +17,7 @@ from registry_assets.dvc_repo.folders.hashing import (
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
-from registry_assets.dvc_repo.folders.state import HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import DataModifiedError, DataNotAvailableError
 
@@ -67,7 +67,7 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
             except FileNotFoundError:
                 lacking += 1
             else:
-                linked.append(HashedFile(name, md5, status))
+                linked.append(HashedFile(name, md5, FileStatus.of(status)))
     if lacking:
         raise DataNotAvailableError(path_in_repo(repo, out), f"{lacking} files are missing")
     for name in others.keys() - wanted.keys():

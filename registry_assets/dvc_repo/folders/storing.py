@@ -25,7 +25,7 @@ from registry_assets.dvc_repo.folders.hashing import (
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
-from registry_assets.dvc_repo.folders.state import HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import DataBeingWrittenError
 
@@ -143,7 +143,8 @@ class _Storer:
             return file
         status = self._link(path, file)
         if status is not None:
-            return file if is_same(status, file.status) else file._replace(status=status)
+            is_linked_back = not is_same(status, file.status)
+            return file._replace(status=FileStatus.of(status)) if is_linked_back else file
         if not self._may_be_copies:
             raise NotPlainError
         self.put(file.md5, lambda fresh: self._copy(path, file, fresh))
