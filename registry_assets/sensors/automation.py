@@ -7,6 +7,7 @@ taken out again, too.
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +19,7 @@ from dagster import (
     AutomationConditionSensorDefinition,
     AutomationContext,
     AutomationResult,
+    BetaWarning,
     DefaultSensorStatus,
     RunsFilter,
 )
@@ -128,15 +130,18 @@ def build_follow_sensor(
     ]
     if not keys:
         return None
-    return AutomationConditionSensorDefinition(
-        FOLLOW_SENSOR_NAME,
-        target=AssetSelection.assets(*keys),
-        default_status=DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        # A run for each collection: a run gives all its partitions one data version.
-        emit_backfills=False,
-        # Where conditions of one's own are known.
-        use_user_code_server=True,
-        description="Has imports and stages follow what they are made of, in data sets that are "
-        "not manual; takes nothing in.",
-    )
+    with warnings.catch_warnings():
+        # Of `use_user_code_server`: nobody who runs a command can do anything about it.
+        warnings.simplefilter("ignore", BetaWarning)
+        return AutomationConditionSensorDefinition(
+            FOLLOW_SENSOR_NAME,
+            target=AssetSelection.assets(*keys),
+            default_status=DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=_INTERVAL_SECONDS,
+            # A run for each collection: a run gives all its partitions one data version.
+            emit_backfills=False,
+            # Where conditions of one's own are known.
+            use_user_code_server=True,
+            description="Has imports and stages follow what they are made of, in data sets that "
+            "are not manual; takes nothing in.",
+        )
