@@ -14,7 +14,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
-from registry_assets.dvc_repo.folders.comparing import is_in_cache, status_of
+from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
@@ -267,7 +267,8 @@ def _restore_outputs(
         return "restored" if any(changed) else "unchanged"
     is_current = not force and _is_recorded(stage) and not is_changed(stage)
     if is_current:
-        if not any(status_of(repo, out) for out in stage.outs):
+        look = Look()
+        if not any(look.status(out) for out in stage.outs):
             return "unchanged"
         _fetch_missing(repo, stage, report)
     _take(stage, aside, repo)

@@ -6,19 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dvc.dependency.base import Dependency
-from dvc.output import Output as DvcOutput
-
-from registry_assets.dvc_repo.folders.comparing import is_in_cache
-from registry_assets.dvc_repo.folders.hashing import read_folder
+from registry_assets.dvc_repo.folders.comparing import Look
 from registry_assets.dvc_repo.opening import address_of
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataBeingWrittenError
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
-    from dvc_data.hashfile.hash_info import HashInfo
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class OutputState:
 def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
     """Compares the outputs of stages with their metafiles, as `dvc status` does."""
     states = {}
-    look = _Look()
+    look = Look()
     for stage in stages:
         of_stage = _stage_changes(stage, look)
         if not stage.outs:
@@ -62,63 +58,12 @@ def is_changed(stage: DvcStage) -> bool:
         return True
     if stage.frozen:
         return False
-    look = _Look()
+    look = Look()
     deps = sorted(stage.deps, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
     return any(_changes_of(stage.repo, dep, look) for dep in deps)
 
 
-class _Look:
-    """One look at workspace and cache: what several stages name is hashed and checked once.
-
-    The output of a stage is read by others, so that DVC would hash the files of a collection
-    once for each stage they pass through.
-    """
-
-    def __init__(self) -> None:
-        self._hashes: dict[tuple[str, str], HashInfo] = {}
-        self._is_in_cache: dict[tuple[str, str], bool] = {}
-
-    def status(self, out: DvcOutput) -> Mapping[str, object]:
-        """What ``out.status()`` returns: by name, what is to be said of it."""
-        if not _is_in_workspace(out):
-            said: Mapping[str, object] = out.status()
-            return said
-        if out.hash_info and out.use_cache and not self._finds_in_cache(out):
-            return {str(out): "not in cache"}
-        if not out.exists:
-            return {str(out): "deleted"}
-        if out.hash_info != self._hash(out):
-            return {str(out): "modified"}
-        return {} if out.hash_info else {str(out): "new"}
-
-    def _hash(self, out: DvcOutput) -> HashInfo:
-        key = (out.fs_path, out.hash_name)
-        if key not in self._hashes:
-            content = read_folder(out.repo, out)
-            self._hashes[key] = content.hash_info if content else out.get_hash()
-        return self._hashes[key]
-
-    def _finds_in_cache(self, out: DvcOutput) -> bool:
-        key = (out.hash_name, out.hash_info.value)
-        if key not in self._is_in_cache:
-            known = out.obj
-            self._is_in_cache[key] = is_in_cache(out)
-            # Listings of many files would else stay in memory as long as the repository is open.
-            out.obj = known
-        return self._is_in_cache[key]
-
-
-def _is_in_workspace(out: DvcOutput) -> bool:
-    """Whether it is a file or folder of this machine that DVC knows by its content alone."""
-    by_content = (DvcOutput.workspace_status, Dependency.workspace_status)
-    return (
-        out.protocol == "local"
-        and type(out).status is DvcOutput.status
-        and type(out).workspace_status in by_content
-    )
-
-
-def _stage_changes(stage: DvcStage, look: _Look) -> tuple[str, ...]:
+def _stage_changes(stage: DvcStage, look: Look) -> tuple[str, ...]:
     """What changed about a stage: its command, dependencies and parameters."""
     changes: list[str] = []
     if stage.changed_stage():
@@ -131,7 +76,7 @@ def _stage_changes(stage: DvcStage, look: _Look) -> tuple[str, ...]:
     return tuple(changes)
 
 
-def _changes_of(repo: Repo, out: DvcOutput, look: _Look) -> tuple[str, ...]:
+def _changes_of(repo: Repo, out: DvcOutput, look: Look) -> tuple[str, ...]:
     """What is to be said of one output, dependency or parameter file."""
     path = path_in_repo(repo, out)
     changes: list[str] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
-from registry_assets.dvc_repo.folders.comparing import is_in_cache, status_of
+from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
 from registry_assets.dvc_repo.folders.storing import (
     Contents,
     note_outputs,
@@ -84,7 +84,7 @@ def tracking(
                 outcome = "restored"
             elif stage is not None and out is not None and not force:
                 contents = read_outputs(repo, stage)
-                if not status_of(repo, out, contents[out.fs_path]):
+                if not Look().status(out, contents[out.fs_path]):
                     outcome = "unchanged"
 
             def record() -> Mapping[str, RecordedOutput]:
