@@ -8,12 +8,12 @@ from pathlib import Path
 
 from registry_assets.images import read_decisions, read_measurements
 from registry_assets.images.decisions import DECISIONS_FOLDER
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
 from registry_assets.lineage.graph import AssetGroup, Lineage
 from registry_assets.model import Dataset
 from registry_assets.units import format_size
 
-MEASUREMENTS = "measurements.csv"
 _BAR_WIDTH = 24
 
 
@@ -74,7 +74,7 @@ def _short_name(path: str, dataset: Dataset) -> str:
 def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
     """Why files did not make it into a data set, counted, from its tables of measurements."""
     folder = root / dataset.path
-    tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS}"))
+    tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS_TABLE}"))
     brightness = BrightnessRange.from_file(folder / "params.yaml")
     if brightness is None:
         return {}

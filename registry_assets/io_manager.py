@@ -23,13 +23,14 @@ from dagster import (
 from PIL import Image
 from pydantic import Field
 
-from registry_assets.arriving.duplicates import TABLE, Duplicates, find_duplicates, holds_table
+from registry_assets.arriving.duplicates import Duplicates, find_duplicates, holds_table
 from registry_assets.changes.committing import Written, commit_written
 from registry_assets.decided import decisions_file_of
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import RegistryError
 from registry_assets.history.event_log import version_metadata
 from registry_assets.images import build_contact_sheet, read_decisions
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.lineage.graph import AssetGroup, Lineage
 from registry_assets.model import Registry
 from registry_assets.tracing.origin_table import build_origin_table
@@ -319,7 +320,7 @@ def look_for_duplicates(
         distance=lineage.registry.settings.duplicate_distance,
         # The graph may be older than the collection.
         versions={collection: version.md5} if version is not None else None,
-        tables={collection: dvc.path_of(record.path) / TABLE},
+        tables={collection: dvc.path_of(record.path) / MEASUREMENTS_TABLE},
     )
     return duplicates_metadata(found, collection)
 

@@ -13,10 +13,9 @@ from pathlib import Path, PurePosixPath
 
 from registry_assets import images
 from registry_assets.dvc_repo import Listings
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Version
-
-TABLE = "measurements.csv"
 
 NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 """The md5 of no bytes, which are nobody's picture."""
@@ -161,9 +160,9 @@ def find_tables(
             continue
         if PurePosixPath(path).name != name or not holds_table(listings, version):
             continue
-        place: Path | None = lineage.registry.root / path / TABLE
+        place: Path | None = lineage.registry.root / path / MEASUREMENTS_TABLE
         if place is None or not place.is_file():
-            place = listings.place_of((listings.read(version.md5) or {})[TABLE])
+            place = listings.place_of((listings.read(version.md5) or {})[MEASUREMENTS_TABLE])
         if place is not None:
             told.add(name)
             yield name, place
@@ -206,7 +205,7 @@ def _alike(
 
 def holds_table(listings: Listings, version: Version) -> bool:
     """Whether a version is a table of measurements, which stands alone in its folder."""
-    return version.nfiles == 1 and TABLE in (listings.read(version.md5) or {})
+    return version.nfiles == 1 and MEASUREMENTS_TABLE in (listings.read(version.md5) or {})
 
 
 def describe(duplicates: Duplicates, name: str) -> list[str]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry_assets.images.left_out import LeftOut, leave_out_duplicates, open_decisions
-from registry_assets.images.measurements import read_measurements
+from registry_assets.images.measurements import MEASUREMENTS_TABLE, read_measurements
 from registry_assets.images.verdicts import BrightnessRange
 from registry_assets.settings import read_settings
 
-TABLE = "measurements.csv"
 PARAMETERS = "params.yaml"
 _COLLECTIONS_FILE = "collections.yaml"
 
@@ -31,7 +30,7 @@ def decide_on_arrival(path: Path, measured: Path) -> list[str]:
         MetafileError: when a file of decisions, or the settings, cannot be read.
     """
     path, measured = path.absolute(), measured.absolute()
-    taken = open_decisions(path, read_measurements(measured / TABLE))
+    taken = open_decisions(path, read_measurements(measured / MEASUREMENTS_TABLE))
     said = [f"{len(taken):,} decisions taken over from other collections"] if taken else []
     dataset = path.parent.parent
     root = next((up for up in dataset.parents if (up / ".dvc").is_dir()), None)
@@ -42,7 +41,7 @@ def decide_on_arrival(path: Path, measured: Path) -> list[str]:
     if settings.leave_out_duplicates_of(name) is None:
         return said
     listed = read_collections(dataset / _COLLECTIONS_FILE)
-    places = {name: measured.parent / name / TABLE for name in (*listed, path.stem)}
+    places = {name: measured.parent / name / MEASUREMENTS_TABLE for name in (*listed, path.stem)}
     tables = {name: table for name, table in places.items() if table.is_file()}
     found = leave_out_duplicates(
         path,

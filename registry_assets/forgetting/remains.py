@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from registry_assets.arriving.arrivals import SET_ASIDE_FOLDER
-from registry_assets.arriving.duplicates import TABLE
 from registry_assets.arriving.unpacking import archive_stem
 from registry_assets.changes.version_history import VersionHistory
 from registry_assets.decided import Decided, find_decided
@@ -17,6 +16,7 @@ from registry_assets.dvc_repo import DvcRepo, KeptObject, Listings, RemoteAnswer
 from registry_assets.forgetting.descent import Descent, VersionOf
 from registry_assets.git_repo.history import find_paths_of
 from registry_assets.images.contents import hash_file
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.lineage.graph import Lineage
 
 
@@ -191,9 +191,9 @@ def _count_tables(
     tables = {
         md5
         for version in {md5 for _, md5 in history.versions if md5.endswith(".dir")} - current
-        if listings.names(version, f'"{TABLE}"')
+        if listings.names(version, f'"{MEASUREMENTS_TABLE}"')
         for file, md5 in (listings.read(version) or {}).items()
-        if file == TABLE
+        if file == MEASUREMENTS_TABLE
     }
     wanted = [content.encode() for content in contents]
     texts = (place.read_bytes() for md5 in tables if (place := listings.place_of(md5)) is not None)

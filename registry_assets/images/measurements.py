@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 
+MEASUREMENTS_TABLE = "measurements.csv"
+"""The name that the stage gives the table."""
+
 COLUMNS = (
     *("path", "readable", "reason", "format", "width", "height", "mode", "frames"),
     *("mean_brightness", "mean_horizontal_variance", "perceptual_hash"),
