@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 from PIL import Image, ImageOps
@@ -10,6 +11,7 @@ from PIL import Image, ImageOps
 from registry_assets.images.contents import MAX_PIXELS, Unreadable, read_contents
 from registry_assets.images.decoding import convert_to_rgb, open_image
 from registry_assets.images.entries import is_video
+from registry_assets.images.workers import count_usable_cores
 
 _MARGIN = 2
 _BACKGROUND = (128, 128, 128)
@@ -58,10 +60,13 @@ def _sample(
     parts = min(most, len(paths))
     starts = [len(paths) * part // parts for part in range(parts + 1)] if parts else [0]
     bounds = [(start, min(end, start + _MOST_TRIED)) for start, end in pairwise(starts)]
-    return [
-        next(filter(None, (_shrink(path, thumbnail) for path in paths[start:end])), None)
-        for start, end in bounds
-    ]
+
+    def first_of(part: tuple[int, int]) -> Image.Image | None:
+        return next(filter(None, (_shrink(path, thumbnail) for path in paths[slice(*part)])), None)
+
+    # Decoding lets go of the interpreter's lock.
+    with ThreadPoolExecutor(count_usable_cores()) as pool:
+        return list(pool.map(first_of, bounds))
 
 
 def _shrink(path: str | os.PathLike[str], thumbnail: int) -> Image.Image | None:
