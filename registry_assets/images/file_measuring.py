@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,10 +38,9 @@ def measure_file(
         return remembered
     decoded = decode_image(contents, name=name)
     if isinstance(decoded, Unreadable):
-        return replace(unmeasured, reason=decoded.reason)
+        return unmeasured._replace(reason=decoded.reason)
     grey = np.asarray(decoded.image.convert("L"))
-    return replace(
-        unmeasured,
+    return unmeasured._replace(
         format=decoded.format,
         width=decoded.width,
         height=decoded.height,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 
@@ -16,8 +16,7 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Measurement:
+class Measurement(NamedTuple):
     """A row of the table.
 
     Attributes:
@@ -98,22 +97,23 @@ def _to_row(measurement: Measurement) -> tuple[str, ...]:
 
 
 def _from_row(row: list[str]) -> Measurement:
-    cells = dict(zip(COLUMNS, row, strict=True))
+    path, _, reason, format_, width, height, mode, frames, *rest = row
+    brightness, variance, hash_, source, frame, md5, size = rest
     return Measurement(
-        path=unescape_text(cells["path"]),
-        reason=unescape_text(cells["reason"]),
-        format=cells["format"],
-        width=_parse_int(cells["width"]),
-        height=_parse_int(cells["height"]),
-        mode=cells["mode"],
-        frames=_parse_int(cells["frames"]),
-        mean_brightness=_parse_float(cells["mean_brightness"]),
-        mean_horizontal_variance=_parse_float(cells["mean_horizontal_variance"]),
-        perceptual_hash=cells["perceptual_hash"],
-        source=unescape_text(cells["source"]),
-        frame=_parse_int(cells["frame"]),
-        md5=cells["md5"],
-        size=_parse_int(cells["size"]),
+        unescape_text(path),
+        unescape_text(reason),
+        format_,
+        _parse_int(width),
+        _parse_int(height),
+        mode,
+        _parse_int(frames),
+        _parse_float(brightness),
+        _parse_float(variance),
+        hash_,
+        unescape_text(source),
+        _parse_int(frame),
+        md5,
+        _parse_int(size),
     )
 
 

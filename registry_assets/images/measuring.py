@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import replace
 from functools import partial
 
 from registry_assets.images.entries import Entry, find_entries, is_video
@@ -60,7 +59,7 @@ def measure_collection(
         video = videos.get(measurement.path)
         # A reason of its own, like "hidden file", says more than that it is a video.
         if video is not None and measurement.reason == "video":
-            yield replace(measurement, reason=video.summary)
+            yield measurement._replace(reason=video.summary)
         else:
             yield measurement
 
@@ -91,10 +90,8 @@ def _measure_task(memo: Memo | None, task: tuple[Entry, bool]) -> Measurement:
             return Measurement(entry.path, "video", size=entry.size)
         return measure_file(entry.location, name=entry.path, memo=memo)
     number = _FRAME_NUMBER.search(entry.path)
-    return replace(
-        measure_file(entry.location, name=entry.path, memo=memo),
-        source=os.path.dirname(entry.path),
-        frame=int(number.group(1)) if number else None,
+    return measure_file(entry.location, name=entry.path, memo=memo)._replace(
+        source=os.path.dirname(entry.path), frame=int(number.group(1)) if number else None
     )
 
 

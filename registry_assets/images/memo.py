@@ -15,7 +15,7 @@ import pkgutil
 import sqlite3
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -151,8 +151,7 @@ def _cells_of(measurement: Measurement) -> str:
 
 def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
     format_, width, height, mode, frames, brightness, variance, hash_ = json.loads(cells)
-    return replace(
-        unmeasured,
+    return unmeasured._replace(
         format=format_,
         width=width,
         height=height,

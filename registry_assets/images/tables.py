@@ -22,7 +22,7 @@ def escape_text(text: str) -> str:
 
 def unescape_text(text: str) -> str:
     """Return what `escape_text` was given."""
-    return _ESCAPED.sub(_unescape_character, text)
+    return _ESCAPED.sub(_unescape_character, text) if "\\" in text else text
 
 
 def write_table(

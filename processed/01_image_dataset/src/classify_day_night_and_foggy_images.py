@@ -1,5 +1,6 @@
 """Stage classify_day_night_and_foggy_images: links each image into the folder of its class."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from arguments import StageParser, existing_folder, measurements_table
@@ -29,11 +30,13 @@ def main() -> None:
     thresholds = ClassThresholds(arguments.day_night_image_threshold, arguments.fog_image_threshold)
     counts = dict.fromkeys(IMAGE_CLASSES, 0)
     for measurement in read_measurements(arguments.table):
-        image = arguments.images / measurement.path
+        if not measurement.is_readable:
+            continue
+        image_class = classify(measurement, thresholds)
+        path = measurement.path
         # The table also has what earlier stages removed.
-        if measurement.is_readable and image.is_file():
-            image_class = classify(measurement, thresholds)
-            link_file(image, outs[image_class] / measurement.path)
+        with suppress(FileNotFoundError):
+            link_file(f"{arguments.images}/{path}", f"{outs[image_class]}/{path}")
             counts[image_class] += 1
     summary = ", ".join(f"{count:,} {' '.join(which)}" for which, count in counts.items())
     print(f"classify_day_night_and_foggy_images {arguments.images.name}: {summary}")

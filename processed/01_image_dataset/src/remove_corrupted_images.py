@@ -24,7 +24,7 @@ def main() -> None:
         files += 1
         if measurement.is_readable:
             folder = arguments.frames if measurement.source else arguments.inputs
-            link_file(folder / measurement.path, arguments.out / measurement.path)
+            link_file(f"{folder}/{measurement.path}", f"{arguments.out}/{measurement.path}")
             kept += 1
     print(f"remove_corrupted_images {arguments.inputs.name}: {kept:,} of {files:,} files kept")
 

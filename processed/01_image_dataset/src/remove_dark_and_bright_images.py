@@ -45,7 +45,8 @@ def main() -> None:
             reason = removal_reason(measurement, brightness, decision)
             verdicts[reason or ("allowed" if is_allowed else "kept")] += 1
             if reason is None:
-                link_file(arguments.images / measurement.path, arguments.out / measurement.path)
+                path = measurement.path
+                link_file(f"{arguments.images}/{path}", f"{arguments.out}/{path}")
         elif is_allowed:
             print(f"{measurement.path!a}: {decision}, but left out: {measurement.reason}")
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(verdicts.items()))
