@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 
 
@@ -17,7 +19,7 @@ class Stamp:
     """A digest of names, times and sizes.
 
     Attributes:
-        newest: The newest time, in nanoseconds since the epoch.
+        newest: The newest time that counts, in nanoseconds since the epoch; of a strict one.
 
     Args:
         is_strict: Whether the time at which an entry itself changed (``ctime``) counts too. No
@@ -42,37 +44,43 @@ class Stamp:
         try:
             status = place.lstat()
         except FileNotFoundError:
-            self._line(str(place))
+            self._add([str(place)])
             return
-        self._entry(str(place), status)
+        self._add(self._lines(str(place), status))
         waiting = [str(place)] if stat.S_ISDIR(status.st_mode) else []
         while waiting:
+            lines: list[str] = []
             with os.scandir(waiting.pop()) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=attrgetter("name"))
             for entry in entries:
-                self._entry(entry.path, entry.stat(follow_symlinks=False))
-                if entry.is_dir(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                lines += self._lines(entry.path, status)
+                if stat.S_ISDIR(status.st_mode):
                     waiting.append(entry.path)
+            self._add(lines)
 
-    def _entry(self, path: str, status: os.stat_result) -> None:
+    def _lines(self, path: str, status: os.stat_result) -> list[str]:
+        """What counts of an entry."""
         if stat.S_ISDIR(status.st_mode):
             # What is in it tells more than its own times.
-            self._line(path, status.st_mode)
-            return
-        self._file(path, status)
+            return [f"{path}\0{status.st_mode}"]
+        lines = [self._line(path, status)]
         if stat.S_ISLNK(status.st_mode):
             with suppress(FileNotFoundError):
                 target = Path(path).stat()
                 if stat.S_ISDIR(target.st_mode):
                     raise UntoldChangesError(path)
-                self._file(path, target)
+                lines.append(self._line(path, target))
+        return lines
 
-    def _file(self, path: str, status: os.stat_result) -> None:
-        times = [status.st_mtime_ns]
-        if self._is_strict:
-            times += [status.st_ctime_ns, status.st_mode]
+    def _line(self, path: str, status: os.stat_result) -> str:
+        line = f"{path}\0{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+        if not self._is_strict:
+            return line
         self.newest = max(self.newest, status.st_mtime_ns, status.st_ctime_ns)
-        self._line(path, status.st_ino, status.st_size, *times)
+        return f"{line} {status.st_ctime_ns} {status.st_mode}"
 
-    def _line(self, path: str, *values: int) -> None:
-        self._digest.update(f"{path}\0{values}\n".encode("utf-8", "surrogateescape"))
+    def _add(self, lines: Iterable[str]) -> None:
+        # No name has a zero in it, so that nothing else has these lines.
+        text = "".join(f"{line}\0\n" for line in lines)
+        self._digest.update(text.encode("utf-8", "surrogateescape"))

@@ -146,7 +146,7 @@ def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> l
         with open_history(found.registry.root) as instance:
             sync(found, instance, lambda _line: None)
             runs = [plan_run(found, path) for path in plan.renewed]
-            failed = run_plan(found, instance, runs, "forget", err=err)
+            failed = run_plan(dvc, found, instance, runs, "forget", err=err)
         failures = [f"{item.partition or item.address}: {item.error}" for item in failed]
     forget_measures(dvc.root, plan.descent.contents)
     return failures

@@ -27,14 +27,12 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
     return lineage
 
 
-def read_status_too(root: Path) -> tuple[Lineage, RegistryStatus]:
+def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
     """Reads the graph of a registry and how it stands, loading the metafiles once for both."""
-    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.status.reading import read_status
 
-    dvc = DvcRepo(root)
     with dvc.reading_once():
-        lineage = read_lineage(root, dvc)
+        lineage = read_lineage(dvc.root, dvc)
         return lineage, read_status(lineage, dvc)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from registry_assets.arriving.copying import Copied
     from registry_assets.bulk import Failed
+    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.lineage.graph import Lineage
     from registry_assets.materializing import PlannedRun
     from registry_assets.status.last_look import Look
@@ -38,6 +39,7 @@ def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
     """Bring assets up to date, recorded where the UI shows it."""
+    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.history.opening import choose_home
     from registry_assets.status.last_look import look
 
@@ -47,13 +49,17 @@ def materialize(
         if status is not None and status.up_to_date and now.is_synced(choose_home(now.root)):
             click.echo(_NOTHING_TO_DO)
             return
-    found, status = read_status_too(root)
-    if now is not None:
-        now = now.keep(found.registry, status)
-    sys.exit(materialize_all(found, status, selection, collections, force=force, now=now))
+    dvc = DvcRepo(root)
+    with dvc.session():
+        found, status = read_status_too(dvc)
+        if now is not None:
+            now = now.keep(found.registry, status)
+        code = materialize_all(dvc, found, status, selection, collections, force=force, now=now)
+    sys.exit(code)
 
 
 def materialize_all(
+    dvc: DvcRepo,
     found: Lineage,
     status: RegistryStatus,
     selection: str | None = None,
@@ -65,6 +71,7 @@ def materialize_all(
     """Plans, runs and reports; returns the exit code.
 
     Args:
+        dvc: The repository.
         found: The graph.
         status: How it stands.
         selection: The assets, in Dagster's selection syntax; all when None.
@@ -91,13 +98,14 @@ def materialize_all(
                 return FINDING
             click.echo(_NOTHING_TO_DO)
             return 0
-        failed = run_plan(found, instance, plan, "materialize", force=force)
+        failed = run_plan(dvc, found, instance, plan, "materialize", force=force)
     for failure in failed:
         click.echo(f"registry: {failure.partition or 'run'}: {failure.error}", err=True)
     return FINDING if failed or found.registry.problems else 0
 
 
 def run_plan(
+    dvc: DvcRepo,
     found: Lineage,
     instance: DagsterInstance,
     plan: Sequence[PlannedRun],
@@ -109,6 +117,7 @@ def run_plan(
     """Brings a plan up to date in one run; returns what failed.
 
     Args:
+        dvc: The repository.
         found: The graph.
         instance: Where it is recorded.
         plan: What to bring up to date.
@@ -118,7 +127,6 @@ def run_plan(
     """
     from registry_assets.bulk import Bulk, Made, bring_in_process
     from registry_assets.checks import report_checks
-    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.progress import Progress, report_line
 
     steps = {(found.group_of[key].name, run.partition) for run in plan for key in run.keys}
@@ -131,7 +139,7 @@ def run_plan(
                 version = record.version
                 say_step(result.outcome, path, version.nfiles, version.size, where, err=err)
 
-    bulk = Bulk(DvcRepo(found.registry.root), found, instance, report_line, force=force)
+    bulk = Bulk(dvc, found, instance, report_line, force=force)
     failed = bring_in_process(bulk, plan, say, {"registry/command": command})
     report_checks(bulk.lineage, instance)
     return failed

@@ -44,8 +44,9 @@ def demo(root: Path) -> None:
     for line in fit_to_machine(dvc.root):
         click.echo(line)
     names = copy_samples(dvc.root)
-    found, status = read_status_too(dvc.root)
-    code = materialize_all(found, status, collections=names)
+    with dvc.session():
+        found, status = read_status_too(dvc)
+        code = materialize_all(dvc, found, status, collections=names)
     if code:
         sys.exit(code)
     click.echo("Pushing to the default remote")

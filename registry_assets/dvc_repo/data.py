@@ -8,7 +8,7 @@ from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
-from registry_assets.dvc_repo.folders.hashing import read_folder
+from registry_assets.dvc_repo.folders.hashing import hash_folder
 from registry_assets.dvc_repo.folders.linking import link_folder
 from registry_assets.dvc_repo.folders.links import NotPlainError
 from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
@@ -62,9 +62,9 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
 
 def _is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
     try:
-        content = read_folder(repo, out) if out.hash_info.isdir else None
-        if content is not None:
-            return bool(content.hash_info == out.hash_info)
+        found = hash_folder(repo, out) if out.hash_info.isdir else None
+        if found is not None:
+            return bool(found == out.hash_info)
         return bool(out.exists) and not out.workspace_status()
     except (FileNotFoundError, DataBeingWrittenError):
         # Somebody is at work on it: what was seen in the folder is gone.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
 from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
+from registry_assets.dvc_repo.folders.remembered import remembered, stamp_of
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
@@ -34,7 +35,6 @@ from registry_assets.errors import (
     RepositoryChangedError,
 )
 from registry_assets.model import Version
-from registry_assets.stamps import Stamp, UntoldChangesError
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -127,7 +127,7 @@ class StageRun:
         self.report = report
         self._dvc, self._repo, self._upstream = dvc, repo, upstream
         self._started = time.monotonic()
-        self._read: str | None = None
+        self._read: Mapping[str, str] | None = None
         self._aside = SetAside(
             dvc, self.address, {p: v.md5 if v else None for p, v in self.recorded.items()}
         )
@@ -141,7 +141,7 @@ class StageRun:
         """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
         ensured = _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
         self._started = time.monotonic()
-        self._read = _stamp_of(self.stage)
+        self._read = _stamps_of_deps(self.stage, ensured)
         self.outcome = _restore_outputs(
             self._dvc, self._repo, self.stage, ensured, self._aside, force=force, report=self.report
         )
@@ -163,7 +163,7 @@ class StageRun:
         """
         if self.head != head:
             raise RepositoryChangedError(self.address, "the checked-out branch changed")
-        if self._read is not None and self._read == _stamp_of(self.stage):
+        if self._read is not None and self._read == _stamps_of_deps(self.stage):
             return
         for dep in self.stage.deps:
             before = dep.hash_info
@@ -207,20 +207,26 @@ def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]
     return found
 
 
-def _stamp_of(stage: PipelineStage) -> str | None:
-    """What tells the dependencies of a stage from later ones; None when only reading them can.
+def _stamps_of_deps(
+    stage: PipelineStage, ensured: Collection[str] = ()
+) -> Mapping[str, str] | None:
+    """What tells each dependency of a stage from later ones; None when only reading them can.
 
-    By the times and sizes by which DVC, too, knows files again that it has hashed.
+    Args:
+        stage: The stage.
+        ensured: Places of which the hash was just made sure of: what they were then counts.
     """
-    stamp = Stamp(is_strict=False)
+    stamps = {}
     for dep in stage.deps:
         if dep.protocol != "local":
             return None
-        try:
-            stamp.add(Path(dep.fs_path))
-        except (UntoldChangesError, OSError):
+        place = str(dep.fs_path)
+        known = remembered(stage.repo).stamp_of(place) if place in ensured else None
+        stamp = known or stamp_of(place)
+        if stamp is None:
             return None
-    return stamp.digest()
+        stamps[place] = stamp
+    return stamps
 
 
 def _ensure_inputs(

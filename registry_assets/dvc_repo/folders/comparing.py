@@ -12,7 +12,7 @@ from dvc.dependency.base import Dependency
 from dvc.output import Output as DvcOutput
 from dvc_objects.errors import ObjectFormatError
 
-from registry_assets.dvc_repo.folders.hashing import FolderContent, is_plain, read_folder
+from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_folder, is_plain
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.versions import place_in
 
@@ -91,8 +91,7 @@ class Look:
     def _hash(self, out: DvcOutput) -> HashInfo:
         key = (out.fs_path, out.hash_name)
         if key not in self._hashes:
-            content = read_folder(out.repo, out)
-            self._hashes[key] = content.hash_info if content else out.get_hash()
+            self._hashes[key] = hash_folder(out.repo, out) or out.get_hash()
         return self._hashes[key]
 
     def _finds_in_cache(self, out: DvcOutput) -> bool:

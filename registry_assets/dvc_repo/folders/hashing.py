@@ -25,6 +25,8 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
+from registry_assets.dvc_repo.folders.ignoring import without_ignored
+from registry_assets.dvc_repo.folders.remembered import Remembered, remembered, stamp_of
 from registry_assets.dvc_repo.folders.state import (
     HASH,
     FileStatus,
@@ -124,26 +126,70 @@ def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
     Raises:
         DataBeingWrittenError: when a file changes meanwhile.
     """
-    place = str(out.fs_path)
-    if not is_plain(out) or Path(place).is_symlink() or not out.isdir():
+    return _read(repo, out, stamp_of(out.fs_path)) if _is_plain_folder(out) else None
+
+
+def hash_folder(repo: Repo, out: DvcOutput) -> HashInfo | None:
+    """The hash of an output as `read_folder` finds it, or found it while nothing in it changed.
+
+    Returns:
+        None where DVC has to find out.
+
+    Raises:
+        DataBeingWrittenError: when a file changes meanwhile.
+    """
+    if not _is_plain_folder(out):
         return None
+    stamp = stamp_of(out.fs_path)
+    known = remembered(repo).hash_of(out.fs_path, stamp)
+    if known is not None:
+        return known
+    content = _read(repo, out, stamp)
+    return content.hash_info if content else None
+
+
+def _is_plain_folder(out: DvcOutput) -> bool:
+    return is_plain(out) and not Path(out.fs_path).is_symlink() and bool(out.isdir())
+
+
+def _read(repo: Repo, out: DvcOutput, stamp: str | None) -> FolderContent | None:
+    place = str(out.fs_path)
+    memory = remembered(repo)
     try:
         found = _find_files(repo, place)
         if found is None:
             return None
-        paths = {f"{place}{os.sep}{name}": status for name, status in found}
-        known = find_known(repo, out, paths)
-        fresh = dict(_hash_all([item for item in paths.items() if item[0] not in known]))
+        files = _with_hashes(repo, out, found, memory)
     except FileNotFoundError as error:
         raise DataBeingWrittenError(str(error.filename or place)) from error
-    files = [
-        HashedFile(name, known.get(path) or fresh[path], status)
-        for (name, status), path in zip(found, paths, strict=True)
-    ]
+    content = FolderContent(place, files)
+    memory.keep_linked(files)
+    memory.keep_folder(place, stamp, content.hash_info)
+    return content
+
+
+def _with_hashes(
+    repo: Repo, out: DvcOutput, found: Sequence[tuple[str, FileStatus]], memory: Remembered
+) -> list[HashedFile]:
+    """The files of an output with their hashes; the state is told those that were read for it."""
+    cache = out.cache
+    prefix = f"{out.fs_path}{os.sep}"
+    objects = [memory.object_of(cache, status) for _, status in found]
+    others = {
+        f"{prefix}{name}": status
+        for (name, status), md5 in zip(found, objects, strict=True)
+        if md5 is None
+    }
+    known = find_known(repo, out, others)
+    fresh = dict(_hash_all([item for item in others.items() if item[0] not in known]))
+    files = []
+    for (name, status), md5 in zip(found, objects, strict=True):
+        path = f"{prefix}{name}"
+        hashed = md5 or known.get(path) or fresh[path]
+        files.append(HashedFile(name, hashed, status, is_object=md5 is not None))
     if fresh:
-        told = zip(files, paths, strict=True)
-        tell_hashes(repo, out, (file for file, path in told if path in fresh))
-    return FolderContent(place, files)
+        tell_hashes(repo, out, (file for file in files if f"{prefix}{file.name}" in fresh))
+    return files
 
 
 def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
@@ -152,7 +198,7 @@ def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
     start = len(place) + 1
     for folder, folders, files in os.walk(place):
         # In place, so that what is ignored is not walked.
-        folders[:], files[:] = repo.dvcignore(folder, folders, files)
+        folders[:], files = without_ignored(repo, folder, folders, files)
         inside = f"{folder[start:]}/" if len(folder) > start else ""
         for name in files:
             status = FileStatus.of(os.lstat(f"{folder}/{name}"))

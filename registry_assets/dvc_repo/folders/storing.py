@@ -90,8 +90,9 @@ def _store(repo: Repo, out: DvcOutput, content: FolderContent) -> None:
         if not os.path.isdir(f"{cache.path}/{prefix}"):
             make_folder(f"{cache.path}/{prefix}")
     stored = storer.store_all(content.files)
-    changed = zip(stored, content.files, strict=True)
-    tell_hashes(repo, out, [now for now, before in changed if now is not before])
+    both = zip(stored, content.files, strict=True)
+    # Of the others the state was told when they were read.
+    tell_hashes(repo, out, [now for now, before in both if now.is_object or now is not before])
     tell_links(repo, out, stored)
     storer.put(listing, lambda fresh: _write(fresh, content.listing))
 
@@ -136,6 +137,9 @@ class _Storer:
             The same; where the file is replaced by a link to what is there, that.
         """
         path = f"{self._place}/{file.name}"
+        if file.is_object:
+            check_same(path, file)
+            return file
         if not file.status.st_size:
             # DVC does not link what is empty: too many files would be one.
             check_same(path, file)
