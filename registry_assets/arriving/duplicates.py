@@ -175,6 +175,8 @@ def _alike(
     known: Collection[tuple[str, str]],
 ) -> Iterable[Duplicate]:
     """What looks alike, the nearest of each other collection, but for what is known."""
+    if len(tables) < 2:
+        return ()
     pictures: list[tuple[str, str, str]] = []
     hashes, sets = [], []
     order = sorted(tables)

@@ -55,7 +55,8 @@ def _neighbourhoods(values: NDArray[np.uint64], distance: int) -> Iterator[NDArr
     """
     bands = next((count for count in (4, 8) if count > distance), None)
     if bands is None:
-        yield np.arange(len(values))
+        if len(values):
+            yield np.arange(len(values))
         return
     width = _BITS // bands
     for band in range(bands):
@@ -73,6 +74,8 @@ def _pairs(
     distance: int,
 ) -> Iterator[tuple[int, int, int]]:
     """Compare those that were asked about with all, some rows at a time."""
+    if not np.ptp(of_set[positions]):
+        return
     asked = positions[is_asked[positions]]
     rows = max(1, _PAIRS_AT_ONCE // max(len(positions), 1))
     for start in range(0, len(asked), rows):
