@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 
 # A path can hold no such thing: JSON has its quotation marks behind a backslash.
 _MD5 = re.compile(rb'(?<="md5": ")[0-9a-f]{32}(?=")')
@@ -32,7 +33,9 @@ class Listings:
         text = self._text(version)
         if text is None:
             return None
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(text)}
+        # The versions that a collection passes through name the same files, and most are read
+        # beside each other: each name is kept once.
+        return {intern(entry["relpath"]): intern(entry["md5"]) for entry in json.loads(text)}
 
     def names(self, version: str, md5: str) -> bool | None:
         """Whether a folder's version holds a file; None when the cache lacks the listing."""
