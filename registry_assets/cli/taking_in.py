@@ -45,19 +45,19 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     if addition.source is None and (name or link):
         raise click.UsageError("--name and --link go with a folder or archive from elsewhere")
     bring_in(registry, addition, say_copied(addition.name), link=link)
-    code = _run_one(found, registry.raw_folder or "", addition.name)
-    if code == 0:
+    now, failures = _run_one(found, registry.raw_folder or "", addition.name)
+    if not failures:
         finish_addition(registry, addition)
-        _say_duplicates(root, addition.name)
-    sys.exit(code)
+        _say_duplicates(now, addition.name)
+    sys.exit(FINDING if failures else 0)
 
 
-def _say_duplicates(root: Path, name: str) -> None:
+def _say_duplicates(now: Lineage, name: str) -> None:
     """Names the collections that have files of this one, too."""
     from registry_assets.arriving.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
-    found = find_duplicates(read_lineage(root), DvcRepo(root).listings(), [name])
+    found = find_duplicates(now, DvcRepo(now.registry.root).listings(), [name])
     for line in describe(found, name):
         click.echo(f"  {line}: `registry duplicates {name}` lists them")
 
@@ -105,7 +105,7 @@ def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
 
     observed = [build_observation(found, state) for state in states]
     runs = [plan_run(found, state.path) for state in states]
-    results = _run(found, runs, observed=list(filter(None, observed)), update=True)
+    _, results = _run(found, runs, observed=list(filter(None, observed)), update=True)
     return [
         f"{state.path}: {failure}"
         for state, result in zip(states, results, strict=True)
@@ -149,7 +149,8 @@ def import_(
                 report=click.echo,
             )
         found = read_lineage(root)
-    sys.exit(_run_one(found, inputs, name))
+    _, failures = _run_one(found, inputs, name)
+    sys.exit(FINDING if failures else 0)
 
 
 @click.command(name="take-out")
@@ -206,18 +207,18 @@ def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: st
         say_left_out(root, dataset, changed)
 
 
-def _run_one(found: Lineage, folder: str, name: str) -> int:
-    """Materializes one collection of one family."""
+def _run_one(found: Lineage, folder: str, name: str) -> tuple[Lineage, Sequence[str]]:
+    """Materializes one collection of one family; returns the graph then, and what failed."""
     from registry_assets.materializing import PlannedRun
     from registry_assets.model import check_collection_name
 
     check_collection_name(name)
     group = next(group for group in found.groups if group.folder == folder)
     keys = tuple(output.key for output in group.outputs)
-    (result,) = _run(found, [PlannedRun(keys, name, group.partitions)])
+    now, (result,) = _run(found, [PlannedRun(keys, name, group.partitions)])
     for failure in result.failures:
         click.echo(f"registry: {failure}", err=True)
-    return FINDING if result.failures else 0
+    return now, result.failures
 
 
 def _run(
@@ -226,8 +227,12 @@ def _run(
     *,
     observed: Sequence[AssetObservation] = (),
     update: bool = False,
-) -> list[RunResult]:
-    """Executes runs one after the other, over a history that is up to date, and says what came."""
+) -> tuple[Lineage, list[RunResult]]:
+    """Executes runs one after the other, over a history that is up to date, and says what came.
+
+    Returns:
+        The graph after them, and their results.
+    """
     from registry_assets.building import define_assets
     from registry_assets.checks import report_checks
     from registry_assets.history.opening import open_history
@@ -236,7 +241,7 @@ def _run(
 
     results: list[RunResult] = []
     if not runs:
-        return results
+        return found, results
     definitions = define_assets(found)
     with open_history(found.registry.root) as instance:
         sync(found, instance, lambda _line: None)
@@ -247,5 +252,6 @@ def _run(
             for step in result.steps:
                 say_step(step.outcome, "/".join(step.key), step.nfiles, step.size)
             results.append(result)
-        report_checks(read_lineage(found.registry.root), instance)
-    return results
+        now = read_lineage(found.registry.root)
+        report_checks(now, instance)
+    return now, results

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -103,16 +104,31 @@ def find_metafiles(repo: Repo) -> list[str]:
     while level:
         files, folders = [], []
         for folder in level:
-            walk = repo.dvcignore.walk(repo.fs, folder, followlinks=False)
-            _, inside, names = next(walk, (folder, [], []))
+            inside, names = _list(folder)
+            inside, names = repo.dvcignore(folder, inside, names)
             tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
-            files += [repo.fs.join(folder, name) for name in names if is_valid_filename(name)]
-            places = [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
-            folders += [place for place in places if not Path(place).is_symlink()]
+            files += [repo.fs.join(folder, name) for name in names]
+            folders += [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
         ignored = _ignored(repo, [*files, *folders])
         found += [file for file in files if file not in ignored]
         level = [folder.rstrip(os.sep) for folder in folders if folder not in ignored]
     return sorted(found, key=_files_first)
+
+
+def _list(folder: str) -> tuple[list[str], list[str]]:
+    """The folders in a folder, and the files that are metafiles by their names.
+
+    Of a folder that cannot be read, nothing, as `os.walk` has it.
+    """
+    folders: list[str] = []
+    files: list[str] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif is_valid_filename(entry.name) and not entry.is_dir():
+                files.append(entry.name)
+    return folders, files
 
 
 def _files_first(path: str) -> tuple[tuple[int, str], ...]:
