@@ -70,6 +70,8 @@ def main() -> None:
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
+    # As people run it: with our modules compiled, as those of DVC and Dagster are.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # `dvc` and `registry` are those of this environment, also where it is not activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as scratch:
