@@ -49,8 +49,6 @@ def run_command(stage: PipelineStage, aside: SetAside, report: Report) -> None:
     for out in stage.outs:
         if not out.exists:
             raise StageFailedError(address_of(stage), f"the command did not make {out.def_path}")
-        # Hashes now, so that the short time under the write lock finds them in DVC's state.
-        out.get_hash()
 
 
 def _run_line(

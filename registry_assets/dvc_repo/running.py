@@ -16,7 +16,12 @@ from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
 from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
 from registry_assets.dvc_repo.folders.remembered import remembered, stamp_of
-from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
+from registry_assets.dvc_repo.folders.storing import (
+    Contents,
+    note_outputs,
+    read_outputs,
+    store_outputs,
+)
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import (
     RepoAccess,
@@ -124,6 +129,7 @@ class StageRun:
         self.head = head
         self.outcome: Outcome | None = None
         self.recorded = _recorded_versions(repo, stage)
+        self.made: Contents | None = None
         self.report = report
         self._dvc, self._repo, self._upstream = dvc, repo, upstream
         self._started = time.monotonic()
@@ -153,6 +159,11 @@ class StageRun:
             StageFailedError: when the command fails or leaves an output out.
         """
         run_command(self.stage, self._aside, self.report)
+        # Hashed now, as the time under the write lock is to be short.
+        self.made = read_outputs(self._repo, self.stage)
+        for out in self.stage.outs:
+            if self.made[out.fs_path] is None:
+                out.get_hash()
         self.outcome = "ran"
 
     def check_nothing_changed(self, head: str | None) -> None:
@@ -368,10 +379,10 @@ def record_all(
                     run.check_nothing_changed(head)
                 except RepositoryChangedError as error:
                     errors[run.address] = error
-            stages = [run.stage for run in to_record if run.address not in errors]
-            for stage in stages:
-                _keep_outputs(repo, stage)
-            write_lock_entries(stages, order)
+            kept = [run for run in to_record if run.address not in errors]
+            for run in kept:
+                _keep_outputs(repo, run)
+            write_lock_entries([run.stage for run in kept], order)
             written()
     return [errors.get(run.address) or _recorded(repo, run) for run in runs]
 
@@ -391,10 +402,12 @@ def _recorded_versions(repo: Repo, stage: PipelineStage) -> dict[str, Version | 
     return {path_in_repo(repo, out): version_of(out) for out in stage.outs}
 
 
-def _keep_outputs(repo: Repo, stage: PipelineStage) -> None:
+def _keep_outputs(repo: Repo, run: StageRun) -> None:
+    stage = run.stage
     # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
     in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
-    contents = read_outputs(repo, stage)
+    contents = read_outputs(repo, stage, run.made)
+    run.made = None
     note_outputs(stage, contents)
     if in_run_cache:
         repo.stage_cache.save(stage)

@@ -41,6 +41,7 @@ FILES = {
     "raw/a/back\\slash.txt": "5\n",
     "raw/a/-dash": "6\n",
     "raw/a/program": "#!/bin/sh\n",
+    "raw/a/large": "more than a program holds at once\n" * 50_000,
     "raw/a.b/x": "beside\n",
 }
 

@@ -12,6 +12,7 @@ import pytest
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.folders.hashing import hash_folder, read_folder
 from registry_assets.dvc_repo.folders.ignoring import without_ignored
+from registry_assets.dvc_repo.folders.storing import read_outputs
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import build_repository
 
@@ -125,6 +126,18 @@ def test_a_folder_is_read_again_when_a_file_of_it_changed(root: Path, repo: Repo
     (root / "a/3.jpg").rename(root / "a/1.jpg")
     assert len({before.value, changed.value, renamed.value}) == 3
     assert hash_folder(repo, out) == changed
+
+
+def test_only_what_changed_is_read_before_it_is_stored(root: Path, repo: Repo) -> None:
+    stage = output(repo, "a").stage
+    before = read_outputs(repo, stage)
+    same = read_outputs(repo, stage, before)
+    assert list(same.values()) == list(before.values())
+    assert all(one is other for one, other in zip(same.values(), before.values(), strict=True))
+    write_tree(root, {"a/4.jpg": "four\n"})
+    (now,) = read_outputs(repo, stage, before).values()
+    assert now is not None
+    assert {file.name for file in now.files} == {"1.jpg", "4.jpg", "sub/2.jpg"}
 
 
 def test_ignored_is_what_dvc_ignores(tmp_path: Path) -> None:

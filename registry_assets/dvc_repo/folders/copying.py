@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dvc_data.hashfile.db.local import LocalHashFileDB
 
-from registry_assets.dvc_repo.folders.hashing import THREADS
-from registry_assets.dvc_repo.folders.links import in_one_go
+from registry_assets.dvc_repo.folders.links import copy_file, in_one_go
 from registry_assets.dvc_repo.folders.state import HASH
+from registry_assets.dvc_repo.folders.threads import map_in_threads
 from registry_assets.dvc_repo.versions import place_in
 
 if TYPE_CHECKING:
@@ -55,8 +53,7 @@ def copy_objects(
             return error
         return None
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        errors = dict(zip(oids, pool.map(copy, oids), strict=True))
+    errors = dict(zip(oids, map_in_threads(copy, oids), strict=True))
     return {oid: error for oid, error in errors.items() if error is not None}
 
 
@@ -69,7 +66,7 @@ def _copy(source: str, target: HashFileDB, oid: str, verify: bool) -> None:
     with suppress(_DamagedError):
         with in_one_go(place) as fresh:
             if not verify:
-                shutil.copyfile(source, fresh)
+                copy_file(source, fresh)
             elif _copy_and_hash(source, fresh) != oid.removesuffix(_DIRECTORY):
                 raise _DamagedError
         with suppress(OSError):

@@ -34,13 +34,12 @@ from registry_assets.dvc_repo.folders.state import (
     find_known,
     tell_hashes,
 )
+from registry_assets.dvc_repo.folders.threads import THREADS
 from registry_assets.errors import DataBeingWrittenError
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
-
-THREADS = min(4, os.cpu_count() or 1)
 
 _CHUNK = 2**20
 _BATCH_BYTES = 2**23
@@ -53,10 +52,16 @@ class FolderContent:
 
     Attributes:
         place: The folder, absolute.
+        stamp: Its `stamp_of` from before it was read.
     """
 
     place: str
     files: Sequence[HashedFile]
+    stamp: str | None = None
+
+    def is_still_there(self) -> bool:
+        """Whether nothing in the folder changed since it was read, as far as that can be told."""
+        return self.stamp is not None and self.stamp == stamp_of(self.place)
 
     @cached_property
     def listing(self) -> bytes:
@@ -162,7 +167,7 @@ def _read(repo: Repo, out: DvcOutput, stamp: str | None) -> FolderContent | None
         files = _with_hashes(repo, out, found, memory)
     except FileNotFoundError as error:
         raise DataBeingWrittenError(str(error.filename or place)) from error
-    content = FolderContent(place, files)
+    content = FolderContent(place, files, stamp)
     memory.keep_linked(files)
     memory.keep_folder(place, stamp, content.hash_info)
     return content

@@ -26,6 +26,7 @@ _NO_SUCH_LINK = {
     errno.EMLINK,
 }
 _KINDS = ("hardlink", "reflink", "copy")
+_MOST_IN_MEMORY = 2**20
 
 
 class NotPlainError(Exception):
@@ -81,7 +82,7 @@ class Links:
         while self._kinds:
             kind = self._kinds[0]
             if kind == "copy":
-                shutil.copyfile(source, target)
+                copy_file(source, target)
                 return
             if kind != "reflink":
                 break
@@ -102,6 +103,16 @@ class Links:
             raise error
         # Several threads may find out.
         self._kinds = [other for other in self._kinds if other != kind]
+
+
+def copy_file(source: str, target: str) -> None:
+    """As `shutil.copyfile`, which asks the file system a dozen things of each file."""
+    size = os.stat(source).st_size
+    if size > _MOST_IN_MEMORY:
+        shutil.copyfile(source, target)
+        return
+    with open(source, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
+        new.write(old.read(size + 1))
 
 
 @contextmanager

@@ -11,14 +11,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dvc_objects.errors import ObjectFormatError
 
 from registry_assets.dvc_repo.folders.hashing import (
-    THREADS,
     FolderContent,
     check_same,
     is_same,
@@ -26,6 +24,7 @@ from registry_assets.dvc_repo.folders.hashing import (
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
 from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.folders.threads import map_in_threads
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import DataBeingWrittenError
 
@@ -39,13 +38,23 @@ Contents = Mapping[str, FolderContent | None]
 """The outputs of a stage by place, hashed; None for those that DVC has to hash."""
 
 
-def read_outputs(repo: Repo, stage: DvcStage) -> Contents:
+def read_outputs(repo: Repo, stage: DvcStage, before: Contents | None = None) -> Contents:
     """Hashes the outputs of a stage, as far as they are plain folders.
+
+    Args:
+        repo: The repository.
+        stage: The stage.
+        before: What was read a moment ago; only what changed since is read again.
 
     Raises:
         DataBeingWrittenError: when a file changes meanwhile.
     """
-    return {out.fs_path: read_folder(repo, out) for out in stage.outs}
+    contents: dict[str, FolderContent | None] = {}
+    for out in stage.outs:
+        known = before.get(out.fs_path) if before else None
+        is_known = known is not None and known.is_still_there()
+        contents[out.fs_path] = known if is_known else read_folder(repo, out)
+    return contents
 
 
 def note_outputs(stage: DvcStage, contents: Contents) -> None:
@@ -125,10 +134,9 @@ class _Storer:
 
     def store_all(self, files: Sequence[HashedFile]) -> list[HashedFile]:
         """Puts files into the cache; see `store`."""
-        if not self._copies:
-            return [self.store(file) for file in files]
-        with ThreadPoolExecutor(THREADS) as pool:  # copying lets go of the interpreter's lock
-            return list(pool.map(self.store, files))
+        if self._copies:
+            return map_in_threads(self.store, files)
+        return [self.store(file) for file in files]
 
     def store(self, file: HashedFile) -> HashedFile:
         """Puts one file into the cache.
