@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -115,3 +116,17 @@ def test_materialize_asks_nobody_when_nothing_was_written(done: Path) -> None:
     shutil.rmtree(done / ".dagster")
     assert "Nothing to do" in materialize()
     assert log.exists(), "a new history is told everything again"
+
+
+@pytest.mark.parametrize("command", ["status", "materialize"])
+def test_an_answer_that_holds_is_given_without_dvc_and_dagster(done: Path, command: str) -> None:
+    time.sleep(2.1)
+    for _ in range(2):
+        assert CliRunner().invoke(main, ["--root", str(done), command]).exit_code == 0
+    # In a process of its own, as this one has imported everything.
+    program = (
+        "import atexit, sys; from registry_assets.cli import main; "
+        "atexit.register(lambda: print(sorted({'dvc', 'dagster'} & {*sys.modules}))); "
+        f"main(['--root', {str(done)!r}, {command!r}])"
+    )
+    assert run(done, sys.executable, "-c", program).splitlines()[-1] == "[]"

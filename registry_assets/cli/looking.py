@@ -49,13 +49,14 @@ def status(root: Path, as_json: bool) -> None:
 
 def find_status(root: Path) -> RegistryStatus:
     """The status, from the last look where nothing was written since."""
-    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.status.last_look import look
 
     now = look(root)
     if now is not None and now.status is not None:
         say_left_out(now.status.problems)
         return now.status
+    from registry_assets.dvc_repo import DvcRepo
+
     found, status = read_status_too(DvcRepo(root))
     if now is not None:
         now.keep(found.registry, status)

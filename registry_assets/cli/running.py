@@ -39,7 +39,6 @@ def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
     """Bring assets up to date, recorded where the UI shows it."""
-    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.history.opening import choose_home
     from registry_assets.status.last_look import look
 
@@ -49,6 +48,8 @@ def materialize(
         if status is not None and status.up_to_date and now.is_synced(choose_home(now.root)):
             click.echo(_NOTHING_TO_DO)
             return
+    from registry_assets.dvc_repo import DvcRepo
+
     dvc = DvcRepo(root)
     with dvc.session():
         found, status = read_status_too(dvc)
