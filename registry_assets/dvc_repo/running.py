@@ -113,6 +113,11 @@ class StageRun:
         upstream: The stages and ``.dvc`` files that make its inputs.
         head: What is checked out.
         report: Takes the command's output, line by line.
+
+    Attributes:
+        outcome: How it came about, None as long as the command has to run.
+        recorded: What the metafile recorded of each output before.
+        made: What the command made, hashed, until it is recorded.
     """
 
     def __init__(

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 from registry_assets.images.contents import MAX_PIXELS, Unreadable, read_contents
 from registry_assets.images.decoding import convert_to_rgb, open_image
 from registry_assets.images.entries import is_video
-from registry_assets.images.workers import count_usable_cores
 
 _MARGIN = 2
 _BACKGROUND = (128, 128, 128)
@@ -65,7 +64,7 @@ def _sample(
         return next(filter(None, (_shrink(path, thumbnail) for path in paths[slice(*part)])), None)
 
     # Decoding lets go of the interpreter's lock.
-    with ThreadPoolExecutor(count_usable_cores()) as pool:
+    with ThreadPoolExecutor() as pool:
         return list(pool.map(first_of, bounds))
 
 

@@ -62,7 +62,8 @@ class Remembered:
         """Keeps the hashes of those files that have several names."""
         for file in files:
             status = file.status
-            if status.st_nlink > 1:
+            # An object of the cache was found here, so it is kept already.
+            if status.st_nlink > 1 and not file.is_object:
                 self._linked[status.st_dev, status.st_ino] = _Linked(
                     status.st_mtime_ns, status.st_size, file.md5
                 )
