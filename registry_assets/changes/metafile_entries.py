@@ -14,19 +14,13 @@ from ruamel.yaml.error import YAMLError
 
 from registry_assets.changes.merging import DVC_SUFFIX, LOCK_FILE
 from registry_assets.errors import MetafileError
-from registry_assets.lock_text import ANCHOR, HEADER, LockText, split_lock
+from registry_assets.lock_text import HEADER, LockText, split_lock
 from registry_assets.model import Version
+from registry_assets.plain_yaml import read_plain
 
 # In whatever form of YAML somebody's formatter has left it.
 _MD5 = re.compile(r"\bmd5[\"']?\s*:\s*[\"']?([0-9a-f]{32}(?:\.dir)?)\b")
-_LINE = re.compile(r"( *)(- )?(path|md5|size|nfiles|hash|isexec): (\S.*)")
-_FOLDED = re.compile(r"\bpath: ?\n +(?=\S)")
-"""A path that is too long for its line."""
-# What is neither a key of the entry nor part of what such a key holds.
-_ODD_LINE = re.compile(r"^(?!\w[\w-]*:(?: |$)|- | |$)", re.MULTILINE)
-_ODD_STAGE_LINE = re.compile(r"^(?!    \w[\w-]*:(?: |$)|    - |      |$)", re.MULTILINE)
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
-_PLAIN = re.compile(r"[A-Za-z0-9_./-][^\"'#:]*")
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class Entry:
             MetafileError: when it cannot be read.
         """
         data = self._load()
-        folder = posixpath.join(posixpath.dirname(self.metafile), str(data.get("wdir", "")))
+        folder = self._working_folder(data)
         return Run(
             data.get("cmd"),
             {
@@ -102,60 +96,23 @@ class Entry:
         return frozenset(_MD5.findall(self.text.partition("outs")[2]))
 
     def _read(self, section: str) -> Mapping[str, Version]:
-        items = self._read_plain(section)
-        if items is None:
-            items = self._parse(section)
-        folder = posixpath.dirname(self.metafile)
+        data = self._load()
+        folder = self._working_folder(data)
         return {
             posixpath.normpath(posixpath.join(folder, str(item["path"]))): Version(
                 str(item["md5"]), item.get("size"), item.get("nfiles")
             )
-            for item in items
-            if item.get("md5")
+            for item in data.get(section) or ()
+            if "path" in item and item.get("md5")
         }
 
-    def _read_plain(self, section: str) -> list[dict[str, Any]] | None:
-        """The items of a section as DVC writes nearly all; None where it is not that simple.
-
-        Parsing an entry takes a millisecond, and a history has ten thousands of them.
-        """
-        indent = "    " if self.is_stage else ""
-        text = self.text.partition("\n")[2] if self.is_stage else self.text
-        text = _FOLDED.sub("path: ", f"\n{text}")
-        odd = _ODD_STAGE_LINE if self.is_stage else _ODD_LINE
-        if odd.search(text) or f"\n{indent}wdir:" in text or ANCHOR.search(text):
-            return None
-        _, found, after = text.partition(f"\n{indent}{section}:\n")
-        if not found:
-            return [] if f"\n{indent}{section}:" not in text else None
-        items: list[dict[str, Any]] = []
-        for line in after.splitlines():
-            if not line.startswith((f"{indent}- ", f"{indent}  ")):
-                break
-            told = _LINE.fullmatch(line)
-            if told is None or len(told[1]) != len(indent) + (0 if told[2] else 2):
-                return None
-            if told[2]:
-                items.append({})
-            if not items or not _PLAIN.fullmatch(told[4]):
-                return None
-            is_number = told[3] in ("size", "nfiles")
-            items[-1][told[3]] = int(told[4]) if is_number else told[4]
-        return items if all("path" in item for item in items) else None
-
-    def _parse(self, section: str) -> list[dict[str, Any]]:
-        data = self._load()
-        wdir = str(data.get("wdir", ""))
-        return [
-            {**item, "path": posixpath.join(wdir, str(item["path"]))}
-            for item in data.get(section) or ()
-            if "path" in item
-        ]
+    def _working_folder(self, data: Mapping[str, Any]) -> str:
+        return posixpath.join(posixpath.dirname(self.metafile), str(data.get("wdir", "")))
 
     def _load(self) -> dict[str, Any]:
         document = f"{HEADER}{self.text}" if self.is_stage else self.text
         try:
-            data: Any = YAML(typ="safe").load(document)
+            data: Any = read_plain(document) or YAML(typ="safe").load(document)
         except YAMLError as error:
             raise MetafileError(self.address, " ".join(str(error).split())) from error
         if self.is_stage:

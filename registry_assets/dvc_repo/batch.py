@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from fsspec.implementations.memory import MemoryFileSystem
 
+from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
-from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.results import Outcome, RecordedOutput
 from registry_assets.dvc_repo.running import StageRun, paths_of, record_all, stamps_of
 from registry_assets.dvc_repo.set_aside import recover

@@ -21,7 +21,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
-from registry_assets.dvc_repo.opening import address_of, read_found
+from registry_assets.dvc_repo.loading import address_of, read_found
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.git_repo import GitRepo
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from dvc.dvcfile import PROJECT_FILE
 from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
-from registry_assets.dvc_repo.opening import Report, address_of
+from registry_assets.dvc_repo.loading import address_of
+from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.errors import StageFailedError
 

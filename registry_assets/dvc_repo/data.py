@@ -11,7 +11,8 @@ from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.folders.hashing import hash_folder
 from registry_assets.dvc_repo.folders.linking import link_folder
 from registry_assets.dvc_repo.folders.links import NotPlainError
-from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
+from registry_assets.dvc_repo.loading import address_of
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.sources import fetch_recorded

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.opening import RepoAccess, load_stages
+from registry_assets.dvc_repo.loading import load_stages
+from registry_assets.dvc_repo.opening import RepoAccess
 from registry_assets.dvc_repo.versions import caches_of, path_in_repo
 
 if TYPE_CHECKING:

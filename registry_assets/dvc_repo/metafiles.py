@@ -33,6 +33,7 @@ from registry_assets.lock_text import (
     next_match,
     split_lock,
 )
+from registry_assets.plain_yaml import read_plain
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -173,11 +174,15 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
     wanted = list(cuts.values())
     unclear = any(name not in cuts and not _is_absent(text, name) for name in names)
     if not text.startswith(HEADER) or unclear or any(map(ANCHOR.search, wanted)):
-        stages: dict[str, Any] = parse_yaml(text, LOCK_FILE).get("stages", {})
+        stages: dict[str, Any] = _parse(text).get("stages", {})
         return {name: stages[name] for name in names if name in stages}
     if not wanted:
         return {}
-    return dict(parse_yaml(f"{HEADER}{''.join(wanted)}", LOCK_FILE)["stages"])
+    return dict(_parse(f"{HEADER}{''.join(wanted)}")["stages"])
+
+
+def _parse(text: str) -> Any:
+    return read_plain(text) or parse_yaml(text, LOCK_FILE)
 
 
 def _is_absent(text: str, name: str) -> bool:
@@ -196,7 +201,7 @@ def read_lock_text(text: str) -> LockText:
     if found is not None:
         return found
     try:
-        data = parse_yaml(text, LOCK_FILE)
+        data = _parse(text)
     except YAMLError as error:
         raise MetafileError(LOCK_FILE, " ".join(str(error.__cause__ or error).split())) from error
     stages = data.get("stages") if isinstance(data, dict) else None

@@ -6,42 +6,26 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import psutil
-from dvc.dvcfile import (
-    DVC_FILE_SUFFIX,
-    LOCK_FILE,
-    PROJECT_FILE,
-    SingleStageFile,
-    load_file,
-)
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
-from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
-from dvc.stage.loader import StageLoader
-from dvc.utils.serialize import YAMLError
-from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError
 
 from registry_assets.addresses import without_secrets
-from registry_assets.dvc_repo.metafiles import read_lock
 from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.errors import (
     DvcError,
-    OutputNotFoundError,
     RegistryNotFoundError,
     RepositoryBusyError,
 )
 from registry_assets.git_repo import GitRepo
-
-if TYPE_CHECKING:
-    from dvc.stage import Stage as DvcStage
 
 T = TypeVar("T")
 
@@ -51,9 +35,6 @@ Report = Callable[[str], None]
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
 _SAY_AGAIN_SECONDS = 30.0
-_MOST_READS = 10
-_READ_AGAIN_SECONDS = 0.3
-_JUST_WRITTEN_SECONDS = 3.0
 
 
 @contextmanager
@@ -275,99 +256,3 @@ def _lock_holder(repo: Repo) -> str:
         return f"{' '.join(psutil.Process(pid).cmdline())} (PID {pid})"
     except (OSError, ValueError, psutil.Error):
         return "another process"
-
-
-def read_stages(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
-    """All stages of a metafile, by name."""
-    return _read_again(path, lambda: load_file(repo, path).stages)
-
-
-def read_found(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
-    """The same of a metafile of which it is known that Git does not ignore it."""
-    if Path(path).suffix != DVC_FILE_SUFFIX:
-        return read_stages(repo, path)
-    return _read_again(path, lambda: _FoundFile(repo, path, verify=False).stages)
-
-
-class _FoundFile(SingleStageFile):  # type: ignore[misc]
-    """A ``.dvc`` file that Git was asked about already.
-
-    DVC asks for each, and holds it against every line of ``.gitignore``, where each collection has
-    one: N collections would cost N².
-    """
-
-    def _is_git_ignored(self) -> bool:
-        return False
-
-
-def _read_again(path: str, read: Callable[[], T]) -> T:
-    """Reads a metafile, again where it cannot be read and was written a moment ago.
-
-    `dvc` writes its metafiles in place, and we read them without its lock.
-    """
-    for _ in range(_MOST_READS - 1):
-        try:
-            return read()
-        except (YAMLError, YAMLSyntaxError, YAMLValidationError):
-            files = (Path(path), Path(path).with_name(LOCK_FILE))
-            written = max(file.stat().st_mtime for file in files if file.exists())
-            if abs(time.time() - written) > _JUST_WRITTEN_SECONDS:
-                break
-            time.sleep(_READ_AGAIN_SECONDS)
-    return read()
-
-
-def load_stages(
-    repo: Repo, root: Path, addresses: Sequence[str], *, skip_missing: bool = False
-) -> list[DvcStage]:
-    """Loads DVC's stages by address, reading each metafile once and none besides.
-
-    Of a ``dvc.lock`` only their entries: parsing one of a thousand entries takes seconds.
-
-    Args:
-        repo: The repository.
-        root: Its root.
-        addresses: The stages and ``.dvc`` files.
-        skip_missing: Whether to leave out what no metafile declares.
-
-    Raises:
-        OutputNotFoundError: when a metafile does not declare the stage.
-    """
-    names: dict[str, list[str]] = {}
-    for address in addresses:
-        path, _, name = address.partition(":")
-        names.setdefault(path, []).append(name)
-    files: dict[str, Mapping[str | None, DvcStage]] = {}
-    stages = []
-    for address in addresses:
-        path, _, name = address.partition(":")
-        try:
-            if path not in files:
-                files[path] = _read_some(repo, str(root / path), names[path])
-            stages.append(files[path][name or None])
-        except (StageNotFound, StageFileDoesNotExistError) as error:
-            if not skip_missing:
-                raise OutputNotFoundError(address) from error
-    return stages
-
-
-def _read_some(repo: Repo, path: str, names: Sequence[str]) -> Mapping[str | None, DvcStage]:
-    """The stages of a metafile, of which those of these names know what was recorded of them."""
-    if Path(path).name != PROJECT_FILE:
-        return read_stages(repo, path)
-
-    def read() -> Mapping[str | None, DvcStage]:
-        declared = load_file(repo, path)
-        loader: Mapping[str | None, DvcStage] = StageLoader(
-            declared, declared.contents, {"stages": read_lock(Path(path), names)}
-        )
-        return loader
-
-    return _read_again(path, read)
-
-
-def address_of(stage: DvcStage) -> str:
-    """DVC's own address of a stage, with the path from the root of the repository."""
-    path = Path(stage.path).relative_to(stage.repo.root_dir).as_posix()
-    name = getattr(stage, "name", None)
-    return f"{path}:{name}" if name else path

@@ -23,7 +23,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.loader import StageLoader
 
 from registry_assets.dvc_repo.collecting import Collected
-from registry_assets.dvc_repo.opening import load_stages
+from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.model import (

@@ -31,7 +31,8 @@ from registry_assets.dvc_repo import (
     versions,
 )
 from registry_assets.dvc_repo.listings import Listings
-from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.loading import load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.results import PendingResult
 from registry_assets.errors import OutputNotFoundError
 from registry_assets.model import Tracked

@@ -22,13 +22,9 @@ from registry_assets.dvc_repo.folders.storing import (
     read_outputs,
     store_outputs,
 )
+from registry_assets.dvc_repo.loading import address_of, load_stages
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
-from registry_assets.dvc_repo.opening import (
-    RepoAccess,
-    Report,
-    address_of,
-    load_stages,
-)
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover

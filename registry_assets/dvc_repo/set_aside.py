@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import psutil
 from dvc.exceptions import DvcException
 
-from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.loading import load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import OutputNotFoundError, RepositoryBusyError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import Look
-from registry_assets.dvc_repo.opening import address_of
+from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataBeingWrittenError
 

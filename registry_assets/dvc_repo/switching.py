@@ -14,7 +14,8 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.data import fetch, link_from_cache
-from registry_assets.dvc_repo.opening import RepoAccess, Report, address_of
+from registry_assets.dvc_repo.loading import address_of
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import caches_of, path_in_repo
 from registry_assets.errors import (

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from dvc.dvcfile import LOCK_FILE
 
+from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import (
     replace_text,
     scratch_folder,
     without_collection,
     without_entries,
 )
-from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError

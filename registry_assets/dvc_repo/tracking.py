@@ -17,13 +17,14 @@ from registry_assets.dvc_repo.folders.storing import (
     read_outputs,
     store_outputs,
 )
+from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import (
     replace_text,
     scratch_folder,
     with_collection,
     write_dvc_file,
 )
-from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover

@@ -22,8 +22,9 @@ from dvc_data.hashfile.transfer import transfer
 
 from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.data import ensure, link_from_cache
+from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import scratch_folder, write_dvc_file
-from registry_assets.dvc_repo.opening import RepoAccess, Report, load_stages
+from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import recover

@@ -12,7 +12,7 @@ import pytest
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.folders.hashing import read_folder
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
-from registry_assets.dvc_repo.opening import load_stages
+from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.errors import DataBeingWrittenError, DataModifiedError, DataNotAvailableError
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import (

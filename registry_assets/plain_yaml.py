@@ -1,0 +1,145 @@
+"""YAML in the plain form that DVC's printer gives nearly all metafiles, read a line at a time.
+
+A parser of all of YAML takes a millisecond for a ``.dvc`` file, and a second for a ``dvc.lock`` of
+some thousand stages. The plain form has mappings and lists in blocks, keys that are names, and
+values that are nothing else than what they look like: decimal numbers, ``true``, ``false``, and
+text that may be folded or stand in quotes. Whatever is written in another way (a remark, a date,
+an anchor) is left to that parser.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Spaces, the dash of an item, a key, and what is left but for spaces at its end: a printer that
+# folds a text leaves the space where it does so.
+_LINE = re.compile(r"( *)(- )?(?:([A-Za-z][\w./@-]*):(?: |$))?(.*?) *", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
+_QUOTED = re.compile(r"'([ -&(-~]*)'|\"([ !#-\[\]-~]*)\"")
+# Nothing in it makes a key or a remark of it. It starts like a word or a path; where it starts with
+# a digit, a letter or slash says that it is none of the forms of a number or a date (1e3, 0x1f,
+# 0o17, 0b11, 1_000, 2021-10-16T10:00:00Z), or it is the md5 of a file, which is no float.
+_TEXT = re.compile(
+    r"(?!.*(?:: |:$| #| $))"
+    r"(?:[A-Za-z/]|\.(?![0-9_])"
+    r"|[0-9](?=[^:]*$)(?:(?=.*[g-np-su-wyG-NP-SU-WY/])|(?=[0-9]*_[A-DFa-df]))"
+    r"|(?=[0-9be]*[acdf])(?=[0-9a-f]{32}$))"
+    r"[ -~]*"
+)
+# In any case; some of them in YAML 1.1 only.
+_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "..."}
+_SIDES = {"true": True, "false": False}
+
+
+class _OtherFormError(Exception):
+    """Something is not written in the plain form."""
+
+
+def read_plain(text: str) -> dict[str, Any] | None:
+    """Reads a mapping; None when not all of it is in the plain form.
+
+    Args:
+        text: What a metafile holds.
+
+    Returns:
+        What any parser of YAML makes of it.
+    """
+    *lines, last = text.split("\n")
+    if last:
+        return None
+    try:
+        return _Reader(lines).read()
+    except _OtherFormError:
+        return None
+
+
+class _Reader:
+    """Reads lines one after the other.
+
+    Args:
+        lines: Without their ends.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        # How far in, whether an item of a list begins, the key, and what is behind it. Popped.
+        self._left = [_split(line) for line in reversed(lines)]
+
+    def read(self) -> dict[str, Any]:
+        found = self._mapping(0)
+        if self._left:
+            raise _OtherFormError
+        return found
+
+    def _mapping(self, indent: int) -> dict[str, Any]:
+        left = self._left
+        found: dict[str, Any] = {}
+        while left and left[-1][0] == indent and not left[-1][1]:
+            _, _, key, value = left.pop()
+            if key is None or key in found or key.lower() in _WORDS:
+                raise _OtherFormError
+            found[key] = self._value(value, indent) if value else self._block(indent)
+        if not found:
+            raise _OtherFormError
+        return found
+
+    def _block(self, indent: int) -> Any:
+        """What stands under a key: a mapping or text further in, or a list."""
+        if not self._left:
+            raise _OtherFormError
+        inside, is_item, key, value = self._left[-1]
+        if is_item and inside >= indent:
+            return self._list(inside)
+        if inside <= indent:
+            raise _OtherFormError
+        if key is not None:
+            return self._mapping(inside)
+        self._left.pop()
+        return self._value(value, indent)
+
+    def _list(self, indent: int) -> list[Any]:
+        left = self._left
+        found = []
+        while left and left[-1][0] == indent and left[-1][1]:
+            _, _, key, value = left.pop()
+            if key is None:
+                found.append(self._value(value, indent))
+            else:
+                left.append((indent + 2, False, key, value))
+                found.append(self._mapping(indent + 2))
+        return found
+
+    def _value(self, text: str, indent: int) -> Any:
+        """A value, with the lines that it goes on in, which are further in than its key."""
+        left = self._left
+        if left and left[-1][0] > indent:
+            return _read_text(" ".join([text, *self._rest(indent)]))
+        if number := _NUMBER.fullmatch(text):
+            return int(text) if number[1] is None else float(text)
+        if text in _SIDES:
+            return _SIDES[text]
+        quoted = _QUOTED.fullmatch(text)
+        return _read_text(text) if quoted is None else quoted[quoted.lastindex or 0]
+
+    def _rest(self, indent: int) -> list[str]:
+        found = []
+        while self._left and self._left[-1][0] > indent:
+            _, is_item, key, more = self._left.pop()
+            if is_item or key is not None or not more:
+                raise _OtherFormError
+            found.append(more)
+        return found
+
+
+def _split(line: str) -> tuple[int, bool, str | None, str]:
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise _OtherFormError
+    spaces, item, key, rest = found.groups()
+    return len(spaces), item is not None, key, rest
+
+
+def _read_text(text: str) -> str:
+    if not _TEXT.fullmatch(text) or text.lower() in _WORDS:
+        raise _OtherFormError
+    return text
