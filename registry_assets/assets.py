@@ -42,14 +42,10 @@ from registry_assets.errors import (
     CollectionRejectedError,
 )
 from registry_assets.forgotten import read_forgotten
-from registry_assets.io_manager import (
-    IO_MANAGER_KEY,
-    PendingOutput,
-    decisions_metadata,
-    look_for_duplicates,
-)
+from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import AssetGroup, Lineage, Upstream
+from registry_assets.metadata import decisions_metadata, look_for_duplicates
 from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig

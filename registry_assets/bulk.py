@@ -35,15 +35,15 @@ from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.history.event_log import AssetPartition, Seen, read_seen
 from registry_assets.history.reporting import Reporter, sync_partitions
-from registry_assets.io_manager import (
+from registry_assets.lineage.building import build_lineage
+from registry_assets.lineage.graph import AssetGroup, Lineage, Node
+from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
+from registry_assets.metadata import (
     decisions_metadata,
     duplicates_metadata,
     origins_metadata,
     output_metadata,
 )
-from registry_assets.lineage.building import build_lineage
-from registry_assets.lineage.graph import AssetGroup, Lineage, Node
-from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
 from registry_assets.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.registry import read_registry, reread
 from registry_assets.resources import DvcRepoResource
