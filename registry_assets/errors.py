@@ -20,6 +20,7 @@
     ├── MadeOfAnotherError           a file to be forgotten that was made of another
     ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
+    ├── DependencyMissingError       a file that a stage reads and nothing declares to make
     ├── RemoteError                  a remote that cannot be used
     │   ├── RemoteExtraMissingError  its kind of storage needs an extra
     │   ├── RemoteAccessError        it refuses access
@@ -270,6 +271,18 @@ class DataNotAvailableError(RegistryError):
             f"{path} is neither in the workspace nor in the cache, and pulling it failed "
             f"({reason}): "
             f"{next_step or 'push it from a machine that has it, or materialize it again'}"
+        )
+
+
+class DependencyMissingError(RegistryError):
+    """A file or folder that a stage reads is not there, and no recorded version brings it back."""
+
+    def __init__(self, stage: str, path: str) -> None:
+        self.stage = stage
+        self.path = path
+        super().__init__(
+            f"{stage} reads {path}, which is not there: bring it back (`git restore {path}`), run "
+            "what writes it again (`registry materialize --force`), or take it out of the deps"
         )
 
 

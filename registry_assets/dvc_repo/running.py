@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc.dependency.base import DependencyDoesNotExistError
 from dvc.dvcfile import LOCK_FILE
 from dvc.stage.cache import RunCacheNotFoundError
 
@@ -32,6 +33,7 @@ from registry_assets.dvc_repo.states import is_changed
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.errors import (
     DataNotAvailableError,
+    DependencyMissingError,
     RegistryError,
     RepositoryChangedError,
 )
@@ -69,6 +71,7 @@ def running(
         RepositoryChangedError: when the declaration changed while this waited for its turn; from
             `PendingResult.persist`, when the branch, the code or an input changed meanwhile.
         DataNotAvailableError: when an input is nowhere to be had.
+        DependencyMissingError: when a file is missing that it reads and nothing makes.
         DataModifiedError: when an input was edited by hand.
     """
     with dvc.open() as repo:
@@ -260,13 +263,21 @@ def _ensure_inputs(
 
 
 def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
-    """Hashes what a stage reads, but for folders of which the hash was just made sure of."""
+    """Hashes what a stage reads, but for folders of which the hash was just made sure of.
+
+    Raises:
+        DependencyMissingError: when something that it reads is not there.
+    """
     for dep in stage.deps:
         out = ensured.get(dep.fs_path)
         if out is not None and out.hash_info.isdir and out.hash_name == dep.hash_name:
             dep.hash_info, dep.meta, dep.obj, dep.files = out.hash_info, out.meta, None, None
-        else:
+            continue
+        try:
             dep.save()
+        except DependencyDoesNotExistError as error:
+            path = path_in_repo(stage.repo, dep)
+            raise DependencyMissingError(address_of(stage), path) from error
 
 
 def _restore_outputs(

@@ -16,6 +16,7 @@ from registry_assets.dvc_repo.initialising import set_default_remote
 from registry_assets.errors import (
     DataModifiedError,
     DataNotAvailableError,
+    DependencyMissingError,
     RepositoryChangedError,
     StageFailedError,
 )
@@ -391,6 +392,15 @@ def test_inputs_that_are_nowhere_are_named(taken_in: Path, remote: str) -> None:
     with pytest.raises(DataNotAvailableError, match="processed/texts/data/inputs/01_a is neither"):
         make_upper(taken_in)
     assert not (taken_in / "processed/texts/dvc.lock").exists()
+
+
+def test_a_file_that_nothing_makes_is_named_with_what_to_do(root: Path, counter: Path) -> None:
+    make(root, MAKE)
+    before = results(root)
+    (root / "in.txt").unlink()
+    with pytest.raises(DependencyMissingError, match=r"in\.txt.*git restore in\.txt"):
+        make(root, MAKE)
+    assert (runs(counter), results(root)) == (1, before)
 
 
 def test_inputs_edited_by_hand_are_refused_and_kept(taken_in: Path) -> None:
