@@ -11,7 +11,7 @@ from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
 from registry_assets.lineage.graph import AssetGroup, Lineage
-from registry_assets.model import Dataset
+from registry_assets.model import Dataset, is_folder
 from registry_assets.units import format_size
 
 _BAR_WIDTH = 24
@@ -60,7 +60,7 @@ def _file_counts(lineage: Lineage, group: AssetGroup, position: int) -> Counter[
     for partition, path in group.outputs[position].paths.items():
         version = lineage.nodes[path].version
         if version is not None:
-            counts[partition or ""] += version.nfiles or 0 if version.md5.endswith(".dir") else 1
+            counts[partition or ""] += version.nfiles or 0 if is_folder(version.md5) else 1
     return counts
 
 

@@ -15,7 +15,7 @@ from registry_assets.history.event_log import version_metadata
 from registry_assets.images import build_contact_sheet, read_decisions
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.lineage.graph import AssetGroup, Lineage
-from registry_assets.model import Registry
+from registry_assets.model import Registry, is_folder
 from registry_assets.tracing.origin_table import build_origin_table
 from registry_assets.tracing.walking import Tracer
 
@@ -32,7 +32,7 @@ def output_metadata(
         name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
         for name, value in known.items()
     }
-    listing = dvc.read_listing(record.version.md5) if record.version.md5.endswith(".dir") else None
+    listing = dvc.read_listing(record.version.md5) if is_folder(record.version.md5) else None
     found.update(_changes(dvc, record, listing or {}))
     if place.is_dir():
         sheet = build_contact_sheet(_files_of(place, listing))
@@ -57,10 +57,10 @@ def _changes(
     dvc: DvcRepo, record: RecordedOutput, after: Mapping[str, str]
 ) -> dict[str, MetadataValue]:
     """Files added, removed and changed since the version before."""
-    if not record.version.md5.endswith(".dir"):
+    if not is_folder(record.version.md5):
         return {}
     previous = record.previous
-    before = dvc.read_listing(previous.md5) if previous and previous.md5.endswith(".dir") else {}
+    before = dvc.read_listing(previous.md5) if previous and is_folder(previous.md5) else {}
     if before is None:
         return {}
     added = [path for path in after if path not in before]

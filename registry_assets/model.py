@@ -40,6 +40,15 @@ def check_collection_name(name: str) -> str:
     return name
 
 
+FOLDER_SUFFIX = ".dir"
+"""How the md5 of a folder ends: that of its listing (`dvc_data.hashfile.hash_info`)."""
+
+
+def is_folder(md5: str) -> bool:
+    """Whether an md5, or the name of the object that it names, is that of a folder."""
+    return md5.endswith(FOLDER_SUFFIX)
+
+
 @dataclass(frozen=True)
 class Version:
     """A recorded version of a file or folder.

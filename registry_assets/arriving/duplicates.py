@@ -15,7 +15,7 @@ from registry_assets import images
 from registry_assets.dvc_repo import Listings
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.lineage.graph import Lineage
-from registry_assets.model import Version
+from registry_assets.model import Version, is_folder
 
 NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 """The md5 of no bytes, which are nobody's picture."""
@@ -132,7 +132,7 @@ def _files(
     versions: Mapping[str, str], listings: Listings, name: str, result: Duplicates
 ) -> Iterator[tuple[str, str]]:
     version = versions.get(name, "")
-    listed = listings.read(version) if version.endswith(".dir") else {}
+    listed = listings.read(version) if is_folder(version) else {}
     if listed is None:
         result.unread.append(name)
         return

@@ -19,9 +19,7 @@ from registry_assets.changes.image_changes import (
     Kind,
 )
 from registry_assets.dvc_repo import Listings
-from registry_assets.model import Version
-
-_DIRECTORY = ".dir"
+from registry_assets.model import Version, is_folder
 
 
 def read_data_changes(
@@ -106,7 +104,7 @@ class _Contents:
 def _files_of(version: Version | None, listings: Listings) -> Mapping[str, str] | None:
     if version is None:
         return {}
-    if not version.md5.endswith(_DIRECTORY):
+    if not is_folder(version.md5):
         return {"": version.md5}
     return listings.read(version.md5)
 
@@ -257,7 +255,7 @@ class _Stages:
         if key not in self._held:
             entry = self._changes.entries[address][0 if is_before else 1]
             versions = entry.read_dependencies().values() if entry else ()
-            folders = (read.md5 for read in versions if read.md5.endswith(_DIRECTORY))
+            folders = (read.md5 for read in versions if is_folder(read.md5))
             listed = (self._listings.read(version) or {} for version in folders)
             self._held[key] = frozenset(md5 for files in listed for md5 in files.values())
         return self._held[key]

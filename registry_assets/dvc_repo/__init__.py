@@ -9,7 +9,8 @@ reading.py      what was loaded -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename
 listings.py     the files of folders' versions, looked up in the cache without DVC
 versions.py     what a version is: named by metafiles, listed in the cache
-remotes.py      objects on remotes: what is there, sending, fetching, each one verified
+remotes.py      what remotes have of outputs: pushed, fetched, looked at
+store.py        the objects of one remote: found, sent, received, removed, each one verified
 remote_errors.py  what goes wrong with remotes, turned into our errors
 folders/        folders of many files: hashed, put into the cache, linked out of it
 objects.py      whether the cache has the objects of a version, and has them right

@@ -14,6 +14,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.dvc_repo.versions import caches_of
+from registry_assets.model import FOLDER_SUFFIX
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -70,7 +71,7 @@ def _objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     for beginning in beginnings:
         for entry in os.scandir(folder / beginning):
             name = beginning + entry.name
-            if len(name.removesuffix(".dir")) == 32 and entry.is_file(follow_symlinks=False):
+            if len(name.removesuffix(FOLDER_SUFFIX)) == 32 and entry.is_file(follow_symlinks=False):
                 yield name, entry
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from sys import intern
 
+from registry_assets.model import is_folder
+
 # A path can hold no such thing: JSON has its quotation marks behind a backslash.
 _MD5 = re.compile(rb'(?<="md5": ")[0-9a-f]{32}(?=")')
 
@@ -43,7 +45,12 @@ class Listings:
         return None if text is None else md5.encode() in text
 
     def contents(self, version: str) -> frozenset[str] | None:
-        """The md5s of the files of a folder's version; None when the cache lacks the listing."""
+        """The md5s of the files of a version, itself where it is that of a file.
+
+        None when the cache lacks the listing of a folder.
+        """
+        if not is_folder(version):
+            return frozenset({version})
         text = self._text(version)
         return None if text is None else frozenset(map(bytes.decode, _MD5.findall(text)))
 

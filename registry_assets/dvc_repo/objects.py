@@ -15,11 +15,10 @@ from dvc_data.hashfile.hash import file_md5
 
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.versions import caches_of, place_in
+from registry_assets.model import FOLDER_SUFFIX, is_folder
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
-
-_DIRECTORY = ".dir"
 
 
 class CachedObject(NamedTuple):
@@ -39,7 +38,7 @@ class CachedObject(NamedTuple):
     @property
     def is_listing(self) -> bool:
         """Whether it says what is in a folder."""
-        return self.place.endswith(_DIRECTORY)
+        return is_folder(self.place)
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
     cache = next((c for c in caches_of(repo) if Path(place_in(c, md5)).exists()), repo.cache.local)
     hash_name = str(cache.hash_name)
     yield CachedObject("", place_in(cache, md5), hash_name)
-    if not md5.endswith(_DIRECTORY):
+    if not is_folder(md5):
         return
     try:
         files = Listings([Path(cache.path)]).read(md5) or {}
@@ -133,5 +132,5 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
 
 def _is_intact(item: CachedObject) -> bool:
     *_, prefix, name = Path(item.place).parts
-    wanted = f"{prefix}{name}".removesuffix(_DIRECTORY)
+    wanted = f"{prefix}{name}".removesuffix(FOLDER_SUFFIX)
     return bool(file_md5(item.place, name=item.hash_name) == wanted)

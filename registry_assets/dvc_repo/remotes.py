@@ -1,58 +1,27 @@
-"""Objects on remotes: what is there, sending what is not, fetching, each one verified.
+"""What remotes have of outputs: looked at, sent, fetched.
 
-DVC takes a folder for complete when its listing is there, and remembers on this machine what it
-has sent. Here the remote itself is asked, object by object.
+DVC takes a folder for complete when its listing is there. Here each of its files is asked for.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_data.hashfile.db import get_index
-from dvc_data.hashfile.hash import file_md5
 from dvc_data.hashfile.hash_info import HashInfo
-from dvc_objects.errors import ObjectFormatError
 
-from registry_assets.dvc_repo.folders.copying import are_folders, copy_objects
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.opening import Report
-from registry_assets.dvc_repo.remote_errors import (
-    RemotePlace,
-    hidden_cause,
-    place_of,
-    reaching_remote,
-    translate,
-)
-from registry_assets.dvc_repo.versions import path_in_repo, place_in
-from registry_assets.errors import (
-    DvcError,
-    RemoteAccessError,
-    RemoteDamagedError,
-    RemoteError,
-    RemoteLacksDataError,
-)
+from registry_assets.dvc_repo.store import Store
+from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
-
-_DIRECTORY = ".dir"
-# Up to so many objects are asked for one by one; for more, all that is there is listed.
-_FEW = 500
-# After so many objects in folders, which answer at once,
-_IN_FOLDERS = 1000
-# and so many elsewhere for each that is under way at once it is seen whether the remote is still
-# there: without, each of the rest would be tried, and wait for what its library takes to give up.
-_ROUNDS = 4
-_SAY_AGAIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -106,209 +75,6 @@ class PushResult:
     objects: int
     pushed: int
     missing: tuple[RemoteObject, ...]
-
-
-class Store:
-    """The objects of one remote.
-
-    Args:
-        repo: The opened repository.
-        name: The remote; the default one when None.
-        hash_name: How DVC calls the hash that objects are named after.
-
-    Raises:
-        DvcError: when there is no remote of that name, or no default one.
-        RemoteError: when this kind of remote cannot be used here.
-    """
-
-    def __init__(self, repo: Repo, name: str | None, hash_name: str) -> None:
-        name = name or repo.config["core"].get("remote")
-        if not name:
-            raise DvcError(
-                "there is no default remote: `dvc remote add --default storage URL` makes one, "
-                'see "Remotes" in the README'
-            )
-        self.place: RemotePlace = place_of(repo, name)
-        with reaching_remote(self.place):
-            self._odb: HashFileDB = repo.cloud.get_remote_odb(name, "push", hash_name)
-
-    def find_sizes(self, oids: Collection[str]) -> Mapping[str, int]:
-        """The sizes, in bytes, of those of the objects that are there.
-
-        Raises:
-            RemoteError: when the remote cannot be asked.
-        """
-        with reaching_remote(self.place):
-            if are_folders(self._odb):
-                return dict(self._sizes_in_folder(oids))
-            filesystem = self._odb.fs
-            filesystem.fs.invalidate_cache()
-            if len(oids) > _FEW and filesystem.protocol != "local":
-                return self.list_sizes(oids)
-            paths = [self._odb.oid_to_path(oid) for oid in oids]
-            infos = filesystem.info(paths, batch_size=filesystem.jobs, return_exceptions=True)
-            sizes = {}
-            for oid, info in zip(oids, infos, strict=True):
-                if isinstance(info, FileNotFoundError):
-                    if (cause := hidden_cause(info)) is not None:
-                        raise cause
-                    continue
-                if isinstance(info, BaseException):
-                    raise info
-                sizes[oid] = int(info["size"])
-            return sizes
-
-    def _sizes_in_folder(self, oids: Iterable[str]) -> Iterator[tuple[str, int]]:
-        for oid in oids:
-            with suppress(FileNotFoundError):
-                yield oid, os.stat(place_in(self._odb, oid)).st_size  # noqa: PTH116 - many
-
-    def list_sizes(self, oids: Collection[str]) -> Mapping[str, int]:
-        """The same, by listing all that is there, which is quicker for many; not for folders.
-
-        Raises:
-            RemoteError: when the remote cannot be asked.
-        """
-        wanted = set(oids)
-        sizes = {}
-        with reaching_remote(self.place):
-            listed = self._odb.fs.fs.find(self._odb.path, detail=True)
-        for path, info in listed.items():
-            try:
-                oid = self._odb.path_to_oid(path)
-            except ValueError:
-                continue  # somebody else's file
-            if oid in wanted:
-                sizes[oid] = int(info["size"])
-        return sizes
-
-    def find_damaged(self, oids: Collection[str]) -> set[str]:
-        """Reads objects and hashes them; returns those that do not hold what their names say.
-
-        Raises:
-            RemoteError: when one cannot be read.
-        """
-
-        def is_damaged(oid: str) -> bool:
-            path = self._odb.oid_to_path(oid)
-            found = file_md5(path, self._odb.fs, name=self._odb.hash_name)
-            return bool(found != oid.removesuffix(_DIRECTORY))
-
-        with reaching_remote(self.place), ThreadPoolExecutor(self._odb.fs.jobs) as pool:
-            verdicts = list(pool.map(is_damaged, oids))
-        return {oid for oid, damaged in zip(oids, verdicts, strict=True) if damaged}
-
-    def send(self, cache: HashFileDB, oids: Sequence[str], report: Report) -> None:
-        """Copies objects from the cache, in place of what is there under their names.
-
-        Raises:
-            RemoteError: when one does not arrive; what has arrived stays there.
-        """
-        for chunk in self._chunks(oids, "pushed", report):
-            with reaching_remote(self.place):
-                errors = _copy(cache, self._odb, chunk, self._odb.fs.jobs, verify=False)
-            for error in errors.values():
-                raise translate(error, self.place)
-
-    def receive(self, cache: HashFileDB, names: Mapping[str, str], report: Report) -> None:
-        """Copies objects into the cache, as far as it lacks them, and hashes each.
-
-        Args:
-            cache: Where to; an object that is damaged does not stay there.
-            names: What to call each object when there is something to say about it.
-            report: Takes lines of progress.
-
-        Raises:
-            RemoteError: when one does not arrive, or is damaged; what has arrived stays.
-        """
-        wanted = [oid for oid in names if not _is_in(cache, oid)]
-        for chunk in self._chunks(wanted, "pulled", report):
-            with reaching_remote(self.place):
-                errors = _copy(self._odb, cache, chunk, self._odb.fs.jobs, verify=True)
-            self._check_received(cache, chunk, names, errors)
-
-    def remove(self, oids: Sequence[str], report: Report) -> None:
-        """Removes objects, and has DVC forget what it remembers of the remote, as `dvc gc` does.
-
-        Raises:
-            RemoteError: when one is still there; what was removed is gone.
-        """
-        for chunk in self._chunks(oids, "removed", report):
-            there = list(self.find_sizes(chunk))
-            if there:
-                with reaching_remote(self.place):
-                    self._remove([self._odb.oid_to_path(oid) for oid in there])
-        get_index(self._odb).clear()
-        left = self.find_sizes(oids)
-        if left:
-            raise RemoteAccessError(
-                self.place.name, self.place.url, f"{len(left)} objects are still there"
-            )
-
-    def _remove(self, paths: Sequence[str]) -> None:
-        try:
-            self._odb.fs.remove(list(paths))
-        except NotImplementedError:
-            name, url = self.place.name, self.place.url
-            step = "remove it where that gets its files from"
-            raise RemoteError(name, url, "lets nobody remove anything", step) from None
-
-    def _check_received(
-        self,
-        cache: HashFileDB,
-        oids: Sequence[str],
-        names: Mapping[str, str],
-        errors: Mapping[str, BaseException],
-    ) -> None:
-        for error in errors.values():
-            if not isinstance(error, FileNotFoundError):
-                raise translate(error, self.place)
-        if errors:
-            lacks = [names[oid] for oid in errors]
-            raise RemoteLacksDataError(self.place.name, self.place.url, lacks)
-        damaged = [names[oid] for oid in oids if not Path(cache.oid_to_path(oid)).exists()]
-        if damaged:
-            raise RemoteDamagedError(self.place.name, self.place.url, damaged)
-
-    def _chunks(self, oids: Sequence[str], verb: str, report: Report) -> Iterator[list[str]]:
-        size = _IN_FOLDERS if are_folders(self._odb) else self._odb.fs.jobs * _ROUNDS
-        said = time.monotonic()
-        for end in range(size, len(oids) + size, size):
-            yield list(oids[end - size : end])
-            if end < len(oids) and time.monotonic() - said >= _SAY_AGAIN_SECONDS:
-                said = time.monotonic()
-                report(f"{verb} {end} of {len(oids)} objects")
-
-
-def _copy(
-    source: HashFileDB, target: HashFileDB, oids: list[str], jobs: int, *, verify: bool
-) -> Mapping[str, BaseException]:
-    """Copies objects, in place of what is there; returns why some of them did not arrive.
-
-    With `verify`, one that does not hash to its name is not there afterwards, without a word.
-    """
-    if are_folders(source, target):
-        return copy_objects(source, target, oids, verify=verify)
-    errors: dict[str, BaseException] = {}
-    target.add(
-        [source.oid_to_path(oid) for oid in oids],
-        source.fs,
-        oids,
-        check_exists=False,
-        verify=verify,
-        on_error=errors.__setitem__,
-        batch_size=jobs,
-    )
-    return errors
-
-
-def _is_in(cache: HashFileDB, oid: str) -> bool:
-    """Whether the cache has an object; what was not hashed when it came is hashed now."""
-    try:
-        cache.check(oid)
-    except (FileNotFoundError, ObjectFormatError):
-        return False
-    return True
 
 
 def fetch_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
@@ -426,7 +192,7 @@ def push(
         here = [oid for oid in wanted if Path(group.cache.oid_to_path(oid)).exists()]
         # DVC takes a folder for complete when its listing is there.
         for is_listing in (False, True):
-            some = [oid for oid in here if oid.endswith(_DIRECTORY) is is_listing]
+            some = [oid for oid in here if is_folder(oid) is is_listing]
             group.store.send(group.cache, some, report)
         left = group.not_there(wanted, full=full)
         missing += [item for oid in left for item in objects[oid]]

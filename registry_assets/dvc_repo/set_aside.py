@@ -28,6 +28,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import OutputNotFoundError, RepositoryBusyError
+from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -202,7 +203,7 @@ def _recorded_now(dvc: RepoAccess, repo: Repo, journal: _Journal) -> dict[str, s
 
 def _link_missing(repo: Repo, place: Path, md5: str) -> None:
     """Copies back the files of a version that were removed, and whose link did not follow."""
-    listing = {"": md5} if not md5.endswith(".dir") else listings_of(repo).read(md5) or {}
+    listing = {"": md5} if not is_folder(md5) else listings_of(repo).read(md5) or {}
     for name, file_md5 in listing.items():
         target = place / name if name else place
         cached = Path(repo.cache.local.oid_to_path(file_md5))

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from registry_assets.changes.version_history import Recorded, VersionHistory
 from registry_assets.dvc_repo import Listings
+from registry_assets.model import is_folder
 from registry_assets.tracing.derivation import Files, Origin, Place, find_derived
 from registry_assets.tracing.walking import Tracer
 
 VersionOf = tuple[str, str]
 """A version of an output: its path, "" where nothing tells, and its md5."""
-
-_DIRECTORY = ".dir"
 
 
 @dataclass
@@ -95,7 +94,7 @@ class _Search:
     def _equal(self, version: VersionOf) -> Iterator[Place]:
         path, name = version
         md5 = self._found.md5
-        if not name.endswith(_DIRECTORY):
+        if not is_folder(name):
             if name == md5:
                 yield Place(path, "", md5, name)
             return
@@ -149,9 +148,8 @@ class _Search:
             for place in places
         }
         for path, name in self._history.versions if made else ():
-            is_folder = name.endswith(_DIRECTORY)
-            held = self._listings.contents(name) if is_folder else frozenset({name})
-            files = self._tracer.files(path, name) if made & (held or frozenset()) else None
+            held = self._listings.contents(name) or frozenset()
+            files = self._tracer.files(path, name) if made & held else None
             if files is None:
                 continue
             for md5 in made & set(files.listed.values()):

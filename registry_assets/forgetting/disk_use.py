@@ -12,10 +12,9 @@ from registry_assets.dvc_repo import DvcRepo, Listings, StoredObject
 from registry_assets.errors import GarbageError, describe_unread
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
+from registry_assets.model import is_folder
 from registry_assets.registry import read_registry
 from registry_assets.tracing.walking import Tracer
-
-_DIRECTORY = ".dir"
 
 Standing = Literal["current", "kept", "old"]
 """``current``: metafiles name it now; ``kept``: a branch, tag or stash does; ``old``: none does."""
@@ -204,7 +203,7 @@ class _Scale:
         )
 
     def _objects(self, md5: str) -> frozenset[str]:
-        if not md5.endswith(_DIRECTORY):
+        if not is_folder(md5):
             return frozenset({md5})
         contents = self._listings.contents(md5)
         if contents is None:
@@ -214,7 +213,7 @@ class _Scale:
 
 def expand(md5s: Collection[str], listings: Listings) -> frozenset[str]:
     """Objects with all that the folders among them hold."""
-    folders = (md5 for md5 in md5s if md5.endswith(_DIRECTORY))
+    folders = (md5 for md5 in md5s if is_folder(md5))
     held = (listings.contents(md5) or frozenset() for md5 in folders)
     return frozenset(md5s).union(*held)
 
@@ -255,7 +254,7 @@ def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> 
     for problem in (*lineage.registry.problems, *history.kept_unread):
         raise GarbageError(f"it is not known what is needed, as {problem}: mend that first")
     named = {md5: path for path, md5 in history.versions if history.keepers_of(path, md5)}
-    folders = {md5: path for md5, path in named.items() if md5.endswith(_DIRECTORY)}
+    folders = {md5: path for md5, path in named.items() if is_folder(md5)}
     refusal = dvc.fetch_listings(folders, report=lambda _line: None)
     if refusal is not None:
         raise GarbageError(refusal)

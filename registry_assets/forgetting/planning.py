@@ -15,6 +15,7 @@ from registry_assets.forgetting.descent import Descent, find_descent
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten, renew, with_entry
 from registry_assets.images import Memo
 from registry_assets.lineage.graph import Lineage, Node
+from registry_assets.model import is_folder
 from registry_assets.tracing.derivation import Place
 from registry_assets.tracing.finding import identify, paths_in_repo
 from registry_assets.tracing.walking import Tracer
@@ -98,7 +99,7 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
     """
     listings = dvc.listings()
     history = read_version_history(lineage.registry, dvc.run_cache_folder)
-    names = {md5: path for path, md5 in history.versions if md5.endswith(".dir")}
+    names = {md5: path for path, md5 in history.versions if is_folder(md5)}
     problem = dvc.fetch_listings(names, report=lambda _line: None)
     tracer = Tracer(lineage, listings)
     content = _find_content(tracer, history, file, dvc)

@@ -18,6 +18,7 @@ from registry_assets.git_repo.history import find_paths_of
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.lineage.graph import Lineage
+from registry_assets.model import is_folder
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _count_tables(
     current = {n.version.md5 for n in lineage.nodes.values() if n.version is not None}
     tables = {
         md5
-        for version in {md5 for _, md5 in history.versions if md5.endswith(".dir")} - current
+        for version in {md5 for _, md5 in history.versions if is_folder(md5)} - current
         if listings.names(version, f'"{MEASUREMENTS_TABLE}"')
         for file, md5 in (listings.read(version) or {}).items()
         if file == MEASUREMENTS_TABLE

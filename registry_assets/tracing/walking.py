@@ -13,6 +13,7 @@ from functools import cached_property
 
 from registry_assets.dvc_repo import Listings
 from registry_assets.lineage.graph import Lineage, Node
+from registry_assets.model import is_folder
 from registry_assets.tracing.derivation import Files, Origin, Place, find_derived, find_origin
 
 
@@ -92,7 +93,7 @@ class Tracer:
         """The files in a version of an output; None when the cache lacks the listing."""
         key = (output, version)
         if key not in self._read:
-            listed = self._listings.read(version) if version.endswith(".dir") else {"": version}
+            listed = self._listings.read(version) if is_folder(version) else {"": version}
             self._read[key] = None if listed is None else Files(output, version, listed)
         return self._read[key]
 
@@ -179,9 +180,7 @@ class Tracer:
         for output, version in self.recorded.items():
             if version not in named:
                 named[version] = (
-                    self._listings.names(version, md5)
-                    if version.endswith(".dir")
-                    else version == md5
+                    self._listings.names(version, md5) if is_folder(version) else version == md5
                 )
             files = self.files(output, version) if named[version] else None
             if files is not None:
@@ -194,9 +193,8 @@ class Tracer:
         """Those of some contents that a current version has, each with an output that has it."""
         wanted, found = frozenset(md5s), dict[str, str]()
         for output, version in self.recorded.items() if wanted else ():
-            is_folder = version.endswith(".dir")
-            held = self._listings.contents(version) if is_folder else frozenset({version})
-            found |= dict.fromkeys(wanted & (held or frozenset()), output)
+            held = self._listings.contents(version) or frozenset()
+            found |= dict.fromkeys(wanted & held, output)
         return found
 
     def last_chains(self, places: Iterable[Place]) -> tuple[Chain, ...]:

@@ -27,11 +27,10 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import DatasetNotFoundError, RegistryError
 from registry_assets.git_repo import TreeBuilder
 from registry_assets.lineage.graph import Lineage
+from registry_assets.model import is_folder
 from registry_assets.versions.run_reasons import Reason, find_reasons, place_entries
 
 Report = Callable[[str], None]
-
-_DIRECTORY = ".dir"
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ class Comparing:
             version.md5: change.path
             for change in outputs
             for version in (change.before, change.after)
-            if version is not None and version.md5.endswith(_DIRECTORY)
+            if version is not None and is_folder(version.md5)
         }
         place_of = self._listings.place_of
         lacking = {md5: path for md5, path in folders.items() if place_of(md5) is None}

@@ -13,7 +13,7 @@ from dvc.repo import Repo
 from dvc_data.hashfile.db import HashFileDB
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.dvc_repo.remotes import Store
+from registry_assets.dvc_repo.store import Store
 from registry_assets.errors import (
     DataNotAvailableError,
     RemoteAccessError,

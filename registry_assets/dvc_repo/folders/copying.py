@@ -14,12 +14,12 @@ from registry_assets.dvc_repo.folders.links import copy_file, in_one_go
 from registry_assets.dvc_repo.folders.state import HASH
 from registry_assets.dvc_repo.folders.threads import map_in_threads
 from registry_assets.dvc_repo.versions import place_in
+from registry_assets.model import FOLDER_SUFFIX
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 _CHUNK = 2**20
-_DIRECTORY = ".dir"
 
 
 class _DamagedError(Exception):
@@ -67,7 +67,7 @@ def _copy(source: str, target: HashFileDB, oid: str, verify: bool) -> None:
         with in_one_go(place) as fresh:
             if not verify:
                 copy_file(source, fresh)
-            elif _copy_and_hash(source, fresh) != oid.removesuffix(_DIRECTORY):
+            elif _copy_and_hash(source, fresh) != oid.removesuffix(FOLDER_SUFFIX):
                 raise _DamagedError
         with suppress(OSError):
             os.chmod(place, LocalHashFileDB.CACHE_MODE)

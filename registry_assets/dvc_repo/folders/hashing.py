@@ -36,6 +36,7 @@ from registry_assets.dvc_repo.folders.state import (
 )
 from registry_assets.dvc_repo.folders.threads import THREADS
 from registry_assets.errors import DataBeingWrittenError
+from registry_assets.model import FOLDER_SUFFIX
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -74,7 +75,7 @@ class FolderContent:
     def hash_info(self) -> HashInfo:
         """The folder's own hash."""
         digest = hashlib.md5(self.listing, usedforsecurity=False).hexdigest()
-        return HashInfo(HASH, f"{digest}.dir")
+        return HashInfo(HASH, f"{digest}{FOLDER_SUFFIX}")
 
     @property
     def meta(self) -> Meta:
