@@ -32,6 +32,7 @@
     ├── GarbageError                 what the cache has to keep is not known
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── DataBeingWrittenError        a file that changed while it was being stored
+    ├── FileNotStorableError         a pipe, a name that is no text, what may not be read
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
     ├── RepositoryBusyError          somebody else holds the output for too long
@@ -55,6 +56,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry_assets.addresses import without_secrets
+from registry_assets.units import printable
 
 
 class RegistryError(Exception):
@@ -415,6 +417,18 @@ class DataBeingWrittenError(RegistryError):
         super().__init__(
             f"{path} changed while it was being stored, so nothing was recorded: wait until "
             "nobody writes to it, and run the same again"
+        )
+
+
+class FileNotStorableError(RegistryError):
+    """DVC cannot store a file, and would wait for ever or break off at it."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"{printable(path)} cannot be stored ({reason}): take it away; of a collection, "
+            "`registry add NAME` sets it aside"
         )
 
 

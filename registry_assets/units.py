@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and names as people read them."""
 
 
 def format_size(size: int | None) -> str:
@@ -9,3 +9,13 @@ def format_size(size: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def printable(name: str) -> str:
+    """A name as text, also one of bytes that are none, for which Python has surrogates."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name of a file is text, as metafiles hold it."""
+    return name.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in name)

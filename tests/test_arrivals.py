@@ -100,6 +100,17 @@ def test_a_pipe_is_set_aside(collection: Path, tmp_path: Path) -> None:
     assert aside(collection, "deep/pipe.jpg").is_fifo()
 
 
+def test_a_name_that_is_no_text_is_set_aside(collection: Path, tmp_path: Path) -> None:
+    for name in ("deep/b\udcff.jpg", "no\udcfe"):
+        (collection / name).parent.mkdir(parents=True, exist_ok=True)
+        (collection / name).write_text("x")
+    found = set_aside_unstorable(collection, tmp_path)
+    assert found == dict.fromkeys(("deep/b�.jpg", "no�"), "its name is not UTF-8")
+    assert noted_reason(collection / "deep/b�.jpg") == "its name is not UTF-8"
+    assert aside(collection, "deep/b\udcff.jpg").read_text() == "x"
+    assert set_aside_unstorable(collection, tmp_path) == {}
+
+
 AS_NOBODY = """\
 import json, os, sys
 from pathlib import Path

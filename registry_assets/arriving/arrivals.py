@@ -16,6 +16,7 @@ from registry_assets.errors import CollectionNameError, RegistryError
 from registry_assets.forgotten import Forgotten
 from registry_assets.images.contents import SET_ASIDE_PREFIX, hash_file
 from registry_assets.model import check_collection_name
+from registry_assets.units import is_text, printable
 
 SET_ASIDE_FOLDER = ".set_aside"
 """In the raw folder: what DVC cannot store, by collection, and archives that became collections."""
@@ -138,10 +139,10 @@ def measure_extent(path: Path) -> Extent:
 def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
     """Moves what DVC cannot, or should not, store out of a collection, leaving a note for each.
 
-    DVC stops at a link to nothing and at a file it may not read, waits for ever at a pipe, and
-    takes in the content of whatever a link leads to, wherever that is. Each is moved to the side,
-    and a small text file takes its place, so that the collection can be registered, and that the
-    table of measurements can say why the file is not in the data set.
+    DVC stops at a link to nothing, at a name that is no text and at a file it may not read, waits
+    for ever at a pipe, and takes in the content of whatever a link leads to, wherever that is. Each
+    is moved to the side, and a small text file takes its place, so that the collection can be
+    registered, and that the table of measurements can say why the file is not in the data set.
 
     Args:
         folder: The collection.
@@ -155,7 +156,7 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
     """
     found = dict(_find_unstorable(folder, store))
     _set_aside(folder, found)
-    return found
+    return {printable(name): reason for name, reason in found.items()}
 
 
 def set_aside_forgotten(folder: Path, forgotten: Mapping[str, Forgotten]) -> dict[str, str]:
@@ -194,10 +195,11 @@ def _set_aside(folder: Path, found: Mapping[str, str]) -> None:
             _move(folder / name, free_place_aside(folder.parent, f"{folder.name}/{name}"))
         except OSError as error:
             raise RegistryError(
-                f"{folder.name}/{name} cannot be stored ({reason}), and moving it aside failed "
-                f"({error.strerror or error}): make it readable, or take it away"
+                f"{folder.name}/{printable(name)} cannot be stored ({reason}), and moving it aside "
+                f"failed ({error.strerror or error}): make it readable, or take it away"
             ) from error
-        (folder / name).write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
+        note = _free(folder / printable(name))
+        note.write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
 
 
 def free_place_aside(raw: Path, name: str) -> Path:
@@ -208,6 +210,10 @@ def free_place_aside(raw: Path, name: str) -> Path:
     ignore = store / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")
+    return _free(wanted)
+
+
+def _free(wanted: Path) -> Path:
     numbered = (wanted.with_name(f"{wanted.name}.{number}") for number in count(2))
     return next(place for place in chain([wanted], numbered) if not os.path.lexists(place))
 
@@ -238,6 +244,8 @@ def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
 
 
 def _unstorable_reason(entry: os.DirEntry[str], inside: Path, store: Path) -> str | None:
+    if not is_text(entry.name):
+        return "its name is not UTF-8"
     if entry.is_symlink():
         target = Path(entry.path).readlink()
         try:

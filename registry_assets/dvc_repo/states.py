@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import Look
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.versions import path_in_repo
-from registry_assets.errors import DataBeingWrittenError
+from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
+from registry_assets.units import printable
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -85,6 +87,9 @@ def _changes_of(repo: Repo, out: DvcOutput, look: Look) -> tuple[str, ...]:
     except (FileNotFoundError, DataBeingWrittenError):
         # What was seen in the folder a moment ago is gone.
         return (f"{path} is being written",)
+    except FileNotStorableError as error:
+        inside = Path(error.path).relative_to(repo.root_dir).as_posix()
+        return (f"{printable(inside)} cannot be stored: {error.reason}",)
     for said in status.values():
         if isinstance(said, Mapping):
             changes.extend(f"{path}: {key} is {state}" for key, state in said.items())

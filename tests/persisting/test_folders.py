@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.folders.hashing import read_folder
+from registry_assets.dvc_repo.folders.links import copy_file
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.loading import load_stages
-from registry_assets.errors import DataBeingWrittenError, DataModifiedError, DataNotAvailableError
+from registry_assets.errors import (
+    DataBeingWrittenError,
+    DataModifiedError,
+    DataNotAvailableError,
+    FileNotStorableError,
+)
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import (
     build_repository,
@@ -350,3 +358,38 @@ def test_a_damaged_object_in_a_folder_does_not_reach_the_cache(tmp_path: Path) -
     place.write_bytes(b"two\n")
     DvcRepo(root).ensure_in_workspace(["raw/a.dvc"], report=quiet)
     assert is_clean(root)
+
+
+ON_A_FULL_DISK = """\
+import resource, signal, sys
+from registry_assets.dvc_repo.folders.links import copy_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+copy_file(*sys.argv[1:])
+"""
+
+
+def test_a_disk_that_gets_full_leaves_no_part_for_the_whole(tmp_path: Path) -> None:
+    (tmp_path / "whole").write_bytes(b"x" * 600_000)
+    places = [str(tmp_path / "whole"), str(tmp_path / "copy")]
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, *places], capture_output=True, text=True, check=False
+    )
+    assert "File too large" in done.stderr
+    copy_file(places[0], str(tmp_path / "again"))
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_what_dvc_would_wait_for_or_break_off_at_is_named(tmp_path: Path) -> None:
+    root = build(tmp_path / "registry", "hardlink, copy")
+    track(root)
+    place = f"{root}/raw/a/b\udcff.txt"
+    Path(place).write_text("a name of bytes that are no text\n")
+    (state,) = DvcRepo(root).output_states(["raw/a.dvc"]).values()
+    assert state.changes == ("raw/a/b�.txt cannot be stored: its name is not UTF-8",)
+    Path(place).unlink()
+    os.mkfifo(root / "raw/a/pipe")
+    (state,) = DvcRepo(root).output_states(["raw/a.dvc"]).values()
+    assert state.changes == ("raw/a/pipe cannot be stored: not a regular file",)
+    with pytest.raises(FileNotStorableError, match=r"pipe.*`registry add NAME` sets it aside"):
+        track(root)

@@ -35,8 +35,9 @@ from registry_assets.dvc_repo.folders.state import (
     tell_hashes,
 )
 from registry_assets.dvc_repo.folders.threads import THREADS
-from registry_assets.errors import DataBeingWrittenError
+from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
 from registry_assets.model import FOLDER_SUFFIX
+from registry_assets.units import is_text
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -199,19 +200,31 @@ def _with_hashes(
 
 
 def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
-    """The files that DVC does not ignore and their status; None when one of them is not plain."""
+    """The files that DVC does not ignore and their status; None when one of them is not plain.
+
+    Raises:
+        FileNotStorableError: when DVC would break off at one, or wait for it for ever.
+    """
     found = []
+    is_plain = True
     start = len(place) + 1
     for folder, folders, files in os.walk(place):
         # In place, so that what is ignored is not walked.
         folders[:], files = without_ignored(repo, folder, folders, files)
         inside = f"{folder[start:]}/" if len(folder) > start else ""
+        if files and not is_text(inside):
+            raise FileNotStorableError(folder, "its name is not UTF-8")
         for name in files:
             status = FileStatus.of(os.lstat(f"{folder}/{name}"))
-            if not stat.S_ISREG(status.st_mode) or name == DefaultIgnoreFile:
-                return None
+            if not stat.S_ISREG(status.st_mode):
+                if not stat.S_ISLNK(status.st_mode):
+                    raise FileNotStorableError(f"{folder}/{name}", "not a regular file")
+                is_plain = False
+            if not is_text(name):
+                raise FileNotStorableError(f"{folder}/{name}", "its name is not UTF-8")
+            is_plain = is_plain and name != DefaultIgnoreFile
             found.append((f"{inside}{name}", status))
-    return found
+    return found if is_plain else None
 
 
 def _hash_all(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
@@ -240,7 +253,10 @@ def _batches(
 
 
 def _hash_batch(files: Sequence[tuple[str, FileStatus]]) -> list[tuple[str, str]]:
-    return [(path, _md5(path, status)) for path, status in files]
+    try:
+        return [(path, _md5(path, status)) for path, status in files]
+    except PermissionError as error:
+        raise FileNotStorableError(str(error.filename), "it may not be read") from error
 
 
 def _md5(path: str, status: FileStatus) -> str:

@@ -111,8 +111,14 @@ def copy_file(source: str, target: str) -> None:
     if size > _MOST_IN_MEMORY:
         shutil.copyfile(source, target)
         return
+    left = size + 1
     with open(source, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
-        new.write(old.read(size + 1))
+        # Either may give or take less than it is asked to, as a disk does that is nearly full.
+        while left > 1 and (data := old.read(left)):
+            left -= len(data)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[new.write(rest) :]
 
 
 @contextmanager
