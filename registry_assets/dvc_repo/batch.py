@@ -113,7 +113,9 @@ class _Batch:
             for maker in makers:
                 self.readers.setdefault(maker, []).append(address)
         self.ready = deque(address for address, makers in self.waiting_for.items() if not makers)
-        self.running: dict[Future[None], tuple[StageRun, ExitStack]] = {}
+        self.running: dict[Future[None], StageRun] = {}
+        # Everything that is prepared and not yet recorded or put back, with what it holds.
+        self.in_hand: dict[StageRun, ExitStack] = {}
         self._load()
         self.order = list(self._new_names())
         places = [Path(out.fs_path) for a in self.tasks for out in self.stages[a].outs]
@@ -166,26 +168,54 @@ class _Batch:
                 yield from self._start()
                 yield from self._finish()
         finally:
-            for future, (run, held) in self.running.items():
-                future.cancel()
-                wait([future])
-                with held:
-                    run.put_back()
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Ends what is under way and puts the outputs before it back.
+
+        An interrupt meanwhile must not leave them aside: it comes through when that is done.
+        """
+        problem: BaseException | None = None
+        while self.in_hand:
+            try:
+                for run in self.in_hand:
+                    run.stop.set()
+                for future in self.running:
+                    future.cancel()
+                wait(self.running)
+                while self.in_hand:
+                    run = next(iter(self.in_hand))
+                    try:
+                        self._put_back(run)
+                    except Exception as error:  # those of the others come back all the same
+                        problem = problem or error
+                        del self.in_hand[run]
+            except BaseException as interrupt:
+                problem = interrupt
+        if problem is not None:
+            raise problem
+
+    def _put_back(self, run: StageRun) -> None:
+        with self.in_hand[run]:
+            run.put_back()
+        del self.in_hand[run]
 
     # --- starting ------------------------------------------------------------------------------
 
     def _start(self) -> Iterator[StageResult]:
         """Prepares what is ready; what needs no command is done at once."""
         head = self.dvc.git.head()
-        restored: list[tuple[StageRun, ExitStack]] = []
+        restored: list[StageRun] = []
         for _ in range(len(self.ready)):
-            if len(self.running) + len(restored) >= self.most_at_once:
+            if len(self.in_hand) >= self.most_at_once:
                 break
             address = self.ready.popleft()
+            # While it holds anything, it must not wait for somebody who may wait for that.
+            is_alone = not self.in_hand
             try:
-                run, held = self._prepare(address, head, is_alone=not self.running)
+                run = self._prepare(address, head, is_alone=is_alone)
             except RepositoryBusyError as error:
-                if not self.running:
+                if is_alone:
                     yield from self._fail(address, error)
                 else:
                     self.ready.append(address)
@@ -193,14 +223,12 @@ class _Batch:
                 yield from self._fail(address, error)
             else:
                 if run.outcome is None:
-                    self.running[self.executor.submit(run.execute)] = run, held
+                    self.running[self.executor.submit(run.execute)] = run
                 else:
-                    restored.append((run, held))
+                    restored.append(run)
         yield from self._record(restored)
 
-    def _prepare(
-        self, address: str, head: str | None, *, is_alone: bool
-    ) -> tuple[StageRun, ExitStack]:
+    def _prepare(self, address: str, head: str | None, *, is_alone: bool) -> StageRun:
         """Holds a stage and prepares it; waits for others where there is nothing else to do."""
         concerned = (address, *self.tasks[address].inputs)
         with ExitStack() as held:
@@ -227,7 +255,8 @@ class _Batch:
             except BaseException:
                 run.put_back()
                 raise
-            return run, held.pop_all()
+            self.in_hand[run] = held.pop_all()
+            return run
 
     def _report_of(self, address: str) -> Report:
         """Names the stage in each line: those of several stand in between each other."""
@@ -243,41 +272,34 @@ class _Batch:
         done, _ = wait(self.running, return_when=FIRST_COMPLETED)
         finished = []
         for future in done:
-            run, held = self.running.pop(future)
+            run = self.running.pop(future)
             error = future.exception()
             if error is None:
-                finished.append((run, held))
+                finished.append(run)
                 continue
-            with held:
-                run.put_back()
             if not isinstance(error, RegistryError):
                 raise error
+            self._put_back(run)
             yield from self._fail(run.address, error)
         yield from self._record(finished)
 
-    def _record(self, finished: Sequence[tuple[StageRun, ExitStack]]) -> Iterator[StageResult]:
-        if not finished:
+    def _record(self, runs: Sequence[StageRun]) -> Iterator[StageResult]:
+        if not runs:
             return
-        runs = [run for run, _ in finished]
 
         def written() -> None:
             self.known |= stamps_of([run.stage for run in runs])
             self._order_ignored()
 
-        try:
-            recorded = record_all(
-                self.dvc, self.repo, runs, self.report, order=self.order, written=written
-            )
-        except BaseException:
-            for run, held in finished:
-                with held:
-                    run.put_back()
-            raise
+        recorded = record_all(
+            self.dvc, self.repo, runs, self.report, order=self.order, written=written
+        )
         _forget_listings()
-        for (run, held), outputs in zip(finished, recorded, strict=True):
+        for run, outputs in zip(runs, recorded, strict=True):
             is_recorded = not isinstance(outputs, RegistryError)
-            with held:
+            with self.in_hand[run]:
                 run.close(is_recorded=is_recorded)
+            del self.in_hand[run]
             if isinstance(outputs, RegistryError):
                 yield from self._fail(run.address, outputs)
                 continue

@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from dvc.dvcfile import PROJECT_FILE
@@ -31,11 +32,20 @@ _GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
-def run_command(stage: PipelineStage, aside: SetAside, report: Report) -> None:
+def run_command(stage: PipelineStage, aside: SetAside, report: Report, stop: Event) -> None:
     """Runs the command as DVC does: same shell, same environment, same folder.
 
     One addition: the folder of this interpreter comes first on PATH, as if its environment were
     activated, so that `python` in a command is the one that has the packages.
+
+    Args:
+        stage: The stage.
+        aside: What was set aside for it; notes whom to end after a crash.
+        report: Takes what the command says, line by line.
+        stop: When it is set, the command and all that it started are ended.
+
+    Raises:
+        StageFailedError: when the command fails, is stopped, or leaves an output out.
     """
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
     options = prepare_kwargs(stage)
@@ -46,7 +56,7 @@ def run_command(stage: PipelineStage, aside: SetAside, report: Report) -> None:
     )
     for command in commands:
         report(f"> {command}")
-        _run_line(stage, command, options, aside, report)
+        _run_line(stage, command, options, aside, report, stop)
     for out in stage.outs:
         if not out.exists:
             raise StageFailedError(address_of(stage), f"the command did not make {out.def_path}")
@@ -58,6 +68,7 @@ def _run_line(
     options: Mapping[str, object],
     aside: SetAside,
     report: Report,
+    stop: Event,
 ) -> None:
     last_lines: deque[str] = deque(maxlen=_LAST_LINES)
     process = subprocess.Popen(
@@ -71,9 +82,11 @@ def _run_line(
     )
     aside.note_command(process.pid)
     try:
-        for line in _lines(process):
+        for line in _lines(process, stop):
             last_lines.append(line)
             report(line)
+        if stop.is_set():
+            raise StageFailedError(address_of(stage), f"`{command}` was stopped")
         code = process.wait()
     except BaseException:
         _end_group(process)
@@ -83,14 +96,17 @@ def _run_line(
         raise StageFailedError(address_of(stage), f"`{command}` {how}", last_lines)
 
 
-def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """What a command says until it ends, also when something it started holds on to its output."""
+def _lines(process: subprocess.Popen[bytes], stop: Event) -> Iterator[str]:
+    """What a command says until it ends, also when something it started holds on to its output.
+
+    Nothing more once it is to stop.
+    """
     assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     newlines = io.IncrementalNewlineDecoder(decoder, translate=True)
     text = ""
     has_ended = False
-    while True:
+    while not stop.is_set():
         if select.select([process.stdout], [], [], 0 if has_ended else _POLL_SECONDS)[0]:
             chunk = os.read(process.stdout.fileno(), 65536)
             if not chunk:

@@ -191,7 +191,8 @@ class RepoAccess:
 
         lock = self._acquire(
             attempt,
-            lambda error: " ".join(str(error).split())[:300],
+            # DVC goes on to say how to do away with a lock by hand.
+            lambda error: " ".join(str(error).partition("\n\n")[0].split())[:300],
             report,
             self.wait_seconds if wait_seconds is None else wait_seconds,
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 from dvc.dependency.base import DependencyDoesNotExistError
@@ -25,7 +26,7 @@ from registry_assets.dvc_repo.folders.storing import (
 )
 from registry_assets.dvc_repo.loading import address_of, load_stages
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
-from registry_assets.dvc_repo.opening import RepoAccess, Report
+from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
@@ -117,6 +118,7 @@ class StageRun:
         outcome: How it came about, None as long as the command has to run.
         recorded: What the metafile recorded of each output before.
         made: What the command made, hashed, until it is recorded.
+        stop: When it is set, from whichever thread, the command is ended.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class StageRun:
         self.outcome: Outcome | None = None
         self.recorded = _recorded_versions(repo, stage)
         self.made: Contents | None = None
+        self.stop = Event()
         self.report = report
         self._dvc, self._repo, self._upstream = dvc, repo, upstream
         self._started = time.monotonic()
@@ -147,6 +150,7 @@ class StageRun:
         """How long it has been going on."""
         return time.monotonic() - self._started
 
+    @translated_errors()
     def prepare(self, *, force: bool) -> None:
         """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
         ensured = _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
@@ -156,13 +160,14 @@ class StageRun:
             self._dvc, self._repo, self.stage, ensured, self._aside, force=force, report=self.report
         )
 
+    @translated_errors()
     def execute(self) -> None:
         """Runs the command; the outputs stand there afterwards.
 
         Raises:
-            StageFailedError: when the command fails or leaves an output out.
+            StageFailedError: when the command fails, is stopped, or leaves an output out.
         """
-        run_command(self.stage, self._aside, self.report)
+        run_command(self.stage, self._aside, self.report, self.stop)
         # Hashed now, as the time under the write lock is to be short.
         self.made = read_outputs(self._repo, self.stage)
         for out in self.stage.outs:
@@ -366,7 +371,7 @@ def record_all(
     *,
     order: Sequence[str] = (),
     written: Callable[[], None] = lambda: None,
-) -> list[Mapping[str, RecordedOutput] | RepositoryChangedError]:
+) -> list[Mapping[str, RecordedOutput] | RegistryError]:
     """Moves outputs into the cache, links them back, then writes ``dvc.lock``, once for all.
 
     Args:
@@ -379,21 +384,21 @@ def record_all(
 
     Returns:
         For each run its outputs by path; an error, and nothing recorded, for one whose branch,
-        code or input changed meanwhile.
+        code or input changed meanwhile, or whose outputs cannot be stored.
     """
     to_record = [run for run in runs if run.done() != "unchanged" and not run.stage.frozen]
-    errors: dict[str, RepositoryChangedError] = {}
+    errors: dict[str, RegistryError] = {}
     if to_record:
         with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
             head = dvc.git.head()
             for run in to_record:
                 try:
-                    run.check_nothing_changed(head)
-                except RepositoryChangedError as error:
+                    with translated_errors():
+                        run.check_nothing_changed(head)
+                        _keep_outputs(repo, run)
+                except RegistryError as error:
                     errors[run.address] = error
             kept = [run for run in to_record if run.address not in errors]
-            for run in kept:
-                _keep_outputs(repo, run)
             write_lock_entries([run.stage for run in kept], order)
             written()
     return [errors.get(run.address) or _recorded(repo, run) for run in runs]

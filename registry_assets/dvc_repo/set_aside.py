@@ -60,6 +60,11 @@ class _Journal:
 
     @classmethod
     def read(cls, folder: Path) -> _Journal | None:
+        """Reads the journal of a folder; None when there is none.
+
+        Raises:
+            ValueError: when it cannot be read, as after a power cut.
+        """
         try:
             data = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -150,7 +155,12 @@ def recover(dvc: RepoAccess, repo: Repo, report: Report) -> None:
 
 
 def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
-    journal = _Journal.read(folder)
+    try:
+        journal = _Journal.read(folder)
+    except ValueError:
+        place = dvc.relative(folder)
+        report(f"{place} may hold outputs of a run that broke off: look, then remove the folder")
+        return
     if journal is None:
         # Killed before the journal stood, or after it was removed: nothing is needed any more.
         _drop(folder)

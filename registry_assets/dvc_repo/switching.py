@@ -85,10 +85,8 @@ def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None
         try:
             stack.enter_context(held)
         except RepositoryBusyError as error:
-            # DVC goes on to say how to do away with a lock by hand.
-            holder, _, _ = error.holder.partition(" If there are no processes")
             raise CheckoutError(
-                f"a run is at work on what would change ({holder}): wait until it has ended"
+                f"a run is at work on what would change ({error.holder}): wait until it has ended"
             ) from error
         recover(dvc, repo, report)
         yield

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo, StageResult, StageTask
@@ -17,6 +19,8 @@ from tests.conftest import run, write_tree
 from tests.persisting.helpers import (
     INPUT_FILE,
     UPPER_STAGE,
+    build_repository,
+    contents,
     copy_repository,
     is_clean,
     leftovers,
@@ -108,6 +112,76 @@ def test_one_that_fails_stops_only_what_is_made_of_it(root: Path) -> None:
     previous = root / "processed/texts/data/intermediate/upper/02_b/three.txt"
     assert previous.read_text() == "THREE\n\n"
     assert leftovers(root) == []
+
+
+PIPELINE = """\
+stages:
+  good:
+    cmd: mkdir -p good && cp in.txt good
+    deps: [in.txt]
+    outs: [good]
+  odd:
+    cmd: %s
+    deps: [%s]
+    outs: [odd]
+"""
+
+
+def build_two(root: Path, command: str, dependency: str = "in.txt") -> Path:
+    files = {"dvc.yaml": PIPELINE % (command, dependency), "in.txt": "words\n"}
+    return build_repository(root, files)
+
+
+def assert_nothing_is_held(root: Path) -> None:
+    dvc = DvcRepo(root, wait_seconds=0)
+    with dvc.running("dvc.yaml:good", report=lambda _line: None) as pending:
+        assert pending.outcome == "unchanged"
+    assert leftovers(root) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "dependency", "problem"),
+    [
+        ("mkdir odd", "gone.txt", "dvc.yaml:odd reads gone.txt, which is not there"),
+        ("mkdir odd && touch odd/.dvcignore odd/x", "in.txt", ".dvcignore"),
+        ("mkdir odd && mkfifo odd/pipe", "in.txt", "odd/pipe cannot be stored"),
+    ],
+)
+def test_one_that_dvc_refuses_stops_no_other(
+    tmp_path: Path, command: str, dependency: str, problem: str
+) -> None:
+    root = build_two(tmp_path / "two", command, dependency)
+    wanted = [StageTask("dvc.yaml:odd"), StageTask("dvc.yaml:good")]
+    results = run_batch(root, wanted)
+    assert outcomes(results) == {"odd": None, "good": "ran"}
+    assert problem in str(results["odd"].error)
+    assert (root / "good/in.txt").read_text() == "words\n"
+    assert_nothing_is_held(root)
+
+
+def test_an_interrupt_ends_what_is_under_way_and_brings_back_what_was_there(
+    tmp_path: Path,
+) -> None:
+    root = build_two(tmp_path / "two", "mkdir odd && echo $$ > ../pid && sleep 60")
+    write_tree(root, {"odd/before.txt": "before\n"})
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as executor:
+        batch = DvcRepo(root).run_batch(
+            [StageTask("dvc.yaml:odd"), StageTask("dvc.yaml:good")],
+            force=False,
+            executor=executor,
+            most_at_once=2,
+            report=lambda _line: None,
+        )
+        assert next(batch).address == "dvc.yaml:good"
+        while not (tmp_path / "pid").exists() and time.monotonic() - started < 20:
+            time.sleep(0.05)
+        with pytest.raises(KeyboardInterrupt):
+            batch.throw(KeyboardInterrupt())
+    assert time.monotonic() - started < 30
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+    assert contents(root / "odd") == {"before.txt": "before\n"}
+    assert_nothing_is_held(root)
 
 
 def test_new_entries_keep_the_order_of_the_tasks_beside_old_ones(root: Path) -> None:
