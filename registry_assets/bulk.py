@@ -138,7 +138,12 @@ class Bulk:
             return
         made, self._untold = self._untold, []
         self.lineage = now = self._reread({item.address for item in made})
-        commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
+        problem = None
+        try:
+            commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
+        except RegistryError as error:
+            # What was recorded is told all the same.
+            problem = error
         sync_partitions(now, self.instance)
         tracer = Tracer(now, self.dvc.listings())
         position = {group.name: number for number, group in enumerate(now.groups_in_order())}
@@ -166,6 +171,8 @@ class Bulk:
                     ),
                 }
                 writer.materialize(node, metadata)
+        if problem is not None:
+            raise problem
 
     def _duplicates(
         self, now: Lineage, recorded: Sequence[tuple[Node, RecordedOutput]]
@@ -359,9 +366,12 @@ def bring_in_process(
         raise_on_error=False,
         run_config={"loggers": {PROGRESS_LOGGER: {}}},
     )
-    if not result.success and not failures:
+    if not result.success:
         (event,) = (event for event in result.all_events if event.is_step_failure)
-        raise RegistryError(failure_of(event.step_failure_data))
+        # Stages that failed have ended the run with `Failure`; anything else ended it before.
+        if event.step_failure_data.user_failure_data is None:
+            before = f"; before that, {failures[0].error}" if failures else ""
+            raise RegistryError(failure_of(event.step_failure_data) + before)
     return failures
 
 

@@ -53,7 +53,7 @@ def test_one_run_makes_a_true_materialization_of_every_output(
             f"{DATA}/intermediate/upper/{materialization.partition}"
         )
     # Nothing is left to tell, to compare or to call stale.
-    assert sync(lineage, instance, lambda _line: None) == 0
+    assert sync(lineage, instance, lambda _line: None).reported == 0
     definitions = build_definitions(text_registry)
     assert compare(lineage, definitions, instance).differences == ()
     resolver = CachingStaleStatusResolver(

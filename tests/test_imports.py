@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import find_rev
 from registry_assets.history.opening import open_history
-from registry_assets.sensors.imports import IMPORT_SENSOR_NAME
+from registry_assets.sensors.imports import IMPORT_SENSOR_NAME, look_at_sources
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import contents, copy_repository, leftovers, metafiles
@@ -803,6 +804,18 @@ def test_an_error_of_one_source_does_not_keep_the_sensor_from_the_others(
     result = tick(text_registry, instance)
     assert f"{INPUTS}/one is unreachable" in said(result)
     assert f"{INPUTS}/two is behind" in said(result)
+
+
+def test_each_import_has_its_turn_where_sources_are_slow(text_registry: Path, source: Path) -> None:
+    for name in ("one", "two", "three"):
+        take(text_registry, source, "--path", "raw/far", name=name)
+    lineage, known, turns = lineage_of(text_registry), {}, []
+    for _ in range(7):
+        # Each look takes half a minute by this clock.
+        known = look_at_sources(lineage, known, clock=map(float, count(0, 29)).__next__)
+        turns.append(next(reversed(known)).rpartition("/")[2])
+    assert sorted(turns[:3]) == ["one", "three", "two"]
+    assert turns[3:] == [*turns[:3], turns[0]]
 
 
 def test_how_often_sources_are_looked_at_is_a_setting(text_registry: Path) -> None:

@@ -262,7 +262,7 @@ class Walk:
         self._check_imports(lineage)
         self._check_trace(lineage)
         again: list[str] = []
-        assert sync(lineage, self.instance, again.append) == 0, again
+        assert sync(lineage, self.instance, again.append).reported == 0, again
 
     def _check_status(self, lineage: Lineage) -> None:
         """`registry status` is `dvc status`; where the workspace is clean, so are the metafiles."""

@@ -205,6 +205,6 @@ def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> Non
     from registry_assets.history.reporting import sync as report_changes
 
     with open_history(found.registry.root) as instance:
-        count = report_changes(found, instance, report)
+        count, _ = report_changes(found, instance, report)
         checked = report_checks(found, instance)
     click.echo(f"reported {count} materializations and {checked} checks")

@@ -308,8 +308,12 @@ class _Batch:
 
     def _let_go(self, address: str) -> None:
         for reader in self.readers.get(address, ()):
-            self.waiting_for[reader].discard(address)
-            if not self.waiting_for[reader]:
+            makers = self.waiting_for.get(reader)
+            if makers is None:
+                # Another of its makers has failed.
+                continue
+            makers.discard(address)
+            if not makers:
                 self.ready.append(reader)
 
     def _fail(self, address: str, error: RegistryError) -> Iterator[StageResult]:

@@ -30,6 +30,7 @@ from registry_assets.dvc_repo import (
     updating,
     versions,
 )
+from registry_assets.dvc_repo.folders import ignoring
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -104,6 +105,11 @@ class DvcRepo(RepoAccess):
         """What an output is now, other than recorded; see `edits.find_edit`."""
         with self.open() as repo:
             return edits.find_edit(self, repo, metafile, path)
+
+    def find_files(self, folder: Path) -> list[Path]:
+        """The files in a folder and its sub-folders that DVC does not ignore."""
+        with self.open() as repo:
+            return list(ignoring.find_files(repo, folder))
 
     def read_edges(self) -> set[tuple[str, str]]:
         """The edges that DVC's own index draws; see `collecting.read_edges`."""

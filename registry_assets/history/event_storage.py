@@ -17,6 +17,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
+_MOST_OPEN = 4
+
 
 class OpenSqliteStorage(DagsterSqliteStorage):
     """Runs, events and schedules where `DagsterSqliteStorage` keeps them."""
@@ -34,7 +36,7 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
 
 class OpenEventLogStorage(SqliteEventLogStorage):
-    """One connection for each database, until the instance is disposed of."""
+    """One connection to each of the databases that were used last, of which each run has one."""
 
     def __init__(self, base_dir: str) -> None:
         self._engines: dict[str, Engine] = {}
@@ -43,9 +45,10 @@ class OpenEventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
-            if shard not in self._engines:
-                self._engines[shard] = _open(self.conn_string_for_shard(shard))
-            engine = self._engines[shard]
+            engine = self._engines.pop(shard, None) or _open(self.conn_string_for_shard(shard))
+            self._engines[shard] = engine
+            if len(self._engines) > _MOST_OPEN:
+                self._engines.pop(next(iter(self._engines))).dispose()
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)

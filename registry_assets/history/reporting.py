@@ -1,7 +1,10 @@
 """Telling Dagster what changed outside it."""
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from dagster import AssetMaterialization, DagsterInstance
 from dagster._core.definitions.data_version import (
@@ -41,7 +44,25 @@ _OTHER_CODE = "other"
 without one."""
 
 
-def sync(lineage: Lineage, instance: DagsterInstance, report: Callable[[str], None]) -> int:
+class Synced(NamedTuple):
+    """What came of bringing Dagster's event log up to the metafiles.
+
+    Attributes:
+        reported: How many materializations.
+        is_complete: Whether that was all.
+    """
+
+    reported: int
+    is_complete: bool
+
+
+def sync(
+    lineage: Lineage,
+    instance: DagsterInstance,
+    report: Callable[[str], None],
+    *,
+    most_seconds: float = math.inf,
+) -> Synced:
     """Brings Dagster's event log up to what the metafiles record.
 
     Reads the metafiles only. Every output whose recorded version, or whose recorded inputs,
@@ -50,16 +71,28 @@ def sync(lineage: Lineage, instance: DagsterInstance, report: Callable[[str], No
     names an older input than the current one, the older one first: for partitions Dagster compares
     the events that a materialization points at, not their versions.
 
+    While a metafile cannot be read, nothing is told to be gone: who knows what it declares.
+
+    Args:
+        lineage: The graph.
+        instance: The history.
+        report: Takes a line for each.
+        most_seconds: How long it may take; when that is over, what is left is for the next time.
+
     Returns:
-        How many materializations were reported.
+        How many materializations were reported, and whether that was all.
     """
+    started = time.monotonic()
     sync_partitions(lineage, instance)
     reporter = Reporter(lineage, instance, report, read_seen(lineage, instance))
     for node in _upstream_first(lineage):
+        if time.monotonic() - started > most_seconds:
+            return Synced(reporter.count, is_complete=False)
         reporter.bring_up_to_date(node)
-    reporter.report_absent()
-    remove_partitions(lineage, instance)
-    return reporter.count
+    if not lineage.registry.problems:
+        reporter.report_absent()
+        remove_partitions(lineage, instance)
+    return Synced(reporter.count, is_complete=True)
 
 
 def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from registry_assets.model import Dependency, Parameter, Registry, Stage
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.model import FOLDER_SUFFIX, Dependency, Parameter, Registry, Stage
 
 
 class CodeReader:
@@ -22,8 +23,9 @@ class CodeReader:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._hash_of = cache(_hash_of)
-        self._dvc_md5 = cache(_dvc_md5)
+        self._dvc = DvcRepo(registry.root)
+        self._hash_of = cache(self._hash)
+        self._dvc_md5 = cache(self._md5)
 
     def version(self, stage: Stage) -> str:
         """The command, the values of the parameters and the content of the code, as one hash."""
@@ -58,6 +60,29 @@ class CodeReader:
             elif dependency.version is None or dependency.version.md5 != md5:
                 yield f"{dependency.path} is {'modified' if dependency.version else 'new'}"
 
+    def _md5(self, path: Path) -> str | None:
+        """The md5 that DVC would record: of a folder, that of its listing (`dvc_data` Tree)."""
+        if not path.is_dir():
+            return _md5_of_file(path)
+        listing = [
+            {"md5": _md5_of_file(found), "relpath": found.relative_to(path).as_posix()}
+            for found in self._dvc.find_files(path)
+        ]
+        listing.sort(key=lambda entry: str(entry["relpath"]))
+        text = json.dumps(listing, sort_keys=True)
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+        return f"{digest}{FOLDER_SUFFIX}"
+
+    def _hash(self, path: Path) -> object:
+        """The md5 of a file; of a folder, those of its files that are not Python's leavings."""
+        if not path.is_dir():
+            return _md5_of_file(path)
+        return {
+            found.relative_to(path).as_posix(): _md5_of_file(found)
+            for found in self._dvc.find_files(path)
+            if "__pycache__" not in found.parts
+        }
+
     def _code_of(self, stage: Stage) -> list[Dependency]:
         return [
             dependency
@@ -79,28 +104,7 @@ def _how(parameter: Parameter) -> str:
     return "deleted" if parameter.value is None else "modified"
 
 
-def _dvc_md5(path: Path) -> object:
-    """The md5 that DVC would record: of a folder, that of its listing (`dvc_data` Tree)."""
-    if not path.is_dir():
-        return _hash_of(path)
-    listing = [
-        {"md5": _hash_of(found), "relpath": found.relative_to(path).as_posix()}
-        for found in path.rglob("*")
-        if found.is_file()
-    ]
-    listing.sort(key=lambda entry: str(entry["relpath"]))
-    text = json.dumps(listing, sort_keys=True)
-    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
-
-
-def _hash_of(path: Path) -> object:
-    """The md5 of a file; of a folder, those of the files in it that are not Python's leavings."""
-    if path.is_dir():
-        return {
-            found.relative_to(path).as_posix(): _hash_of(found)
-            for found in path.rglob("*")
-            if found.is_file() and "__pycache__" not in found.parts
-        }
+def _md5_of_file(path: Path) -> str | None:
     try:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     except FileNotFoundError:

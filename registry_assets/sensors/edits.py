@@ -24,13 +24,12 @@ from registry_assets.history.event_log import asset_key
 from registry_assets.lineage.building import build_lineage
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
+from registry_assets.sensors import MOST_SECONDS
 from registry_assets.sensors.folders import newest_run
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 EDIT_SENSOR_NAME = "modified_raw_collections"
 
-# Dagster gives a sensor a minute.
-_MOST_SECONDS = 30
 _FIELDS = {field.name for field in fields(Look)}
 
 
@@ -69,7 +68,7 @@ def build_edit_sensor(
             for name, look in told.items()
             if look.keys() == _FIELDS  # not told by another version of this
         }
-        found = dict(look_for_edits(registry, before, most_seconds=_MOST_SECONDS))
+        found = dict(look_for_edits(registry, before, most_seconds=MOST_SECONDS))
         # The least recent first: those that there was no time for.
         folder = registry.root / str(registry.raw_folder)
         looks = {name: look for name, look in before.items() if _is_there(folder, name)} | found

@@ -34,12 +34,14 @@ from dagster._core.storage.tags import (
 from registry_assets.arriving.arrivals import find_arrivals, measure_extent
 from registry_assets.arriving.following import keys_that_follow
 from registry_assets.checks import report_checks
+from registry_assets.errors import RegistryError
 from registry_assets.history.event_log import asset_key
 from registry_assets.history.reporting import sync
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
+from registry_assets.sensors import MOST_SECONDS
 from registry_assets.sensors.metafile_stamps import read_stamps
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
@@ -191,8 +193,16 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
     def watch(context: SensorEvaluationContext) -> SensorResult:
         cursor = json.loads(context.cursor) if context.cursor else {}
         stamps = read_stamps(registry)
-        if stamps.definitions != loaded and reload_code_location(context.log.info):
-            return SensorResult(skip_reason="reloading: a pipeline, code or a parameter changed")
+        try:
+            lineage = None
+            if stamps.definitions != loaded:
+                # After definitions that cannot be loaded, no sensor would be there to ask again.
+                lineage = build_lineage(read_registry(registry.root), translator)
+                if reload_code_location(context.log.info):
+                    reason = "reloading: a pipeline, code or a parameter changed"
+                    return SensorResult(skip_reason=reason)
+        except RegistryError as error:
+            return SensorResult(skip_reason=str(error))
         stamp = f"{stamps.metafiles} {stamps.definitions}"
         if stamp == cursor.get("told"):
             return SensorResult(skip_reason="nothing changed")
@@ -200,11 +210,15 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
             cursor["seen"] = stamp
             said = "metafiles or code changed, waiting until they are quiet"
         else:
-            lineage = build_lineage(read_registry(registry.root), translator)
-            count = sync(lineage, context.instance, context.log.info)
-            checked = report_checks(lineage, context.instance)
-            cursor["told"] = stamp
-            said = f"reported {count} materializations and {checked} checks"
+            lineage = lineage or build_lineage(read_registry(registry.root), translator)
+            done = sync(lineage, context.instance, context.log.info, most_seconds=MOST_SECONDS)
+            said = f"reported {done.reported} materializations"
+            if done.is_complete:
+                checked = report_checks(lineage, context.instance)
+                cursor["told"] = stamp
+                said += f" and {checked} checks"
+            else:
+                said += ", and goes on"
         return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
 
     return watch

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -23,12 +23,11 @@ from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
+from registry_assets.sensors import MOST_SECONDS
 from registry_assets.translator import RegistryTranslator
 
 IMPORT_SENSOR_NAME = "import_sources"
 
-# Dagster gives a sensor a minute.
-_MOST_SECONDS = 30
 _FIELDS = {field.name for field in fields(ImportState)}
 
 
@@ -60,7 +59,7 @@ def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> S
             for path, told in before.items()
             if told.keys() == _FIELDS  # not told by another version of this
         }
-        now = _look(lineage, known)
+        now = look_at_sources(lineage, known)
         events, said = [], []
         for path, state in now.items():
             if state.is_finding:
@@ -81,19 +80,32 @@ def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> S
     return watch
 
 
-def _look(lineage: Lineage, before: Mapping[str, ImportState]) -> dict[str, ImportState]:
-    """Compares every import with its source, by path; when time runs out, the rest waits."""
-    registry, started = lineage.registry, time.monotonic()
-    found = {}
+def look_at_sources(
+    lineage: Lineage,
+    before: Mapping[str, ImportState],
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, ImportState]:
+    """Compares imports with their sources, by path; when time runs out, the rest waits.
+
+    Args:
+        lineage: The graph.
+        before: What was found before; those that were looked at longest ago come first.
+        clock: Gives seconds.
+
+    Returns:
+        What is known now, in the order in which it is to be passed as `before` the next time.
+    """
+    registry, started = lineage.registry, clock()
+    turn = {path: number for number, path in enumerate(before)}
+    waiting, looked_at = {}, {}
     with source_session():
-        # Those that were never looked at first, so that each has its turn.
-        for imported in sorted(registry.inputs, key=lambda item: item.output.path in before):
+        for imported in sorted(registry.inputs, key=lambda item: turn.get(item.output.path, -1)):
             path = imported.output.path
-            if time.monotonic() - started < _MOST_SECONDS:
-                found[path] = compare_import(registry, imported, before.get(path))
+            if clock() - started < MOST_SECONDS:
+                looked_at[path] = compare_import(registry, imported, before.get(path))
             elif path in before:
-                found[path] = before[path]
-    return dict(sorted(found.items()))
+                waiting[path] = before[path]
+    return {**waiting, **looked_at}
 
 
 def build_observation(lineage: Lineage, state: ImportState) -> AssetObservation | None:

@@ -159,6 +159,37 @@ def test_one_that_dvc_refuses_stops_no_other(
     assert_nothing_is_held(root)
 
 
+JOINED = """\
+stages:
+  bad:
+    cmd: exit 3
+    outs: [bad]
+  good:
+    cmd: sleep 1; echo good > good
+    outs: [good]
+  join:
+    cmd: cat bad good > join
+    deps: [bad, good]
+    outs: [join]
+  after:
+    cmd: cp good after
+    deps: [good]
+    outs: [after]
+"""
+
+
+def test_a_reader_of_a_failed_and_of_a_good_stage_stops_no_other(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "joined", {"dvc.yaml": JOINED})
+    wanted = [
+        StageTask("dvc.yaml:bad"),
+        StageTask("dvc.yaml:good"),
+        StageTask("dvc.yaml:join", ("dvc.yaml:bad", "dvc.yaml:good")),
+        StageTask("dvc.yaml:after", ("dvc.yaml:good",)),
+    ]
+    results = run_batch(root, wanted)
+    assert outcomes(results) == {"bad": None, "good": "ran", "join": None, "after": "ran"}
+
+
 def test_an_interrupt_ends_what_is_under_way_and_brings_back_what_was_there(
     tmp_path: Path,
 ) -> None:

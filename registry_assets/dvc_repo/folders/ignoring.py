@@ -6,11 +6,20 @@ DVC asks for each file and for all folders above it, and keeps every answer in m
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dvc.ignore import DvcIgnorePatterns
     from dvc.repo import Repo
+
+
+def find_files(repo: Repo, folder: Path) -> Iterator[Path]:
+    """The files in a folder and its sub-folders that DVC does not ignore."""
+    for where, folders, files in os.walk(folder):
+        folders[:], files = without_ignored(repo, where, folders, files)
+        yield from (place for name in files if (place := Path(where) / name).is_file())
 
 
 def without_ignored(

@@ -1,0 +1,103 @@
+"""What changed outside Dagster is told to it, as much of it as can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+from dagster import DagsterInstance, SensorResult, build_sensor_context, job, op
+
+from registry_assets import build_definitions, read_registry
+from registry_assets.history.opening import open_history
+from registry_assets.history.reporting import sync
+from registry_assets.lineage.code_versions import CodeReader
+from registry_assets.sensors.folders import CHANGE_SENSOR_NAME
+from tests.conftest import lineage_of, run, write_tree
+
+CONFLICT = "<<<<<<< ours\n=======\n>>>>>>> theirs\n"
+
+
+def report(root: Path, instance: DagsterInstance) -> list[str]:
+    said: list[str] = []
+    sync(lineage_of(root), instance, said.append)
+    return said
+
+
+def test_what_cannot_be_read_is_not_told_to_be_gone(
+    materialized_registry: Path, its_history: DagsterInstance
+) -> None:
+    assert report(materialized_registry, its_history) == []
+    metafile = materialized_registry / "raw/01_a.dvc"
+    text = metafile.read_text()
+    metafile.write_text(CONFLICT + text)
+    assert report(materialized_registry, its_history) == []
+    metafile.write_text(text)
+    assert report(materialized_registry, its_history) == []
+    metafile.unlink()
+    assert any("as absent" in line for line in report(materialized_registry, its_history))
+
+
+def test_what_takes_too_long_goes_on_the_next_time(
+    materialized_registry: Path, instance: DagsterInstance
+) -> None:
+    lineage = lineage_of(materialized_registry)
+    assert sync(lineage, instance, print, most_seconds=0) == (0, False)
+    done = sync(lineage, instance, print)
+    assert done.is_complete
+    assert done.reported == 5
+    assert sync(lineage, instance, print) == (0, True)
+
+
+def test_settings_that_cannot_be_read_do_not_take_the_code_location_down(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    definitions = build_definitions(text_registry)
+    with (text_registry / "pyproject.toml").open("a") as settings:
+        settings.write("x = [\n")
+    context = build_sensor_context(
+        instance=instance, definitions=definitions, sensor_name=CHANGE_SENSOR_NAME
+    )
+    result = definitions.resolve_sensor_def(CHANGE_SENSOR_NAME)(context)
+    assert isinstance(result, SensorResult)
+    assert result.skip_reason is not None
+    assert "pyproject.toml" in (result.skip_reason.skip_message or "")
+
+
+def test_code_that_dvc_ignores_makes_nothing_stale(text_registry: Path) -> None:
+    write_tree(
+        text_registry,
+        {
+            ".dvcignore": "*.bak\n",
+            "processed/own/dvc.yaml": "stages:\n  copy:\n    cmd: mkdir out && cp code/a.txt out\n"
+            "    deps: [code]\n    outs: [out]\n",
+            "processed/own/code/a.txt": "a\n",
+            "processed/own/code/notes.bak": "notes\n",
+        },
+    )
+    run(text_registry, "dvc", "repro", "--quiet", "processed/own/dvc.yaml")
+    registry = read_registry(text_registry)
+    stage = registry.stage_of["processed/own/out"]
+    assert list(CodeReader(registry).changes(stage)) == []
+    before = CodeReader(registry).version(stage)
+    write_tree(text_registry, {"processed/own/code/notes.bak": "others\n"})
+    assert CodeReader(registry).version(stage) == before
+    write_tree(text_registry, {"processed/own/code/b.txt": "b\n"})
+    assert list(CodeReader(registry).changes(stage)) == ["processed/own/code is modified"]
+    assert CodeReader(registry).version(stage) != before
+
+
+def test_many_runs_leave_few_files_open(text_registry: Path) -> None:
+    @op
+    def do_nothing() -> None:
+        pass
+
+    @job
+    def nothing() -> None:
+        do_nothing()
+
+    with open_history(text_registry) as instance:
+        nothing.execute_in_process(instance=instance)
+        before = psutil.Process().num_fds()
+        for _ in range(8):
+            nothing.execute_in_process(instance=instance)
+        assert psutil.Process().num_fds() < before + 12
