@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from registry_assets.cli import main
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.status.last_look import Look, look
 from registry_assets.status.reading import read_status
 from registry_assets.status.values import RegistryStatus
@@ -38,7 +40,7 @@ def ask(root: Path) -> RegistryStatus:
     now = settled(root)
     lineage = lineage_of(root)
     status = read_status(lineage)
-    now.keep(lineage.registry, status)
+    now.keep(lineage.registry, status, DvcRepo(root).object_folders)
     return status
 
 
@@ -69,12 +71,30 @@ def test_what_nothing_depends_on_does_not_end_it(done: Path) -> None:
     assert settled(done).status == status
 
 
+def test_an_object_that_is_gone_or_has_come_back_ends_it(done: Path) -> None:
+    metafile = (done / "raw/01_a.dvc").read_text()
+    listing = re.findall(r"[0-9a-f]{32}\.dir", metafile)[0]
+    cached = done / ".dvc/cache/files/md5" / listing[:2] / listing[2:]
+    assert ask(done).up_to_date
+    assert settled(done).status is not None
+    cached.rename(done / ".dvc/tmp/away")
+    assert settled(done).status is None
+    status = ask(done)
+    (collection,) = (item for item in status.raw if item.collection == "01_a")
+    assert collection.state == "modified"
+    assert "dvc fetch raw/01_a" in (collection.reason or "")
+    assert settled(done).status == status
+    (done / ".dvc/tmp/away").rename(cached)
+    assert settled(done).status is None
+    assert ask(done).up_to_date
+
+
 def test_an_answer_is_not_kept_while_the_clock_could_hide_a_change(done: Path) -> None:
     write_tree(done, {"raw/01_a/one.txt": "one\n"})
     now = look(done)
     assert now is not None
     lineage = lineage_of(done)
-    now.keep(lineage.registry, read_status(lineage))
+    now.keep(lineage.registry, read_status(lineage), DvcRepo(done).object_folders)
     assert settled(done).status is None
 
 

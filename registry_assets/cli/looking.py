@@ -57,9 +57,10 @@ def find_status(root: Path) -> RegistryStatus:
         return now.status
     from registry_assets.dvc_repo import DvcRepo
 
-    found, status = read_status_too(DvcRepo(root))
+    dvc = DvcRepo(root)
+    found, status = read_status_too(dvc)
     if now is not None:
-        now.keep(found.registry, status)
+        now.keep(found.registry, status, dvc.object_folders)
     return status
 
 

@@ -54,7 +54,7 @@ def materialize(
     with dvc.session():
         found, status = read_status_too(dvc)
         if now is not None:
-            now = now.keep(found.registry, status)
+            now = now.keep(found.registry, status, dvc.object_folders)
         code = materialize_all(dvc, found, status, selection, collections, force=force, now=now)
     sys.exit(code)
 

@@ -20,6 +20,7 @@ from dvc.rwlock import rwlock
 
 from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.run_cache import RootedStageCache
+from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
     RegistryNotFoundError,
@@ -87,6 +88,12 @@ class RepoAccess:
         """Where the content of this repository is kept on this machine."""
         with self.open() as repo:
             return Path(repo.cache.local.path)
+
+    @cached_property
+    def object_folders(self) -> tuple[Path, ...]:
+        """Where its objects lie, those of DVC 2 as well."""
+        with self.open() as repo:
+            return tuple(Path(cache.path) for cache in caches_of(repo))
 
     @contextmanager
     def open(self) -> Iterator[Repo]:

@@ -6,14 +6,16 @@ walk over names, times and sizes. What is kept is a copy of an answer: deleting 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry_assets.history.opening import event_log_file
 from registry_assets.model import Registry
@@ -32,6 +34,8 @@ from registry_assets.surroundings import (
 
 _KEPT = f"{KEPT_FOLDER}/last_look.json"
 _SYNCED = "registry_assets.json"
+# Of a cache: where objects lie.
+_OBJECTS = re.compile(r"[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class Look:
         entries: A stamp of each entry of the root that counts.
         is_settled: Whether every later change is sure to change a stamp.
         kept: What an earlier look left.
+        told_from: What changed before that, in nanoseconds since the epoch, can be told from what
+            changes after this look.
     """
 
     root: Path
     entries: Mapping[str, str]
     is_settled: bool
     kept: Mapping[str, Any]
+    told_from: int = 0
 
     @property
     def status(self) -> RegistryStatus | None:
@@ -57,19 +64,25 @@ class Look:
             return None
         if self.kept["setting"] != stamp_of_surroundings(self.kept["outside"]):
             return None
+        if self.kept["objects"] != _stamp_of_objects(self.kept["caches"]).digest:
+            return None
         return RegistryStatus.from_json(self.kept["status"])
 
-    def keep(self, registry: Registry, found: RegistryStatus) -> Look:
+    def keep(self, registry: Registry, found: RegistryStatus, caches: Iterable[Path]) -> Look:
         """Keeps what was found after this look for the next one, if looks can tell that it holds.
 
         Args:
             registry: What was read meanwhile.
             found: Its status.
+            caches: The folders of the objects that it depends on.
 
         Returns:
             The look as it would be taken now.
         """
         if not self.is_settled or not is_self_contained(registry):
+            return self
+        objects = _stamp_of_objects(map(str, caches))
+        if objects.newest >= self.told_from:
             return self
         unseen = find_unseen(registry)
         entries = {name: stamp for name, stamp in self.entries.items() if name not in unseen}
@@ -79,6 +92,8 @@ class Look:
             "entries": entries,
             "outside": outside,
             "setting": stamp_of_surroundings(outside),
+            "caches": [str(cache) for cache in caches],
+            "objects": objects.digest,
             "status": found.as_json(),
         }
         _write(self.root / _KEPT, kept)
@@ -137,7 +152,32 @@ def look(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Look | Non
             is_told = False
         entries[name] = stamp.digest()
         newest = max(newest, stamp.newest)
-    return Look(root, entries, is_told and newest < started - settled_seconds * 1e9, kept)
+    told_from = started - int(settled_seconds * 1e9)
+    return Look(root, entries, is_told and newest < told_from, kept, told_from)
+
+
+class _Objects(NamedTuple):
+    """Which objects caches hold, as far as their folders tell without being read.
+
+    Attributes:
+        newest: When one was added or removed last, in nanoseconds since the epoch.
+    """
+
+    digest: str
+    newest: int
+
+
+def _stamp_of_objects(caches: Iterable[str]) -> _Objects:
+    lines, newest = [], 0
+    for cache in caches:
+        with suppress(OSError), os.scandir(cache) as folders:
+            for folder in folders:
+                if _OBJECTS.fullmatch(folder.name):
+                    status = folder.stat()
+                    lines.append(f"{folder.path}\0{status.st_ino} {status.st_mtime_ns}\n")
+                    newest = max(newest, status.st_mtime_ns)
+    text = "".join(sorted(lines)).encode("utf-8", "surrogateescape")
+    return _Objects(hashlib.blake2b(text, digest_size=16).hexdigest(), newest)
 
 
 def _find_root(start: Path) -> Path | None:

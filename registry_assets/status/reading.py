@@ -134,8 +134,14 @@ def _raw_state(state: OutputState) -> RawState:
 
 
 def _raw_reason(state: OutputState, name: str) -> str | None:
-    is_modified = _raw_state(state) == "modified"
-    return f"`registry add {name}` records it as the next version" if is_modified else None
+    if _raw_state(state) != "modified":
+        return None
+    if state.changes == (f"{state.path} is not in cache",):
+        return (
+            f"the cache lacks part of it: `dvc fetch {state.path}` brings that, or `registry add "
+            f"{name}` stores what stands there"
+        )
+    return f"`registry add {name}` records it as the next version"
 
 
 def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:
