@@ -145,10 +145,11 @@ class CollectionNotTakenInError(RegistryError):
 class DatasetNotFoundError(RegistryError):
     """There is no data set of a name."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, known: Sequence[str], problems: Sequence[str] = ()) -> None:
         self.name = name
         choice = f"choose one of {', '.join(known)}" if known else "no folder here is a data set"
-        super().__init__(f"there is no data set {name}: {choice}")
+        unread = f", or mend what cannot be read: {'; '.join(problems)}" if problems else ""
+        super().__init__(f"there is no data set {name}: {choice}{unread}")
 
 
 class DatasetNotChosenError(RegistryError):
@@ -386,8 +387,8 @@ class SourceGoneError(RegistryError):
     def __init__(self, path: str, address: str, lacks: str) -> None:
         self.path = path
         super().__init__(
-            f"{path} stays as it is: {without_secrets(address)} has no {lacks} any more; import "
-            "it again from where it is now"
+            f"{without_secrets(address)} has no {lacks}, so {path} stays as it is: check the name, "
+            "or import it again from where it is now"
         )
 
 

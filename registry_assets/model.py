@@ -409,4 +409,5 @@ class Registry:
         for dataset in self.datasets:
             if name in (dataset.name, dataset.path):
                 return dataset
-        raise DatasetNotFoundError(name, [dataset.name for dataset in self.datasets])
+        known = [dataset.name for dataset in self.datasets]
+        raise DatasetNotFoundError(name, known, self.problems[:1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ from ruamel.yaml.scalarstring import ScalarString
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.images.decisions import DECISIONS_FOLDER
-from registry_assets.model import ITEM, Dataset, Registry, StageTemplate, TakeIn
+from registry_assets.model import ITEM, Dataset, Registry, Settings, StageTemplate, TakeIn
 from registry_assets.registry_memo import keep, recall
 from registry_assets.settings import SETTINGS_FILE, read_settings
 
@@ -79,22 +79,8 @@ def _read_all(dvc: DvcRepo) -> Registry:
         )
         for path in dataset_paths
     )
-    known = {name for dataset in datasets for name in (dataset.path, dataset.name)}
-    unknown = [
-        f"{SETTINGS_FILE}: {setting} names {name}, which is no data set here"
-        for setting, named in (
-            ("take_in", settings.take_in),
-            ("leave_out_duplicates", settings.leave_out_duplicates),
-        )
-        for name in named
-        if name not in known
-    ]
-    unknown += [
-        f"{SETTINGS_FILE}: leave_out_duplicates names {dataset.name}, of which no stage depends on "
-        f"{DECISIONS_FOLDER}/${{item}}.yaml"
-        for dataset in datasets
-        if settings.leave_out_duplicates_of(dataset.path) and dataset.decisions is None
-    ]
+    # A data set that the settings name may be one that cannot be read.
+    unknown = [] if declared.problems else list(_unknown_names(settings, datasets))
     return Registry(
         root=dvc.root,
         settings=settings,
@@ -107,6 +93,24 @@ def _read_all(dvc: DvcRepo) -> Registry:
         variable_files=declared.variable_files,
         problems=(*declared.problems, *unknown),
     )
+
+
+def _unknown_names(settings: Settings, datasets: Sequence[Dataset]) -> Iterator[str]:
+    """A line for each data set that the settings name in vain."""
+    known = {name for dataset in datasets for name in (dataset.path, dataset.name)}
+    for setting, named in (
+        ("take_in", settings.take_in),
+        ("leave_out_duplicates", settings.leave_out_duplicates),
+    ):
+        for name in named:
+            if name not in known:
+                yield f"{SETTINGS_FILE}: {setting} names {name}, which is no data set here"
+    for dataset in datasets:
+        if settings.leave_out_duplicates_of(dataset.path) and dataset.decisions is None:
+            yield (
+                f"{SETTINGS_FILE}: leave_out_duplicates names {dataset.name}, of which no stage "
+                f"depends on {DECISIONS_FOLDER}/${{item}}.yaml"
+            )
 
 
 def reread(dvc: DvcRepo, registry: Registry, addresses: Collection[str]) -> Registry:

@@ -299,6 +299,61 @@ def test_a_registry_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> Non
     assert done.stderr.startswith("registry: cannot make /proc/registry")
 
 
+def test_what_the_disk_refuses_is_one_clear_line(text_registry: Path) -> None:
+    shutil.rmtree(text_registry / ".dvc/tmp", ignore_errors=True)
+    (text_registry / ".dvc/tmp").write_text("in the way")
+    done = registry(text_registry, "status")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith(f"registry: {text_registry}/.dvc/tmp")
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_are_not_blamed_for_a_pipeline_that_cannot_be_read(text_registry: Path) -> None:
+    with (text_registry / "pyproject.toml").open("a") as settings:
+        settings.write('\n[tool.registry_assets.take_in]\ntexts = "0*"\nother = "0*"\n')
+    assert "take_in names other" in registry(text_registry, "status").stderr
+    with (text_registry / "processed/texts/dvc.yaml").open("a") as pipeline:
+        pipeline.write("]\n")
+    done = registry(text_registry, "status")
+    assert "processed/texts/dvc.yaml" in done.stderr
+    assert "take_in" not in done.stderr
+    refused = registry(text_registry, "import", "01_a", "--into", "texts")
+    assert "mend what cannot be read: processed/texts/dvc.yaml" in refused.stderr
+
+
+def test_a_registry_at_a_path_that_is_not_ascii(tmp_path: Path) -> None:
+    place = tmp_path / "Fotos übers Jahr"
+    assert registry(tmp_path, "init", str(place)).exit_code == 0
+    shown = run(place, "dvc", "config", "remote.storage.url")
+    assert shown.replace("\n", "") == str(place / ".dvc/storage")
+    write_tree(place, {"raw/01_a/one.txt": "one\n"})
+    assert registry(place, "add", "01_a").exit_code == 0
+    assert registry(place, "push").exit_code == 0
+    # As in a clone, where the remote has no address yet.
+    (place / ".dvc/config").write_text("[core]\n    remote = storage\n")
+    config = place / ".dvc/config.local"
+    config.write_text("['remote \"other\"']\n    url = s3://b\n    secret_access_key = ü\n")
+    done = registry(place, "init", str(place))
+    assert done.exit_code == 0, done.output
+    assert "secret_access_key = ü" in config.read_text()
+    assert f"url = {place}/.dvc/storage" in config.read_text()
+
+
+def test_a_registry_is_made_in_a_folder_of_a_git_repository_but_not_of_another_registry(
+    tmp_path: Path, text_registry: Path
+) -> None:
+    done = registry(text_registry, "init", str(text_registry / "raw"))
+    assert done.exit_code == 1
+    assert f"lies in the DVC repository {text_registry}" in done.stderr
+    run(tmp_path, "git", "init", "--quiet", "code")
+    assert registry(tmp_path, "init", str(tmp_path / "code/images")).exit_code == 0
+    root = tmp_path / "code/images"
+    write_tree(root, {"raw/01_a/one.txt": "one\n"})
+    assert registry(root, "add", "01_a").exit_code == 0
+    assert registry(root, "status").exit_code == 0
+    assert "core.no_scm" not in (root / ".dvc/config").read_text()
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(text_registry: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

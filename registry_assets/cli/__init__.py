@@ -18,6 +18,8 @@ take.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +39,35 @@ from registry_assets.cli import (
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 from registry_assets.garbage_collector import look_for_cycles_less_often
+from registry_assets.units import printable
+
+_LOOK = "look whether you may read and write there, and whether the disk is full"
 
 
 class _Commands(click.Group):
-    """Turns our errors into one line and exit code 1."""
+    """Turns our errors, and those of the disk, into one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except RegistryError as error:
-            click.echo(f"registry: {error}", err=True)
-            ctx.exit(FINDING)
+            said = str(error)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                # Whoever reads what is said has gone, which click knows about.
+                raise
+            said = f"{_place_of(error)}{error.strerror or error}: {_LOOK}"
+        except Exception as error:
+            if not type(error).__module__.startswith("sqlalchemy."):
+                raise
+            cause = getattr(error, "orig", None) or error
+            said = f"the history of Dagster, in DAGSTER_HOME or .dagster: {cause}: {_LOOK}"
+        click.echo(f"registry: {said}", err=True)
+        ctx.exit(FINDING)
+
+
+def _place_of(error: OSError) -> str:
+    return "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

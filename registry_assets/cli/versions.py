@@ -125,8 +125,8 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
     text = tag_message(planned, message)
     make_version(planned, GitRepo(lineage.registry.root), text, push=push)
     data = planned.data
-    done = "holds the same already" if planned.is_made else "made"
-    click.echo(f"{planned.name} {done}, at commit {planned.commit[:10]}")
+    done = "holds the same already as" if planned.is_made else "made, at"
+    click.echo(f"{planned.name} {done} commit {planned.commit[:10]}")
     for line in describe_contents(planned.contents):
         click.echo(f"    {line}")
     click.echo(f"{data.objects} objects are on the remote {data.remote} ({data.url})")

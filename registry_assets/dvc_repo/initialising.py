@@ -4,32 +4,53 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
-from dvc.config import Config
+from configobj import ConfigObj
+from dvc.config import Config, _pack_named
 from dvc.config_schema import RelPath
 from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
+from registry_assets.dvc_repo.metafiles import replace_text
 from registry_assets.dvc_repo.opening import translated_errors
+from registry_assets.errors import RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
 Level = Literal["repo", "local"]
 
 
+class _Config(Config):  # type: ignore[misc]
+    """DVC's configuration, written in one rename, and also where it holds more than ASCII.
+
+    DVC reads that, but when it writes, it empties the file and then breaks off.
+    """
+
+    def _save_config(self, level: str, conf_dict: Mapping[str, object]) -> None:
+        stream = BytesIO()
+        ConfigObj(_pack_named(conf_dict), encoding="utf-8").write(stream)
+        replace_text(Path(self.files[level]), stream.getvalue().decode("utf-8"))
+
+
 def init_dvc(root: Path) -> bool:
-    """Makes a folder a DVC repository; returns False when it is one already."""
+    """Makes a folder a DVC repository; returns False when it is one already.
+
+    Raises:
+        RegistryError: when it lies in another one.
+    """
     if (root / Repo.DVC_DIR).is_dir():
         return False
+    around = next((f for f in root.parents if (f / Repo.DVC_DIR).is_dir()), None)
+    if around is not None:
+        raise RegistryError(f"{root} lies in the DVC repository {around}: name a folder elsewhere")
+    git = next((f for f in (root, *root.parents) if (f / ".git").exists()), None)
     with translated_errors():
-        Repo.init(str(root), no_scm=not _is_in_git(root)).close()
+        Repo.init(str(root), no_scm=git is None, subdir=git not in (None, root)).close()
     return True
-
-
-def _is_in_git(root: Path) -> bool:
-    return any((folder / ".git").exists() for folder in (root, *root.parents))
 
 
 def probe_link_type(folder: Path) -> LinkType:
@@ -60,7 +81,7 @@ def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
     if link_type != "hardlink":
         return False
     with translated_errors():
-        config = Config(str(root / Repo.DVC_DIR))
+        config = _Config(str(root / Repo.DVC_DIR))
         if config["cache"].get("type"):
             return False
         with config.edit(level) as edited:
@@ -75,7 +96,7 @@ def set_default_remote(root: Path, name: str, url: str, level: Level) -> bool:
     address yet gets this one, for this machine.
     """
     with translated_errors():
-        config = Config(str(root / Repo.DVC_DIR))
+        config = _Config(str(root / Repo.DVC_DIR))
         chosen = config["core"].get("remote", name)
         if chosen in config["remote"]:
             return False
@@ -92,7 +113,7 @@ def keep_together(root: Path) -> None:
     Otherwise some is left on the machine for every path that a repository ever was at.
     """
     folder = root / Repo.DVC_DIR
-    with translated_errors(), Config(str(folder)).edit("local") as edited:
+    with translated_errors(), _Config(str(folder)).edit("local") as edited:
         edited["core"]["site_cache_dir"] = str(folder / "tmp" / "site")
 
 
@@ -113,7 +134,7 @@ class SharedRemote:
 def read_shared_remote(root: Path) -> SharedRemote | None:
     """The default remote of ``.dvc/config`` alone, which is the one that is committed."""
     with translated_errors():
-        config = Config(str(root / Repo.DVC_DIR)).load_one("repo")
+        config = _Config(str(root / Repo.DVC_DIR)).load_one("repo")
     name = config["core"].get("remote")
     if not name:
         return None
@@ -128,8 +149,8 @@ def share_settings(root: Path, other: Path) -> None:
     """
     share_cache(root, other)
     with translated_errors():
-        theirs = Config(str(other / Repo.DVC_DIR)).load_one("local")
-        with Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
+        theirs = _Config(str(other / Repo.DVC_DIR)).load_one("local")
+        with _Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
             edited["remote"].update(theirs["remote"])
 
 
@@ -141,7 +162,7 @@ def share_cache(root: Path, other: Path) -> None:
             folder, types = str(theirs.cache.local_cache_dir), theirs.config["cache"].get("type")
         finally:
             theirs.close()
-        with Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
+        with _Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
             edited["cache"]["dir"] = folder
             if types:
                 edited["cache"]["type"] = types

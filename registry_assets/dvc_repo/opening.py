@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+from dvc.config import ConfigError
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
@@ -47,8 +48,10 @@ def translated_errors() -> Iterator[None]:
         library = type(error).__module__.partition(".")[0]
         if library != "scmrepo" and not library.startswith("dvc"):
             raise
-        cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
-        said = without_secrets(f"{error}{cause}".strip())
+        cause = str(error.__cause__ or "")
+        what = "DVC's configuration cannot be used: " if isinstance(error, ConfigError) else ""
+        more = f" ({cause})" if cause and cause not in str(error) else ""
+        said = without_secrets(f"{what}{error}{more}".strip())
         raise DvcError(said or type(error).__name__) from error
 
 

@@ -288,8 +288,7 @@ def now() -> str:
 
 
 def _who(dvc: DvcRepo) -> str:
-    name, address = dvc.git.setting("user.name"), dvc.git.setting("user.email")
-    return " ".join(filter(None, (name, f"<{address}>" if address else None)))
+    return dvc.git.find_author() or ""
 
 
 def forget_measures(root: Path, md5s: Collection[str]) -> None:

@@ -133,14 +133,19 @@ class GitRepo:
         Raises:
             RegistryError: when Git does not know, with the next step.
         """
-        said = self._run("var", "GIT_AUTHOR_IDENT")
-        if said is None:
+        found = self.find_author()
+        if found is None:
             raise RegistryError(
                 "Git does not know who you are: say so with --by, or run `git config --global "
                 "user.name NAME` and `git config --global user.email ADDRESS`"
             )
+        return found
+
+    def find_author(self) -> str | None:
+        """The same; None when Git does not know."""
+        said = self._run("var", "GIT_AUTHOR_IDENT")
         # What follows the address is the time.
-        return said.rpartition(">")[0] + ">"
+        return None if said is None else said.rpartition(">")[0] + ">"
 
     def text_at(self, commit: str, path: str) -> str | None:
         """A file as a commit has it, None when it does not; the path counts from `root`."""

@@ -17,12 +17,13 @@ from registry_assets.changes.committing import (
     read_changes,
     shorten,
 )
-from registry_assets.changes.merging import Merged, merge
+from registry_assets.changes.merging import Merged, is_decisions_file, merge
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import PublishError
 from registry_assets.forgotten import read_forgotten
 from registry_assets.git_repo import GitRemote, GitRepo, RemoteState, TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
+from registry_assets.images import read_decisions
 from registry_assets.lineage.graph import Lineage
 from registry_assets.publishing.publication import Nothing, Publication
 from registry_assets.publishing.report import Summary, describe, describe_briefly, summarise
@@ -49,6 +50,7 @@ def plan_publication(
 
     Raises:
         PublishError: when it cannot be, with the next step.
+        MetafileError: when a file of decisions cannot be read.
         SourceUnreachableError: when the Git remote does not answer.
     """
     registry = lineage.registry
@@ -63,6 +65,10 @@ def plan_publication(
     upstream = f"{ground.remote.name}/{ground.target}"
     if not changes.files:
         return Nothing(f"nothing to publish: {upstream} has every metafile")
+    for file in changes.files:
+        if is_decisions_file(file.path):
+            # What nobody can read is not to be published.
+            read_decisions(registry.root / file.path)
     summary = summarise(lineage, changes, dvc.listings())
     protected = {*registry.settings.protected_branches, ground.target}
     may_use_current = not uncommitted.files and ground.current not in protected
@@ -266,7 +272,8 @@ def _missing_code(
     }
     files = [path for path in sorted(used) if not (lineage.registry.root / path).is_dir()]
     tree = builder.build(head, files, {})
-    edited = [file.path for file in builder.compare(head, tree)]
+    held = {file.path for file in uncommitted.files}
+    edited = [file.path for file in builder.compare(head, tree) if file.path not in held]
     if not edited:
         return []
     return [

@@ -151,8 +151,7 @@ def describe_conflict(lineage: Lineage, address: str, stale: Collection[str]) ->
             return f"{address}: both sides made it; ours was kept, make it anew: {command}"
         return f"{address}: both sides made it; ours was kept, and is up to date: {command} --force"
     what = "recorded" if node.kind == "raw" else "took in"
-    again = f"registry add {node.partition}" if node.kind == "raw" else "registry update"
     return (
         f"{address}: both sides {what} another version; ours was kept: "
-        f"keep it, or choose with `git checkout --theirs {address}`, `{again}`"
+        f"keep it, or choose with `git checkout --theirs {address}`, `dvc pull {address}`"
     )

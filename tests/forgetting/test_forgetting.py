@@ -243,6 +243,16 @@ def test_what_a_stage_gets_from_elsewhere_is_named(pushed: Path) -> None:
 # --- the record -----------------------------------------------------------------------------------
 
 
+def test_the_record_names_the_author_that_a_commit_would_have(
+    pushed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada")
+    monkeypatch.setenv("GIT_AUTHOR_EMAIL", "ada@example.org")
+    forget(pushed, ONE)
+    (entry,) = read_forgotten(pushed).values()
+    assert entry.who == "Ada <ada@example.org>"
+
+
 def test_the_record_says_what_when_who_and_why_without_the_picture(pushed: Path) -> None:
     forget(pushed, ONE, "--reason", 'it says "no"')
     (entry,) = read_forgotten(pushed).values()

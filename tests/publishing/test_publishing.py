@@ -316,6 +316,26 @@ def test_what_stands_in_the_way_is_one_line_with_the_next_step(root: Path) -> No
     assert "git switch -c" in refused()
 
 
+def test_a_file_of_decisions_that_is_new_goes_along_and_a_broken_one_stops_it(root: Path) -> None:
+    decisions = "processed/texts/decisions/02_b.yaml"
+    pipeline = root / "processed/texts/dvc.yaml"
+    dep = "        - decisions/${item}.yaml\n"
+    text = pipeline.read_text()
+    pipeline.write_text(text.replace("      deps:\n", f"      deps:\n{dep}", 1))
+    assert pipeline.read_text() != text
+    commit_all(root, "Heed decisions")
+    for name in ("01_a", "02_b"):
+        write_tree(root, {f"processed/texts/decisions/{name}.yaml": "decisions: []\n"})
+        make_upper(root, name)
+    said = publish(root, "--dry-run")
+    assert not any(decisions in warning for warning in said["warnings"])  # type: ignore[attr-defined]
+    assert decisions in str(said)
+    write_tree(root, {decisions: 'decisions:\n  - "unclosed\n'})
+    done = registry(root, "publish")
+    assert done.exit_code == 1
+    assert decisions in done.output
+
+
 def test_the_job_in_the_ui_publishes_the_same_with_its_description(
     root: Path, instance: DagsterInstance
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from registry_assets.cli import main
@@ -21,6 +23,7 @@ from tests.persisting.helpers import (
 
 PIPELINE_OF_ONE = PIPELINE[: PIPELINE.index("  count:")]
 LISTED = "processed/texts/collections.yaml"
+INPUTS = "processed/texts/data/inputs"
 LOCK = "processed/texts/dvc.lock"
 
 
@@ -131,3 +134,30 @@ def test_a_stage_that_both_ran_is_named_and_resolved_once_it_is_made_anew(tmp_pa
     assert unmerged(root) == set()
     run(root, "git", "commit", "--quiet", "--no-edit")
     assert is_clean(root)
+
+
+@pytest.mark.parametrize("stage", ["raw", INPUTS])
+def test_the_other_version_of_a_collection_is_chosen_as_it_is_said(
+    tmp_path: Path, stage: str
+) -> None:
+    root = build(tmp_path / "registry")
+    write_tree(root, {"raw/01_a/one.txt": "1\n"})
+    take_in(root, "01_a")
+    commit_all(root, "Take in")
+    for branch, text in (("theirs", "theirs\n"), ("main", "ours\n")):
+        options = [] if branch == "main" else ["-b"]
+        run(root, "git", "checkout", "--quiet", *options, branch)
+        run(root, "dvc", "checkout", "--quiet", "raw/01_a.dvc", f"{INPUTS}/01_a.dvc")
+        write_tree(root, {"raw/01_a/more.txt": text})
+        take_in(root, "01_a")
+        commit_all(root, branch)
+    theirs = run(root, "git", "show", f"theirs:{stage}/01_a.dvc")
+    assert merge(root, "theirs") == 1
+    said = registry(root, "resolve").output
+    (line,) = [line for line in said.splitlines() if line.startswith(f"{stage}/01_a.dvc")]
+    first, second = re.findall("`(.*?)`", line)
+    for command in (first, second):
+        run(root, *command.split())
+    registry(root, "resolve")
+    assert (root / f"{stage}/01_a.dvc").read_text() == theirs
+    assert (root / stage / "01_a/more.txt").read_text() == "theirs\n"
