@@ -27,12 +27,9 @@ from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource
 from registry_assets.sensors.automation import build_follow_sensor
 from registry_assets.sensors.edits import build_edit_sensor
-from registry_assets.sensors.folders import (
-    build_arrival_sensor,
-    build_change_sensor,
-    build_take_in_job,
-)
+from registry_assets.sensors.folders import build_arrival_sensor, build_take_in_job
 from registry_assets.sensors.imports import build_import_sensor
+from registry_assets.sensors.outside_changes import build_change_sensor
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 

@@ -30,6 +30,7 @@ from dagster import (
     define_asset_job,
     op,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import Field
 
 from registry_assets.arriving.duplicates import raw_versions
@@ -202,12 +203,12 @@ def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
 
 
 def _status_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
-    """What changed since `matches_dvc_lock` was evaluated last.
+    """What changed since `matches_dvc_lock` was evaluated last, or does not show any more.
 
     From the metafiles alone, but for assets where somebody's look at the workspace found
     something: there it is looked at again.
     """
-    newest = _newest(lineage, instance, MATCHES_DVC_LOCK)
+    newest = _shown(lineage, instance, MATCHES_DVC_LOCK)
     verdicts = judge_recorded_status(lineage, lineage.output_of)
     seen = [
         key
@@ -241,7 +242,7 @@ def _raw_keys(lineage: Lineage) -> list[Key]:
 
 def _duplicates_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
     """Which collections share files, where there are other versions than the last time."""
-    newest = _newest(lineage, instance, NO_DUPLICATES)
+    newest = _shown(lineage, instance, NO_DUPLICATES)
     now = fingerprint_collections(lineage)
     return {
         key: judge_duplicates(lineage)
@@ -252,14 +253,44 @@ def _duplicates_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping
 
 def _newest(
     lineage: Lineage, instance: DagsterInstance, name: str
-) -> dict[Key, AssetCheckEvaluation]:
+) -> dict[Key, AssetCheckExecutionRecord]:
     keys = {AssetCheckKey(asset_key(key), name): key for key in lineage.output_of}
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     return {
-        keys[check_key]: record.evaluation
+        keys[check_key]: record
         for check_key, record in records.items()
         if isinstance(record.evaluation, AssetCheckEvaluation)
     }
+
+
+def _shown(
+    lineage: Lineage, instance: DagsterInstance, name: str
+) -> dict[Key, AssetCheckEvaluation]:
+    """The newest evaluations, but for those that the UI hides.
+
+    It shows none from before the newest materialization of an asset, also where that recorded the
+    same version (`AssetCheckExecutionRecord.targets_latest_materialization`).
+    """
+    newest = _newest(lineage, instance, name)
+    assets = instance.get_asset_records([asset_key(key) for key in newest])
+    materialized = {
+        tuple(asset.asset_entry.asset_key.path): asset.asset_entry.last_materialization_record
+        for asset in assets
+    }
+    shown = {}
+    for key, record in newest.items():
+        evaluation, latest = record.evaluation, materialized.get(key)
+        assert evaluation is not None, f"{key} was not evaluated"
+        target = evaluation.target_materialization_data
+        if latest is None or latest.run_id == record.run_id:
+            is_shown = True
+        elif target is None:
+            is_shown = latest.timestamp < record.create_timestamp
+        else:
+            is_shown = latest.storage_id == target.storage_id
+        if is_shown:
+            shown[key] = evaluation
+    return shown
 
 
 def _report(instance: DagsterInstance, name: str, verdicts: Mapping[Key, Verdict]) -> Iterator[Key]:

@@ -1,17 +1,28 @@
 """What changed outside Dagster is told to it, as much of it as can be read."""
 
-from __future__ import annotations
-
+import asyncio
 from pathlib import Path
 
 import psutil
-from dagster import DagsterInstance, SensorResult, build_sensor_context, job, op
+from dagster import (
+    AssetCheckKey,
+    DagsterInstance,
+    Definitions,
+    OpExecutionContext,
+    SensorResult,
+    build_sensor_context,
+    job,
+    op,
+)
+from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions, read_registry
+from registry_assets.checks import MATCHES_DVC_LOCK
+from registry_assets.history.event_log import asset_key, read_seen
 from registry_assets.history.opening import open_history
-from registry_assets.history.reporting import sync
+from registry_assets.history.reporting import Reporter, sync
 from registry_assets.lineage.code_versions import CodeReader
-from registry_assets.sensors.folders import CHANGE_SENSOR_NAME
+from registry_assets.sensors.outside_changes import CHANGE_SENSOR_NAME
 from tests.conftest import lineage_of, run, write_tree
 
 CONFLICT = "<<<<<<< ours\n=======\n>>>>>>> theirs\n"
@@ -48,19 +59,80 @@ def test_what_takes_too_long_goes_on_the_next_time(
     assert sync(lineage, instance, print) == (0, True)
 
 
+def tick(
+    root: Path,
+    instance: DagsterInstance,
+    cursor: str | None = None,
+    *,
+    definitions: Definitions | None = None,
+) -> tuple[str, str | None]:
+    """What the sensor says, and its cursor."""
+    definitions = definitions or build_definitions(root)
+    context = build_sensor_context(
+        instance=instance, cursor=cursor, definitions=definitions, sensor_name=CHANGE_SENSOR_NAME
+    )
+    result = definitions.resolve_sensor_def(CHANGE_SENSOR_NAME)(context)
+    assert isinstance(result, SensorResult)
+    assert result.skip_reason is not None
+    return result.skip_reason.skip_message or "", result.cursor or cursor
+
+
+def shown_checks(root: Path, instance: DagsterInstance) -> set[str]:
+    """Assets of which the UI shows what `matches_dvc_lock` said."""
+    keys = [AssetCheckKey(asset_key(key), MATCHES_DVC_LOCK) for key in lineage_of(root).output_of]
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+
+    async def find() -> set[str]:
+        context = LoadingContextForTest(instance)
+        return {
+            key.asset_key.to_user_string()
+            for key, record in records.items()
+            if await record.targets_latest_materialization(context)
+        }
+
+    return asyncio.run(find())
+
+
+def test_what_a_check_said_is_shown_again_after_a_run_that_made_the_same(
+    materialized_registry: Path, its_history: DagsterInstance
+) -> None:
+    root, instance = materialized_registry, its_history
+    said, cursor = tick(root, instance)
+    assert "waiting until they are quiet" in said
+    said, cursor = tick(root, instance, cursor)
+    assert said.startswith("reported 0 materializations")
+    everything = shown_checks(root, instance)
+    assert len(everything) == 5
+    said, cursor = tick(root, instance, cursor)
+    assert said == "nothing changed"
+
+    lineage = lineage_of(root)
+    node = lineage.nodes["processed/texts/data/intermediate/upper/01_a"]
+
+    @op
+    def make_again(context: OpExecutionContext) -> None:
+        seen = read_seen(lineage, instance)
+        Reporter(lineage, instance, print, seen, context.log_event).materialize(node, {})
+
+    @job
+    def again() -> None:
+        make_again()
+
+    again.execute_in_process(instance=instance)
+    assert shown_checks(root, instance) < everything
+    said, cursor = tick(root, instance, cursor)
+    assert said == "reported 1 checks"
+    assert shown_checks(root, instance) == everything
+    assert tick(root, instance, cursor)[0] == "nothing changed"
+
+
 def test_settings_that_cannot_be_read_do_not_take_the_code_location_down(
     text_registry: Path, instance: DagsterInstance
 ) -> None:
     definitions = build_definitions(text_registry)
     with (text_registry / "pyproject.toml").open("a") as settings:
         settings.write("x = [\n")
-    context = build_sensor_context(
-        instance=instance, definitions=definitions, sensor_name=CHANGE_SENSOR_NAME
-    )
-    result = definitions.resolve_sensor_def(CHANGE_SENSOR_NAME)(context)
-    assert isinstance(result, SensorResult)
-    assert result.skip_reason is not None
-    assert "pyproject.toml" in (result.skip_reason.skip_message or "")
+    assert "pyproject.toml" in tick(text_registry, instance, definitions=definitions)[0]
 
 
 def test_code_that_dvc_ignores_makes_nothing_stale(text_registry: Path) -> None:

@@ -70,7 +70,7 @@ def ui(root: Path, host: str, port: int) -> None:
     from registry_assets.checks import report_checks
     from registry_assets.history.opening import choose_home, open_history
     from registry_assets.history.reporting import sync as report_changes
-    from registry_assets.sensors.folders import CODE_LOCATION, UI_ADDRESS
+    from registry_assets.sensors.outside_changes import CODE_LOCATION, UI_ADDRESS
 
     found = read_lineage(root)
     _check_address(host, port)

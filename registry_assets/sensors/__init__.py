@@ -1,6 +1,7 @@
 """What runs by itself: sensors, and automation conditions.
 
-folders.py          new folders of raw data, and what changed outside Dagster
+folders.py          new folders of raw data
+outside_changes.py  what changed outside Dagster
 edits.py            edited collections
 imports.py          sources of imports
 automation.py       which assets follow on their own

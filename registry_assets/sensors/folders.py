@@ -1,10 +1,7 @@
-"""The sensors: new folders of raw data, and what changed outside Dagster."""
+"""The sensor that takes in new folders of raw data, and the job that it asks for."""
 
 import json
-import os
 import time
-import urllib.request
-from collections.abc import Callable
 
 from dagster import (
     AssetsDefinition,
@@ -33,27 +30,12 @@ from dagster._core.storage.tags import (
 
 from registry_assets.arriving.arrivals import find_arrivals, measure_extent
 from registry_assets.arriving.following import keys_that_follow
-from registry_assets.checks import report_checks
-from registry_assets.errors import RegistryError
 from registry_assets.history.event_log import asset_key
-from registry_assets.history.reporting import sync
-from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
-from registry_assets.model import Registry
-from registry_assets.registry import read_registry
-from registry_assets.sensors import MOST_SECONDS
-from registry_assets.sensors.metafile_stamps import read_stamps
-from registry_assets.translator import COLLECTIONS, RegistryTranslator
+from registry_assets.translator import COLLECTIONS
 
 TAKE_IN_JOB = "take_in_collection"
 SENSOR_NAME = "new_raw_collections"
-CHANGE_SENSOR_NAME = "outside_changes"
-
-CODE_LOCATION = "registry_assets.definitions"
-"""The name that Dagster gives the code location when it loads that module."""
-
-UI_ADDRESS = "REGISTRY_UI_ADDRESS"
-"""The environment variable that says where the webserver of `registry ui` listens."""
 
 # A run whose process died starts again, from its start, as what was done is done. One that failed
 # says why. The instance has to have `run_retries` enabled.
@@ -63,8 +45,6 @@ _RETRIES = {
     RETRY_STRATEGY_TAG: "ALL_STEPS",
 }
 
-_RELOAD_SECONDS = 30
-_INTERVAL_SECONDS = 10
 # A look at ten thousand folders takes 0.05 s, and somebody waits for it.
 _ARRIVAL_INTERVAL_SECONDS = 5
 
@@ -167,84 +147,3 @@ def newest_run(instance: DagsterInstance, collection: str, run_key: str) -> Dags
         return None
     for_it = RunsFilter(job_name=TAKE_IN_JOB, tags={PARTITION_NAME_TAG: collection})
     return next(iter(instance.get_runs(for_it, limit=1)), None)
-
-
-def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:
-    """The sensor that tells Dagster what `dvc`, `git` or an editor changed.
-
-    Looks at names, times and sizes of metafiles only. When they have changed, and been quiet for
-    a tick (a run records its version first and its event a moment later), the metafiles are read
-    and the event log is brought up to them. When code, parameters or a pipeline changed since the
-    definitions were loaded, the code location is reloaded, as code versions are read then.
-
-    Args:
-        registry: As it was when the definitions were loaded.
-        translator: The rules for names.
-    """
-    loaded = read_stamps(registry).definitions
-
-    @sensor(
-        name=CHANGE_SENSOR_NAME,
-        minimum_interval_seconds=_INTERVAL_SECONDS,
-        default_status=DefaultSensorStatus.RUNNING,
-        description="Reports what changed outside Dagster (`dvc repro`, `git pull`, an edit), from "
-        "the metafiles alone.",
-    )
-    def watch(context: SensorEvaluationContext) -> SensorResult:
-        cursor = json.loads(context.cursor) if context.cursor else {}
-        stamps = read_stamps(registry)
-        try:
-            lineage = None
-            if stamps.definitions != loaded:
-                # After definitions that cannot be loaded, no sensor would be there to ask again.
-                lineage = build_lineage(read_registry(registry.root), translator)
-                if reload_code_location(context.log.info):
-                    reason = "reloading: a pipeline, code or a parameter changed"
-                    return SensorResult(skip_reason=reason)
-        except RegistryError as error:
-            return SensorResult(skip_reason=str(error))
-        stamp = f"{stamps.metafiles} {stamps.definitions}"
-        if stamp == cursor.get("told"):
-            return SensorResult(skip_reason="nothing changed")
-        if stamp != cursor.get("seen"):
-            cursor["seen"] = stamp
-            said = "metafiles or code changed, waiting until they are quiet"
-        else:
-            lineage = lineage or build_lineage(read_registry(registry.root), translator)
-            done = sync(lineage, context.instance, context.log.info, most_seconds=MOST_SECONDS)
-            said = f"reported {done.reported} materializations"
-            if done.is_complete:
-                checked = report_checks(lineage, context.instance)
-                cursor["told"] = stamp
-                said += f" and {checked} checks"
-            else:
-                said += ", and goes on"
-        return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
-
-    return watch
-
-
-def reload_code_location(report: Callable[[str], None]) -> bool:
-    """Asks the webserver that `registry ui` started to load the definitions anew.
-
-    Returns:
-        Whether it was asked; False where there is no such webserver.
-    """
-    address = os.environ.get(UI_ADDRESS)
-    if not address:
-        return False
-    mutation = (
-        f'mutation {{ reloadRepositoryLocation(repositoryLocationName: "{CODE_LOCATION}") '
-        "{ __typename } }"
-    )
-    request = urllib.request.Request(
-        f"{address}/graphql",
-        data=json.dumps({"query": mutation}).encode(),
-        headers={"content-type": "application/json"},
-    )
-    try:
-        urllib.request.urlopen(request, timeout=_RELOAD_SECONDS).close()
-    except OSError as error:
-        report(f"{address} did not answer: {error}; reload the code location by hand")
-        return False
-    return True
