@@ -1,6 +1,6 @@
 """Dagster definitions for a repository."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from registry_assets.assets import build_lineage_assets
 from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
+from registry_assets.errors import RegistryError
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
@@ -30,7 +31,7 @@ from registry_assets.sensors.edits import build_edit_sensor
 from registry_assets.sensors.folders import build_arrival_sensor, build_take_in_job
 from registry_assets.sensors.imports import build_import_sensor
 from registry_assets.sensors.outside_changes import build_change_sensor
-from registry_assets.translator import COLLECTIONS, RegistryTranslator
+from registry_assets.translator import COLLECTIONS, Key, RegistryTranslator
 
 
 def build_definitions(
@@ -51,10 +52,12 @@ def build_definitions(
     Raises:
         RegistryNotFoundError: when there is no DVC repository.
         MetafileError: when settings or a list of collections cannot be read.
+        RegistryError: when assets of your own have some of a stage's outputs for keys, but not all.
     """
     lineage = build_lineage(read_registry(Path(root)), translator)
     registry = lineage.registry
     own_keys = [key for asset in assets for key in asset.keys]
+    _check_owned(lineage, {tuple(key.path) for key in own_keys})
     generated = build_lineage_assets(lineage, skip=own_keys)
     jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [
         build_bring_job(lineage.translator),
@@ -86,6 +89,19 @@ def build_definitions(
         schedules=[build_cache_schedule(lineage)] if lineage.output_of else [],
         **_surroundings(registry),
     )
+
+
+def _check_owned(lineage: Lineage, owned: Set[Key]) -> None:
+    """Makes sure that what is made together belongs together."""
+    for group in lineage.groups:
+        keys = {output.key for output in group.outputs}
+        left = sorted("/".join(key) for key in keys - owned)
+        if left and keys & owned:
+            some = ", ".join(sorted("/".join(key) for key in keys & owned))
+            raise RegistryError(
+                f"{some} is made together with {', '.join(left)}: have your own assets make all of "
+                "them, give yours another key, or take the output out of its stage"
+            )
 
 
 def define_assets(lineage: Lineage) -> Definitions:

@@ -5,8 +5,9 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dagster import (
@@ -21,9 +22,11 @@ from pydantic import Field
 
 from registry_assets.changes.committing import Written, commit_written
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
-from registry_assets.errors import RegistryError
+from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
 from registry_assets.metadata import origins_metadata, output_metadata
+from registry_assets.settings import read_settings
 from registry_assets.tracing.walking import Tracer
+from registry_assets.translator import COLLECTIONS
 
 IO_MANAGER_KEY = "dvc_io_manager"
 
@@ -79,9 +82,11 @@ class DvcIOManager(ConfigurableIOManager):
             origins |= obj.decisions() if obj.decisions else {}
         else:
             path = path_of_asset(context)
-            dump(obj, dvc.path_of(path))
-            with dvc.tracking(path, report=context.log.info) as result:
-                record = result.persist()[path]
+            _check_place(dvc, context, path)
+            with dvc.replacing(path) as set_aside:
+                dump(obj, dvc.path_of(path), set_aside)
+                with dvc.tracking(path, report=context.log.info) as result:
+                    record = result.persist()[path]
             paths = (path,)
         outcome = result.outcome
         # What is unchanged was written by somebody else, who may want to look at it first.
@@ -122,7 +127,39 @@ class DvcIOManager(ConfigurableIOManager):
         keys = list(context.asset_partition_keys)
         if len(keys) == 1:
             return place(keys[0])
-        return {key: place(key) for key in keys}
+        places = {}
+        for key in keys:
+            # Collections are partitions of every data set, also of those that never took them in.
+            with suppress(OutputNotFoundError):
+                places[key] = place(key)
+        return places
+
+
+def _check_place(dvc: DvcRepo, context: OutputContext, path: str) -> None:
+    """Makes sure that an asset of somebody's own can be recorded at a path, before it is touched.
+
+    Raises:
+        RegistryError: when a metafile declares the path, or something around or in it, already.
+    """
+    try:
+        dvc.check_trackable(path)
+    except DvcError as error:
+        words = " ".join(str(error).split())
+        raise RegistryError(
+            f"{path} cannot be recorded for {context.asset_key.to_user_string()}: {words}; take "
+            "that output out of its metafile, or give the asset another key"
+        ) from error
+    folder = PurePosixPath(path).parent
+    families = (PurePosixPath(f).parent for f in read_settings(dvc.root).families)
+    is_of_collections = (
+        context.has_partition_key
+        and getattr(context.asset_partitions_def, "name", None) == COLLECTIONS
+    )
+    if is_of_collections and not any(folder.match(str(family)) for family in families):
+        context.log.warning(
+            f"{folder} is no family: until `families` in pyproject.toml names {folder}/*, what is "
+            "in it is shown a second time, an asset for each partition"
+        )
 
 
 def path_of_asset(context: OutputContext) -> str:
@@ -144,13 +181,14 @@ def _output_like(pattern: str, paths: Iterable[str]) -> str:
     return next(path for path in paths if re.fullmatch(expression, path))
 
 
-def dump(obj: Any, place: Path) -> None:
-    """Writes what an asset returned to its place; the old content goes when the new one stands.
+def dump(obj: Any, place: Path, set_aside: Callable[[], None]) -> None:
+    """Writes what an asset returned to its place; the old content goes when the new one is ready.
 
     Args:
         obj: A path (what it leads to is copied), bytes, a Pillow image (in the format that the
             name's ending says, PNG when it says none), or a mapping of file names to those.
         place: Where to.
+        set_aside: Takes away what is there.
 
     Raises:
         RegistryError: for anything else.
@@ -161,10 +199,7 @@ def dump(obj: Any, place: Path) -> None:
     fresh = place.with_name(f".{uuid.uuid4().hex}-{place.name}")
     try:
         _write(obj, fresh)
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink(missing_ok=True)
+        set_aside()
         fresh.rename(place)
     finally:
         if fresh.is_dir():

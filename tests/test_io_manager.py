@@ -13,6 +13,7 @@ from dagster import (
     AssetMaterialization,
     AssetsDefinition,
     DagsterInstance,
+    DynamicPartitionsDefinition,
     ExecuteInProcessResult,
     StaticPartitionsDefinition,
     asset,
@@ -21,8 +22,11 @@ from dagster import (
 from PIL import Image
 
 from registry_assets import DvcIOManager, build_definitions
+from registry_assets.errors import RegistryError
+from registry_assets.history.reporting import sync
 from registry_assets.io_manager import dump
-from tests.conftest import run, write_tree
+from tests.conftest import lineage_of, run, write_tree
+from tests.persisting.helpers import contents, leftovers
 
 MANAGER = "dvc_io_manager"
 
@@ -286,7 +290,8 @@ def test_an_input_from_a_generated_asset_is_the_path_of_its_partition(
     run(root, "dvc", "add", "--quiet", "raw/01_a", "raw/02_b")
     generated = build_definitions(root)
     raw = generated.resolve_assets_def(AssetKey(["raw"]))
-    instance.add_dynamic_partitions("collections", ["01_a", "02_b"])
+    # Also one that was never taken in here.
+    instance.add_dynamic_partitions("collections", ["01_a", "02_b", "03_c"])
     seen: list[Any] = []
 
     @asset(
@@ -380,9 +385,86 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     place = tmp_path / "kept"
     write_tree(place, {"one.txt": "1"})
     with pytest.raises(FileNotFoundError):
-        dump({"ok.txt": b"1", "bad.txt": tmp_path / "nowhere"}, place)
+        dump({"ok.txt": b"1", "bad.txt": tmp_path / "nowhere"}, place, lambda: shutil.rmtree(place))
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
     assert (place / "one.txt").read_text() == "1"
+
+
+def test_what_cannot_be_recorded_leaves_the_version_before(
+    root: Path, instance: DagsterInstance
+) -> None:
+    content: dict[str, bytes] = {"one.txt": b"1"}
+
+    @asset(key=["made", "folder"], io_manager_key=MANAGER)
+    def folder() -> dict[str, bytes]:
+        return content
+
+    produce(root, instance, folder)
+    # DVC takes no folder with such a file.
+    content = {"two.txt": b"2", ".dvcignore": b"*.bak"}
+    assert not produce(root, instance, folder, raise_on_error=False).success
+    assert contents(root / "made/folder") == {"one.txt": "1"}
+    assert run(root, "dvc", "status").strip() == "Data and pipelines are up to date."
+    assert leftovers(root) == []
+
+
+def test_what_a_stage_makes_is_not_touched(
+    materialized_registry: Path, instance: DagsterInstance
+) -> None:
+    root, lines = materialized_registry, "processed/texts/data/outputs/lines/01_a"
+    before = contents(root / lines)
+
+    @asset(key=lines.split("/"), io_manager_key=MANAGER)
+    def mine() -> bytes:
+        return b"mine"
+
+    result = produce(root, instance, mine, raise_on_error=False)
+    (failure,) = (event for event in result.all_events if event.is_step_failure)
+    assert "take that output out of its metafile" in str(failure.step_failure_data.error)
+    assert contents(root / lines) == before
+    assert run(root, "dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+def test_a_partitioned_asset_is_one_asset_once_its_folder_is_a_family(
+    root: Path, instance: DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions("collections", ["01_a"])
+
+    @asset(
+        key=["made", "small"],
+        io_manager_key=MANAGER,
+        partitions_def=DynamicPartitionsDefinition(name="collections"),
+    )
+    def small() -> bytes:
+        return b"small"
+
+    def keys() -> set[str]:
+        graph = build_definitions(root, assets=[small]).resolve_asset_graph()
+        found = {key.to_user_string() for key in graph.get_all_asset_keys()}
+        return {key for key in found if key.startswith("made")}
+
+    def warnings(result: ExecuteInProcessResult) -> list[str]:
+        said = (entry.user_message for entry in instance.all_logs(result.run_id))
+        return [line for line in said if "`families` in pyproject.toml names made/small/*" in line]
+
+    assert warnings(produce(root, instance, small, partition="01_a"))
+    assert keys() == {"made/small", "made/small/01_a"}
+    settings = '[tool.registry_assets]\nfamilies = ["raw/*", "made/small/*"]\n'
+    (root / "pyproject.toml").write_text(settings)
+    assert keys() == {"made/small"}
+    assert not warnings(produce(root, instance, small, partition="01_a"))
+    assert sync(lineage_of(root), instance, print).reported == 0
+
+
+def test_assets_that_own_a_part_of_a_stage_are_refused(root: Path) -> None:
+    pipeline = "stages:\n  two:\n    cmd: touch a b\n    outs: [a, b]\n"
+    write_tree(root, {"two/dvc.yaml": pipeline})
+
+    @asset(key=["two", "a"])
+    def mine() -> None: ...
+
+    with pytest.raises(RegistryError, match=r"two/a is made together with two/b"):
+        build_definitions(root, assets=[mine])
 
 
 METRICS = """\

@@ -211,6 +211,20 @@ class DvcRepo(RepoAccess):
         """Puts a file or folder under DVC as `dvc add` does; see `tracking.tracking`."""
         return tracking.tracking(self, path, metafile=metafile, force=force, report=report)
 
+    def check_trackable(self, path: str) -> None:
+        """Makes sure that a path may have a ``.dvc`` file; see `tracking.check_trackable`."""
+        with self.open() as repo:
+            tracking.check_trackable(self, repo, path)
+
+    @contextmanager
+    def replacing(self, path: str) -> Iterator[Callable[[], None]]:
+        """While a tracked path gets new content; see `set_aside.replacing`."""
+        with (
+            self.open() as repo,
+            set_aside.replacing(self, repo, tracking.metafile_of(path), path) as take,
+        ):
+            yield take
+
     def importing(
         self,
         source: str,

@@ -14,7 +14,7 @@ import re
 import shutil
 import signal
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -126,6 +126,10 @@ class SetAside:
         finally:
             self.drop()
 
+    def recorded_now(self, repo: Repo) -> None:
+        """Looks up what the metafile names now."""
+        self._journal.recorded = _recorded_now(self._dvc, repo, self._journal)
+
     def put_back(self) -> None:
         """Puts everything back where it was."""
         _put_back(self._dvc.root, self._folder, self._journal)
@@ -139,6 +143,31 @@ class SetAside:
         temporary = self._folder / f"{_JOURNAL}.tmp"
         temporary.write_text(json.dumps(asdict(self._journal)), encoding="utf-8")
         temporary.replace(self._folder / _JOURNAL)
+
+
+@contextmanager
+def replacing(
+    dvc: RepoAccess, repo: Repo, metafile: str, path: str
+) -> Iterator[Callable[[], None]]:
+    """While a path gets new content that is to be recorded: the old comes back if that fails.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        metafile: The ``.dvc`` file of the path, if it has one.
+        path: From the root.
+
+    Yields:
+        What takes the old content away, to be called when the new one is ready.
+    """
+    aside = SetAside(dvc, metafile, {path: None})
+    aside.recorded_now(repo)
+    try:
+        yield lambda: aside.take(path)
+    except BaseException:
+        aside.put_back()
+        raise
+    aside.drop()
 
 
 def recover(dvc: RepoAccess, repo: Repo, report: Report) -> None:

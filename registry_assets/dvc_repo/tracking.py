@@ -109,15 +109,7 @@ def _add(
     report: Report,
 ) -> Version:
     is_new = stage is None
-    if stage is None:
-        place = dvc.path_of(path)
-        stage = repo.stage.create(
-            single_stage=True,
-            validate=False,
-            fname=str(dvc.path_of(metafile_of(path))),
-            wdir=str(place.parent),
-            outs=[place.name],
-        )
+    stage = stage or _new_stage(dvc, repo, path)
     out = _out_at(repo, stage, path)
     # Hashed before the lock is taken.
     contents = contents or read_outputs(repo, stage)
@@ -137,6 +129,30 @@ def _add(
     version = version_of(out)
     assert version is not None, f"{out} was added without a hash"
     return version
+
+
+def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None) -> DvcStage:
+    """A ``.dvc`` file that is not written yet, of something here or of an import of it."""
+    place = dvc.path_of(path)
+    return repo.stage.create(
+        single_stage=True,
+        validate=False,
+        fname=str(dvc.path_of(metafile_of(path))),
+        wdir=str(place.parent),
+        outs=[place.name],
+        **({} if source is None else {"deps": [_relative(source, place.parent)]}),
+    )
+
+
+def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
+    """Makes sure that a path may have a ``.dvc`` file of its own, if it has none.
+
+    Raises:
+        DvcError: naming what it overlaps with.
+    """
+    if not dvc.path_of(metafile_of(path)).exists():
+        dvc.path_of(path).parent.mkdir(parents=True, exist_ok=True)
+        check_new(dvc, repo, _new_stage(dvc, repo, path))
 
 
 @contextmanager
@@ -204,15 +220,7 @@ def _import(
     place = dvc.path_of(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     is_new = stage is None
-    if stage is None:
-        stage = repo.stage.create(
-            single_stage=True,
-            validate=False,
-            fname=str(dvc.path_of(metafile_of(path))),
-            wdir=str(place.parent),
-            deps=[_relative(origin.outs[0].fs_path, place.parent)],
-            outs=[place.name],
-        )
+    stage = stage or _new_stage(dvc, repo, path, origin.outs[0].fs_path)
     source, (out,), (dep,) = origin.outs[0], stage.outs, stage.deps
     for item in (dep, out):
         item.hash_name, item.hash_info = source.hash_name, source.hash_info
