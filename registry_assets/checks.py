@@ -30,6 +30,9 @@ from dagster import (
     define_asset_job,
     op,
 )
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import Field
 
@@ -194,39 +197,101 @@ def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
     Returns:
         How many evaluations were reported.
     """
-    reported = [
-        *_report(instance, MATCHES_DVC_LOCK, _status_verdicts(lineage, instance)),
-        *_report(instance, IN_CACHE, _first_cache_verdicts(lineage, instance)),
-        *_report(instance, NO_DUPLICATES, _duplicates_verdicts(lineage, instance)),
-    ]
-    return len(reported)
+    history = _History(lineage, instance)
+    verdicts = {
+        MATCHES_DVC_LOCK: _status_verdicts(lineage, history),
+        IN_CACHE: _first_cache_verdicts(lineage, history),
+        NO_DUPLICATES: _duplicates_verdicts(lineage, history),
+    }
+    for name, of_assets in verdicts.items():
+        for key, verdict in of_assets.items():
+            history.report(key, name, verdict)
+    return sum(map(len, verdicts.values()))
 
 
-def _status_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
+class _History:
+    """What checks said before of the assets of a registry, and what they are made of now."""
+
+    def __init__(self, lineage: Lineage, instance: DagsterInstance) -> None:
+        self._instance = instance
+        self._keys = [*lineage.output_of]
+        assets = instance.get_asset_records([asset_key(key) for key in self._keys])
+        self._materialized = {
+            tuple(asset.asset_entry.asset_key.path): record
+            for asset in assets
+            if (record := asset.asset_entry.last_materialization_record) is not None
+        }
+
+    def newest(self, name: str) -> dict[Key, AssetCheckExecutionRecord]:
+        """The newest evaluation of a check, by asset."""
+        keys = {AssetCheckKey(asset_key(key), name): key for key in self._keys}
+        storage = self._instance.event_log_storage
+        records = storage.get_latest_asset_check_execution_by_key(list(keys))
+        return {
+            keys[check_key]: record
+            for check_key, record in records.items()
+            if isinstance(record.evaluation, AssetCheckEvaluation)
+        }
+
+    def says(self, key: Key, record: AssetCheckExecutionRecord | None, fingerprint: object) -> bool:
+        """Whether an evaluation says what there is to say, and the UI shows that.
+
+        It shows none from before the newest materialization of an asset, also where that recorded
+        the same version (`AssetCheckExecutionRecord.targets_latest_materialization`).
+        """
+        if record is None or _said(record, FINGERPRINT) != fingerprint:
+            return False
+        latest = self._materialized.get(key)
+        if latest is None or latest.run_id == record.run_id:
+            return True
+        target = record.evaluation.target_materialization_data if record.evaluation else None
+        if target is None:
+            return latest.timestamp < record.create_timestamp
+        return latest.storage_id == target.storage_id
+
+    def report(self, key: Key, name: str, verdict: Verdict) -> None:
+        """Writes an evaluation, of what is materialized now."""
+        latest = self._materialized.get(key)
+        self._instance.report_runless_asset_event(
+            AssetCheckEvaluation(
+                asset_key=asset_key(key),
+                check_name=name,
+                target_materialization_data=latest
+                and AssetCheckEvaluationTargetMaterializationData(
+                    storage_id=latest.storage_id, run_id=latest.run_id, timestamp=latest.timestamp
+                ),
+                **_arguments(verdict),
+            )
+        )
+
+
+def _status_verdicts(lineage: Lineage, history: _History) -> Mapping[Key, Verdict]:
     """What changed since `matches_dvc_lock` was evaluated last, or does not show any more.
 
     From the metafiles alone, but for assets where somebody's look at the workspace found
     something: there it is looked at again.
     """
-    newest = _shown(lineage, instance, MATCHES_DVC_LOCK)
+    newest = history.newest(MATCHES_DVC_LOCK)
     verdicts = judge_recorded_status(lineage, lineage.output_of)
     seen = [
         key
-        for key, evaluation in newest.items()
-        if not evaluation.passed and _said(evaluation, COMPARED) == WITH_WORKSPACE
+        for key, record in newest.items()
+        if record.evaluation is not None
+        and not record.evaluation.passed
+        and _said(record, COMPARED) == WITH_WORKSPACE
     ]
     if seen:
         verdicts |= judge_status(lineage, seen)
     return {
         key: verdict
         for key, verdict in verdicts.items()
-        if key not in newest or _said(newest[key], FINGERPRINT) != verdict.counts[FINGERPRINT]
+        if not history.says(key, newest.get(key), verdict.counts[FINGERPRINT])
     }
 
 
-def _first_cache_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
+def _first_cache_verdicts(lineage: Lineage, history: _History) -> Mapping[Key, Verdict]:
     """Whether objects are there, for assets that `in_cache` was never evaluated of."""
-    newest = _newest(lineage, instance, IN_CACHE)
+    newest = history.newest(IN_CACHE)
     recorded = {
         node.key for node in lineage.nodes.values() if node.key and node.address and node.version
     }
@@ -240,65 +305,15 @@ def _raw_keys(lineage: Lineage) -> list[Key]:
     return [group.outputs[0].key for group in groups if folder is not None]
 
 
-def _duplicates_verdicts(lineage: Lineage, instance: DagsterInstance) -> Mapping[Key, Verdict]:
+def _duplicates_verdicts(lineage: Lineage, history: _History) -> Mapping[Key, Verdict]:
     """Which collections share files, where there are other versions than the last time."""
-    newest = _shown(lineage, instance, NO_DUPLICATES)
+    newest = history.newest(NO_DUPLICATES)
     now = fingerprint_collections(lineage)
     return {
         key: judge_duplicates(lineage)
         for key in _raw_keys(lineage)
-        if raw_versions(lineage) and (key not in newest or _said(newest[key], FINGERPRINT) != now)
+        if raw_versions(lineage) and not history.says(key, newest.get(key), now)
     }
-
-
-def _newest(
-    lineage: Lineage, instance: DagsterInstance, name: str
-) -> dict[Key, AssetCheckExecutionRecord]:
-    keys = {AssetCheckKey(asset_key(key), name): key for key in lineage.output_of}
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
-    return {
-        keys[check_key]: record
-        for check_key, record in records.items()
-        if isinstance(record.evaluation, AssetCheckEvaluation)
-    }
-
-
-def _shown(
-    lineage: Lineage, instance: DagsterInstance, name: str
-) -> dict[Key, AssetCheckEvaluation]:
-    """The newest evaluations, but for those that the UI hides.
-
-    It shows none from before the newest materialization of an asset, also where that recorded the
-    same version (`AssetCheckExecutionRecord.targets_latest_materialization`).
-    """
-    newest = _newest(lineage, instance, name)
-    assets = instance.get_asset_records([asset_key(key) for key in newest])
-    materialized = {
-        tuple(asset.asset_entry.asset_key.path): asset.asset_entry.last_materialization_record
-        for asset in assets
-    }
-    shown = {}
-    for key, record in newest.items():
-        evaluation, latest = record.evaluation, materialized.get(key)
-        assert evaluation is not None, f"{key} was not evaluated"
-        target = evaluation.target_materialization_data
-        if latest is None or latest.run_id == record.run_id:
-            is_shown = True
-        elif target is None:
-            is_shown = latest.timestamp < record.create_timestamp
-        else:
-            is_shown = latest.storage_id == target.storage_id
-        if is_shown:
-            shown[key] = evaluation
-    return shown
-
-
-def _report(instance: DagsterInstance, name: str, verdicts: Mapping[Key, Verdict]) -> Iterator[Key]:
-    for key, verdict in verdicts.items():
-        instance.report_runless_asset_event(
-            AssetCheckEvaluation(asset_key=asset_key(key), check_name=name, **_arguments(verdict))
-        )
-        yield key
 
 
 def _arguments(verdict: Verdict) -> dict[str, Any]:
@@ -320,5 +335,6 @@ def _arguments(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _said(evaluation: AssetCheckEvaluation, name: str) -> object:
-    return evaluation.metadata[name].value if name in evaluation.metadata else None
+def _said(record: AssetCheckExecutionRecord, name: str) -> object:
+    metadata = record.evaluation.metadata if record.evaluation is not None else {}
+    return metadata[name].value if name in metadata else None
