@@ -56,7 +56,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from registry_assets.addresses import without_secrets
-from registry_assets.units import printable
+from registry_assets.units import few_of, printable
 
 
 class RegistryError(Exception):
@@ -347,7 +347,7 @@ class RemoteLacksDataError(RemoteError):
         super().__init__(
             remote,
             url,
-            f"lacks {_few_of(names)}",
+            f"lacks {few_of(names)}",
             "run `registry push` on a machine that has them in its cache, or make them again",
         )
 
@@ -360,13 +360,9 @@ class RemoteDamagedError(RemoteError):
         super().__init__(
             remote,
             url,
-            f"has damaged objects: {_few_of(names)}",
+            f"has damaged objects: {few_of(names)}",
             "run `registry push --full` on a machine that has them in its cache, to replace them",
         )
-
-
-def _few_of(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class SourceUnreachableError(RegistryError):
@@ -493,7 +489,7 @@ class WouldBeLostError(RegistryError):
     def __init__(self, revision: str, what: Sequence[str], next_step: str) -> None:
         self.what = tuple(what)
         super().__init__(
-            f"checking out {revision} would lose {_few_of(what)}: {next_step}; nothing was changed"
+            f"checking out {revision} would lose {few_of(what)}: {next_step}; nothing was changed"
         )
 
 

@@ -1,5 +1,9 @@
 """Numbers and names as people read them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 def format_size(size: int | None) -> str:
     """A number of bytes for a person: 1,234 becomes "1.2 kB"."""
@@ -19,3 +23,9 @@ def printable(name: str) -> str:
 def is_text(name: str) -> bool:
     """Whether a name of a file is text, as metafiles hold it."""
     return name.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in name)
+
+
+def few_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of many names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

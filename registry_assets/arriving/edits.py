@@ -11,7 +11,7 @@ from pathlib import Path
 
 from registry_assets.arriving.arrivals import holds_a_file
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RegistryError
+from registry_assets.errors import DataBeingWrittenError, RegistryError
 from registry_assets.model import RawCollection, Registry
 
 
@@ -72,7 +72,7 @@ def _look_at_all(
             return
         try:
             look = _look(registry, dvc, raw[name], before.get(name))
-        except FileNotFoundError:  # somebody is at work on it
+        except (FileNotFoundError, DataBeingWrittenError):  # somebody is at work on it
             continue
         if look is not None:
             yield name, look

@@ -106,7 +106,7 @@ def _choose(base: str | None, ours: str | None, theirs: str | None) -> tuple[str
 
 
 def _merge_locks(base: str, ours: str, theirs: str) -> Merged:
-    locks = [_read_lock(text) for text in (base, ours, theirs)]
+    locks = [read_lock(text) for text in (base, ours, theirs)]
     chosen, conflicts = _merge_entries(*(lock.entries for lock in locks))
     tail = _choose(*(lock.tail for lock in locks))
     if tail is None:
@@ -117,7 +117,12 @@ def _merge_locks(base: str, ours: str, theirs: str) -> Merged:
     return Merged(None if is_empty else str(merged), tuple(conflicts))
 
 
-def _read_lock(text: str) -> LockText:
+def read_lock(text: str) -> LockText:
+    """Takes a ``dvc.lock`` apart, in whatever form of YAML it is.
+
+    Raises:
+        MetafileError: when it is none.
+    """
     found = split_lock(text)
     if found is None:
         # Somebody else's formatter was at work. Only DVC's own printer takes a second to load.

@@ -12,9 +12,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from registry_assets.changes.merging import DVC_SUFFIX, LOCK_FILE
+from registry_assets.changes.merging import DVC_SUFFIX, LOCK_FILE, read_lock
 from registry_assets.errors import MetafileError
-from registry_assets.lock_text import HEADER, LockText, split_lock
+from registry_assets.lock_text import HEADER
 from registry_assets.model import Version
 from registry_assets.plain_yaml import read_plain
 
@@ -141,7 +141,11 @@ def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
         return {path: Entry(path, text)}
     entries = {}
     before = stage_address(path, "")
-    for name, entry in _read_lock(path, text).entries.items():
+    try:
+        lock = read_lock(text)
+    except MetafileError as error:
+        raise MetafileError(path, error.problem) from error
+    for name, entry in lock.entries.items():
         address = before + name
         entries[address] = Entry(address, entry)
     return entries
@@ -150,15 +154,3 @@ def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
 def stage_address(lock: str, name: str) -> str:
     """DVC's address of a stage, by the ``dvc.lock`` that records it and its name there."""
     return f"{PurePosixPath(lock).with_name('dvc.yaml')}:{name}"
-
-
-def _read_lock(path: str, text: str) -> LockText:
-    found = split_lock(text)
-    if found is not None:
-        return found
-    from registry_assets.dvc_repo import read_lock_text
-
-    try:
-        return read_lock_text(text)
-    except MetafileError as error:
-        raise MetafileError(path, error.problem) from error

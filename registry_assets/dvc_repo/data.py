@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc.exceptions import DvcException
@@ -21,6 +22,7 @@ from registry_assets.errors import (
     DataBeingWrittenError,
     DataModifiedError,
     DataNotAvailableError,
+    FileNotStorableError,
     RegistryError,
     RemoteError,
 )
@@ -42,10 +44,12 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
         DataModifiedError: when restoring would lose content that is saved nowhere.
     """
     path = path_in_repo(repo, out)
-    if _is_as_recorded(repo, out):
+    if is_as_recorded(repo, out):
         return False
     if not out.hash_info:
-        raise DataNotAvailableError(path, "it was never made")
+        address = address_of(out.stage)
+        how = f"`dvc unfreeze {address}`, then materialize it" if out.stage.frozen else None
+        raise DataNotAvailableError(path, "it was never made", how)
     if not out.use_cache:
         if out.exists:
             raise DataModifiedError(path)
@@ -54,20 +58,21 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
         fetch(repo, out, report)
     # Two that read the same input would stumble over each other's files.
     with dvc.write_lock(repo, report):
-        if _is_as_recorded(repo, out):
+        if is_as_recorded(repo, out):
             return False
         link_from_cache(dvc, repo, out)
     report(f"restored {path}")
     return True
 
 
-def _is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
+def is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
+    """Whether the recorded version of an output stands in the workspace, without an edit."""
     try:
         found = hash_folder(repo, out) if out.hash_info.isdir else None
         if found is not None:
             return bool(found == out.hash_info)
         return bool(out.exists) and not out.workspace_status()
-    except (FileNotFoundError, DataBeingWrittenError):
+    except (FileNotFoundError, DataBeingWrittenError, FileNotStorableError):
         # Somebody is at work on it: what was seen in the folder is gone.
         return False
 
@@ -114,6 +119,16 @@ def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:
     if problem is not None:
         raise problem
     out.set_exec()
+
+
+def remove_empty(folder: Path, top: Path) -> None:
+    """Removes a folder, and those above it, in which nothing is left, as Git does."""
+    while folder != top:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
+        folder = folder.parent
 
 
 def _check_out(repo: Repo, out: DvcOutput) -> RegistryError | None:

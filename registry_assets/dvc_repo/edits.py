@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_assets.dvc_repo.folders.comparing import Look
+from registry_assets.dvc_repo.folders.hashing import hash_folder
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess
-from registry_assets.dvc_repo.versions import caches_of, path_in_repo
+from registry_assets.dvc_repo.versions import caches_of, path_in_repo, place_in
+from registry_assets.errors import FileNotStorableError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -19,12 +22,10 @@ class Edit:
     """What an output is now, other than its metafile records.
 
     Attributes:
-        md5: The version that it would get.
-        is_known: Whether the cache holds that version: then it is not a new one, but one that was
-            recorded before, here or on another branch.
+        is_known: Whether the cache holds the version that it would get: then that is not a new one,
+            but one that was recorded before, here or on another branch.
     """
 
-    md5: str
     is_known: bool
 
 
@@ -36,10 +37,14 @@ def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | N
 
     Raises:
         FileNotFoundError: when it is being written.
+        DataBeingWrittenError: likewise.
     """
     (stage,) = load_stages(repo, dvc.root, [metafile])
     out = next(out for out in stage.outs if path_in_repo(repo, out) == path)
-    if not out.exists or not out.status():
-        return None
-    md5 = str(out.get_hash().value)
-    return Edit(md5, any(Path(cache.oid_to_path(md5)).exists() for cache in caches_of(repo)))
+    try:
+        if not out.exists or not Look().status(out):
+            return None
+        md5 = str((hash_folder(repo, out) or out.get_hash()).value)
+    except FileNotStorableError:
+        return Edit(is_known=False)
+    return Edit(is_known=any(Path(place_in(cache, md5)).exists() for cache in caches_of(repo)))

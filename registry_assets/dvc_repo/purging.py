@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
-from registry_assets.dvc_repo.data import ensure
+from registry_assets.dvc_repo.data import ensure, remove_empty
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.remotes import keeps_versions
@@ -103,7 +103,7 @@ def take_files_out(
         for file in files:
             try:
                 (place / file).unlink(missing_ok=True)
-                _remove_empty(place, (place / file).parent)
+                remove_empty((place / file).parent, place)
             except OSError as error:
                 raise RegistryError(
                     f"{path}/{file} cannot be removed ({error.strerror}): make its folder "
@@ -127,15 +127,6 @@ def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> Non
     differing = {file for file in {*recorded, *there} if recorded.get(file) != there.get(file)}
     if not differing <= set(files) or any(file in there for file in differing):
         raise DataModifiedError(path)
-
-
-def _remove_empty(top: Path, folder: Path) -> None:
-    while folder != top:
-        if folder.is_dir():
-            if any(folder.iterdir()):
-                return
-            folder.rmdir()
-        folder = folder.parent
 
 
 # --- the cache ---------------------------------------------------------------------------------

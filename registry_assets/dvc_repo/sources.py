@@ -22,6 +22,7 @@ from dvc_data.hashfile.transfer import transfer
 from dvc_data.hashfile.tree import Tree
 
 from registry_assets.addresses import is_local
+from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.remotes import fetch_objects
@@ -283,7 +284,7 @@ def _pull_from_own_remote(repo: Repo, stage: DvcStage, report: Report) -> bool:
     except RegistryError:
         return False
     out.obj = None
-    return not out.changed_cache()
+    return is_in_cache(out)
 
 
 def _find_same_content(repo: Repo, stage: DvcStage, md5: str) -> str | None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
-from registry_assets.dvc_repo.data import fetch, link_from_cache
+from registry_assets.dvc_repo.data import fetch, is_as_recorded, link_from_cache, remove_empty
+from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.set_aside import SetAside, recover
@@ -164,15 +165,8 @@ def switch(
             raise
     for path, aside in taken.items():
         aside.drop()
-        _remove_empty(dvc.path_of(path).parent, dvc.root)
+        remove_empty(dvc.path_of(path).parent, dvc.root)
     return list(taken)
-
-
-def _remove_empty(folder: Path, root: Path) -> None:
-    """Removes folders in which nothing is left, as Git does."""
-    while folder != root and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
 
 
 def restore_all(
@@ -200,13 +194,13 @@ def restore_all(
 
 def _restore(dvc: RepoAccess, repo: Repo, out: DvcOutput, done: Restored) -> None:
     path = path_in_repo(repo, out)
-    if out.exists and not out.workspace_status():
+    if is_as_recorded(repo, out):
         return
     unsaved = list(find_unsaved(repo, [path]))
     if not all(item.is_ignored for item in unsaved):
         done.edited.append(path)
         return
-    is_here = not out.changed_cache()
+    is_here = is_in_cache(out)
     missing = None if is_here else _fetch(repo, out, done)
     with dvc.write_lock(repo, _say_nothing):
         # As a whole: of a version that is replaced file by file, a crash would leave a mixture.

@@ -22,6 +22,7 @@ from dvc_data.hashfile.transfer import transfer
 
 from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.data import ensure, link_from_cache
+from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import scratch_folder, write_dvc_file
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -209,7 +210,7 @@ def _take(repo: Repo, stage: DvcStage, commit: str) -> None:
 def _has_content_of(repo: Repo, stage: DvcStage, commit: str) -> bool:
     """Whether the cache holds what an import has at a commit, as its recorded version."""
     (out,) = stage.outs
-    if not out.hash_info or out.hash_name != "md5" or out.changed_cache():
+    if not out.hash_info or out.hash_name != "md5" or not is_in_cache(out):
         return False
     return look(repo, stage, commit).md5 == str(out.hash_info.value)
 

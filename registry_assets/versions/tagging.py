@@ -18,6 +18,7 @@ from registry_assets.git_repo.tags import is_tag_name, make_tag, remove_tag
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Dataset, Registry
 from registry_assets.status.reading import read_recorded_status
+from registry_assets.units import few_of
 from registry_assets.versions.dataset_versions import (
     Held,
     add_changes,
@@ -31,7 +32,6 @@ from registry_assets.versions.diffing import Comparing, Diff
 
 Report = Callable[[str], None]
 
-_MOST_NAMED = 3
 _ALWAYS = ("always changed",)
 
 
@@ -157,7 +157,7 @@ def _check_committed(
     files = read_changes(builder, commit, tree, dataset.path).files
     if files:
         raise VersionError(
-            f"{_few([file.path for file in files])} is not as it was committed: commit it, or "
+            f"{few_of([file.path for file in files])} is not as it was committed: commit it, or "
             f"`registry publish` and merge, then tag; `--rev HEAD` names what is committed"
         )
 
@@ -203,7 +203,7 @@ def _check_complete(
         ]
         if stale:
             raise VersionError(
-                f"{dataset.name} is not complete at {where}: {_few(stale)}: `registry "
+                f"{dataset.name} is not complete at {where}: {few_of(stale)}: `registry "
                 "materialize`, commit, then tag"
             )
         addresses = [found.nodes[status.path].address for status in outputs]
@@ -239,11 +239,6 @@ def _check_remote(
         )
     objects = sum(state.objects for state in states.values())
     return Verified(shared.name, shared.url, objects)
-
-
-def _few(items: Sequence[str]) -> str:
-    more = len(items) - _MOST_NAMED
-    return ", ".join(items[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _check_new(name: str, commits: set[str | None], allowed: str | None, following: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.edits import Edit
 from registry_assets.dvc_repo.folders.hashing import read_folder
 from registry_assets.dvc_repo.folders.links import copy_file
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
@@ -391,5 +392,6 @@ def test_what_dvc_would_wait_for_or_break_off_at_is_named(tmp_path: Path) -> Non
     os.mkfifo(root / "raw/a/pipe")
     (state,) = DvcRepo(root).output_states(["raw/a.dvc"]).values()
     assert state.changes == ("raw/a/pipe cannot be stored: not a regular file",)
+    assert DvcRepo(root).find_edit("raw/a.dvc", "raw/a") == Edit(is_known=False)
     with pytest.raises(FileNotStorableError, match=r"pipe.*`registry add NAME` sets it aside"):
         track(root)
