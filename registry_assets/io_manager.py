@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,8 +82,10 @@ class DvcIOManager(ConfigurableIOManager):
         else:
             path = path_of_asset(context)
             _check_place(dvc, context, path)
-            with dvc.replacing(path) as set_aside:
-                dump(obj, dvc.path_of(path), set_aside)
+            with dvc.replacing(path) as replacement:
+                if not (isinstance(obj, Path) and obj.resolve() == dvc.path_of(path).resolve()):
+                    dump(obj, replacement.fresh)
+                    replacement.swap()
                 with dvc.tracking(path, report=context.log.info) as result:
                     record = result.persist()[path]
             paths = (path,)
@@ -181,34 +182,17 @@ def _output_like(pattern: str, paths: Iterable[str]) -> str:
     return next(path for path in paths if re.fullmatch(expression, path))
 
 
-def dump(obj: Any, place: Path, set_aside: Callable[[], None]) -> None:
-    """Writes what an asset returned to its place; the old content goes when the new one is ready.
+def dump(obj: Any, place: Path) -> None:
+    """Writes what an asset returned to a place where there is nothing yet.
 
     Args:
         obj: A path (what it leads to is copied), bytes, a Pillow image (in the format that the
             name's ending says, PNG when it says none), or a mapping of file names to those.
         place: Where to.
-        set_aside: Takes away what is there.
 
     Raises:
         RegistryError: for anything else.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(obj, Path) and obj.resolve() == place.resolve():
-        return
-    fresh = place.with_name(f".{uuid.uuid4().hex}-{place.name}")
-    try:
-        _write(obj, fresh)
-        set_aside()
-        fresh.rename(place)
-    finally:
-        if fresh.is_dir():
-            shutil.rmtree(fresh)
-        else:
-            fresh.unlink(missing_ok=True)
-
-
-def _write(obj: Any, place: Path) -> None:
     if isinstance(obj, Path):
         if obj.is_dir():
             shutil.copytree(obj, place)
@@ -226,7 +210,7 @@ def _write(obj: Any, place: Path) -> None:
             if not name or Path(os.path.normpath(target)) != target or place not in target.parents:
                 raise RegistryError(f"{name!r} is not the name of a file inside {place.name}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            _write(item, target)
+            dump(item, target)
     else:
         raise RegistryError(
             f"{type(obj).__name__} cannot be persisted through DVC: return a pathlib.Path, bytes, "

@@ -24,7 +24,6 @@ from PIL import Image
 from registry_assets import DvcIOManager, build_definitions
 from registry_assets.errors import RegistryError
 from registry_assets.history.reporting import sync
-from registry_assets.io_manager import dump
 from tests.conftest import lineage_of, run, write_tree
 from tests.persisting.helpers import contents, leftovers
 
@@ -381,29 +380,32 @@ def test_anything_else_is_an_error_that_says_what_to_return(
     assert list((root / "made").glob(".*")) == []
 
 
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
-    place = tmp_path / "kept"
-    write_tree(place, {"one.txt": "1"})
-    with pytest.raises(FileNotFoundError):
-        dump({"ok.txt": b"1", "bad.txt": tmp_path / "nowhere"}, place, lambda: shutil.rmtree(place))
-    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
-    assert (place / "one.txt").read_text() == "1"
-
-
-def test_what_cannot_be_recorded_leaves_the_version_before(
-    root: Path, instance: DagsterInstance
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"two.txt": b"2", "bad.txt": Path("nowhere")},
+        # DVC takes no folder with such a file.
+        {"two.txt": b"2", ".dvcignore": b"*.bak"},
+    ],
+)
+def test_what_cannot_be_written_or_recorded_leaves_the_version_before(
+    root: Path, instance: DagsterInstance, content: dict[str, Any]
 ) -> None:
-    content: dict[str, bytes] = {"one.txt": b"1"}
+    returned: dict[str, Any] = {"one.txt": b"1"}
 
     @asset(key=["made", "folder"], io_manager_key=MANAGER)
-    def folder() -> dict[str, bytes]:
-        return content
+    def folder() -> dict[str, Any]:
+        return returned
 
     produce(root, instance, folder)
-    # DVC takes no folder with such a file.
-    content = {"two.txt": b"2", ".dvcignore": b"*.bak"}
+    returned = content
     assert not produce(root, instance, folder, raise_on_error=False).success
     assert contents(root / "made/folder") == {"one.txt": "1"}
+    assert sorted(place.name for place in (root / "made").iterdir()) == [
+        ".gitignore",
+        "folder",
+        "folder.dvc",
+    ]
     assert run(root, "dvc", "status").strip() == "Data and pipelines are up to date."
     assert leftovers(root) == []
 

@@ -68,9 +68,21 @@ class Places:
 
 
 def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
-    """Makes sure that a new ``.dvc`` file fits in: no overlap with anything, and no circle.
+    """Makes sure that a ``.dvc`` file that is about to be written fits in, as `check_fits`.
+
+    Raises:
+        DvcError: naming what it overlaps with.
+    """
+    check_fits(dvc, repo, stage).add(Path(out.fs_path) for out in stage.outs)
+
+
+def check_fits(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> Places:
+    """Makes sure that a new ``.dvc`` file would fit in: no overlap with anything, and no circle.
 
     Within a session the outputs are looked for once, and remembered.
+
+    Returns:
+        The places of all outputs.
 
     Raises:
         DvcError: naming what it overlaps with.
@@ -82,8 +94,8 @@ def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
     if known is None or any(map(known.overlap, places)):
         repo.check_graph(stages={stage})
         known = Places(Path(out.fs_path) for out in repo.index.outs)
-    known.add(places)
     dvc.remember(known)
+    return known
 
 
 def _declared_places(repo: Repo) -> Places | None:

@@ -217,13 +217,11 @@ class DvcRepo(RepoAccess):
             tracking.check_trackable(self, repo, path)
 
     @contextmanager
-    def replacing(self, path: str) -> Iterator[Callable[[], None]]:
+    def replacing(self, path: str) -> Iterator[set_aside.Replacement]:
         """While a tracked path gets new content; see `set_aside.replacing`."""
-        with (
-            self.open() as repo,
-            set_aside.replacing(self, repo, tracking.metafile_of(path), path) as take,
-        ):
-            yield take
+        metafile = tracking.metafile_of(path)
+        with self.open() as repo, set_aside.replacing(self, repo, metafile, path) as replacement:
+            yield replacement
 
     def importing(
         self,

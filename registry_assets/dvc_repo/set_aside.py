@@ -126,9 +126,15 @@ class SetAside:
         finally:
             self.drop()
 
-    def recorded_now(self, repo: Repo) -> None:
+    def look_up(self, repo: Repo) -> None:
         """Looks up what the metafile names now."""
         self._journal.recorded = _recorded_now(self._dvc, repo, self._journal)
+
+    def make_room(self, name: str) -> Path:
+        """A place for something of that name beside what is set aside; it goes with that."""
+        place = self._folder / "new" / name
+        place.parent.mkdir(parents=True)
+        return place
 
     def put_back(self) -> None:
         """Puts everything back where it was."""
@@ -145,10 +151,21 @@ class SetAside:
         temporary.replace(self._folder / _JOURNAL)
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """New content of a path.
+
+    Attributes:
+        fresh: Where to write it: out of the way, under the name that it is to have.
+        swap: Puts it into its place, and the old content aside.
+    """
+
+    fresh: Path
+    swap: Callable[[], None]
+
+
 @contextmanager
-def replacing(
-    dvc: RepoAccess, repo: Repo, metafile: str, path: str
-) -> Iterator[Callable[[], None]]:
+def replacing(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Iterator[Replacement]:
     """While a path gets new content that is to be recorded: the old comes back if that fails.
 
     Args:
@@ -156,14 +173,17 @@ def replacing(
         repo: The same, opened.
         metafile: The ``.dvc`` file of the path, if it has one.
         path: From the root.
-
-    Yields:
-        What takes the old content away, to be called when the new one is ready.
     """
     aside = SetAside(dvc, metafile, {path: None})
-    aside.recorded_now(repo)
+    aside.look_up(repo)
+    fresh = aside.make_room(Path(path).name)
+
+    def swap() -> None:
+        aside.take(path)
+        shutil.move(fresh, dvc.path_of(path))
+
     try:
-        yield lambda: aside.take(path)
+        yield Replacement(fresh, swap)
     except BaseException:
         aside.put_back()
         raise

@@ -25,7 +25,7 @@ from registry_assets.dvc_repo.metafiles import (
     write_dvc_file,
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
-from registry_assets.dvc_repo.overlaps import check_new
+from registry_assets.dvc_repo.overlaps import check_fits, check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
@@ -152,7 +152,7 @@ def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
     """
     if not dvc.path_of(metafile_of(path)).exists():
         dvc.path_of(path).parent.mkdir(parents=True, exist_ok=True)
-        check_new(dvc, repo, _new_stage(dvc, repo, path))
+        check_fits(dvc, repo, _new_stage(dvc, repo, path))
 
 
 @contextmanager

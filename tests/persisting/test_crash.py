@@ -16,6 +16,7 @@ import pytest
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.processes import name_of_mine, owner_of
+from registry_assets.io_manager import dump
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import (
     build_repository,
@@ -383,3 +384,42 @@ def test_a_broken_pipeline_elsewhere_does_not_stop_what_comes_next(tmp_path: Pat
     recover(root)
     assert state(root)["uncached.txt"] == before["uncached.txt"]
     assert leftovers(root) == []
+
+
+def test_a_journal_that_a_power_cut_emptied_stops_nobody_and_is_kept(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    left = root / ".dvc/tmp/registry/999999-12.34-abc"
+    write_tree(left, {"journal.json": "", "0/one.txt": "set aside"})
+    made = make(root, MAKE)
+    assert made.outcome == "ran"
+    (line,) = [line for line in made.said if left.name in line]
+    assert "look, then remove the folder" in line
+    assert (left / "0/one.txt").read_text() == "set aside"
+
+
+def test_an_asset_of_somebodys_own_killed_at_any_moment(tmp_path: Path) -> None:
+    def make_own(root: Path, text: str = "two") -> None:
+        dvc = DvcRepo(root)
+        with dvc.session(), dvc.replacing("own/folder") as replacement:
+            dump({f"{text}.txt": text.encode()}, replacement.fresh)
+            replacement.swap()
+            with dvc.tracking("own/folder", report=quiet) as result:
+                result.persist()
+
+    template = build_repository(tmp_path / "template", {"own/readme": "mine"})
+    make_own(template, "one")
+    before = state(template)
+    never_killed = copy_of(template, tmp_path / "never_killed")
+    make_own(never_killed)
+    after = state(never_killed)
+    seen = set()
+    for root, at in kill_everywhere(template, tmp_path, make_own, least=10):
+        recover(root)
+        now = state(root)
+        assert now in (before, after), at
+        seen.add(now == after)
+        make_own(root)
+        assert state(root) == after, at
+        assert leftovers(root) == [], at
+        check_cache(root)
+    assert seen == {True, False}
