@@ -6,11 +6,13 @@ import os
 import re
 import uuid
 from dataclasses import dataclass
+from itertools import count
 
 import psutil
 
 _NAME = re.compile(r"(\d+)-(\d+\.\d\d)-\w+(?:\.tmp)?")
 _SAME_START_SECONDS = 0.02
+_numbers = count()
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,12 @@ def _started(pid: int) -> float:
 
 
 def name_of_mine() -> str:
-    """A new name for a file or folder that tells whose it is: this process's."""
+    """A new name for a file or folder that tells whose it is: this process's.
+
+    The names of one process, sorted, are in the order in which they were given.
+    """
     mine = Process.of(os.getpid())
-    return f"{mine.pid}-{mine.started:.2f}-{uuid.uuid4().hex}"
+    return f"{mine.pid}-{mine.started:.2f}-{next(_numbers):09}_{uuid.uuid4().hex}"
 
 
 def owner_of(name: str) -> Process | None:

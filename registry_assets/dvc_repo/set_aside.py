@@ -193,7 +193,8 @@ def replacing(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Iterator
 def recover(dvc: RepoAccess, repo: Repo, report: Report) -> None:
     """Puts back what killed processes left behind; leaves living ones alone."""
     folder = _folder(dvc.root)
-    for left in sorted(folder.iterdir()) if folder.is_dir() else []:
+    # What one process did last is undone first: one may have begun on what another had made.
+    for left in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []:
         owner = owner_of(left.name)
         if owner is None or owner.is_alive:
             continue
