@@ -58,6 +58,7 @@ class _Commands(click.Group):
                 raise
             said = f"{_place_of(error)}{error.strerror or error}: {_LOOK}"
         except Exception as error:
+            # By name, as importing SQLAlchemy takes longer than most commands.
             if not type(error).__module__.startswith("sqlalchemy."):
                 raise
             cause = getattr(error, "orig", None) or error

@@ -36,7 +36,7 @@ updating.py     `dvc import` from another repository, and `dvc update`
 
 from registry_assets.dvc_repo.batch import StageResult, StageTask
 from registry_assets.dvc_repo.garbage import StoredObject
-from registry_assets.dvc_repo.listings import Listings
+from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
 from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
 from registry_assets.dvc_repo.objects import CacheState
 from registry_assets.dvc_repo.purging import KeptObject, RemoteAnswer
@@ -65,7 +65,9 @@ __all__ = [
     "StageTask",
     "StoredObject",
     "Unsaved",
+    "build_listing",
     "cut_entry",
+    "hash_listing",
     "read_lock_text",
     "source_session",
 ]

@@ -7,16 +7,28 @@ search in its text, which takes milliseconds where parsing a hundred thousand en
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from sys import intern
 
-from registry_assets.model import is_folder
+from registry_assets.model import FOLDER_SUFFIX, is_folder
 
 # A path can hold no such thing: JSON has its quotation marks behind a backslash.
 _MD5 = re.compile(rb'(?<="md5": ")[0-9a-f]{32}(?=")')
+
+
+def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
+    """The text of a folder's listing, of the paths and md5s of its files in any order."""
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files)]
+    return json.dumps(entries).encode()
+
+
+def hash_listing(listing: bytes) -> str:
+    """The md5 of a folder, as metafiles name it, by its listing."""
+    return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}{FOLDER_SUFFIX}"
 
 
 class Listings:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from registry_assets.dvc_repo import DvcRepo
-from registry_assets.model import FOLDER_SUFFIX, Dependency, Parameter, Registry, Stage
+from registry_assets.dvc_repo import DvcRepo, build_listing, hash_listing
+from registry_assets.model import Dependency, Parameter, Registry, Stage
 
 
 class CodeReader:
@@ -61,17 +61,12 @@ class CodeReader:
                 yield f"{dependency.path} is {'modified' if dependency.version else 'new'}"
 
     def _md5(self, path: Path) -> str | None:
-        """The md5 that DVC would record: of a folder, that of its listing (`dvc_data` Tree)."""
+        """The md5 that DVC would record: of a folder, that of its listing."""
         if not path.is_dir():
             return _md5_of_file(path)
-        listing = [
-            {"md5": _md5_of_file(found), "relpath": found.relative_to(path).as_posix()}
-            for found in self._dvc.find_files(path)
-        ]
-        listing.sort(key=lambda entry: str(entry["relpath"]))
-        text = json.dumps(listing, sort_keys=True)
-        digest = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-        return f"{digest}{FOLDER_SUFFIX}"
+        files = self._dvc.find_files(path)
+        md5s = ((found.relative_to(path).as_posix(), _md5_of_file(found) or "") for found in files)
+        return hash_listing(build_listing(md5s))
 
     def _hash(self, path: Path) -> object:
         """The md5 of a file; of a folder, those of its files that are not Python's leavings."""

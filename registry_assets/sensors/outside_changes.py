@@ -59,9 +59,13 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
     def watch(context: SensorEvaluationContext) -> SensorResult:
         cursor = json.loads(context.cursor) if context.cursor else {}
         stamps = read_stamps(registry)
+        stamp = f"{stamps.metafiles} {stamps.definitions}"
+        events = context.instance.event_log_storage
+        is_told = stamp == cursor.get("told")
+        is_done = is_told and events.get_maximum_record_id() == cursor.get("event")
         try:
             lineage = None
-            if stamps.definitions != loaded:
+            if stamps.definitions != loaded and (UI_ADDRESS in os.environ or not is_done):
                 # After definitions that cannot be loaded, no sensor would be there to ask again.
                 lineage = build_lineage(read_registry(registry.root), translator)
                 if reload_code_location(context.log.info):
@@ -69,9 +73,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
                     return SensorResult(skip_reason=reason)
         except RegistryError as error:
             return SensorResult(skip_reason=str(error))
-        stamp = f"{stamps.metafiles} {stamps.definitions}"
-        events = context.instance.event_log_storage
-        if stamp == cursor.get("told") and events.get_maximum_record_id() == cursor.get("event"):
+        if is_done:
             return SensorResult(skip_reason="nothing changed")
         if stamp not in (cursor.get("told"), cursor.get("seen")):
             cursor["seen"] = stamp
@@ -79,7 +81,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
             return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
         lineage = lineage or build_lineage(read_registry(registry.root), translator)
         said = ""
-        if stamp != cursor.get("told"):
+        if not is_told:
             done = sync(lineage, context.instance, context.log.info, most_seconds=MOST_SECONDS)
             if not done.is_complete:
                 return SensorResult(skip_reason=f"reported {done.reported}, and goes on")

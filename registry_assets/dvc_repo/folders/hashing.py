@@ -9,14 +9,12 @@ DVC 2's names) is left to DVC.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +23,7 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
-from registry_assets.dvc_repo.folders.ignoring import without_ignored
+from registry_assets.dvc_repo.folders.ignoring import walk
 from registry_assets.dvc_repo.folders.remembered import Remembered, remembered, stamp_of
 from registry_assets.dvc_repo.folders.state import (
     HASH,
@@ -35,8 +33,8 @@ from registry_assets.dvc_repo.folders.state import (
     tell_hashes,
 )
 from registry_assets.dvc_repo.folders.threads import THREADS
+from registry_assets.dvc_repo.listings import build_listing, hash_listing
 from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
-from registry_assets.model import FOLDER_SUFFIX
 from registry_assets.units import is_text
 
 if TYPE_CHECKING:
@@ -68,15 +66,12 @@ class FolderContent:
     @cached_property
     def listing(self) -> bytes:
         """The text of the object that stands for the folder (`dvc_data.hashfile.tree`)."""
-        files = sorted(self.files, key=attrgetter("name"))
-        entries = [{"md5": file.md5, "relpath": file.name} for file in files]
-        return json.dumps(entries).encode()
+        return build_listing((file.name, file.md5) for file in self.files)
 
     @cached_property
     def hash_info(self) -> HashInfo:
         """The folder's own hash."""
-        digest = hashlib.md5(self.listing, usedforsecurity=False).hexdigest()
-        return HashInfo(HASH, f"{digest}{FOLDER_SUFFIX}")
+        return HashInfo(HASH, hash_listing(self.listing))
 
     @property
     def meta(self) -> Meta:
@@ -208,9 +203,7 @@ def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
     found = []
     is_plain = True
     start = len(place) + 1
-    for folder, folders, files in os.walk(place):
-        # In place, so that what is ignored is not walked.
-        folders[:], files = without_ignored(repo, folder, folders, files)
+    for folder, files in walk(repo, place):
         inside = f"{folder[start:]}/" if len(folder) > start else ""
         if files and not is_text(inside):
             raise FileNotStorableError(folder, "its name is not UTF-8")

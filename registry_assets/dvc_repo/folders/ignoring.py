@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 
+def walk(repo: Repo, place: str) -> Iterator[tuple[str, list[str]]]:
+    """A folder and those in it, each with the names of its files, without what DVC ignores."""
+    for folder, folders, files in os.walk(place):
+        # In place, so that what is ignored is not walked.
+        folders[:], files = without_ignored(repo, folder, folders, files)
+        yield folder, files
+
+
 def find_files(repo: Repo, folder: Path) -> Iterator[Path]:
     """The files in a folder and its sub-folders that DVC does not ignore."""
-    for where, folders, files in os.walk(folder):
-        folders[:], files = without_ignored(repo, where, folders, files)
+    for where, files in walk(repo, str(folder)):
         yield from (place for name in files if (place := Path(where) / name).is_file())
 
 
