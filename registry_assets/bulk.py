@@ -37,7 +37,13 @@ from registry_assets.history.event_log import AssetPartition, Seen, read_seen
 from registry_assets.history.reporting import Reporter, sync_partitions
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import AssetGroup, Lineage, Node
-from registry_assets.materializing import PlannedRun, failure_of, only_stale, plan_runs, select_keys
+from registry_assets.materializing import (
+    PlannedRun,
+    only_stale,
+    plan_runs,
+    read_failures,
+    select_keys,
+)
 from registry_assets.metadata import (
     decisions_metadata,
     duplicates_metadata,
@@ -366,12 +372,15 @@ def bring_in_process(
         raise_on_error=False,
         run_config={"loggers": {PROGRESS_LOGGER: {}}},
     )
-    if not result.success:
-        (event,) = (event for event in result.all_events if event.is_step_failure)
-        # Stages that failed have ended the run with `Failure`; anything else ended it before.
-        if event.step_failure_data.user_failure_data is None:
-            before = f"; before that, {failures[0].error}" if failures else ""
-            raise RegistryError(failure_of(event.step_failure_data) + before)
+    # Stages that failed have ended the run with `Failure`; anything else ended it before.
+    is_said = any(
+        event.step_failure_data.user_failure_data is not None
+        for event in result.all_events
+        if event.is_step_failure
+    )
+    if not result.success and not is_said:
+        before = f"; before that, {failures[0].error}" if failures else ""
+        raise RegistryError(read_failures(result)[0] + before)
     return failures
 
 

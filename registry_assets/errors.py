@@ -45,6 +45,8 @@
     ├── ModelServerError             the MLflow server does not answer, or refuses
     ├── ModelNotFoundError           no model, version or alias of that name
     ├── RunGoneError                 the run that made a model was deleted
+    ├── HistoryError                 Dagster's history of the registry cannot be used
+    ├── GitUnusableError             Git is missing, too old, or refuses the repository
     └── DvcError                     anything else that DVC reports
 
 Errors take facts and build their own message.
@@ -544,6 +546,28 @@ class RunGoneError(RegistryError):
             f"run {run_id} of {uri} was deleted, so what it was trained on is not known: "
             f"{next_step}"
         )
+
+
+class GitUnusableError(RegistryError):
+    """There is no Git, one that is too old, or one that refuses this repository."""
+
+    def __init__(self, reason: str, next_step: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {next_step}")
+
+
+class HistoryError(RegistryError):
+    """Dagster's history of a registry cannot be read or written.
+
+    Args:
+        place: Where it is kept.
+        reason: A clause, in the words of the database.
+        next_step: What to do about it.
+    """
+
+    def __init__(self, place: str, reason: str, next_step: str) -> None:
+        self.reason = reason
+        super().__init__(f"Dagster's history in {printable(place)}: {reason}: {next_step}")
 
 
 class DvcError(RegistryError):

@@ -12,8 +12,9 @@ from dagster import (
     DagsterError,
     DagsterInstance,
     Definitions,
+    ExecuteInProcessResult,
 )
-from dagster._core.execution.plan.objects import StepFailureData
+from dagster_shared.error import SerializableErrorInfo
 
 from registry_assets.arriving.following import dataset_with_inputs, is_taken_in
 from registry_assets.assets import build_lineage_assets
@@ -260,7 +261,7 @@ def execute(
             "loggers": {PROGRESS_LOGGER: {}},
         },
     )
-    steps, failures = [], []
+    steps = []
     for event in result.all_events:
         if event.is_step_materialization:
             materialization = event.step_materialization_data.materialization
@@ -274,19 +275,42 @@ def execute(
                     metadata.get("dvc/size"),  # type: ignore[arg-type]
                 )
             )
-        elif event.is_step_failure:
-            failures.append(failure_of(event.step_failure_data))
-    return RunResult(run, result.run_id, tuple(steps), tuple(failures))
+    failures = read_failures(result)
+    if not failures:
+        made = {step.key for step in steps}
+        failures = tuple(
+            f"{'/'.join(key)} was not made, though its run says that it succeeded"
+            for key in run.keys
+            if key not in made
+        )
+    return RunResult(run, result.run_id, tuple(steps), failures)
 
 
-def failure_of(data: StepFailureData) -> str:
-    """What failed, in the words of our own error where there is one."""
-    error = data.error
-    message = "the step failed"
+def read_failures(result: ExecuteInProcessResult) -> tuple[str, ...]:
+    """What failed in a run, a line each; nothing only where the run itself says it succeeded.
+
+    A run can also fail before its first step, or be canceled, and then no step says why.
+    """
+    failures = tuple(
+        describe_failure(event.step_failure_data.error, "the step failed")
+        for event in result.all_events
+        if event.is_step_failure
+    )
+    if failures or result.success:
+        return failures
+    status = result.dagster_run.status.value.lower()
+    errors = (getattr(e.event_specific_data, "error", None) for e in reversed(result.all_events))
+    error = next((error for error in errors if isinstance(error, SerializableErrorInfo)), None)
+    return (f"the run ended as {status}: {describe_failure(error, 'no reason was given')}",)
+
+
+def describe_failure(error: SerializableErrorInfo | None, otherwise: str) -> str:
+    """What failed, in the words of our own error where there is one, else of the first cause."""
+    message = otherwise
     while error is not None:
         name, _, words = error.message.strip().partition(": ")
         if name.startswith("registry_assets."):
             return words
-        message = error.message.strip()
+        message = " ".join(error.message.split()) or message
         error = error.cause
     return message

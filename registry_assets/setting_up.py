@@ -13,7 +13,7 @@ from registry_assets.dvc_repo.initialising import (
     set_link_type,
 )
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.history.opening import prepare_home
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
@@ -89,11 +89,17 @@ def init_registry(root: Path) -> Iterator[str]:
     except OSError as error:
         raise RegistryError(f"cannot make {root}: {error.strerror}; name another folder") from error
     root = root.resolve()
+    check_git()
+    git = GitRepo(root)
+    if git.is_present and not git.has_readable_objects:
+        raise RegistryError(
+            f"the Git repository of {root} names its objects by SHA-256, which DVC cannot read: "
+            "make a new one with `git init --object-format=sha1`"
+        )
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
         return
-    git = GitRepo(root)
     if not git.is_present:
         git.init()
         yield "made a Git repository"

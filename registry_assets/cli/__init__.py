@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -41,34 +42,48 @@ from registry_assets.errors import RegistryError
 from registry_assets.garbage_collector import look_for_cycles_less_often
 from registry_assets.units import printable
 
-_LOOK = "look whether you may read and write there, and whether the disk is full"
+_NEXT_STEPS = {
+    errno.EACCES: "ask its owner to let you read and write there",
+    errno.EPERM: "ask its owner to let you read and write there",
+    errno.EROFS: "the file system is mounted read-only: mount it for writing, or work on a copy",
+    errno.ENOSPC: "the disk is full: free some space, then run this again",
+    errno.EDQUOT: "your quota is used up: free some space, then run this again",
+    errno.ENAMETOOLONG: "make the name shorter, or work in a folder with a shorter path",
+    errno.ENOLCK: "this file system cannot lock files: keep the registry on another one",
+    errno.EMFILE: "raise the limit of open files: `ulimit -n 4096`",
+}
+"""What to do about what the operating system refuses."""
 
 
 class _Commands(click.Group):
-    """Turns our errors, and those of the disk, into one line and exit code 1."""
+    """Turns whatever ends a command into one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except RegistryError as error:
-            said = str(error)
-        except OSError as error:
-            if error.errno == errno.EPIPE:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if isinstance(error, BrokenPipeError):
                 # Whoever reads what is said has gone, which click knows about.
                 raise
-            said = f"{_place_of(error)}{error.strerror or error}: {_LOOK}"
-        except Exception as error:
-            # By name, as importing SQLAlchemy takes longer than most commands.
-            if not type(error).__module__.startswith("sqlalchemy."):
-                raise
-            cause = getattr(error, "orig", None) or error
-            said = f"the history of Dagster, in DAGSTER_HOME or .dagster: {cause}: {_LOOK}"
-        click.echo(f"registry: {said}", err=True)
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            click.echo(f"registry: {_describe(error)}", err=True)
         ctx.exit(FINDING)
 
 
-def _place_of(error: OSError) -> str:
-    return "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
+def _describe(error: Exception) -> str:
+    """What to say of an error: the cause, and the next step."""
+    if isinstance(error, RegistryError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
+        step = "look whether you may read and write there, and whether the disk is full"
+        next_step = _NEXT_STEPS.get(error.errno or 0, step)
+        return f"{place}{error.strerror or error}: {next_step}"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{said}: this should not happen; run it again as `registry --debug …`, and report it"
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,10 +93,17 @@ def _place_of(error: OSError) -> str:
     default=Path(),
     help="Any folder of the registry; the current one by default.",
 )
+@click.option("--debug", is_flag=True, help="Show the traceback of what ends a command.")
 @click.version_option(package_name="registry-assets")
 @click.pass_context
-def main(ctx: click.Context, root: Path) -> None:
+def main(ctx: click.Context, root: Path, debug: bool) -> None:
     """See and run an image data registry that is kept under Git and DVC."""
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise RegistryError(
+            "you have no home folder here: set HOME to a folder that you may write to"
+        ) from error
     look_for_cycles_less_often()
     ctx.obj = root
 

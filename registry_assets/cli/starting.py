@@ -74,7 +74,7 @@ def ui(root: Path, host: str, port: int) -> None:
 
     found = read_lineage(root)
     _check_address(host, port)
-    with open_history(found.registry.root) as instance:
+    with open_history(found.registry.root, launches_runs=True) as instance:
         report_changes(found, instance, lambda _line: None)
         report_checks(found, instance)
     environment = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import sys
 import threading
 import time
@@ -55,6 +57,17 @@ def translated_errors() -> Iterator[None]:
         raise DvcError(said or type(error).__name__) from error
 
 
+def name_user() -> None:
+    """Gives this process's user a name where the machine has none for it, as in a container.
+
+    DVC asks for one, and `getpass.getuser` fails then; it looks into the environment first.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
 class RepoAccess:
     """The way into one DVC repository on this machine.
 
@@ -70,6 +83,7 @@ class RepoAccess:
     """
 
     def __init__(self, root: Path, *, wait_seconds: float = 3600.0) -> None:
+        name_user()
         try:
             self.root = Path(Repo.find_root(str(root)))
         except NotDvcRepoError as error:

@@ -11,7 +11,7 @@ history.py     files as all commits have had them, and what keeps a commit by na
 
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder
 from registry_assets.git_repo.conflicts import Unmerged
-from registry_assets.git_repo.reading import GitRepo, find_rev, is_commit
+from registry_assets.git_repo.reading import GitRepo, check_git, find_rev, is_commit
 from registry_assets.git_repo.remotes import GitRemote, RemoteState
 from registry_assets.git_repo.tags import Tag
 
@@ -23,6 +23,7 @@ __all__ = [
     "Tag",
     "TreeBuilder",
     "Unmerged",
+    "check_git",
     "find_rev",
     "is_commit",
 ]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from registry_assets.addresses import is_local, without_secrets
-from registry_assets.errors import RegistryError, SourceUnreachableError
+from registry_assets.errors import GitUnusableError, RegistryError, SourceUnreachableError
 
 _ANSWER_SECONDS = 20
+_FATAL = 128
+_DISTRUSTED = b"dubious ownership"
+_OLDEST = (2, 31)
+"""`rev-parse --path-format` came with it."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
@@ -50,6 +55,60 @@ def telling_line(said: str) -> str:
     return (telling or lines or [""])[0]
 
 
+def run_git(
+    *arguments: str,
+    stdin: bytes = b"",
+    settings: Mapping[str, str] | None = None,
+    most_seconds: float | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs ``git``; its exit status is the caller's to look at.
+
+    Args:
+        arguments: Of the command.
+        stdin: What it reads.
+        settings: Environment variables besides those there are.
+        most_seconds: How long it may take.
+
+    Raises:
+        GitUnusableError: when there is no Git, or it trusts a repository's owner not.
+        TimeoutExpired: when it takes too long.
+    """
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            capture_output=True,
+            input=stdin,
+            check=False,
+            # What it says is looked at here: without translation.
+            env={**os.environ, "LANGUAGE": "en", **(settings or {})},
+            timeout=most_seconds,
+        )
+    except FileNotFoundError as error:
+        raise GitUnusableError(
+            "there is no `git` on the PATH", "install Git 2.31 or newer"
+        ) from error
+    if done.returncode == _FATAL and _DISTRUSTED in done.stderr:
+        said = done.stderr.decode(errors="replace")
+        place = said.partition("repository at '")[2].partition("'")[0]
+        raise GitUnusableError(
+            f"{place} belongs to another user, and Git does not trust it",
+            f"if you do, run `git config --global --add safe.directory {shlex.quote(place)}`",
+        )
+    return done
+
+
+def check_git() -> None:
+    """Makes sure that there is a Git that is new enough.
+
+    Raises:
+        GitUnusableError: when there is none.
+    """
+    said = run_git("version").stdout.decode(errors="replace").strip()
+    found = re.search(r"(\d+)\.(\d+)", said)
+    if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
+        raise GitUnusableError(f"{said} is too old", "install Git 2.31 or newer")
+
+
 class GitRepo:
     """The Git repository around a registry, or the lack of one.
 
@@ -85,13 +144,11 @@ class GitRepo:
             RegistryError: with what Git says, when it fails or takes too long.
         """
         try:
-            done = subprocess.run(
-                ["git", "-C", str(self.root), *arguments],
-                capture_output=True,
-                input=stdin,
-                check=False,
-                env={**os.environ, **(settings or {})},
-                timeout=most_seconds,
+            done = run_git(
+                *("-C", str(self.root), *arguments),
+                stdin=stdin,
+                settings=settings,
+                most_seconds=most_seconds,
             )
         except subprocess.TimeoutExpired as error:
             said = f"no answer within {most_seconds:.0f} s"
@@ -178,7 +235,13 @@ class GitRepo:
 
     def init(self) -> None:
         """Makes the folder a Git repository whose first branch is called main."""
-        self._run("init", "--quiet", "--initial-branch=main", check=True)
+        # DVC reads no other object format, which may be the default here.
+        self._run("init", "--quiet", "--initial-branch=main", "--object-format=sha1", check=True)
+
+    @property
+    def has_readable_objects(self) -> bool:
+        """Whether DVC can read this repository: it knows objects that are named by SHA-1."""
+        return self._run("rev-parse", "--show-object-format") in (None, "sha1")
 
     def top(self) -> Path | None:
         """The top folder of the work tree."""
@@ -196,14 +259,10 @@ class GitRepo:
         """
         if not paths:
             return frozenset()
-        done = subprocess.run(
-            ["git", "-C", str(self.root), "check-ignore", "--no-index", "-z", "--stdin"],
-            input="\0".join(paths),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return frozenset(done.stdout.split("\0")) if done.returncode in (0, 1) else None
+        asked = "\0".join(paths).encode(errors="surrogateescape")
+        done = self.call("check-ignore", "--no-index", "-z", "--stdin", stdin=asked, check=False)
+        said = done.stdout.decode(errors="surrogateescape")
+        return frozenset(said.split("\0")) if done.returncode in (0, 1) else None
 
     def settings_files(self) -> tuple[Path, ...]:
         """Where this repository's own settings and the files it ignores for itself are written."""
@@ -273,17 +332,13 @@ class GitRepo:
             clone,
             ["-C", str(self.root), "checkout", "--quiet", "--detach", commit, "--"],
         ):
-            done = subprocess.run(
-                # Hooks are for people who work in a clone.
-                ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
-                capture_output=True,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                check=False,
-                env={**os.environ, **no_questions()},
+            # Hooks are for people who work in a clone.
+            done = run_git(
+                "-c", f"core.hooksPath={os.devnull}", *arguments, settings=no_questions()
             )
             if done.returncode != 0:
-                raise SourceUnreachableError(source, telling_line(done.stderr) or "git failed")
+                said = telling_line(done.stderr.decode(errors="replace"))
+                raise SourceUnreachableError(source, said or "git failed")
 
     def read_refs(self, url: str) -> Mapping[str, str]:
         """Asks a repository elsewhere for its branches and tags, and fetches nothing.

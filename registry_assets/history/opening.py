@@ -8,17 +8,21 @@ the top of the repository, where people look for it.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from registry_assets.errors import HistoryError, MetafileError, RegistryError
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 HOME = ".dagster"
+_UNSET = re.compile(r'environment variable "([^"]+)" which is not set')
 _STORAGE_SETTINGS = {"storage", "event_log_storage", "instance_class"}
 
 _DEFAULT_SETTINGS = """\
@@ -41,7 +45,9 @@ def prepare_home(root: Path) -> Path:
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")
     settings = home / "dagster.yaml"
-    if not os.path.lexists(settings):
+    if not settings.exists():
+        # What the link leads to may have been removed.
+        settings.unlink(missing_ok=True)
         if (root / "dagster.yaml").exists():
             settings.symlink_to(Path("..") / "dagster.yaml")
         else:
@@ -69,7 +75,7 @@ def event_log_file(home: Path) -> Path | None:
         settings = YAML(typ="safe").load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         settings = {}
-    except (OSError, YAMLError):
+    except (OSError, UnicodeDecodeError, YAMLError):
         return None
     if not isinstance(settings, dict) or not _STORAGE_SETTINGS.isdisjoint(settings):
         return None
@@ -77,8 +83,17 @@ def event_log_file(home: Path) -> Path | None:
 
 
 @contextmanager
-def open_history(root: Path) -> Iterator[DagsterInstance]:
-    """Opens the Dagster instance of a registry, the one that its UI shows."""
+def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
+    """Opens the Dagster instance of a registry, the one that its UI shows.
+
+    Args:
+        root: The registry.
+        launches_runs: Whether runs are to be launched from it, as the UI does.
+
+    Raises:
+        MetafileError: when `dagster.yaml` cannot be read or asks for what is not there.
+        HistoryError: when the database cannot be used, now or later.
+    """
     from dagster import DagsterInstance
     from dagster._core.instance.ref import InstanceRef
 
@@ -90,14 +105,104 @@ def open_history(root: Path) -> Iterator[DagsterInstance]:
     before = os.environ.get("DAGSTER_HOME")
     os.environ["DAGSTER_HOME"] = str(home)
     try:
-        ref = InstanceRef.from_dir(str(home), overrides=overrides)
-        with _hearing_interrupts(), DagsterInstance.from_ref(ref) as instance:
+        with ExitStack() as stack:
+            stack.enter_context(_translated_database_errors(home))
+            with _translated_settings_errors(_name_settings(root, home)):
+                ref = InstanceRef.from_dir(str(home), overrides=overrides)
+                stack.enter_context(_hearing_interrupts())
+                instance = stack.enter_context(DagsterInstance.from_ref(ref))
+                # Dagster loads them when a run needs them, which then fails before its first step.
+                for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
+                    getattr(instance, needed)
+                instance.get_handlers()
             yield instance
     finally:
         if before is None:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+
+
+def _name_settings(root: Path, home: Path) -> str:
+    """What to call the settings of an instance: the file at the root is what people edit."""
+    path = home / "dagster.yaml"
+    return "dagster.yaml" if path.resolve() == (root / "dagster.yaml").resolve() else str(path)
+
+
+@contextmanager
+def _translated_settings_errors(file: str) -> Iterator[None]:
+    """Blames `dagster.yaml` for what goes wrong while what it asks for is set up."""
+    try:
+        yield
+    except (RegistryError, OSError):
+        raise
+    except Exception as error:
+        if _is_of_database(error):
+            raise
+        if type(error).__module__.partition(".")[0] == "yaml":
+            mark = getattr(error, "problem_mark", None)
+            said = getattr(error, "problem", None) or str(error)
+            line = None if mark is None else mark.line + 1
+            raise MetafileError(file, f"not valid YAML: {_in_one_line(said)}", line) from error
+        raise MetafileError(file, _describe_refusal(error)) from error
+
+
+def _describe_refusal(error: Exception) -> str:
+    """What Dagster refuses of its settings, without all that it would have accepted."""
+    first, *_ = getattr(error, "error_messages", None) or [str(error) or type(error).__name__]
+    said = _in_one_line(first.partition(" Expected: ")[0].removeprefix("Failure condition: "))
+    unset = _UNSET.search(first)
+    if unset is not None:
+        return f"the environment variable {unset[1]} is not set: set it, or write the value there"
+    # Dagster names the module, and raises an error of its own while it handles this one.
+    if isinstance(error.__cause__ or error.__context__, ImportError):
+        return f"{said}: install the package that has it, or take the setting out"
+    return f"{said.removesuffix('.')}: correct the setting, or take it out"
+
+
+@contextmanager
+def _translated_database_errors(home: Path) -> Iterator[None]:
+    """Turns what the database of a history refuses into a `HistoryError`."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_database(error):
+            raise
+        cause = getattr(error, "orig", None) or error
+        said = _in_one_line(str(cause)) or type(cause).__name__
+        raise HistoryError(str(home), said, _next_step(said)) from error
+
+
+def _is_of_database(error: Exception) -> bool:
+    """By name, as importing SQLAlchemy takes longer than most commands."""
+    return type(error).__module__.partition(".")[0] in ("alembic", "sqlalchemy", "sqlite3")
+
+
+_NEEDED = ("compute_log_manager", "run_coordinator")
+
+_START_AFRESH = "move its `history` and `schedules` away; `registry sync` tells what is in Git"
+
+_NEXT_STEPS = {
+    "locked": "wait until other commands are done, then run this again",
+    "readonly": "make it writable for you, or set DAGSTER_HOME to a folder that is",
+    "unable to open": "make it writable for you, or set DAGSTER_HOME to a folder that is",
+    "disk is full": "free some space, then run this again",
+    "disk I/O error": "look whether the disk is full or damaged, then run this again",
+    "malformed": _START_AFRESH,
+    "not a database": _START_AFRESH,
+    "no such": "another Dagster wrote it: install a newer one, or `dagster instance migrate`",
+}
+"""What to do about what SQLite and Alembic say."""
+
+
+def _next_step(said: str) -> str:
+    known = (step for words, step in _NEXT_STEPS.items() if words in said)
+    return next(known, "check that it can be reached, and `storage` in dagster.yaml")
+
+
+def _in_one_line(text: str, most: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]} …"
 
 
 @contextmanager
