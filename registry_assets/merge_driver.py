@@ -19,9 +19,15 @@ NAME = "registry"
 DESCRIPTION = "metafiles of DVC, by entry"
 
 
-def driver_command() -> str:
-    """The shell command for Git's configuration; once this Python is gone, Git merges lines."""
-    python = shlex.quote(sys.executable)
+def driver_command(top: Path) -> str:
+    """The shell command for Git's configuration; once this Python is gone, Git merges lines.
+
+    Args:
+        top: The top folder of the work tree, where Git runs it; an environment in it moves along.
+    """
+    here = Path(sys.executable)
+    named = f"./{here.relative_to(top)}" if here.is_relative_to(top) else str(here)
+    python = shlex.quote(named)
     return (
         f"if test -x {python}; then {python} -m registry_assets.merge_driver %O %A %B %P; "
         "else git merge-file -L ours -L base -L theirs %A %O %B; fi"

@@ -6,8 +6,11 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from registry_assets.addresses import is_local
 from registry_assets.dvc_repo.initialising import (
     init_dvc,
+    lead_to_origin,
+    mend_moved_remote,
     probe_link_type,
     set_default_remote,
     set_link_type,
@@ -15,7 +18,7 @@ from registry_assets.dvc_repo.initialising import (
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
-from registry_assets.history.opening import prepare_home
+from registry_assets.history.opening import prepare_home, write_env
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -23,6 +26,8 @@ SHIPPED = Path(__file__).parent / "shipped"
 
 DATASET = "01_image_dataset"
 REMOTE = "storage"
+STORAGE = ".dvc/storage"
+"""The folder of the default remote, from the root."""
 
 _COLLECTIONS = """\
 # The collections that this data set has taken in, as quoted strings: - "02_harbour"
@@ -108,11 +113,10 @@ def init_registry(root: Path) -> Iterator[str]:
     yield from _write_files(root)
     if set_link_type(root, probe_link_type(root / ".dvc"), "repo"):
         yield "the cache shares files with the workspace through hardlinks: they are read-only"
-    storage = root / ".dvc" / "storage"
-    if set_default_remote(root, REMOTE, str(storage), "repo"):
+    if set_default_remote(root, REMOTE, root / STORAGE, "repo"):
         _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
         yield (
-            f"the default remote `{REMOTE}` is {storage}; to share data, lead it elsewhere: "
+            f"the default remote `{REMOTE}` is {STORAGE}; to share data, lead it elsewhere: "
             f"dvc remote modify {REMOTE} url URL"
         )
     yield from _write_attributes(root)
@@ -125,12 +129,25 @@ def fit_to_machine(root: Path) -> Iterator[str]:
     link_type = probe_link_type(root / ".dvc")
     if set_link_type(root, link_type, "local"):
         yield f"cache.type: {link_type}, in .dvc/config.local"
-    storage = root / ".dvc" / "storage"
-    if set_default_remote(root, REMOTE, str(storage), "local"):
+    if set_default_remote(root, REMOTE, root / STORAGE, "local"):
         _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
-        yield f"default remote: {storage}, in .dvc/config.local"
+        yield f"default remote: {STORAGE}, in .dvc/config.local"
+    for level in mend_moved_remote(root, root / STORAGE):
+        yield f"default remote: {STORAGE}, wherever the registry is, in .dvc/{level}"
+    theirs = _storage_of_origin(root)
+    if theirs is not None and lead_to_origin(root, root / STORAGE, theirs):
+        yield f"default remote: {theirs}, that of the registry this is a clone of"
     yield from _install_merge_driver(root)
     yield from _write_env(root)
+
+
+def _storage_of_origin(root: Path) -> Path | None:
+    """The storage in the registry on this machine that this one was cloned from."""
+    for address in GitRepo(root).remotes():
+        storage = Path(address) / STORAGE
+        if is_local(address) and storage.is_dir():
+            return storage.resolve()
+    return None
 
 
 def _write_files(root: Path) -> Iterator[str]:
@@ -162,10 +179,9 @@ def _write_files(root: Path) -> Iterator[str]:
 def _write_env(root: Path) -> Iterator[str]:
     """Leads Dagster's own commands to the history of this registry: they read `.env`."""
     prepare_home(root)
-    path = root / ".env"
-    if not path.exists() and (root / "dagster.yaml").exists():
-        path.write_text(f"DAGSTER_HOME={root / '.dagster'}\n", encoding="utf-8")
-        yield "wrote .env, so that `dagster` finds this registry's history"
+    done = write_env(root) if (root / "dagster.yaml").exists() else None
+    if done is not None:
+        yield done
 
 
 def _write_attributes(root: Path) -> Iterator[str]:
@@ -177,7 +193,8 @@ def _write_attributes(root: Path) -> Iterator[str]:
 
 def _install_merge_driver(root: Path) -> Iterator[str]:
     git = GitRepo(root)
-    if git.is_present and install_merge_driver(git, NAME, DESCRIPTION, driver_command()):
+    command = driver_command(git.top() or root)
+    if git.is_present and install_merge_driver(git, NAME, DESCRIPTION, command):
         yield "Git merges metafiles by entry in this clone (`merge.registry` in .git/config)"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli import models
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, open_history, read_lineage
 from registry_assets.cli.running import run_plan
 from registry_assets.errors import RegistryError, describe_unread
 
@@ -139,7 +139,6 @@ def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> l
     take_files_out(dvc, found, plan)
     failures = []
     if plan.renewed:
-        from registry_assets.history.opening import open_history
         from registry_assets.history.reporting import sync
         from registry_assets.materializing import plan_run
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_assets.cli import deciding, models
-from registry_assets.cli.reading import FINDING, read_lineage, read_status_too, say_left_out
+from registry_assets.cli.reading import (
+    FINDING,
+    open_history,
+    read_lineage,
+    read_status_too,
+    say_left_out,
+)
 
 if TYPE_CHECKING:
     from registry_assets.lineage.graph import Lineage
@@ -111,7 +117,6 @@ def _version(version: Any) -> dict[str, Any]:
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
     """Compares, says what differs, and returns the exit code."""
     from registry_assets.building import build_definitions
-    from registry_assets.history.opening import open_history
     from registry_assets.status.comparison import compare
 
     root = found.registry.root
@@ -228,7 +233,7 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
 
 
 def _find_runs(found: Trace, root: Path) -> Trace:
-    from registry_assets.history.opening import has_history, open_history
+    from registry_assets.history.opening import has_history
     from registry_assets.tracing.finding import with_runs
 
     if not has_history(root) or not found.chains:

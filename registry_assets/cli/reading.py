@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.lineage.graph import Lineage
     from registry_assets.status.values import RegistryStatus
@@ -34,6 +37,18 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
     with dvc.reading_once():
         lineage = read_lineage(dvc.root, dvc)
         return lineage, read_status(lineage, dvc)
+
+
+@contextmanager
+def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
+    """Opens Dagster's history of a registry; says so when that is not the registry's own."""
+    from registry_assets.history import opening
+
+    elsewhere = opening.find_exported_home(root)
+    if elsewhere is not None:
+        click.echo(f"registry: the history is in {elsewhere}, where DAGSTER_HOME leads", err=True)
+    with opening.open_history(root, launches_runs=launches_runs) as instance:
+        yield instance
 
 
 def say_left_out(problems: Iterable[str]) -> None:

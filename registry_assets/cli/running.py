@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
+from registry_assets.cli.reading import FINDING, open_history, read_lineage, read_status_too
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -80,7 +80,7 @@ def materialize_all(
         force: Whether commands run even though nothing changed.
         now: A look at the registry from before it was read.
     """
-    from registry_assets.history.opening import choose_home, open_history
+    from registry_assets.history.opening import choose_home
     from registry_assets.history.reporting import sync
     from registry_assets.materializing import only_stale, plan_runs, select_keys
 
@@ -201,7 +201,6 @@ def sync(root: Path) -> None:
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
     """Brings Dagster's event log up to what the metafiles record, and says how much that was."""
     from registry_assets.checks import report_checks
-    from registry_assets.history.opening import open_history
     from registry_assets.history.reporting import sync as report_changes
 
     with open_history(found.registry.root) as instance:

@@ -13,7 +13,12 @@ import click
 
 from registry_assets.cli.looking import check_lineage
 from registry_assets.cli.pushing import push_all
-from registry_assets.cli.reading import FINDING, read_lineage, read_status_too
+from registry_assets.cli.reading import (
+    FINDING,
+    open_history,
+    read_lineage,
+    read_status_too,
+)
 from registry_assets.cli.running import materialize_all
 from registry_assets.errors import RegistryError
 
@@ -68,7 +73,7 @@ def demo(root: Path) -> None:
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
     from registry_assets.checks import report_checks
-    from registry_assets.history.opening import choose_home, open_history
+    from registry_assets.history.opening import choose_home, read_env_home, write_env
     from registry_assets.history.reporting import sync as report_changes
     from registry_assets.sensors.outside_changes import CODE_LOCATION, UI_ADDRESS
 
@@ -77,9 +82,21 @@ def ui(root: Path, host: str, port: int) -> None:
     with open_history(found.registry.root, launches_runs=True) as instance:
         report_changes(found, instance, lambda _line: None)
         report_checks(found, instance)
+    home = choose_home(found.registry.root).resolve()
+    done = write_env(found.registry.root)
+    if done is not None:
+        click.echo(f"registry: {done}", err=True)
+    theirs = read_env_home(found.registry.root)
+    if theirs is not None and theirs.resolve() != home:
+        raise RegistryError(
+            f".env leads Dagster to the history in {theirs}, and everything else here to {home}: "
+            "take DAGSTER_HOME out of .env, and export it where it is wanted"
+        )
     environment = {
         **os.environ,
-        "DAGSTER_HOME": str(choose_home(found.registry.root).resolve()),
+        "DAGSTER_HOME": str(home),
+        # A shell sets it, and nobody else: what `.env` tells depends on it.
+        "PWD": str(found.registry.root),
         "REGISTRY_ROOT": str(found.registry.root),
         UI_ADDRESS: f"http://{host}:{port}",
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, open_history, read_lineage
 from registry_assets.cli.running import say_copied, say_step
 from registry_assets.errors import RegistryError
 
@@ -166,7 +166,6 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
     from registry_assets.arriving.following import stages_of
     from registry_assets.checks import report_checks
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.history.opening import open_history
     from registry_assets.history.reporting import sync
     from registry_assets.model import check_collection_name
 
@@ -235,7 +234,6 @@ def _run(
     """
     from registry_assets.building import define_assets
     from registry_assets.checks import report_checks
-    from registry_assets.history.opening import open_history
     from registry_assets.history.reporting import sync
     from registry_assets.materializing import execute
 

@@ -90,8 +90,10 @@ def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
     return True
 
 
-def set_default_remote(root: Path, name: str, url: str, level: Level) -> bool:
-    """Configures a default remote, unless there is one already.
+def set_default_remote(root: Path, name: str, folder: Path, level: Level) -> bool:
+    """Configures a folder as default remote, unless there is one already.
+
+    One inside the registry is told from where the configuration is, so that it moves along.
 
     At the level "local", a default remote that is named in the shared configuration but has no
     address yet gets this one, for this machine.
@@ -102,9 +104,70 @@ def set_default_remote(root: Path, name: str, url: str, level: Level) -> bool:
         if chosen in config["remote"]:
             return False
         with config.edit(level) as edited:
-            edited["remote"][chosen] = {"url": url}
+            edited["remote"][chosen] = {"url": _url_of(root, folder)}
             if not config["core"].get("remote"):
                 edited["core"]["remote"] = chosen
+    return True
+
+
+def _url_of(root: Path, folder: Path) -> str:
+    return RelPath(folder) if folder.is_relative_to(root) else str(folder)
+
+
+def mend_moved_remote(root: Path, storage: Path) -> list[str]:
+    """Has the default remote move along with a registry, where a place that it left is named.
+
+    A former version wrote the absolute path of the folder beside the configuration. A clone that
+    reaches the storage of the registry it came from has no such folder of its own.
+
+    Args:
+        root: The registry.
+        storage: The folder of the default remote in it.
+
+    Returns:
+        The files that were corrected.
+    """
+    place = root / Repo.DVC_DIR
+    files: dict[Level, str] = {"repo": Config.CONFIG, "local": Config.CONFIG_LOCAL}
+    mended = []
+    with translated_errors():
+        name = _Config(str(place))["core"].get("remote")
+        for level, file in files.items():
+            config = _Config(str(place)).load_one(level)
+            url = config["remote"].get(name, {}).get("url") if name else None
+            if (
+                url is None
+                or isinstance(url, RelPath)
+                or Path(url).parts[-2:] != storage.parts[-2:]
+            ):
+                continue
+            if Path(url) == storage or storage.is_dir() or not Path(url).exists():
+                with _Config(str(place)).edit(level) as edited:
+                    edited["remote"][name]["url"] = _url_of(root, storage)
+                mended.append(file)
+    return mended
+
+
+def lead_to_origin(root: Path, storage: Path, theirs: Path) -> bool:
+    """Has a clone reach the storage of the registry on this machine that it came from.
+
+    Args:
+        root: The clone.
+        storage: The folder of the default remote in it.
+        theirs: That of the registry it came from.
+
+    Returns:
+        Whether it has no storage of its own, and so does from now on.
+    """
+    place = root / Repo.DVC_DIR
+    with translated_errors():
+        config = _Config(str(place))
+        name = config["core"].get("remote")
+        url = config["remote"].get(name, {}).get("url") if name else None
+        if url is None or Path(url) != storage or storage.exists() or theirs == storage:
+            return False
+        with config.edit("local") as edited:
+            edited["remote"][name] = {"url": str(theirs)}
     return True
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 HOME = ".dagster"
+_ENV_LINE = f"DAGSTER_HOME=${{PWD}}/{HOME}"
+"""Names no place, so that it leads nowhere else when the registry is moved or copied."""
+_FORMER_ENV_LINE = re.compile(rf"DAGSTER_HOME=/.*/{re.escape(HOME)}$")
 _UNSET = re.compile(r'environment variable "([^"]+)" which is not set')
 _STORAGE_SETTINGS = {"storage", "event_log_storage", "instance_class"}
 
@@ -41,6 +44,9 @@ def prepare_home(root: Path) -> Path:
     """Makes the home folder of a registry's Dagster instance, where there is none yet."""
     home = root / HOME
     home.mkdir(exist_ok=True)
+    if any(_FORMER_ENV_LINE.match(line) for line in _env_lines(root)):
+        # It leads to where the registry was when the line was written.
+        write_env(root)
     ignore = home / ".gitignore"
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")
@@ -56,9 +62,75 @@ def prepare_home(root: Path) -> Path:
 
 
 def choose_home(root: Path) -> Path:
-    """The home to use: what DAGSTER_HOME names, as with every tool of Dagster, else the own one."""
-    chosen = os.environ.get("DAGSTER_HOME")
-    return Path(chosen) if chosen else prepare_home(root)
+    """The home to use: what DAGSTER_HOME names, as with every tool of Dagster, else the own one.
+
+    Raises:
+        RegistryError: when it names no folder.
+    """
+    own = prepare_home(root)
+    elsewhere = find_exported_home(root)
+    if elsewhere is None:
+        return own
+    if not elsewhere.is_dir():
+        raise RegistryError(
+            f"DAGSTER_HOME leads to {elsewhere}, where there is no folder: make it, or run `unset "
+            f"DAGSTER_HOME` for the history in {own}"
+        )
+    return elsewhere
+
+
+def find_exported_home(root: Path) -> Path | None:
+    """The home that somebody exported as DAGSTER_HOME, where that is not the registry's own."""
+    exported = os.environ.get("DAGSTER_HOME")
+    if not exported or Path(exported).resolve() == (root / HOME).resolve():
+        return None
+    return Path(exported)
+
+
+def write_env(root: Path) -> str | None:
+    """Has Dagster's own commands find the history: at the root they read ``.env``.
+
+    What it says goes before what is exported (dagster#14396), so that it says nothing where a home
+    elsewhere is exported. Lines of others stay.
+
+    Returns:
+        What was done; None when it was so already.
+    """
+    path = root / ".env"
+    lines = _env_lines(root)
+    others = [line for line in lines if line != _ENV_LINE and not _FORMER_ENV_LINE.match(line)]
+    if find_exported_home(root) is not None:
+        if others == lines:
+            return None
+        _write_lines(path, others)
+        return "took DAGSTER_HOME out of .env: it would go before the one that is exported"
+    is_written = _ENV_LINE in lines and len(others) == len(lines) - 1
+    if is_written or any(line.startswith("DAGSTER_HOME=") for line in others):
+        return None
+    _write_lines(path, [*others, _ENV_LINE])
+    return "wrote .env, so that `dagster` finds this registry's history"
+
+
+def _env_lines(root: Path) -> list[str]:
+    path = root / ".env"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    if lines:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    else:
+        path.unlink()
+
+
+def read_env_home(root: Path) -> Path | None:
+    """The home that ``.env`` leads Dagster's own commands to, when they run at the root."""
+    from dotenv import dotenv_values
+
+    if _ENV_LINE in _env_lines(root):
+        return root / HOME
+    found = dotenv_values(root / ".env").get("DAGSTER_HOME")
+    return Path(found) if found else None
 
 
 def has_history(root: Path) -> bool:

@@ -71,7 +71,7 @@ def root(tmp_path: Path, counter: Path) -> Path:
     }
     root = build_repository(tmp_path / "registry", files)
     (tmp_path / "remote").mkdir()
-    set_default_remote(root, "storage", str(tmp_path / "remote"), "repo")
+    set_default_remote(root, "storage", tmp_path / "remote", "repo")
     return root
 
 
