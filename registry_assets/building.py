@@ -1,5 +1,6 @@
 """Dagster definitions for a repository."""
 
+import os
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from registry_assets.sensors.edits import build_edit_sensor
 from registry_assets.sensors.folders import build_arrival_sensor, build_take_in_job
 from registry_assets.sensors.imports import build_import_sensor
 from registry_assets.sensors.outside_changes import build_change_sensor
+from registry_assets.sharing import share_files, share_history
 from registry_assets.translator import COLLECTIONS, Key, RegistryTranslator
 
 
@@ -54,8 +56,12 @@ def build_definitions(
         MetafileError: when settings or a list of collections cannot be read.
         RegistryError: when assets of your own have some of a stage's outputs for keys, but not all.
     """
+    share_files(Path(root))
     lineage = build_lineage(read_registry(Path(root)), translator)
     registry = lineage.registry
+    if "DAGSTER_HOME" in os.environ:
+        # What Dagster's own processes made there, which do not load this.
+        share_history(Path(os.environ["DAGSTER_HOME"]))
     own_keys = [key for asset in assets for key in asset.keys]
     _check_owned(lineage, {tuple(key.path) for key in own_keys})
     generated = build_lineage_assets(lineage, skip=own_keys)

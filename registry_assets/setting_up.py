@@ -20,6 +20,7 @@ from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.history.opening import prepare_home, write_env
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
+from registry_assets.sharing import share_files
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The example data set, the sample photographs and the settings that come with the package."""
@@ -101,6 +102,7 @@ def init_registry(root: Path) -> Iterator[str]:
             f"the Git repository of {root} names its objects by SHA-256, which DVC cannot read: "
             "make a new one with `git init --object-format=sha1`"
         )
+    share_files(root)
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)

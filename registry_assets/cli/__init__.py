@@ -40,11 +40,10 @@ from registry_assets.cli import (
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 from registry_assets.garbage_collector import look_for_cycles_less_often
+from registry_assets.sharing import owner_of, share_files
 from registry_assets.units import printable
 
 _NEXT_STEPS = {
-    errno.EACCES: "ask its owner to let you read and write there",
-    errno.EPERM: "ask its owner to let you read and write there",
     errno.EROFS: "the file system is mounted read-only: mount it for writing, or work on a copy",
     errno.ENOSPC: "the disk is full: free some space, then run this again",
     errno.EDQUOT: "your quota is used up: free some space, then run this again",
@@ -80,10 +79,25 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError):
         place = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
         step = "look whether you may read and write there, and whether the disk is full"
+        if error.errno in (errno.EACCES, errno.EPERM) and error.filename is not None:
+            step = _ask_owner(Path(os.fsdecode(error.filename)))
         next_step = _NEXT_STEPS.get(error.errno or 0, step)
         return f"{place}{error.strerror or error}: {next_step}"
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return f"{said}: this should not happen; run it again as `registry --debug …`, and report it"
+
+
+def _ask_owner(place: Path) -> str:
+    """What to do where permission is denied."""
+    try:
+        there = next(path for path in (place, *place.absolute().parents) if os.path.lexists(path))
+        owner = owner_of(there)
+    except OSError:
+        return "ask its owner to let you read and write there"
+    return (
+        f"{printable(str(there))} belongs to {owner}, who can share the registry with `git config "
+        "core.sharedRepository group` or, where that was `sudo`, give it back with `chown -R`"
+    )
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,6 +119,7 @@ def main(ctx: click.Context, root: Path, debug: bool) -> None:
             "you have no home folder here: set HOME to a folder that you may write to"
         ) from error
     look_for_cycles_less_often()
+    share_files(root)
     ctx.obj = root
 
 

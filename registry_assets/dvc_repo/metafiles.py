@@ -8,10 +8,12 @@ a file that is not in the shape DVC gives it is rewritten as a whole, as DVC wou
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -62,7 +64,7 @@ def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
         with temporary.open("x", encoding="utf-8", newline="") as stream:
             stream.write(text)
         if path.exists():
-            shutil.copymode(path, temporary)
+            _keep_access(path, temporary)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -70,6 +72,13 @@ def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
         if not is_elsewhere or scratch is None:
             raise
         replace_text(path, text)
+
+
+def _keep_access(path: Path, fresh: Path) -> None:
+    """Gives a file that replaces another its mode and, where this user may, its group."""
+    with suppress(OSError):
+        os.chown(fresh, -1, path.stat().st_gid)
+    shutil.copymode(path, fresh)
 
 
 def write_dvc_file(stage: DvcStage) -> None:

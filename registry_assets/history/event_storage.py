@@ -7,6 +7,7 @@ database whenever the last connection closes. The files and what is in them are 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
@@ -45,7 +46,7 @@ class OpenEventLogStorage(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
-            engine = self._engines.pop(shard, None) or _open(self.conn_string_for_shard(shard))
+            engine = self._engines.pop(shard, None) or self._open(shard)
             self._engines[shard] = engine
             if len(self._engines) > _MOST_OPEN:
                 self._engines.pop(next(iter(self._engines))).dispose()
@@ -54,6 +55,13 @@ class OpenEventLogStorage(SqliteEventLogStorage):
                 self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
                 yield connection
+
+    def _open(self, shard: str) -> Engine:
+        place = Path(self.path_for_shard(shard))
+        if not place.exists():
+            # Made here, it has the mode that the umask says; by SQLite, 0644.
+            place.touch()
+        return _open(self.conn_string_for_shard(shard))
 
     def dispose(self) -> None:
         """Closes the databases."""

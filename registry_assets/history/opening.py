@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.errors import HistoryError, MetafileError, RegistryError
+from registry_assets.sharing import find_locked_database, owner_of, share_history
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -179,6 +180,8 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
     try:
         with ExitStack() as stack:
             stack.enter_context(_translated_database_errors(home))
+            _check_writable(home)
+            stack.callback(share_history, home)
             with _translated_settings_errors(_name_settings(root, home)):
                 ref = InstanceRef.from_dir(str(home), overrides=overrides)
                 stack.enter_context(_hearing_interrupts())
@@ -187,12 +190,25 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
                 for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
                     getattr(instance, needed)
                 instance.get_handlers()
+            share_history(home)
             yield instance
     finally:
         if before is None:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+
+
+def _check_writable(home: Path) -> None:
+    """Makes sure that this user can write a history, before leaving files in it."""
+    locked = find_locked_database(home)
+    if locked is not None:
+        raise HistoryError(
+            str(home),
+            f"{locked.name} belongs to {owner_of(locked)}, and you cannot write it",
+            "to share it, set `git config core.sharedRepository group` and have its owner run "
+            "`registry sync` once; else set DAGSTER_HOME to a folder of your own",
+        )
 
 
 def _name_settings(root: Path, home: Path) -> str:

@@ -59,6 +59,8 @@ class Memo:
                 for other in path.parent.glob("measures-*.sqlite*"):
                     if not other.name.startswith(path.name):
                         other.unlink(missing_ok=True)
+                # Made here, it has the mode that the umask says; by SQLite, 0644.
+                path.touch()
             memo = cls(str(path))
             try:
                 memo._create()

@@ -24,6 +24,7 @@ from registry_assets.forgetting.sheet_history import CONTACT_SHEET
 from registry_assets.forgotten import read_forgotten
 from registry_assets.history.opening import open_history
 from registry_assets.materializing import execute, plan_run
+from registry_assets.setting_up import init_registry
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, ONE, call, forget
 from tests.persisting.helpers import die, is_clean
@@ -210,6 +211,7 @@ def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) ->
     run(pushed, "registry", "push")
     commit_all(pushed, "Forget")
     run(tmp_path, "git", "clone", "--quiet", str(pushed), "clone")
+    list(init_registry(tmp_path / "clone"))
     found = forget(tmp_path / "clone", ONE, "--purge", "--yes")
     assert len(found["made_of_it"]) == 1  # found by listings, which were fetched
     assert stored(pushed) & CONTENTS == set()

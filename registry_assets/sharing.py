@@ -1,0 +1,102 @@
+"""Files that the people who share a registry can all write.
+
+Git is told by `core.sharedRepository`, and DVC by `cache.shared`, who that is; both then take care
+of their own files. What else this package and Dagster write follows the umask of the process, which
+is set once, where a process begins. SQLite makes its files 0644 whatever the umask.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from configparser import Error as ConfigError
+from configparser import RawConfigParser
+from contextlib import suppress
+from pathlib import Path
+
+from registry_assets.git_repo import GitRepo
+
+_GROUP = 0o070
+_OTHERS_READ = 0o005
+_DATABASES = ("history", "history/runs", "schedules")
+
+
+def share_files(start: Path) -> None:
+    """Has this process make files that those can write who share the registry around a folder."""
+    folder = start.resolve()
+    around = (place for place in (folder, *folder.parents) if (place / ".dvc").is_dir())
+    root = next(around, folder)
+    if root.is_dir():
+        shared = GitRepo(root).setting("core.sharedRepository")
+        mask = os.umask(0o077)
+        os.umask(_mask(mask, shared, _is_cache_shared(root)))
+
+
+def _mask(mask: int, shared: str | None, is_cache_shared: bool) -> int:
+    """The umask for a value of `core.sharedRepository` (git-config(1))."""
+    said = (shared or "").lower()
+    if len(said) > 1 and said.startswith("0") and said.isdigit():
+        mode = int(said, 8)
+        return 0o777 & ~(mode | (mode & 0o444) >> 2)
+    if said in ("all", "world", "everybody", "2"):
+        return mask & ~(_GROUP | _OTHERS_READ)
+    if is_cache_shared or said in ("group", "true", "yes", "on", "1"):
+        return mask & ~_GROUP
+    return mask
+
+
+def _is_cache_shared(root: Path) -> bool:
+    """Whether DVC shares its cache; read here, as importing DVC takes longer than most commands."""
+    for name in ("config.local", "config"):
+        parser = RawConfigParser(strict=False, allow_no_value=True)
+        with suppress(ConfigError, OSError, UnicodeDecodeError):
+            parser.read(root / ".dvc" / name, encoding="utf-8")
+        if parser.has_option("cache", "shared"):
+            return parser.get("cache", "shared") == "group"
+    return False
+
+
+def share_history(home: Path) -> None:
+    """Gives the databases of a Dagster instance the mode that other files get from the umask."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    mode = 0o666 & ~mask
+    if not mode & 0o022:
+        return
+    for entry in _find_databases(home):
+        status = entry.stat(follow_symlinks=False)
+        if status.st_uid == os.geteuid() and stat.S_ISREG(status.st_mode):
+            wanted = stat.S_IMODE(status.st_mode) | mode
+            if wanted != stat.S_IMODE(status.st_mode):
+                with suppress(OSError):
+                    Path(entry.path).chmod(wanted)
+
+
+def owner_of(place: Path) -> str:
+    """The name of the user to whom a file belongs, a number where the machine knows no name."""
+    try:
+        return place.owner()
+    except KeyError:
+        return f"user {place.stat().st_uid}"
+
+
+def find_locked_database(home: Path) -> Path | None:
+    """A database of an instance that this user cannot write; a look at those of runs is left out.
+
+    Who opens one all the same leaves files beside it that its owner cannot write.
+    """
+    for entry in _find_databases(home, _DATABASES[0], _DATABASES[2]):
+        if not os.access(entry.path, os.W_OK):
+            return Path(entry.path)
+    for name in ("index.db", "index.db-wal", "index.db-shm"):
+        place = home / _DATABASES[1] / name
+        if place.exists() and not os.access(place, os.W_OK):
+            return place
+    return None
+
+
+def _find_databases(home: Path, *folders: str) -> Iterator[os.DirEntry[str]]:
+    for folder in folders or _DATABASES:
+        with suppress(OSError), os.scandir(home / folder) as listing:
+            yield from (entry for entry in listing if ".db" in entry.name)
