@@ -3,19 +3,30 @@
 import io
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 from PIL import Image, ImageOps
 
 from registry_assets.images.contents import MAX_PIXELS, Unreadable, read_contents
-from registry_assets.images.decoding import convert_to_rgb, open_image
 from registry_assets.images.entries import is_video
+from registry_assets.images.worker_process import allow_time
+from registry_assets.images.workers import map_in_order
 
 _MARGIN = 2
 _BACKGROUND = (128, 128, 128)
 _MOST_TRIED = 8
 """In each part of a folder: what is no image so often, is taken for a folder of something else."""
+
+_SECONDS_PER_PICTURE = 10.0
+"""Of processor time: a sheet is not worth waiting for longer."""
+
+# JPEG's frame headers (ITU-T T.81, table B.1), SOF3, 7, 11 and 15 of them lossless. C4, C8 and CC
+# are something else.
+_LOSSLESS_FRAMES = frozenset((b"\xc3", b"\xc7", b"\xcb", b"\xcf"))
+_FRAMES = frozenset(
+    bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)
+)
 
 
 def build_contact_sheet(
@@ -36,7 +47,7 @@ def build_contact_sheet(
     Returns:
         None if none of the files is readable.
     """
-    shown = [image for image in _sample(paths, thumbnail, most) if image is not None]
+    shown = _sample(paths, thumbnail, most)
     if not shown:
         return None
     cell = thumbnail + _MARGIN
@@ -54,34 +65,71 @@ def build_contact_sheet(
 
 def _sample(
     paths: Sequence[str | os.PathLike[str]], thumbnail: int, most: int
-) -> list[Image.Image | None]:
+) -> list[Image.Image]:
     # Of each of `most` equal parts, the first file that is readable of the first few.
     parts = min(most, len(paths))
-    starts = [len(paths) * part // parts for part in range(parts + 1)] if parts else [0]
-    bounds = [(start, min(end, start + _MOST_TRIED)) for start, end in pairwise(starts)]
+    starts = [len(paths) * part // parts for part in range(parts + 1)] if parts else []
+    shown: dict[int, Image.Image] = {}
+    for tried in range(_MOST_TRIED):
+        asked = {
+            part: paths[start + tried]
+            for part, (start, end) in enumerate(pairwise(starts))
+            if part not in shown and start + tried < end
+        }
+        pixels = map_in_order(
+            partial(_shrink, thumbnail),
+            [path for path in asked.values() if not is_video(os.fspath(path))],
+            on_failure=_pass_over,
+        )
+        thumbnails = (
+            None if is_video(os.fspath(path)) else next(pixels) for path in asked.values()
+        )
+        for part, small in zip(asked, thumbnails, strict=True):
+            if small is not None:
+                shown[part] = Image.frombytes("RGB", *small)
+    return [shown[part] for part in sorted(shown)]
 
-    def first_of(part: tuple[int, int]) -> Image.Image | None:
-        return next(filter(None, (_shrink(path, thumbnail) for path in paths[slice(*part)])), None)
 
-    # Decoding lets go of the interpreter's lock.
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(first_of, bounds))
+def _pass_over(path: str | os.PathLike[str], reason: str) -> None:
+    """A sheet is decoration: what cannot be shown is passed over, whatever the reason."""
 
 
-def _shrink(path: str | os.PathLike[str], thumbnail: int) -> Image.Image | None:
-    contents = b"" if is_video(os.fspath(path)) else read_contents(path)
+def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, int], bytes] | None:
+    """Return the size and the RGB pixels of the small version of an image."""
+    contents = read_contents(path)
     if isinstance(contents, Unreadable) or not contents:
         return None
-    # A sheet is decoration: whatever a decoder trips over, the file is passed over.
+    # Here, because the process that puts the sheet together never decodes.
+    from registry_assets.images.decoding import convert_to_rgb, open_image
+
+    allow_time(seconds=_SECONDS_PER_PICTURE)
     try:
         with open_image(contents) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
-            # JPEG can be decoded at a fraction of its size, which is many times faster.
-            image.draft("RGB", (thumbnail, thumbnail))
+            if not _is_lossless_jpeg(contents):
+                # JPEG can be decoded at a fraction of its size, which is many times faster.
+                image.draft("RGB", (thumbnail, thumbnail))
             image.load()
             small = convert_to_rgb(image)
             small.thumbnail((thumbnail, thumbnail))
-            return ImageOps.exif_transpose(small) if "exif" in small.info else small
+            small = ImageOps.exif_transpose(small) if "exif" in small.info else small
+            return small.size, small.convert("RGB").tobytes()
     except Exception:
         return None
+
+
+def _is_lossless_jpeg(contents: bytes) -> bool:
+    """Whether libjpeg must not decode it at a fraction of its size, which damages its memory."""
+    place = 2
+    while contents.startswith(b"\xff\xd8") and contents[place : place + 1] == b"\xff":
+        marker = contents[place + 1 : place + 2]
+        if marker == b"\xff":  # a fill byte
+            place += 1
+        elif marker in _LOSSLESS_FRAMES:
+            return True
+        elif marker in _FRAMES or marker == b"\xda":
+            return False
+        else:
+            place += 2 + int.from_bytes(contents[place + 2 : place + 4], "big")
+    return False

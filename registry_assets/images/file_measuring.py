@@ -15,6 +15,7 @@ from registry_assets.images.measures import (
     split_channels,
 )
 from registry_assets.images.memo import Memo
+from registry_assets.images.worker_process import allow_time
 
 
 def measure_file(
@@ -36,6 +37,7 @@ def measure_file(
     remembered = memo.complete(unmeasured) if memo else None
     if remembered is not None:
         return remembered
+    allow_time(len(contents))
     decoded = decode_image(contents, name=name)
     if isinstance(decoded, Unreadable):
         return unmeasured._replace(reason=decoded.reason)

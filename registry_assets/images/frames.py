@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry_assets.images.entries import Entry, find_entries, is_video
 from registry_assets.images.videos import ExtractedVideo, as_rate, write_videos
-from registry_assets.images.workers import map_in_order
+from registry_assets.images.workers import CRASHED, TOO_LARGE, map_in_order
 
 
 def extract_frames(
@@ -30,7 +30,8 @@ def extract_frames(
         out: A folder, created if need be. It should be empty.
         frames_per_second: How many frames to write per second of video.
         executor: Where videos are decoded, one in a task; it has to see the same files. By default
-            a process pool, so that a decoder that crashes takes one video with it, not the run.
+            worker processes of this machine, see `map_in_order`: a decoder that crashes, or makes
+            no progress, takes one video with it, not the run.
 
     Returns:
         What became of each video, sorted by path.
@@ -47,10 +48,9 @@ def extract_frames(
         map_in_order(
             partial(_extract_entry, out, rate),
             entries,
-            on_crash=partial(_crashed_entry, out, rate),
+            on_failure=partial(_failed_entry, out, rate),
             executor=executor,
             chunk_size=1,
-            in_process_below=1,
         )
     )
     write_videos(out, videos)
@@ -66,7 +66,10 @@ def _extract_entry(out: Path, rate: Fraction, entry: Entry) -> ExtractedVideo:
     )
 
 
-def _crashed_entry(out: Path, rate: Fraction, entry: Entry) -> ExtractedVideo:
+def _failed_entry(out: Path, rate: Fraction, entry: Entry, reason: str) -> ExtractedVideo:
     # How far a crashed decoder came can be chance: nothing of it is kept.
     shutil.rmtree(out / entry.path, ignore_errors=True)
-    return ExtractedVideo(entry.path, 0, 0, float(rate), reason="crashed the decoder")
+    reason = {CRASHED: "crashed the decoder", TOO_LARGE: "needs too much memory"}.get(
+        reason, reason
+    )
+    return ExtractedVideo(entry.path, 0, 0, float(rate), reason=reason)

@@ -34,8 +34,8 @@ def measure_collection(
         folder: The collection.
         frames: What `extract_frames` wrote for it. Without, videos have the reason "video".
         memo: Where measures are looked up and kept; the result is the same without.
-        executor: Where images are decoded; it has to see the same files. By default a process
-            pool, see `map_in_order`.
+        executor: Where images are decoded; it has to see the same files. By default
+            worker processes of this machine, see `map_in_order`.
 
     Raises:
         OSError: If the folder, or the table in `frames`, cannot be read.
@@ -53,7 +53,7 @@ def measure_collection(
     else:
         tasks = ((entry, False) for entry in entries)
     measured = map_in_order(
-        partial(_measure_task, memo), tasks, on_crash=_crashed_task, executor=executor
+        partial(_measure_task, memo), tasks, on_failure=_failed_task, executor=executor
     )
     for measurement in _keep(measured, memo) if memo else measured:
         video = videos.get(measurement.path)
@@ -95,5 +95,5 @@ def _measure_task(memo: Memo | None, task: tuple[Entry, bool]) -> Measurement:
     )
 
 
-def _crashed_task(task: tuple[Entry, bool]) -> Measurement:
-    return Measurement(task[0].path, "decoder crashed", size=task[0].size)
+def _failed_task(task: tuple[Entry, bool], reason: str) -> Measurement:
+    return Measurement(task[0].path, reason, size=task[0].size)

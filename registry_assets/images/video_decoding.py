@@ -19,6 +19,7 @@ from PIL import Image
 
 from registry_assets.images.contents import MAX_PIXELS
 from registry_assets.images.videos import ExtractedVideo, as_rate
+from registry_assets.images.worker_process import allow_time
 
 if TYPE_CHECKING:
     import av
@@ -157,6 +158,8 @@ class _Extraction:
                 return
             if packet is None:
                 return
+            # A video may take long as a whole, as long as it gets on.
+            allow_time()
             stamp = _time_stamp(packet)
             if packet.is_corrupt:
                 self._note_problem(clock.find_time(stamp))
