@@ -3,6 +3,11 @@
 A video is sampled by presentation time, counted from its first frame: written is the first frame
 at or after each multiple of 1 / `frames_per_second`. A video with fewer frames than that gives
 each of them once.
+
+Frames have square pixels, as players show them: where a video says that its pixels are wider or
+narrower than high (HDV, AVCHD, DV, DVDs), its frames keep their height and get the width that they
+are meant for, to an even number of pixels. Then they are turned upright. What the container says
+comes before what the codec says, as in FFmpeg's own player. Interlaced frames stay as they are.
 """
 
 import io
@@ -40,6 +45,10 @@ _CONTAINERS_WITH_DURATION = frozenset(("asf", "avi", "flv", "matroska", "mov", "
 _MISSING_SECONDS = 0.5
 
 _TICKS_PER_SECOND = 1_000_000  # of a container's times, AV_TIME_BASE
+
+# Pixels are at most so many times as wide as high, or the other way round. Cameras and broadcasts
+# stay below 3; what says more is a broken header, which is not believed.
+_MOST_STRETCHED = 10
 
 # The upper left 2 x 2 of FFmpeg's display matrix, as signs, with the clockwise rotation in degrees
 # and what makes the picture upright. (Pillow's rotations go counterclockwise.) Layout: FFmpeg,
@@ -121,6 +130,8 @@ class _Extraction:
         # In seconds, the one since the first frame, the other in the file's own count.
         self._first_problem: Fraction | None = None
         self._end = Fraction(0)
+        # How wide a pixel is, if the container says otherwise than the codec.
+        self._stated_aspect: Fraction | None = None
 
     def run(self, container: "av.container.InputContainer") -> ExtractedVideo:
         """Write the frames that are due and return what became of the video."""
@@ -134,6 +145,9 @@ class _Extraction:
             return replace(self._video, reason="cannot be decoded")
         # With several threads, what a decoder makes of broken data can differ between runs.
         stream.codec_context.thread_count = 1
+        stated = _believed_aspect(stream.sample_aspect_ratio)
+        if stated != _believed_aspect(stream.codec_context.sample_aspect_ratio):
+            self._stated_aspect = stated
         clock = _Clock(stream, self._rate)
         for frame in self._decode(container, stream, clock):
             number = self._video.frames_seen
@@ -142,7 +156,11 @@ class _Extraction:
             if frame.is_corrupt or frame.width * frame.height > MAX_PIXELS:
                 self._note_problem(clock.find_time(stamp))
             elif clock.tick(stamp):
-                self._write(frame, number, clock)
+                aspect = self._stated_aspect or _believed_aspect(
+                    # It can change in a broadcast. PyAV has it of the decoder, not of the frame.
+                    stream.codec_context.sample_aspect_ratio
+                )
+                self._write(frame, aspect or Fraction(1), number, clock)
         is_cut_short = _is_cut_short(container, self._end)
         return replace(self._video, reason=self._reason(clock, is_cut_short))
 
@@ -174,9 +192,15 @@ class _Extraction:
                 else:
                     yield from frames
 
-    def _write(self, frame: "av.VideoFrame", number: int, clock: "_Clock") -> None:
+    def _write(
+        self, frame: "av.VideoFrame", aspect: Fraction, number: int, clock: "_Clock"
+    ) -> None:
+        width = _square_width(frame.width, aspect)
+        if width * frame.height > MAX_PIXELS:
+            self._note_problem(clock.last)
+            return
         try:
-            image = _convert_to_image(frame)
+            image = _convert_to_image(frame, width)
         except _decoding_errors():
             self._note_problem(clock.last)
             return
@@ -293,6 +317,19 @@ def _find_orientation(frame: "av.VideoFrame") -> tuple[int, Image.Transpose | No
     return _ORIENTATIONS.get(tuple((value > 0) - (value < 0) for value in (a, b, c, d)), (0, None))
 
 
-def _convert_to_image(frame: "av.VideoFrame") -> Image.Image:
-    rgb = frame.reformat(format="rgb24", interpolation=_BILINEAR_EXACT)
+def _believed_aspect(stated: "Fraction | None") -> Fraction | None:
+    """Return how many times as wide as high a pixel is, None where that is not known."""
+    aspect = _exact(stated)
+    return aspect if 1 / _MOST_STRETCHED <= aspect <= _MOST_STRETCHED else None
+
+
+def _square_width(width: int, aspect: Fraction) -> int:
+    """Return how many square pixels are as wide as these."""
+    if round(width * aspect) == width:
+        return width
+    return max(2, 2 * round(width * aspect / 2))
+
+
+def _convert_to_image(frame: "av.VideoFrame", width: int) -> Image.Image:
+    rgb = frame.reformat(width=width, format="rgb24", interpolation=_BILINEAR_EXACT)
     return Image.fromarray(rgb.to_ndarray())

@@ -26,7 +26,8 @@ class ExtractedVideo:
         frames_seen: How many frames were decoded.
         frames_written: How many of them were written as images.
         frames_per_second: The rate asked for.
-        width: Of the written images, in pixels, as is `height`. None if there are none.
+        width: Of the first written image, in square pixels and upright, as is `height`. None if
+            there is none.
         rotation: By how many degrees the video was turned clockwise to be upright.
         reason: What is wrong with the video, as the end of a sentence that begins with "video";
             empty if nothing is.

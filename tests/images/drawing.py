@@ -50,16 +50,20 @@ def write_video(
     mirrored: bool = False,
     times: Sequence[int] | None = None,
     noisy: bool = False,
+    pixel_aspect: Fraction | None = None,
 ) -> Path:
     """Write a video of `draw_frame`, or of noise.
 
-    `times` are in units of 1 / rate. The header goes first, so that a file cut short still opens.
+    `pixel_aspect` is how many times as wide as high a pixel is; `times` are in units of 1 / rate.
+    The header goes first, so that a file cut short still opens.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     header_first = {"movflags": "faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
     with av.open(str(path), "w", options=header_first) as container:
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = 96, 64, "yuv420p", 10
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if turned_counterclockwise or mirrored:
             stream.set_display_rotation(turned_counterclockwise, hflip=mirrored)
         for number in range(frames):

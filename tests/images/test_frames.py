@@ -3,8 +3,10 @@
 import os
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from registry_assets.images import (
     read_videos,
 )
 
-from .drawing import draw_frame, save, write_video
+from .drawing import draw_frame, encode, save, write_video
 
 
 def written(out: Path) -> list[int]:
@@ -104,6 +106,107 @@ def test_a_mirrored_video_is_mirrored_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "codec", "pixel_aspect", "width"),
+    [
+        ("a.mts", "libx264", Fraction(4, 3), 128),
+        ("a.mp4", "libx264", Fraction(64, 45), 136),
+        ("a.mp4", "libx265", Fraction(8, 9), 86),
+        ("a.mov", "mpeg4", Fraction(16, 15), 102),
+        ("a.mkv", "libx264", Fraction(40, 33), 116),
+        ("a.avi", "mpeg4", Fraction(16, 11), 140),
+        ("a.mpg", "mpeg2video", Fraction(32, 27), 114),
+        ("a.mp4", "mpeg4", Fraction(1, 2), 48),
+        ("a.mp4", "libx264", Fraction(1, 1), 96),
+        ("a.mp4", "libx264", Fraction(1000, 1001), 96),
+        ("a.mp4", "libx264", Fraction(11, 1), 96),
+        ("a.mp4", "libx264", Fraction(1, 11), 96),
+    ],
+)
+def test_frames_have_square_pixels_as_players_show_them(
+    tmp_path: Path, name: str, codec: str, pixel_aspect: Fraction, width: int
+) -> None:
+    path = write_video(tmp_path / name, codec=codec, frames=25, rate=25, pixel_aspect=pixel_aspect)
+    video, out = extract(path)
+    assert (video.width, video.height, video.reason) == (width, 64, "")
+    frame = picture(out / "frame_000000.jpg")
+    assert np.abs(frame - draw_frame(0, width=width)).mean() < 8
+
+
+def test_wide_pixels_are_made_square_before_a_video_is_turned(tmp_path: Path) -> None:
+    path = write_video(
+        tmp_path / "a.mp4", frames=3, turned_counterclockwise=90, pixel_aspect=Fraction(4, 3)
+    )
+    video, _ = extract(path)
+    assert (video.width, video.height, video.rotation) == (64, 128, 270)
+
+
+@pytest.mark.parametrize(("wide", "high"), [(720, 576), (720, 480)])
+@pytest.mark.parametrize("name", ["a.avi", "a.mov"])
+def test_dv_is_shown_in_the_shape_of_the_television(
+    tmp_path: Path, name: str, wide: int, high: int
+) -> None:
+    rate, pixels = (25, "yuv420p") if high == 576 else (Fraction(30000, 1001), "yuv411p")
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream("dvvideo", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = wide, high, pixels
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 9) * Fraction(high, wide)
+        for _ in range(2):
+            frame = av.VideoFrame.from_ndarray(draw_frame(0, high, wide), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    video, _ = extract(tmp_path / name)
+    assert video.height == high
+    assert video.width == pytest.approx(high * 16 / 9, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("shown", "width"),
+    [((128, 64, 0), 128), ((96, 64, 0), 96), ((2, 1, 3), 128), ((96_000, 1, 0), 96)],
+)
+def test_the_display_size_of_a_container_comes_before_what_the_codec_says(
+    tmp_path: Path, shown: tuple[int, int, int], width: int
+) -> None:
+    (tmp_path / "a.mkv").write_bytes(write_matroska(*shown))
+    video, _ = extract(tmp_path / "a.mkv")
+    assert (video.width, video.height, video.frames_written) == (width, 64, 1)
+
+
+def test_a_broadcast_may_change_the_shape_of_its_pixels(tmp_path: Path) -> None:
+    parts = [
+        write_video(tmp_path / f"{n}.ts", frames=50, rate=25, pixel_aspect=Fraction(4, 3 + n))
+        for n in range(2)
+    ]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    _, out = extract(path)
+    widths = [picture(frame).shape[1] for frame in sorted(out.iterdir())]
+    assert (widths[0], widths[-1]) == (128, 96)
+
+
+def write_matroska(shown_width: int, shown_height: int, unit: int) -> bytes:
+    """Return a video of JPEGs of 96 x 64, and as how large its header says to show them."""
+
+    def element(number: str, contents: bytes) -> bytes:
+        return bytes.fromhex(number) + (1 << 28 | len(contents)).to_bytes(4, "big") + contents
+
+    def count(number: str, value: int) -> bytes:
+        return element(number, value.to_bytes(4, "big"))
+
+    jpeg = encode(Image.fromarray(draw_frame(0)), "JPEG")
+    size = count("b0", 96) + count("ba", 64)
+    size += count("54b0", shown_width) + count("54ba", shown_height) + count("54b2", unit)
+    track = count("d7", 1) + count("73c5", 1) + count("83", 1)
+    track += element("86", b"V_MJPEG") + element("e0", size)
+    blocks = [element("a3", bytes([0x81, 0, 40 * number, 0x80]) + jpeg) for number in range(5)]
+    return element("1a45dfa3", count("4286", 1) + element("4282", b"matroska")) + element(
+        "18538067",
+        element("1549a966", count("2ad7b1", 1_000_000))
+        + element("1654ae6b", element("ae", track))
+        + element("1f43b675", count("e7", 0) + b"".join(blocks)),
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "codec"),
     [
         ("a.mp4", "libx264"),
@@ -164,8 +267,6 @@ def test_what_only_is_named_like_a_video_gives_no_frames_and_a_reason(
 
 
 def test_a_recording_of_sound_has_no_pictures(tmp_path: Path) -> None:
-    import av
-
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44_100)
         silence = av.AudioFrame.from_ndarray(
