@@ -4,6 +4,7 @@ One multi-asset for each stage (or family of stages) and one for each family of 
 Dagster reads annotations at run time, so this module does without postponed ones.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
@@ -195,6 +196,8 @@ def bring(
     if partition is not None:
         check_collection_name(partition)
     address = group.address_of(partition)
+    # Before anything is unpacked, moved or stored.
+    dvc.check_seen(address)
     known = dvc.read_dvc_file(address)
     raw_folder = lineage.registry.raw_folder
     if isinstance(known, ImportedInput):
@@ -232,11 +235,13 @@ def _bring_raw(
     address = group.address_of(partition)
     with unpacked(place, limits, report) if partition is not None else nullcontext():
         is_tracked = dvc.path_of(address).exists()
-        if not is_tracked and not place.exists():
+        if not is_tracked and not os.path.lexists(place):
             raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
-        reason = reason_against(place.name, place) if place.is_dir() else None
-        # An empty folder may be the next version of a collection, but not its first.
-        if reason is not None and (not is_tracked or place.is_symlink()):
+        is_link = place.is_symlink() and not place.is_file()
+        reason = reason_against(place.name, place) if place.exists() or is_link else None
+        # An empty folder may be the next version of a collection, but not its first. What `dvc add`
+        # made of a single file stays as it is.
+        if reason is not None and (not is_tracked or is_link):
             raise CollectionRejectedError(path, reason)
         if place.is_dir():
             aside = set_aside_unstorable(place, dvc.cache_folder)

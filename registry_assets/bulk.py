@@ -210,7 +210,12 @@ class Bulk:
     def _collections(
         self, steps: Sequence[tuple[AssetGroup, str | None]]
     ) -> Iterator[Made | Failed]:
+        # Asked about all at once, Git takes no longer than for one.
+        self.dvc.why_unseen([group.address_of(partition) for group, partition in steps])
+        refused: set[str | None] = set()
         for group, partition in steps:
+            if group.kind == "import" and partition in refused:
+                continue
             address = group.address_of(partition)
             try:
                 with bring(
@@ -219,6 +224,9 @@ class Bulk:
                     outputs = result.persist()
             except RegistryError as error:
                 yield Failed(address, partition, error)
+                if group.kind == "raw" and not self.dvc.path_of(address).exists():
+                    # There is nothing to take in.
+                    refused.add(partition)
             else:
                 yield Made(address, partition, result.outcome, result.seconds, outputs)
 

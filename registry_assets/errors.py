@@ -3,6 +3,8 @@
     RegistryError
     ├── RegistryNotFoundError        no DVC repository at or above the folder
     ├── MetafileError                a metafile, list or setting that can't be read
+    ├── MetafileIgnoredError         a metafile that DVC does not see, as Git ignores it
+    ├── LinkedFolderError            a symbolic link where a folder with data is due
     ├── CollectionNameError          a name that must not reach a shell command
     ├── CollectionNotFoundError      neither a folder nor a metafile of that name
     ├── CollectionNotTrackedError    a folder that DVC does not know yet
@@ -85,6 +87,53 @@ class MetafileError(RegistryError):
         self.line = line
         where = path if line is None else f"{path}:{line}"
         super().__init__(f"{where}: {problem}")
+
+
+class MetafileIgnoredError(RegistryError):
+    """DVC does not see metafiles, as they are ignored.
+
+    Args:
+        metafiles: The metafiles, from the root.
+        by: What ignores them: Git, or a ``.dvcignore``.
+        rule: The rule, with its file and line, where it is known.
+        culprit: What the rule is about: a metafile, or a folder above, which ends in ``/``.
+    """
+
+    def __init__(
+        self,
+        metafiles: Sequence[str],
+        by: str,
+        rule: str | None = None,
+        culprit: str | None = None,
+    ) -> None:
+        self.metafiles = tuple(metafiles)
+        them = "it" if len(metafiles) == 1 else "them"
+        what = culprit if culprit is not None and culprit.endswith("/") else them
+        where = f" ({rule})" if rule is not None else ""
+        next_step = "take that line out" if by == "Git" else "take the line that does so out"
+        if by == "Git":
+            next_step += (
+                f", as DVC keeps data out of Git by itself, or name {them} in .dvcignore to do "
+                f"without {them}"
+            )
+        super().__init__(
+            f"{few_of(metafiles)}: {by} ignores {what}{where}, so DVC does not see {them}: "
+            f"{next_step}"
+        )
+
+
+class LinkedFolderError(RegistryError):
+    """There is a symbolic link where a folder with data is due."""
+
+    def __init__(self, link: str, target: str) -> None:
+        self.link = link
+        self.target = target
+        super().__init__(
+            f"{link} is a symbolic link to {target}, and DVC follows no link to a folder: move "
+            "the folder into its place; to have the data on another disk, move the whole registry "
+            "there, or its cache (`dvc cache dir --local FOLDER`, then `dvc config --local "
+            "cache.type symlink`)"
+        )
 
 
 class CollectionNameError(RegistryError):

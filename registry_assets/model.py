@@ -307,6 +307,15 @@ class Settings:
     leave_out_duplicates: Mapping[str, Likeness] = field(default_factory=dict)
     mlflow_tracking_uri: str | None = None
 
+    def leads_to_collections(self, folder: str) -> bool:
+        """Whether a folder is one that may hold collections, or lies above such a one."""
+        parts = PurePosixPath(folder).parts
+        patterns = (PurePosixPath(family).parts for family in self.families)
+        return any(
+            len(parts) < len(pattern) and all(map(fnmatchcase, parts, pattern))
+            for pattern in patterns
+        )
+
     def leave_out_duplicates_of(self, dataset: str) -> Likeness | None:
         """Which pictures the data set at a path leaves out because it has them already."""
         settings = self.leave_out_duplicates

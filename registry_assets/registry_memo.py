@@ -116,6 +116,9 @@ def _find_files(registry: Registry, skipped: set[str] | frozenset[str]) -> Itera
                     for family in families
                 ):
                     yield f"{path}/is a folder"
+            elif entry.is_symlink() and not entry.is_file():
+                # DVC follows none to a folder.
+                yield f"{path}/is a link"
             elif entry.name in _METAFILES or entry.name.endswith(_POINTER):
                 yield path
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_assets.arriving.archives import find_archive, limits_of, unpack_into
-from registry_assets.arriving.arrivals import holds_a_file
+from registry_assets.arriving.arrivals import holds_a_file, reason_against
 from registry_assets.arriving.copying import Copied, copy_collection
 from registry_assets.arriving.landing import Landing
 from registry_assets.arriving.unpacking import ENDINGS, archive_stem
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionRejectedError,
@@ -57,6 +58,8 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
         return Addition(check_collection_name(_name_here(found)))
     found = found.resolve()
     stem = archive_stem(found.name) if found.is_file() else None
+    if found.is_file() and stem is None:
+        raise CollectionRejectedError(asked, reason_against(found.name, found) or "")
     if not found.is_dir() and stem is None:
         raise RegistryError(
             f"there is no folder and no archive ({', '.join(ENDINGS)}) {asked}: check the path"
@@ -90,11 +93,15 @@ def _name_here(place: Path) -> str:
     """The collection that a path in the raw folder stands for; of an archive, what it becomes."""
     stem = archive_stem(place.name)
     is_tracked = place.with_name(f"{place.name}.dvc").exists()
-    if stem is not None and place.is_file() and not is_tracked:
-        if find_archive(place.with_name(stem)) != place:
-            raise RegistryError(f"another archive is called {stem}, too: rename one of them")
-        return stem
-    return place.name
+    if not place.is_file() or is_tracked:
+        return place.name
+    if stem is None:
+        reason = reason_against(place.name, place)
+        raise CollectionRejectedError(f"{place.parent.name}/{place.name}", reason or "")
+    first = find_archive(place.with_name(stem))
+    if first is not None and first != place:
+        raise RegistryError(f"{first.name} has the same name: rename one of them")
+    return stem
 
 
 def bring_in(
@@ -114,6 +121,7 @@ def bring_in(
     source = addition.source
     if source is None:
         return
+    DvcRepo(registry.root).check_seen(f"{registry.raw_folder}/{addition.name}.dvc")
     landing = Landing(_raw_of(registry, addition.name), addition.name)
     landing.target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from registry_assets.arriving.arrivals import free_place_aside
 from registry_assets.arriving.landing import Landing, Note, stamp_of
-from registry_assets.arriving.unpacking import ENDINGS, UnpackingLimits, unpack
+from registry_assets.arriving.unpacking import (
+    UnpackingLimits,
+    archive_stem,
+    unpack,
+    unreadable_stem,
+    why_unreadable,
+)
 from registry_assets.errors import ArchiveRejectedError
 from registry_assets.model import Settings
 
@@ -25,11 +31,21 @@ def limits_of(settings: Settings) -> UnpackingLimits:
 
 
 def find_archive(place: Path) -> Path | None:
-    """The archive beside a collection's place that is named like it."""
-    endings = (*ENDINGS, *map(str.upper, ENDINGS))
-    archives = (place.with_name(f"{place.name}{ending}") for ending in endings)
-    found = (a for a in archives if a.is_file() and not a.with_name(f"{a.name}.dvc").exists())
-    return min(found, default=None)
+    """The archive beside a collection's place that is named like it, in small or large letters.
+
+    Raises:
+        ArchiveRejectedError: when the only one is of a kind that cannot be read here.
+    """
+    names = set(os.listdir(place.parent)) if place.parent.is_dir() else set()
+    files = [place.with_name(name) for name in sorted(names) if f"{name}.dvc" not in names]
+    for file in files:
+        if archive_stem(file.name) == place.name and file.is_file():
+            return file
+    for file in files:
+        reason = why_unreadable(file.name)
+        if reason is not None and unreadable_stem(file.name) == place.name and file.is_file():
+            raise ArchiveRejectedError(file.name, reason)
+    return None
 
 
 @contextmanager
@@ -47,10 +63,16 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
     Raises:
         ArchiveRejectedError: with the reason; the archive stays, and the reason is remembered.
     """
-    archive = find_archive(place)
     landing = Landing(place.parent, place.name)
     metafile = place.with_name(f"{place.name}.dvc")
-    if archive is None or (metafile.exists() and landing.read_note() is None):
+    note = landing.read_note()
+    if os.path.lexists(place) or metafile.exists():
+        # Unpacked before this was interrupted, if an archive has to do with it.
+        is_beside = note is not None and "/" not in note.source
+        archive = place.with_name(note.source) if note is not None and is_beside else None
+    else:
+        archive = find_archive(place)
+    if archive is None or not archive.is_file():
         yield
         return
     with landing.held():

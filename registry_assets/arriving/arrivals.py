@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 
 from registry_assets.arriving.landing import Landing, stamp_of
-from registry_assets.arriving.unpacking import ENDINGS, archive_stem
+from registry_assets.arriving.unpacking import archive_stem, unreadable_stem, why_unreadable
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import CollectionNameError, RegistryError
 from registry_assets.forgotten import Forgotten
-from registry_assets.images.contents import SET_ASIDE_PREFIX, hash_file
+from registry_assets.images.contents import SET_ASIDE_PREFIX, has_image_suffix, hash_file
+from registry_assets.images.entries import is_video
 from registry_assets.model import check_collection_name
 from registry_assets.units import is_text, printable
 
@@ -24,16 +26,19 @@ SET_ASIDE_FOLDER = ".set_aside"
 
 @dataclass(frozen=True)
 class Arrival:
-    """A folder that DVC does not track, or an archive.
+    """A folder that DVC does not track, an archive, or photographs outside any folder.
 
     Attributes:
-        name: Of the collection; of an archive, without its ending.
+        name: Of the collection; of an archive, without its ending; of photographs and videos that
+            lie in the raw folder itself, that of the first.
         reason: Why it cannot be taken in as it is, None when it can.
+        is_loose: Whether it stands for such photographs and videos.
     """
 
     name: str
     path: Path
     reason: str | None = None
+    is_loose: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,52 +58,101 @@ class Extent:
 
 
 def find_arrivals(folder: Path) -> Iterator[Arrival]:
-    """Finds folders that have no ``.dvc`` file beside them, and archives, sorted by name.
+    """Finds what is, or should be, in a folder without a ``.dvc`` file beside it, sorted by name.
 
-    Looks at the names only, so that ten thousand tracked collections cost one listing.
+    Folders, links to folders, archives, and as one arrival all photographs and videos that lie
+    there loose. Looks at the names only, so that ten thousand tracked collections cost one listing.
     """
     try:
         with os.scandir(folder) as listing:
             entries = {entry.name: entry for entry in listing}
     except FileNotFoundError:
         return
+    loose: list[str] = []
+    first_of_name: dict[str, str] = {}
     for name in sorted(entries):
         if name.startswith(".") or f"{name}.dvc" in entries:
             continue
-        if entries[name].is_dir():
+        is_link = entries[name].is_symlink() and not entries[name].is_file()
+        if entries[name].is_dir() or is_link:
             yield Arrival(name, folder / name, reason_against(name, folder / name))
-        elif (stem := archive_stem(name)) is not None and entries[name].is_file():
-            arrival = _archive_arrival(folder / name, stem, entries.keys())
+            continue
+        stem = archive_stem(name) or unreadable_stem(name)
+        if stem is not None and entries[name].is_file():
+            first = first_of_name.setdefault(stem, name)
+            arrival = _archive_arrival(folder / name, stem, entries.keys(), first)
             if arrival is not None:
                 yield arrival
+        elif has_image_suffix(name) or is_video(name):
+            loose.append(name)
+    if loose:
+        yield Arrival(loose[0], folder / loose[0], _why_loose(folder, loose), is_loose=True)
 
 
-def _archive_arrival(archive: Path, name: str, beside: Collection[str]) -> Arrival | None:
-    """What an archive is to become; None when it is the folder beside it already."""
+def _why_loose(folder: Path, names: Sequence[str]) -> str:
+    more = len(names) - 1
+    they, them = (f"it and {more:,} more lie", "them") if more else ("it lies", "it")
+    return (
+        f"{they} in {folder.name}/ itself, and a collection is a folder: move {them} into one, "
+        f"{folder.name}/NAME/, then `registry add NAME`"
+    )
+
+
+def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+    """Arrivals, those with the reason whose ``.dvc`` file DVC would not see."""
+    listed = list(arrivals)
+    metafiles = {
+        arrival.path: f"{dvc.relative(arrival.path.with_name(arrival.name))}.dvc"
+        for arrival in listed
+        if arrival.reason is None
+    }
+    reasons = dvc.why_unseen(list(metafiles.values())) if metafiles else {}
+    for arrival in listed:
+        reason = reasons.get(metafiles.get(arrival.path, ""))
+        yield arrival if reason is None else replace(arrival, reason=str(reason))
+
+
+def _archive_arrival(
+    archive: Path, name: str, beside: Collection[str], first: str
+) -> Arrival | None:
+    """What an archive is to become; None when it is the folder beside it already.
+
+    Args:
+        archive: The archive.
+        name: Of the collection.
+        beside: The names of all that lies beside it.
+        first: The first of the archives that would become the same collection.
+    """
     note = Landing(archive.parent, name).read_note()
     is_known = note is not None and (note.source, note.stamp) == (archive.name, stamp_of(archive))
     is_tracked = f"{name}.dvc" in beside
     reason = reason_against_name(name)
-    others = (other for ending in ENDINGS if (other := f"{name}{ending}") in beside)
-    first = min(others, default=archive.name)
     if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
         return Arrival(name, archive) if is_tracked else None
     if is_tracked or name in beside:
         reason = f"there is a collection {name} already: rename the archive, or take it away"
-    elif first < archive.name:
+    elif first != archive.name:
         reason = f"{first} has the same name: rename one of them"
+    elif (unreadable := why_unreadable(archive.name)) is not None:
+        reason = unreadable
     elif is_known and note is not None:
         reason = note.refusal
     return Arrival(name, archive, reason)
 
 
 def reason_against(name: str, path: Path) -> str | None:
-    """Why a folder cannot become a collection, None when it can."""
+    """Why a folder, or what is no folder, cannot become a collection, None when it can."""
+    if path.is_file():
+        put = f"put it into one, {path.parent.name}/NAME/{name}"
+        return why_unreadable(name) or f"it is a file, and a collection is a folder: {put}"
     reason = reason_against_name(name)
     if reason is not None:
         return reason
     if path.is_symlink():
-        return "it is a symbolic link: copy what it leads to into a folder"
+        target = os.fspath(path.readlink())
+        if not path.exists():
+            return f"it is a symbolic link to {target}, which is not there: remove the link"
+        return f"it is a symbolic link to {target}: move that folder into its place"
     if not holds_a_file(path):
         return "there are no files in it"
     return None

@@ -1,30 +1,38 @@
 """Archives turned into folders, whoever made them: nothing leaves the folder, no disk fills up.
 
 Formats: ZIP (APPNOTE.TXT 6.3), with stored, deflated, bzip2 or LZMA members; tar as POSIX (ustar,
-pax) and GNU write it, plain or compressed with gzip (RFC 1952).
+pax) and GNU write it, plain or compressed with gzip (RFC 1952), bzip2 or xz.
 """
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from lzma import LZMAError
 from pathlib import Path
 from typing import IO, Literal
 
 from registry_assets.errors import ArchiveRejectedError
 
-ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+ENDINGS = (*(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),)
+UNREADABLE_ENDINGS = (
+    *(".7z", ".ace", ".arj", ".cab", ".dmg", ".iso", ".lha", ".lzh", ".rar", ".sit", ".sitx"),
+    *(".tar.lz", ".tar.lz4", ".tar.lzma", ".tar.z", ".tar.zst", ".tlz", ".tzst", ".zipx"),
+)
+"""Of archives and disk images that somebody has to unpack with a program of their own."""
 
 _CHUNK = 1 << 20
 _SMALL = 10_000_000
@@ -32,6 +40,17 @@ _SMALL = 10_000_000
 _LONGEST_HEADER = 64 * _CHUNK
 _LONGEST_PATH = 4096
 _BLOCK = tarfile.BLOCKSIZE
+# By what a compressed file begins with.
+_DECOMPRESSORS: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),  # type: ignore[dict-item,return-value]
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+# Who made a ZIP where `\\` parts folders: MS-DOS, NTFS by its two numbers, VFAT.
+_OF_WINDOWS = (0, 10, 11, 14)
+_NAMES_ARE_UTF8 = 0x800
+_UNICODE_PATH = 0x7075
+"""The extra field of Info-ZIP that holds a name in UTF-8 (APPNOTE.TXT, 4.6.9)."""
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _MAC_EXTRAS = "__MACOSX"
 """Where macOS puts what only macOS reads; no content of the folder."""
@@ -54,10 +73,29 @@ class UnpackingLimits:
 
 def archive_stem(file_name: str) -> str | None:
     """The name of a file without the ending of an archive; None when it has no such ending."""
-    ending = next((e for e in ENDINGS if file_name.lower().endswith(e)), None)
+    return _without_ending(file_name, ENDINGS)
+
+
+def unreadable_stem(file_name: str) -> str | None:
+    """The same of an archive that cannot be unpacked here."""
+    return _without_ending(file_name, UNREADABLE_ENDINGS)
+
+
+def why_unreadable(file_name: str) -> str | None:
+    """Why an archive of a kind that cannot be read here is refused; None of any other file."""
+    stem = unreadable_stem(file_name)
+    if stem is None:
+        return None
     return (
-        file_name[: -len(ending)] if ending is not None and len(file_name) > len(ending) else None
+        f"archives of this kind ({file_name[len(stem) :]}) cannot be read here: unpack it "
+        f"yourself, into a folder {stem}"
     )
+
+
+def _without_ending(file_name: str, endings: Sequence[str]) -> str | None:
+    name = file_name.lower()
+    found = [len(ending) for ending in endings if name.endswith(ending) and name != ending]
+    return file_name[: -max(found)] if found else None
 
 
 def unpack(archive: Path, folder: Path, limits: UnpackingLimits) -> Path:
@@ -95,9 +133,12 @@ def unpack(archive: Path, folder: Path, limits: UnpackingLimits) -> Path:
             raise refuse(f"it is compressed in a way that cannot be read here ({error})") from error
         if isinstance(error, zipfile.BadZipFile | tarfile.TarError | zlib.error | EOFError):
             raise refuse(f"it is damaged ({error})") from error
-        if isinstance(error, gzip.BadGzipFile | LZMAError | UnicodeError | ValueError):
+        if isinstance(error, gzip.BadGzipFile | lzma.LZMAError | UnicodeError | ValueError):
             raise refuse(f"it is damaged ({error})") from error
         if isinstance(error, OSError):
+            if error.errno is None:
+                # What bzip2 says of contents, and no file system of anything.
+                raise refuse(f"it is damaged ({error})") from error
             raise refuse(f"unpacking it failed ({error.strerror or error})") from error
         raise
     return content
@@ -133,9 +174,11 @@ def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Membe
             yield _zip_members(archive, opened, limits)
         return
     with archive.open("rb") as raw:
-        is_compressed = raw.read(2) == b"\x1f\x8b"
+        start = raw.read(_BLOCK)
         raw.seek(0)
-        stream = _Bounded(gzip.GzipFile(fileobj=raw) if is_compressed else raw, archive.name)
+        openers = (opener for mark, opener in _DECOMPRESSORS.items() if start.startswith(mark))
+        opener = next(openers, None)
+        stream = _Bounded(raw if opener is None else opener(raw), archive.name)
         with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
             yield _tar_members(archive, tar, stream)
 
@@ -149,12 +192,14 @@ def _zip_members(
     if sum(info.file_size for info in infos) + limits.free_bytes > _free_bytes(archive.parent):
         raise ArchiveRejectedError(archive.name, "what is in it does not fit on the disk")
     for info in infos:
-        # Archivers on Windows write backslashes, whatever the format says.
-        name = info.filename.replace("\\", "/") if info.create_system == 0 else info.filename
+        name = _name_in_zip(archive, info)
+        if info.create_system in _OF_WINDOWS:
+            # Archivers on Windows write backslashes, whatever the format says.
+            name = name.replace("\\", "/")
         if name.split("/")[0] == _MAC_EXTRAS:
             continue
         mode = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0
-        if info.is_dir() or name.endswith("/"):
+        if name.endswith("/"):
             yield _Member(name, "folder")
         elif mode == stat.S_IFLNK:
             with opened.open(info) as stream:
@@ -163,6 +208,42 @@ def _zip_members(
             yield _Member(name, "file", open=partial(opened.open, info))
         else:
             yield _Member(name, "other")
+
+
+def _name_in_zip(archive: Path, info: zipfile.ZipInfo) -> str:
+    """The name of a member, in the encoding that it is in.
+
+    The format has a flag for UTF-8, and Code Page 437 where it is not set; Info-ZIP has a field for
+    UTF-8 besides. macOS writes UTF-8 without either, and Windows whatever its language has, which
+    nothing tells.
+
+    Raises:
+        ArchiveRejectedError: when the encoding is not known.
+    """
+    # `zipfile` reads names without the flag as Code Page 437, in which each byte is a letter.
+    encoding = "utf-8" if info.flag_bits & _NAMES_ARE_UTF8 else "cp437"
+    stored = info.orig_filename.encode(encoding)
+    try:
+        return (_unicode_path(info.extra, stored) or stored).decode()
+    except UnicodeDecodeError as error:
+        raise ArchiveRejectedError(
+            archive.name,
+            f"the name {info.orig_filename!r} in it is not in UTF-8, and nothing tells its "
+            f"encoding: unpack it yourself (`unzip -O CP932 {archive.name}` for one from a "
+            "Japanese Windows, CP850 for a Western European one), into a folder of that name",
+        ) from error
+
+
+def _unicode_path(extra: bytes, stored: bytes) -> bytes | None:
+    """The name in UTF-8 among the extra fields; None without one, or with one of another name."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and len(field) > 5:
+            version, checksum = struct.unpack_from("<BL", field)
+            if version == 1 and checksum == zlib.crc32(stored):
+                return field[5:]
+    return None
 
 
 def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Bounded) -> Iterator[_Member]:
@@ -214,6 +295,8 @@ class _Writer:
         self._most_bytes = max(limits.most_ratio * archive.stat().st_size, _SMALL)
         self._bytes = 0
         self._kinds: dict[tuple[str, ...], str] = {}
+        # Names with accents, by how they are spelled in one way: macOS spells them in another.
+        self._spelled: dict[str, str] = {}
 
     def write(self, members: Iterator[_Member]) -> None:
         links: list[tuple[Path, str]] = []
@@ -257,6 +340,7 @@ class _Writer:
         for length in range(1, len(parts)):
             if self._kinds.setdefault(parts[:length], "folder") != "folder":
                 raise self._refuse(f"{member.name!r} in it lies below what is no folder")
+        self._check_spelling(parts)
         if parts in self._kinds and not self._kinds[parts] == member.kind == "folder":
             raise self._refuse(f"{member.name!r} is in it twice")
         self._kinds[parts] = member.kind
@@ -266,6 +350,20 @@ class _Writer:
                 "(`archive_most_files` in [tool.registry_assets])"
             )
         return parts
+
+    def _check_spelling(self, parts: tuple[str, ...]) -> None:
+        """Refuses names that are one name on macOS, where not both could be checked out."""
+        path = "/".join(parts)
+        if path.isascii():
+            return
+        places = [path[:end] for end, sign in enumerate(path) if sign == "/"]
+        for place in (*places, path):
+            spelled = unicodedata.normalize("NFC", place)
+            if self._spelled.setdefault(spelled, place) != place:
+                raise self._refuse(
+                    f"{spelled!r} is in it in two spellings (Unicode NFC and NFD), which is one "
+                    "name on macOS: rename one of them"
+                )
 
     def _file_named(self, member: _Member) -> tuple[str, ...]:
         parts = self._parts(member.target)

@@ -45,9 +45,10 @@ def status(root: Path, as_json: bool) -> None:
             if output.state != "up_to_date":
                 click.echo(f"{output.state:<10} {output.path}{_because('; '.join(output.why))}")
         tracked = sum(item.state == "tracked" for item in found.raw)
+        collections = sum(item.state != "loose" for item in found.raw)
         current = sum(output.state == "up_to_date" for output in found.outputs)
         click.echo(
-            f"{tracked} of {len(found.raw)} collections tracked, "
+            f"{tracked} of {collections} collections tracked, "
             f"{current} of {len(found.outputs)} outputs up to date"
         )
     sys.exit(0 if found.up_to_date else FINDING)

@@ -4,6 +4,7 @@ repository.py   `DvcRepo`, what the rest of the package asks of DVC
 opening.py      opening a repository, its locks, and DVC's errors turned into ours
 loading.py      stages out of metafiles, by DVC's own classes
 collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
+unseen.py       where DVC does not look: what is ignored, and folders behind links
 overlaps.py     whether what is new overlaps with what is declared
 reading.py      what was loaded -> the values of `registry_assets.model`
 metafiles.py    the text of metafiles, written in one rename

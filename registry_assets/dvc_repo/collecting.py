@@ -6,7 +6,7 @@ DVC's own index stops at the first stage, file or pair of outputs that it does n
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -14,7 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dvc.dependency import DatasetDependency
-from dvc.dvcfile import DVC_FILE_SUFFIX, LOCK_FILE, PROJECT_FILE, is_valid_filename
+from dvc.dvcfile import (
+    DVC_FILE_SUFFIX,
+    LOCK_FILE,
+    PROJECT_FILE,
+    FileIsGitIgnored,
+    is_valid_filename,
+)
 from dvc.parsing import EntryDefinition
 from dvc.repo.trie import build_outs_trie
 from dvc.stage.loader import StageLoader
@@ -22,8 +28,11 @@ from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
 from registry_assets.dvc_repo.loading import address_of, read_found
+from registry_assets.dvc_repo.unseen import describe_ignored, find_link_out, read_link
 from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.errors import LinkedFolderError
 from registry_assets.git_repo import GitRepo
+from registry_assets.settings import read_settings
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency as DvcDependency
@@ -66,8 +75,10 @@ class Collected:
 def collect(repo: Repo, root: Path) -> Collected:
     """Loads every metafile; what is broken, or at odds with another, is left out and reported."""
     metafiles: list[Metafile] = []
-    problems: dict[str, None] = {}
-    for place in find_metafiles(repo):
+    settings = read_settings(root)
+    found = walk_metafiles(repo, settings.leads_to_collections)
+    problems: dict[str, None] = dict.fromkeys(_describe_unseen(root, found))
+    for place in found.metafiles:
         path = Path(place).relative_to(root).as_posix()
         try:
             loaded = read_found(repo, place)
@@ -82,53 +93,140 @@ def collect(repo: Repo, root: Path) -> Collected:
         else:
             metafiles.append(metafile)
     stages = [stage for metafile in metafiles for stage in metafile.stages]
-    for refused, problem in find_conflicts(stages):
+    for refused, problem in (*find_conflicts(stages), *_behind_links(repo, stages)):
         problems[problem] = None
         for metafile in metafiles:
             metafile.stages = [s for s in metafile.stages if s not in refused]
     return Collected(tuple(metafiles), tuple(problems))
 
 
-def find_metafiles(repo: Repo) -> list[str]:
+@dataclass(frozen=True)
+class Walk:
+    """What was found by looking for metafiles; absolute paths.
+
+    Attributes:
+        metafiles: Those that DVC sees, folder by folder, what lies directly in one first.
+        ignored: Those that Git ignores where collections are due, by what it ignores: the file, or
+            a folder above, which ends in a slash.
+        links: Links to folders, or to nothing, where folders with collections are due.
+    """
+
+    metafiles: Sequence[str]
+    ignored: Mapping[str, Sequence[str]]
+    links: Sequence[str]
+
+
+def find_metafiles(repo: Repo) -> Sequence[str]:
+    """Finds every ``.dvc`` file and ``dvc.yaml`` that DVC sees, as `walk_metafiles`."""
+    return walk_metafiles(repo, lambda _folder: False).metafiles
+
+
+def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> Walk:
     """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules.
 
     What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
     Git ignores too.
 
-    Returns:
-        Absolute paths, folder by folder, what lies directly in one first.
+    Args:
+        repo: The repository.
+        leads_to_collections: Whether a folder, from the root, holds collections, or lies above
+            such a one: there, what Git ignores is looked at all the same, to say so.
     """
+
+    def leads(place: str) -> bool:
+        path = os.path.relpath(place, repo.root_dir)
+        return leads_to_collections("" if path == os.curdir else path)
+
+    def is_second_name(link: str) -> bool:
+        """Whether a link leads to another such folder, where all is seen."""
+        target = os.path.relpath(os.path.realpath(link), os.path.realpath(repo.root_dir))
+        return os.path.isdir(link) and leads_to_collections(target)  # noqa: PTH112 - a text
+
     found: list[str] = []
-    level = [repo.root_dir]
+    unseen: dict[str, list[str]] = {}
+    links: list[str] = []
+    # Each folder with the topmost one above, or itself, that Git ignores; "" where it ignores none.
+    level = [(repo.root_dir, "")]
     # Git is asked about a whole level at once: one by one, DVC's way, costs a millisecond each.
     while level:
-        files, folders = [], []
-        for folder in level:
-            inside, names = _list(folder)
-            inside, names = repo.dvcignore(folder, inside, names)
+        files, folders, below = [], [], []
+        for folder, culprit in level:
+            inside, linked, names = _list(folder)
+            inside, names = repo.dvcignore(folder, [*inside, *linked], names)
             tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
-            files += [repo.fs.join(folder, name) for name in names]
-            folders += [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
+            places = [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
+            if linked:
+                behind = {repo.fs.join(folder, name, "") for name in linked}
+                links += [place.rstrip(os.sep) for place in places if place in behind]
+                places = [place for place in places if place not in behind]
+            metafiles = [repo.fs.join(folder, name) for name in names]
+            if not culprit:
+                files += metafiles
+                folders += places
+                continue
+            if metafiles:
+                unseen.setdefault(culprit, []).extend(metafiles)
+            below += [(place, culprit) for place in places if leads(place)]
         ignored = _ignored(repo, [*files, *folders])
         found += [file for file in files if file not in ignored]
-        level = [folder.rstrip(os.sep) for folder in folders if folder not in ignored]
-    return sorted(found, key=_files_first)
+        unseen |= {
+            file: [file] for file in files if file in ignored and leads(repo.fs.parent(file))
+        }
+        below += [(folder, "") for folder in folders if folder not in ignored]
+        below += [(folder, folder) for folder in folders if folder in ignored and leads(folder)]
+        level = [(folder.rstrip(os.sep), culprit) for folder, culprit in below]
+    links = [link for link in links if leads(link) and not is_second_name(link)]
+    return Walk(sorted(found, key=_files_first), unseen, links)
 
 
-def _list(folder: str) -> tuple[list[str], list[str]]:
-    """The folders in a folder, and the files that are metafiles by their names.
+def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
+    """The folders in a folder, links to others or to nothing, and metafiles by their names.
 
     Of a folder that cannot be read, nothing, as `os.walk` has it.
     """
     folders: list[str] = []
+    links: list[str] = []
     files: list[str] = []
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
-            elif is_valid_filename(entry.name) and not entry.is_dir():
-                files.append(entry.name)
-    return folders, files
+            elif is_valid_filename(entry.name):
+                if not entry.is_dir():
+                    files.append(entry.name)
+            elif entry.is_symlink() and not entry.is_file():
+                links.append(entry.name)
+    return folders, links, files
+
+
+def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
+    """A line for what is there and DVC does not see, for each reason."""
+
+    def path_of(place: str) -> str:
+        # A folder keeps its slash.
+        return place.removeprefix(f"{root}{os.sep}")
+
+    ignored = {
+        path_of(culprit): [path_of(file) for file in files]
+        for culprit, files in found.ignored.items()
+    }
+    yield from describe_ignored(root, ignored)
+    for link in found.links:
+        yield str(LinkedFolderError(path_of(link), read_link(Path(link))))
+
+
+def _behind_links(
+    repo: Repo, stages: Iterable[DvcStage]
+) -> Iterator[tuple[Sequence[DvcStage], str]]:
+    """Finds stages whose outputs lie behind a link out of the repository, as `find_conflicts`."""
+    by_folder: dict[str, list[DvcStage]] = {}
+    for stage in stages:
+        for out in stage.outs:
+            by_folder.setdefault(repo.fs.parent(out.fs_path), []).append(stage)
+    for folder, refused in by_folder.items():
+        error = find_link_out(repo, Path(folder))
+        if error is not None:
+            yield refused, str(error)
 
 
 def _files_first(path: str) -> tuple[tuple[int, str], ...]:
@@ -174,6 +272,10 @@ def describe_problem(
         conflict = _line_of_conflict(root / file)
         if conflict is not None:
             return f"{_place(file, conflict)}: a merge conflict: choose one side, then commit"
+    if isinstance(error, FileIsGitIgnored):
+        # What is ignored itself was not read; a `dvc.lock` is read together with its `dvc.yaml`.
+        lock = str(PurePosixPath(metafile).with_name(LOCK_FILE))
+        return "; ".join(describe_ignored(root, {lock: [lock]}))
     if isinstance(error, YAMLValidationError) and error.exc.errors:
         invalid = error.exc.errors[0]
         file = _file_of(root, metafile, error.path)

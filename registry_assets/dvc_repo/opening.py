@@ -23,6 +23,7 @@ from dvc.rwlock import rwlock
 
 from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.run_cache import RootedStageCache
+from registry_assets.dvc_repo.unseen import check_links
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
@@ -199,7 +200,9 @@ class RepoAccess:
 
         Raises:
             RepositoryBusyError: after that time, naming the process that holds a path.
+            LinkedFolderError: when something to write lies behind a link out of the repository.
         """
+        check_links(repo, write)
 
         def attempt() -> AbstractContextManager[None]:
             # The same words as DVC's own: it takes an equal entry for its own when it nests.

@@ -27,6 +27,7 @@ from registry_assets.dvc_repo import (
     switching,
     taking_out,
     tracking,
+    unseen,
     updating,
     versions,
 )
@@ -35,7 +36,7 @@ from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.results import PendingResult
-from registry_assets.errors import OutputNotFoundError
+from registry_assets.errors import OutputNotFoundError, RegistryError
 from registry_assets.model import Tracked
 
 if TYPE_CHECKING:
@@ -210,6 +211,16 @@ class DvcRepo(RepoAccess):
     ) -> AbstractContextManager[PendingResult]:
         """Puts a file or folder under DVC as `dvc add` does; see `tracking.tracking`."""
         return tracking.tracking(self, path, metafile=metafile, force=force, report=report)
+
+    def why_unseen(self, metafiles: Sequence[str]) -> Mapping[str, RegistryError | None]:
+        """Why DVC does not see metafiles, there or not; see `unseen.why_unseen`."""
+        with self.open() as repo:
+            return unseen.why_unseen(self, repo, metafiles)
+
+    def check_seen(self, metafile: str) -> None:
+        """Makes sure that DVC sees a metafile, there or not; see `unseen.check_seen`."""
+        with self.open() as repo:
+            unseen.check_seen(self, repo, metafile)
 
     def check_trackable(self, path: str) -> None:
         """Makes sure that a path may have a ``.dvc`` file; see `tracking.check_trackable`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import Look
 from registry_assets.dvc_repo.loading import address_of
+from registry_assets.dvc_repo.unseen import read_link
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
 from registry_assets.units import printable
@@ -29,12 +30,14 @@ class OutputState:
         is_present: Whether there is something at the path.
         changes: What `dvc status` says of the output and of the stage that makes it, in words;
             empty when it is up to date.
+        link: What a symbolic link leads to that stands where a folder was recorded.
     """
 
     path: str
     is_recorded: bool
     is_present: bool
     changes: tuple[str, ...]
+    link: str | None = None
 
 
 def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
@@ -50,7 +53,13 @@ def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, Output
         for out in stage.outs:
             changes = of_stage + _changes_of(repo, out, look)
             path = path_in_repo(repo, out)
-            states[path] = OutputState(path, bool(out.hash_info), bool(out.exists), changes)
+            place = Path(out.fs_path)
+            link = None
+            if out.hash_info.isdir and place.is_symlink():
+                # DVC takes it for the folder that it leads to, and then refuses to write there.
+                link = read_link(place)
+                changes = (f"{path} is a symbolic link to {link}", *changes)
+            states[path] = OutputState(path, bool(out.hash_info), bool(out.exists), changes, link)
     return states
 
 

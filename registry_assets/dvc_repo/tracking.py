@@ -28,6 +28,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_fits, check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
     CollectionNotTrackedError,
@@ -64,6 +65,7 @@ def tracking(
 
     Raises:
         OutputNotFoundError: when there is neither data nor a metafile.
+        MetafileIgnoredError: when DVC does not, or would not, see the metafile.
         DvcError: when the path overlaps with what DVC tracks already.
     """
     with dvc.open() as repo:
@@ -148,8 +150,11 @@ def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
     """Makes sure that a path may have a ``.dvc`` file of its own, if it has none.
 
     Raises:
+        MetafileIgnoredError: when DVC would not see it.
+        LinkedFolderError: when it would lie behind a link.
         DvcError: naming what it overlaps with.
     """
+    check_seen(dvc, repo, metafile_of(path))
     if not dvc.path_of(metafile_of(path)).exists():
         dvc.path_of(path).parent.mkdir(parents=True, exist_ok=True)
         check_fits(dvc, repo, _new_stage(dvc, repo, path))
@@ -180,6 +185,7 @@ def importing(
 
     Raises:
         CollectionNotTrackedError: when no ``.dvc`` file records the source.
+        MetafileIgnoredError: when DVC does not, or would not, see one of the metafiles.
     """
     with dvc.open() as repo:
         place = dvc.path_of(path)
@@ -321,6 +327,7 @@ def _out_at(repo: Repo, stage: DvcStage, path: str) -> DvcOutput:
 
 
 def _load(repo: Repo, dvc: RepoAccess, metafile: str) -> DvcStage | None:
+    check_seen(dvc, repo, metafile)
     if not dvc.path_of(metafile).exists():
         return None
     (stage,) = load_stages(repo, dvc.root, [metafile])

@@ -39,6 +39,7 @@ from registry_assets.dvc_repo.sources import (
     reaching,
 )
 from registry_assets.dvc_repo.tracking import list_collection, make_files, metafile_of
+from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
     RegistryError,
@@ -81,6 +82,7 @@ def import_from(
     Raises:
         SourceUnreachableError: when the other repository, or the data in it, cannot be had.
         SourceGoneError: when it has no such path.
+        MetafileIgnoredError: when DVC would not see the metafile.
     """
     place = dvc.path_of(path)
     if dvc.path_of(metafile_of(path)).exists():
@@ -88,6 +90,8 @@ def import_from(
             f"{path} is imported already: `registry update {path}` moves it on, "
             f"`dvc remove {metafile_of(path)}` makes room"
         )
+    with dvc.open() as repo:
+        check_seen(dvc, repo, metafile_of(path))
     place.parent.mkdir(parents=True, exist_ok=True)
     with dvc.open() as repo, dvc.holding(repo, read=[], write=[str(place)], report=report):
         recover(dvc, repo, report)

@@ -264,6 +264,22 @@ class GitRepo:
         said = done.stdout.decode(errors="surrogateescape")
         return frozenset(said.split("\0")) if done.returncode in (0, 1) else None
 
+    def ignore_rules(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """The rules by which Git ignores paths, as ``.gitignore:3: raw/**``, by path.
+
+        Args:
+            paths: As for `ignored`; those that are not ignored have no rule.
+        """
+        if not paths:
+            return {}
+        asked = "\0".join(paths).encode(errors="surrogateescape")
+        done = self.call(
+            "check-ignore", "--no-index", "-v", "-z", "--stdin", check=False, stdin=asked
+        )
+        words = done.stdout.decode(errors="surrogateescape").split("\0")
+        fields = zip(*(words[number::4] for number in range(4)), strict=False)
+        return {path: f"{file}:{line}: {rule}" for file, line, rule, path in fields}
+
     def settings_files(self) -> tuple[Path, ...]:
         """Where this repository's own settings and the files it ignores for itself are written."""
         named = ("config", "info/exclude")

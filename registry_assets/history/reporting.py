@@ -17,7 +17,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.metadata import RawMetadataValue
 
-from registry_assets.arriving.archives import find_archive
+from registry_assets.arriving.arrivals import find_arrivals
 from registry_assets.git_repo import GitRepo
 from registry_assets.history.event_log import (
     ABSENT,
@@ -109,11 +109,12 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
     raw_folder = lineage.registry.raw_folder
     for name in {group.partitions for group in lineage.groups if group.partitions}:
         declared = set(lineage.partition_keys.get(name, ()))
-        for key in set(instance.get_dynamic_partitions(name)) - declared:
-            place = lineage.registry.root / (raw_folder or "") / key
-            is_waiting = place.exists() or find_archive(place) is not None
-            if name != COLLECTIONS or raw_folder is None or not is_waiting:
-                instance.delete_dynamic_partition(name, key)
+        gone = set(instance.get_dynamic_partitions(name)) - declared
+        if gone and name == COLLECTIONS and raw_folder is not None:
+            arrivals = find_arrivals(lineage.registry.root / raw_folder)
+            gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
+        for key in gone:
+            instance.delete_dynamic_partition(name, key)
 
 
 @dataclass

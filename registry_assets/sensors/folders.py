@@ -28,8 +28,9 @@ from dagster._core.storage.tags import (
     RUN_KEY_TAG,
 )
 
-from registry_assets.arriving.arrivals import find_arrivals, measure_extent
+from registry_assets.arriving.arrivals import find_arrivals, measure_extent, reject_unseen
 from registry_assets.arriving.following import keys_that_follow
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.history.event_log import asset_key
 from registry_assets.lineage.graph import Lineage
 from registry_assets.translator import COLLECTIONS
@@ -93,7 +94,7 @@ def build_arrival_sensor(
         reported: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
         now = time.time()
         requests, waiting, rejected = [], [], {}
-        for arrival in find_arrivals(registry.root / folder):
+        for arrival in reject_unseen(DvcRepo(registry.root), find_arrivals(registry.root / folder)):
             if arrival.reason is not None:
                 rejected[arrival.path.name] = arrival.reason
                 continue

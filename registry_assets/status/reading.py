@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from registry_assets.arriving.arrivals import find_arrivals
+from registry_assets.arriving.arrivals import find_arrivals, reject_unseen
 from registry_assets.arriving.imports import behind_here
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
 from registry_assets.lineage.graph import Lineage, Node
@@ -27,9 +27,10 @@ def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
         dvc: The repository, where others ask it too.
     """
     registry = lineage.registry
-    states = (dvc or DvcRepo(registry.root)).output_states()
+    dvc = dvc or DvcRepo(registry.root)
+    states = dvc.output_states()
     raw_folder = registry.raw_folder
-    raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states))
+    raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states, dvc))
     in_raw = {item.path for item in raw}
     outputs = tuple(
         _output_status(lineage, path, states)
@@ -103,7 +104,7 @@ def _moved(lineage: Lineage, stage: Stage) -> Iterator[str]:
 
 
 def _collections(
-    lineage: Lineage, folder: str, states: Mapping[str, OutputState]
+    lineage: Lineage, folder: str, states: Mapping[str, OutputState], dvc: DvcRepo
 ) -> Iterator[CollectionStatus]:
     found = []
     for path, node in lineage.nodes.items():
@@ -120,8 +121,9 @@ def _collections(
                     nfiles=version.nfiles,
                 )
             )
-    for arrival in find_arrivals(lineage.registry.root / folder):
+    for arrival in reject_unseen(dvc, find_arrivals(lineage.registry.root / folder)):
         state: RawState = "new" if arrival.reason is None else "rejected"
+        state = "loose" if arrival.is_loose else state
         path = f"{folder}/{arrival.path.name}"
         found.append(CollectionStatus(arrival.name, path, state, arrival.reason))
     yield from sorted(found, key=lambda item: item.collection)
@@ -134,7 +136,17 @@ def _raw_state(state: OutputState) -> RawState:
 
 
 def _raw_reason(state: OutputState, name: str) -> str | None:
-    if _raw_state(state) != "modified":
+    if state.link is not None:
+        return (
+            f"it is a symbolic link to {state.link}: move that folder into its place, or remove "
+            f"the link and run `dvc checkout {state.path}`"
+        )
+    if not state.is_present:
+        return (
+            f"`dvc checkout {state.path}` brings it back, `dvc remove {state.path}.dvc` takes it "
+            "out of the registry"
+        )
+    if not state.changes:
         return None
     if state.changes == (f"{state.path} is not in cache",):
         return (

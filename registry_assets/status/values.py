@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-RawState = Literal["new", "tracked", "modified", "missing", "rejected"]
+RawState = Literal["new", "tracked", "modified", "missing", "rejected", "loose"]
 State = Literal["up_to_date", "stale", "behind", "never_run", "missing"]
 
 
@@ -17,7 +17,7 @@ class CollectionStatus:
     Attributes:
         state: ``new``: DVC does not know it yet. ``rejected``: it cannot be taken in, for `reason`.
             ``modified``: it differs from its recorded version. ``missing``: it is not in the
-            workspace.
+            workspace. ``loose``: no collection, but photographs and videos outside any folder.
     """
 
     collection: str

@@ -5,14 +5,21 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from registry_assets.arriving.unpacking import UnpackingLimits, archive_stem, unpack
+from registry_assets.arriving.unpacking import (
+    UnpackingLimits,
+    archive_stem,
+    unpack,
+    unreadable_stem,
+)
 from registry_assets.errors import ArchiveRejectedError
 
 Write = Callable[[Path], Path]
@@ -24,7 +31,8 @@ FILE, LINK, HARD_LINK = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
 def tar(name: str, *members: Member) -> Write:
     def write(folder: Path) -> Path:
-        with tarfile.open(folder / name, "w:gz" if name.endswith("gz") else "w") as archive:
+        compressed = next((kind for kind in ("gz", "bz2", "xz") if name.endswith(kind)), "")
+        with tarfile.open(folder / name, f"w:{compressed}") as archive:  # type: ignore[call-overload]
             for path, kind, content in members:
                 info = tarfile.TarInfo(path)
                 info.type = kind
@@ -50,6 +58,43 @@ def zipped(name: str, *members: tuple[str, bytes], mode: int = 0o100644) -> Writ
         return folder / name
 
     return write
+
+
+class StoredInfo(zipfile.ZipInfo):
+    """A member whose name stands in the archive in these bytes."""
+
+    stored = b""
+    is_flagged = False
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 - the name in `zipfile`
+        return self.stored, 0x800 if self.is_flagged else 0
+
+
+def zipped_names(
+    *names: bytes, system: int = 3, extra: bytes = b"", is_flagged: bool = False
+) -> Write:
+    """A ZIP with a file of each name, in the bytes that an archiver writes."""
+
+    def write(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+            for number, name in enumerate(names):
+                info = StoredInfo(str(number))
+                info.stored, info.is_flagged, info.extra = name, is_flagged, extra
+                info.create_system = system
+                info.external_attr = 0o100644 << 16 if system == 3 else 0
+                archive.writestr(info, str(number))
+        return folder / "x.zip"
+
+    return write
+
+
+def unicode_path(stored: bytes, name: str) -> bytes:
+    """The extra field of Info-ZIP (APPNOTE.TXT, 4.6.9)."""
+    field = struct.pack("<BL", 1, zlib.crc32(stored)) + name.encode()
+    return struct.pack("<HHB", 0x9999, 1, 0) + struct.pack("<HH", 0x7075, len(field)) + field
+
+
+NFC, NFD = "für.jpg".encode(), "fu\u0308r.jpg".encode()
 
 
 def changed(write: Write, change: Callable[[bytes], bytes]) -> Write:
@@ -117,6 +162,30 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "no archive": (changed(TWO, lambda _c: b"hello" * 500), "damaged"),
     "nothing": (changed(TWO, lambda _c: b""), "damaged"),
     "no files": (zipped("x.zip", ("folder/", b"")), "there are no files in it"),
+    "half a bzip2": (changed(tar("x.tar.bz2", ("x", FILE, NOISE)), lambda c: c[:5000]), "damaged"),
+    "half an xz": (changed(tar("x.tar.xz", ("x", FILE, NOISE)), lambda c: c[:5000]), "damaged"),
+    "flipped in bzip2": (
+        changed(tar("x.tar.bz2", ("x", FILE, NOISE)), lambda c: c[:900] + b"????" + c[904:]),
+        "damaged",
+    ),
+    "bomb in xz": (tar("x.tar.xz", ("x", FILE, bytes(20_000_000))), "more than 100 times"),
+    "Code Page 437": (zipped_names("für.jpg".encode("cp437"), system=0), "nothing tells its"),
+    "Shift JIS": (zipped_names("写真.jpg".encode("cp932"), system=0), "unpack it yourself"),
+    "Latin-1 of Unix": (zipped_names("für.jpg".encode("latin-1")), "is not in UTF-8"),
+    "field of another name": (
+        zipped_names(b"f\x81r.jpg", extra=unicode_path(b"other", "für.jpg")),
+        "is not in UTF-8",
+    ),
+    "two spellings": (zipped_names(NFC, NFD), "in two spellings"),
+    "two spellings of a folder": (
+        zipped_names(b"d/u\xcc\x88/1.jpg", "d/ü/2.jpg".encode()),
+        "'d/ü' is in it in two spellings",
+    ),
+    "two spellings in tar": (
+        tar("x.tar", (NFC.decode(), FILE, b"1"), (NFD.decode(), FILE, b"2")),
+        "in two spellings",
+    ),
+    "up by backslashes": (zipped_names(b"..\\x.jpg", system=11), "leads out"),
     "long name": (zipped("x.zip", ("n" * 300, b"1")), "File name too long"),
 }
 
@@ -154,7 +223,7 @@ def test_what_is_in_an_archive_is_in_the_folder(tmp_path: Path) -> None:
     ]
     content = {"a.jpg": NOISE[:1024], "deep/er/b.jpg": NOISE, "deep/link.jpg": NOISE}
     content |= {"same.jpg": NOISE[:1024], "grüße.jpg": b""}
-    for number, name in enumerate(("x.tar", "x.tar.gz")):
+    for number, name in enumerate(("x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz")):
         out = unpack(tar(name, *members)(tmp_path), tmp_path / str(number), UnpackingLimits())
         assert files_of(out) == content
         assert (out / "deep/link.jpg").is_symlink()
@@ -170,7 +239,38 @@ def test_a_folder_named_like_the_archive_is_not_doubled(tmp_path: Path) -> None:
     assert files_of(unpack(other, tmp_path / "2", UnpackingLimits())) == {"05.v2/a.jpg": b"1"}
 
 
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (zipped_names(NFC), NFC.decode()),
+        (zipped_names(NFD), NFD.decode()),
+        (zipped_names(NFC, is_flagged=True), NFC.decode()),
+        (zipped_names("旅行/写真.jpg".encode()), "旅行/写真.jpg"),
+        (zipped_names("Füße".encode() + b"\\a.jpg", system=0), "Füße/a.jpg"),
+        (zipped_names(b"2024\\May\\a.jpg", system=11), "2024/May/a.jpg"),
+        (zipped_names(b"a\\b.jpg"), "a\\b.jpg"),
+        (
+            zipped_names(b"f\x81r.jpg", system=0, extra=unicode_path(b"f\x81r.jpg", "für.jpg")),
+            "für.jpg",
+        ),
+        (
+            zipped_names(b"_.jpg", extra=unicode_path(b"_.jpg", "写真.jpg")),
+            "写真.jpg",
+        ),
+    ],
+)
+def test_names_in_a_zip_are_what_they_were_where_it_was_made(
+    write: Write, expected: str, tmp_path: Path
+) -> None:
+    out = unpack(write(tmp_path), tmp_path / "out", UnpackingLimits())
+    assert files_of(out) == {expected: b"0"}
+
+
 def test_the_ending_tells_an_archive() -> None:
     names = ("a.zip", "a.TAR.GZ", "a.b.tgz", "a.tar", "a.gz", ".zip", "zip", "a.zip.dvc")
     stems = ("a", "a", "a.b", "a", None, None, None, None)
     assert tuple(map(archive_stem, names)) == stems
+    assert tuple(map(archive_stem, ("a.Zip", "a.Tar.XZ", "a.tbz2"))) == ("a", "a", "a")
+    assert tuple(map(unreadable_stem, ("a.RAR", "a.7z", "a.tar.zst", "a.jpg"))) == (
+        *("a", "a", "a", None),
+    )
