@@ -145,6 +145,8 @@ def test_bad_names_and_empty_folders_are_left_alone_with_the_reason(
     (root / "raw/03_empty/deep").mkdir(parents=True)
     (root / "raw/04_link").symlink_to(root / "raw/01_a")
     (root / "raw/.hidden").mkdir()
+    (root / "raw/IMG_1.jpg").touch()
+    (root / "raw/shoot.rar").touch()
     before = sorted((root / "raw").rglob("*"))
     result = tick(root, instance)
     message = skip_message(result)
@@ -153,11 +155,22 @@ def test_bad_names_and_empty_folders_are_left_alone_with_the_reason(
         assert reason in message
     assert "03_empty is left alone: there are no files in it" in message
     assert "04_link is left alone: it is a symbolic link" in message
+    assert "IMG_1.jpg is left alone: it lies in raw/ itself" in message
+    assert "shoot.rar is left alone: archives of this kind" in message
     assert ".hidden" not in message
     assert not result.dynamic_partitions_requests
     assert sorted((root / "raw").rglob("*")) == before
     # Said again in every tick, as the reason for skipping; in the log once.
     assert skip_message(tick(root, instance, result.cursor)) == message
+
+
+def test_no_run_starts_for_what_would_be_seen_by_nobody(
+    root: Path, instance: DagsterInstance
+) -> None:
+    (root / ".gitignore").write_text("raw/**\n!raw/*.dvc\n")
+    result = tick(root, instance)
+    assert "01_a is left alone: raw/01_a.dvc: Git ignores raw/" in skip_message(result)
+    assert not result.run_requests
 
 
 def test_a_rejected_folder_does_not_keep_others_from_being_taken(

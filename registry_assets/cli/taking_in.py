@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def add(root: Path, source: str, name: str | None, link: bool) -> None:
     """Put a collection under DVC, as `dvc add` does, recorded in Dagster.
 
-    What is added is raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tgz) anywhere, which
-    is brought into raw/ first. When that was interrupted, the same command goes on.
+    What is added is raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)
+    anywhere, which is brought into raw/ first. When that was interrupted, the same command goes on.
     """
     from registry_assets.arriving.adding import bring_in, choose_addition, finish_addition
 

@@ -75,6 +75,46 @@ def test_a_name_that_is_taken_is_said_and_nothing_is_unpacked(text_registry: Pat
     assert not (raw / "01_a/x.txt").exists()
 
 
+def test_loose_photographs_and_other_archives_are_named_and_not_recorded(
+    text_registry: Path,
+) -> None:
+    raw = text_registry / "raw"
+    for name in ("IMG_1.JPG", "clip.mp4", "notes.txt", "old.rar", "older.tar.zst", "tracked.jpg"):
+        (raw / name).write_bytes(name.encode())
+    run(text_registry, "dvc", "add", "--quiet", "raw/tracked.jpg")
+    (raw / "lost").symlink_to("nowhere")
+    zip_files(raw / "03_c.Zip", {"x.txt": "x"})
+    status = read_status(lineage_of(text_registry))
+    told = {item.path: (item.state, str(item.reason)) for item in status.raw}
+    assert told["raw/IMG_1.JPG"][0] == "loose"
+    assert "it and 1 more lie in raw/ itself" in told["raw/IMG_1.JPG"][1]
+    assert "raw/clip.mp4" not in told
+    assert "raw/notes.txt" not in told
+    assert told["raw/old.rar"][0] == "rejected"
+    assert "(.tar.zst) cannot be read here: unpack it" in told["raw/older.tar.zst"][1]
+    assert told["raw/03_c.Zip"] == ("new", "None")
+    assert told["raw/tracked.jpg"][0] == "tracked"
+    assert "link to nowhere, which is not there" in told["raw/lost"][1]
+    before = sorted(text_registry.rglob("*.dvc"))
+    for words, reason in {
+        ("add", "IMG_1.JPG"): "raw/IMG_1.JPG cannot be taken in: it is a file, and a collection",
+        ("add", str(raw / "clip.mp4")): "put it into one, raw/NAME/clip.mp4",
+        ("add", "raw/old.rar"): "raw/old.rar cannot be taken in: archives of this kind (.rar)",
+        ("add", "old"): "old.rar cannot be taken in: archives of this kind",
+        ("materialize", "--collection", "IMG_1.JPG"): "it is a file, and a collection is a folder",
+        ("add", "lost"): "which is not there: remove the link",
+    }.items():
+        done = registry(text_registry, *words)
+        assert done.exit_code == 1
+        assert reason in done.stderr
+        assert done.stderr.count("registry: ") == 1
+    assert sorted(text_registry.rglob("*.dvc")) == before
+    assert registry(text_registry, "add", "raw/03_c.Zip").exit_code == 0
+    assert (raw / "03_c/x.txt").exists()
+    (raw / "tracked.jpg").write_bytes(b"another")
+    assert registry(text_registry, "add", "tracked.jpg").exit_code == 0
+
+
 @pytest.fixture
 def shoot(tmp_path: Path) -> Path:
     """A folder elsewhere, with what a file system may hold besides files."""
