@@ -29,10 +29,11 @@ from dagster._core.definitions.metadata import RawMetadataValue
 from pydantic import Field
 
 from registry_assets.arriving.duplicates import find_duplicates, holds_table
+from registry_assets.arriving.following import dataset_with_inputs, is_taken_in
 from registry_assets.assets import bring
 from registry_assets.changes.committing import Written, commit_written
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
-from registry_assets.errors import RegistryError
+from registry_assets.errors import CollectionNotTakenInError, RegistryError
 from registry_assets.history.event_log import AssetPartition, Seen, read_seen
 from registry_assets.history.reporting import Reporter, sync_partitions
 from registry_assets.lineage.building import build_lineage
@@ -239,6 +240,11 @@ class Bulk:
             found = now.group_of.get(group.outputs[0].key)
             address = found.addresses.get(partition) if found else None
             if found is None or address is None:
+                dataset = dataset_with_inputs(now.registry, group)
+                if dataset and partition and not is_taken_in(now.registry, dataset, partition):
+                    stage = group.address.partition("@")[0]
+                    error = CollectionNotTakenInError(partition, stage, dataset.name)
+                    yield Failed(group.address_of(partition), partition, error)
                 continue
             path = found.path_of(found.outputs[0], partition)
             tasks.append(StageTask(address, now.input_addresses(path)))
@@ -254,8 +260,11 @@ class Bulk:
             ):
                 partition = partitions[result.address]
                 if result.outcome is None or result.error is not None:
-                    error = result.error or RegistryError(f"{result.address} was not run")
-                    yield Failed(result.address, partition, error)
+                    yield Failed(
+                        result.address,
+                        partition,
+                        result.error or RegistryError(f"{result.address} was not run"),
+                    )
                 else:
                     yield Made(
                         result.address, partition, result.outcome, result.seconds, result.outputs

@@ -154,7 +154,7 @@ class CollectionNotFoundError(RegistryError):
         self.name = name
         super().__init__(
             f"there is no collection {name}: put its files into {folder}/{name} and run "
-            f"`registry add {name}`"
+            f"`registry add {name}`, or bring {folder}/{name}.dvc back from Git"
         )
 
 

@@ -96,11 +96,27 @@ def test_everything_is_up_to_date_after_a_run(done: Path) -> None:
     assert all(output.why == () for output in found.outputs)
 
 
+def test_a_collection_in_no_data_set_is_named_and_no_finding(done: Path) -> None:
+    assert read_status(lineage_of(done)).notes == ()
+    for name, takes in (("02_b", "registry import 02_b --into texts"), ("03_c", "import NAME")):
+        write_tree(done, {f"raw/{name}/one.txt": name})
+        run(done, "dvc", "add", "--quiet", f"raw/{name}")
+        found = read_status(lineage_of(done))
+        (note,) = found.notes
+        assert name in note
+        assert takes in note
+        assert found.up_to_date
+    assert note in run(done, "registry", "status").splitlines()
+    # Where nothing takes collections in, there is nothing to say.
+    shutil.rmtree(done / "processed")
+    assert read_status(lineage_of(done)).notes == ()
+
+
 def test_the_json_has_the_documented_shape(done: Path) -> None:
     write_tree(done, {"raw/02_b/one.txt": "1", "raw/x; rm/one.txt": "1"})
     rewrite(done / LINES, "99\n")
     found = json.loads(json.dumps(read_status(lineage_of(done)).as_json()))
-    assert set(found) == {"root", "up_to_date", "raw", "outputs", "problems"}
+    assert set(found) == {"root", "up_to_date", "raw", "outputs", "problems", "notes"}
     assert (found["root"], found["up_to_date"], found["problems"]) == (str(done), False, [])
     for item in found["raw"]:
         assert set(item) == {"collection", "path", "state", "reason", "md5", "size", "nfiles"}

@@ -12,7 +12,9 @@ from pathlib import Path
 from registry_assets.arriving.arrivals import holds_a_file
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import DataBeingWrittenError, RegistryError
-from registry_assets.model import RawCollection, Registry
+from registry_assets.model import RawCollection, Registry, is_folder
+
+_MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Look:
     finding: str | None = None
     is_edited: bool = False
     is_settled: bool = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the folder is not in the workspace."""
+        return self.stamp.endswith(_MISSING)
 
 
 def look_for_edits(
@@ -96,7 +103,14 @@ def _look(
     registry: Registry, dvc: DvcRepo, item: RawCollection, before: Look | None
 ) -> Look | None:
     place, version = registry.root / item.output.path, item.output.version
-    if not place.is_dir() or version is None:
+    if version is None:
+        return None
+    if is_folder(version.md5) and not place.exists():
+        stamp = f"{version.md5} {_MISSING}"
+        is_known = before is not None and before.stamp == stamp
+        said = f"{item.output.path} is missing: {describe_missing(item.output.path)}"
+        return before if is_known else Look(stamp, time.time(), said, is_settled=True)
+    if not place.is_dir():
         return None
     stamp, now = f"{version.md5} {_stamp(place)}", time.time()
     if before is not None and before.stamp == stamp and before.is_settled:
@@ -127,6 +141,14 @@ def _look(
         f"--force {item.metafile}` drops the edit",
         is_edited=True,
         is_settled=True,
+    )
+
+
+def describe_missing(path: str) -> str:
+    """What to do about a collection that is recorded and not in the workspace."""
+    return (
+        f"`dvc checkout {path}` brings it back, `dvc remove {path}.dvc` takes it out of the "
+        "registry"
     )
 
 

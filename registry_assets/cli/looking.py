@@ -44,6 +44,8 @@ def status(root: Path, as_json: bool) -> None:
         for output in found.outputs:
             if output.state != "up_to_date":
                 click.echo(f"{output.state:<10} {output.path}{_because('; '.join(output.why))}")
+        for note in found.notes:
+            click.echo(note)
         tracked = sum(item.state == "tracked" for item in found.raw)
         collections = sum(item.state != "loose" for item in found.raw)
         current = sum(output.state == "up_to_date" for output in found.outputs)

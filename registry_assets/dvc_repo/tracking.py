@@ -31,6 +31,7 @@ from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import path_in_repo, version_of
 from registry_assets.errors import (
+    CollectionNotFoundError,
     CollectionNotTrackedError,
     DataNotAvailableError,
     OutputNotFoundError,
@@ -184,6 +185,7 @@ def importing(
         report: Takes progress.
 
     Raises:
+        CollectionNotFoundError: when there is nothing at the source either.
         CollectionNotTrackedError: when no ``.dvc`` file records the source.
         MetafileIgnoredError: when DVC does not, or would not, see one of the metafiles.
     """
@@ -194,6 +196,8 @@ def importing(
             started = time.monotonic()
             origin = _load(repo, dvc, metafile_of(source))
             version = version_of(origin.outs[0]) if origin else None
+            if origin is None and not dvc.path_of(source).exists():
+                raise CollectionNotFoundError(Path(source).name, str(Path(source).parent))
             if origin is None or version is None:
                 raise CollectionNotTrackedError(Path(source).name)
             stage = _load(repo, dvc, metafile_of(path))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from dagster import AssetMaterialization, DagsterInstance
+from dagster import AssetMaterialization, DagsterInstance, DynamicPartitionsDefinition
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -16,6 +16,8 @@ from dagster._core.definitions.data_version import (
     get_input_event_pointer_tag,
 )
 from dagster._core.definitions.metadata import RawMetadataValue
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from registry_assets.arriving.arrivals import find_arrivals
 from registry_assets.git_repo import GitRepo
@@ -91,6 +93,7 @@ def sync(
         reporter.bring_up_to_date(node)
     if not lineage.registry.problems:
         reporter.report_absent()
+        show_as_missing(lineage, instance, reporter.seen)
         remove_partitions(lineage, instance)
     return Synced(reporter.count, is_complete=True)
 
@@ -115,6 +118,40 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
             gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
         for key in gone:
             instance.delete_dynamic_partition(name, key)
+
+
+def show_as_missing(
+    lineage: Lineage, instance: DagsterInstance, seen: Mapping[AssetPartition, Seen]
+) -> None:
+    """Has Dagster count partitions as missing that the checked-out commit does not have.
+
+    It counts each that ever had a materialization, so one with the version ``absent`` stays green,
+    and its storages cannot wipe a single partition. But it counts in a cache, to which it only adds
+    what is materialized later: what is taken out there stays out, and every event stays.
+
+    Args:
+        lineage: The graph.
+        instance: The history.
+        seen: The newest materializations.
+    """
+    absent: dict[Key, list[str]] = {}
+    for asset, newest in seen.items():
+        if newest.version == ABSENT and asset.partition is not None:
+            absent.setdefault(asset.key, []).append(asset.partition)
+    for key, names in absent.items():
+        partitions = DynamicPartitionsDefinition(name=lineage.group_of[key].partitions)
+        counted = get_and_update_asset_status_cache_value(instance, asset_key(key), partitions)
+        if counted is None or not instance.event_log_storage.can_write_asset_status_cache():
+            continue
+        with partition_loading_context(None, instance):
+            there = counted.deserialize_materialized_partition_subsets(partitions)
+            gone = [name for name in names if name in there]
+            if gone:
+                left = there - partitions.subset_with_partition_keys(gone)
+                instance.update_asset_cached_status_data(
+                    asset_key(key),
+                    counted._replace(serialized_materialized_partition_subset=left.serialize()),
+                )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from registry_assets.arriving.edits import Look, look_for_edits
 from registry_assets.arriving.following import keys_that_follow
+from registry_assets.checks import report_checks
 from registry_assets.history.event_log import asset_key
 from registry_assets.lineage.building import build_lineage
 from registry_assets.model import Registry
@@ -29,6 +31,8 @@ from registry_assets.sensors.folders import newest_run
 from registry_assets.translator import COLLECTIONS, RegistryTranslator
 
 EDIT_SENSOR_NAME = "modified_raw_collections"
+
+_MOST_SAID = 20
 
 _FIELDS = {field.name for field in fields(Look)}
 
@@ -71,11 +75,21 @@ def build_edit_sensor(
         found = dict(look_for_edits(registry, before, most_seconds=MOST_SECONDS))
         # The least recent first: those that there was no time for.
         folder = registry.root / str(registry.raw_folder)
-        looks = {name: look for name, look in before.items() if _is_there(folder, name)} | found
+        looks = {name: look for name, look in before.items() if _is_recorded(folder, name)} | found
         looks = {name: looks[name] for name in sorted(looks, key=lambda name: name in found)}
         for name, look in found.items():
-            if look.finding is not None and look != before.get(name):
+            is_told = look.is_missing or look == before.get(name)
+            if look.finding is not None and not is_told:
                 context.log.warning(look.finding)
+        gone = {name for name, look in looks.items() if look.is_missing}
+        if gone != {name for name, look in before.items() if look.is_missing}:
+            # All in one line: in a clone none is there. No metafile changed, so nobody else tells
+            # the graph.
+            if gone:
+                findings = [str(looks[name].finding) for name in sorted(gone)]
+                context.log.warning(_few(findings))
+            now = build_lineage(read_registry(registry.root), translator)
+            report_checks(now, context.instance)
         edited = [name for name, look in looks.items() if look.is_edited] if registers else []
         lineage = build_lineage(read_registry(registry.root), translator) if edited else None
         requests, failed = [], []
@@ -101,7 +115,7 @@ def build_edit_sensor(
             run_requests=requests,
             skip_reason=None
             if requests
-            else SkipReason("; ".join(said) or "all collections are as they were registered"),
+            else SkipReason(_few(said) or "all collections are as they were registered"),
             dynamic_partitions_requests=[
                 DynamicPartitionsDefinition(name=COLLECTIONS).build_add_request(edited)
             ]
@@ -113,8 +127,13 @@ def build_edit_sensor(
     return watch
 
 
-def _is_there(folder: Path, name: str) -> bool:
-    return (folder / name).is_dir() and (folder / f"{name}.dvc").exists()
+def _is_recorded(folder: Path, name: str) -> bool:
+    return (folder / f"{name}.dvc").exists()
+
+
+def _few(said: Sequence[str]) -> str:
+    more = len(said) - _MOST_SAID
+    return "; ".join(said[:_MOST_SAID]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _digest(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
 from registry_assets.arriving.duplicates import find_duplicates, raw_versions
+from registry_assets.arriving.edits import describe_missing
 from registry_assets.dvc_repo import CacheState, DvcRepo
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Version
@@ -70,8 +71,14 @@ def judge_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Verdict]:
 
 
 def judge_recorded_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Verdict]:
-    """Whether outputs are up to date, by the metafiles alone."""
-    return _judge(lineage, keys, _findings(read_recorded_status(lineage)), "metafiles")
+    """Whether outputs are up to date, by the metafiles, and collections are there at all."""
+    found = _findings(read_recorded_status(lineage))
+    root = lineage.registry.root
+    for item in lineage.registry.raw:
+        path = item.output.path
+        if path in found and not (root / path).exists():
+            found[path] = Finding(path, "missing", describe_missing(path))
+    return _judge(lineage, keys, found, "metafiles")
 
 
 def _findings(outputs: Iterable[OutputStatus]) -> dict[str, Finding]:

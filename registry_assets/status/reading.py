@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from registry_assets.arriving.arrivals import find_arrivals, reject_unseen
+from registry_assets.arriving.edits import describe_missing
 from registry_assets.arriving.imports import behind_here
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
 from registry_assets.lineage.graph import Lineage, Node
@@ -17,6 +18,7 @@ from registry_assets.status.values import (
     RegistryStatus,
     State,
 )
+from registry_assets.units import few_of
 
 
 def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
@@ -37,7 +39,8 @@ def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
         for path, node in sorted(lineage.nodes.items())
         if node.address is not None and path not in in_raw and path in states
     )
-    return RegistryStatus(str(registry.root), tuple(raw), outputs, registry.problems)
+    notes = tuple(_notes(lineage, raw))
+    return RegistryStatus(str(registry.root), tuple(raw), outputs, registry.problems, notes)
 
 
 def read_recorded_status(lineage: Lineage) -> tuple[OutputStatus, ...]:
@@ -129,6 +132,21 @@ def _collections(
     yield from sorted(found, key=lambda item: item.collection)
 
 
+def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
+    """What somebody may want to do next, where there is nothing to mend."""
+    datasets = [dataset.name for dataset in lineage.registry.datasets if dataset.inputs is not None]
+    left = [
+        item.collection
+        for item in raw
+        if item.md5 is not None and not lineage.downstream_of.get(item.path)
+    ]
+    if datasets and left:
+        name = left[0] if len(left) == 1 else "NAME"
+        dataset = datasets[0] if len(datasets) == 1 else "DATASET"
+        takes = f"`registry import {name} --into {dataset}` takes {'it' if name in left else 'one'}"
+        yield f"in no data set: {few_of(left)}; {takes} in"
+
+
 def _raw_state(state: OutputState) -> RawState:
     if not state.is_present:
         return "missing"
@@ -142,10 +160,7 @@ def _raw_reason(state: OutputState, name: str) -> str | None:
             f"the link and run `dvc checkout {state.path}`"
         )
     if not state.is_present:
-        return (
-            f"`dvc checkout {state.path}` brings it back, `dvc remove {state.path}.dvc` takes it "
-            "out of the registry"
-        )
+        return describe_missing(state.path)
     if not state.changes:
         return None
     if state.changes == (f"{state.path} is not in cache",):

@@ -49,12 +49,18 @@ class OutputStatus:
 
 @dataclass(frozen=True)
 class RegistryStatus:
-    """The status of everything that a registry declares."""
+    """The status of everything that a registry declares.
+
+    Attributes:
+        problems: What could not be read, or is not seen.
+        notes: What is as it should be and may still be somebody's next step.
+    """
 
     root: str
     raw: tuple[CollectionStatus, ...]
     outputs: tuple[OutputStatus, ...]
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def up_to_date(self) -> bool:
@@ -73,6 +79,7 @@ class RegistryStatus:
             "raw": [asdict(item) for item in self.raw],
             "outputs": [asdict(output) for output in self.outputs],
             "problems": list(self.problems),
+            "notes": list(self.notes),
         }
 
     @classmethod
@@ -83,4 +90,5 @@ class RegistryStatus:
             tuple(CollectionStatus(**item) for item in data["raw"]),
             tuple(OutputStatus(**{**item, "why": tuple(item["why"])}) for item in data["outputs"]),
             tuple(data["problems"]),
+            tuple(data["notes"]),
         )

@@ -7,13 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, DagsterInstance, SensorResult, build_sensor_context
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
 
 from registry_assets import build_definitions, read_registry
 from registry_assets.arriving.edits import Look, look_for_edits
+from registry_assets.checks import MATCHES_DVC_LOCK
 from registry_assets.sensors.edits import EDIT_SENSOR_NAME
 from registry_assets.sensors.folders import TAKE_IN_JOB
-from tests.conftest import run, write_tree
+from registry_assets.status.reading import read_status
+from tests.conftest import lineage_of, run, write_tree
 from tests.test_sensor import set_settle_seconds
 
 
@@ -74,7 +76,12 @@ def test_what_is_as_registered_is_compared_once_and_found_when_it_changes(root: 
     changed = looks(root, first)
     assert changed["01_a"].is_edited
     shutil.rmtree(root / "raw/01_a")
-    assert looks(root, changed) == {}
+    gone = looks(root, changed)
+    assert "raw/01_a is missing: `dvc checkout raw/01_a` brings it back" in str(
+        gone["01_a"].finding
+    )
+    assert not gone["01_a"].is_edited
+    assert looks(root, gone) == gone
 
 
 def test_what_is_still_changing_waits(root: Path) -> None:
@@ -96,6 +103,33 @@ def test_by_default_an_edit_is_left_to_a_person(root: Path, its_history: Dagster
     assert "raw/01_a was modified: `registry add 01_a`" in said(
         tick(root, its_history, quiet.cursor)
     )
+
+
+def test_a_collection_that_is_gone_is_told_everywhere(
+    root: Path, its_history: DagsterInstance
+) -> None:
+    quiet = tick(root, its_history)
+    shutil.rmtree(root / "raw/01_a")
+    status = read_status(lineage_of(root))
+    (item,) = [item for item in status.raw if item.collection == "01_a"]
+    assert (item.state, status.up_to_date) == ("missing", False)
+    assert "`dvc checkout raw/01_a` brings it back" in str(item.reason)
+    assert "`dvc remove raw/01_a.dvc` takes it out" in str(item.reason)
+    gone = tick(root, its_history, quiet.cursor)
+    assert "raw/01_a is missing: `dvc checkout raw/01_a`" in said(gone)
+    assert raw_check(its_history) == (False, "0 of 1 up to date; 1 missing")
+    run(root, "dvc", "checkout", "raw/01_a")
+    back = tick(root, its_history, gone.cursor)
+    assert "missing" not in said(back)
+    assert raw_check(its_history) == (True, "1 of 1 up to date.")
+
+
+def raw_check(instance: DagsterInstance) -> tuple[bool, str]:
+    key = AssetCheckKey(AssetKey("raw"), MATCHES_DVC_LOCK)
+    (record,) = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
+    assert record.evaluation is not None
+    description = str(record.evaluation.description)
+    return record.evaluation.passed, description.partition(":")[0]
 
 
 def test_an_edit_is_registered_and_followed_where_that_is_set(

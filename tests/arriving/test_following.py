@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DynamicPartitionsDefinition
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from registry_assets.arriving.following import keys_that_follow
 from registry_assets.cli import main
 from registry_assets.dvc_repo.metafiles import without_collection, without_entries
 from registry_assets.errors import MetafileError
+from registry_assets.history.opening import open_history
 from registry_assets.materializing import plan_runs, select_keys
 from registry_assets.model import TakeIn
 from registry_assets.registry import read_settings
+from registry_assets.translator import COLLECTIONS
 from tests.arriving.test_edits import configure
 from tests.conftest import commit_all, lineage_of, run
 from tests.test_sensor import set_settle_seconds, tick
@@ -70,6 +74,18 @@ def test_a_data_set_takes_in_what_its_pattern_fits(
     assert {run.partition: ends(run.keys) for run in plan} == {"01_a": ALL, "02_b": {"raw"}}
 
 
+def shown_in_graph(root: Path, name: str) -> set[str]:
+    """The partitions of an asset that Dagster's UI counts as materialized."""
+    with open_history(root) as history:
+        (key,) = [key for key in history.all_asset_keys() if key.path[-1] == name]
+        partitions = DynamicPartitionsDefinition(name=COLLECTIONS)
+        counted = get_and_update_asset_status_cache_value(history, key, partitions)
+        assert counted is not None
+        with partition_loading_context(None, history):
+            shown = counted.deserialize_materialized_partition_subsets(partitions)
+            return set(shown.get_partition_keys())
+
+
 def test_taking_out_leaves_what_was_there_before(materialized_registry: Path) -> None:
     root = materialized_registry
     run(root, "dvc", "add", "--quiet", "raw/02_b")
@@ -87,10 +103,19 @@ def test_taking_out_leaves_what_was_there_before(materialized_registry: Path) ->
     assert run(root, "git", "status", "--short") == ""
     (inputs / "two.txt").write_text("two\n")
 
+    assert shown_in_graph(root, "upper") == {"01_a", "02_b"}
     cached = sorted((root / ".dvc/cache").rglob("*"))
     done = registry(root, "take-out", "02_b", "--from", "texts")
     assert done.exit_code == 0, done.output
     assert "removed   processed/texts/data/outputs/lines/02_b" in done.output
+    # What Dagster counts as there; of what was, all events stay.
+    assert shown_in_graph(root, "upper") == shown_in_graph(root, "inputs") == {"01_a"}
+    assert shown_in_graph(root, "raw") == {"01_a", "02_b"}
+    with open_history(root) as history:
+        (key,) = [key for key in history.all_asset_keys() if key.path[-1] == "upper"]
+        assert len(history.fetch_materializations(key, limit=9).records) == 3
+    launched = registry(root, "materialize", "--select", "key:*upper", "--collection", "02_b")
+    assert "run `registry import 02_b --into texts`" in launched.stderr
     commit_all(root)
     assert run(root, "git", "rev-parse", "HEAD:processed") == before
     assert not list((root / "processed").rglob("02_b"))
