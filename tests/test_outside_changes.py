@@ -77,6 +77,23 @@ def tick(
     return result.skip_reason.skip_message or "", result.cursor or cursor
 
 
+def test_what_is_left_out_is_said_as_long_as_it_is(
+    materialized_registry: Path, its_history: DagsterInstance
+) -> None:
+    root = materialized_registry
+    (root / "raw").rename(root.parent / "large")
+    (root / "raw").symlink_to(root.parent / "large")
+    cursor = None
+    for _ in range(3):
+        said, cursor = tick(root, its_history, cursor)
+    assert said.startswith("left out: raw is a symbolic link to")
+    (root / "raw").unlink()
+    (root.parent / "large").rename(root / "raw")
+    for _ in range(3):
+        said, cursor = tick(root, its_history, cursor)
+    assert said == "nothing changed"
+
+
 def shown_checks(root: Path, instance: DagsterInstance) -> set[str]:
     """Assets of which the UI shows what `matches_dvc_lock` said."""
     keys = [AssetCheckKey(asset_key(key), MATCHES_DVC_LOCK) for key in lineage_of(root).output_of]

@@ -22,6 +22,7 @@ from registry_assets.registry import read_registry
 from registry_assets.sensors import MOST_SECONDS
 from registry_assets.sensors.metafile_stamps import read_stamps
 from registry_assets.translator import RegistryTranslator
+from registry_assets.units import few_of
 
 CHANGE_SENSOR_NAME = "outside_changes"
 
@@ -74,7 +75,8 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         except RegistryError as error:
             return SensorResult(skip_reason=str(error))
         if is_done:
-            return SensorResult(skip_reason="nothing changed")
+            left_out = cursor.get("left_out")
+            return SensorResult(skip_reason=left_out or "nothing changed")
         if stamp not in (cursor.get("told"), cursor.get("seen")):
             cursor["seen"] = stamp
             said = "metafiles or code changed, waiting until they are quiet"
@@ -91,6 +93,11 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         checked = report_checks(lineage, context.instance)
         cursor["event"] = events.get_maximum_record_id()
         said = f"reported {said}{checked} checks"
+        problems = [f"left out: {problem}" for problem in lineage.registry.problems]
+        for problem in problems:
+            context.log.warning(problem)
+        cursor["left_out"] = few_of(problems)
+        said += f"; {few_of(problems)}" if problems else ""
         return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
 
     return watch
