@@ -14,7 +14,7 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import DataBeingWrittenError, RegistryError
 from registry_assets.model import RawCollection, Registry, is_folder
 
-_MISSING = "missing"
+_NOT_THERE = "not there"
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Look:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the folder is not in the workspace."""
-        return self.stamp.endswith(_MISSING)
+        """Whether the folder is not in its place."""
+        return self.stamp.startswith(_NOT_THERE)
 
 
 def look_for_edits(
@@ -105,10 +105,11 @@ def _look(
     place, version = registry.root / item.output.path, item.output.version
     if version is None:
         return None
-    if is_folder(version.md5) and not place.exists():
-        stamp = f"{version.md5} {_MISSING}"
+    absence = why_not_there(registry.root, item)
+    if absence is not None:
+        stamp = f"{_NOT_THERE} {version.md5} {absence}"
         is_known = before is not None and before.stamp == stamp
-        said = f"{item.output.path} is missing: {describe_missing(item.output.path)}"
+        said = f"{item.output.path} is not there: {absence}"
         return before if is_known else Look(stamp, time.time(), said, is_settled=True)
     if not place.is_dir():
         return None
@@ -141,6 +142,26 @@ def _look(
         f"--force {item.metafile}` drops the edit",
         is_edited=True,
         is_settled=True,
+    )
+
+
+def why_not_there(root: Path, item: RawCollection) -> str | None:
+    """What to say of a collection that is recorded and not in its place; None where it is."""
+    path, version = item.output.path, item.output.version
+    place = root / path
+    if version is not None and is_folder(version.md5) and place.is_symlink():
+        return describe_link(path, os.fspath(place.readlink()))
+    return None if place.exists() else describe_missing(path)
+
+
+def describe_link(path: str, target: str) -> str:
+    """What to do about a link in the place of a collection, which DVC takes for what it leads to.
+
+    DVC refuses to record anything there, and restores what is recorded through the link.
+    """
+    return (
+        f"it is a symbolic link to {target}: move that folder into its place, or remove the link "
+        f"and run `dvc checkout {path}`"
     )
 
 

@@ -150,7 +150,7 @@ def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
     if not git.is_present:
         raise PublishError("there is no Git repository here: run `git init`, then commit")
     if lineage.registry.problems:
-        raise PublishError(f"a metafile cannot be read: {lineage.registry.problems[0]}; mend it")
+        raise PublishError(f"part of the registry is left out: {lineage.registry.problems[0]}")
     current, head = git.branch(), git.commit()
     step = find_next_step(git)
     if step is not None:

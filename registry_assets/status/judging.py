@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
 from registry_assets.arriving.duplicates import find_duplicates, raw_versions
-from registry_assets.arriving.edits import describe_missing
+from registry_assets.arriving.edits import why_not_there
 from registry_assets.dvc_repo import CacheState, DvcRepo
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Version
@@ -75,9 +75,9 @@ def judge_recorded_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, Ve
     found = _findings(read_recorded_status(lineage))
     root = lineage.registry.root
     for item in lineage.registry.raw:
-        path = item.output.path
-        if path in found and not (root / path).exists():
-            found[path] = Finding(path, "missing", describe_missing(path))
+        reason = why_not_there(root, item)
+        if reason is not None and item.output.path in found:
+            found[item.output.path] = Finding(item.output.path, "missing", reason)
     return _judge(lineage, keys, found, "metafiles")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from registry_assets.arriving.arrivals import find_arrivals, reject_unseen
-from registry_assets.arriving.edits import describe_missing
+from registry_assets.arriving.edits import describe_link, describe_missing
 from registry_assets.arriving.imports import behind_here
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
 from registry_assets.lineage.graph import Lineage, Node
@@ -155,10 +155,7 @@ def _raw_state(state: OutputState) -> RawState:
 
 def _raw_reason(state: OutputState, name: str) -> str | None:
     if state.link is not None:
-        return (
-            f"it is a symbolic link to {state.link}: move that folder into its place, or remove "
-            f"the link and run `dvc checkout {state.path}`"
-        )
+        return describe_link(state.path, state.link)
     if not state.is_present:
         return describe_missing(state.path)
     if not state.changes:

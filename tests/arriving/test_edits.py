@@ -77,7 +77,7 @@ def test_what_is_as_registered_is_compared_once_and_found_when_it_changes(root: 
     assert changed["01_a"].is_edited
     shutil.rmtree(root / "raw/01_a")
     gone = looks(root, changed)
-    assert "raw/01_a is missing: `dvc checkout raw/01_a` brings it back" in str(
+    assert "raw/01_a is not there: `dvc checkout raw/01_a` brings it back" in str(
         gone["01_a"].finding
     )
     assert not gone["01_a"].is_edited
@@ -116,11 +116,15 @@ def test_a_collection_that_is_gone_is_told_everywhere(
     assert "`dvc checkout raw/01_a` brings it back" in str(item.reason)
     assert "`dvc remove raw/01_a.dvc` takes it out" in str(item.reason)
     gone = tick(root, its_history, quiet.cursor)
-    assert "raw/01_a is missing: `dvc checkout raw/01_a`" in said(gone)
+    assert "raw/01_a is not there: `dvc checkout raw/01_a`" in said(gone)
     assert raw_check(its_history) == (False, "0 of 1 up to date; 1 missing")
+    (root / "raw/01_a").symlink_to(root.parent)
+    linked = tick(root, its_history, gone.cursor)
+    assert "raw/01_a is not there: it is a symbolic link to" in said(linked)
+    (root / "raw/01_a").unlink()
     run(root, "dvc", "checkout", "raw/01_a")
     back = tick(root, its_history, gone.cursor)
-    assert "missing" not in said(back)
+    assert said(back) == "all collections are as they were registered"
     assert raw_check(its_history) == (True, "1 of 1 up to date.")
 
 
