@@ -152,7 +152,7 @@ def reason_against(name: str, path: Path) -> str | None:
         target = os.fspath(path.readlink())
         if not path.exists():
             return f"it is a symbolic link to {target}, which is not there: remove the link"
-        return f"it is a symbolic link to {target}: move that folder into its place"
+        return f"it is a symbolic link to {target}: copy what it leads to into a folder here"
     if not holds_a_file(path):
         return "there are no files in it"
     return None
