@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from registry_assets.errors import MetafileError
@@ -55,7 +55,9 @@ class Decision:
         only_here: Whether it holds in this collection only; otherwise in every collection of the
             data set that comes to have the content.
         duplicate_of: The picture that is kept instead, `COLLECTION/PATH`, of one that was left out
-            because another collection has it.
+            because the data set has it a second time.
+        kept_path: Where that picture is in this collection, "" when another one has it: then the
+            decision is about every other copy of the content here.
     """
 
     md5: str
@@ -66,6 +68,11 @@ class Decision:
     path: str = ""
     only_here: bool = False
     duplicate_of: str = ""
+    kept_path: str = ""
+
+    def is_about(self, path: str) -> bool:
+        """Whether it is about the image at a path in its collection, given that has the content."""
+        return not self.kept_path or path != self.kept_path
 
     def __str__(self) -> str:
         """In words: "denied by Ada on 2026-11-26: a thumb before the lens"."""
@@ -94,7 +101,7 @@ def parse_decisions(text: str, name: str) -> dict[str, Decision]:
 
     Args:
         text: What the file holds.
-        name: What it is called in messages.
+        name: Its path, for messages; the collection is what it is called after.
 
     Raises:
         MetafileError: As `read_decisions`.
@@ -120,7 +127,7 @@ def parse_decisions(text: str, name: str) -> dict[str, Decision]:
         )
         if problem is not None:
             raise MetafileError(name, problem, _line_of(text, number))
-        found[entry["md5"]] = _decision(entry)
+        found[entry["md5"]] = _decision(entry, PurePath(name).stem)
     return found
 
 
@@ -142,7 +149,9 @@ def _problem(entry: Any) -> str | None:
     return None
 
 
-def _decision(entry: Mapping[str, Any]) -> Decision:
+def _decision(entry: Mapping[str, Any], collection: str) -> Decision:
+    duplicate_of = unescape_text(str(entry.get("duplicate_of") or ""))
+    kept_in, _, kept_path = duplicate_of.partition("/")
     return Decision(
         md5=entry["md5"],
         verdict=entry["decision"],
@@ -151,7 +160,8 @@ def _decision(entry: Mapping[str, Any]) -> Decision:
         date=str(entry.get("date") or ""),
         path=unescape_text(str(entry.get("path") or "")),
         only_here=entry.get("only_here", False),
-        duplicate_of=unescape_text(str(entry.get("duplicate_of") or "")),
+        duplicate_of=duplicate_of,
+        kept_path=kept_path if kept_in == collection else "",
     )
 
 

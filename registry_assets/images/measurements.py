@@ -76,6 +76,15 @@ def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
     return map(_from_row, read_table(path, COLUMNS))
 
 
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is such a table, with the columns that it has now."""
+    try:
+        next(read_table(path, COLUMNS), None)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _to_row(measurement: Measurement) -> tuple[str, ...]:
     return (
         escape_text(measurement.path),

@@ -88,7 +88,7 @@ def removal_reason(
     """
     if not measurement.is_readable:
         return measurement.reason
-    if decision is not None:
+    if decision is not None and decision.is_about(measurement.path):
         is_denied = decision.verdict == "deny"
         return ("duplicate" if decision.duplicate_of else "denied") if is_denied else None
     value = _measured(measurement.mean_brightness)

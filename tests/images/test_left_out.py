@@ -12,6 +12,8 @@ from registry_assets.images import (
     leave_out_duplicates,
     open_decisions,
     read_decisions,
+    read_measurements,
+    removal_reason,
     write_measurements,
 )
 from registry_assets.images.decision_text import with_decisions
@@ -60,6 +62,7 @@ class Dataset:
         distance: int | None = None,
         against: Sequence[str] = ORDER,
         listed: Sequence[str] = ORDER,
+        anew: bool = False,
     ) -> LeftOut:
         return leave_out_duplicates(
             self.file(name),
@@ -68,12 +71,19 @@ class Dataset:
             against,
             distance=distance,
             brightness=BrightnessRange(20, 200),
+            anew=anew,
             clock=lambda: "2026-11-26",
         )
 
     def left(self, name: str) -> Mapping[str, str]:
         found = read_decisions(self.file(name)).values()
         return {d.path: d.duplicate_of for d in found if d.verdict == "deny"}
+
+    def kept(self, name: str) -> list[str]:
+        decided = read_decisions(self.file(name))
+        rows = read_measurements(self.tables[name])
+        brightness = BrightnessRange(20, 200)
+        return [r.path for r in rows if not removal_reason(r, brightness, decided.get(r.md5))]
 
 
 def person(content: str, verdict: str, **facts: object) -> Decision:
@@ -105,6 +115,67 @@ def test_whichever_is_measured_first_one_of_each_stays(tmp_path: Path) -> None:
     data.measure("03", row("c.jpg", "a"))
     data.leave_out("03")
     assert data.left("03") == {"c.jpg": "01/a.jpg"}
+
+
+def test_of_copies_in_one_collection_the_first_by_path_stays(tmp_path: Path) -> None:
+    data = Dataset(
+        tmp_path,
+        c01=[
+            *(row("a.jpg", "a"), row("b.jpg", "b"), row("c.jpg", "a"), row("d.jpg", "a")),
+            *(row("dark.jpg", "d", brightness=5), row("dark2.jpg", "d", brightness=5)),
+        ],
+    )
+    assert [d.path for d in data.leave_out("01").added] == ["c.jpg", "dark2.jpg"]
+    assert data.left("01") == {"c.jpg": "01/a.jpg", "dark2.jpg": "01/dark.jpg"}
+    assert data.kept("01") == ["a.jpg", "b.jpg"]
+    assert data.leave_out("01") == data.leave_out("01", distance=5) == LeftOut()
+    # Another collection's copy is the same picture as the one that stays.
+    data.measure("02", row("a.jpg", "a"), row("b.jpg", "a"))
+    data.leave_out("02")
+    assert data.left("02") == {"a.jpg": "01/a.jpg"}
+    assert data.kept("02") == []
+    # Without the one that stayed, the next does; with one only, there is nothing to leave out.
+    data.measure("01", row("c.jpg", "a"), row("d.jpg", "a"), row("dark.jpg", "d"))
+    left = data.leave_out("01")
+    assert [d.duplicate_of for d in left.dropped] == ["01/a.jpg", "01/dark.jpg"]
+    assert data.left("01") == {"d.jpg": "01/c.jpg"}
+    assert data.kept("01") == ["c.jpg", "dark.jpg"]
+    assert data.leave_out("02").added[0].duplicate_of == "01/c.jpg"
+
+
+def test_copies_that_a_person_decided_about_are_left_alone(tmp_path: Path) -> None:
+    data = Dataset(tmp_path, c01=[row(f"{n}.jpg", content) for content in "ab" for n in (1, 2)])
+    data.decide("01", person("a", "allow"), person("b", "deny"))
+    assert data.leave_out("01") == LeftOut()
+    assert data.kept("01") == ["1.jpg", "2.jpg"]
+
+
+def test_looked_at_anew_nothing_is_left_out_that_was_not_before(tmp_path: Path) -> None:
+    data = Dataset(tmp_path, c01=[row("a.jpg", "a")], c02=[row("a.jpg", "a"), row("b.jpg", "b")])
+    data.leave_out("02")
+    data.measure("01", row("b.jpg", "b"))
+    left = data.leave_out("02", anew=True)
+    assert ([d.path for d in left.dropped], left.added) == (["a.jpg"], ())
+    assert data.left("02") == {}
+
+
+def test_side_by_side_a_picture_may_be_left_out_in_favour_of_one_that_is_left_out_then(
+    tmp_path: Path,
+) -> None:
+    data = Dataset(
+        tmp_path, **{f"c0{n}": [row("a.jpg", "a"), row("b.jpg", "a")] for n in (1, 2, 3)}
+    )
+    for name in ("02", "01", "03", "02", "01", "03"):
+        data.leave_out(name)
+    assert data.left("02") == {"a.jpg": "01/a.jpg"}
+    assert data.left("01") == {"a.jpg": "03/a.jpg"}
+    assert data.left("03") == {"b.jpg": "03/a.jpg"}
+    assert [data.kept(name) for name in ORDER] == [[], [], ["a.jpg"]]
+    # What the last one stood for comes back once, also where it stood for it by way of another.
+    data.measure("03", row("c.jpg", "c"))
+    for name in ORDER:
+        data.leave_out(name)
+    assert [data.kept(name) for name in ORDER] == [["a.jpg"], [], ["c.jpg"]]
 
 
 def test_what_looks_alike_is_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
