@@ -36,6 +36,7 @@ from registry_assets.arriving.arrivals import (
 )
 from registry_assets.arriving.unpacking import UnpackingLimits
 from registry_assets.decided import new_files_of
+from registry_assets.deciding.on_arrival import decide_before
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import (
     CollectionNotFoundError,
@@ -264,7 +265,8 @@ def _bring_stage(
     if partition is not None and partition not in group.addresses:
         _check_taken_in(dvc, lineage, group, partition, address)
     inputs = tuple(_input_addresses(lineage, group, partition))
-    return dvc.running(address, inputs=inputs, force=force, report=report)
+    before = decide_before(dvc, lineage, group, partition, report)
+    return dvc.running(address, inputs=inputs, force=force, report=report, before=before)
 
 
 def _check_taken_in(

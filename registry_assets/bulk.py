@@ -32,6 +32,7 @@ from registry_assets.arriving.duplicates import find_duplicates, holds_table
 from registry_assets.arriving.following import dataset_with_inputs, is_taken_in
 from registry_assets.assets import bring
 from registry_assets.changes.committing import Written, commit_written
+from registry_assets.deciding.on_arrival import decide_before
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
 from registry_assets.errors import CollectionNotTakenInError, RegistryError
 from registry_assets.history.event_log import AssetPartition, Seen, read_seen
@@ -236,6 +237,7 @@ class Bulk:
         new = {group.address_of(name) for group, name in steps if name not in group.addresses}
         now = self._reread(new)
         tasks, partitions = [], {}
+        undecided: dict[str, set[str]] = {}
         for group, partition in steps:
             found = now.group_of.get(group.outputs[0].key)
             address = found.addresses.get(partition) if found else None
@@ -247,7 +249,11 @@ class Bulk:
                     yield Failed(group.address_of(partition), partition, error)
                 continue
             path = found.path_of(found.outputs[0], partition)
-            tasks.append(StageTask(address, now.input_addresses(path)))
+            new = undecided.setdefault(found.name, set())
+            if partition is not None and now.nodes[path].version is None:
+                new.add(partition)
+            before = decide_before(self.dvc, now, found, partition, self.report, new)
+            tasks.append(StageTask(address, now.input_addresses(path), before))
             partitions[address] = partition
         workers = os.cpu_count() or 1
         with ThreadPoolExecutor(workers) as executor:

@@ -35,6 +35,8 @@
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── DataBeingWrittenError        a file that changed while it was being stored
     ├── FileNotStorableError         a pipe, a name that is no text, what may not be read
+    ├── AlgorithmVersionError        results of another version than this package computes
+    ├── DatasetFormError             a data set whose stages state no versions of algorithms
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── RepositoryChangedError       branch, code or inputs changed while a stage was running
     ├── RepositoryBusyError          somebody else holds the output for too long
@@ -325,6 +327,32 @@ class DataNotAvailableError(RegistryError):
             f"{path} is neither in the workspace nor in the cache, and pulling it failed "
             f"({reason}): "
             f"{next_step or 'push it from a machine that has it, or materialize it again'}"
+        )
+
+
+class AlgorithmVersionError(RegistryError):
+    """A data set states another version of an algorithm than this package computes."""
+
+    def __init__(self, name: str, asked: int, computed: int) -> None:
+        self.name = name
+        self.asked = asked
+        self.computed = computed
+        super().__init__(
+            f"params.yaml states version {asked} of `{name}`, and this registry-assets computes "
+            f"version {computed}: write `{name}: {computed}` under `algorithms` there, after which "
+            "what it governs is stale and is made anew, or install the registry-assets that "
+            f"computes version {asked}"
+        )
+
+
+class DatasetFormError(RegistryError):
+    """The stages of a data set are those of a version in which they stated no algorithms."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the stages of this data set are those of an earlier registry-assets, and this one "
+            "measures otherwise: run `registry init . --upgrade` at the root of the registry, look "
+            "at what it changed, then run `registry materialize`; or install the earlier one"
         )
 
 

@@ -284,9 +284,9 @@ class Settings:
             alike.
         take_in: Which new collections data sets take in, by name or path of the data set; those
             that are not named take in all.
-        leave_out_duplicates: Which pictures data sets leave out because another of their
-            collections has them, by name or path of the data set: the ``same``, or what looks
-            ``alike``, too; none where they are not named.
+        leave_out_duplicates: Which data sets leave pictures out that they have a second time, by
+            name or path. Only the ``same`` are left out without being asked for: ``alike``, which
+            left out what looks alike, too, is read as that.
         mlflow_tracking_uri: Where models are looked up that were trained on the data; None for
             nowhere.
     """
@@ -320,11 +320,6 @@ class Settings:
         """Which pictures the data set at a path leaves out because it has them already."""
         settings = self.leave_out_duplicates
         return settings.get(dataset) or settings.get(PurePosixPath(dataset).name)
-
-    def distance_of_duplicates(self, dataset: str) -> int | None:
-        """In how many bits such pictures may differ; None for the same content only."""
-        is_alike = self.leave_out_duplicates_of(dataset) == "alike"
-        return self.duplicate_distance if is_alike else None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -313,16 +314,140 @@ def test_a_setting_that_says_nothing_of_duplicates_is_refused(tmp_path: Path, sa
         read_settings(tmp_path)
 
 
-def test_plain_dvc_leaves_the_same_out(with_duplicates: Path) -> None:
-    root = with_duplicates
-    run(root, "dvc", "add", "-q", "raw/03_more")
-    run(root, "dvc", "import-url", "-q", "raw/03_more", f"{DATASET}/data/inputs/03_more")
+def take_in_with_dvc(root: Path, name: str) -> None:
+    """As the README says it for people without `registry`."""
+    run(root, "dvc", "add", "-q", f"raw/{name}")
+    run(root, "dvc", "import-url", "-q", f"raw/{name}", f"{DATASET}/data/inputs/{name}")
     with (root / DATASET / "collections.yaml").open("a") as listed:
-        listed.write('  - "03_more"\n')
-    done = run(root, "dvc", "repro", f"{DATASET}/dvc.yaml")
-    assert "measure_images 03_more: 2 duplicates left out" in done
+        listed.write(f'  - "{name}"\n')
+
+
+def test_plain_dvc_takes_decisions_as_they_stand_and_writes_none(with_duplicates: Path) -> None:
+    root = with_duplicates
+    take_in_with_dvc(root, "03_more")
+    file = root / DATASET / "decisions/03_more.yaml"
+    failed = subprocess.run(
+        ["dvc", "repro", f"{DATASET}/dvc.yaml"], cwd=root, capture_output=True, text=True
+    )
+    assert failed.returncode != 0
+    assert f"No such file or directory: '{file}'" in failed.stderr
+    file.write_text("decisions: []\n")
+    run(root, "dvc", "repro", f"{DATASET}/dvc.yaml")
+    assert file.read_text() == "decisions: []\n"
+    assert outputs(root, "03_more") == ["again.jpg", "dogs.webp"]
+    assert status(root) == []
+    # Deciding is one command, and dvc follows.
+    said(root, "duplicates", "--leave-out", "01_image_dataset")
+    run(root, "dvc", "repro", f"{DATASET}/dvc.yaml")
     assert outputs(root, "03_more") == []
     assert status(root) == []
+
+
+def test_what_dvc_measured_is_decided_about_when_the_registry_makes_the_rest(
+    with_duplicates: Path,
+) -> None:
+    root = with_duplicates
+    take_in_with_dvc(root, "03_more")
+    run(root, "dvc", "repro", f"{DATASET}/dvc.yaml:measure_images@03_more")
+    assert not (root / DATASET / "decisions/03_more.yaml").exists()
+    told = said(root, "materialize")
+    assert "03_more: 2 duplicates left out" in told
+    assert outputs(root, "03_more") == []
+    assert run(root, "dvc", "status", "-q") == ""
+
+
+def test_a_run_of_each_stage_by_itself_leaves_the_same_out(with_duplicates: Path) -> None:
+    root = with_duplicates
+    said(root, "add", "03_more")
+    said(root, "import", "03_more", "--into", "01_image_dataset")
+    file = root / DATASET / "decisions/03_more.yaml"
+    assert file.read_text() == EMPTY
+    stages = (
+        "extract_frames",
+        "measure_images",
+        "remove_corrupted_images",
+        "remove_dark_and_bright_images",
+    )
+    with open_history(root) as instance:
+        for stage in stages:
+            assert file.read_text() == EMPTY
+            lineage = lineage_of(root)
+            planned = plan_run(lineage, f"{DATASET}/data/intermediate/{stage}/03_more")
+            done = execute(define_assets(lineage), instance, planned, force=False, tags={})
+            assert done.failures == ()
+    assert len(decided(root, "03_more")) == 2
+    said(root, "materialize")
+    assert outputs(root, "03_more") == []
+    assert run(root, "dvc", "status", "-q") == ""
+
+
+def test_measures_from_the_run_cache_are_decided_about_too(with_duplicates: Path) -> None:
+    root = with_duplicates
+    said(root, "materialize", "--collection", "03_more")
+    said(root, "take-out", "03_more", "--from", "01_image_dataset")
+    (root / DATASET / "decisions/03_more.yaml").unlink()
+    said(root, "deny", f"raw/{FIRST}/{GOOD}", "--why", "blurred")
+    told = said(root, "materialize", "--collection", "03_more")
+    assert f"restored  {DATASET}/data/intermediate/measure_images/03_more" in told
+    assert {path: who for path, (_, who, _) in decided(root, "03_more").items()} == {
+        "again.jpg": ADA,
+        "dogs.webp": "registry",
+    }
+    assert outputs(root, "03_more") == []
+
+
+def test_copies_within_a_collection_and_across_new_ones_leave_one_of_each(
+    with_duplicates: Path,
+) -> None:
+    root = with_duplicates
+    with Image.open(root / f"raw/{FIRST}/{GOOD}") as image:
+        image.convert("RGB").save(root / "new.png")
+    for place in ("03_more/b.png", "03_more/copy/a.png", "04_more/x.png", "05_more/x.png"):
+        (root / "raw" / place).parent.mkdir(exist_ok=True)
+        shutil.copy(root / "new.png", root / "raw" / place)
+    names = ("03_more", "04_more", "05_more")
+    chosen = [option for name in names for option in ("--collection", name)]
+    said(root, "materialize", *chosen)
+    left = [f"{name}/{path}" for name in names for path in outputs(root, name)]
+    assert len(left) == 1
+    assert status(root) == []
+    # Looked at again, and made again, nothing changes.
+    assert said(root, "duplicates", "--leave-out", "01_image_dataset") == "nothing changed\n"
+    said(root, "materialize", *chosen, "--force")
+    assert [f"{name}/{path}" for name in names for path in outputs(root, name)] == left
+    assert run(root, "dvc", "status", "-q") == ""
+
+
+def test_a_picture_comes_back_when_the_next_version_of_a_collection_lacks_the_one_that_stayed(
+    with_duplicates: Path,
+) -> None:
+    root = with_duplicates
+    said(root, "materialize", "--collection", "03_more")
+    (root / f"raw/{FIRST}/{GOOD}").unlink()
+    told = said(root, "materialize", "--collection", FIRST)
+    assert f"03_more: 1 images are no duplicates any more, as {FIRST} changed" in told
+    assert set(decided(root, "03_more")) == {"dogs.webp"}
+    assert status(root) == [f"{STAGE}/03_more"]
+    said(root, "materialize")
+    assert outputs(root, "03_more") == ["again.jpg"]
+
+
+def test_what_looks_alike_is_never_left_out_by_itself(root: Path) -> None:
+    with (root / "pyproject.toml").open("a") as settings:
+        settings.write('leave_out_duplicates = { 01_image_dataset = "alike" }\n')
+    (root / "raw/03_more").mkdir()
+    shutil.copy(root / f"raw/{SECOND}/dogs.webp", root / "raw/03_more/dogs.webp")
+    with Image.open(root / f"raw/{FIRST}/{GOOD}") as image:
+        image.convert("RGB").save(root / "raw/03_more/again.png")
+    told = said(root, "materialize", "--collection", "03_more")
+    line = '"alike" leaves out the same pictures only: `registry duplicates --distance N` lists'
+    assert line in told
+    assert set(decided(root, "03_more")) == {"dogs.webp"}
+    done = registry(root, "duplicates", "--leave-out", "01_image_dataset")
+    assert done.stdout == "nothing changed\n"
+    assert done.stderr.startswith(f"registry: leave_out_duplicates: {line}")
+    said(root, "duplicates", "--leave-out", "01_image_dataset", "--distance", "2")
+    assert set(decided(root, "03_more")) == {"dogs.webp", "again.png"}
 
 
 def test_duplicates_are_left_out_by_hand_where_no_setting_says_so(root: Path) -> None:

@@ -62,6 +62,7 @@ def test_metafiles_equal_those_of_the_dvc_command_line(demo: Path, tmp_path: Pat
         run(twin, "dvc", "add", "--quiet", f"raw/{name}")
         run(twin, "dvc", "import-url", "--quiet", f"raw/{name}", f"{DATASET}/data/inputs/{name}")
     shutil.copy(demo / DATASET / "collections.yaml", twin / DATASET / "collections.yaml")
+    shutil.copytree(demo / DATASET / "decisions", twin / DATASET / "decisions")
     run(twin / DATASET, "dvc", "repro", "--quiet")
 
     listed = run(demo, "git", "ls-files", "raw", "processed").splitlines()

@@ -168,9 +168,15 @@ def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> N
 def leave_out(root: Path, name: str, distance: int | None) -> None:
     """Leaves duplicates out of a data set, and says what changed."""
     from registry_assets.deciding.decider import Decider
+    from registry_assets.deciding.on_arrival import ALIKE_IS_LISTED
 
     decider = Decider(read_lineage(root))
     dataset = decider.registry.dataset(name)
+    if (
+        distance is None
+        and decider.registry.settings.leave_out_duplicates_of(dataset.path) == "alike"
+    ):
+        click.echo(f"registry: leave_out_duplicates: {ALIKE_IS_LISTED}", err=True)
     say_left_out(root, dataset, decider.leave_out(dataset, distance=distance))
     unmeasured = decider.find_unmeasured(dataset)
     if unmeasured:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry_assets.arriving.duplicates import find_tables
 from registry_assets.decided import Decided, find_decided
-from registry_assets.deciding.on_arrival import PARAMETERS, read_collections
+from registry_assets.deciding.on_arrival import PARAMETERS, collections_of
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
     DatasetNotChosenError,
@@ -26,7 +26,7 @@ from registry_assets.images.decision_text import (
 )
 from registry_assets.images.decisions import Decision, Verdict, parse_decisions
 from registry_assets.images.left_out import LeftOut, leave_out_duplicates
-from registry_assets.images.measurements import Measurement, read_measurements
+from registry_assets.images.measurements import Measurement, is_table, read_measurements
 from registry_assets.images.verdicts import BrightnessRange
 from registry_assets.lineage.graph import Lineage, Node
 from registry_assets.model import Dataset
@@ -208,14 +208,13 @@ class Decider:
         return done
 
     def leave_out(self, dataset: Dataset, *, distance: int | None = None) -> dict[str, LeftOut]:
-        """Leaves out of a data set the pictures that an earlier collection in it has, too.
+        """Leaves out of a data set the pictures that it has before, in that collection or another.
 
         What was left out because of a picture that is gone comes back.
 
         Args:
             dataset: The data set.
-            distance: In how many bits alike pictures may differ; as the settings say for the data
-                set when None, or the same content only.
+            distance: In how many bits alike pictures may differ; None for the same content only.
 
         Returns:
             What changed, by collection.
@@ -225,9 +224,7 @@ class Decider:
         """
         if dataset.decisions is None:
             raise NoDecisionsError(dataset.path)
-        if distance is None:
-            distance = self.registry.settings.distance_of_duplicates(dataset.path)
-        names = self._collections_of(dataset)
+        names = collections_of(self._lineage, dataset)
         tables = self._tables(dataset)
         brightness = BrightnessRange.from_file(self.registry.root / dataset.path / PARAMETERS)
         changed = {}
@@ -244,10 +241,11 @@ class Decider:
     def find_unmeasured(self, dataset: Dataset) -> list[str]:
         """The collections of a data set without a table of measurements on this machine."""
         tables = self._tables(dataset)
-        return [name for name in self._collections_of(dataset) if name not in tables]
+        return [name for name in collections_of(self._lineage, dataset) if name not in tables]
 
     def _tables(self, dataset: Dataset) -> Mapping[str, Path]:
-        return dict(find_tables(self._lineage, self._listings, dataset.path))
+        found = find_tables(self._lineage, self._listings, dataset.path)
+        return {name: table for name, table in found if is_table(table)}
 
     def reconsider(self, dataset: Dataset, gone: Iterable[str]) -> dict[str, LeftOut]:
         """Leaves duplicates out anew where some were because of what is in the data set no more.
@@ -264,13 +262,6 @@ class Decider:
         if not any(decision.duplicate_of.startswith(places) for decision in decided):
             return {}
         return self.leave_out(dataset)
-
-    def _collections_of(self, dataset: Dataset) -> Sequence[str]:
-        if dataset.collections_file is not None:
-            return read_collections(self.registry.root / dataset.collections_file)
-        inside = f"{dataset.inputs}/"
-        tracked = self.registry.tracked
-        return [item.name for item in tracked if item.output.path.startswith(inside)]
 
     def _read_rows(self, dataset: Dataset, collection: str) -> Mapping[str, Measurement]:
         """The rows of a collection's table by md5 and by path, as what is no image has no md5.

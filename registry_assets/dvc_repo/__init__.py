@@ -44,11 +44,13 @@ from registry_assets.dvc_repo.purging import KeptObject, RemoteAnswer
 from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
 from registry_assets.dvc_repo.repository import DvcRepo
 from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
+from registry_assets.dvc_repo.running import Before
 from registry_assets.dvc_repo.sources import SourceLook, source_session
 from registry_assets.dvc_repo.states import OutputState
 from registry_assets.dvc_repo.switching import Restored, Unsaved
 
 __all__ = [
+    "Before",
     "CacheState",
     "DvcRepo",
     "KeptObject",

@@ -21,7 +21,7 @@ from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.results import Outcome, RecordedOutput
-from registry_assets.dvc_repo.running import StageRun, paths_of, record_all, stamps_of
+from registry_assets.dvc_repo.running import Before, StageRun, paths_of, record_all, stamps_of
 from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.errors import RegistryError, RepositoryBusyError, RepositoryChangedError
 
@@ -38,10 +38,12 @@ class StageTask:
         address: The stage.
         inputs: The stages and ``.dvc`` files that make its inputs; those of them that are tasks
             themselves come first.
+        before: See `running.Before`.
     """
 
     address: str
     inputs: tuple[str, ...] = ()
+    before: Before | None = None
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ class _Batch:
                     raise RepositoryChangedError(address, "what it reads and writes changed")
             upstream = [self.stages[maker] for maker in self.tasks[address].inputs]
             stage = self.stages[address]
-            run = StageRun(self.dvc, self.repo, stage, upstream, head, self._report_of(address))
+            report, before = self._report_of(address), self.tasks[address].before
+            run = StageRun(self.dvc, self.repo, stage, upstream, head, report, before)
             try:
                 run.prepare(force=self.force)
             except BaseException:

@@ -187,10 +187,18 @@ class DvcRepo(RepoAccess):
     # --- persisting ----------------------------------------------------------------------------
 
     def running(
-        self, address: str, *, inputs: Sequence[str] = (), force: bool = False, report: Report
+        self,
+        address: str,
+        *,
+        inputs: Sequence[str] = (),
+        force: bool = False,
+        report: Report,
+        before: running.Before | None = None,
     ) -> AbstractContextManager[PendingResult]:
         """Brings the outputs of one stage into the workspace; see `running.running`."""
-        return running.running(self, address, inputs=inputs, force=force, report=report)
+        return running.running(
+            self, address, inputs=inputs, force=force, report=report, before=before
+        )
 
     def run_batch(
         self,

@@ -46,9 +46,23 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
 
+Before = Callable[[Collection[str]], None]
+"""Called with those inputs of a stage that it was not recorded with, before it is prepared.
+
+They stand in the workspace, the stage is held, and what else it reads was not looked at yet: a file
+that follows from its inputs, and that people edit, can be written now.
+"""
+
+
 @contextmanager
 def running(
-    dvc: RepoAccess, address: str, *, inputs: Sequence[str], force: bool, report: Report
+    dvc: RepoAccess,
+    address: str,
+    *,
+    inputs: Sequence[str],
+    force: bool,
+    report: Report,
+    before: Before | None = None,
 ) -> Iterator[PendingResult]:
     """Brings the outputs of one stage into the workspace and holds them while they are recorded.
 
@@ -62,6 +76,7 @@ def running(
         inputs: The stages and ``.dvc`` files that make its inputs.
         force: Whether to run the command in any case.
         report: Takes the command's output, line by line.
+        before: See `Before`.
 
     Yields:
         The pending result. When the block is left without `PendingResult.persist`, the previous
@@ -85,7 +100,8 @@ def running(
                 stages = load_stages(repo, dvc.root, [address, *inputs])
                 if paths_of(stages[0]) != (read, write):
                     raise RepositoryChangedError(address, "what it reads and writes changed")
-            run = StageRun(dvc, repo, stages[0], stages[1:], dvc.git.head(), report)
+            head = dvc.git.head()
+            run = StageRun(dvc, repo, stages[0], stages[1:], head, report, before)
             try:
                 run.prepare(force=force)
                 if run.outcome is None:
@@ -113,6 +129,7 @@ class StageRun:
         upstream: The stages and ``.dvc`` files that make its inputs.
         head: What is checked out.
         report: Takes the command's output, line by line.
+        before: See `Before`.
 
     Attributes:
         outcome: How it came about, None as long as the command has to run.
@@ -129,6 +146,7 @@ class StageRun:
         upstream: Sequence[PipelineStage],
         head: str | None,
         report: Report,
+        before: Before | None = None,
     ) -> None:
         self.stage = stage
         self.address = address_of(stage)
@@ -139,6 +157,7 @@ class StageRun:
         self.stop = Event()
         self.report = report
         self._dvc, self._repo, self._upstream = dvc, repo, upstream
+        self._before = before
         self._started = time.monotonic()
         self._read: Mapping[str, str] | None = None
         self._aside = SetAside(
@@ -154,6 +173,9 @@ class StageRun:
     def prepare(self, *, force: bool) -> None:
         """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
         ensured = _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
+        new = _new_inputs(self.stage, ensured) if self._before is not None else []
+        if self._before is not None and new:
+            self._before(new)
         self._started = time.monotonic()
         self._read = _stamps_of_deps(self.stage, ensured)
         self.outcome = _restore_outputs(
@@ -265,6 +287,18 @@ def _ensure_inputs(
                 ensure(dvc, repo, out, report)
                 ensured[out.fs_path] = out
     return ensured
+
+
+def _new_inputs(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> list[str]:
+    """The inputs in the workspace that a stage was not recorded with."""
+    # DVC does not look at what a frozen stage reads.
+    return [
+        path_in_repo(stage.repo, dep)
+        for dep in stage.deps
+        if not stage.frozen
+        and dep.fs_path in ensured
+        and dep.hash_info != ensured[dep.fs_path].hash_info
+    ]
 
 
 def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:

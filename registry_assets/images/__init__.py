@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from registry_assets.images.algorithms import check_algorithm
     from registry_assets.images.contact_sheets import build_contact_sheet
     from registry_assets.images.contents import SET_ASIDE_PREFIX, Unreadable, has_image_suffix
     from registry_assets.images.decisions import Decision, read_decisions
@@ -51,6 +52,7 @@ _PLACES = {
     "Memo": "memo",
     "Unreadable": "contents",
     "build_contact_sheet": "contact_sheets",
+    "check_algorithm": "algorithms",
     "classify": "verdicts",
     "decode_image": "decoding",
     "extract_frames": "frames",
@@ -82,6 +84,7 @@ __all__ = [
     "Memo",
     "Unreadable",
     "build_contact_sheet",
+    "check_algorithm",
     "classify",
     "decode_image",
     "extract_frames",

@@ -8,15 +8,29 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
-from registry_assets.images import Decision, read_measurements
+from registry_assets.images import Decision, leave_out_duplicates, read_measurements
+from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.images.decision_text import with_decisions
 from registry_assets.images.decisions import EMPTY
 
 from .drawing import encode, noise, save, write_video
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ROOT / "processed" / "01_image_dataset" / "src"
+DATASET = ROOT / "processed" / "01_image_dataset"
+SOURCES = DATASET / "src"
+STAGES = [
+    "extract_frames",
+    "measure_images",
+    "remove_corrupted_images",
+    "remove_dark_and_bright_images",
+    "classify_day_night_and_foggy_images",
+]
+
+
+def algorithm_of(stage: str) -> str:
+    return {"extract_frames": "frames", "measure_images": "measures"}.get(stage, "verdicts")
 
 
 def run(
@@ -140,6 +154,51 @@ def test_wrong_arguments_are_refused_with_one_line_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_another_version_of_an_algorithm_is_refused_before_anything_is_touched(
+    tmp_path: Path, stage: str
+) -> None:
+    save(tmp_path / "out" / "before.png")
+    name = algorithm_of(stage)
+    for version in (ALGORITHMS[name] + 1, ALGORITHMS[name] - 1):
+        done = run(stage, "--algorithm", version, tmp_path, tmp_path / "out", check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(
+            f"{stage}.py: argument --algorithm: params.yaml states version {version} of `{name}`, "
+            f"and this registry-assets computes version {ALGORITHMS[name]}: "
+            f"write `{name}: {ALGORITHMS[name]}` under `algorithms` there"
+        )
+        assert done.stderr.count("\n") == 1
+    assert names(tmp_path) == ["out/before.png"]
+
+
+def test_every_stage_states_the_algorithm_that_makes_its_results() -> None:
+    declared = YAML(typ="safe").load(DATASET / "dvc.yaml")["stages"]
+    assert list(declared) == STAGES
+    for stage in STAGES:
+        name = algorithm_of(stage)
+        assert f"algorithms.{name}" in declared[stage]["do"]["params"]
+        assert f"--algorithm ${{algorithms.{name}}}" in declared[stage]["do"]["cmd"]
+    assert YAML(typ="safe").load(DATASET / "params.yaml")["algorithms"] == ALGORITHMS
+
+
+def test_of_copies_in_one_collection_the_one_that_a_decision_names_stays(tmp_path: Path) -> None:
+    inputs, frames, table, kept = (tmp_path / name for name in ("01_x", "frames", "table", "kept"))
+    for name in ("a.png", "b/a.png", "c.png"):
+        save(inputs / name, noise(48, 64))
+    save(inputs / "other.png", noise(48, 64, seed=2))
+    frames.mkdir()
+    run("extract_frames", inputs, frames, "--frames-per-second", 1)
+    run("measure_images", inputs, frames, table)
+    file = tmp_path / "decisions" / "01_x.yaml"
+    tables = {"01_x": table / "measurements.csv"}
+    leave_out_duplicates(file, tables, ["01_x"], ["01_x"], distance=None)
+    options = ("--dark-image-threshold", 20, "--bright-image-threshold", 200, "--decisions", file)
+    done = run("remove_dark_and_bright_images", *options, inputs, table, kept)
+    assert done.stdout == "remove_dark_and_bright_images 01_x: 2 duplicate, 2 kept\n"
+    assert names(kept) == ["a.png", "other.png"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
 def test_a_decoder_that_crashes_costs_one_image_and_not_the_run(tmp_path: Path) -> None:
     # Every Python process started below kills itself when Pillow opens the guilty image.
@@ -202,8 +261,9 @@ def test_decisions_come_before_the_thresholds_and_what_is_broken_stays_out(tmp_p
     (inputs / "cut.jpg").write_bytes(encode(noise(64, 64), "JPEG")[:3000])
     file = tmp_path / "decisions" / "01_x.yaml"
     run("extract_frames", "--frames-per-second", 1, inputs, frames)
-    run("measure_images", "--decisions", file, inputs, frames, table)
-    assert file.read_text() == EMPTY
+    run("measure_images", inputs, frames, table)
+    assert not file.parent.exists()
+    file.parent.mkdir()
     md5s = {row.path: row.md5 for row in read_measurements(table / "measurements.csv")}
     verdicts = {"good.png": "deny", "dark.png": "allow", "cut.jpg": "allow"}
     made = [Decision(md5s[name], verdict, "Ada", "so") for name, verdict in verdicts.items()]

@@ -1,9 +1,13 @@
-"""What the stages' command lines have in common: folders in, fresh folders out."""
+"""What the stages' command lines have in common: folders in, fresh folders out, algorithms."""
 
 import argparse
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+from registry_assets.errors import AlgorithmVersionError
+from registry_assets.images import check_algorithm
 
 
 class StageParser(argparse.ArgumentParser):
@@ -12,6 +16,14 @@ class StageParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message and leave, without the lines of usage."""
         self.exit(2, f"{self.prog}: {message}\n")
+
+    def add_algorithm(self, name: str) -> None:
+        """Add the argument that states the version of an algorithm; any other is refused."""
+        self.add_argument(
+            "--algorithm",
+            type=version_of(name),
+            help=f"the version of `{name}` in params.yaml; whichever is installed when not given",
+        )
 
     def replace_folders(self, outs: list[Path], *, inputs: list[Path]) -> None:
         """Make the output folders anew, refusing any that would touch an input or each other."""
@@ -28,6 +40,20 @@ class StageParser(argparse.ArgumentParser):
             elif out.exists():
                 shutil.rmtree(out)
             out.mkdir(parents=True)
+
+
+def version_of(name: str) -> Callable[[str], int]:
+    """Return what reads the version of an algorithm, for `type=` of an argument."""
+
+    def version(text: str) -> int:
+        stated = int(text)
+        try:
+            check_algorithm(name, stated)
+        except AlgorithmVersionError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return stated
+
+    return version
 
 
 def existing_folder(text: str) -> Path:

@@ -17,6 +17,7 @@ from registry_assets.images import (
 def main() -> None:
     """Run the stage for one collection."""
     parser = StageParser(description=__doc__)
+    parser.add_algorithm("verdicts")
     parser.add_argument("--day-night-image-threshold", type=float, required=True)
     parser.add_argument("--fog-image-threshold", type=float, required=True)
     parser.add_argument("images", type=existing_folder, help="the images to classify")

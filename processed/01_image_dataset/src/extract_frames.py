@@ -10,6 +10,7 @@ from registry_assets.images import extract_frames
 def main() -> None:
     """Run the stage for one collection."""
     parser = StageParser(description=__doc__)
+    parser.add_algorithm("frames")
     parser.add_argument("--frames-per-second", type=float, required=True)
     parser.add_argument("inputs", type=existing_folder, help="the collection")
     parser.add_argument("out", type=Path, help="where the frames and videos.csv go")

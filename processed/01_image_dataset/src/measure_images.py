@@ -1,7 +1,4 @@
-"""Stage measure_images: decodes every image and frame once and writes one table.
-
-Then there is a file of decisions for the collection, too, so that later stages can depend on it.
-"""
+"""Stage measure_images: decodes every image and frame once and writes one table."""
 
 import os
 import sys
@@ -11,15 +8,13 @@ from pathlib import Path
 
 from arguments import StageParser, existing_folder
 
-from registry_assets.deciding.on_arrival import decide_on_arrival
-from registry_assets.errors import RegistryError
 from registry_assets.images import Measurement, Memo, measure_collection, write_measurements
 
 
 def main() -> None:
     """Run the stage for one collection."""
     parser = StageParser(description=__doc__)
-    parser.add_argument("--decisions", type=Path, help="what was decided about single images")
+    parser.add_algorithm("measures")
     parser.add_argument("inputs", type=existing_folder, help="the collection")
     parser.add_argument("frames", type=existing_folder, help="what extract_frames wrote for it")
     parser.add_argument("out", type=Path, help="where measurements.csv goes")
@@ -34,12 +29,6 @@ def main() -> None:
         arguments.out / "measurements.csv",
         report(measurements, total, f"measure_images {arguments.inputs.name}"),
     )
-    if arguments.decisions is not None:
-        try:
-            for line in decide_on_arrival(arguments.decisions, arguments.out):
-                print(f"measure_images {arguments.inputs.name}: {line}")
-        except RegistryError as error:
-            parser.error(str(error))
 
 
 def find_memo(inputs: Path) -> Memo | None:

@@ -10,6 +10,7 @@ from registry_assets.images import link_file, read_measurements
 def main() -> None:
     """Run the stage for one collection."""
     parser = StageParser(description=__doc__)
+    parser.add_algorithm("verdicts")
     parser.add_argument("inputs", type=existing_folder, help="the collection")
     parser.add_argument("frames", type=existing_folder, help="what extract_frames wrote for it")
     parser.add_argument("table", type=measurements_table, help="what measure_images wrote for it")

@@ -21,6 +21,7 @@ from registry_assets.images import (
 def main() -> None:
     """Run the stage for one collection."""
     parser = StageParser(description=__doc__)
+    parser.add_algorithm("verdicts")
     parser.add_argument("--dark-image-threshold", type=float, required=True)
     parser.add_argument("--bright-image-threshold", type=float, required=True)
     parser.add_argument("--decisions", type=Path, help="what was decided about single images")
