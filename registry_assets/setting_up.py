@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from registry_assets.addresses import is_local
@@ -19,6 +22,7 @@ from registry_assets.errors import RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.history.opening import prepare_home, write_env
+from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
 from registry_assets.sharing import share_files
 
@@ -30,8 +34,26 @@ REMOTE = "storage"
 STORAGE = ".dvc/storage"
 """The folder of the default remote, from the root."""
 
+_PARAMETERS = "params.yaml"
+_PROGRAM = "src/measure_images.py"
+
+# Of files as they were shipped once: what is one of these, nobody has edited.
+_SHIPPED_BEFORE = frozenset(
+    {
+        "0e5740e4c9b3713f7d5bd55a78114349",  # README.md of 0.1.0
+        "e1cdbcac9184565c07d1b1e27f1f1e19",  # dvc.yaml
+        "57b7d88c213c293413890c41dd253fca",  # src/arguments.py
+        "78bc4e3fcc0422e0a672fa06a8c8121a",  # src/classify_day_night_and_foggy_images.py
+        "f89adfc93533504595e1be00e50832e6",  # src/extract_frames.py
+        "3ba6c5f163468c59b10a5a1369a8ae80",  # src/measure_images.py
+        "b3da037ec78cea5ed535dff766684caa",  # src/remove_corrupted_images.py
+        "0067c94ea18014dc69e730c73f70d5d6",  # src/remove_dark_and_bright_images.py
+    }
+)
+
 _COLLECTIONS = """\
 # The collections that this data set has taken in, as quoted strings: - "02_harbour"
+# Each has a file decisions/NAME.yaml; who adds a line here by hand makes it: decisions: []
 collections: []
 """
 
@@ -74,13 +96,15 @@ turn them into data sets.
 """
 
 
-def init_registry(root: Path) -> Iterator[str]:
+def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     """Makes a registry of a folder, or fits one that is there to this machine.
 
     What is there already is left as it is, so that it can be run again.
 
     Args:
         root: The folder; made when it is not there.
+        upgrade: Whether data sets that were shipped with an earlier version get the stages of this
+            one.
 
     Yields:
         What was done, a line each.
@@ -106,6 +130,7 @@ def init_registry(root: Path) -> Iterator[str]:
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
+        yield from _upgrade_datasets(root) if upgrade else _say_outdated(root)
         return
     if not git.is_present:
         git.init()
@@ -163,11 +188,7 @@ def _write_files(root: Path) -> Iterator[str]:
         "raw/.gitignore": "",
         f"processed/{DATASET}/collections.yaml": _COLLECTIONS,
     }
-    shipped = SHIPPED / "dataset"
-    for path in ("README.md", "dvc.yaml", "params.yaml"):
-        files[f"processed/{DATASET}/{path}"] = (shipped / path).read_text(encoding="utf-8")
-    for script in sorted((shipped / "src").glob("*.py")):
-        files[f"processed/{DATASET}/src/{script.name}"] = script.read_text(encoding="utf-8")
+    files |= {f"processed/{DATASET}/{path}": text for path, text in _shipped_files().items()}
     for path, text in files.items():
         place = root / path
         if place.exists():
@@ -176,6 +197,89 @@ def _write_files(root: Path) -> Iterator[str]:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
     yield f"wrote raw/ and processed/{DATASET}/, a data set of five stages"
+
+
+def _shipped_files() -> Mapping[str, str]:
+    """The files of the data set that is shipped, but for what each registry writes in them."""
+    folder = SHIPPED / "dataset"
+    scripts = sorted(f"src/{script.name}" for script in (folder / "src").glob("*.py"))
+    paths = ("README.md", "dvc.yaml", _PARAMETERS, *scripts)
+    return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
+
+
+def _outdated_datasets(root: Path) -> Iterator[Path]:
+    """The data sets with our stages whose results are made with other algorithms than ours."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    for program in sorted(root.glob(f"processed/*/{_PROGRAM}")):
+        folder = program.parents[1]
+        # What is no YAML says so where it is read.
+        with suppress(OSError, YAMLError):
+            stated = YAML(typ="safe").load(folder / _PARAMETERS)
+            if not isinstance(stated, dict) or stated.get("algorithms") != ALGORITHMS:
+                yield folder
+
+
+def _say_outdated(root: Path) -> Iterator[str]:
+    for folder in _outdated_datasets(root):
+        yield (
+            f"{folder.relative_to(root)} was made for another registry-assets, and its stages may "
+            "not run with this one: `registry init . --upgrade` brings those of this one"
+        )
+
+
+def _upgrade_datasets(root: Path) -> Iterator[str]:
+    """Brings the stages of data sets up to those that are shipped; edited files are left alone."""
+    for folder in _outdated_datasets(root):
+        for path, text in _shipped_files().items():
+            place = folder / path
+            before = place.read_text(encoding="utf-8") if place.exists() else ""
+            name = place.relative_to(root)
+            if path == _PARAMETERS:
+                place.write_text(_with_parameters(before, text), encoding="utf-8")
+                yield f"{name}: wrote the versions of the algorithms; your values are as they were"
+            elif not before or _md5(before) in _SHIPPED_BEFORE:
+                place.write_text(text, encoding="utf-8")
+                yield f"wrote {name}"
+            elif before != text:
+                place.with_name(f"{place.name}.new").write_text(text, encoding="utf-8")
+                yield f"{name} was edited and is left as it is: take over what is new in {name}.new"
+        yield (
+            f"{folder.relative_to(root)} has the stages of this version: look at `git diff`, then "
+            "run `registry materialize`"
+        )
+
+
+def _with_parameters(before: str, shipped: str) -> str:
+    """Parameters with the shipped versions of algorithms, and with those that they lack."""
+    there, new = _blocks_of(f"{before.rstrip()}\n"), _blocks_of(shipped)
+    added = {key: block for key, block in new.items() if key not in there}
+    first = new["algorithms"] if "algorithms" in added else ""
+    kept = (new[key] if key == "algorithms" else block for key, block in there.items())
+    others = (block for key, block in added.items() if key != "algorithms")
+    return first + "".join(kept) + "".join(others)
+
+
+def _blocks_of(text: str) -> Mapping[str, str]:
+    """The text of each key of a YAML file, with the comments above it; "" for what stands last."""
+    blocks: dict[str, str] = {}
+    waiting, key = "", ""
+    for line in text.splitlines(keepends=True):
+        named = re.match(r"(\w+):", line)
+        if named:
+            key = named[1]
+            blocks[key], waiting = waiting + line, ""
+        elif line.startswith(" ") and key:
+            blocks[key] += waiting + line
+            waiting = ""
+        else:
+            waiting += line
+    return {**blocks, "": waiting} if waiting else blocks
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _write_env(root: Path) -> Iterator[str]:

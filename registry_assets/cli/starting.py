@@ -25,11 +25,12 @@ from registry_assets.errors import RegistryError
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-def init(folder: Path) -> None:
+@click.option("--upgrade", is_flag=True, help="Give data sets the stages of this version.")
+def init(folder: Path, upgrade: bool) -> None:
     """Make FOLDER a registry, or fit one that is there to this machine."""
     from registry_assets.setting_up import init_registry
 
-    for line in init_registry(folder):
+    for line in init_registry(folder, upgrade=upgrade):
         click.echo(line)
     click.echo(
         f"{folder} is ready: put photographs into {folder / 'raw' / 'NAME'}, then run "
