@@ -5,6 +5,7 @@
     ├── MetafileError                a metafile, list or setting that can't be read
     ├── MetafileIgnoredError         a metafile that DVC does not see, as Git ignores it
     ├── LinkedFolderError            a symbolic link where a folder with data is due
+    ├── KeptOutError                 a metafile that Git keeps out of the work tree
     ├── CollectionNameError          a name that must not reach a shell command
     ├── CollectionNotFoundError      neither a folder nor a metafile of that name
     ├── CollectionNotTrackedError    a folder that DVC does not know yet
@@ -59,7 +60,7 @@ Errors take facts and build their own message.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from registry_assets.addresses import without_secrets
 from registry_assets.units import few_of, printable
@@ -136,6 +137,27 @@ class LinkedFolderError(RegistryError):
             "there, or its cache (`dvc cache dir --local FOLDER`, then `dvc config --local "
             "cache.type symlink`)"
         )
+
+
+class KeptOutError(RegistryError):
+    """A metafile is not in the work tree because Git keeps it out, and must not be written anew."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path} {KEPT_OUT}: {describe_bringing_in(path)}")
+
+
+KEPT_OUT = "is recorded, but Git keeps it out of this work tree"
+"""What to say of a metafile outside a sparse checkout."""
+
+
+def describe_bringing_in(path: str) -> str:
+    """How to have a file in the work tree that Git keeps out."""
+    return (
+        f"`git sparse-checkout add {PurePosixPath(path).parent}` brings it in, or where a flag "
+        f"does that (`skip-worktree`, `assume-unchanged`) `git update-index --no-FLAG {path}` and "
+        f"`git restore {path}`"
+    )
 
 
 class CollectionNameError(RegistryError):

@@ -63,7 +63,10 @@ def _read_all(dvc: DvcRepo) -> Registry:
         if path not in lists:
             check_collections_file(dvc.root / path, path)
     tracked = [raw.output.path for raw in declared.raw]
-    tracked += [imported.output.path for imported in declared.inputs]
+    for imported in declared.inputs:
+        tracked.append(imported.output.path)
+        if not imported.source.is_external and imported.repository is None:
+            tracked.append(imported.source.path)
     folders = _family_folders(
         settings.families, tracked, declared.templates, dataset_paths, dvc.root
     )
@@ -180,8 +183,9 @@ def _family_folders(
 ) -> tuple[str, ...]:
     """The folders that hold collections, in the order of the patterns.
 
-    Known by what is tracked in them, by a folder that is there, or by a pipeline that reads from
-    it: a fresh data set has its place in the graph before its first collection.
+    Known by what is tracked in them or was imported from them, by a folder that is there, or by a
+    pipeline that reads from it: a fresh data set has its place in the graph before its first
+    collection, and so have collections that Git keeps out of the work tree.
     """
     read = {dependency.path for template in templates for dependency in template.stage.dependencies}
     candidates = {str(PurePosixPath(path).parent) for path in (*tracked, *read)}

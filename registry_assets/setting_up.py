@@ -18,9 +18,10 @@ from registry_assets.dvc_repo.initialising import (
     set_default_remote,
     set_link_type,
 )
-from registry_assets.errors import RegistryError
+from registry_assets.errors import KeptOutError, RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
+from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out
 from registry_assets.history.opening import prepare_home, write_env
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
@@ -33,6 +34,7 @@ DATASET = "01_image_dataset"
 REMOTE = "storage"
 STORAGE = ".dvc/storage"
 """The folder of the default remote, from the root."""
+_DVC_CONFIG = ".dvc/config"
 
 _PARAMETERS = "params.yaml"
 _PROGRAM = "src/measure_images.py"
@@ -111,6 +113,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
 
     Raises:
         RegistryError: when the path is a file, or the folder cannot be made.
+        KeptOutError: when there is one that Git keeps out of the work tree.
     """
     if root.exists() and not root.is_dir():
         raise RegistryError(f"{root} is a file: name a folder")
@@ -126,6 +129,9 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
             f"the Git repository of {root} names its objects by SHA-256, which DVC cannot read: "
             "make a new one with `git init --object-format=sha1`"
         )
+    check_checked_out(git)
+    if find_kept_out(git).lacks(_DVC_CONFIG):
+        raise KeptOutError(_DVC_CONFIG)
     share_files(root)
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)
@@ -292,8 +298,10 @@ def _write_env(root: Path) -> Iterator[str]:
 
 def _write_attributes(root: Path) -> Iterator[str]:
     """Has Git merge metafiles by entry, where the clone knows how; elsewhere it merges lines."""
-    path = root / ".gitattributes"
-    if GitRepo(root).is_present and _add_lines(path, attribute_lines()):
+    path, git = root / ".gitattributes", GitRepo(root)
+    if find_kept_out(git).lacks(path.name):
+        return
+    if git.is_present and _add_lines(path, attribute_lines()):
         yield "wrote to .gitattributes that metafiles are merged by entry"
 
 

@@ -16,8 +16,11 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionRejectedError,
+    KeptOutError,
     RegistryError,
 )
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import Registry, check_collection_name
 
 
@@ -45,6 +48,7 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     Raises:
         CollectionNotFoundError: when there is nothing of that name or at that path.
         CollectionNameError: when it cannot be called that.
+        KeptOutError: when Git keeps a collection of that name out of the work tree.
         RegistryError: when a collection of that name is there already.
     """
     raw = _raw_of(registry, asked)
@@ -71,7 +75,10 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     chosen = check_collection_name(name or stem or found.name)
     note = Landing(raw, chosen).read_note()
     has_landed = note is not None and note.source == str(found)
-    is_tracked = (raw / f"{chosen}.dvc").exists()
+    metafile = f"{registry.raw_folder}/{chosen}.dvc"
+    if find_kept_out(GitRepo(registry.root)).lacks(metafile):
+        raise KeptOutError(metafile)
+    is_tracked = (registry.root / metafile).exists()
     if is_tracked or ((raw / chosen).exists() and not has_landed):
         raise RegistryError(
             f"there is a collection {chosen} already: choose another name with --name"

@@ -13,8 +13,10 @@ from pathlib import Path
 from registry_assets.arriving.landing import Landing, stamp_of
 from registry_assets.arriving.unpacking import archive_stem, unreadable_stem, why_unreadable
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import CollectionNameError, RegistryError
+from registry_assets.errors import CollectionNameError, KeptOutError, RegistryError
 from registry_assets.forgotten import Forgotten
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import KeptOut, find_kept_out
 from registry_assets.images.contents import SET_ASIDE_PREFIX, has_image_suffix, hash_file
 from registry_assets.images.entries import is_video
 from registry_assets.model import check_collection_name
@@ -62,7 +64,19 @@ def find_arrivals(folder: Path) -> Iterator[Arrival]:
 
     Folders, links to folders, archives, and as one arrival all photographs and videos that lie
     there loose. Looks at the names only, so that ten thousand tracked collections cost one listing.
+    What Git keeps the ``.dvc`` file of out of the work tree cannot be taken in a second time.
     """
+    kept_out: KeptOut | None = None
+    for arrival in _find_untracked(folder):
+        kept_out = kept_out or find_kept_out(GitRepo(folder))
+        metafile = f"{arrival.name}.dvc"
+        if arrival.reason is None and kept_out.lacks(metafile):
+            path = f"{GitRepo(folder).prefix()}{metafile}"
+            arrival = replace(arrival, reason=str(KeptOutError(path)))
+        yield arrival
+
+
+def _find_untracked(folder: Path) -> Iterator[Arrival]:
     try:
         with os.scandir(folder) as listing:
             entries = {entry.name: entry for entry in listing}

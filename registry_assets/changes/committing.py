@@ -23,11 +23,13 @@ from registry_assets.forgotten import FORGOTTEN_FILE
 from registry_assets.git_repo import BlobChange, TreeBuilder
 from registry_assets.git_repo.committing import fold_trailers
 from registry_assets.git_repo.conflicts import find_next_step
+from registry_assets.git_repo.work_tree import find_edited, find_kept_out
 from registry_assets.images.decisions import DECISIONS_FOLDER, Decision, parse_decisions
 from registry_assets.model import Registry, Version
 from registry_assets.settings import read_settings
 
 _MOST_TRIES = 10
+_NOT_COMMITTED = "Made with edits that are not committed: {}"
 SUBJECT_WIDTH = 72
 """Characters: how long the first line of a message may be."""
 # As DVC escapes what Git would take for a pattern (pathspec's GitWildMatchPattern.escape).
@@ -188,8 +190,11 @@ def _read_ignored(
         line = "/" + _PATTERN_CHARACTER.sub(r"\\\1", output.name)
         lines.setdefault(str(output.parent / IGNORE_FILE), set()).add(line)
     there = set(builder.files_at(commit))
+    kept_out = find_kept_out(builder.git)
     texts = {}
     for file, written in lines.items():
+        if kept_out.lacks(file):
+            continue
         before = (builder.git.text_at(commit, file) or "") if file in there else ""
         now = (root / file).read_text(encoding="utf-8") if (root / file).is_file() else ""
         wanted = merge_ignored(before, now, written)
@@ -241,7 +246,6 @@ def commit_written(
     outputs = [path for item in written for path in item.paths]
     subject = shorten(f"Record {outputs[0]}" if len(outputs) == 1 else _count_recorded(written))
     assets = dict.fromkeys(item.asset for item in written)
-    message = build_message(subject, (), assets, run_id)
     for _ in range(_MOST_TRIES):
         head = git.commit()
         if head is None:
@@ -252,12 +256,31 @@ def commit_written(
         changes = builder.compare(head, tree)
         if not changes:
             return None
+        edited = _find_edits_behind(builder, head, tree)
+        body = [_NOT_COMMITTED.format(", ".join(edited))] if edited else []
+        message = build_message(subject, body, assets, run_id)
         commit = builder.commit(tree, head, message)
         # First, so that whoever looks in between sees files that are staged, not taken back.
         builder.stage(changes)
         if builder.set_branch(f"refs/heads/{branch}", commit, head):
+            for line in body:
+                report(f"{line}: commit them, or nobody else gets the same")
             return commit
     raise RegistryError(f"{branch} moved {_MOST_TRIES} times while it was being committed to")
+
+
+def _find_edits_behind(builder: TreeBuilder, head: str, tree: str) -> list[str]:
+    """The files that new results were made with, and that are not as they were committed."""
+    read: set[str] = set()
+    changed = read_changes(builder, head, tree)
+    for _, entry in changed.entries.values():
+        if entry is not None and entry.is_stage:
+            read.add(entry.metafile)
+            read.update(entry.read_dependencies())
+            read.update(file for file, _ in entry.read_run().parameters)
+    # Data is what Git ignores.
+    edited = find_edited(builder.git, [path for path in read if not path.startswith("../")])
+    return sorted(edited.keys() - {file.path for file in changed.files})
 
 
 def _count_recorded(written: Sequence[Written]) -> str:

@@ -24,7 +24,9 @@ from dvc.stage.serialize import to_lockfile, to_single_stage_file
 from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml, parse_yaml_for_update
 
 from registry_assets.dvc_repo.processes import name_of_mine
-from registry_assets.errors import MetafileError
+from registry_assets.errors import KeptOutError, MetafileError
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import bring_in, find_kept_out
 from registry_assets.lock_text import (
     ANCHOR,
     ENTRY,
@@ -38,6 +40,7 @@ from registry_assets.lock_text import (
 from registry_assets.plain_yaml import read_plain
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
     from dvc.stage import Stage as DvcStage
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
 # YAML has one way to write these, but for quotes around them.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@.-]+")
+IGNORE_FILE = ".gitignore"
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 
 
@@ -55,8 +59,12 @@ def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
         path: The file.
         text: What it is to hold.
         scratch: Where the new text is written first; beside the file when None.
+
+    Raises:
+        KeptOutError: when there is no such file because Git keeps it out of the work tree.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    check_not_kept_out(path)
     folder = scratch or path.parent
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{name_of_mine()}.tmp"
@@ -79,6 +87,30 @@ def _keep_access(path: Path, fresh: Path) -> None:
     with suppress(OSError):
         os.chown(fresh, -1, path.stat().st_gid)
     shutil.copymode(path, fresh)
+
+
+def check_not_kept_out(path: Path) -> None:
+    """Makes sure that a metafile is not missing only because Git keeps it out of the work tree.
+
+    Raises:
+        KeptOutError: when it does.
+    """
+    if not path.exists():
+        folder = next(above for above in path.parents if above.is_dir())
+        name = path.relative_to(folder).as_posix()
+        git = GitRepo(folder)
+        if find_kept_out(git).lacks(name):
+            raise KeptOutError(f"{git.prefix()}{name}")
+
+
+def bring_in_ignore_file(out: DvcOutput) -> None:
+    """Makes sure that the ``.gitignore`` that DVC adds an output to is the one that Git has.
+
+    Where Git keeps that out of the work tree, DVC would begin a new one, and lose all other lines.
+    """
+    folder = Path(out.fs_path).parent
+    if out.is_in_repo and folder.is_dir():
+        bring_in(GitRepo(folder), IGNORE_FILE)
 
 
 def write_dvc_file(stage: DvcStage) -> None:

@@ -37,6 +37,8 @@ T = TypeVar("T")
 Report = Callable[[str], None]
 """Takes one line of progress; in a run, the run's log."""
 
+# What DVC reads Git with knows less than Git: no sparse index, for one.
+_GIT_LIBRARY = "dulwich"
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
 _SAY_AGAIN_SECONDS = 30.0
@@ -49,6 +51,11 @@ def translated_errors() -> Iterator[None]:
         yield
     except Exception as error:
         library = type(error).__module__.partition(".")[0]
+        if library == _GIT_LIBRARY:
+            raise DvcError(
+                f"DVC cannot read this Git repository ({type(error).__name__}): if its index is "
+                "sparse, run `git sparse-checkout reapply --no-sparse-index`"
+            ) from error
         if library != "scmrepo" and not library.startswith("dvc"):
             raise
         cause = str(error.__cause__ or "")

@@ -19,6 +19,8 @@ from registry_assets.dvc_repo.folders.storing import (
 )
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import (
+    bring_in_ignore_file,
+    check_not_kept_out,
     replace_text,
     scratch_folder,
     with_collection,
@@ -67,6 +69,7 @@ def tracking(
     Raises:
         OutputNotFoundError: when there is neither data nor a metafile.
         MetafileIgnoredError: when DVC does not, or would not, see the metafile.
+        KeptOutError: when there is a metafile that Git keeps out of the work tree.
         DvcError: when the path overlaps with what DVC tracks already.
     """
     with dvc.open() as repo:
@@ -188,6 +191,7 @@ def importing(
         CollectionNotFoundError: when there is nothing at the source either.
         CollectionNotTrackedError: when no ``.dvc`` file records the source.
         MetafileIgnoredError: when DVC does not, or would not, see one of the metafiles.
+        KeptOutError: when Git keeps that, or the one of the import, out of the work tree.
     """
     with dvc.open() as repo:
         place = dvc.path_of(path)
@@ -243,6 +247,7 @@ def _import(
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
             check_new(dvc, repo, stage)
+        bring_in_ignore_file(out)
         out.ignore()
         link_from_cache(dvc, repo, out)
         stage.frozen = True
@@ -331,8 +336,10 @@ def _out_at(repo: Repo, stage: DvcStage, path: str) -> DvcOutput:
 
 
 def _load(repo: Repo, dvc: RepoAccess, metafile: str) -> DvcStage | None:
+    place = dvc.path_of(metafile)
     check_seen(dvc, repo, metafile)
-    if not dvc.path_of(metafile).exists():
+    check_not_kept_out(place)
+    if not place.exists():
         return None
     (stage,) = load_stages(repo, dvc.root, [metafile])
     return stage

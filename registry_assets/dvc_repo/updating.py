@@ -24,7 +24,12 @@ from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.data import ensure, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.loading import load_stages
-from registry_assets.dvc_repo.metafiles import scratch_folder, write_dvc_file
+from registry_assets.dvc_repo.metafiles import (
+    bring_in_ignore_file,
+    check_not_kept_out,
+    scratch_folder,
+    write_dvc_file,
+)
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
@@ -92,6 +97,7 @@ def import_from(
         )
     with dvc.open() as repo:
         check_seen(dvc, repo, metafile_of(path))
+    check_not_kept_out(dvc.path_of(metafile_of(path)))
     place.parent.mkdir(parents=True, exist_ok=True)
     with dvc.open() as repo, dvc.holding(repo, read=[], write=[str(place)], report=report):
         recover(dvc, repo, report)
@@ -171,6 +177,7 @@ def _link_and_write(
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
             check_new(dvc, repo, stage)
+        bring_in_ignore_file(out)
         out.ignore()
         link_from_cache(dvc, repo, out)
         stage.md5 = stage.compute_md5()

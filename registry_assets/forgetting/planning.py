@@ -10,11 +10,19 @@ from pathlib import Path
 from registry_assets.arriving.duplicates import NOTHING
 from registry_assets.changes.version_history import VersionHistory, read_version_history
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import FileNotRecordedError, MadeOfAnotherError, NotAFileError
+from registry_assets.errors import (
+    KEPT_OUT,
+    FileNotRecordedError,
+    MadeOfAnotherError,
+    NotAFileError,
+    describe_bringing_in,
+)
 from registry_assets.forgetting.descent import Descent, find_descent
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten, renew, with_entry
+from registry_assets.git_repo.history import INDEX
+from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.images import Memo
-from registry_assets.lineage.graph import Lineage, Node
+from registry_assets.lineage.graph import Lineage, Node, recorded_in
 from registry_assets.model import is_folder
 from registry_assets.tracing.derivation import Place
 from registry_assets.tracing.finding import identify, paths_in_repo
@@ -111,7 +119,10 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
     if not descent.places and content.md5 not in read_forgotten(dvc.root):
         raise FileNotRecordedError(str(file), content.md5, unread=unread)
     current = _current(tracer, descent)
-    blocked = dict(_find_blocked(lineage, current))
+    blocked = {
+        **dict(_find_kept_out(dvc, history, descent)),
+        **dict(_find_blocked(lineage, current)),
+    }
     takes: dict[str, list[str]] = {}
     for place in current:
         is_raw = lineage.nodes[place.output].kind == "raw"
@@ -201,6 +212,21 @@ def _find_blocked(lineage: Lineage, current: Iterable[Place]) -> Iterator[tuple[
             )
         elif node.kind == "stage" and registry.stage_of[path].is_frozen:
             yield path, f"is frozen: `dvc unfreeze {node.address}`, then run this again"
+
+
+def _find_kept_out(
+    dvc: DvcRepo, history: VersionHistory, descent: Descent
+) -> Iterator[tuple[str, str]]:
+    """What has the picture and is recorded by a metafile that Git keeps out of the work tree."""
+    kept_out = find_kept_out(dvc.git)
+    for version in descent.places if kept_out.files else ():
+        for number in history.versions.get(version, ()):
+            metafile = recorded_in(history.entries[number].address)
+            if INDEX in history.keepers[number] and kept_out.lacks(metafile):
+                yield (
+                    version[0],
+                    f"{KEPT_OUT}: {describe_bringing_in(metafile)}, then run this again",
+                )
 
 
 def _affected(lineage: Lineage, descent: Descent, current: Iterable[Place]) -> Iterator[str]:

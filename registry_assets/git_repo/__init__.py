@@ -1,6 +1,7 @@
 """The only package that runs ``git``.
 
 reading.py     `GitRepo`: branches, commits and files of the repository around a registry
+work_tree.py   what Git keeps out of the work tree, and what of it was edited
 committing.py  commits made beside the checked-out work tree, index and branch
 remotes.py     repositories elsewhere: what they have, and branches and tags pushed to them
 tags.py        tags: reading and making them

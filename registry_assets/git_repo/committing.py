@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo.reading import GitRepo, telling_line
+from registry_assets.git_repo.work_tree import StagedFile, check_checked_out, find_kept_out
 
 _FILE_MODE = "100644"
 _NO_BLOB = "0" * 40
@@ -32,11 +33,13 @@ class BlobChange:
         path: From the root of the registry.
         before: The blob of the first tree; None where it has no such file.
         after: That of the second.
+        mode: The mode in the second tree, where it has the file.
     """
 
     path: str
     before: str | None
     after: str | None
+    mode: str = _FILE_MODE
 
 
 def call_with_index(
@@ -64,27 +67,35 @@ class TreeBuilder:
 
     def __init__(self, git: GitRepo) -> None:
         self.git = git
-        self._prefix = git.call("rev-parse", "--show-prefix").stdout.decode().strip()
+        self._prefix = git.prefix()
 
-    def build(self, commit: str, paths: Iterable[str], texts: Mapping[str, str]) -> str:
+    def build(self, commit: str, paths: Collection[str], texts: Mapping[str, str]) -> str:
         """The tree of a commit in which some files are replaced.
 
         Args:
             commit: The commit or tree to start from.
-            paths: The files to take from the work tree; those that are not there are left out.
+            paths: The files to take from the work tree; those that are not there are left out,
+                and those that Git keeps out of it are as the index has them.
             texts: Files that are to hold something else than in the work tree.
+
+        Raises:
+            RegistryError: when nothing was ever checked out into the work tree.
         """
-        blobs = {path: self._write_blob(path, text) for path, text in texts.items()}
-        listed = "".join(f"{path}\0" for path in paths).encode(errors="surrogateescape")
+        check_checked_out(self.git)
+        kept_out = find_kept_out(self.git).files
+        entries = {path: kept_out[path] for path in paths if path in kept_out}
+        for path, text in texts.items():
+            entries[path] = StagedFile(_FILE_MODE, self._write_blob(path, text))
+        listed = "".join(f"{path}\0" for path in paths if path not in kept_out)
         with TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             self.git.call("read-tree", commit, settings=index)
             self.git.call(
                 *("update-index", "--add", "--remove", "-z", "--stdin"),
-                stdin=listed,
+                stdin=listed.encode(errors="surrogateescape"),
                 settings=index,
             )
-            self._set_entries(blobs, index)
+            self._set_entries(entries, index)
             return self.git.call("write-tree", settings=index).stdout.decode().strip()
 
     def _write_blob(self, path: str, text: str) -> str:
@@ -92,12 +103,13 @@ class TreeBuilder:
         return done.stdout.decode().strip()
 
     def _set_entries(
-        self, blobs: Mapping[str, str | None], settings: Mapping[str, str] | None = None
+        self, entries: Mapping[str, StagedFile | None], settings: Mapping[str, str] | None = None
     ) -> None:
         """Sets what an index has of some files, whatever stands in the work tree."""
         lines = [
-            f"{_FILE_MODE if blob else 0} {blob or _NO_BLOB}\t{self._prefix}{path}\0"
-            for path, blob in blobs.items()
+            f"{entry.mode if entry else 0} {entry.blob if entry else _NO_BLOB}\t"
+            f"{self._prefix}{path}\0"
+            for path, entry in entries.items()
         ]
         if not lines:
             return
@@ -114,7 +126,11 @@ class TreeBuilder:
         Raises:
             RegistryError: when somebody else keeps the index locked.
         """
-        self._set_entries({change.path: change.after for change in changes})
+        kept_out = find_kept_out(self.git).files
+        wanted = {c.path: StagedFile(c.mode, c.after) if c.after else None for c in changes}
+        # Set anew, an entry would be one that Git looks for in the work tree.
+        same = {path for path, entry in wanted.items() if entry and kept_out.get(path) == entry}
+        self._set_entries({path: wanted[path] for path in wanted.keys() - same})
 
     def compare(self, before: str, after: str, folder: str = ".") -> tuple[BlobChange, ...]:
         """The files below `root`, or a folder in it, that differ between two commits or trees."""
@@ -125,8 +141,10 @@ class TreeBuilder:
         parts = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
         changes = []
         for said, path in zip(parts[::2], parts[1::2], strict=True):
-            blobs = [None if set(blob) == {"0"} else blob for blob in said.split(" ")[2:4]]
-            changes.append(BlobChange(path, blobs[0], blobs[1]))
+            # ":mode mode blob blob status" (git-diff-tree(1), "RAW OUTPUT FORMAT").
+            _, mode, *told, _ = said.split(" ")
+            before_blob, after_blob = (None if set(blob) == {"0"} else blob for blob in told)
+            changes.append(BlobChange(path, before_blob, after_blob, mode))
         return tuple(changes)
 
     @cached_property

@@ -280,6 +280,11 @@ class GitRepo:
         fields = zip(*(words[number::4] for number in range(4)), strict=False)
         return {path: f"{file}:{line}: {rule}" for file, line, rule, path in fields}
 
+    def tracked(self, paths: Sequence[str]) -> frozenset[str]:
+        """Those of some files that Git tracks, of folders the files in them."""
+        done = self.call("ls-files", "-z", "--", *(f":(literal){path}" for path in paths))
+        return frozenset(done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
+
     def settings_files(self) -> tuple[Path, ...]:
         """Where this repository's own settings and the files it ignores for itself are written."""
         named = ("config", "info/exclude")
@@ -287,6 +292,10 @@ class GitRepo:
         said = self._run("rev-parse", "--path-format=absolute", *asked) or ""
         excludes = self._run("config", "--type=path", "--get", "core.excludesFile")
         return tuple(map(Path, [*said.splitlines(), *((excludes,) if excludes else ())]))
+
+    def prefix(self) -> str:
+        """The path of the folder from the top of the work tree, with a ``/`` at its end."""
+        return self._run("rev-parse", "--show-prefix") or ""
 
     def remotes(self) -> tuple[str, ...]:
         """The addresses of the remotes of this repository."""

@@ -19,6 +19,8 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.lineage.graph import Lineage, Node
 from registry_assets.model import Version
 from registry_assets.translator import Key
@@ -84,6 +86,20 @@ def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartitio
                     read = {inputs[tag]: value for tag, value in tags.items() if tag in inputs}
                     found[asset] = Seen(version, read, tags.get(CODE_VERSION_TAG), number)
     return found
+
+
+def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[AssetPartition]:
+    """Finds what Dagster shows a version of and the checked-out commit does not have.
+
+    Of what Git keeps out of the work tree, the commit has a version all the same.
+    """
+    there = {of_node(node) for node in lineage.nodes.values() if node.version is not None}
+    gone = [a for a, newest in seen.items() if a not in there and newest.version != ABSENT]
+    kept_out = find_kept_out(GitRepo(lineage.registry.root)) if gone else None
+    for asset in gone:
+        metafile = lineage.group_of[asset.key].recorded_in(asset.partition)
+        if kept_out is None or not kept_out.lacks(metafile):
+            yield asset
 
 
 def newest_events(

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from dagster import AssetMaterialization, DagsterInstance, DynamicPartitionsDefinition
@@ -21,6 +22,7 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 
 from registry_assets.arriving.arrivals import find_arrivals
 from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.history.event_log import (
     ABSENT,
     AssetPartition,
@@ -28,6 +30,7 @@ from registry_assets.history.event_log import (
     Seen,
     asset_key,
     find_event,
+    find_gone,
     input_versions,
     made_by,
     newest_events,
@@ -41,6 +44,7 @@ from registry_assets.lineage.graph import Lineage, Node
 from registry_assets.model import Version
 from registry_assets.translator import COLLECTIONS, Key
 
+_POINTER = ".dvc"
 _OTHER_CODE = "other"
 """The code version of what no code made, or not the current one; Dagster reads no provenance
 without one."""
@@ -73,7 +77,9 @@ def sync(
     names an older input than the current one, the older one first: for partitions Dagster compares
     the events that a materialization points at, not their versions.
 
-    While a metafile cannot be read, nothing is told to be gone: who knows what it declares.
+    While a metafile cannot be read, nothing is told to be gone: who knows what it declares. Nor is
+    what Git keeps the metafile of out of the work tree, such as a collection outside a sparse
+    checkout: the checked-out commit has it.
 
     Args:
         lineage: The graph.
@@ -110,9 +116,12 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
     """Removes partitions that no metafile, folder of raw data or archive has any more."""
     raw_folder = lineage.registry.raw_folder
+    kept_out = find_kept_out(GitRepo(lineage.registry.root))
+    # Also of a family of which nothing is left in the work tree.
+    kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(_POINTER)}
     for name in {group.partitions for group in lineage.groups if group.partitions}:
         declared = set(lineage.partition_keys.get(name, ()))
-        gone = set(instance.get_dynamic_partitions(name)) - declared
+        gone = set(instance.get_dynamic_partitions(name)) - declared - kept
         if gone and name == COLLECTIONS and raw_folder is not None:
             arrivals = find_arrivals(lineage.registry.root / raw_folder)
             gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
@@ -273,18 +282,12 @@ class Reporter:
 
     def report_absent(self) -> None:
         """Says so of what Dagster has seen and the checked-out commit does not have."""
-        there = {
-            asset
-            for node in self.lineage.nodes.values()
-            if node.version is not None and (asset := of_node(node)) is not None
-        }
-        for asset, seen in list(self.seen.items()):
-            if asset not in there and seen.version != ABSENT:
-                tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
-                metadata = {"git/commit": self.commit} if self.commit is not None else {}
-                self._log(asset, tags, metadata, "The checked-out commit does not have it.")
-                name = "/".join(asset.key)
-                self.report(f"reported {name} {asset.partition or ''} as absent")
+        for asset in list(find_gone(self.lineage, self.seen)):
+            tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
+            metadata = {"git/commit": self.commit} if self.commit is not None else {}
+            self._log(asset, tags, metadata, "The checked-out commit does not have it.")
+            name = "/".join(asset.key)
+            self.report(f"reported {name} {asset.partition or ''} as absent")
 
     def _log(
         self,

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Literal
 
 from registry_assets.errors import OutputNotFoundError
@@ -20,6 +21,8 @@ from registry_assets.model import (
     Version,
 )
 from registry_assets.translator import Key, RegistryTranslator
+
+_LOCK_FILE = "dvc.lock"
 
 NodeKind = Literal["raw", "import", "stage", "file", "source"]
 
@@ -71,6 +74,12 @@ class AssetOutput:
     paths: Mapping[str | None, str]
 
 
+def recorded_in(address: str) -> str:
+    """The metafile that records a stage, which is its ``dvc.lock``, or a ``.dvc`` file itself."""
+    metafile, is_stage, _ = address.partition(":")
+    return str(PurePosixPath(metafile).with_name(_LOCK_FILE)) if is_stage else metafile
+
+
 @dataclass(frozen=True)
 class AssetGroup:
     """Assets that are made together: all outputs of one stage, or one family of collections.
@@ -103,6 +112,10 @@ class AssetGroup:
         """The stage or ``.dvc`` file of a partition, also of one that is not there yet."""
         known = self.addresses.get(partition)
         return known or self.address.replace(ITEM, partition or "")
+
+    def recorded_in(self, partition: str | None) -> str:
+        """The metafile that records a partition: a ``.dvc`` file, or a ``dvc.lock``."""
+        return recorded_in(self.address_of(partition))
 
     def path_of(self, output: AssetOutput, partition: str | None) -> str:
         """The path of an output in a partition, also of one that is not there yet."""

@@ -8,10 +8,10 @@ from dagster import AssetKey, DagsterInstance, Definitions
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.forgotten import read_forgotten
 from registry_assets.history.event_log import (
-    ABSENT,
     AssetPartition,
     Seen,
     comparable_inputs,
+    find_gone,
     made_by,
     of_node,
     read_seen,
@@ -173,12 +173,10 @@ def _materializations(
 
 
 def _gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[Difference]:
-    there = {of_node(node) for node in lineage.nodes.values() if node.version is not None}
-    for asset, newest in seen.items():
-        if asset not in there and newest.version != ABSENT:
-            name = "/".join(asset.key)
-            where = f"{name} {asset.partition}" if asset.partition else name
-            yield Difference(where, "Dagster shows a version that no metafile records", _SYNC)
+    for asset in find_gone(lineage, seen):
+        name = "/".join(asset.key)
+        where = f"{name} {asset.partition}" if asset.partition else name
+        yield Difference(where, "Dagster shows a version that no metafile records", _SYNC)
 
 
 def _cache(

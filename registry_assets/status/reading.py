@@ -9,6 +9,8 @@ from registry_assets.arriving.arrivals import find_arrivals, reject_unseen
 from registry_assets.arriving.edits import describe_link, describe_missing
 from registry_assets.arriving.imports import behind_here
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.lineage.graph import Lineage, Node
 from registry_assets.model import Stage, Version
 from registry_assets.status.values import (
@@ -19,6 +21,8 @@ from registry_assets.status.values import (
     State,
 )
 from registry_assets.units import few_of
+
+_METAFILES = (".dvc", "dvc.lock", "dvc.yaml")
 
 
 def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
@@ -140,7 +144,15 @@ def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
         for item in raw
         if item.md5 is not None and not lineage.downstream_of.get(item.path)
     ]
-    if datasets and left:
+    lacking = find_kept_out(GitRepo(lineage.registry.root)).lacking
+    kept_out = [path for path in lacking if path.endswith(_METAFILES)]
+    if kept_out:
+        yield (
+            f"not looked at: {few_of(kept_out)}, which Git keeps out of this work tree "
+            "(`git sparse-checkout list`)"
+        )
+    # What it keeps out may be a data set.
+    if datasets and left and not kept_out:
         name = left[0] if len(left) == 1 else "NAME"
         dataset = datasets[0] if len(datasets) == 1 else "DATASET"
         takes = f"`registry import {name} --into {dataset}` takes {'it' if name in left else 'one'}"

@@ -25,6 +25,7 @@ from registry_assets.dvc_repo.folders.hashing import (
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
 from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
 from registry_assets.dvc_repo.folders.threads import map_in_threads
+from registry_assets.dvc_repo.metafiles import bring_in_ignore_file
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import DataBeingWrittenError
 
@@ -59,6 +60,8 @@ def read_outputs(repo: Repo, stage: DvcStage, before: Contents | None = None) ->
 
 def note_outputs(stage: DvcStage, contents: Contents) -> None:
     """Has the outputs of a stage name what was hashed, as DVC's `Stage.save_outs` does."""
+    for out in stage.outs:
+        bring_in_ignore_file(out)
     if not any(contents.values()):
         stage.save_outs()
         return
