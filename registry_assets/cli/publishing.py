@@ -46,7 +46,7 @@ def publish(
             click.echo(json.dumps(publication.as_json(plan), indent=2))
             return
         click.echo(f"branch {plan.branch}, to merge into {plan.target} of {plan.remote.name}")
-        for file in plan.changes.files:
+        for file in plan.files:
             click.echo(f"  {'A' if not file.before else 'M' if file.after else 'D'} {file.path}")
         click.echo(f"\n# {plan.title}\n\n{plan.description}")
         return

@@ -2,6 +2,7 @@
 
 publication.py    what is published, as values
 planning.py       finding that out
+made_with.py      the edited files that go along, as results were made with them
 report.py         what it changes, in numbers
 pushing.py        doing it: data, commit, branch
 pull_requests.py  opening a pull request, whoever can

@@ -7,24 +7,24 @@ run again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from registry_assets.changes.committing import (
-    MetafileChanges,
     build_message,
     build_metafile_tree,
     read_changes,
     shorten,
 )
-from registry_assets.changes.merging import Merged, is_decisions_file, merge
+from registry_assets.changes.merging import Merged, can_merge, is_decisions_file, merge
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import PublishError
 from registry_assets.forgotten import read_forgotten
-from registry_assets.git_repo import GitRemote, GitRepo, RemoteState, TreeBuilder
+from registry_assets.git_repo import BlobChange, GitRemote, GitRepo, RemoteState, TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.images import read_decisions
 from registry_assets.lineage.graph import Lineage
+from registry_assets.publishing.made_with import find_made_with
 from registry_assets.publishing.publication import Nothing, Publication
 from registry_assets.publishing.report import Summary, describe, describe_briefly, summarise
 from registry_assets.tracing.walking import Tracer
@@ -62,6 +62,14 @@ def plan_publication(
         tree = build_metafile_tree(registry, builder, ground.head)
     uncommitted = read_changes(builder, ground.head, tree)
     changes = read_changes(builder, ground.base, tree)
+    made_with = find_made_with(lineage, git, changes, uncommitted)
+    tree = builder.build(tree, made_with.files, {})
+    changed = tuple(
+        file
+        for file in builder.compare(ground.base, tree)
+        if file in changes.files or file.path in made_with.files
+    )
+    is_committed = not builder.compare(ground.head, tree)
     upstream = f"{ground.remote.name}/{ground.target}"
     if not changes.files:
         return Nothing(f"nothing to publish: {upstream} has every metafile")
@@ -69,14 +77,14 @@ def plan_publication(
         if is_decisions_file(file.path):
             # What nobody can read is not to be published.
             read_decisions(registry.root / file.path)
-    summary = summarise(lineage, changes, dvc.listings())
+    summary = summarise(lineage, changes, dvc.listings(), made_with.files)
     protected = {*registry.settings.protected_branches, ground.target}
-    may_use_current = not uncommitted.files and ground.current not in protected
+    may_use_current = is_committed and ground.current not in protected
     name = branch or (
-        ground.current if may_use_current else _name_branch(lineage, summary, changes)
+        ground.current if may_use_current else _name_branch(lineage, summary, changed)
     )
-    if _is_held(builder, changes, ground.tip):
-        known = name if uncommitted.files and git.resolve_ref(f"refs/heads/{name}") else None
+    if _is_held(builder, changed, tree, ground.tip):
+        known = name if not is_committed and git.resolve_ref(f"refs/heads/{name}") else None
         first = "`registry publish --switch`, " if known else ""
         step = f"{first}`git switch {ground.target}`, then `git pull`"
         return Nothing(f"nothing to publish: it is in {upstream} already: {step}", known, tree)
@@ -85,9 +93,9 @@ def plan_publication(
     existing, is_pushed = (
         (ground.head, ground.state.branches.get(name) == ground.head)
         if is_current
-        else _find_existing(builder, ground.remote, ground.state, name, changes)
+        else _find_existing(builder, ground.remote, ground.state, name, changed, tree)
     )
-    warnings = _warnings(lineage, builder, ground.head, uncommitted)
+    warnings = [*made_with.warnings, *_forgotten(lineage)]
     ahead = git.count_commits(ground.tip, ground.head)
     if ahead and not is_current:
         warnings.append(f"the branch holds {ahead} commits of {ground.current}, too")
@@ -103,10 +111,11 @@ def plan_publication(
         base=ground.base,
         parent=ground.head,
         tree=tree,
-        is_committed=not uncommitted.files,
-        existing=existing if existing or uncommitted.files else ground.head,
+        is_committed=is_committed,
+        existing=existing if existing or not is_committed else ground.head,
         is_pushed=is_pushed,
         changes=changes,
+        files=changed,
         summary=summary,
         title=said,
         description=describe(summary),
@@ -179,10 +188,12 @@ def _find_target(remote: GitRemote, state: RemoteState, current: str) -> tuple[s
     return target, tip
 
 
-def _is_held(builder: TreeBuilder, changes: MetafileChanges, commit: str) -> bool:
+def _is_held(builder: TreeBuilder, changed: Sequence[BlobChange], tree: str, commit: str) -> bool:
     """Whether a commit holds all that changed: merging it in would leave every file as it is."""
-    there = {file.path: file.before for file in builder.compare(commit, changes.after)}
-    differing = [file for file in changes.files if file.path in there]
+    there = {file.path: file.before for file in builder.compare(commit, tree)}
+    differing = [file for file in changed if file.path in there]
+    if not all(can_merge(file.path) for file in differing):
+        return False
     texts = builder.read_blobs(
         blob for file in differing for blob in (file.before, file.after, there[file.path])
     )
@@ -193,8 +204,8 @@ def _is_held(builder: TreeBuilder, changes: MetafileChanges, commit: str) -> boo
     )
 
 
-def _name_branch(lineage: Lineage, summary: Summary, changes: MetafileChanges) -> str:
-    facts = "".join(f"{file.path} {file.after}\n" for file in changes.files)
+def _name_branch(lineage: Lineage, summary: Summary, changed: Sequence[BlobChange]) -> str:
+    facts = "".join(f"{file.path} {file.after}\n" for file in changed)
     content = hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()[:_ID_LENGTH]
     template = lineage.registry.settings.publish_branch
     return template.replace("{name}", summary.slug).replace("{id}", content)
@@ -217,7 +228,8 @@ def _find_existing(
     remote: GitRemote,
     state: RemoteState,
     name: str,
-    changes: MetafileChanges,
+    changed: Sequence[BlobChange],
+    tree: str,
 ) -> tuple[str | None, bool]:
     """The commit of a branch of that name, and whether the remote has it.
 
@@ -230,8 +242,8 @@ def _find_existing(
     found = pushed or builder.git.resolve_ref(f"refs/heads/{name}")
     if found is None:
         return None, False
-    wanted = {file.path: file.after for file in changes.files}
-    differing = {file.path for file in builder.compare(found, changes.after) if file.path in wanted}
+    wanted = {file.path for file in changed}
+    differing = {file.path for file in builder.compare(found, tree) if file.path in wanted}
     if differing:
         where = f"of {remote.name} " if pushed else ""
         raise PublishError(
@@ -241,42 +253,9 @@ def _find_existing(
     return found, pushed is not None
 
 
-def _warnings(
-    lineage: Lineage, builder: TreeBuilder, head: str, uncommitted: MetafileChanges
-) -> list[str]:
-    """What somebody should know before it is published."""
-    return [*_missing_code(lineage, builder, head, uncommitted), *_forgotten(lineage)]
-
-
 def _forgotten(lineage: Lineage) -> Iterator[str]:
     """Pictures that were forgotten, which would be pushed again."""
     root = lineage.registry.root
     tracer = Tracer(lineage, DvcRepo(root).listings())
     for md5, path in tracer.find_standing(read_forgotten(root)).items():
         yield f"{path} holds a picture that was forgotten: `registry forget {md5}` takes it out"
-
-
-def _missing_code(
-    lineage: Lineage, builder: TreeBuilder, head: str, uncommitted: MetafileChanges
-) -> list[str]:
-    """Code and parameters that results were made with and that are not committed themselves."""
-    made = {address for address, (_, after) in uncommitted.entries.items() if after is not None}
-    stages = [stage for stage in lineage.registry.stages if stage.address in made]
-    used = {stage.file for stage in stages}
-    used |= {parameter.file for stage in stages for parameter in stage.parameters}
-    used |= {
-        dependency.path
-        for stage in stages
-        for dependency in stage.dependencies
-        if not dependency.is_external and not lineage.registry.holds_data(dependency.path)
-    }
-    files = [path for path in sorted(used) if not (lineage.registry.root / path).is_dir()]
-    tree = builder.build(head, files, {})
-    held = {file.path for file in uncommitted.files}
-    edited = [file.path for file in builder.compare(head, tree) if file.path not in held]
-    if not edited:
-        return []
-    return [
-        f"{', '.join(edited[:_MOST_NAMED])}: edited and not committed, and no metafile, so the "
-        "branch will lack it, and what was made with it will not be up to date there: commit it"
-    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from registry_assets.changes.committing import MetafileChanges
 from registry_assets.dvc_repo import PushResult
-from registry_assets.git_repo import GitRemote
+from registry_assets.git_repo import BlobChange, GitRemote
 from registry_assets.publishing.pull_requests import PullRequest
 from registry_assets.publishing.report import Summary
 
@@ -41,7 +41,8 @@ class Publication:
         is_committed: Whether the checked-out commit holds it all.
         existing: The commit of a branch of that name that holds the same already.
         is_pushed: Whether the remote has it.
-        changes: What differs between base and tree.
+        changes: How the metafiles of base and tree differ.
+        files: All that differs: those, and what results were made with.
         summary: The same in numbers.
         title: In a line.
         description: In Markdown.
@@ -59,6 +60,7 @@ class Publication:
     existing: str | None
     is_pushed: bool
     changes: MetafileChanges
+    files: tuple[BlobChange, ...]
     summary: Summary
     title: str
     description: str
@@ -95,7 +97,8 @@ def as_json(found: Publication | Published | Nothing) -> dict[str, Any]:
         "commit": plan.existing,
         "title": plan.title,
         "description": plan.description,
-        "files": [file.path for file in plan.changes.files],
+        "files": [file.path for file in plan.files],
+        "made_with": list(plan.summary.made_with),
         "summary": {
             "raw": asdict(plan.summary.raw) if plan.summary.raw else None,
             "datasets": {

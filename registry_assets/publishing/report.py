@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from registry_assets.changes.committing import SUBJECT_WIDTH, MetafileChanges
 from registry_assets.changes.families import Families, family_path
@@ -36,6 +36,9 @@ class Summary:
         checks: What the asset checks say, a line each.
         lineage: The changed part of the graph, as lines of text.
         decisions: What people decided about images, and what was left out as duplicates.
+        taken_in: The collections that data sets took in, by data set.
+        taken_out: Those that they have no more.
+        made_with: Edited files that results were made with and that go along, none a metafile.
     """
 
     raw: FamilyChange | None
@@ -45,22 +48,29 @@ class Summary:
     checks: tuple[str, ...]
     lineage: tuple[str, ...]
     decisions: tuple[str, ...] = ()
+    taken_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    taken_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    made_with: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """What happens, in a line."""
-        new = list(self.raw.added if self.raw else ()) or self._taken_in
-        datasets = list(self.datasets)
-        updated, removed = (self.raw.updated, self.raw.removed) if self.raw else ([], [])
-        if new and datasets:
-            named = f"Add {_named(new)} to {_named(datasets, 'data sets')}"
-            counted = f"Add {_count_of(new)} to {_count_of(datasets, 'data sets')}"
-            return named if len(named) <= SUBJECT_WIDTH else counted
-        for verb, names in (("Add", new), ("Update", updated), ("Remove", removed)):
-            if names:
-                return f"{verb} {_named(names)}"
-        if datasets:
-            return f"Update {_named(datasets, 'data sets')}"
+        raw = self.raw or FamilyChange("")
+        new = [*raw.added] or self._taken_in
+        # A data set may have changed and have none, or only some, of what is new.
+        into = [dataset for dataset, names in self.taken_in.items() if {*new} <= {*names}]
+        if new and into:
+            said = f"Add {_named(new)} to {_named(into, 'data sets')}"
+            counted = f"Add {_count_of(new)} to {_count_of(into, 'data sets')}"
+            return said if len(said) <= SUBJECT_WIDTH else counted
+        for verb, named in (("Add", raw.added), ("Update", raw.updated), ("Remove", raw.removed)):
+            if named:
+                return f"{verb} {_named(named)}"
+        if len(self.datasets) == 1 and not new:
+            for dataset, gone in self.taken_out.items():
+                return f"Take {_named(gone)} out of {dataset}"
+        if self.datasets:
+            return f"Update {_named([*self.datasets], 'data sets')}"
         count = len(self.decisions)
         images = "an image" if count == 1 else f"{count} images"
         return f"Decide about {images}" if count else "Update the registry"
@@ -78,8 +88,7 @@ class Summary:
     @property
     def _taken_in(self) -> list[str]:
         """What is new in data sets."""
-        families = (family for changed in self.datasets.values() for family in changed)
-        return list(dict.fromkeys(name for family in families for name in family.added))
+        return list(dict.fromkeys(name for names in self.taken_in.values() for name in names))
 
 
 def _named(names: Sequence[str], kind: str = "collections") -> str:
@@ -92,13 +101,29 @@ def _count_of(names: Sequence[str], kind: str = "collections") -> str:
     return names[0] if len(names) == 1 else f"{len(names)} {kind}"
 
 
-def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) -> Summary:
+def _entering(
+    lineage: Lineage, dataset: str, changed: Sequence[FamilyChange]
+) -> Sequence[FamilyChange]:
+    """What tells which collections a data set has: its inputs, or all that it makes without any."""
+    folders = {found.inputs for found in lineage.registry.datasets if found.name == dataset}
+    inputs = [family for family in changed if family.name in folders]
+    return changed if folders <= {None} else inputs
+
+
+def _names(lists: Iterable[Sequence[str]]) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def summarise(
+    lineage: Lineage, changes: MetafileChanges, listings: Listings, made_with: Sequence[str] = ()
+) -> Summary:
     """Counts what changed.
 
     Args:
         lineage: The graph, of the metafiles after the change.
         changes: How the metafiles changed.
         listings: Where the files of versions are looked up.
+        made_with: Files that go along because results were made with them.
     """
     families = Families([lineage])
     found = read_data_changes(changes, families, listings)
@@ -107,9 +132,23 @@ def summarise(lineage: Lineage, changes: MetafileChanges, listings: Listings) ->
         place = families.place(change.path)
         members[place.family].add(place.member)
     keys = [key for key in _ordered(lineage) if family_path(lineage, key) in members]
+    entering = {
+        dataset: _entering(lineage, dataset, changed) for dataset, changed in found.datasets.items()
+    }
     return Summary(
         raw=found.raw,
         datasets=found.datasets,
+        taken_in={
+            dataset: names
+            for dataset, some in entering.items()
+            if (names := _names(family.added for family in some))
+        },
+        taken_out={
+            dataset: names
+            for dataset, some in entering.items()
+            if (names := _names(family.removed for family in some))
+        },
+        made_with=tuple(made_with),
         flows={name: found.flows.get(name, ()) for name in found.datasets},
         assets={
             family_path(lineage, key): _partitions(lineage, key, members[family_path(lineage, key)])
@@ -183,6 +222,14 @@ def describe(summary: Summary) -> str:
         lines += [*_first(said), ""] if said else []
     if summary.decisions:
         lines += ["## Decisions", "", *(f"- {line}" for line in _first(summary.decisions)), ""]
+    if summary.made_with:
+        lines += [
+            "## Made with",
+            "",
+            "Edited, and part of this branch, as stages declare them:",
+            "",
+        ]
+        lines += [*(f"- `{path}`" for path in _first(summary.made_with)), ""]
     lines += ["## Checks", "", *(f"- {line}" for line in _first(summary.checks)), ""]
     if summary.lineage:
         lines += ["## Lineage", "", "```", *_first(summary.lineage, 3 * _MOST_LINES), "```", ""]
@@ -196,7 +243,8 @@ def describe_briefly(summary: Summary) -> list[str]:
         for family in changed:
             lines.append(f"{dataset}, {short_name(family.name)}: {tell_counts(family)}")
     lines += [f"{dataset}: {tell_flow(flow)}" for dataset, flow in _flows(summary)]
-    return [*lines, *_first(summary.decisions)]
+    made_with = [f"Made with {', '.join(summary.made_with)}"] if summary.made_with else []
+    return [*lines, *_first(summary.decisions), *made_with]
 
 
 def _collection_lines(raw: FamilyChange) -> Iterator[str]:

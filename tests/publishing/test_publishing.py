@@ -17,7 +17,14 @@ from registry_assets.publishing.forges import Forge
 from registry_assets.publishing.job import PUBLISH_JOB
 from registry_assets.setting_up import init_registry
 from tests.conftest import PIPELINE, UPPER, commit_all, run, write_tree
-from tests.persisting.helpers import build_repository, is_clean, make_upper, take_in
+from tests.persisting.helpers import (
+    RAW,
+    build_repository,
+    is_clean,
+    make_upper,
+    materialize,
+    take_in,
+)
 
 INPUTS = "processed/texts/data/inputs"
 LOCK = "processed/texts/dvc.lock"
@@ -110,7 +117,7 @@ def stored(root: Path) -> dict[str, Path]:
 def test_metafiles_are_published_beside_the_work_tree_and_the_data_before_them(
     root: Path, tmp_path: Path
 ) -> None:
-    write_tree(root, {"staged.txt": "mine\n", "processed/texts/params.yaml": "suffix: 2\n"})
+    write_tree(root, {"staged.txt": "mine\n", "notes.txt": "mine\n"})
     run(root, "git", "add", "staged.txt")
     ignored = root / "raw/.gitignore"
     ignored.write_text("*.swp\n" + ignored.read_text())
@@ -126,8 +133,7 @@ def test_metafiles_are_published_beside_the_work_tree_and_the_data_before_them(
     assert said["branch"] == planned["branch"]
     assert branches(root) == [said["branch"]]
     assert str(said["branch"]).startswith("data/02_b-")
-    # Edited by hand, it is no metafile: it is named, and stays here.
-    assert "params.yaml" in str(said["warnings"])
+    assert said["warnings"] == said["made_with"] == []
     changed = run(root, "git", "diff", "--name-only", "main", str(said["branch"])).split()
     assert changed == said["files"]
     assert set(changed) == {
@@ -164,12 +170,121 @@ def test_metafiles_are_published_beside_the_work_tree_and_the_data_before_them(
     # What was merged comes here, and what is staged and edited besides stays.
     assert publish(root, "--switch")["state"] == "nothing"
     assert run(root, "git", "status", "--porcelain").splitlines() == [
-        *(" M processed/texts/params.yaml", " M raw/.gitignore", "A  staged.txt")
+        *(" M raw/.gitignore", "A  staged.txt", "?? notes.txt")
     ]
     run(root, "git", "checkout", "--quiet", "raw/.gitignore")
     run(root, "git", "switch", "--quiet", "main")
     run(root, "git", "pull", "--quiet")
     assert (root / "raw/02_b.dvc").read_bytes() == (fresh / "raw/02_b.dvc").read_bytes()
+
+
+def test_what_results_were_made_with_goes_along_and_nothing_else(
+    root: Path, tmp_path: Path
+) -> None:
+    texts = "processed/texts"
+    pipeline = (root / f"{texts}/dvc.yaml").read_text()
+    edits = {
+        f"{texts}/params.yaml": "suffix: 2\n",
+        f"{texts}/upper.py": f"# Better\n{UPPER}",
+        f"{texts}/dvc.yaml": pipeline.replace(
+            "        - upper.py\n", "        - upper.py\n        - words\n"
+        ),
+        f"{texts}/words/list.txt": "one\n",
+    }
+    write_tree(root, {**edits, f"{texts}/unused.py": "pass\n", "raw/note.txt": "mine\n"})
+    (root / f"{texts}/upper.py").chmod(0o755)
+    run(root, "git", "add", f"{texts}/unused.py", f"{texts}/params.yaml")
+    line = registry(root, "publish").output
+    assert f"{texts}/dvc.yaml:upper@02_b was not made with what stands in the work tree" in line
+    assert "`registry materialize`" in line
+    assert branches(root) == []
+
+    make_upper(root)
+    make_upper(root, "02_b")
+    before = where_things_stand(root)
+    said = registry(root, "publish", "--dry-run").output
+    assert f"  M {texts}/params.yaml\n" in said
+    assert f"  A {texts}/words/list.txt\n" in said
+    assert "## Made with" in said
+    assert f"- `{texts}/upper.py`" in said
+    done = publish(root)
+    assert done["made_with"] == sorted(edits)
+    assert where_things_stand(root) == before
+    changed = run(root, "git", "diff", "--name-only", "main", str(done["branch"])).split()
+    assert changed == done["files"]
+    assert not {f"{texts}/unused.py", "raw/note.txt"} & {*changed}
+    assert publish(root)["commit"] == done["commit"]
+    fresh = clone(root, tmp_path / "fresh", str(done["branch"]))
+    assert is_clean(fresh)
+    assert (fresh / f"{texts}/upper.py").stat().st_mode & 0o100
+    # One more edit makes another branch of it, or none.
+    write_tree(root, {f"{texts}/params.yaml": "suffix: 3\n"})
+    assert registry(root, "publish").exit_code == 1
+    write_tree(root, edits)
+    run(fresh, "git", "push", "--quiet", "origin", "HEAD:main")
+    assert "in origin/main already" in str(publish(root, "--switch")["reason"])
+    assert run(root, "git", "status", "--porcelain").splitlines() == [
+        *(f"A  {texts}/unused.py", "?? raw/note.txt")
+    ]
+
+
+def test_edits_behind_results_that_are_committed_already_go_along_too(root: Path) -> None:
+    params = "processed/texts/params.yaml"
+    run(root, "git", "switch", "--quiet", "--create", "mine")
+    write_tree(root, {params: "suffix: 2\n"})
+    make_upper(root)
+    make_upper(root, "02_b")
+    run(root, "git", "add", "--all", "--", "raw", "processed/texts", f":!{params}")
+    run(root, "git", "commit", "--quiet", "--message", "All but the parameters")
+    planned = publish(root, "--dry-run")
+    assert planned["made_with"] == [params]
+    assert planned["branch"] != "mine"
+    # An edit that came after them is nobody's result.
+    run(root, "git", "commit", "--quiet", "--all", "--message", "The parameters")
+    write_tree(root, {params: "suffix: 3\n"})
+    planned = publish(root, "--dry-run")
+    assert (planned["made_with"], planned["branch"]) == ([], "mine")
+    assert f"{params}: edited since" in str(planned["warnings"])
+
+
+def test_what_neither_git_nor_dvc_should_get_with_results_is_named(root: Path) -> None:
+    texts = root / "processed/texts"
+    for name, text in (("weights.bin", "x" * 10_000_001), ("secret.txt", "key\n")):
+        (texts / name).write_text(text)
+    ignored = texts / ".gitignore"
+    ignored.write_text("/secret.txt\n")
+    pipeline = texts / "dvc.yaml"
+    fresh = "        - upper.py\n        - weights.bin\n        - secret.txt\n"
+    pipeline.write_text(pipeline.read_text().replace("        - upper.py\n", fresh))
+    make_upper(root, "02_b")
+    assert "such as processed/texts/weights.bin: `dvc add`" in registry(root, "publish").output
+    (texts / "weights.bin").write_text("x")
+    make_upper(root, "02_b")
+    planned = publish(root, "--dry-run")
+    assert planned["made_with"] == ["processed/texts/dvc.yaml", "processed/texts/weights.bin"]
+    assert "secret.txt: results were made with it, but Git ignores it" in str(planned["warnings"])
+
+
+def test_a_title_claims_nothing_that_did_not_happen(root: Path) -> None:
+    write_tree(
+        root, {"raw/03_c/three.txt": "three\n", "processed/texts/params.yaml": "suffix: 2\n"}
+    )
+    materialize(root, RAW, "03_c")
+    make_upper(root)
+    make_upper(root, "02_b")
+    # 03_c was not taken in.
+    assert publish(root, "--dry-run")["title"] == "Add 02_b and 03_c"
+    publish(root, "--switch")
+    run(root, "git", "push", "--quiet", "origin", "HEAD:main")
+    write_tree(root, {"raw/04_d/four.txt": "four\n", "processed/texts/params.yaml": "suffix: 3\n"})
+    materialize(root, RAW, "04_d")
+    make_upper(root)
+    make_upper(root, "02_b")
+    assert publish(root, "--dry-run")["title"] == "Add 04_d"
+    publish(root, "--switch")
+    run(root, "git", "push", "--quiet", "origin", "HEAD:main")
+    assert registry(root, "take-out", "02_b", "--from", "texts").exit_code == 0
+    assert publish(root, "--dry-run")["title"] == "Take 02_b out of texts"
 
 
 def test_nothing_reaches_git_before_all_of_its_data_is_on_the_remote(root: Path) -> None:
@@ -374,6 +489,16 @@ def test_runs_commit_what_they_wrote_where_that_is_set_but_on_no_protected_branc
     assert registry(root, "materialize", "--collection", "03_c").exit_code == 0
     assert run(root, "git", "rev-list", "--count", "main..shoot").strip() == "2"
     assert run(root, "git", "status", "--porcelain") == "A  staged.txt\n"
+
+    # A result names the edits that it was made with, which are not the run's to commit.
+    write_tree(root, {"processed/texts/params.yaml": "suffix: 2\n"})
+    done = registry(root, "materialize", "--select", "key:*upper", "--collection", "03_c")
+    edited = "Made with edits that are not committed: processed/texts/params.yaml"
+    assert edited in done.output
+    assert edited in run(root, "git", "log", "-1", "--format=%B")
+    assert " M processed/texts/params.yaml" in run(root, "git", "status", "--porcelain")
+    run(root, "git", "commit", "--quiet", "--message", "Params", "processed/texts/params.yaml")
+    assert registry(root, "materialize").exit_code == 0
 
     # With nothing left to commit, the branch itself is what is published, and grows.
     said = publish(root)
