@@ -361,8 +361,13 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return list(switching.find_unsaved(repo, paths))
 
+    def find_leftovers(self, declared: Collection[str]) -> Mapping[str, str]:
+        """See `dvc_repo.switching.find_leftovers`."""
+        with self.open() as repo:
+            return switching.find_leftovers(self, repo, declared)
+
     def switch(
-        self, gone: Mapping[str, tuple[str, str]], move: Callable[[], None], report: Report
+        self, gone: Mapping[str, tuple[str, str | None]], move: Callable[[], None], report: Report
     ) -> list[str]:
         """Moves Git to another commit, what that lacks taken away; see `switching.switch`."""
         with self.open() as repo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from registry_assets.dvc_repo.data import fetch, is_as_recorded, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
+from registry_assets.dvc_repo.overlaps import Places
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import caches_of, path_in_repo
 from registry_assets.errors import (
@@ -112,6 +113,29 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
                     yield Unsaved(f"{path}/{file}", is_ignored=True)
 
 
+def find_leftovers(dvc: RepoAccess, repo: Repo, declared: Collection[str]) -> Mapping[str, str]:
+    """What DVC brought into the workspace, nobody touched since, and nothing declares any more.
+
+    `dvc checkout` removes the same. DVC knows it by inode and times, see `dvc_repo.folders.state`.
+
+    Args:
+        dvc: The repository.
+        repo: The same, opened.
+        declared: The outputs that there are or will be; what overlaps with one is no leftover.
+
+    Returns:
+        The version of each, by path from the root.
+    """
+    places = Places(map(dvc.path_of, declared))
+    used = {str(dvc.path_of(path)) for path in declared}
+    found = {}
+    for name in repo.state.get_unused_links(used, repo.fs):
+        place = dvc.path_of(name)
+        if not places.overlap(place):
+            found[dvc.relative(place)] = _hash_all(repo, place)[0]
+    return found
+
+
 def _hash_all(repo: Repo, place: Path) -> tuple[str, Mapping[str, str]]:
     """The version of what stands at a path, and of a folder its files, hashed where they changed.
 
@@ -132,7 +156,7 @@ def _is_kept(repo: Repo, md5: str) -> bool:
 def switch(
     dvc: RepoAccess,
     repo: Repo,
-    gone: Mapping[str, tuple[str, str]],
+    gone: Mapping[str, tuple[str, str | None]],
     move: Callable[[], None],
     report: Report,
 ) -> list[str]:
@@ -144,7 +168,8 @@ def switch(
     Args:
         dvc: The repository.
         repo: The same, opened.
-        gone: The outputs that go, by path, with the stage or ``.dvc`` file and the version.
+        gone: The outputs that go, by path, with the stage or ``.dvc`` file and the version that it
+            records; None of what nothing records any more.
         move: Moves Git.
         report: Takes progress.
 

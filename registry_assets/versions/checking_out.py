@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from registry_assets.changes.committing import OutputChange, read_changes
+from registry_assets.changes.metafile_entries import records_versions, split_entries
+from registry_assets.changes.metafile_history import find_recorded
 from registry_assets.changes.revisions import SHORT_COMMIT, check_git, find_commit
 from registry_assets.dvc_repo import DvcRepo, Restored, Unsaved
 from registry_assets.errors import CheckoutError, WouldBeLostError
 from registry_assets.git_repo import TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
+from registry_assets.git_repo.history import read_blobs_at
 from registry_assets.git_repo.switching import PREVIOUS, find_overwritten, switch
 from registry_assets.model import Registry
 from registry_assets.registry import read_registry
@@ -27,7 +30,8 @@ class CheckedOut:
         commit: What is checked out.
         branch: The branch; None where none is.
         former: The branch or commit that was checked out before.
-        taken_away: The outputs that the commit does not declare, which were there.
+        taken_away: The outputs that the commit does not declare, which were there, also of a
+            commit that was checked out with Git alone.
         data: What came of all others.
         registry: As it is now.
     """
@@ -83,12 +87,17 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
         ]
         if unsaved:
             raise WouldBeLostError(name, list(map(_tell, unsaved)), _next_step(registry, unsaved))
+        leftovers = _find_leftovers(registry, dvc, builder, head, commit)
+        if unsaved := list(dvc.find_unsaved(leftovers)):
+            step = "move it elsewhere, or record it (`registry add` for what is in raw)"
+            raise WouldBeLostError(name, list(map(_tell, unsaved)), step)
 
         def move() -> None:
             builder.stage(overwritten.same)
             switch(git, name, commit)
 
-        gone = {c.path: (c.address, c.before.md5) for c in changed if c.before and not c.after}
+        gone: dict[str, tuple[str, str | None]] = {path: (path, None) for path in leftovers}
+        gone |= {c.path: (c.address, c.before.md5) for c in changed if c.before and not c.after}
         taken_away = dvc.switch(gone, move, report)
         with dvc.reading_once():
             data = dvc.restore_all(report)
@@ -111,6 +120,34 @@ def _changed(registry: Registry, outputs: Sequence[OutputChange]) -> list[Output
     # What people edit first.
     ordered = sorted(found.values(), key=lambda change: change.path not in raw)
     return [change for change in ordered if not change.path.startswith("../")]
+
+
+def _find_leftovers(
+    registry: Registry, dvc: DvcRepo, builder: TreeBuilder, head: str, commit: str
+) -> list[str]:
+    """What neither commit has, an earlier checkout with Git alone left, and some commit records."""
+    if registry.problems:
+        # Who knows what those declare.
+        return []
+    found = dvc.find_leftovers(registry.outputs.keys())
+    if not found:
+        return []
+    # Also what is recorded and not declared any more, or kept out of the work tree.
+    had = {path for each in (head, commit) for path in _paths_at(builder, each)}
+    recorded = {(one.output, one.md5) for one in find_recorded(builder.git, {*found.values()})}
+    return [path for path, md5 in found.items() if (path, md5) in recorded and path not in had]
+
+
+def _paths_at(builder: TreeBuilder, commit: str) -> Iterator[str]:
+    """Everything that a commit has: outputs, files of Git, and the folders above those."""
+    for file in builder.files_at(commit):
+        yield file
+        yield from map(str, PurePosixPath(file).parents)
+    metafiles = read_blobs_at(builder.git, commit, records_versions)
+    texts = builder.read_blobs(metafiles.values())
+    for path, blob in metafiles.items():
+        for entry in split_entries(path, texts[blob]).values():
+            yield from entry.read_outputs()
 
 
 def _is_in(path: str, change: OutputChange) -> bool:

@@ -68,6 +68,59 @@ def test_what_is_saved_nowhere_is_named_and_nothing_changes(root: Path) -> None:
     assert "a merge or rebase is going on" in refused(root, "checkout", "first")
 
 
+def test_what_an_earlier_checkout_of_git_left_goes_as_with_dvc(root: Path) -> None:
+    # Here DVC knows what it linked.
+    for folder in ("raw/02_b", f"{DATASET}/data"):
+        shutil.rmtree(root / folder)
+    run(root, "git", "checkout", "--quiet", ".")
+    said(root, "checkout", "main")
+    write_tree(root, {"raw/99_new/own.txt": "mine\n"})
+    run(root, "git", "checkout", "--quiet", "first")
+    assert (root / "raw/02_b").is_dir()
+    # Edited since, it is data like any other.
+    run(root, "dvc", "unprotect", "raw/02_b")
+    (root / "raw/02_b/mine.jpg").write_text("7\n")
+    lines = said(root, "checkout", "first")
+    assert "4 that it does not have taken away" in lines[1]
+    assert sorted(path.name for path in (root / "raw").iterdir() if path.is_dir()) == [
+        *("01_a", "02_b", "03_c", "99_new")
+    ]
+    assert not list((root / DATASET).rglob("02_b*"))
+    assert is_clean(root)
+    shutil.rmtree(root / "raw/02_b")
+    said(root, "checkout", "main")
+    assert is_clean(root)
+
+    # What no commit records, or the cache lacks, stays.
+    write_tree(root, {"raw/04_d/four.jpg": "140\n"})
+    bring_up_to_date(root, ["04_d"])
+    run(root, "git", "clean", "--force", "--quiet", "raw")
+    run(root, "git", "checkout", "--quiet", "--", ".")
+    said(root, "checkout", "main")
+    assert (root / "raw/04_d/four.jpg").read_text() == "140\n"
+    run(root, "git", "checkout", "--quiet", "first")
+    version = run(root, "git", "show", "main:raw/02_b.dvc").split("md5: ")[1].split()[0]
+    listing = DvcRepo(root).listings().place_of(version)
+    assert listing is not None
+    kept = listing.rename(root.parent / "kept")
+    line = refused(root, "checkout", "first")
+    assert "would lose" in line
+    assert "(not in the cache) and 1 more: move it elsewhere" in line
+    assert (root / "raw/02_b/b.jpg").exists()
+    kept.rename(listing)
+    said(root, "checkout", "first")
+    assert not (root / "raw/02_b").exists()
+    assert leftovers(root) == []
+
+
+def test_what_a_sparse_checkout_left_stays(root: Path) -> None:
+    run(root, "git", "sparse-checkout", "set", "processed", ".dvc")
+    before = contents(root / "raw/02_b")
+    said(root, "checkout", "first")
+    said(root, "checkout", "main")
+    assert contents(root / "raw/02_b") == before
+
+
 def test_an_edit_of_what_both_commits_have_is_carried_along(root: Path) -> None:
     run(root, "dvc", "unprotect", "raw/03_c")
     write_tree(root, {"raw/03_c/mine.jpg": "5\n", "notes.txt": "mine\n"})
