@@ -32,6 +32,7 @@
     │   └── RemoteDamagedError       objects there that do not hold what their names say
     ├── SourceUnreachableError       the source of an import that cannot be asked
     ├── SourceGoneError              the source of an import lacks what was imported
+    ├── SourceForgottenError         the source of an import has forgotten pictures of that version
     ├── GarbageError                 what the cache has to keep is not known
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── DataBeingWrittenError        a file that changed while it was being stored
@@ -59,11 +60,15 @@ Errors take facts and build their own message.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from registry_assets.addresses import without_secrets
 from registry_assets.units import few_of, printable
+
+if TYPE_CHECKING:
+    from registry_assets.forgotten import Forgotten
 
 
 class RegistryError(Exception):
@@ -489,6 +494,31 @@ class SourceGoneError(RegistryError):
         )
 
 
+class SourceForgottenError(RegistryError):
+    """What is to be imported holds pictures that its source has forgotten for good.
+
+    Args:
+        path: What was to be imported, as the source calls it.
+        source: The repository.
+        commit: The version of it.
+        forgotten: What was forgotten, by path inside.
+    """
+
+    def __init__(
+        self, path: str, source: str, commit: str, forgotten: Mapping[str, Forgotten]
+    ) -> None:
+        self.forgotten = forgotten
+        name, entry = next(iter(forgotten.items()))
+        more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
+        who = f" by {entry.who}" if entry.who else ""
+        why = f" ({entry.why})" if entry.why else ""
+        super().__init__(
+            f"{path} cannot be had as it was at commit {commit[:7]} of {without_secrets(source)}: "
+            f"{name}{more} was forgotten there on {entry.when[:10]}{who}{why}, and its objects are "
+            "gone for good: take a newer version, without --rev or with another"
+        )
+
+
 class GarbageError(RegistryError):
     """It is not known what the cache has to keep, so nothing is removed from it."""
 
@@ -564,9 +594,14 @@ class PublishError(RegistryError):
 class RevisionNotFoundError(RegistryError):
     """There is no commit, branch or tag of a name."""
 
-    def __init__(self, name: str, *, is_repository: bool = True) -> None:
+    def __init__(self, name: str, *, is_repository: bool = True, is_shallow: bool = False) -> None:
         self.name = name
-        if not is_repository:
+        if is_shallow:
+            said = (
+                f"there is no commit, branch or tag {name} in this shallow clone: `git fetch "
+                "--unshallow --tags` brings all that the original has"
+            )
+        elif not is_repository:
             said = "there is no Git repository here, so there are no versions to name: `git init`"
         elif name == "HEAD":
             said = "there is no commit yet: commit the registry first"

@@ -86,9 +86,18 @@ def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
         MetafileError: when the record cannot be read.
     """
     try:
-        text = (root / FORGOTTEN_FILE).read_text(encoding="utf-8")
+        text = (root / FORGOTTEN_FILE).read_bytes()
     except FileNotFoundError:
         return {}
+    return parse_forgotten(text)
+
+
+def parse_forgotten(text: str | bytes) -> Mapping[str, Forgotten]:
+    """What the text of a record says, by md5.
+
+    Raises:
+        MetafileError: when it cannot be read.
+    """
     try:
         data: Any = YAML(typ="safe").load(text) or {}
         entries = data["forgotten"] or {}

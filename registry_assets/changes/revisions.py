@@ -63,7 +63,7 @@ def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
     own = git.resolve(f"refs/tags/{prefix}/{name}") if prefix else None
     found = own or git.resolve(name)
     if found is None:
-        raise RevisionNotFoundError(name)
+        raise RevisionNotFoundError(name, is_shallow=name != "HEAD" and git.is_shallow)
     return found
 
 

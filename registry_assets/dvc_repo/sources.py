@@ -7,6 +7,7 @@ commit, never from somebody's work tree, so that ``rev_lock`` names what was tak
 from __future__ import annotations
 
 import atexit
+import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,9 +30,11 @@ from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.errors import (
     DvcError,
     RegistryError,
+    SourceForgottenError,
     SourceGoneError,
     SourceUnreachableError,
 )
+from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, parse_forgotten
 from registry_assets.git_repo import GitRepo, find_rev, is_commit
 
 if TYPE_CHECKING:
@@ -237,6 +240,7 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
 
     Raises:
         SourceGoneError: when there is nothing at the path.
+        SourceForgottenError: when pictures in it were forgotten, and their objects removed.
         SourceUnreachableError: when it cannot be had.
     """
     address = address_of_source(repo, stage)
@@ -246,7 +250,32 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
             dep.fs.info(dep.fs_path)
         except FileNotFoundError as error:
             raise SourceGoneError(str(stage.outs[0]), address, str(dep.def_path)) from error
-        return fetch_into_cache(repo, dep, address)
+        try:
+            return fetch_into_cache(repo, dep, address)
+        except Exception as error:  # each kind of storage has errors of its own
+            forgotten = _find_purged(repo, dep, address)
+            if not forgotten:
+                raise
+            raise SourceForgottenError(str(dep.def_path), address, commit, forgotten) from error
+
+
+def _find_purged(repo: Repo, dep: RepoDependency, address: str) -> Mapping[str, Forgotten]:
+    """The pictures that a source has forgotten for good since a commit, by path there."""
+    try:
+        tip = find_commit(repo, address, None)
+        git = GitRepo(Path(dep.fs.repo.scm.root_dir))
+        text = git.text_at(tip, FORGOTTEN_FILE) if tip else None
+        record = parse_forgotten(text) if text else {}
+        purged = {md5: entry for md5, entry in record.items() if entry.purged}
+        files = list(dep.fs.find(dep.fs_path)) if purged else []
+        md5s = {path: str(dep.fs.info(path).get(_HASH)) for path in files}
+    except Exception:  # what is wrong with the source is known from elsewhere
+        return {}
+    return {
+        posixpath.join(str(dep.def_path), posixpath.relpath(path, dep.fs_path)): purged[md5]
+        for path, md5 in md5s.items()
+        if md5 in purged
+    }
 
 
 def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:

@@ -168,6 +168,11 @@ class GitRepo:
         """Whether the folder lies in a Git repository, with or without a work tree."""
         return self._run("rev-parse", "--git-dir") is not None
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the history ends before its beginning, as in a clone with ``--depth``."""
+        return self._run("rev-parse", "--is-shallow-repository") == "true"
+
     def head(self) -> str | None:
         """The checked-out branch, else the commit of a detached HEAD, else None (no Git)."""
         return self._run("symbolic-ref", "--quiet", "HEAD") or self.commit()

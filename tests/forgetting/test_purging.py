@@ -9,6 +9,7 @@ import pty
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from dagster import DagsterInstance
 from registry_assets.building import define_assets
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RepositoryBusyError
+from registry_assets.errors import RepositoryBusyError, SourceForgottenError
 from registry_assets.forgetting.sheet_history import CONTACT_SHEET
 from registry_assets.forgotten import read_forgotten
 from registry_assets.history.opening import open_history
 from registry_assets.materializing import execute, plan_run
 from registry_assets.setting_up import init_registry
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, ONE, call, forget
 from tests.persisting.helpers import die, is_clean
 
@@ -80,6 +81,39 @@ def test_an_older_version_then_fails_for_that_file_and_says_so_before(pushed: Pa
     assert hashlib.md5(b"one\n").hexdigest() in pulled.stderr
     run(pushed, "dvc", "checkout", "raw/01_a/two.txt")
     assert (pushed / "raw/01_a/two.txt").read_text() == "two\n"
+
+
+def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
+    pushed: Path, tmp_path: Path
+) -> None:
+    run(pushed, "git", "tag", "before")
+    forget(pushed, ONE, "--reason", "asked to", "--purge", "--yes")
+    run(pushed, "registry", "push")
+    commit_all(pushed, "Forget")
+    consumer = DvcRepo(copy_empty_repository(tmp_path / "consumer"))
+    folder, _, name = ONE.rpartition("/")
+
+    def take_in(url: str, revision: str | None) -> None:
+        consumer.import_from(
+            url,
+            folder,
+            "taken",
+            revision=revision,
+            collections_file=None,
+            new_files={},
+            report=print,
+        )
+
+    for url in (str(pushed), pushed.as_uri()):
+        with pytest.raises(SourceForgottenError) as error:
+            take_in(url, "before")
+        said = str(error.value)
+        assert f"{folder}/{name} was forgotten there on {date.today().year}" in said
+        assert "by Test <test@example.org> (asked to)" in said
+        assert "take a newer version" in said
+        assert not (consumer.root / "taken.dvc").exists()
+    take_in(str(pushed), None)
+    assert not (consumer.root / "taken" / name).exists()
 
 
 def test_what_only_older_versions_have_is_purged_by_the_path_where_it_stood(pushed: Path) -> None:

@@ -123,6 +123,15 @@ def test_versions_are_named_as_git_names_them_and_the_work_tree_is_one(root: Pat
     assert "there is no commit, branch or tag nope here" in refused(root, "diff", "nope")
 
 
+def test_a_shallow_clone_says_how_to_get_what_it_lacks(root: Path) -> None:
+    shallow = root.parent / "shallow"
+    origin = (root.parent / "origin.git").as_uri()
+    run(root.parent, "git", "clone", "--quiet", "--depth", "1", origin, str(shallow))
+    assert "in this shallow clone: `git fetch --unshallow --tags`" in refused(
+        shallow, "diff", "HEAD~1"
+    )
+
+
 def test_changed_code_is_named_also_where_it_made_no_difference(root: Path) -> None:
     with (root / DATASET / "sort.sh").open("a") as script:
         script.write("true\n")
