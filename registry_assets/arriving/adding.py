@@ -100,8 +100,11 @@ def _name_here(place: Path) -> str:
     """The collection that a path in the raw folder stands for; of an archive, what it becomes."""
     stem = archive_stem(place.name)
     is_tracked = place.with_name(f"{place.name}.dvc").exists()
-    if not place.is_file() or is_tracked:
+    if is_tracked or (os.path.lexists(place) and not place.is_file()):
         return place.name
+    if not place.is_file():
+        # What was an archive there is a collection now, if it was registered.
+        return stem or place.name
     if stem is None:
         reason = reason_against(place.name, place)
         raise CollectionRejectedError(f"{place.parent.name}/{place.name}", reason or "")

@@ -31,8 +31,9 @@ ENDINGS = (*(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".t
 UNREADABLE_ENDINGS = (
     *(".7z", ".ace", ".arj", ".cab", ".dmg", ".iso", ".lha", ".lzh", ".rar", ".sit", ".sitx"),
     *(".tar.lz", ".tar.lz4", ".tar.lzma", ".tar.z", ".tar.zst", ".tlz", ".tzst", ".zipx"),
+    *(".7z.001", ".r00", ".z01", ".zip.001"),
 )
-"""Of archives and disk images that somebody has to unpack with a program of their own."""
+"""Of archives, their parts and disk images, to be unpacked with a program of somebody's own."""
 
 _CHUNK = 1 << 20
 _SMALL = 10_000_000
@@ -46,6 +47,7 @@ _DECOMPRESSORS: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"
 # Who made a ZIP where `\\` parts folders: MS-DOS, NTFS by its two numbers, VFAT.
 _OF_WINDOWS = (0, 10, 11, 14)
 _NAMES_ARE_UTF8 = 0x800
@@ -176,6 +178,11 @@ def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Membe
     with archive.open("rb") as raw:
         start = raw.read(_BLOCK)
         raw.seek(0)
+        if start.startswith(_ZSTANDARD):
+            reason = (
+                "it is compressed with Zstandard, which cannot be read here: unpack it yourself"
+            )
+            raise ArchiveRejectedError(archive.name, reason)
         openers = (opener for mark, opener in _DECOMPRESSORS.items() if start.startswith(mark))
         opener = next(openers, None)
         stream = _Bounded(raw if opener is None else opener(raw), archive.name)

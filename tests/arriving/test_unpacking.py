@@ -168,6 +168,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
         changed(tar("x.tar.bz2", ("x", FILE, NOISE)), lambda c: c[:900] + b"????" + c[904:]),
         "damaged",
     ),
+    "Zstandard": (changed(TWO, lambda c: b"\x28\xb5\x2f\xfd" + c), "Zstandard"),
     "bomb in xz": (tar("x.tar.xz", ("x", FILE, bytes(20_000_000))), "more than 100 times"),
     "Code Page 437": (zipped_names("für.jpg".encode("cp437"), system=0), "nothing tells its"),
     "Shift JIS": (zipped_names("写真.jpg".encode("cp932"), system=0), "unpack it yourself"),
