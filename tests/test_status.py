@@ -97,6 +97,8 @@ def test_everything_is_up_to_date_after_a_run(done: Path) -> None:
 
 
 def test_a_collection_in_no_data_set_is_named_and_no_finding(done: Path) -> None:
+    (done / "raw/one.txt").write_text("no collection")
+    run(done, "dvc", "add", "--quiet", "raw/one.txt")
     assert read_status(lineage_of(done)).notes == ()
     for name, takes in (("02_b", "registry import 02_b --into texts"), ("03_c", "import NAME")):
         write_tree(done, {f"raw/{name}/one.txt": name})

@@ -12,7 +12,7 @@ from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.lineage.graph import Lineage, Node
-from registry_assets.model import Stage, Version
+from registry_assets.model import Stage, Version, is_folder
 from registry_assets.status.values import (
     CollectionStatus,
     OutputStatus,
@@ -142,7 +142,7 @@ def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
     left = [
         item.collection
         for item in raw
-        if item.md5 is not None and not lineage.downstream_of.get(item.path)
+        if item.md5 is not None and is_folder(item.md5) and not lineage.downstream_of.get(item.path)
     ]
     lacking = find_kept_out(GitRepo(lineage.registry.root)).lacking
     kept_out = [path for path in lacking if path.endswith(_METAFILES)]
