@@ -160,7 +160,7 @@ def describe_link(path: str, target: str) -> str:
     DVC refuses to record anything there, and restores what is recorded through the link.
     """
     return (
-        f"it is a symbolic link to {target}: move that folder into its place, or remove the link "
+        f"it is a symbolic link to {target}: copy that folder into its place, or remove the link "
         f"and run `dvc checkout {path}`"
     )
 
