@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from unicodedata import normalize
 
 from registry_assets.addresses import is_local
 from registry_assets.dvc_repo.initialising import (
@@ -22,7 +23,7 @@ from registry_assets.errors import KeptOutError, RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out
-from registry_assets.history.opening import prepare_home, write_env
+from registry_assets.history.opening import check_place, prepare_home, write_env
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
 from registry_assets.sharing import share_files
@@ -115,6 +116,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         RegistryError: when the path is a file, or the folder cannot be made.
         KeptOutError: when there is one that Git keeps out of the work tree.
     """
+    check_place(root.absolute())
     if root.exists() and not root.is_dir():
         raise RegistryError(f"{root} is a file: name a folder")
     try:
@@ -122,6 +124,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     except OSError as error:
         raise RegistryError(f"cannot make {root}: {error.strerror}; name another folder") from error
     root = root.resolve()
+    check_place(root)
     check_git()
     git = GitRepo(root)
     if git.is_present and not git.has_readable_objects:
@@ -188,7 +191,7 @@ def _write_files(root: Path) -> Iterator[str]:
     files = {
         ".gitignore": _GITIGNORE,
         "README.md": _README.format(name=name, dataset=DATASET),
-        "pyproject.toml": _PYPROJECT.format(name=name),
+        "pyproject.toml": _PYPROJECT.format(name=_project_name(name)),
         "dagster.yaml": (SHIPPED / "dagster.yaml").read_text(encoding="utf-8"),
         "workspace.yaml": (SHIPPED / "workspace.yaml").read_text(encoding="utf-8"),
         "raw/.gitignore": "",
@@ -286,6 +289,12 @@ def _blocks_of(text: str) -> Mapping[str, str]:
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _project_name(folder: str) -> str:
+    """A name for a project that installers accept (PEP 508), after that of its folder."""
+    ascii_only = normalize("NFKD", folder).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("._-") or "registry"
 
 
 def _write_env(root: Path) -> Iterator[str]:

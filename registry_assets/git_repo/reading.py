@@ -250,8 +250,10 @@ class GitRepo:
 
     def top(self) -> Path | None:
         """The top folder of the work tree."""
-        found = self._run("rev-parse", "--show-toplevel")
-        return Path(found) if found else None
+        done = self.call("rev-parse", "--show-toplevel", check=False)
+        # Its name may end in a blank.
+        said = done.stdout.decode(errors="surrogateescape").removesuffix("\n")
+        return Path(said) if done.returncode == 0 and said else None
 
     def ignored(self, paths: Sequence[str]) -> frozenset[str] | None:
         """Those of some paths that Git ignores, whether or not it tracks them.

@@ -15,14 +15,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 from registry_assets.errors import HistoryError, MetafileError, RegistryError
 from registry_assets.sharing import find_locked_database, owner_of, share_history
+from registry_assets.units import is_text, printable
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 HOME = ".dagster"
+_TAKEN_FOR_PATTERNS = "?*[{}"
+"""Dagster looks for its settings by a pattern and names its databases by addresses, without
+quoting; DVC's progress formats a path."""
+_LONGEST_PATH = 400
+
 _ENV_LINE = f"DAGSTER_HOME=${{PWD}}/{HOME}"
 """Names no place, so that it leads nowhere else when the registry is moved or copied."""
 _FORMER_ENV_LINE = re.compile(rf"DAGSTER_HOME=/.*/{re.escape(HOME)}$")
@@ -39,6 +46,31 @@ concurrency:
   runs:
     max_concurrent_runs: 2
 """
+
+
+def check_place(root: Path) -> None:
+    """Makes sure that Dagster and DVC can work at a path, before anything is made there.
+
+    Raises:
+        RegistryError: with the reason.
+    """
+    path = str(root)
+    bad = next(
+        (sign for sign in path if sign in _TAKEN_FOR_PATTERNS or category(sign) == "Cc"), None
+    )
+    if not is_text(path):
+        reason = "its name is not UTF-8, as metafiles are"
+    elif bad is not None and bad in _TAKEN_FOR_PATTERNS:
+        reason = f"it has a `{bad}` in it, which Dagster or DVC takes for part of a pattern"
+    elif bad is not None:
+        reason = f"it has the control character {bad!r} in it"
+    elif len(os.fsencode(path)) > _LONGEST_PATH:
+        reason = f"its path is longer than {_LONGEST_PATH} bytes, and SQLite takes 512 in all"
+    else:
+        return
+    raise RegistryError(
+        f"no registry can be at {printable(path)!r}: {reason}; choose another name or place"
+    )
 
 
 def prepare_home(root: Path) -> Path:
@@ -171,6 +203,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
     from dagster._core.instance.ref import InstanceRef
 
     home = choose_home(root).resolve()
+    check_place(home)
     overrides = {}
     if event_log_file(home) is not None:
         own = {"module": "registry_assets.history.event_storage", "class": "OpenSqliteStorage"}
