@@ -129,7 +129,6 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
                 dvc, lineage, group, partition, config.force, report, update=config.update
             ) as result,
         ):
-            context.log.info(f"{result.address}: {result.outcome} in {result.seconds:.1f} s")
             # Read when the result is recorded, once for all outputs.
             read = cache(partial(read_ancestry, dvc, lineage, group, partition))
             ancestry = None if group.kind == "raw" else read

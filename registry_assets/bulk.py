@@ -39,20 +39,14 @@ from registry_assets.history.event_log import AssetPartition, Seen, read_seen
 from registry_assets.history.reporting import Reporter, sync_partitions
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import AssetGroup, Lineage, Node
-from registry_assets.materializing import (
-    PlannedRun,
-    only_stale,
-    plan_runs,
-    read_failures,
-    select_keys,
-)
+from registry_assets.materializing import PlannedRun, describe_left, plan_bringing, read_failures
 from registry_assets.metadata import (
     decisions_metadata,
     duplicates_metadata,
     origins_metadata,
     output_metadata,
 )
-from registry_assets.progress import PROGRESS_LOGGER, progress_logger
+from registry_assets.progress import PROGRESS_LOGGER, describe_step, progress_logger
 from registry_assets.registry import read_registry, reread
 from registry_assets.resources import DvcRepoResource
 from registry_assets.sensors.automation import BRING_JOB
@@ -332,18 +326,28 @@ def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
     ) -> None:
         dvc = dvc_repo.dvc()
         lineage = build_lineage(read_registry(dvc.root), translator)
-        selected = select_keys(lineage, config.select)
-        plan = plan_runs(lineage, selected, config.collections)
-        if not config.force:
-            plan = only_stale(plan, lineage, read_status(lineage))
+        plan = plan_bringing(
+            lineage,
+            dvc,
+            read_status(lineage, dvc),
+            config.select,
+            config.collections,
+            force=config.force,
+        )
+        for path, edit in plan.left.items():
+            context.log.warning(describe_left(lineage, path, edit))
         bulk = Bulk(
             dvc, lineage, context.instance, print, force=config.force, run_id=context.run_id
         )
         failures = []
-        for result in bulk.run(plan, context.log_event):
+        for result in bulk.run(plan.runs, context.log_event):
             if isinstance(result, Failed):
                 failures.append(result)
                 context.log.error(f"{result.address}: {result.error}")
+                continue
+            for path, record in result.outputs.items():
+                # Not an event, of which there may be ten thousand: in the output of the step.
+                print(describe_step(result.outcome, path, record.summary))
         _raise(failures)
 
     @job(

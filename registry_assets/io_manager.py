@@ -23,6 +23,7 @@ from registry_assets.changes.committing import Written, commit_written
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
 from registry_assets.metadata import origins_metadata, output_metadata
+from registry_assets.progress import describe_step
 from registry_assets.settings import read_settings
 from registry_assets.tracing.walking import Tracer
 from registry_assets.translator import COLLECTIONS
@@ -90,6 +91,8 @@ class DvcIOManager(ConfigurableIOManager):
                     record = result.persist()[path]
             paths = (path,)
         outcome = result.outcome
+        said = describe_step(outcome, record.path, record.summary)
+        context.log.info(f"{said}, in {result.seconds:.1f} s")
         # What is unchanged was written by somebody else, who may want to look at it first.
         if outcome != "unchanged" or result.address.endswith(".dvc"):
             partition = f" [{context.partition_key}]" if context.has_partition_key else ""

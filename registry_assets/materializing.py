@@ -1,6 +1,6 @@
 """Materializing in process, one run after the other, recorded where the UI looks."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
@@ -18,10 +18,12 @@ from dagster_shared.error import SerializableErrorInfo
 
 from registry_assets.arriving.following import dataset_with_inputs, is_taken_in
 from registry_assets.assets import build_lineage_assets
+from registry_assets.dvc_repo import DvcRepo, Edit
 from registry_assets.errors import RegistryError
 from registry_assets.lineage.graph import AssetGroup, Lineage
+from registry_assets.metadata import SUMMARY
 from registry_assets.model import check_collection_name
-from registry_assets.progress import PROGRESS_LOGGER
+from registry_assets.progress import PROGRESS_LOGGER, describe_step
 from registry_assets.status.values import RegistryStatus
 from registry_assets.translator import COLLECTIONS, Key
 
@@ -41,13 +43,19 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One asset that was materialized."""
+    """One asset that was materialized.
+
+    Attributes:
+        path: Of the output, from the root.
+        summary: What it holds now, and how that differs from before.
+    """
 
     key: Key
     partition: str | None
     outcome: str
+    path: str
+    summary: str
     nfiles: int | None
-    size: int | None
 
 
 @dataclass(frozen=True)
@@ -172,8 +180,118 @@ def _phases(lineage: Lineage, selected: Collection[Key]) -> Iterator[list[AssetG
         yield phase
 
 
-def stale_keys(lineage: Lineage, status: RegistryStatus) -> frozenset[tuple[Key, str | None]]:
-    """What is not up to date, by asset and partition, and all that is made of it."""
+@dataclass(frozen=True)
+class Plan:
+    """What there is to bring up to date.
+
+    Attributes:
+        runs: The runs, upstream before downstream.
+        left: Raw data that was edited and is left to a person, by path.
+    """
+
+    runs: tuple[PlannedRun, ...]
+    left: Mapping[str, Edit]
+
+
+def plan_bringing(
+    lineage: Lineage,
+    dvc: DvcRepo,
+    status: RegistryStatus,
+    selection: str | None = None,
+    collections: Sequence[str] = (),
+    *,
+    force: bool = False,
+) -> Plan:
+    """Plans what brings everything, or what is asked for, up to date.
+
+    With `modified = "leave"`, raw data that was edited is planned only where it is named: by a
+    selection, or as a collection.
+
+    Args:
+        lineage: The graph.
+        dvc: The repository.
+        status: How it stands.
+        selection: The assets, in Dagster's selection syntax; all when None.
+        collections: Collections to take all the way.
+        force: Whether commands run even though nothing changed.
+
+    Raises:
+        RegistryError: when the selection cannot be read, or names nothing.
+    """
+    runs = plan_runs(lineage, select_keys(lineage, selection), collections)
+    leaves = lineage.registry.settings.modified == "leave" and selection is None
+    edits = _find_edits(lineage, dvc, status) if leaves else {}
+    left = {p: edit for p, edit in edits.items() if lineage.nodes[p].partition not in collections}
+    held = _find_held(lineage, left)
+    if not force:
+        runs = only_stale(runs, lineage, status, held)
+    return Plan(tuple(_without(runs, lineage, held)), left)
+
+
+def describe_left(lineage: Lineage, path: str, edit: Edit) -> str:
+    """What to say of an edit that is left to a person, with what to do about it."""
+    node = lineage.nodes[path]
+    folder, _, name = path.rpartition("/")
+    is_collection = folder == lineage.registry.raw_folder
+    keep = f"`registry add {name}`" if is_collection else f"`dvc commit {node.address}`"
+    said = describe_step("left", path, edit.summary or "it was edited")
+    return f"{said}: {keep} records it, `dvc checkout --force {node.address}` drops the edit"
+
+
+def _find_edits(lineage: Lineage, dvc: DvcRepo, status: RegistryStatus) -> dict[str, Edit]:
+    """Raw data whose content is not any more what its metafile records, by path."""
+    suspects = [item.path for item in status.raw if item.state == "modified"]
+    suspects += [item.path for item in status.outputs if item.state == "stale"]
+    found = {}
+    for path in suspects:
+        node = lineage.nodes[path]
+        if node.kind == "raw" and node.address is not None:
+            edit = dvc.find_edit(node.address, path)
+            if edit is not None and edit.is_changed:
+                found[path] = edit
+    return found
+
+
+def _find_held(lineage: Lineage, left: Collection[str]) -> frozenset[str]:
+    """What waits for edits: they themselves, and stages that would read them as they stand there.
+
+    An import takes what is recorded.
+    """
+    held = set(left)
+    waiting = list(left)
+    while waiting:
+        for target in lineage.downstream_of.get(waiting.pop(), ()):
+            if target not in held and lineage.nodes[target].kind == "stage":
+                held.add(target)
+                waiting.append(target)
+    return frozenset(held)
+
+
+def _without(
+    runs: Iterable[PlannedRun], lineage: Lineage, held: Collection[str]
+) -> Iterator[PlannedRun]:
+    """A plan without some outputs; runs of which nothing is left are left out."""
+    for run in runs:
+        groups = ((key, lineage.group_of[key]) for key in run.keys)
+        keys = tuple(
+            key
+            for key, group in groups
+            if not any(group.path_of(output, run.partition) in held for output in group.outputs)
+        )
+        if keys:
+            yield replace(run, keys=keys)
+
+
+def stale_keys(
+    lineage: Lineage, status: RegistryStatus, held: Collection[str] = ()
+) -> frozenset[tuple[Key, str | None]]:
+    """What is not up to date, by asset and partition, and all that is made of it.
+
+    Args:
+        lineage: The graph.
+        status: How it stands.
+        held: Outputs that are not brought up to date, so that nothing need follow them.
+    """
     stale = {
         output.path
         for output in status.outputs
@@ -181,6 +299,7 @@ def stale_keys(lineage: Lineage, status: RegistryStatus) -> frozenset[tuple[Key,
         and (output.state != "behind" or _follows(lineage, output.path))
     }
     stale |= {item.path for item in status.raw if item.state in ("new", "modified", "missing")}
+    stale -= set(held)
     downstream: dict[str, list[str]] = {}
     for source, target in lineage.edges:
         downstream.setdefault(source, []).append(target)
@@ -201,10 +320,13 @@ def _follows(lineage: Lineage, path: str) -> bool:
 
 
 def only_stale(
-    plan: Sequence[PlannedRun], lineage: Lineage, status: RegistryStatus
+    plan: Sequence[PlannedRun],
+    lineage: Lineage,
+    status: RegistryStatus,
+    held: Collection[str] = (),
 ) -> list[PlannedRun]:
     """Leaves out of a plan what is up to date, and runs of which nothing is left."""
-    stale = stale_keys(lineage, status)
+    stale = stale_keys(lineage, status, held)
     shorter = []
     for run in plan:
         groups = dict.fromkeys(lineage.group_of[key].name for key in run.keys)
@@ -271,8 +393,9 @@ def execute(
                     tuple(materialization.asset_key.path),
                     materialization.partition,
                     str(metadata.get("dvc/outcome", "")),
+                    str(metadata.get("dvc/path", "/".join(materialization.asset_key.path))),
+                    str(metadata.get(SUMMARY, "")),
                     metadata.get("dvc/nfiles"),  # type: ignore[arg-type]
-                    metadata.get("dvc/size"),  # type: ignore[arg-type]
                 )
             )
     failures = read_failures(result)

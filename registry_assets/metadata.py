@@ -19,6 +19,9 @@ from registry_assets.model import Registry, is_folder
 from registry_assets.tracing.origin_table import build_origin_table
 from registry_assets.tracing.walking import Tracer
 
+SUMMARY = "dvc/summary"
+"""The metadata that says what a version holds, and how it differs from the one before."""
+
 _MOST_EXAMPLES = 20
 
 
@@ -32,10 +35,10 @@ def output_metadata(
         name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
         for name, value in known.items()
     }
-    listing = dvc.read_listing(record.version.md5) if is_folder(record.version.md5) else None
-    found.update(_changes(dvc, record, listing or {}))
+    found[SUMMARY] = MetadataValue.text(record.summary)
+    found.update(_changes(record))
     if place.is_dir():
-        sheet = build_contact_sheet(_files_of(place, listing))
+        sheet = build_contact_sheet(_files_of(place, record.files))
         if sheet is not None:
             data = base64.b64encode(sheet).decode()
             found["contact_sheet"] = MetadataValue.md(
@@ -53,30 +56,27 @@ def _files_of(place: Path, listing: Mapping[str, str] | None) -> list[str]:
     return sorted(str(path) for path in place.rglob("*") if path.is_file())
 
 
-def _changes(
-    dvc: DvcRepo, record: RecordedOutput, after: Mapping[str, str]
-) -> dict[str, MetadataValue]:
+def _changes(record: RecordedOutput) -> dict[str, MetadataValue]:
     """Files added, removed and changed since the version before."""
-    if not is_folder(record.version.md5):
+    changes = record.changes
+    if changes is None or not is_folder(record.version.md5):
         return {}
-    previous = record.previous
-    before = dvc.read_listing(previous.md5) if previous and is_folder(previous.md5) else {}
-    if before is None:
-        return {}
-    added = [path for path in after if path not in before]
-    removed = [path for path in before if path not in after]
-    changed = [path for path in after if path in before and before[path] != after[path]]
     found: dict[str, MetadataValue] = {
-        "files/added": MetadataValue.int(len(added)),
-        "files/removed": MetadataValue.int(len(removed)),
-        "files/changed": MetadataValue.int(len(changed)),
+        "files/added": MetadataValue.int(len(changes.added)),
+        "files/removed": MetadataValue.int(len(changes.removed)),
+        "files/changed": MetadataValue.int(len(changes.changed)),
     }
     examples = [
         TableRecord({"file": path, "change": change})
-        for change, paths in (("added", added), ("removed", removed), ("changed", changed))
+        for change, paths in (
+            ("added", changes.added),
+            ("removed", changes.removed),
+            ("changed", changes.changed),
+        )
         for path in paths[:_MOST_EXAMPLES]
     ]
-    if examples and before:
+    is_first = record.previous is None or not is_folder(record.previous.md5)
+    if examples and not is_first:
         found["files/examples"] = MetadataValue.table(examples)
     return found
 

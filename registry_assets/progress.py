@@ -28,6 +28,11 @@ def report_line(line: str) -> None:
     sys.stderr.flush()
 
 
+def describe_step(outcome: str, path: str, summary: str) -> str:
+    """What came of one output: ``recorded raw/a: 65 files (+0 −51 ~0), 3.1 MB (−2.4 MB)``."""
+    return f"{outcome} {path}: {summary}".removesuffix(": ")
+
+
 class Progress:
     """How far a plan is, and how long the rest may take.
 

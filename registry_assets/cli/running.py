@@ -82,27 +82,26 @@ def materialize_all(
     """
     from registry_assets.history.opening import choose_home
     from registry_assets.history.reporting import sync
-    from registry_assets.materializing import only_stale, plan_runs, select_keys
+    from registry_assets.materializing import describe_left, plan_bringing
 
     root = found.registry.root
-    selected = select_keys(found, selection)
+    plan = plan_bringing(found, dvc, status, selection, tuple(collections), force=force)
+    for path, edit in plan.left.items():
+        click.echo(f"  {describe_left(found, path, edit)}")
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
-        plan = plan_runs(found, selected, tuple(collections))
         if now is not None:
             now.mark_synced(choose_home(root))
-        if not force:
-            plan = only_stale(plan, found, status)
-        if not plan:
+        if not plan.runs:
             if found.registry.problems:
                 click.echo("Nothing to do for what can be read.")
                 return FINDING
-            click.echo(_NOTHING_TO_DO)
-            return 0
-        failed = run_plan(dvc, found, instance, plan, "materialize", force=force)
+            click.echo("Nothing to do for anything else." if plan.left else _NOTHING_TO_DO)
+            return FINDING if plan.left else 0
+        failed = run_plan(dvc, found, instance, plan.runs, "materialize", force=force)
     for failure in failed:
         click.echo(f"registry: {failure.partition or 'run'}: {failure.error}", err=True)
-    return FINDING if failed or found.registry.problems else 0
+    return FINDING if failed or plan.left or found.registry.problems else 0
 
 
 def run_plan(
@@ -137,8 +136,7 @@ def run_plan(
         where = progress.step()
         if isinstance(result, Made):
             for path, record in result.outputs.items():
-                version = record.version
-                say_step(result.outcome, path, version.nfiles, version.size, where, err=err)
+                say_step(result.outcome, path, record.summary, where, err=err)
 
     bulk = Bulk(dvc, found, instance, report_line, force=force)
     failed = bring_in_process(bulk, plan, say, {"registry/command": command})
@@ -146,21 +144,11 @@ def run_plan(
     return failed
 
 
-def say_step(
-    outcome: str,
-    what: str,
-    nfiles: int | None,
-    size: int | None,
-    where: str = "",
-    *,
-    err: bool = False,
-) -> None:
+def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: bool = False) -> None:
     """Says what came of one output."""
-    from registry_assets.units import format_size
+    from registry_assets.progress import describe_step
 
-    files = f"{nfiles} files, " if nfiles is not None else ""
-    bytes_ = format_size(size) if size is not None else ""
-    click.echo(f"  {outcome:<9} {what}  {files}{bytes_}  {where}".rstrip(), err=err)
+    click.echo(f"  {describe_step(outcome, path, summary)}  {where}".rstrip(), err=err)
 
 
 def say_copied(name: str) -> Callable[[Copied], None]:

@@ -248,7 +248,7 @@ def _run(
         for run in runs:
             result = execute(definitions, instance, run, force=False, tags={}, update=update)
             for step in result.steps:
-                say_step(step.outcome, "/".join(step.key), step.nfiles, step.size)
+                say_step(step.outcome, step.path, step.summary)
             results.append(result)
         now = read_lineage(found.registry.root)
         report_checks(now, instance)

@@ -36,6 +36,7 @@ updating.py     `dvc import` from another repository, and `dvc update`
 """
 
 from registry_assets.dvc_repo.batch import StageResult, StageTask
+from registry_assets.dvc_repo.edits import Edit
 from registry_assets.dvc_repo.garbage import StoredObject
 from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
 from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
@@ -53,6 +54,7 @@ __all__ = [
     "Before",
     "CacheState",
     "DvcRepo",
+    "Edit",
     "KeptObject",
     "Listings",
     "OutputState",

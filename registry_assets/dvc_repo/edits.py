@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import Look
-from registry_assets.dvc_repo.folders.hashing import hash_folder
+from registry_assets.dvc_repo.folders.hashing import FolderContent, read_folder
+from registry_assets.dvc_repo.listings import compare_files
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess
-from registry_assets.dvc_repo.versions import caches_of, path_in_repo, place_in
+from registry_assets.dvc_repo.results import summarise_version
+from registry_assets.dvc_repo.versions import (
+    caches_of,
+    listings_of,
+    path_in_repo,
+    place_in,
+    version_of,
+)
 from registry_assets.errors import FileNotStorableError
+from registry_assets.model import Version, is_folder
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
 
 
@@ -24,9 +34,13 @@ class Edit:
     Attributes:
         is_known: Whether the cache holds the version that it would get: then that is not a new one,
             but one that was recorded before, here or on another branch.
+        is_changed: Whether the content differs; else the cache lacks part of what is recorded.
+        summary: What is there, and how that differs, for people; "" where that is not known.
     """
 
     is_known: bool
+    is_changed: bool = True
+    summary: str = ""
 
 
 def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | None:
@@ -42,9 +56,26 @@ def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | N
     (stage,) = load_stages(repo, dvc.root, [metafile])
     out = next(out for out in stage.outs if path_in_repo(repo, out) == path)
     try:
-        if not out.exists or not Look().status(out):
+        if not out.exists:
             return None
-        md5 = str((hash_folder(repo, out) or out.get_hash()).value)
+        content = read_folder(repo, out)
+        if not Look().status(out, content):
+            return None
+        md5 = str((content.hash_info if content is not None else out.get_hash()).value)
     except FileNotStorableError:
         return Edit(is_known=False)
-    return Edit(is_known=any(Path(place_in(cache, md5)).exists() for cache in caches_of(repo)))
+    return Edit(
+        is_known=any(Path(place_in(cache, md5)).exists() for cache in caches_of(repo)),
+        is_changed=md5 != out.hash_info.value,
+        summary=_summarise(repo, out, content) if content is not None else "",
+    )
+
+
+def _summarise(repo: Repo, out: DvcOutput, content: FolderContent) -> str:
+    before = version_of(out)
+    listed = listings_of(repo).read(before.md5) if before and is_folder(before.md5) else None
+    files = {file.name: file.md5 for file in content.files}
+    changes = compare_files(listed, files) if listed is not None else None
+    meta = content.meta
+    now = Version(str(content.hash_info.value), meta.size, meta.nfiles)
+    return summarise_version(now, before, changes)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
@@ -29,6 +30,31 @@ def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
 def hash_listing(listing: bytes) -> str:
     """The md5 of a folder, as metafiles name it, by its listing."""
     return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}{FOLDER_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class FileChanges:
+    """How the files of a folder differ between two versions, by path.
+
+    Attributes:
+        changed: Those that both have, with another content.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"+{len(self.added)} −{len(self.removed)} ~{len(self.changed)}"
+
+
+def compare_files(before: Mapping[str, str], after: Mapping[str, str]) -> FileChanges:
+    """Compares the files of two versions, each given as md5s by path."""
+    return FileChanges(
+        tuple(path for path in after if path not in before),
+        tuple(path for path in before if path not in after),
+        tuple(path for path in after if path in before and before[path] != after[path]),
+    )
 
 
 class Listings:

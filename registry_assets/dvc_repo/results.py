@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
-from registry_assets.model import Version
+from registry_assets.dvc_repo.listings import FileChanges, Listings, compare_files
+from registry_assets.model import Version, is_folder
+from registry_assets.units import format_size
 
 Outcome = Literal["unchanged", "restored", "ran", "recorded"]
 """How a result came about.
@@ -26,11 +29,62 @@ class RecordedOutput:
         path: Relative to the root.
         version: What the metafile names now.
         previous: What it named before, None when there was nothing.
+        listings: Where the files of both are listed.
     """
 
     path: str
     version: Version
     previous: Version | None
+    listings: Listings = field(repr=False, compare=False)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is another version than before."""
+        return self.previous is None or self.previous.md5 != self.version.md5
+
+    @cached_property
+    def files(self) -> Mapping[str, str] | None:
+        """The files of a folder and their md5s; None of a file, or without a listing."""
+        return self.listings.read(self.version.md5) if is_folder(self.version.md5) else None
+
+    @cached_property
+    def changes(self) -> FileChanges | None:
+        """How its files differ from those of the version before; None where that is not known."""
+        if not self.is_new:
+            return FileChanges()
+        before: Mapping[str, str] | None = {}
+        if self.previous is not None and is_folder(self.previous.md5):
+            before = self.listings.read(self.previous.md5)
+        return None if before is None or self.files is None else compare_files(before, self.files)
+
+    @property
+    def summary(self) -> str:
+        """What it holds and how that differs from the version before, for people."""
+        changes = self.changes if self.is_new else None
+        return summarise_version(self.version, self.previous, changes)
+
+
+def summarise_version(
+    version: Version, previous: Version | None, changes: FileChanges | None = None
+) -> str:
+    """A version in words: ``65 files (+0 −51 ~0), 3.1 MB (−2.4 MB)``.
+
+    Args:
+        version: The version.
+        previous: The one before, whose size is compared.
+        changes: How the files differ from it; not said when None.
+    """
+    said = []
+    if version.nfiles is not None:
+        said.append(f"{version.nfiles} files" + (f" ({changes})" if changes is not None else ""))
+    if version.size is not None:
+        before = previous.size if previous is not None else None
+        grown = version.size - before if before is not None else 0
+        sign = "+" if grown > 0 else "−"
+        said.append(
+            format_size(version.size) + (f" ({sign}{format_size(abs(grown))})" if grown else "")
+        )
+    return ", ".join(said)
 
 
 @dataclass

@@ -31,7 +31,12 @@ from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.states import is_changed
-from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
+from registry_assets.dvc_repo.versions import (
+    listings_of,
+    path_in_repo,
+    version_of,
+    version_of_run,
+)
 from registry_assets.errors import (
     DataNotAvailableError,
     DependencyMissingError,
@@ -439,8 +444,9 @@ def record_all(
 
 
 def _recorded(repo: Repo, run: StageRun) -> Mapping[str, RecordedOutput]:
+    listings = listings_of(repo)
     return {
-        path: RecordedOutput(path, _known(run.address, version), run.recorded[path])
+        path: RecordedOutput(path, _known(run.address, version), run.recorded[path], listings)
         for path, version in _recorded_versions(repo, run.stage).items()
     }
 

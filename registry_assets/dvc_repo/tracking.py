@@ -31,7 +31,7 @@ from registry_assets.dvc_repo.overlaps import check_fits, check_new
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.unseen import check_seen
-from registry_assets.dvc_repo.versions import path_in_repo, version_of
+from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionNotTrackedError,
@@ -100,7 +100,7 @@ def tracking(
                 else:
                     assert before is not None
                     version = before
-                return {path: RecordedOutput(path, version, before)}
+                return {path: RecordedOutput(path, version, before, listings_of(repo))}
 
             yield PendingResult(metafile, outcome, time.monotonic() - started, record)
 
@@ -217,7 +217,7 @@ def importing(
                 make_files(dvc, repo, new_files)
                 if collections_file is not None:
                     list_collection(dvc, repo, collections_file, place.name, report)
-                return {path: RecordedOutput(path, version, before)}
+                return {path: RecordedOutput(path, version, before, listings_of(repo))}
 
             address = metafile_of(path)
             yield PendingResult(address, outcome, time.monotonic() - started, record)
@@ -311,7 +311,7 @@ def restoring(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[Pend
                     path, version = path_in_repo(repo, out), version_of(out)
                     if version is None:
                         raise DataNotAvailableError(path, "it was never recorded")
-                    records[path] = RecordedOutput(path, version, before[path])
+                    records[path] = RecordedOutput(path, version, before[path], listings_of(repo))
                 return records
 
             yield PendingResult(

@@ -45,7 +45,7 @@ from registry_assets.dvc_repo.sources import (
 )
 from registry_assets.dvc_repo.tracking import list_collection, make_files, metafile_of
 from registry_assets.dvc_repo.unseen import check_seen
-from registry_assets.dvc_repo.versions import path_in_repo, version_of
+from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import (
     RegistryError,
     RepositoryChangedError,
@@ -160,7 +160,7 @@ def updating(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[Pendi
             def record() -> Mapping[str, RecordedOutput]:
                 if outcome == "recorded":
                     _link_and_write(dvc, repo, stage, is_new=False, report=report)
-                return {path: RecordedOutput(path, version, before)}
+                return {path: RecordedOutput(path, version, before, listings_of(repo))}
 
             yield PendingResult(address, outcome, time.monotonic() - started, record)
 

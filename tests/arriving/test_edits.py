@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, build_sensor_context
 
 from registry_assets import build_definitions, read_registry
 from registry_assets.arriving.edits import Look, look_for_edits
 from registry_assets.checks import MATCHES_DVC_LOCK
+from registry_assets.cli import main
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.materializing import describe_left, plan_bringing
 from registry_assets.sensors.edits import EDIT_SENSOR_NAME
 from registry_assets.sensors.folders import TAKE_IN_JOB
 from registry_assets.status.reading import read_status
@@ -189,3 +194,65 @@ def test_a_manual_data_set_does_not_follow(root: Path, its_history: DagsterInsta
     edit(root)
     (request,) = tick(root, its_history).run_requests or ()
     assert request.asset_selection == [AssetKey("raw")]
+
+
+# --- what materializing does with them --------------------------------------------------------
+
+RAW_EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "removed": (lambda raw: (raw / "one.txt").unlink(), "1 files (+0 −1 ~0), 4 B (−4 B)"),
+    "added": (lambda raw: write_tree(raw, {"a/b.txt": "12\n"}), "3 files (+1 −0 ~0), 11 B (+3 B)"),
+    "changed": (lambda raw: edit(raw.parents[1]), "2 files (+0 −0 ~1), 12 B (+4 B)"),
+    "renamed": (lambda raw: (raw / "one.txt").rename(raw / "1.txt"), "2 files (+1 −1 ~0), 8 B"),
+    "emptied": (lambda raw: [file.unlink() for file in raw.iterdir()], "0 files (+0 −2 ~0)"),
+}
+
+
+@pytest.fixture
+def two_files(root: Path) -> Path:
+    write_tree(root, {"raw/01_a/two.txt": "two\n"})
+    run(root, "dvc", "add", "--quiet", "raw/01_a")
+    return root
+
+
+@pytest.mark.parametrize("kind", RAW_EDITS)
+@pytest.mark.parametrize("force", [False, True])
+def test_an_edit_is_shown_and_left_unless_it_is_named(
+    two_files: Path, kind: str, force: bool
+) -> None:
+    make, said = RAW_EDITS[kind]
+    make(two_files / "raw/01_a")
+    lineage, dvc = lineage_of(two_files), DvcRepo(two_files)
+    status = read_status(lineage)
+    plan = plan_bringing(lineage, dvc, status, force=force)
+    (line,) = [describe_left(lineage, path, found) for path, found in plan.left.items()]
+    assert line.startswith(f"left raw/01_a: {said}")
+    assert "`registry add 01_a`" in line
+    assert ("raw",) not in {key for item in plan.runs for key in item.keys}
+    for named in ({"collections": ["01_a"]}, {"selection": 'key:"raw"'}):
+        chosen = plan_bringing(lineage, dvc, status, **named)  # type: ignore[arg-type]
+        assert not chosen.left
+        assert ("raw",) in {key for item in chosen.runs for key in item.keys}
+    configure(two_files, 'modified = "register"')
+    registers = plan_bringing(lineage_of(two_files), dvc, status, force=force)
+    assert not registers.left
+
+
+def test_what_lies_in_the_cache_no_more_is_no_edit(two_files: Path) -> None:
+    shutil.rmtree(two_files / ".dvc/cache/files")
+    lineage = lineage_of(two_files)
+    assert not plan_bringing(lineage, DvcRepo(two_files), read_status(lineage)).left
+
+
+def test_what_is_recorded_is_told_with_what_changed(two_files: Path) -> None:
+    metafile = two_files / "raw/01_a.dvc"
+    before = metafile.read_text()
+    (two_files / "raw/01_a/two.txt").unlink()
+    done = CliRunner().invoke(main, ["--root", str(two_files), "materialize"])
+    assert done.exit_code == 1
+    assert "left raw/01_a: 1 files (+0 −1 ~0), 4 B (−4 B): `registry add 01_a`" in done.stdout
+    assert "up to date" not in done.stdout
+    assert metafile.read_text() == before
+    done = CliRunner().invoke(main, ["--root", str(two_files), "add", "01_a"])
+    assert done.exit_code == 0
+    assert "recorded raw/01_a: 1 files (+0 −1 ~0), 4 B (−4 B)" in done.stdout
+    assert metafile.read_text() != before

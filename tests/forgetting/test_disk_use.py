@@ -35,7 +35,7 @@ def change(root: Path, text: str) -> str:
     """A next version of a collection, processed; returns its text of the metafile."""
     (root / "raw/01_a/two.txt").unlink()
     write_tree(root, {"raw/01_a/two.txt": text})
-    run(root, "registry", "materialize")
+    run(root, "registry", "materialize", "--collection", "01_a")
     return (root / "raw/01_a.dvc").read_text()
 
 

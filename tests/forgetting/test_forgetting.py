@@ -125,7 +125,7 @@ def test_collections_that_are_not_in_the_work_tree_are_fetched(pushed: Path) -> 
 
 def test_the_only_file_of_a_collection_leaves_an_empty_one(pushed: Path) -> None:
     (pushed / "raw/01_a/two.txt").unlink()
-    run(pushed, "registry", "materialize")
+    run(pushed, "registry", "materialize", "--collection", "01_a")
     forget(pushed, ONE)
     assert list((pushed / "raw/01_a").iterdir()) == []
     assert is_clean(pushed)

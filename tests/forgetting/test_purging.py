@@ -119,7 +119,7 @@ def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
 def test_what_only_older_versions_have_is_purged_by_the_path_where_it_stood(pushed: Path) -> None:
     (pushed / ONE).unlink()
     (pushed / "raw/02_b/inner/same.txt").unlink()
-    run(pushed, "registry", "materialize")
+    run(pushed, "registry", "materialize", "--collection", "01_a", "--collection", "02_b")
     commit_all(pushed)
     assert cached(pushed) >= CONTENTS
     found = forget(pushed, ONE, "--purge", "--yes")
@@ -155,7 +155,7 @@ def test_at_a_terminal_the_word_is_typed(pushed: Path, typed: str, is_meant: boo
 
 def test_what_another_file_has_too_stays(pushed: Path) -> None:
     write_tree(pushed, {"raw/02_b/capital.txt": "One\n"})  # of which the same is made
-    run(pushed, "registry", "materialize")
+    run(pushed, "registry", "materialize", "--collection", "02_b")
     commit_all(pushed)
     found = forget(pushed, ONE, "--purge", "--yes")
     shared = hashlib.md5(b"ONE\n\n").hexdigest()
