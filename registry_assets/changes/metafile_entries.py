@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,8 +19,7 @@ from registry_assets.lock_text import HEADER
 from registry_assets.model import Version
 from registry_assets.plain_yaml import read_plain
 
-# In whatever form of YAML somebody's formatter has left it.
-_MD5 = re.compile(r"\bmd5[\"']?\s*:\s*[\"']?([0-9a-f]{32}(?:\.dir)?)\b")
+_MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
 
 
@@ -80,7 +80,7 @@ class Entry:
         Raises:
             MetafileError: when it cannot be read.
         """
-        data = self._load()
+        data = self._data
         folder = self._working_folder(data)
         return Run(
             data.get("cmd"),
@@ -92,11 +92,15 @@ class Entry:
         )
 
     def find_objects(self) -> frozenset[str]:
-        """The md5s of its outputs, and of whatever it names besides as kept for them."""
-        return frozenset(_MD5.findall(self.text.partition("outs")[2]))
+        """The md5s of its outputs, and of whatever it names besides as kept for them.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        return frozenset(_find_md5s(self._data.get("outs")))
 
     def _read(self, section: str) -> Mapping[str, Version]:
-        data = self._load()
+        data = self._data
         folder = self._working_folder(data)
         return {
             posixpath.normpath(posixpath.join(folder, str(item["path"]))): Version(
@@ -109,7 +113,8 @@ class Entry:
     def _working_folder(self, data: Mapping[str, Any]) -> str:
         return posixpath.join(posixpath.dirname(self.metafile), str(data.get("wdir", "")))
 
-    def _load(self) -> dict[str, Any]:
+    @cached_property
+    def _data(self) -> dict[str, Any]:
         document = f"{HEADER}{self.text}" if self.is_stage else self.text
         try:
             data: Any = read_plain(document) or YAML(typ="safe").load(document)
@@ -120,6 +125,19 @@ class Entry:
         if not isinstance(data, dict):
             raise MetafileError(self.address, "it is no mapping")
         return data
+
+
+def _find_md5s(value: object) -> Iterator[str]:
+    """Every md5 among values, at whatever depth."""
+    if isinstance(value, str):
+        if _MD5.fullmatch(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _find_md5s(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _find_md5s(inner)
 
 
 def records_versions(path: str) -> bool:

@@ -7,7 +7,7 @@ thousand entries is another text in every commit, and nearly all of its entries 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,9 @@ from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo, TreeBuilder
 from registry_assets.git_repo.history import (
     INDEX,
+    OTHER_WORK_TREE,
+    find_files,
+    find_other_work_trees,
     read_blobs_at,
     read_changes,
     read_staged_blobs,
@@ -93,6 +96,10 @@ class VersionHistory:
         """Whether a commit, or something that has it now, tells that an output had a version."""
         return bool(self.commit_of(path, md5) or self.keepers_of(path, md5))
 
+    def committed_objects(self) -> frozenset[str]:
+        """The md5s of all versions that a commit has, which may be an old one."""
+        return frozenset().union(*(self.entries[number].objects for number in self.commits))
+
     def needed_objects(self) -> frozenset[str]:
         """The md5s of all versions that something has now."""
         return frozenset().union(
@@ -120,6 +127,18 @@ def read_version_history(registry: Registry, runs: Path | None = None) -> Versio
     return reader.history
 
 
+def read_runs(registry: Registry, runs: Path) -> Sequence[Recorded]:
+    """Reads what DVC's run cache knows: which stage made what of what, on this machine.
+
+    Args:
+        registry: What the metafiles declare now.
+        runs: The run cache. Its paths count from the folder of their stage.
+    """
+    reader = _Reader(registry, GitRepo(registry.root))
+    reader.read_runs(runs)
+    return reader.history.entries
+
+
 class _Reader:
     """Reads entries, each text once."""
 
@@ -140,14 +159,14 @@ class _Reader:
     def read_runs(self, runs: Path) -> None:
         for place in sorted(runs.glob("??/*/*")):
             if not place.name.endswith(".tmp"):
-                self._read(
-                    f"{place.name}{DVC_SUFFIX}", place.read_text(encoding="utf-8"), "the run cache"
-                )
+                text = place.read_text(encoding="utf-8", errors="replace")
+                self._read(f"{place.name}{DVC_SUFFIX}", text, "the run cache")
 
     def read_named(self) -> None:
         kept: dict[tuple[str, str], list[str]] = {}
         for path, blob in read_staged_blobs(self._git, records_versions).items():
             kept.setdefault((path, blob), []).append(INDEX)
+        self._read_other_work_trees(kept)
         for commit, names in read_tips(self._git).items():
             for file in read_blobs_at(self._git, commit, records_versions).items():
                 kept.setdefault(file, []).extend(names)
@@ -155,6 +174,27 @@ class _Reader:
         for file, having in kept.items():
             self._keep(self._in_blob[file], having)
         self.history.kept_unread = dict(self.history.unread)
+
+    def _read_other_work_trees(self, kept: dict[tuple[str, str], list[str]]) -> None:
+        """Reads what is staged, and what is not committed at all, where others work."""
+        for top, root in find_other_work_trees(self._git):
+            if not top.is_dir():
+                gone = f"the work tree {top} is not there (`git worktree prune` forgets it)"
+                self.history.unread[gone] = None
+            if not root.is_dir():
+                continue
+            git = GitRepo(root)
+            for path, blob in read_staged_blobs(git, records_versions).items():
+                kept.setdefault((path, blob), []).append(OTHER_WORK_TREE)
+            for path in find_files(git, _PATTERNS):
+                place = root / path
+                if records_versions(path) and not path.startswith(".dvc/") and place.is_file():
+                    try:
+                        text = place.read_text(encoding="utf-8")
+                    except (OSError, ValueError) as error:
+                        self.history.unread[f"{place}: {error}"] = None
+                        continue
+                    self._keep(self._read(path, text, str(root)), [OTHER_WORK_TREE])
 
     def read_past(self) -> None:
         changes = [c for c in read_changes(self._git, _PATTERNS) if c.after is not None]

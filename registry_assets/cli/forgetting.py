@@ -161,13 +161,17 @@ def _remains_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Remains:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Free what is not needed, without asking.")
+@click.option(
+    "--raw", is_flag=True, help="Also free originals that no commit and no remote has: for good."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
-def gc(root: Path, yes: bool, as_json: bool) -> None:
+def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     """Show what the cache holds, by collection and version, and free what nothing needs.
 
-    Kept is what a branch, tag or stash has, what is staged, and what the metafiles name as they
-    are. At a terminal you are asked; else only --yes frees anything. Remotes are left alone.
+    Kept is what a branch, tag or stash has, what is staged, what the metafiles name as they are,
+    and what could not be had again: raw files that no commit and no remote has. At a terminal you
+    are asked; else only --yes frees anything. Remotes are left alone.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.forgetting import disk_use_report
@@ -179,12 +183,17 @@ def gc(root: Path, yes: bool, as_json: bool) -> None:
     told = use.as_json()
     for line in () if as_json else disk_use_report.describe(use, found):
         click.echo(line)
-    asks = not yes and not as_json and bool(use.unneeded) and sys.stdin.isatty()
-    if use.unneeded and (yes or (asks and click.confirm("Free it?", err=True))):
-        told["removed"] = free(found, dvc, partial(click.echo, err=True))
+    wanted, command = use.objects_to_free(raw=raw), "registry gc --raw" if raw else "registry gc"
+    asks = not yes and not as_json and bool(wanted) and sys.stdin.isatty()
+    question = (
+        f"Free {len(wanted):,} objects, originals among them, for good?" if raw else "Free it?"
+    )
+    if wanted and (yes or (asks and click.confirm(question, err=True))):
+        told["removed"] = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
         if not as_json:
-            click.echo(f"freed     {format_size(use.freed)}: {told['removed']:,} objects removed")
-    elif use.unneeded and not as_json and not asks:
-        click.echo("`registry gc --yes` frees it")
+            size = format_size(use.size_to_free(raw=raw))
+            click.echo(f"freed     {size}: {told['removed']:,} objects removed")
+    elif wanted and not as_json and not asks:
+        click.echo(f"`{command} --yes` frees it")
     if as_json:
         click.echo(json.dumps(told, indent=2))

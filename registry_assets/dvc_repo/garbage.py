@@ -1,18 +1,14 @@
-"""The cache as it lies on the disk, and what nobody needs of it removed, as `dvc gc` removes it."""
+"""The cache as it lies on the disk."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_data.hashfile.gc import gc
-from dvc_data.hashfile.hash_info import HashInfo
-
-from registry_assets.dvc_repo.opening import RepoAccess, Report
-from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.dvc_repo.opening import RepoAccess
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.model import FOLDER_SUFFIX
 
@@ -79,27 +75,3 @@ def shares_cache(dvc: RepoAccess, repo: Repo) -> bool:
     """Whether the cache is one that other clones may use, so that more than this one need it."""
     is_inside = Path(repo.cache.local.path).resolve().is_relative_to(dvc.root.resolve())
     return not is_inside or bool(repo.config["cache"].get("shared"))
-
-
-def collect_garbage(
-    dvc: RepoAccess, repo: Repo, find_needed: Callable[[], Collection[str]], report: Report
-) -> int:
-    """Removes from the cache what is not needed, while nobody is at work.
-
-    Args:
-        dvc: The repository.
-        repo: The same, opened.
-        find_needed: Gives the md5s of all that stays; asked once nobody is at work.
-        report: Takes a line when there is somebody to wait for.
-
-    Returns:
-        How many objects were removed.
-    """
-    with dvc.everything_held(repo, report):
-        recover(dvc, repo, report)
-        with dvc.write_lock(repo, report):
-            needed = find_needed()
-            return sum(
-                int(gc(cache, [HashInfo(cache.hash_name, md5) for md5 in needed]))
-                for cache in caches_of(repo)
-            )

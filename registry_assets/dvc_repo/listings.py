@@ -1,24 +1,22 @@
 """The listings of folders' versions in the cache, read as they lie there.
 
 A listing is a JSON list of the files of one folder, with `md5` and `relpath` each, kept as
-``xx/yyyy.dir`` under its own md5 (`dvc_data.hashfile.tree`). Asking whether one names a file is a
-search in its text, which takes milliseconds where parsing a hundred thousand entries does not.
+``xx/yyyy.dir`` under its own md5 (`dvc_data.hashfile.tree`). One that does not hash to its name is
+damaged, and tells no more than one that is not there. Asking whether one names a file is a search
+in its text, which takes milliseconds where parsing many entries does not; what decides
+about removing anything is parsed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
 from registry_assets.model import FOLDER_SUFFIX, is_folder
-
-# A path can hold no such thing: JSON has its quotation marks behind a backslash.
-_MD5 = re.compile(rb'(?<="md5": ")[0-9a-f]{32}(?=")')
 
 
 def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
@@ -85,12 +83,15 @@ class Listings:
     def contents(self, version: str) -> frozenset[str] | None:
         """The md5s of the files of a version, itself where it is that of a file.
 
-        None when the cache lacks the listing of a folder.
+        None when the cache lacks the listing of a folder, or it cannot be read.
         """
         if not is_folder(version):
             return frozenset({version})
         text = self._text(version)
-        return None if text is None else frozenset(map(bytes.decode, _MD5.findall(text)))
+        try:
+            return None if text is None else frozenset(str(e["md5"]) for e in json.loads(text))
+        except (ValueError, TypeError, KeyError):
+            return None
 
     def find(self, md5: str) -> Iterator[str]:
         """Every version of a folder, in use or not, that holds a file."""
@@ -108,7 +109,9 @@ class Listings:
     def _text(self, version: str) -> bytes | None:
         for folder in self._folders:
             try:
-                return (folder / version[:2] / version[2:]).read_bytes()
+                text = (folder / version[:2] / version[2:]).read_bytes()
             except FileNotFoundError:
                 continue
+            if hash_listing(text) == version:
+                return text
         return None

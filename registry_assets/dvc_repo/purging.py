@@ -19,6 +19,7 @@ from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.dvc_repo.store import Store
 from registry_assets.dvc_repo.versions import caches_of, listings_of, path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError, RemoteError
+from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -153,6 +154,8 @@ def remove_from_cache(
 ) -> int:
     """Removes contents from the cache, while nobody is at work who may count on them.
 
+    Only what is named is removed: what is put there meanwhile stays.
+
     Args:
         dvc: The repository.
         repo: The same, opened.
@@ -166,17 +169,21 @@ def remove_from_cache(
     Raises:
         RegistryError: when one cannot be removed.
     """
-    with dvc.everything_held(repo, report), dvc.write_lock(repo, report):
-        found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
-        for item in found:
-            try:
-                item.place.unlink(missing_ok=True)
-            except OSError as error:
-                raise RegistryError(
-                    f"{item.place} cannot be removed ({error.strerror}): remove it as somebody who "
-                    "may, then run this again"
-                ) from error
-            _sync(item.place.parent)
+    with dvc.everything_held(repo, report):
+        recover(dvc, repo, report)
+        with dvc.write_lock(repo, report):
+            found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
+            # A listing goes before what it lists: half a version would pass for a whole one.
+            for item in sorted(found, key=lambda item: not is_folder(item.md5)):
+                try:
+                    item.place.unlink(missing_ok=True)
+                except OSError as error:
+                    raise RegistryError(
+                        f"{item.place} cannot be removed ({error.strerror}): remove it as somebody "
+                        "who may, then run this again"
+                    ) from error
+            for folder in {item.place.parent for item in found}:
+                _sync(folder)
     return len(found)
 
 
@@ -224,11 +231,8 @@ def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> s
         Why it cannot be asked; None when it was, or when there is nothing to ask or nobody.
     """
     cache = repo.cache.local
-    lacking = {
-        md5: path
-        for md5, path in versions.items()
-        if not any(Path(odb.oid_to_path(md5)).exists() for odb in caches_of(repo))
-    }
+    listings = listings_of(repo)
+    lacking = {md5: path for md5, path in versions.items() if listings.contents(md5) is None}
     name = repo.config["core"].get("remote")
     if not lacking or not name or keeps_versions(repo, name):
         return None

@@ -460,11 +460,6 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return garbage.shares_cache(self, repo)
 
-    def collect_garbage(self, find_needed: Callable[[], Collection[str]], *, report: Report) -> int:
-        """Removes from the cache what is not needed; see `garbage.collect_garbage`."""
-        with self.open() as repo:
-            return garbage.collect_garbage(self, repo, find_needed, report)
-
     def recover(self, report: Report) -> None:
         """Puts back what killed processes left half done; see `set_aside.recover`."""
         with self.open() as repo:

@@ -7,5 +7,6 @@ purging.py          removing that, too
 sheet_history.py    contact sheets in Dagster's history
 report.py           saying so
 disk_use.py         what the cache holds, and what nothing needs
+originals.py        what of that could not be had again
 disk_use_report.py  saying so
 """

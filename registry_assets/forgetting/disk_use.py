@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from registry_assets.changes.version_history import WORK_TREE, VersionHistory, read_version_history
-from registry_assets.dvc_repo import DvcRepo, Listings, StoredObject
+from registry_assets.changes.version_history import (
+    WORK_TREE,
+    VersionHistory,
+    read_runs,
+    read_version_history,
+)
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import GarbageError, describe_unread
+from registry_assets.forgetting.originals import Original, find_originals, name_originals
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import is_folder
@@ -68,10 +74,13 @@ class DiskUse:
         objects: How many objects there are in all.
         size: Their bytes.
         needed: The bytes of what metafiles, branches, tags or stashes need.
-        unneeded: The objects that nothing needs, but for those that are linked.
+        unneeded: The objects that nothing needs and that can be had again: a commit or a remote has
+            them, or a stage makes them; but for those that are linked.
         freed: Their bytes.
         linked: How many objects nothing needs that have another name on this disk.
+        originals: What nothing needs either, but cannot be had again as far as is known.
         unread: Versions whose listings are not there.
+        unasked: Remotes that could not be asked, each with the reason.
     """
 
     outputs: tuple[OutputUse, ...]
@@ -81,7 +90,17 @@ class DiskUse:
     unneeded: frozenset[str]
     freed: int
     linked: int
+    originals: tuple[Original, ...]
     unread: tuple[str, ...] = field(default=())
+    unasked: tuple[str, ...] = field(default=())
+
+    def objects_to_free(self, *, raw: bool) -> frozenset[str]:
+        """What is freed; with `raw` the originals, too."""
+        return self.unneeded.union(o.md5 for o in self.originals) if raw else self.unneeded
+
+    def size_to_free(self, *, raw: bool) -> int:
+        """The bytes of that."""
+        return self.freed + (sum(o.size for o in self.originals) if raw else 0)
 
     def as_json(self) -> dict[str, Any]:
         """The form of `registry gc --json`."""
@@ -91,7 +110,13 @@ class DiskUse:
             "needed": self.needed,
             "unneeded": {"objects": len(self.unneeded), "size": self.freed},
             "linked": self.linked,
+            "originals": {
+                "objects": len(self.originals),
+                "size": sum(original.size for original in self.originals),
+                "files": [asdict(original) for original in self.originals],
+            },
             "unread": list(self.unread),
+            "unasked": list(self.unasked),
             "outputs": [
                 {
                     "path": output.path,
@@ -119,45 +144,98 @@ class DiskUse:
 def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
     """Weighs everything in the cache, each object once, by the output and version that has it.
 
-    Reads listings and the sizes of objects, and no object itself.
+    Reads listings and the sizes of objects, and no object itself. Remotes are asked for what
+    nothing needs and nothing here could make again.
     """
-    history = read_version_history(lineage.registry)
-    return _Scale(lineage, history, dvc.listings(), dvc.scan_cache()).weigh()
+    return _Scale(lineage, read_version_history(lineage.registry), dvc).weigh()
 
 
 class _Scale:
-    def __init__(
-        self,
-        lineage: Lineage,
-        history: VersionHistory,
-        listings: Listings,
-        stored: Mapping[str, StoredObject],
-    ) -> None:
+    def __init__(self, lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
         self._lineage = lineage
         self._history = history
-        self._listings = listings
-        self._stored = stored
-        self._tracer = Tracer(lineage, listings)
+        self._dvc = dvc
+        self._listings = dvc.listings()
+        self._stored = dvc.scan_cache()
+        self._tracer = Tracer(lineage, self._listings)
+        self._contents: dict[str, frozenset[str] | None] = {}
         self._unread: dict[str, None] = {}
         self._weighed: set[str] = set()
         self._unneeded: frozenset[str] = frozenset()
+        self._unasked: list[str] = []
 
     def weigh(self) -> DiskUse:
-        needed = expand(self._history.needed_objects(), self._listings)
-        self._unneeded = frozenset(self._stored.keys() - needed)
-        linked = {md5 for md5 in self._unneeded if self._stored[md5].is_linked}
+        needed = self._expand(self._history.needed_objects())
+        nameless = self._stored.keys() - needed
+        linked = {md5 for md5 in nameless if self._stored[md5].is_linked}
+        unneeded = frozenset(nameless - linked)
+        originals = self._find_originals(unneeded)
+        self._unneeded = unneeded.difference(o.md5 for o in originals)
         outputs = tuple(self._outputs())
-        freed = self._unneeded - linked
         return DiskUse(
             outputs,
             len(self._stored),
             self._size(self._stored),
             self._size(needed & self._stored.keys()),
-            frozenset(freed),
-            self._size(freed),
+            self._unneeded,
+            self._size(self._unneeded),
             len(linked),
+            originals,
             tuple(self._unread),
+            tuple(self._unasked),
         )
+
+    def contents(self, md5: str) -> frozenset[str] | None:
+        """As `Listings.contents`, each listing read once."""
+        if md5 not in self._contents:
+            self._contents[md5] = self._listings.contents(md5)
+        return self._contents[md5]
+
+    def _expand(self, md5s: Collection[str]) -> frozenset[str]:
+        """Objects with all that the folders among them hold."""
+        held = (self.contents(md5) or frozenset() for md5 in md5s if is_folder(md5))
+        return frozenset(md5s).union(*held)
+
+    def _find_originals(self, unneeded: frozenset[str]) -> tuple[Original, ...]:
+        committed = self._expand(self._history.committed_objects())
+        # What is empty is made again by whoever needs it.
+        unknown = {md5 for md5 in unneeded - committed if self._stored[md5].size}
+        if not unknown:
+            return ()
+        registry = self._lineage.registry
+        runs = [*self._history.entries, *read_runs(registry, self._dvc.run_cache_folder)]
+        staying = self._stored.keys() - unneeded
+        originals = find_originals(registry, self, runs, unknown, staying)
+        originals -= self._on_remotes(originals)
+        versions = {}
+        for md5 in filter(is_folder, originals):
+            held = self.contents(md5)
+            files = {} if held is None else self._listings.read(md5) or {}
+            # Without any of its files it tells names alone; one that is broken may tell of any.
+            if held is None or not originals.isdisjoint(held):
+                versions[md5] = files
+        sizes = {
+            md5: self._stored[md5].size
+            for md5 in sorted(originals)
+            if not is_folder(md5) or md5 in versions
+        }
+        raw = {path: node for path, node in self._lineage.nodes.items() if node.kind == "raw"}
+        collections: dict[str, frozenset[str]] = {}
+        for path, md5 in self._history.versions:
+            if path in raw:
+                has = self.contents(md5) or frozenset()
+                collections[path] = collections.get(path, frozenset()) | has
+        return name_originals(sizes, versions, collections)
+
+    def _on_remotes(self, md5s: Collection[str]) -> frozenset[str]:
+        """Those of some objects that a remote has in full."""
+        there: set[str] = set()
+        for name in self._dvc.remote_names() if md5s else ():
+            answer = self._dvc.ask_remote(name, md5s)
+            if answer.problem is not None:
+                self._unasked.append(answer.problem)
+            there |= {m for m, size in answer.sizes.items() if size == self._stored[m].size}
+        return frozenset(there)
 
     def _size(self, md5s: Collection[str]) -> int:
         return sum(self._stored[md5].size for md5 in md5s)
@@ -205,26 +283,28 @@ class _Scale:
     def _objects(self, md5: str) -> frozenset[str]:
         if not is_folder(md5):
             return frozenset({md5})
-        contents = self._listings.contents(md5)
+        contents = self.contents(md5)
         if contents is None:
             self._unread[md5] = None
         return frozenset({md5, *(contents or ())})
 
 
-def expand(md5s: Collection[str], listings: Listings) -> frozenset[str]:
-    """Objects with all that the folders among them hold."""
-    folders = (md5 for md5 in md5s if is_folder(md5))
-    held = (listings.contents(md5) or frozenset() for md5 in folders)
-    return frozenset(md5s).union(*held)
-
-
-def free(lineage: Lineage, dvc: DvcRepo, report: Callable[[str], None]) -> int:
-    """Removes from the cache what no branch, tag, stash or metafile needs, and nobody has linked.
+def free(
+    lineage: Lineage,
+    dvc: DvcRepo,
+    use: DiskUse,
+    report: Callable[[str], None],
+    *,
+    raw: bool = False,
+) -> int:
+    """Removes from the cache what nothing needs, as far as that is still so.
 
     Args:
         lineage: The graph, to refuse early what is refused.
         dvc: The repository.
+        use: What the cache holds, as somebody has seen it: nothing else is removed.
         report: Takes a line when there is somebody to wait for.
+        raw: Whether to remove the originals, too.
 
     Returns:
         How many objects were removed.
@@ -238,15 +318,15 @@ def free(lineage: Lineage, dvc: DvcRepo, report: Callable[[str], None]) -> int:
             "--all-branches --all-tags --projects PATH..` takes all of them into account"
         )
     _check_is_known(lineage, read_version_history(lineage.registry), dvc)
+    wanted = use.objects_to_free(raw=raw)
 
     def find_needed() -> Collection[str]:
         now = build_lineage(read_registry(dvc.root))
         history = read_version_history(now.registry)
         _check_is_known(now, history, dvc)
-        linked = {md5 for md5, item in dvc.scan_cache().items() if item.is_linked}
-        return expand(history.needed_objects(), dvc.listings()) | linked
+        return wanted - _Scale(now, history, dvc).weigh().objects_to_free(raw=raw)
 
-    return dvc.collect_garbage(find_needed, report=report)
+    return dvc.remove_from_cache(wanted, find_needed, report=report)
 
 
 def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:

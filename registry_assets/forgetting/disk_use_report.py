@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from registry_assets.forgetting.disk_use import DiskUse, OutputUse, VersionUse
 from registry_assets.lineage.graph import Lineage
-from registry_assets.model import ITEM
+from registry_assets.model import ITEM, is_folder
 from registry_assets.units import format_size
 
 _MOST_NAMED = 2
+_MOST_FILES = 50
 _SHORT = 10
 _WIDTH = 10
 
@@ -50,7 +52,33 @@ def describe(use: DiskUse, lineage: Lineage) -> Iterator[str]:
             f"unknown   {len(use.unread)} versions whose listings are not in the cache: `dvc "
             "fetch` of their commits brings them"
         )
+    yield from _describe_originals(use)
     yield f"to free   {format_size(use.freed)} in {len(use.unneeded):,} objects"
+
+
+def _describe_originals(use: DiskUse) -> Iterator[str]:
+    """What is kept all the same, by name."""
+    if not use.originals:
+        return
+    files = [original for original in use.originals if not is_folder(original.md5)]
+    size = format_size(sum(original.size for original in use.originals))
+    yield (
+        f"originals {len(files):,} files, {size}, stay: no commit and no remote has them, and no "
+        "stage makes them; `registry gc --raw` frees them, too"
+    )
+    for reason in use.unasked:
+        yield f"            not asked: {reason}"
+    # As they come, those of one version stand beside each other.
+    for (version, collection), group in groupby(files, lambda o: (o.version, o.collection)):
+        named = [original.file or original.md5 for original in group]
+        where = "in no version that is known"
+        if version is not None:
+            of = f"of {collection}" if collection is not None else "of what is gone"
+            where = f"{version[:_SHORT]}, an earlier version {of}"
+        yield f"            {where}: {len(named):,} files"
+        yield from (f"              {name}" for name in named[:_MOST_FILES])
+        if len(named) > _MOST_FILES:
+            yield f"              and {len(named) - _MOST_FILES:,} more, which --json lists"
 
 
 def _row(current: str, older: str, unneeded: str, name: str) -> str:

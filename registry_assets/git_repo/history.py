@@ -11,6 +11,8 @@ from registry_assets.git_repo.reading import GitRepo
 _STASH = "refs/stash"
 INDEX = "what is staged"
 """What keeps a file that is staged and not committed."""
+OTHER_WORK_TREE = "another work tree"
+"""What keeps a file of a work tree beside this one."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,28 @@ def _named(git: GitRepo) -> Iterator[tuple[str, str, str]]:
         yield from (("commit", each, f"stash@{{{number}}}") for each in (commit, *others))
     for line in git.call("worktree", "list", "--porcelain").stdout.decode().splitlines():
         if line.startswith("HEAD ") and line[5:] != head and set(line[5:]) != {"0"}:
-            yield "commit", line[5:], "another work tree"
+            yield "commit", line[5:], OTHER_WORK_TREE
+
+
+def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
+    """The other work trees of the same repository, each with where `root` would be in it."""
+    inside = git.call("rev-parse", "--show-prefix").stdout.decode(errors="surrogateescape").strip()
+    here = git.top()
+    found = []
+    said = git.call("worktree", "list", "--porcelain").stdout.decode(errors="surrogateescape")
+    for entry in said.split("\n\n"):
+        lines = entry.splitlines()
+        if lines and lines[0].startswith("worktree ") and "bare" not in lines:
+            top = Path(lines[0].removeprefix("worktree "))
+            if here is None or top.resolve() != here.resolve():
+                found.append((top, top / inside))
+    return found
+
+
+def find_files(git: GitRepo, patterns: Sequence[str]) -> list[str]:
+    """The files of a work tree that are tracked or could be, by path below `root`."""
+    said = git.call("ls-files", "-z", "--cached", "--others", "--", *patterns).stdout
+    return sorted({*said.decode(errors="surrogateescape").split("\0")} - {""})
 
 
 def short_name(ref: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from registry_assets.changes.version_history import read_version_history
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RepositoryBusyError
-from registry_assets.forgetting.disk_use import free
+from registry_assets.forgetting.disk_use import free, read_disk_use
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.forgetting.conftest import DATASET, call
 from tests.forgetting.test_purging import cached
@@ -166,15 +166,17 @@ def test_it_waits_for_a_run_that_is_at_work(pushed: Path) -> None:
     change(pushed, "second\n")
     commit_all(pushed)
     before = cached(pushed)
+    lineage = lineage_of(pushed)
+    use = read_disk_use(lineage, DvcRepo(pushed))
     place = str(pushed / DATASET / "data/outputs/lines/01_a")
     with subprocess.Popen(["sleep", "60"]) as holder:
         lock = {"write": {place: {"pid": holder.pid, "cmd": "dvc repro"}}}
         (pushed / ".dvc/tmp/rwlock").write_text(json.dumps(lock))
         with pytest.raises(RepositoryBusyError, match="dvc repro"):
-            free(lineage_of(pushed), DvcRepo(pushed, wait_seconds=0), print)
+            free(lineage, DvcRepo(pushed, wait_seconds=0), use, print)
         holder.kill()
     assert cached(pushed) == before
-    assert free(lineage_of(pushed), DvcRepo(pushed), print) > 0
+    assert free(lineage, DvcRepo(pushed), use, print) > 0
 
 
 def test_a_listing_that_is_nowhere_stops_it(pushed: Path) -> None:
