@@ -296,3 +296,39 @@ def test_a_history_that_starts_behind_is_told_the_older_version_first(
         inputs = AssetKey(["processed", "texts", "data", "inputs"])
         assert resolver.get_status(inputs, "01_a") == StaleStatus.STALE
         assert seen_versions(root, fresh)["raw/01_a"] == recorded(root, "raw/01_a")
+
+
+@pytest.mark.parametrize("is_repaired", [False, True])
+def test_what_older_versions_have_is_looked_at_in_full(
+    root: Path, instance: DagsterInstance, is_repaired: bool
+) -> None:
+    def in_full() -> list[str]:
+        found = compare(lineage_of(root), build_definitions(root), instance, most_hashed=None)
+        return [str(difference) for difference in found.differences]
+
+    commit_all(root)
+    run(root, "git", "tag", "v1")
+    run(root, "dvc", "checkout", "--quiet", "--relink")
+    write_tree(root, {"raw/01_a/two.txt": "two\n"})
+    if is_repaired:
+        with (root / "raw/01_a/one.txt").open("a") as stream:
+            stream.write("more\n")
+    else:
+        (root / "raw/01_a/one.txt").unlink()
+    run(root, "registry", "materialize", "--collection", "01_a")
+    if not is_repaired:
+        one = root / ".dvc/cache/files/md5/5b/bf5a52328e7439ae6e719dfe712200"
+        one.chmod(0o644)
+        one.write_text("1\n")
+        one.chmod(0o444)
+    sync(lineage_of(root), instance, lambda _line: None)
+    every = in_full()
+    said = [line for line in every if line.startswith("raw/01_a")]
+    assert said, every
+    if is_repaired:
+        (line,) = said
+        assert "one.txt of an older version (" in line
+        assert "tag v1" in line
+    else:
+        assert said[0].startswith("raw/01_a/one.txt of an older version")
+        assert "is damaged" in said[0]

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
-from registry_assets.dvc_repo.folders.comparing import is_in_cache
-from registry_assets.dvc_repo.folders.hashing import hash_folder
+from registry_assets.dvc_repo.folders.comparing import is_in_cache, read_recorded, verify
+from registry_assets.dvc_repo.folders.hashing import hash_folder, is_plain
 from registry_assets.dvc_repo.folders.linking import link_folder
 from registry_assets.dvc_repo.folders.links import NotPlainError
+from registry_assets.dvc_repo.folders.state import FileStatus
+from registry_assets.dvc_repo.folders.verifying import (
+    find_damaged,
+    set_aside_damaged,
+    vouch_for,
+)
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.sources import fetch_recorded
-from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import (
     DataBeingWrittenError,
     DataModifiedError,
@@ -26,6 +32,7 @@ from registry_assets.errors import (
     RegistryError,
     RemoteError,
 )
+from registry_assets.units import few_of
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -84,19 +91,48 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         DataNotAvailableError: with DVC's reason.
     """
     path = path_in_repo(repo, out)
-    report(f"{path} is not in the cache: pulling it")
+    damaged = _set_aside_damaged(repo, out)
+    said = f"has a damaged object of {damaged}" if damaged else "is not in the cache"
+    report(f"{path} {said}: pulling it")
     try:
         if out.stage.is_repo_import:
             fetch_recorded(repo, out.stage, report)
         else:
             fetch_objects(repo, out, report)
     except RemoteError as error:
-        raise DataNotAvailableError(path, error.reason, error.next_step) from error
+        reason = f"{_why_damaged(damaged)}{error.reason}"
+        raise DataNotAvailableError(path, reason, error.next_step) from error
     except (DvcException, RegistryError) as error:
-        raise DataNotAvailableError(path, " ".join(str(error).split())) from error
+        reason = f"{_why_damaged(damaged)}{' '.join(str(error).split())}"
+        raise DataNotAvailableError(path, reason) from error
     out.obj = None
+    # Each was hashed when it came, and nothing else was written to.
+    vouch_for(out.cache, str(out.hash_info.value))
     if not is_in_cache(out):
         raise DataNotAvailableError(path, "part of it did not arrive")
+
+
+def _set_aside_damaged(repo: Repo, out: DvcOutput) -> str:
+    """Makes room for what is not what its name says; returns which files that concerns."""
+    if not is_plain(out):
+        return ""
+    cache, md5 = out.cache, str(out.hash_info.value)
+    listing = Path(place_in(cache, md5))
+    if out.hash_info.isdir and read_recorded(out) is None and listing.exists():
+        status = FileStatus.of(listing.stat())
+        set_aside_damaged(repo, cache, find_damaged(repo, cache, {md5: status}))
+        return "its listing"
+    verified = verify(out)
+    damaged = (verified and verified.damaged) or {}
+    set_aside_damaged(repo, cache, damaged)
+    files = read_recorded(out) or {path_in_repo(repo, out): md5}
+    return few_of([name for name, file in files.items() if file in damaged])
+
+
+def _why_damaged(files: str) -> str:
+    if not files:
+        return ""
+    return f"the object of {files} was damaged, as by an edit in place of a linked file; "
 
 
 def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:

@@ -35,7 +35,7 @@ def scan_cache(repo: Repo) -> Mapping[str, StoredObject]:
     found: dict[str, StoredObject] = {}
     symlinked = _symlinked(repo)
     for cache in caches_of(repo):
-        for name, entry in _objects(Path(cache.path)):
+        for name, entry in scan_objects(Path(cache.path)):
             status = entry.stat(follow_symlinks=False)
             before = found.get(name, StoredObject(0, False))
             is_linked = status.st_nlink > 1 or name in symlinked
@@ -59,7 +59,8 @@ def _symlinked(repo: Repo) -> frozenset[str]:
     return frozenset(found)
 
 
-def _objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def scan_objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every object of a cache, by its name."""
     try:
         beginnings = [entry.name for entry in os.scandir(folder) if len(entry.name) == 2]
     except FileNotFoundError:

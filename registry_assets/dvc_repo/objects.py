@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dvc_data.hashfile.hash import file_md5
 
+from registry_assets.dvc_repo.garbage import scan_objects
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.versions import caches_of, place_in
 from registry_assets.model import FOLDER_SUFFIX, is_folder
@@ -34,6 +35,12 @@ class CachedObject(NamedTuple):
     name: str
     place: str
     hash_name: str
+
+    @property
+    def md5(self) -> str:
+        """What it is called after."""
+        *_, prefix, name = Path(self.place).parts
+        return prefix + name
 
     @property
     def is_listing(self) -> bool:
@@ -98,6 +105,24 @@ def read_cache_states(
     }
 
 
+def find_damaged(repo: Repo, besides: Collection[str]) -> list[CachedObject]:
+    """Hashes every object of the cache; returns those that do not hash to their names.
+
+    Args:
+        repo: The opened repository.
+        besides: Objects to leave out.
+    """
+    items = [
+        CachedObject("", entry.path, str(cache.hash_name))
+        for cache in caches_of(repo)
+        for oid, entry in scan_objects(Path(cache.path))
+        if oid not in besides
+    ]
+    with ThreadPoolExecutor() as pool:
+        verdicts = pool.map(_is_intact, items)
+        return [item for item, is_intact in zip(items, verdicts, strict=True) if not is_intact]
+
+
 class _Folders:
     """The folders of caches, each listed once: asking for objects one by one takes longer."""
 
@@ -131,6 +156,5 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
 
 
 def _is_intact(item: CachedObject) -> bool:
-    *_, prefix, name = Path(item.place).parts
-    wanted = f"{prefix}{name}".removesuffix(FOLDER_SUFFIX)
+    wanted = item.md5.removesuffix(FOLDER_SUFFIX)
     return bool(file_md5(item.place, name=item.hash_name) == wanted)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from dvc_data.hashfile.hash_info import HashInfo
 
+from registry_assets.dvc_repo.folders.state import HASH, FileStatus
+from registry_assets.dvc_repo.folders.verifying import date_of, find_damaged
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.store import Store
@@ -91,6 +93,22 @@ def fetch_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
     store.receive(out.cache, names, report)
 
 
+def receive_objects(repo: Repo, out: DvcOutput, names: Mapping[str, str], report: Report) -> None:
+    """Brings single objects from the remote of an output into the cache.
+
+    Args:
+        repo: The opened repository.
+        out: The output.
+        names: What to call each when there is something to say about it.
+        report: Takes lines of progress.
+
+    Raises:
+        RemoteError: when one is not there as it should be.
+        DvcError: when there is no remote.
+    """
+    Store(repo, out.remote, out.hash_name).receive(out.cache, names, report)
+
+
 @dataclass(frozen=True)
 class _Version:
     """A version of an output."""
@@ -153,6 +171,28 @@ class _Group:
         missing, damaged = self.look(oids, full=full)
         return [oid for oid in oids if oid in missing or oid in damaged]
 
+    def find_whole(self, repo: Repo, oids: Sequence[str]) -> list[str]:
+        """Those of some objects that the cache has, whole: a damaged one replaces nothing."""
+        trusted: dict[str, int] = {}
+        for version in self.versions:
+            date = date_of(self.cache, version.md5) if version.info.isdir else None
+            for oid in version.objects_in(self.cache) if date is not None else ():
+                trusted[oid] = max(date or 0, trusted.get(oid, 0))
+        here = []
+        written = {}
+        for oid in oids:
+            try:
+                status = Path(self.cache.oid_to_path(oid)).stat()
+            except FileNotFoundError:
+                continue
+            here.append(oid)
+            if status.st_mtime_ns > trusted.get(oid, -1):
+                written[oid] = FileStatus.of(status)
+        if self.cache.hash_name != HASH:
+            return here
+        damaged = find_damaged(repo, self.cache, written)
+        return [oid for oid in here if oid not in damaged]
+
 
 def push(
     repo: Repo,
@@ -189,7 +229,7 @@ def push(
             for oid, item in version.objects_in(group.cache).items():
                 objects.setdefault(oid, []).append(item)
         wanted = group.not_there(objects, full=full)
-        here = [oid for oid in wanted if Path(group.cache.oid_to_path(oid)).exists()]
+        here = group.find_whole(repo, wanted)
         # DVC takes a folder for complete when its listing is there.
         for is_listing in (False, True):
             some = [oid for oid in here if is_folder(oid) is is_listing]

@@ -133,6 +133,11 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return objects.read_cache_states(repo, recorded, most_hashed)
 
+    def find_damaged_objects(self, besides: Collection[str]) -> list[objects.CachedObject]:
+        """Hashes every object of the cache but some; see `objects.find_damaged`."""
+        with self.open() as repo:
+            return objects.find_damaged(repo, besides)
+
     @property
     def run_cache_folder(self) -> Path:
         """Where DVC keeps what stages made of what, of runs on this machine."""

@@ -18,6 +18,7 @@ from dvc.stage.loader import StageLoader
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils.serialize import dumps_yaml
 
+from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.processes import name_of_mine
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ class RootedStageCache(StageCache):  # type: ignore[misc]
         if not entry:
             return None
         answer = self._create_stage(entry, wdir=stage.wdir)
-        return answer if answer.outs_cached() else None
+        are_there = (
+            is_in_cache(out) if out.use_cache else not out.changed() for out in answer.outs
+        )
+        return answer if all(are_there) else None
 
     def _load(self, stage: PipelineStage) -> Any:
         """The newest entry for a stage, None where there is none."""

@@ -20,6 +20,7 @@ from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
 from registry_assets.dvc_repo.folders.remembered import remembered, stamp_of
 from registry_assets.dvc_repo.folders.storing import (
     Contents,
+    describe_overwritten,
     note_outputs,
     read_outputs,
     store_outputs,
@@ -465,10 +466,11 @@ def _keep_outputs(repo: Repo, run: StageRun) -> None:
     in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
     contents = read_outputs(repo, stage, run.made)
     run.made = None
-    note_outputs(stage, contents)
+    before = note_outputs(stage, contents)
     if in_run_cache:
         repo.stage_cache.save(stage)
-    store_outputs(repo, stage, contents)
+    for place, md5 in store_outputs(repo, stage, contents, before).items():
+        run.report(describe_overwritten(repo, place, md5))
 
 
 def _known(address: str, version: Version | None) -> Version:

@@ -34,7 +34,7 @@ from registry_assets.errors import (
     RemoteError,
     RemoteLacksDataError,
 )
-from registry_assets.model import FOLDER_SUFFIX
+from registry_assets.model import FOLDER_SUFFIX, is_folder
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -250,4 +250,7 @@ def _is_in(cache: HashFileDB, oid: str) -> bool:
         cache.check(oid)
     except (FileNotFoundError, ObjectFormatError):
         return False
-    return True
+    # A damaged listing would tell of other files; it is replaced in one rename.
+    return not is_folder(oid) or bool(
+        file_md5(place_in(cache, oid), name=cache.hash_name) == oid.removesuffix(FOLDER_SUFFIX)
+    )

@@ -13,6 +13,7 @@ from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
 from registry_assets.dvc_repo.folders.storing import (
     Contents,
+    describe_overwritten,
     note_outputs,
     read_outputs,
     store_outputs,
@@ -28,17 +29,21 @@ from registry_assets.dvc_repo.metafiles import (
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_fits, check_new
+from registry_assets.dvc_repo.remotes import receive_objects
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.unseen import check_seen
-from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
+from registry_assets.dvc_repo.versions import listings_of, path_in_repo, place_in, version_of
 from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionNotTrackedError,
     DataNotAvailableError,
     OutputNotFoundError,
+    RegistryError,
+    RemoteError,
 )
 from registry_assets.model import Version
+from registry_assets.units import few_of
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -128,13 +133,32 @@ def _add(
     ):
         if is_new:
             check_new(dvc, repo, stage)
-        note_outputs(stage, contents)
-        store_outputs(repo, stage, contents)
+        before = note_outputs(stage, contents)
+        overwritten = store_outputs(repo, stage, contents, before)
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
+    if overwritten:
+        _bring_back(repo, out, overwritten, report)
     version = version_of(out)
     assert version is not None, f"{out} was added without a hash"
     return version
+
+
+def _bring_back(repo: Repo, out: DvcOutput, overwritten: Mapping[str, str], report: Report) -> None:
+    """Fetches objects anew that were edited in place, and says what became of them."""
+    for place, md5 in overwritten.items():
+        report(describe_overwritten(repo, place, md5))
+    names = {md5: Path(place).name for place, md5 in overwritten.items()}
+    try:
+        receive_objects(repo, out, names, report)
+    except RegistryError as error:
+        problem = error.reason if isinstance(error, RemoteError) else str(error)
+        lost = [name for md5, name in names.items() if not Path(place_in(out.cache, md5)).exists()]
+        report(f"lost {few_of(lost)} as recorded before: only a backup has it, or another clone")
+        report(f"as {problem}")
+    else:
+        report(f"fetched {few_of(list(names.values()))} anew, as recorded before")
+    report(f"`dvc unprotect {path_in_repo(repo, out)}` before the next edit in place")
 
 
 def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None) -> DvcStage:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dagster import AssetKey, DagsterInstance, Definitions
 
+from registry_assets.changes.version_history import VersionHistory, read_version_history
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.forgotten import read_forgotten
 from registry_assets.history.event_log import (
@@ -17,8 +18,12 @@ from registry_assets.history.event_log import (
     read_seen,
 )
 from registry_assets.lineage.graph import Lineage, Node
+from registry_assets.model import is_folder
 from registry_assets.status.reading import read_cache_states
 from registry_assets.tracing.walking import Tracer
+from registry_assets.units import few_of
+
+_SHORT = 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def compare(
         lineage: The graph, from the metafiles as they are now.
         definitions: What Dagster has loaded.
         instance: Where materializations are recorded.
-        most_hashed: How many objects of the cache to hash, chosen by chance; None for all.
+        most_hashed: How many objects of the cache to hash, chosen by chance; None for all, also
+            those of older versions.
     """
     nodes = [node for node in lineage.nodes.values() if node.key is not None and node.address]
     recorded = [node for node in nodes if node.version is not None]
@@ -74,6 +80,7 @@ def compare(
         *_materializations(lineage, recorded, seen),
         *_gone(lineage, seen),
         *_cache(lineage, recorded, most_hashed),
+        *(_older_versions(lineage) if most_hashed is None else ()),
         *_forgotten(lineage),
     )
     return Comparison(len(nodes), len(lineage.edges), len(recorded), differences)
@@ -193,3 +200,61 @@ def _cache(
                 f"its object in the cache is damaged: {item.place}",
                 f"rm {item.place} && dvc pull {path}",
             )
+
+
+def _older_versions(lineage: Lineage) -> Iterator[Difference]:
+    """What is wrong with the objects of versions that are not the current ones."""
+    dvc = DvcRepo(lineage.registry.root)
+    listings, history = dvc.listings(), read_version_history(lineage.registry)
+    current = {node.version.md5 for node in lineage.nodes.values() if node.version is not None}
+    held = (listings.contents(md5) or frozenset() for md5 in current)
+    older = [(path, md5) for path, md5 in history.versions if md5 not in current]
+    # Files are called after where they came in, as far as that is known.
+    raw = {path for path, node in lineage.nodes.items() if node.kind == "raw"}
+    older.sort(key=lambda version: version[0] not in raw)
+    for item in dvc.find_damaged_objects(current.union(*held)):
+        names = (
+            f"{path}/{name} of an older version ({md5[:_SHORT]})"
+            for path, md5 in older
+            for name, file in (listings.read(md5) or {} if is_folder(md5) else {"": md5}).items()
+            if file == item.md5
+        )
+        yield Difference(
+            next(names, item.place),
+            f"its object in the cache is damaged: {item.place}",
+            f"rm {item.place}, which a checkout of that version then fetches anew",
+        )
+    yield from _lost(lineage, dvc, history, older)
+
+
+def _lost(
+    lineage: Lineage, dvc: DvcRepo, history: VersionHistory, older: Iterable[tuple[str, str]]
+) -> Iterator[Difference]:
+    """Files of raw data that a branch or tag has, and neither this cache nor a remote.
+
+    Only of versions whose listings are here: what was never fetched is no finding.
+    """
+    listings, forgotten = dvc.listings(), read_forgotten(lineage.registry.root)
+    lacking: dict[tuple[str, str], frozenset[str]] = {}
+    there: set[str] | None = None
+    for path, md5 in older:
+        node, keepers = lineage.nodes.get(path), history.keepers_of(path, md5)
+        if node is None or node.kind != "raw" or not keepers or not is_folder(md5):
+            continue
+        there = dvc.scan_cache().keys() | forgotten.keys() if there is None else there
+        gone = (listings.contents(md5) or frozenset()) - there
+        if gone:
+            lacking[path, md5] = gone
+    wanted = frozenset().union(*lacking.values())
+    answers = [dvc.ask_remote(name, wanted) for name in dvc.remote_names()] if wanted else []
+    unknown = [answer.problem for answer in answers if answer.problem is not None]
+    for (path, md5), gone in lacking.items():
+        lost = gone.difference(*(answer.sizes for answer in answers))
+        if lost:
+            names = [name for name, file in (listings.read(md5) or {}).items() if file in lost]
+            few = (
+                f"{few_of(names)} of an older version ({', '.join(history.keepers_of(path, md5))})"
+            )
+            why = f"not in the cache, and {unknown[0]}" if unknown else "in no cache or remote here"
+            mend = "`registry push` on a machine that has them"
+            yield Difference(path, f"{few}: {why}", mend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -165,8 +166,12 @@ def test_damaged_and_half_objects_are_replaced(tmp_path: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         # Read-only ones are those that somebody looked at.
         place.write_bytes(data[: len(data) // 2])
+    halves = {hashlib.md5(data).hexdigest() for _, data in objects(root).values()}
     track(root)
-    assert objects(root) == objects(never_damaged)
+    # What they held is kept, under names of its own: whether somebody wrote that cannot be told.
+    found = objects(root)
+    assert found.items() >= objects(never_damaged).items()
+    assert {name.replace("/", "") for name in found.keys() - objects(never_damaged)} <= halves
     assert is_clean(root)
 
 

@@ -9,6 +9,7 @@ state.py      DVC's state, asked and told about many files at once
 remembered.py what was hashed while a repository is open
 hashing.py    what stands in a folder, hashed
 comparing.py  what is recorded held against that and the cache, as `dvc status` does
+verifying.py  whether objects hold what their names say
 links.py      the kinds of links between workspace and cache
 storing.py    into the cache, as `dvc add` and `dvc commit`
 linking.py    out of it, as `dvc checkout`

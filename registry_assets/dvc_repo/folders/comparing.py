@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc.dependency.base import Dependency
 from dvc.output import Output as DvcOutput
-from dvc_objects.errors import ObjectFormatError
 
 from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_folder, is_plain
+from registry_assets.dvc_repo.folders.verifying import Verified, verify_version
 from registry_assets.dvc_repo.listings import Listings
-from registry_assets.dvc_repo.versions import place_in
 
 if TYPE_CHECKING:
-    from dvc_data.hashfile.db.local import LocalHashFileDB
     from dvc_data.hashfile.hash_info import HashInfo
 
 
@@ -36,22 +32,28 @@ def read_recorded(out: DvcOutput) -> Mapping[str, str] | None:
 
 
 def is_in_cache(out: DvcOutput) -> bool:
-    """Whether the cache has all of the recorded version, as DVC's `Output.changed_cache` asks.
+    """Whether the cache has all of the recorded version, whole, so that it may be handed out.
 
-    Objects that are not read-only are hashed, and damaged ones removed.
+    DVC's `Output.changed_cache` trusts what is read-only. Here what was written to is hashed.
     """
-    recorded = read_recorded(out)
+    verified = verify(out)
+    return not out.changed_cache() if verified is None else verified.is_whole
+
+
+def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:
+    """How the cache holds the recorded version; None where DVC has to find out.
+
+    Args:
+        out: An output or a dependency.
+        by_date: See `verify_version`.
+    """
+    if not is_plain(out) or not out.hash_info:
+        return None
+    md5 = str(out.hash_info.value)
+    recorded = read_recorded(out) if out.hash_info.isdir else {"": md5}
     if recorded is None:
-        return not out.changed_cache()
-    cache: LocalHashFileDB = out.cache
-    try:
-        for md5 in (str(out.hash_info.value), *set(recorded.values())):
-            # DVC trusts what is read-only, too: it made it so when it knew the hash.
-            if stat.S_IMODE(os.stat(place_in(cache, md5)).st_mode) != cache.CACHE_MODE:
-                cache.check(md5)
-    except (FileNotFoundError, ObjectFormatError):
-        return False
-    return True
+        return Verified(missing=frozenset({md5}))
+    return verify_version(out.repo, out.cache, md5, recorded, out.meta.size, by_date=by_date)
 
 
 class Look:
@@ -98,7 +100,10 @@ class Look:
         key = (out.hash_name, out.hash_info.value)
         if key not in self._is_in_cache:
             known = out.obj
-            self._is_in_cache[key] = is_in_cache(out)
+            # `dvc status` trusts what is read-only, as DVC made it so when it knew the hash.
+            verified = verify(out, by_date=False)
+            is_there = not out.changed_cache() if verified is None else verified.is_whole
+            self._is_in_cache[key] = is_there
             # Listings of many files would else stay in memory as long as the repository is open.
             out.obj = known
         return self._is_in_cache[key]

@@ -182,8 +182,8 @@ def _with_hashes(
         for (name, status), md5 in zip(found, objects, strict=True)
         if md5 is None
     }
-    known = find_known(repo, out, others)
-    fresh = dict(_hash_all([item for item in others.items() if item[0] not in known]))
+    known = find_known(repo, out.fs, others)
+    fresh = dict(hash_files([item for item in others.items() if item[0] not in known]))
     files = []
     for (name, status), md5 in zip(found, objects, strict=True):
         path = f"{prefix}{name}"
@@ -220,7 +220,12 @@ def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
     return found if is_plain else None
 
 
-def _hash_all(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
+def hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
+    """The md5s of files by path, read in threads.
+
+    Raises:
+        DataBeingWrittenError: when one changes meanwhile.
+    """
     if not files:
         return
     # Hashing lets go of the interpreter's lock, and so does waiting for the disk.

@@ -19,6 +19,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
+    from dvc_objects.fs.base import FileSystem
 
 HASH = "md5"
 """The hash of DVC 3; that of DVC 2 has another name."""
@@ -66,14 +67,16 @@ class HashedFile(NamedTuple):
     is_object: bool = False
 
 
-def find_known(repo: Repo, out: DvcOutput, statuses: Mapping[str, FileStatus]) -> Mapping[str, str]:
+def find_known(
+    repo: Repo, filesystem: FileSystem, statuses: Mapping[str, FileStatus]
+) -> Mapping[str, str]:
     """The md5 of files by path, of those that did not change since the state was told."""
     found = {}
     paths = iter(statuses)
     # Some at a time, as a description takes more memory than what is left of it.
     while part := list(islice(paths, _ASKED_TOGETHER)):
         infos = {path: _info_of(statuses[path]) for path in part}
-        for path, _, known in repo.state.get_many(part, out.fs, infos):
+        for path, _, known in repo.state.get_many(part, filesystem, infos):
             if known is not None and known.name == HASH:
                 found[path] = str(known.value)
     return found
@@ -88,6 +91,22 @@ def tell_hashes(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None
             for file in files
         ),
         out.fs,
+    )
+
+
+def tell_objects(
+    repo: Repo, filesystem: FileSystem, objects: Iterable[tuple[str, str, FileStatus]]
+) -> None:
+    """Tells the state the hashes of objects of the cache, as DVC does of those that it adds.
+
+    Args:
+        repo: The repository.
+        filesystem: That of the cache.
+        objects: Place, md5 and status of each.
+    """
+    repo.state.save_many(
+        ((place, HashInfo(HASH, md5), _info_of(status)) for place, md5, status in objects),
+        filesystem,
     )
 
 

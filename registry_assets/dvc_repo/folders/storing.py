@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvc_objects.errors import ObjectFormatError
+from dvc_data.hashfile.db.local import LocalHashFileDB
 
 from registry_assets.dvc_repo.folders.hashing import (
     FolderContent,
@@ -23,17 +25,26 @@ from registry_assets.dvc_repo.folders.hashing import (
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
-from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.folders.state import (
+    HASH,
+    FileStatus,
+    HashedFile,
+    tell_hashes,
+    tell_links,
+)
 from registry_assets.dvc_repo.folders.threads import map_in_threads
+from registry_assets.dvc_repo.folders.verifying import date_of, find_damaged, set_aside_damaged
+from registry_assets.dvc_repo.garbage import scan_objects
+from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import bring_in_ignore_file
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import DataBeingWrittenError
+from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
-    from dvc_data.hashfile.db.local import LocalHashFileDB
 
 Contents = Mapping[str, FolderContent | None]
 """The outputs of a stage by place, hashed; None for those that DVC has to hash."""
@@ -58,13 +69,18 @@ def read_outputs(repo: Repo, stage: DvcStage, before: Contents | None = None) ->
     return contents
 
 
-def note_outputs(stage: DvcStage, contents: Contents) -> None:
-    """Has the outputs of a stage name what was hashed, as DVC's `Stage.save_outs` does."""
+def note_outputs(stage: DvcStage, contents: Contents) -> Mapping[str, str]:
+    """Has the outputs of a stage name what was hashed, as DVC's `Stage.save_outs` does.
+
+    Returns:
+        The versions that they named before, by place.
+    """
+    before = {out.fs_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
     for out in stage.outs:
         bring_in_ignore_file(out)
     if not any(contents.values()):
         stage.save_outs()
-        return
+        return before
     for out in stage.outs:
         content = contents[out.fs_path]
         if content is None:
@@ -73,29 +89,110 @@ def note_outputs(stage: DvcStage, contents: Contents) -> None:
             out.ignore()
             out.hash_info, out.meta = content.hash_info, content.meta
             out.obj = out.files = None
+    return before
 
 
-def store_outputs(repo: Repo, stage: DvcStage, contents: Contents) -> None:
+def store_outputs(
+    repo: Repo, stage: DvcStage, contents: Contents, before: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
     """Puts the outputs that `note_outputs` noted into the cache, as DVC's `Output.commit` does.
 
     Only ever with the lock on the repository.
 
+    Args:
+        repo: The repository.
+        stage: The stage.
+        contents: Its outputs, hashed.
+        before: Their versions before, by place.
+
+    Returns:
+        Objects that files of the outputs had overwritten, being linked to them, by the places of
+        those files. They have the names of what they hold now, and their own are free.
+
     Raises:
         DataBeingWrittenError: when a file is not any more what was hashed.
     """
+    overwritten: dict[str, str] = {}
     for out in stage.outs:
         content = contents[out.fs_path]
+        overwritten |= _release_overwritten(repo, out, content)
         try:
             if content is None:
                 raise NotPlainError
-            _store(repo, out, content)
+            _store(repo, out, content, (before or {}).get(out.fs_path))
         except NotPlainError:
             out.commit()
+    return overwritten
 
 
-def _store(repo: Repo, out: DvcOutput, content: FolderContent) -> None:
+def _release_overwritten(
+    repo: Repo, out: DvcOutput, content: FolderContent | None
+) -> Mapping[str, str]:
+    """Gives objects that were edited in place, through files of an output, their true names.
+
+    Returns:
+        The objects, by the places of the files.
+    """
+    cache = out.cache
+    if not isinstance(cache, LocalHashFileDB) or out.hash_name != HASH or not out.use_cache:
+        return {}
+    if content is not None:
+        # Of what is linked to where it came from, there is no object yet.
+        linked = {
+            file.status.st_ino: f"{content.place}/{file.name}"
+            for file in content.files
+            if file.status.st_nlink > 1 and not file.is_object and not _is_object(cache, file)
+        }
+    else:
+        linked = dict(_find_linked(str(out.fs_path)))
+    if not linked:
+        return {}
+    objects = {
+        oid: FileStatus.of(entry.stat())
+        for oid, entry in scan_objects(Path(cache.path))
+        if entry.inode() in linked and not is_folder(oid)
+    }
+    damaged = find_damaged(repo, cache, objects)
+    overwritten = {linked[objects[oid].st_ino]: oid for oid in damaged}
+    symlinked = [path for path in overwritten if os.path.islink(path)]
+    set_aside_damaged(repo, cache, damaged)
+    for path in symlinked:
+        # It leads to the name that the object had.
+        with in_one_go(path) as fresh:
+            os.symlink(place_in(cache, damaged[overwritten[path]]), fresh)
+    return overwritten
+
+
+def describe_overwritten(repo: Repo, place: str, md5: str) -> str:
+    """What to say of an object that was edited in place through a file."""
+    path = Path(place).relative_to(repo.root_dir).as_posix()
+    return f"damaged {path}: edited in place, through its link, in the cache, too (was {md5[:10]})"
+
+
+def _is_object(cache: LocalHashFileDB, file: HashedFile) -> bool:
+    """Whether a file is one with the object of what it holds."""
+    try:
+        status = os.stat(place_in(cache, file.md5))
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino) == (file.status.st_dev, file.status.st_ino)
+
+
+def _find_linked(place: str) -> Iterator[tuple[int, str]]:
+    """The inodes that files lead to, whatever kind of link they are."""
+    found = [place] if not os.path.isdir(place) else []
+    for folder, _, names in os.walk(place):
+        found.extend(f"{folder}/{name}" for name in names)
+    for path in found:
+        with suppress(OSError):  # a link that leads nowhere
+            status = os.stat(path)
+            if status.st_nlink > 1 or os.path.islink(path):
+                yield status.st_ino, path
+
+
+def _store(repo: Repo, out: DvcOutput, content: FolderContent, before: str | None) -> None:
     cache: LocalHashFileDB = out.cache
-    storer = _Storer(cache, content)
+    storer = _Storer(repo, cache, content, before)
     listing = str(content.hash_info.value)
     make_folder: Callable[[str], None] = cache.makedirs
     for prefix in {file.md5[:2] for file in content.files} | {listing[:2]}:
@@ -113,16 +210,22 @@ class _Storer:
     """Puts the files of one folder into a cache.
 
     Args:
+        repo: The repository.
         cache: The cache.
         content: The folder.
+        before: The version that was recorded before.
 
     Raises:
         NotPlainError: when links are wanted that only DVC makes.
     """
 
-    def __init__(self, cache: LocalHashFileDB, content: FolderContent) -> None:
+    def __init__(
+        self, repo: Repo, cache: LocalHashFileDB, content: FolderContent, before: str | None
+    ) -> None:
         kinds = cache.cache_types
+        self._repo = repo
         self._cache = cache
+        self._versions = {str(content.hash_info.value), *((before,) if before else ())}
         self._place = content.place
         self._may_be_copies = not {"copy", "reflink"}.isdisjoint(kinds)
         if kinds[0] == "hardlink":
@@ -180,12 +283,28 @@ class _Storer:
         self._protect(place)
 
     def _is_there(self, oid: str) -> bool:
-        """Whether the cache has an object; a damaged one is removed."""
+        """Whether the cache has an object, whole; a damaged one gets the name of what it holds."""
         try:
-            self._cache.check(oid)
-        except (FileNotFoundError, ObjectFormatError):
+            status = FileStatus.of(os.stat(place_in(self._cache, oid)))
+        except FileNotFoundError:
             return False
-        return True
+        is_protected = stat.S_IMODE(status.st_mode) == self._cache.CACHE_MODE
+        if is_protected and status.st_mtime_ns <= self._trusted.get(oid, -1):
+            return True
+        damaged = find_damaged(self._repo, self._cache, {oid: status})
+        set_aside_damaged(self._repo, self._cache, damaged)
+        return not damaged
+
+    @cached_property
+    def _trusted(self) -> Mapping[str, int]:
+        """Until when objects are known to be whole: what versions have that were stored before."""
+        found: dict[str, int] = {}
+        listings = Listings([Path(self._cache.path)])
+        for version in filter(is_folder, self._versions):
+            date = date_of(self._cache, version)
+            for oid in (listings.contents(version) or ()) if date is not None else ():
+                found[oid] = max(date or 0, found.get(oid, 0))
+        return found
 
     def _link(self, path: str, file: HashedFile) -> os.stat_result | None:
         """Makes a file and its object one; None when that cannot be."""

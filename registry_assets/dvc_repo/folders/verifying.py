@@ -1,0 +1,156 @@
+"""Whether objects hold what their names say, found out without reading those nobody wrote to.
+
+DVC trusts an object that is read-only. A file in the workspace that is linked to it can be written
+to all the same, by root or after a `chmod`, and the object changes with it. The listing of a folder
+is stored after its files, so what was written to later is hashed; so is everything when the sizes
+do not add up to what is recorded. DVC's state remembers what was hashed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dvc_data.hashfile.db.local import LocalHashFileDB
+
+from registry_assets.dvc_repo.folders.hashing import hash_files
+from registry_assets.dvc_repo.folders.state import FileStatus, find_known, tell_objects
+from registry_assets.dvc_repo.versions import place_in
+from registry_assets.model import FOLDER_SUFFIX, is_folder
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc_data.hashfile.db import HashFileDB
+
+
+@dataclass(frozen=True)
+class Verified:
+    """How a cache holds the objects of a version.
+
+    Attributes:
+        missing: Those that are not there.
+        damaged: What those hold that do not hold what their names say.
+    """
+
+    missing: frozenset[str] = frozenset()
+    damaged: Mapping[str, str] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all are there as they should be."""
+        return not self.missing and not self.damaged
+
+
+def verify_version(
+    repo: Repo,
+    cache: HashFileDB,
+    version: str,
+    files: Mapping[str, str],
+    size: int | None,
+    *,
+    by_date: bool = True,
+) -> Verified:
+    """Looks at the objects of a version.
+
+    Args:
+        repo: The repository.
+        cache: The cache.
+        version: The md5 of the version.
+        files: Its files, md5s by path; of a file only itself.
+        size: What is recorded of it, in bytes.
+        by_date: Whether to hash what was written to after the listing was stored; else only what is
+            not read-only is hashed.
+    """
+    trusted = date_of(cache, version) if is_folder(version) else None
+    sizes: dict[str, int] = {}
+    written: dict[str, FileStatus] = {}
+    missing = set()
+    for md5 in {*files.values(), version}:
+        try:
+            status = os.stat(place_in(cache, md5))
+        except FileNotFoundError:
+            missing.add(md5)
+            continue
+        sizes[md5] = status.st_size
+        is_late = by_date and (trusted is None or status.st_mtime_ns > trusted)
+        if is_late or stat.S_IMODE(status.st_mode) != LocalHashFileDB.CACHE_MODE:
+            written[md5] = FileStatus.of(status)
+    has_size = by_date and size is not None and is_folder(version) and not missing
+    if has_size and sum(sizes[md5] for md5 in files.values()) != size:
+        written = {md5: _status_of(cache, md5) for md5 in sizes}
+    damaged = find_damaged(repo, cache, written)
+    if written and not damaged and not missing:
+        vouch_for(cache, version, written.values())
+    return Verified(frozenset(missing), damaged)
+
+
+def date_of(cache: HashFileDB, md5: str) -> int | None:
+    """When an object was stored, or known to be whole last; None when it is not there."""
+    try:
+        return os.stat(place_in(cache, md5)).st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def vouch_for(cache: HashFileDB, version: str, written: Iterable[FileStatus] = ()) -> None:
+    """Notes that all objects of a folder's version are whole now, so that none is hashed again.
+
+    For what has a date to come, by a camera whose clock is wrong, DVC's state is asked.
+    """
+    if is_folder(version) and all(status.st_mtime <= time.time() for status in written):
+        with suppress(OSError):  # it may be somebody else's, and is hashed again then
+            os.utime(place_in(cache, version))
+
+
+def find_damaged(
+    repo: Repo, cache: HashFileDB, objects: Mapping[str, FileStatus]
+) -> dict[str, str]:
+    """Those of some objects that do not hold what their names say, with what they hold.
+
+    The others are made read-only, as DVC makes them, so that they need not be asked about again.
+    """
+    places = {place_in(cache, md5): md5 for md5 in objects}
+    statuses = {place: objects[md5] for place, md5 in places.items()}
+    known = dict(find_known(repo, cache.fs, statuses)) if statuses else {}
+    fresh = dict(hash_files([item for item in statuses.items() if item[0] not in known]))
+    tell_objects(repo, cache.fs, [(place, md5, statuses[place]) for place, md5 in fresh.items()])
+    damaged = {}
+    for place, md5 in places.items():
+        held = known.get(place) or fresh[place]
+        if held != md5.removesuffix(FOLDER_SUFFIX):
+            damaged[md5] = held
+        else:
+            _protect(place, statuses[place])
+    return damaged
+
+
+def set_aside_damaged(repo: Repo, cache: HashFileDB, damaged: Mapping[str, str]) -> None:
+    """Gives objects the names of what they hold, so that nothing is lost and their own are free."""
+    for md5, held in damaged.items():
+        place, target = place_in(cache, md5), place_in(cache, held)
+        if os.path.lexists(target):
+            other = find_damaged(repo, cache, {held: _status_of(cache, held)})
+            set_aside_damaged(repo, cache, other)
+        with suppress(FileNotFoundError):
+            if os.path.lexists(target):
+                os.unlink(place)
+                continue
+            make_folder: Callable[[str], None] = cache.makedirs
+            make_folder(os.path.dirname(target))
+            os.rename(place, target)
+            _protect(target, _status_of(cache, held))
+
+
+def _protect(place: str, status: FileStatus) -> None:
+    if stat.S_IMODE(status.st_mode) != LocalHashFileDB.CACHE_MODE:
+        with suppress(OSError):  # where a file system does not let us, it is read again
+            os.chmod(place, LocalHashFileDB.CACHE_MODE)
+
+
+def _status_of(cache: HashFileDB, md5: str) -> FileStatus:
+    return FileStatus.of(os.stat(place_in(cache, md5)))
