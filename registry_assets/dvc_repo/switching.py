@@ -15,6 +15,7 @@ from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.data import fetch, is_as_recorded, link_from_cache, remove_empty
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
+from registry_assets.dvc_repo.folders.verifying import Kept, are_kept
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import Places
@@ -103,8 +104,8 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
         place = Path(repo.root_dir) / path
         if not os.path.lexists(place):
             continue
-        version, files = _hash_all(repo, place)
-        if not all(_is_kept(repo, md5) for md5 in (version, *files.values())):
+        version, files, sizes = _hash_all(repo, place)
+        if not _is_kept(repo, version, sizes):
             yield Unsaved(path)
         for folder, _, names in os.walk(place):
             for name in names:
@@ -136,21 +137,34 @@ def find_leftovers(dvc: RepoAccess, repo: Repo, declared: Collection[str]) -> Ma
     return found
 
 
-def _hash_all(repo: Repo, place: Path) -> tuple[str, Mapping[str, str]]:
+def _hash_all(repo: Repo, place: Path) -> tuple[str, Mapping[str, str], Mapping[str, int | None]]:
     """The version of what stands at a path, and of a folder its files, hashed where they changed.
+
+    Third the sizes of all objects, in bytes, where they are known.
 
     Without what DVC does not look at.
     """
     cache = repo.cache.local
-    _, _, found = build(
+    _, meta, found = build(
         cache, str(place), repo.fs, cache.hash_name, ignore=repo.dvcignore, dry_run=True
     )
-    files = found if isinstance(found, Tree) else ()
-    return str(found.hash_info.value), {"/".join(k): str(info.value) for k, _, info in files}
+    version = str(found.hash_info.value)
+    if not isinstance(found, Tree):
+        return version, {}, {version: meta.size}
+    files = {"/".join(key): str(info.value) for key, _, info in found}
+    sizes = {str(info.value): of_file.size for _, of_file, info in found}
+    return version, files, {**sizes, version: None}
 
 
-def _is_kept(repo: Repo, md5: str) -> bool:
-    return any(Path(cache.oid_to_path(md5)).exists() for cache in caches_of(repo))
+def _is_kept(repo: Repo, version: str, sizes: Mapping[str, int | None]) -> bool:
+    """Whether the cache has a version with its files, whole; where DVC 2 has put them, at all."""
+    local, legacy = caches_of(repo)
+    here = {
+        md5: Kept(None, size)
+        for md5, size in sizes.items()
+        if not Path(legacy.oid_to_path(md5)).exists()
+    }
+    return are_kept(repo, local, here, version)
 
 
 def switch(

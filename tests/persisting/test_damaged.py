@@ -171,6 +171,19 @@ def test_a_copy_of_what_was_damaged_is_not_replaced_by_it(root: Path) -> None:
     assert damaged(root) == []
 
 
+@pytest.mark.parametrize("edit", EDITS[:-1], ids=NAMES[:-1])
+def test_the_last_good_copy_is_not_replaced(root: Path, edit: Callable[[Path], object]) -> None:
+    write_tree(root, {"raw/a/4.txt": "four\n"})
+    track(root)
+    link = root.parent / "link.txt"
+    os.link(root / TWO, link)
+    (root / TWO).unlink()
+    write_tree(root, {TWO: "two\n"})
+    edit(link)
+    unsaved = [item.path for item in DvcRepo(root).find_unsaved(["raw/a"])]
+    assert unsaved == ["raw/a"]
+
+
 def test_a_damaged_object_replaces_nothing_on_a_remote(root: Path) -> None:
     append(root / TWO)
     pushed = DvcRepo(root).push(report=quiet)

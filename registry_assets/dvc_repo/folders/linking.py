@@ -18,6 +18,7 @@ from registry_assets.dvc_repo.folders.hashing import (
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
 from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.folders.verifying import Kept, are_kept
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import DataModifiedError, DataNotAvailableError
 
@@ -51,7 +52,8 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
         raise NotPlainError
     kept = {name: file for name, file in before.items() if wanted.get(name) == file.md5}
     others = {name: file for name, file in before.items() if name not in kept}
-    if any(not os.path.exists(place_in(cache, file.md5)) for file in others.values()):
+    asked = {f.md5: Kept(f.status.st_ino, f.status.st_size) for f in others.values()}
+    if others and not are_kept(repo, cache, asked, str(content.hash_info.value)):
         raise DataModifiedError(path_in_repo(repo, out))
     links = Links(cache, cache.cache_types)
     os.makedirs(place, exist_ok=True)

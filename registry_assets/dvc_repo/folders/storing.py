@@ -33,9 +33,8 @@ from registry_assets.dvc_repo.folders.state import (
     tell_links,
 )
 from registry_assets.dvc_repo.folders.threads import map_in_threads
-from registry_assets.dvc_repo.folders.verifying import date_of, find_damaged, set_aside_damaged
+from registry_assets.dvc_repo.folders.verifying import dates_of, find_damaged, set_aside_damaged
 from registry_assets.dvc_repo.garbage import scan_objects
-from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import bring_in_ignore_file
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import DataBeingWrittenError
@@ -298,13 +297,7 @@ class _Storer:
     @cached_property
     def _trusted(self) -> Mapping[str, int]:
         """Until when objects are known to be whole: what versions have that were stored before."""
-        found: dict[str, int] = {}
-        listings = Listings([Path(self._cache.path)])
-        for version in filter(is_folder, self._versions):
-            date = date_of(self._cache, version)
-            for oid in (listings.contents(version) or ()) if date is not None else ():
-                found[oid] = max(date or 0, found.get(oid, 0))
-        return found
+        return dates_of(self._cache, self._versions)
 
     def _link(self, path: str, file: HashedFile) -> os.stat_result | None:
         """Makes a file and its object one; None when that cannot be."""

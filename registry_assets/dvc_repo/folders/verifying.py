@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from dvc_data.hashfile.db.local import LocalHashFileDB
 
 from registry_assets.dvc_repo.folders.hashing import hash_files
 from registry_assets.dvc_repo.folders.state import FileStatus, find_known, tell_objects
+from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.model import FOLDER_SUFFIX, is_folder
 
@@ -97,6 +99,54 @@ def date_of(cache: HashFileDB, md5: str) -> int | None:
         return None
 
 
+def dates_of(cache: HashFileDB, versions: Iterable[str]) -> Mapping[str, int]:
+    """Until when the files of folders' versions are known to be whole, by their md5s."""
+    found: dict[str, int] = {}
+    listings = Listings([Path(cache.path)])
+    for version in filter(is_folder, versions):
+        date = date_of(cache, version)
+        for oid in (listings.contents(version) or ()) if date is not None else ():
+            found[oid] = max(date or 0, found.get(oid, 0))
+    return found
+
+
+class Kept(NamedTuple):
+    """A file whose content is to be in the cache.
+
+    Attributes:
+        inode: One that is the object's own is what it was hashed as; None where it is not known.
+        size: In bytes, where it is known.
+    """
+
+    inode: int | None
+    size: int | None
+
+
+def are_kept(repo: Repo, cache: HashFileDB, files: Mapping[str, Kept], version: str) -> bool:
+    """Whether a cache has the content of files, whole, so that they may be replaced.
+
+    Args:
+        repo: The repository.
+        cache: The cache.
+        files: By md5.
+        version: The folder's version that they are of, which may be recorded nowhere.
+    """
+    dates: Mapping[str, int] | None = None
+    written = {}
+    for md5, file in files.items():
+        try:
+            status = os.stat(place_in(cache, md5))
+        except FileNotFoundError:
+            return False
+        if status.st_size != file.size and file.size is not None:
+            return False
+        if status.st_ino != file.inode:
+            dates = dates_of(cache, [version]) if dates is None else dates
+            if status.st_mtime_ns > dates.get(md5, -1):
+                written[md5] = FileStatus.of(status)
+    return not find_damaged(repo, cache, written)
+
+
 def vouch_for(cache: HashFileDB, version: str, written: Iterable[FileStatus] = ()) -> None:
     """Notes that all objects of a folder's version are whole now, so that none is hashed again.
 
@@ -121,7 +171,8 @@ def find_damaged(
     tell_objects(repo, cache.fs, [(place, md5, statuses[place]) for place, md5 in fresh.items()])
     damaged = {}
     for place, md5 in places.items():
-        held = known.get(place) or fresh[place]
+        # DVC's state has listings under their names, with the suffix.
+        held = (known.get(place) or fresh[place]).removesuffix(FOLDER_SUFFIX)
         if held != md5.removesuffix(FOLDER_SUFFIX):
             damaged[md5] = held
         else:
