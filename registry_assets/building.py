@@ -19,6 +19,7 @@ from registry_assets.assets import build_lineage_assets
 from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
 from registry_assets.errors import RegistryError
+from registry_assets.history.opening import check_home
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage
@@ -54,11 +55,13 @@ def build_definitions(
     Raises:
         RegistryNotFoundError: when there is no DVC repository.
         MetafileError: when settings or a list of collections cannot be read.
-        RegistryError: when assets of your own have some of a stage's outputs for keys, but not all.
+        RegistryError: when assets of your own have some of a stage's outputs for keys, but not all,
+            or Dagster was led to the history of the registry that this one is a copy of.
     """
     share_files(Path(root))
     lineage = build_lineage(read_registry(Path(root)), translator)
     registry = lineage.registry
+    check_home(registry.root)
     if "DAGSTER_HOME" in os.environ:
         # What Dagster's own processes made there, which do not load this.
         share_history(Path(os.environ["DAGSTER_HOME"]))

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
-from registry_assets.addresses import is_local
 from registry_assets.dvc_repo.initialising import (
     init_dvc,
     lead_to_origin,
@@ -19,6 +18,7 @@ from registry_assets.dvc_repo.initialising import (
     set_default_remote,
     set_link_type,
 )
+from registry_assets.dvc_repo.opening import STORAGE
 from registry_assets.errors import KeptOutError, RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
@@ -33,8 +33,6 @@ SHIPPED = Path(__file__).parent / "shipped"
 
 DATASET = "01_image_dataset"
 REMOTE = "storage"
-STORAGE = ".dvc/storage"
-"""The folder of the default remote, from the root."""
 _DVC_CONFIG = ".dvc/config"
 
 _PARAMETERS = "params.yaml"
@@ -170,20 +168,11 @@ def fit_to_machine(root: Path) -> Iterator[str]:
         yield f"default remote: {STORAGE}, in .dvc/config.local"
     for level in mend_moved_remote(root, root / STORAGE):
         yield f"default remote: {STORAGE}, wherever the registry is, in .dvc/{level}"
-    theirs = _storage_of_origin(root)
-    if theirs is not None and lead_to_origin(root, root / STORAGE, theirs):
+    theirs = lead_to_origin(root)
+    if theirs is not None:
         yield f"default remote: {theirs}, that of the registry this is a clone of"
     yield from _install_merge_driver(root)
     yield from _write_env(root)
-
-
-def _storage_of_origin(root: Path) -> Path | None:
-    """The storage in the registry on this machine that this one was cloned from."""
-    for address in GitRepo(root).remotes():
-        storage = Path(address) / STORAGE
-        if is_local(address) and storage.is_dir():
-            return storage.resolve()
-    return None
 
 
 def _write_files(root: Path) -> Iterator[str]:

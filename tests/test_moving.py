@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from click.testing import CliRunner, Result
 from registry_assets.cli import main
 from registry_assets.errors import RegistryError
 from registry_assets.history.event_log import read_seen
-from registry_assets.history.opening import open_history, prepare_home, write_env
+from registry_assets.history.opening import check_home, open_history, prepare_home, write_env
 from registry_assets.merge_driver import driver_command
 from registry_assets.setting_up import init_registry
 from tests.conftest import HOME, commit_all, lineage_of, run, write_tree
 
-LED_HERE = "DAGSTER_HOME=${PWD}/.dagster\n"
+
+def led_to(root: Path) -> str:
+    return f"DAGSTER_HOME={root / HOME}\n"
 
 
 def registry(root: Path, *arguments: str, **env: str) -> Result:
@@ -62,7 +65,7 @@ def test_nothing_that_git_takes_names_a_place(tmp_path: Path) -> None:
     list(init_registry(root))
     run(root, "git", "add", "--all")
     assert str(tmp_path) not in run(root, "git", "diff", "--cached")
-    assert str(tmp_path) not in (root / ".env").read_text()
+    assert run(root, "git", "check-ignore", ".env") == ".env\n"
 
 
 @pytest.mark.parametrize("how", ["moved", "copied"])
@@ -100,20 +103,43 @@ def test_one_elsewhere_has_its_own_history_and_data(
     assert (other / "data/one.txt").read_text() == "one\n"
 
 
-def test_tools_of_dagster_find_the_history_where_they_are(original: Path) -> None:
+@pytest.mark.parametrize("variable", ["exported", "unset"])
+def test_tools_of_dagster_find_the_history_where_they_are(
+    original: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = original.parent / "a 'quoted' $HOME"
+    original.rename(place)
+    registry(place, "sync")
+    # What the last shell was in leads nowhere.
+    monkeypatch.setenv("PWD", str(place.parent))
+    if variable == "exported":
+        monkeypatch.setenv("DAGSTER_HOME", str(place / HOME))
+    assert str(place / HOME) in run(place, "dagster", "instance", "info")
+
+
+def test_dagster_is_not_led_to_the_history_of_the_original(
+    original: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = move(original, "copied")
-    # A stale word of the shell would lead elsewhere: this is what a shell does.
-    said = run(place.parent, "sh", "-c", 'cd "a copy" && dagster instance info')
-    assert str(place / HOME) in said
-    assert str(original / HOME) not in said
+    before = look_through(original)
+    monkeypatch.delenv("PWD", raising=False)
+    command = ("dagster", "definitions", "validate", "-m", "registry_assets.definitions")
+    first = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    assert first.returncode != 0
+    assert "was moved or copied" in first.stdout + first.stderr
+    run(place, *command)
+    assert look_through(original) == before
+    check_home(original)
+    assert (original / ".env").read_text() == led_to(original)
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("DAGSTER_HOME=/old/.dagster\n", LED_HERE),
-        ("KEY=1\nDAGSTER_HOME=/old place/.dagster\nOTHER=2\n", f"KEY=1\nOTHER=2\n{LED_HERE}"),
-        (f"{LED_HERE}KEY=1\n", f"{LED_HERE}KEY=1\n"),
+        ("DAGSTER_HOME=/old/.dagster\n", "{ours}"),
+        ("KEY=1\nDAGSTER_HOME=/old place/.dagster\nOTHER=2\n", "KEY=1\nOTHER=2\n{ours}"),
+        ("DAGSTER_HOME='/old \\'place/.dagster'\n", "{ours}"),
+        ("{ours}KEY=1\n", "{ours}KEY=1\n"),
         ("DAGSTER_HOME=/srv/dagster\n", "DAGSTER_HOME=/srv/dagster\n"),
         ("KEY=1\n", "KEY=1\n"),
     ],
@@ -121,9 +147,9 @@ def test_tools_of_dagster_find_the_history_where_they_are(original: Path) -> Non
 def test_a_stale_line_of_ours_is_mended_by_whoever_comes_first(
     bare: Path, before: str, after: str
 ) -> None:
-    (bare / ".env").write_text(before)
+    (bare / ".env").write_text(before.format(ours=led_to(bare)))
     prepare_home(bare)
-    assert (bare / ".env").read_text() == after
+    assert (bare / ".env").read_text() == after.format(ours=led_to(bare))
 
 
 def test_a_home_that_is_exported_wins_and_is_named(
@@ -143,7 +169,7 @@ def test_a_home_that_is_exported_wins_and_is_named(
     monkeypatch.setenv("DAGSTER_HOME", str(original / HOME))
     assert registry(original, "sync").stderr == ""
     write_env(original)
-    assert (original / ".env").read_text() == LED_HERE
+    assert (original / ".env").read_text() == led_to(original)
 
 
 @pytest.mark.parametrize("file", ["config", "config.local"])
@@ -162,8 +188,12 @@ def test_an_address_of_a_former_version_is_mended(original: Path, file: str, how
 def test_a_clone_on_this_machine_reaches_the_storage_that_it_came_from(
     original: Path, tmp_path: Path
 ) -> None:
-    clone = tmp_path / "clone"
+    clone = tmp_path / "a clone"
     run(tmp_path, "git", "clone", "--quiet", str(original), str(clone))
+    registry(clone, "materialize")
+    assert (clone / "raw/01_a/one.txt").read_text() == "one\n"
+    shutil.rmtree(clone / "raw/01_a")
+    shutil.rmtree(clone / ".dvc/cache")
     list(init_registry(clone))
     run(clone, "dvc", "pull", "--quiet")
     assert (clone / "raw/01_a/one.txt").read_text() == "one\n"

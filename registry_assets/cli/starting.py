@@ -96,8 +96,6 @@ def ui(root: Path, host: str, port: int) -> None:
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
-        # A shell sets it, and nobody else: what `.env` tells depends on it.
-        "PWD": str(found.registry.root),
         "REGISTRY_ROOT": str(found.registry.root),
         UI_ADDRESS: f"http://{host}:{port}",
     }

@@ -17,7 +17,7 @@ from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
 from registry_assets.dvc_repo.metafiles import replace_text
-from registry_assets.dvc_repo.opening import name_user, translated_errors
+from registry_assets.dvc_repo.opening import find_origin_remote, name_user, translated_errors
 from registry_assets.errors import RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
@@ -148,27 +148,19 @@ def mend_moved_remote(root: Path, storage: Path) -> list[str]:
     return mended
 
 
-def lead_to_origin(root: Path, storage: Path, theirs: Path) -> bool:
-    """Has a clone reach the storage of the registry on this machine that it came from.
-
-    Args:
-        root: The clone.
-        storage: The folder of the default remote in it.
-        theirs: That of the registry it came from.
+def lead_to_origin(root: Path) -> str | None:
+    """Writes down, for this machine, where a clone reaches its origin; see `find_origin_remote`.
 
     Returns:
-        Whether it has no storage of its own, and so does from now on.
+        The storage of the origin, None where the clone has its own or there is none.
     """
-    place = root / Repo.DVC_DIR
     with translated_errors():
-        config = _Config(str(place))
-        name = config["core"].get("remote")
-        url = config["remote"].get(name, {}).get("url") if name else None
-        if url is None or Path(url) != storage or storage.exists() or theirs == storage:
-            return False
-        with config.edit("local") as edited:
-            edited["remote"][name] = {"url": str(theirs)}
-    return True
+        config = _Config(str(root / Repo.DVC_DIR))
+        remotes = find_origin_remote(config, root)
+        for name, settings in remotes.items():
+            with config.edit("local") as edited:
+                edited["remote"][name] = dict(settings)
+    return next((settings["url"] for settings in remotes.values()), None)
 
 
 def keep_together(root: Path) -> None:

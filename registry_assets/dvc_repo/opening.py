@@ -8,20 +8,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
-from dvc.config import ConfigError
+from dvc.config import Config, ConfigError
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
 
-from registry_assets.addresses import without_secrets
+from registry_assets.addresses import is_local, without_secrets
 from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.dvc_repo.unseen import check_links
 from registry_assets.dvc_repo.versions import caches_of
@@ -74,6 +74,34 @@ def name_user() -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
+STORAGE = ".dvc/storage"
+"""The folder of the default remote that a registry has within itself, from the root."""
+
+
+def find_origin_remote(config: Config, root: Path) -> Mapping[str, Mapping[str, str]]:
+    """The default remote of a clone, led to the storage of the registry that it came from.
+
+    A remote within a registry is told from where that lies, so that it moves along. A clone on the
+    same machine has no storage of its own, but can read that of its origin.
+
+    Args:
+        config: DVC's configuration of the clone.
+        root: The clone.
+
+    Returns:
+        The settings that differ, by the remote's name; nothing where it is as it should be.
+    """
+    name = config["core"].get("remote")
+    own = root / STORAGE
+    if not name or config["remote"].get(name, {}).get("url") != str(own) or own.exists():
+        return {}
+    for address in GitRepo(root).remotes():
+        theirs = Path(address.removeprefix("file://")) / STORAGE
+        if is_local(address) and theirs.is_dir():
+            return {name: {"url": str(theirs.resolve())}}
+    return {}
 
 
 class RepoAccess:
@@ -129,6 +157,11 @@ class RepoAccess:
                 yield opened
                 return
             repo = Repo(str(self.root))
+            remote = find_origin_remote(repo.config, self.root)
+            if remote:
+                repo.close()
+                # What is said here outlasts DVC's reading its configuration again.
+                repo = Repo(str(self.root), config={"remote": remote})
             repo.stage_cache = RootedStageCache(repo)
             try:
                 yield repo

@@ -307,8 +307,9 @@ class GitRepo:
     def remotes(self) -> tuple[str, ...]:
         """The addresses of the remotes of this repository."""
         listed = self._run("remote", "--verbose") or ""
-        words = (line.split() for line in listed.splitlines())
-        return tuple(dict.fromkeys(word[1] for word in words if len(word) > 1))
+        # "origin<tab>ADDRESS (fetch)": an address may have blanks in it.
+        addresses = (line.partition("\t")[2].rpartition(" (")[0] for line in listed.splitlines())
+        return tuple(dict.fromkeys(filter(None, addresses)))
 
     def resolve(self, rev: str | None) -> str | None:
         """The commit of a revision here, of what is checked out for None, if there is one."""

@@ -30,9 +30,9 @@ _TAKEN_FOR_PATTERNS = "?*[{}"
 quoting; DVC's progress formats a path."""
 _LONGEST_PATH = 400
 
-_ENV_LINE = f"DAGSTER_HOME=${{PWD}}/{HOME}"
-"""Names no place, so that it leads nowhere else when the registry is moved or copied."""
-_FORMER_ENV_LINE = re.compile(rf"DAGSTER_HOME=/.*/{re.escape(HOME)}$")
+_OUR_ENV_LINE = re.compile(rf"DAGSTER_HOME=(?P<quote>'?)(?P<home>/.*/{re.escape(HOME)})(?P=quote)$")
+"""What `write_env` writes, here or where the registry was before."""
+_PLAIN_PATH = re.compile(r"[\w/.,@%+=:-]+")
 _UNSET = re.compile(r'environment variable "([^"]+)" which is not set')
 _STORAGE_SETTINGS = {"storage", "event_log_storage", "instance_class"}
 
@@ -77,8 +77,7 @@ def prepare_home(root: Path) -> Path:
     """Makes the home folder of a registry's Dagster instance, where there is none yet."""
     home = root / HOME
     home.mkdir(exist_ok=True)
-    if any(_FORMER_ENV_LINE.match(line) for line in _env_lines(root)):
-        # It leads to where the registry was when the line was written.
+    if _find_former_home(root) is not None:
         write_env(root)
     ignore = home / ".gitignore"
     if not ignore.exists():
@@ -123,6 +122,10 @@ def find_exported_home(root: Path) -> Path | None:
 def write_env(root: Path) -> str | None:
     """Has Dagster's own commands find the history: at the root they read ``.env``.
 
+    It names the place, as a path from elsewhere would depend on who reads it: ``${PWD}`` is what
+    the last shell was in. So it is written anew by the first command after a move, and
+    `check_home` stops whoever comes before that.
+
     What it says goes before what is exported (dagster#14396), so that it says nothing where a home
     elsewhere is exported. Lines of others stay.
 
@@ -131,17 +134,51 @@ def write_env(root: Path) -> str | None:
     """
     path = root / ".env"
     lines = _env_lines(root)
-    others = [line for line in lines if line != _ENV_LINE and not _FORMER_ENV_LINE.match(line)]
+    others = [line for line in lines if not _OUR_ENV_LINE.match(line)]
     if find_exported_home(root) is not None:
         if others == lines:
             return None
         _write_lines(path, others)
         return "took DAGSTER_HOME out of .env: it would go before the one that is exported"
-    is_written = _ENV_LINE in lines and len(others) == len(lines) - 1
+    line = _env_line(root)
+    is_written = line in lines and len(others) == len(lines) - 1
     if is_written or any(line.startswith("DAGSTER_HOME=") for line in others):
         return None
-    _write_lines(path, [*others, _ENV_LINE])
+    _write_lines(path, [*others, line])
     return "wrote .env, so that `dagster` finds this registry's history"
+
+
+def _env_line(root: Path) -> str:
+    home = str(root / HOME)
+    # python-dotenv expands and unescapes nothing between single quotes but these two.
+    quoted = home.replace("\\", "\\\\").replace("'", "\\'")
+    return f"DAGSTER_HOME={home}" if _PLAIN_PATH.fullmatch(home) else f"DAGSTER_HOME='{quoted}'"
+
+
+def _find_former_home(root: Path) -> Path | None:
+    """The home that a line of ours in ``.env`` still leads to, where the registry was before."""
+    for line in _env_lines(root):
+        found = _OUR_ENV_LINE.match(line)
+        if found is not None and line != _env_line(root):
+            return Path(found["home"])
+    return None
+
+
+def check_home(root: Path) -> None:
+    """Makes sure that Dagster was not led to the history of the registry this one was copied from.
+
+    Raises:
+        RegistryError: when it was; the next start goes right.
+    """
+    former = _find_former_home(root)
+    if former is None:
+        return
+    prepare_home(root)
+    if os.environ.get("DAGSTER_HOME") == str(former):
+        raise RegistryError(
+            f"this registry was moved or copied, and .env led Dagster to the history in {former}: "
+            "that is corrected now, start Dagster again"
+        )
 
 
 def _env_lines(root: Path) -> list[str]:
@@ -160,8 +197,6 @@ def read_env_home(root: Path) -> Path | None:
     """The home that ``.env`` leads Dagster's own commands to, when they run at the root."""
     from dotenv import dotenv_values
 
-    if _ENV_LINE in _env_lines(root):
-        return root / HOME
     found = dotenv_values(root / ".env").get("DAGSTER_HOME")
     return Path(found) if found else None
 
