@@ -19,19 +19,33 @@ SET_ASIDE_MOST_BYTES = 1024
 MAX_FILE_BYTES = 1 << 30
 """Larger files are not read: 1 GiB."""
 
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Larger images are not decoded: 89,478,485 pixels, from where on Pillow warns of bombs."""
+MAX_PIXELS = 250_000_000
+"""Larger images are not decoded, unless a data set says otherwise (`max_megapixels`).
 
-MAX_PIXELS_OF_ALL_FRAMES = 10 * MAX_PIXELS
-"""Animations with more pixels in all frames together are not decoded."""
+Measuring takes up to 13 bytes for a pixel, besides the file: 6 for JPEG, 9 for other RGB, 13 with
+transparency. So even the last stays below the 4 GiB that a process may have.
+"""
+
+MAX_PIXELS_OF_ALL_FRAMES = 1_000_000_000
+"""Of an animation no more pixels in all frames together are looked at."""
+
+RAW_SUFFIXES = frozenset(
+    (
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
+        *(".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl"),
+        *(".sr2", ".srf", ".srw", ".x3f"),
+    )
+)
+"""What cameras call the files in which they store what the sensor measured."""
 
 # By these a file that no decoder recognises is told to be a broken image and not something else,
 # and an image is told where nothing is opened.
 _IMAGE_SUFFIXES = frozenset(
     (
-        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),
-        *(".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi"),
-        *(".tga", ".tif", ".tiff", ".webp"),
+        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif"),
+        *(".jp2", ".jpe", ".jpeg", ".jpg", ".jpx", ".jxl", ".mpo", ".pbm", ".pgm", ".png"),
+        *(".pnm", ".ppm", ".psd", ".qoi", ".tga", ".tif", ".tiff", ".webp"),
+        *RAW_SUFFIXES,
     )
 )
 
@@ -88,6 +102,11 @@ def set_aside_reason(contents: bytes) -> str | None:
 def has_image_suffix(path: str) -> bool:
     """Tell whether a path is called as images are. Contents are not looked at."""
     return os.path.splitext(path)[1].lower() in _IMAGE_SUFFIXES
+
+
+def has_raw_suffix(path: str) -> bool:
+    """Tell whether a path is called as camera raw is. Contents are not looked at."""
+    return os.path.splitext(path)[1].lower() in RAW_SUFFIXES
 
 
 def describe_error(error: Exception) -> str:

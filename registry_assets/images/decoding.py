@@ -1,8 +1,11 @@
 """From the bytes of a file to an 8-bit RGB image, or to the reason why there is none.
 
-An image is readable when the checks of its container pass (Pillow's `verify`) and every one of
-its frames decodes in full (`load`). What is not readable is data, not an exception: it comes
-back as an `Unreadable` with its reason.
+An image is readable when its first picture is intact: it decodes in full, without a warning of its
+decoder where there is one that warns (`jpeg_decoding`), and the checksums of its container hold
+where there are some (PNG). What is wrong with the rest of the file is a note: comments, profiles,
+previews, later frames. What is not readable is data, not an exception: it comes back as an
+`Unreadable` with its reason, "corrupt: …" for damage and "not supported: …" for what no decoder
+here reads.
 
 How each kind of image becomes 8-bit RGB (`convert_to_rgb`):
 
@@ -23,20 +26,28 @@ alpha (LA, RGBA, …)    the stored colours; alpha is dropped. That is what trai
 CMYK, YCbCr, HSV, LAB  Pillow's conversion (inverted Adobe CMYK is turned round by Pillow on
                        loading; colour profiles are not applied)
 several frames         the first frame; a layered PSD its merged picture
+camera raw             see `camera_raw`
 =====================  ============================================================================
 
 Pixels are taken as stored. The EXIF orientation is not applied, also not to TIFF, for which
-Pillow applies it by itself on loading.
+Pillow applies it by itself on loading. HEIF is turned as its container says, which is no EXIF.
 """
 
 import io
 import re
-from dataclasses import dataclass
+import struct
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from registry_assets.images.bare_pictures import check_png, keep_first_picture
+from registry_assets.images.camera_raw import RAW_FORMAT, develop, is_camera_raw
 from registry_assets.images.contents import (
     MAX_PIXELS,
     MAX_PIXELS_OF_ALL_FRAMES,
@@ -44,6 +55,8 @@ from registry_assets.images.contents import (
     describe_error,
     has_image_suffix,
 )
+from registry_assets.images.jpeg_decoding import decode_jpeg, has_strict_decoder, unsupported_kind
+from registry_assets.images.tiff_directories import describe_unsupported, is_tiff
 
 # Everything that Pillow decodes by itself, the common formats first, those without a signature
 # last. Left out are EPS, for which Pillow starts Ghostscript, and the formats that it recognises
@@ -53,14 +66,40 @@ _FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "MPO", "DIB"),
     *("BLP", "CUR", "DCX", "DDS", "FITS", "FLI", "FTEX", "GBR", "ICNS", "ICO", "IM", "IMT"),
     *("MCIDAS", "MIC", "MSP", "PCX", "PIXAR", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM"),
-    *("XVTHUMB", "IPTC", "PCD", "SPIDER", "TGA"),
+    *("XVTHUMB", "HEIF", "JXL", "IPTC", "PCD", "SPIDER", "TGA"),
 )
 
 _IMAGE_SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|II\*\0|MM\0\*|RIFF....WEBP|\0\0\0.ftypavi[fs]|\0\0\0\x0cjP  ",
     re.DOTALL,
 )
-_HEIF_SIGNATURE = re.compile(rb"\0\0\0.ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
+
+# What a plugin of Pillow reads, by its signature: the name there, the module that registers the
+# plugin, and the extra that it is in.
+_BY_PLUGIN = (
+    (
+        re.compile(rb"\0\0\0.ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
+        *("HEIF", "pillow_heif.HeifImagePlugin", "heif"),
+    ),
+    (
+        re.compile(rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", re.DOTALL),
+        *("JPEG XL", "pillow_jxl.JpegXLImagePlugin", "jxl"),
+    ),
+)
+
+# Pictures that nothing here reads; what else no decoder recognises, is no picture.
+_UNSUPPORTED = {
+    b"v/1\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"#?RGBE": "Radiance HDR",
+    b"II\xbc\x01": "JPEG XR",
+    b"8BPS\0\2": "PSB, a large Photoshop file",
+    b"gimp xcf": "XCF of GIMP",
+    b"SDPX": "DPX",
+    b"XPDS": "DPX",
+}
+
+_JPEG = ("JPEG", "MPO")
 
 # Undoes what Pillow does to a TIFF on loading: the inverse of its EXIF orientation.
 _UNDO_ORIENTATION = {
@@ -76,25 +115,41 @@ _UNDO_ORIENTATION = {
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """The first frame of an intact image as 8-bit RGB, and how the file stores it."""
+    """The first frame of an image as 8-bit RGB, and how the file stores it.
+
+    Attributes:
+        image: Of the mode RGB, or RGBX, whose fourth byte is unused.
+        pixels: The same, height × width × 3 or 4.
+        format: As Pillow calls it; "RAW" for camera raw.
+        width: In pixels.
+        height: In pixels.
+        mode: As stored, in Pillow's terms.
+        frames: How many the file holds, one after the other and intact.
+        note: What is wrong with the rest of the file.
+    """
 
     image: Image.Image
+    pixels: NDArray[np.uint8]
     format: str
     width: int
     height: int
     mode: str
     frames: int
+    note: str = ""
 
 
-def decode_image(contents: bytes, *, name: str = "") -> DecodedImage | Unreadable:
-    """Return the image that the bytes of a file hold, every frame of it decoded once.
+def decode_image(
+    contents: bytes, *, name: str = "", max_pixels: int = MAX_PIXELS
+) -> DecodedImage | Unreadable:
+    """Return the image that the bytes of a file hold, its first picture decoded once.
 
     The format is decided by the contents.
 
     Args:
         contents: The whole file.
-        name: The file's name, by which a file that no decoder recognises counts as a broken
-            image or as no image.
+        name: The file's name, by which a TIFF can be camera raw, and a file that no decoder
+            recognises counts as a broken image or as no image.
+        max_pixels: Larger images are not decoded.
 
     Raises:
         RuntimeError: If `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is set in this process, because
@@ -108,24 +163,16 @@ def decode_image(contents: bytes, *, name: str = "") -> DecodedImage | Unreadabl
     if not contents:
         return Unreadable("empty file")
     try:
-        with open_image(contents) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return _too_large(image)
-            if not _has_checks(image):
-                return _decode_frames(image)
-            image.verify()
-        # An image cannot be used after `verify`: it is opened a second time, to be decoded.
-        with open_image(contents) as image:
-            return _decode_frames(image)
-    except UnidentifiedImageError:
-        return Unreadable(_why_unidentified(contents, name))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return Unreadable(f"too large: more than {MAX_PIXELS:,} pixels")
+        if is_camera_raw(contents, name):
+            return _develop(contents, max_pixels)
+        return _decode(contents, max_pixels)
     except MemoryError:
         return Unreadable("too large: decoding needs more memory than there is")
     # Decoders raise whatever comes up while they read broken bytes, from SyntaxError to KeyError.
     except Exception as error:
-        return Unreadable(f"corrupt: {describe_error(error)}")
+        return _decode_first_picture(contents, max_pixels, error) or Unreadable(
+            _why_not(contents, name, error)
+        )
 
 
 def open_image(contents: bytes) -> ImageFile.ImageFile:
@@ -135,8 +182,26 @@ def open_image(contents: bytes) -> ImageFile.ImageFile:
         PIL.UnidentifiedImageError: If no decoder recognises it. Decoders raise much else.
     """
     Image.init()
+    for signature, _, module, _ in _BY_PLUGIN:
+        if signature.match(contents):
+            with suppress(ImportError):
+                import_module(module)
     formats = [name for name in _FORMATS if name in Image.OPEN]
-    return Image.open(io.BytesIO(contents), formats=formats)
+    try:
+        return Image.open(io.BytesIO(contents), formats=formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return _open_large_image(contents, formats)
+
+
+def _open_large_image(contents: bytes, formats: Iterable[str]) -> ImageFile.ImageFile:
+    """Do what `Image.open` does but for its limit on pixels, which is a global variable."""
+    for name in formats:
+        factory, accepts = Image.OPEN[name]
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+            # One that knows the format but cannot read it here, answers with a text.
+            if not accepts or accepts(contents[:16]) is True:
+                return factory(io.BytesIO(contents), "")
+    raise UnidentifiedImageError("no decoder recognises it")
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
@@ -155,44 +220,100 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _has_checks(image: ImageFile.ImageFile) -> bool:
-    # JPEG, for one, has none: there `verify` does nothing but end the use of the image.
-    return type(image).verify is not ImageFile.ImageFile.verify
+def _develop(contents: bytes, max_pixels: int) -> DecodedImage | Unreadable:
+    pixels = develop(contents, max_pixels=max_pixels)
+    if isinstance(pixels, Unreadable):
+        return pixels
+    height, width, _ = pixels.shape
+    return DecodedImage(Image.fromarray(pixels), pixels, RAW_FORMAT, width, height, "RGB", 1)
 
 
-def _decode_frames(image: ImageFile.ImageFile) -> DecodedImage | Unreadable:
-    # Pillow calls the layers of a PSD frames; the picture that the file shows is the merged one.
-    frames = 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
-    if frames * image.width * image.height > MAX_PIXELS_OF_ALL_FRAMES:
-        return _too_large(image, frames)
-    mode = image.mode
-    pixels = 0
-    first: Image.Image | None = None
-    for number in range(frames):
+def _decode(contents: bytes, max_pixels: int) -> DecodedImage | Unreadable:
+    with open_image(contents) as image:
+        if image.width * image.height > max_pixels:
+            return Unreadable(f"too large: {image.width} x {image.height} pixels")
+        note = check_png(contents) if image.format == "PNG" else ""
+        mode = image.mode
+        stated, of_frames = _count_frames(image)
+        first, pixels = _decode_first_frame(contents, image)
+        if first is image and stated > 1:
+            # The next frame takes its place.
+            first = first.copy()
+        frames, of_frames = _decode_other_frames(image, stated, of_frames)
+        return DecodedImage(
+            image=first,
+            pixels=pixels,
+            format=image.format or "",
+            width=first.width,
+            height=first.height,
+            mode=mode,
+            frames=frames,
+            note="; ".join(filter(None, (note, of_frames))),
+        )
+
+
+def _decode_first_frame(
+    contents: bytes, image: ImageFile.ImageFile
+) -> tuple[Image.Image, NDArray[np.uint8]]:
+    if image.format in _JPEG and image.mode in ("L", "RGB") and has_strict_decoder(contents):
         try:
-            if number:
-                image.seek(number)
+            pixels = decode_jpeg(contents)
+            return Image.frombuffer("RGBX", image.size, pixels, "raw", "RGBX", 0, 1), pixels
+        except ValueError as error:
+            # Colours sampled in a way that simplejpeg has no name for.
+            if "subsampling" not in str(error):
+                raise
+    undo = _orientation_to_undo(image)
+    image.load()
+    first = convert_to_rgb(image if undo is None else image.transpose(undo))
+    return first, np.asarray(first)
+
+
+def _count_frames(image: ImageFile.ImageFile) -> tuple[int, str]:
+    """Return how many frames the file says it has, and why that cannot be told."""
+    # Pillow calls the layers of a PSD frames; the picture that the file shows is the merged one.
+    if image.format == "PSD":
+        return 1, ""
+    try:
+        return getattr(image, "n_frames", 1), ""
+    except Exception as error:
+        image.seek(0)
+        return 1, f"what follows the first frame: {describe_error(error)}"
+
+
+def _decode_other_frames(image: ImageFile.ImageFile, frames: int, note: str) -> tuple[int, str]:
+    """Return how many frames there are up to the first broken one, and what is wrong with that."""
+    pixels = image.width * image.height
+    for number in range(1, frames):
+        which = f"frame {number + 1} of {frames}"
+        try:
+            image.seek(number)
+            pixels += image.width * image.height
+            if image.width * image.height > MAX_PIXELS or pixels > MAX_PIXELS_OF_ALL_FRAMES:
+                return number, f"too many pixels: not looked at from {which} on"
+            image.load()
         except EOFError:
-            return Unreadable(f"corrupt: frame {number + 1} of {frames} is missing")
-        pixels += image.width * image.height
-        if image.width * image.height > MAX_PIXELS or pixels > MAX_PIXELS_OF_ALL_FRAMES:
-            return _too_large(image, frames)
-        undo = _orientation_to_undo(image) if number == 0 else None
-        image.load()
-        if first is None:
-            stored = image if undo is None else image.transpose(undo)
-            first = convert_to_rgb(stored)
-            if first is image and frames > 1:
-                first = image.copy()
-    assert first is not None
-    return DecodedImage(
-        image=first,
-        format=image.format or "",
-        width=first.width,
-        height=first.height,
-        mode=mode,
-        frames=frames,
-    )
+            return number, f"{which} is missing"
+        except Exception as error:
+            return number, f"{which}: {describe_error(error)}"
+    return frames, note
+
+
+def _decode_first_picture(
+    contents: bytes, max_pixels: int, first_error: Exception
+) -> DecodedImage | Unreadable | None:
+    """Decode a copy without all that the picture does not need; None if that is broken, too."""
+    with suppress(Exception):
+        bare = keep_first_picture(contents)
+        if bare is None or bare == contents:
+            return None
+        decoded = _decode(bare, max_pixels)
+        if isinstance(decoded, DecodedImage):
+            what = "" if isinstance(first_error, UnidentifiedImageError) else str(first_error)
+            said = describe_error(ValueError(what)) if what else "the rest of it is broken"
+            return replace(decoded, note=said)
+        return decoded
+    return None
 
 
 def _orientation_to_undo(image: ImageFile.ImageFile) -> Image.Transpose | None:
@@ -210,16 +331,28 @@ def _scale_to_8_bit(pixels: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[
     return np.floor(finite.clip(0, white) * (255 / white) + 0.5).astype(np.uint8)
 
 
-def _too_large(image: Image.Image, frames: int = 1) -> Unreadable:
-    size = f"{image.width} x {image.height} pixels"
-    if frames > 1:
-        size += f" in {frames} frames"
-    return Unreadable(f"too large: {size}")
-
-
-def _why_unidentified(contents: bytes, name: str) -> str:
-    if _HEIF_SIGNATURE.match(contents):
-        return "HEIF is not supported: convert it to JPEG"
-    if has_image_suffix(name) or _IMAGE_SIGNATURE.match(contents):
+def _why_not(contents: bytes, name: str, error: Exception) -> str:
+    kind = _unsupported_kind(contents, error)
+    if kind:
+        return f"not supported: {kind}"
+    if not isinstance(error, UnidentifiedImageError):
+        return f"corrupt: {describe_error(error)}"
+    is_recognised = any(signature.match(contents) for signature, *_ in _BY_PLUGIN)
+    if is_recognised or has_image_suffix(name) or _IMAGE_SIGNATURE.match(contents):
         return "corrupt: no decoder recognises it"
     return "not an image"
+
+
+def _unsupported_kind(contents: bytes, error: Exception) -> str | None:
+    """Return what a file is that no decoder here reads, None for one that should be readable."""
+    if contents.startswith(b"\xff\xd8"):
+        return unsupported_kind(contents)
+    if is_tiff(contents) and isinstance(error, UnidentifiedImageError | KeyError):
+        described = describe_unsupported(contents)
+        return f"TIFF with {described}" if described else None
+    for signature, kind, module, extra in _BY_PLUGIN:
+        if signature.match(contents) and module not in sys.modules:
+            return f"{kind}, read with pip install 'registry-assets[{extra}]'"
+    if contents[4:12] in (b"ftypavif", b"ftypavis") and "AVIF" not in Image.SAVE:
+        return "AVIF, which this build of Pillow does not read"
+    return next((kind for start, kind in _UNSUPPORTED.items() if contents.startswith(start)), None)

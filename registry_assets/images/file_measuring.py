@@ -5,21 +5,30 @@ import os
 
 import numpy as np
 
-from registry_assets.images.contents import Unreadable, read_contents
+from registry_assets.images.camera_raw import RAW_FORMAT
+from registry_assets.images.contents import (
+    MAX_PIXELS,
+    Unreadable,
+    has_raw_suffix,
+    read_contents,
+)
 from registry_assets.images.decoding import decode_image
 from registry_assets.images.measurements import Measurement
 from registry_assets.images.measures import (
     mean_brightness,
     mean_horizontal_variance,
     perceptual_hash,
-    split_channels,
 )
 from registry_assets.images.memo import Memo
 from registry_assets.images.worker_process import allow_time
 
 
 def measure_file(
-    path: str | os.PathLike[str], *, name: str | None = None, memo: Memo | None = None
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    memo: Memo | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Measurement:
     """Return the measurement of one file, decoded once in this process.
 
@@ -27,6 +36,7 @@ def measure_file(
         path: Where it is.
         name: What the measurement calls it; by default its file name.
         memo: Where measures of the same content are looked up; nothing is added to it.
+        max_pixels: Larger images are not decoded.
     """
     name = os.path.basename(os.fspath(path)) if name is None else name
     contents = read_contents(path)
@@ -35,10 +45,10 @@ def measure_file(
     md5 = hashlib.md5(contents, usedforsecurity=False).hexdigest()
     unmeasured = Measurement(name, md5=md5, size=len(contents))
     remembered = memo.complete(unmeasured) if memo else None
-    if remembered is not None:
+    if remembered is not None and _would_be_the_same(remembered, max_pixels):
         return remembered
     allow_time(len(contents))
-    decoded = decode_image(contents, name=name)
+    decoded = decode_image(contents, name=name, max_pixels=max_pixels)
     if isinstance(decoded, Unreadable):
         return unmeasured._replace(reason=decoded.reason)
     grey = np.asarray(decoded.image.convert("L"))
@@ -48,7 +58,17 @@ def measure_file(
         height=decoded.height,
         mode=decoded.mode,
         frames=decoded.frames,
-        mean_brightness=mean_brightness(*split_channels(decoded.image)),
+        mean_brightness=mean_brightness(*(decoded.pixels[..., channel] for channel in range(3))),
         mean_horizontal_variance=mean_horizontal_variance(grey),
         perceptual_hash=perceptual_hash(grey),
+        note=decoded.note,
     )
+
+
+def _would_be_the_same(remembered: Measurement, max_pixels: int) -> bool:
+    """Whether a measurement of this content, perhaps under another name and limit, holds here."""
+    if (remembered.width or 0) * (remembered.height or 0) > max_pixels:
+        return False
+    if remembered.format in (RAW_FORMAT, "TIFF"):
+        return (remembered.format == RAW_FORMAT) == has_raw_suffix(remembered.path)
+    return True

@@ -12,8 +12,9 @@ MEASUREMENTS_TABLE = "measurements.csv"
 COLUMNS = (
     *("path", "readable", "reason", "format", "width", "height", "mode", "frames"),
     *("mean_brightness", "mean_horizontal_variance", "perceptual_hash"),
-    *("source", "frame", "md5", "size"),
+    *("source", "frame", "md5", "size", "note"),
 )
+_COLUMNS_AT_FIRST = 15
 
 
 class Measurement(NamedTuple):
@@ -23,10 +24,10 @@ class Measurement(NamedTuple):
         path: Relative to the collection's folder, with `/`; for a frame of a video,
             `<path of the video>/frame_000012.jpg`.
         reason: Why it is not a readable image; empty if it is one.
-        format: As Pillow calls it.
+        format: As Pillow calls it; RAW for camera raw.
         width: In pixels, as stored (EXIF orientation not applied), as is `height`.
         mode: As stored, in Pillow's terms.
-        frames: How many the file holds; the first one is measured.
+        frames: How many the file holds, up to a broken one; the first one is measured.
         mean_brightness: See `measures`.
         mean_horizontal_variance: See `measures`.
         perceptual_hash: See `measures`.
@@ -34,6 +35,7 @@ class Measurement(NamedTuple):
         frame: The frame's number in the video, counted from 0.
         md5: Of the contents, where they were read.
         size: In bytes, of a regular file.
+        note: What is wrong with the file besides its first picture, which is intact.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Measurement(NamedTuple):
     frame: int | None = None
     md5: str = ""
     size: int | None = None
+    note: str = ""
 
     @property
     def is_readable(self) -> bool:
@@ -67,19 +70,19 @@ def write_measurements(path: str | os.PathLike[str], measurements: Iterable[Meas
 
 
 def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
-    """Yield the rows of a table that `write_measurements` wrote.
+    """Yield the rows of a table that `write_measurements` wrote, also of one that has no notes yet.
 
     Raises:
         OSError: If it cannot be read.
         ValueError: If it is not such a table.
     """
-    return map(_from_row, read_table(path, COLUMNS))
+    return map(_from_row, read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST))
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is such a table, with the columns that it has now."""
+    """Return whether a file is such a table, with columns that can be read."""
     try:
-        next(read_table(path, COLUMNS), None)
+        next(read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST), None)
     except (OSError, ValueError):
         return False
     return True
@@ -102,12 +105,13 @@ def _to_row(measurement: Measurement) -> tuple[str, ...]:
         _format(measurement.frame),
         measurement.md5,
         _format(measurement.size),
+        escape_text(measurement.note),
     )
 
 
 def _from_row(row: list[str]) -> Measurement:
     path, _, reason, format_, width, height, mode, frames, *rest = row
-    brightness, variance, hash_, source, frame, md5, size = rest
+    brightness, variance, hash_, source, frame, md5, size, note = rest
     return Measurement(
         unescape_text(path),
         unescape_text(reason),
@@ -123,6 +127,7 @@ def _from_row(row: list[str]) -> Measurement:
         _parse_int(frame),
         md5,
         _parse_int(size),
+        unescape_text(note),
     )
 
 

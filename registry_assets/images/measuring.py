@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from functools import partial
 
+from registry_assets.images.contents import MAX_PIXELS
 from registry_assets.images.entries import Entry, find_entries, is_video
 from registry_assets.images.measurements import Measurement
 from registry_assets.images.memo import Memo
@@ -25,6 +26,7 @@ def measure_collection(
     frames: str | os.PathLike[str] | None = None,
     memo: Memo | None = None,
     executor: Executor | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Measurement]:
     """Yield the measurement of every file of a collection and of its videos' frames, by path.
 
@@ -36,6 +38,7 @@ def measure_collection(
         memo: Where measures are looked up and kept; the result is the same without.
         executor: Where images are decoded; it has to see the same files. By default
             worker processes of this machine, see `map_in_order`.
+        max_pixels: Larger images are not decoded.
 
     Raises:
         OSError: If the folder, or the table in `frames`, cannot be read.
@@ -53,7 +56,7 @@ def measure_collection(
     else:
         tasks = ((entry, False) for entry in entries)
     measured = map_in_order(
-        partial(_measure_task, memo), tasks, on_failure=_failed_task, executor=executor
+        partial(_measure_task, memo, max_pixels), tasks, on_failure=_failed_task, executor=executor
     )
     for measurement in _keep(measured, memo) if memo else measured:
         video = videos.get(measurement.path)
@@ -78,7 +81,7 @@ def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:
         memo.add(batch)
 
 
-def _measure_task(memo: Memo | None, task: tuple[Entry, bool]) -> Measurement:
+def _measure_task(memo: Memo | None, max_pixels: int, task: tuple[Entry, bool]) -> Measurement:
     # Here, because the process that hands out the work never decodes.
     from registry_assets.images.file_measuring import measure_file
 
@@ -88,9 +91,9 @@ def _measure_task(memo: Memo | None, task: tuple[Entry, bool]) -> Measurement:
     if not is_frame:
         if is_video(entry.path):
             return Measurement(entry.path, "video", size=entry.size)
-        return measure_file(entry.location, name=entry.path, memo=memo)
+        return measure_file(entry.location, name=entry.path, memo=memo, max_pixels=max_pixels)
     number = _FRAME_NUMBER.search(entry.path)
-    return measure_file(entry.location, name=entry.path, memo=memo)._replace(
+    return measure_file(entry.location, name=entry.path, memo=memo, max_pixels=max_pixels)._replace(
         source=os.path.dirname(entry.path), frame=int(number.group(1)) if number else None
     )
 

@@ -17,14 +17,19 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from PIL import features
 
 from registry_assets.images.measurements import Measurement
 
-_MEASURED_BY = ("contents.py", "decoding.py", "file_measuring.py", "measures.py")
+_MEASURED_BY = (
+    *("bare_pictures.py", "camera_raw.py", "contents.py", "decoding.py", "file_measuring.py"),
+    *("jpeg_decoding.py", "measures.py", "tiff_directories.py"),
+)
 _DECODED_BY = ("pil", "jpg", "jpg_2000", "zlib", "libtiff", "webp", "avif")
+_DECODED_BY_PACKAGES = ("simplejpeg", "rawpy", "pillow-heif", "pillow-jxl-plugin")
 
 _BUSY_SECONDS = 5.0
 _TABLE = "CREATE TABLE IF NOT EXISTS measures (md5 TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID"
@@ -150,12 +155,13 @@ def _cells_of(measurement: Measurement) -> str:
             measurement.mean_brightness,
             measurement.mean_horizontal_variance,
             measurement.perceptual_hash,
+            measurement.note,
         ]
     )
 
 
 def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
-    format_, width, height, mode, frames, brightness, variance, hash_ = json.loads(cells)
+    format_, width, height, mode, frames, brightness, variance, hash_, note = json.loads(cells)
     return unmeasured._replace(
         format=format_,
         width=width,
@@ -165,6 +171,7 @@ def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
         mean_brightness=brightness,
         mean_horizontal_variance=variance,
         perceptual_hash=hash_,
+        note=note,
     )
 
 
@@ -174,6 +181,9 @@ def _measuring_version() -> str:
     digest = hashlib.sha256()
     for library in _DECODED_BY:
         digest.update(f"{library} {features.version(library)}\n".encode())
+    for package in _DECODED_BY_PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            digest.update(f"{package} {version(package)}\n".encode())
     for name in _MEASURED_BY:
         digest.update(pkgutil.get_data("registry_assets.images", name) or b"")
     return digest.hexdigest()[:16]

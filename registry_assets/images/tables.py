@@ -42,20 +42,29 @@ def write_table(
         raise
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str]) -> Iterator[list[str]]:
+def read_table(
+    path: str | os.PathLike[str], columns: Sequence[str], *, at_least: int | None = None
+) -> Iterator[list[str]]:
     """Yield the rows of a table.
+
+    Args:
+        path: The table.
+        columns: Its columns.
+        at_least: How many of them a table of an earlier version has; the rest is empty there.
 
     Raises:
         ValueError: If it does not have these columns.
     """
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
-        if next(reader, None) != list(columns):
+        header = next(reader, [])
+        missing = len(columns) - len(header)
+        if header != list(columns[: len(header)]) or len(header) < (at_least or len(columns)):
             raise ValueError(f"{os.fspath(path)} does not begin with the columns {list(columns)}")
         for row in reader:
-            if len(row) != len(columns):
+            if len(row) != len(header):
                 raise ValueError(f"{os.fspath(path)}, line {reader.line_num}: {len(row)} columns")
-            yield row
+            yield row + [""] * missing if missing else row
 
 
 def _escape_character(match: re.Match[str]) -> str:

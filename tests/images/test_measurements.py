@@ -72,14 +72,14 @@ def test_every_entry_of_a_collection_is_a_row_and_none_raises(tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "huge.jpg").write_bytes(b"P5 100000 100000 255\n")
     found = {path: row.reason for path, row in measure(tmp_path).items()}
-    assert found.pop("cut.jpg").startswith("corrupt: image file is truncated")
+    assert found.pop("cut.jpg") == "corrupt: premature end of data segment"
     assert found == {
         ".hidden.jpg": "hidden file",
         "broken.jpg": "broken symbolic link",
         "clip.mp4": "video",
         "empty.jpg": "empty file",
         "good.jpg": "",
-        "huge.jpg": "too large: more than 89,478,485 pixels",
+        "huge.jpg": "too large: 100000 x 100000 pixels",
         "notes.txt": "not an image",
         "pipe.jpg": "not a file: a named pipe",
         "set aside": "a named pipe",

@@ -9,20 +9,32 @@ from pathlib import Path
 from arguments import StageParser, existing_folder
 
 from registry_assets.images import Measurement, Memo, measure_collection, write_measurements
+from registry_assets.images.contents import MAX_PIXELS
 
 
 def main() -> None:
     """Run the stage for one collection."""
     parser = StageParser(description=__doc__)
     parser.add_algorithm("measures")
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_PIXELS / 1e6,
+        help="larger pictures are not decoded",
+    )
     parser.add_argument("inputs", type=existing_folder, help="the collection")
     parser.add_argument("frames", type=existing_folder, help="what extract_frames wrote for it")
     parser.add_argument("out", type=Path, help="where measurements.csv goes")
     arguments = parser.parse_args()
+    if not 0 < arguments.max_megapixels < float("inf"):
+        parser.error("max_megapixels has to be above 0")
     parser.replace_folders([arguments.out], inputs=[arguments.inputs, arguments.frames])
 
     measurements = measure_collection(
-        arguments.inputs, frames=arguments.frames, memo=find_memo(arguments.inputs)
+        arguments.inputs,
+        frames=arguments.frames,
+        memo=find_memo(arguments.inputs),
+        max_pixels=int(arguments.max_megapixels * 1e6),
     )
     total = count_files(arguments.inputs) + count_files(arguments.frames)
     write_measurements(

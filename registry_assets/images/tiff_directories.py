@@ -1,0 +1,134 @@
+"""What the directories of a TIFF say of its pictures, before anything is decoded.
+
+Camera raw files are TIFFs, most of them, whose first directory is a thumbnail; and TIFF holds much
+that no decoder here reads. Tags: TIFF 6.0, and "Digital Negative Specification" 1.7, Adobe.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import TiffImagePlugin
+from PIL.TiffTags import TAGS_V2
+
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BIG = (b"II+\0", b"MM\0+")
+
+_IS_REDUCED, _COMPRESSION, _COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 254, 259, 262, 330, 50706
+_WIDTH, _HEIGHT, _BITS, _SAMPLES, _SAMPLE_KIND = 256, 257, 258, 277, 339
+_PLACES_AND_SIZES = ((273, 279), (324, 325))
+
+# Values of a sensor behind a colour filter, and the same interpolated, not yet developed.
+_COLOURS_OF_SENSORS = (32803, 34892)
+
+_MOST_SUB_DIRECTORIES = 16
+
+
+@dataclass(frozen=True)
+class Directory:
+    """What one directory says of its picture; 0 where it says nothing."""
+
+    width: int
+    height: int
+    is_reduced: bool
+    colours: int
+    is_dng: bool
+    compression: int
+    bits: tuple[int, ...]
+    samples: int
+    sample_kind: int
+    sub_directories: tuple[int, ...]
+    end: int
+    """Where the data of the picture ends in the file; 0 where it says nothing."""
+
+
+def is_tiff(contents: bytes) -> bool:
+    """Tell whether contents begin as TIFF or BigTIFF do."""
+    return contents.startswith(_SIGNATURES)
+
+
+def read_directories(contents: bytes) -> Iterator[Directory]:
+    """Yield the first directory and those below it, as far as they can be read."""
+    first = _read(contents, None)
+    if first is None:
+        return
+    yield first
+    for place in first.sub_directories[:_MOST_SUB_DIRECTORIES]:
+        directory = _read(contents, place)
+        if directory is not None:
+            yield directory
+
+
+def holds_camera_raw(contents: bytes) -> bool:
+    """Tell whether a TIFF is camera raw: values of a sensor, or a thumbnail before the picture.
+
+    Pictures with smaller versions of them, like pyramids, are none, wherever those stand.
+    """
+    directories = list(read_directories(contents))
+    if not directories:
+        return False
+    first, *others = directories
+    if first.is_dng or any(d.colours in _COLOURS_OF_SENSORS for d in directories):
+        return True
+    return first.is_reduced and any(
+        not other.is_reduced and other.width * other.height > first.width * first.height
+        for other in others
+    )
+
+
+def describe_unsupported(contents: bytes) -> str | None:
+    """Return what kind of TIFF this is, None if it is broken: no directory, or data that is cut."""
+    first = next(read_directories(contents), None)
+    if first is None or not (first.width and first.height and 0 < first.end <= len(contents)):
+        return None
+    compression = TAGS_V2[_COMPRESSION].enum
+    names = {value: name for name, value in compression.items()}
+    said = [f"{first.samples} channels" if first.samples > 1 else "1 channel"]
+    said.append(f"{'/'.join(map(str, sorted(set(first.bits))))} bits")
+    kind = {2: "signed", 3: "floating point", 5: "complex", 6: "complex"}.get(first.sample_kind)
+    if kind:
+        said[-1] += f" {kind}"
+    if first.compression != 1:
+        said.append(f"compression {names.get(first.compression, first.compression)}")
+    return ", ".join(said)
+
+
+def _read(contents: bytes, place: int | None) -> Directory | None:
+    is_big = contents.startswith(_BIG)
+    file = io.BytesIO(contents)
+    # Pillow raises whatever comes up in broken bytes.
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if is_big else 8))
+        file.seek(tags.next if place is None else place)
+        tags.load(file)
+        ends = [
+            max(
+                map(sum, zip(_numbers(tags, places), _numbers(tags, sizes), strict=True)), default=0
+            )
+            for places, sizes in _PLACES_AND_SIZES
+        ]
+        return Directory(
+            width=_number(tags, _WIDTH),
+            height=_number(tags, _HEIGHT),
+            is_reduced=bool(_number(tags, _IS_REDUCED) & 1),
+            colours=_number(tags, _COLOURS),
+            is_dng=_DNG_VERSION in tags,
+            compression=_number(tags, _COMPRESSION) or 1,
+            bits=_numbers(tags, _BITS) or (1,),
+            samples=_number(tags, _SAMPLES) or 1,
+            sample_kind=_number(tags, _SAMPLE_KIND) or 1,
+            sub_directories=_numbers(tags, _SUB_DIRECTORIES),
+            end=max(ends),
+        )
+    except Exception:
+        return None
+
+
+def _number(tags: Any, tag: int) -> int:
+    return next(iter(_numbers(tags, tag)), 0)
+
+
+def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
+    value = tags.get(tag, ())
+    return tuple(map(int, value)) if isinstance(value, tuple) else (int(value),)
