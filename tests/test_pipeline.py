@@ -183,7 +183,8 @@ def test_a_data_set_of_an_earlier_version_says_what_to_do_and_is_upgraded(earlie
     assert (root / edited).read_bytes() == before[root / edited]
     text = (root / DATASET / "params.yaml").read_text()
     assert "\ndark_image_threshold: 7\n" in text
-    assert text.endswith("# of ours\nours: [1]\n")
+    assert "# of ours\nours: [1]\n" in text
+    assert "\nmax_megapixels: 250\n" in text
     shutil.move(root / f"{edited}.new", root / edited)
     assert not [line for line in init_registry(root) if DATASET in line]
     done = registry(root, "materialize", "--collection", "01_a")
