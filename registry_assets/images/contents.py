@@ -22,7 +22,7 @@ MAX_FILE_BYTES = 1 << 30
 MAX_PIXELS = 250_000_000
 """Larger images are not decoded, unless a data set says otherwise (`max_megapixels`).
 
-Measuring takes up to 13 bytes for a pixel, besides the file: 6 for JPEG, 9 for other RGB, 13 with
+Measuring takes up to 14 bytes for a pixel, besides the file: 7 for JPEG, 10 for other RGB, 14 with
 transparency. So even the last stays below the 4 GiB that a process may have.
 """
 
