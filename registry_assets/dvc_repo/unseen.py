@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from dvc.dvcfile import DVC_FILE_SUFFIX
 from dvc.scm import NoSCM
 
 from registry_assets.errors import LinkedFolderError, MetafileIgnoredError, RegistryError
@@ -69,6 +70,9 @@ def _find_reasons(
     chains: dict[str, list[str]] = {}
     for metafile in metafiles:
         folders = [str(folder) for folder in PurePosixPath(metafile).parents][-2::-1]
+        if any((root / f"{folder}{DVC_FILE_SUFFIX}").exists() for folder in folders):
+            # Git ignores what is inside an output, where nothing may be declared in any case.
+            continue
         link = next((folder for folder in folders if (root / folder).is_symlink()), None)
         if link is not None:
             # Git looks at nothing behind it, either.
