@@ -1,19 +1,19 @@
-"""Pictures that several collections have: the same content, or much the same picture.
+"""Pictures that there are twice, in two collections or in one: the same content, or much the same.
 
-Content is compared by the listings of the recorded versions, likeness by the hashes in the tables
-that `measure_images` wrote. Nothing is hashed or decoded.
+Content is compared by the listings of the recorded versions, likeness by what the tables say that
+`measure_images` wrote. Nothing is hashed or decoded.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from registry_assets import images
 from registry_assets.dvc_repo import Listings
-from registry_assets.images.measurements import MEASUREMENTS_TABLE
+from registry_assets.images.measurements import MEASUREMENTS_TABLE, Measurement
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Version, is_folder
 
@@ -23,12 +23,12 @@ NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
 
 @dataclass(frozen=True, order=True)
 class Duplicate:
-    """A file of one collection that another collection has, too.
+    """A file of one collection that there is a second time.
 
     Attributes:
         collection: The collection that was asked about; of two, the later by name.
         path: Inside it.
-        other: The collection that has it, too.
+        other: The collection that has it, too; the same one if it has it twice.
         other_path: Inside that one; the nearest, or first, of several.
         distance: In how many bits the perceptual hashes differ; None for the same content.
     """
@@ -47,7 +47,8 @@ class Duplicates:
     Attributes:
         found: Sorted by collection and path.
         unread: Collections whose listing the cache lacks.
-        unmeasured: Collections without a table of measurements, where likeness was asked for.
+        unmeasured: Collections without a table of measurements, or with one of an earlier version
+            that cannot tell likeness, where likeness was asked for.
     """
 
     found: list[Duplicate] = field(default_factory=list)
@@ -69,6 +70,7 @@ def find_duplicates(
     distance: int | None = None,
     versions: Mapping[str, str] | None = None,
     tables: Mapping[str, Path] | None = None,
+    within: bool = False,
 ) -> Duplicates:
     """Finds what collections in the raw folder have in common.
 
@@ -79,14 +81,21 @@ def find_duplicates(
         distance: In how many bits perceptual hashes may differ; None for the same content only.
         versions: Versions of collections that were recorded after the graph was read.
         tables: Tables of measurements that were recorded after the graph was read.
+        within: Also what a collection has twice. Frames of one video are not compared.
     """
     recorded = {**raw_versions(lineage), **(versions or {})}
     result = Duplicates()
-    listed = _same_content(recorded, listings, names, result)
+    listed = _same_content(recorded, listings, names, result, within)
     if distance is not None:
         measured = {**dict(find_tables(lineage, listings)), **(tables or {})}
-        result.unmeasured = sorted(recorded.keys() - measured.keys())
-        result.found += _alike(measured, names, distance, {(d.collection, d.path) for d in listed})
+        pictures = {name: [*_comparable(measured[name])] for name in sorted(measured)}
+        known = {(d.collection, d.path) for d in listed}
+        result.found += _alike(pictures, names, distance, known)
+        if within:
+            for name in pictures if names is None else pictures.keys() & {*names}:
+                result.found += _alike_within(name, pictures[name], distance, known)
+        old = {name for name, rows in pictures.items() if any(not row.thumbnail for row in rows)}
+        result.unmeasured = sorted((recorded.keys() - measured.keys()) | old)
     result.found.sort(key=lambda d: (d.collection, d.path, d.other, d.distance is not None))
     return result
 
@@ -107,12 +116,15 @@ def _same_content(
     listings: Listings,
     names: Collection[str] | None,
     result: Duplicates,
+    within: bool,
 ) -> list[Duplicate]:
     """Adds what has the same content; one listing at a time is in memory, and what is asked for."""
     wanted: dict[str, dict[str, str]] = {}
     for name in sorted(versions if names is None else names):
         for path, md5 in _files(versions, listings, name, result):
-            wanted.setdefault(md5, {}).setdefault(name, path)
+            first = wanted.setdefault(md5, {}).setdefault(name, path)
+            if within and first != path:
+                result.found.append(Duplicate(name, path, name, first))
     found: dict[tuple[str, str, str], Duplicate] = {}
     for other in sorted(versions):
         if names is not None and {other} == {*names}:
@@ -168,41 +180,65 @@ def find_tables(
             yield name, place
 
 
+def _comparable(table: Path) -> Iterator[Measurement]:
+    return (row for row in images.read_measurements(table) if row.is_readable)
+
+
 def _alike(
-    tables: Mapping[str, Path],
+    pictures: Mapping[str, Sequence[Measurement]],
     names: Collection[str] | None,
     distance: int,
     known: Collection[tuple[str, str]],
 ) -> Iterable[Duplicate]:
     """What looks alike, the nearest of each other collection, but for what is known."""
-    if len(tables) < 2:
+    if len(pictures) < 2:
         return ()
-    pictures: list[tuple[str, str, str]] = []
-    hashes, sets = [], []
-    order = sorted(tables)
-    for number, name in enumerate(order):
-        for row in images.read_measurements(tables[name]):
-            if row.is_readable and row.perceptual_hash:
-                pictures.append((name, row.path, row.md5))
-                hashes.append(row.perceptual_hash)
-                sets.append(number)
+    order = [*pictures]
+    rows = [(name, row) for name in order for row in pictures[name]]
+    sets = [number for number, name in enumerate(order) for _ in pictures[name]]
+    asked = None if names is None else [order.index(name) for name in names if name in pictures]
     nearest: dict[tuple[str, str, str], Duplicate] = {}
-    asked = None if names is None else [order.index(name) for name in names if name in tables]
-    for one, other, differing in images.find_alike(hashes, sets, distance, asked=asked):
-        if pictures[one][2] == pictures[other][2]:
+    for one, other, differing in images.find_alike(
+        [row.perceptual_hash for _, row in rows],
+        sets,
+        distance,
+        thumbnails=[row.thumbnail for _, row in rows],
+        asked=asked,
+    ):
+        if rows[one][1].md5 == rows[other][1].md5:
             continue
         # The later collection has what the earlier one had, unless one of them was asked about.
         sides = [(other, one)] if names is None else [(other, one), (one, other)]
         for mine, theirs in sides:
-            name, path, _ = pictures[mine]
+            name, path = rows[mine][0], rows[mine][1].path
             if (names is not None and name not in names) or (name, path) in known:
                 continue
-            found = Duplicate(name, path, *pictures[theirs][:2], differing)
+            found = Duplicate(name, path, rows[theirs][0], rows[theirs][1].path, differing)
             key = (name, path, found.other)
             best = nearest.setdefault(key, found)
             if differing < (best.distance or 0):
                 nearest[key] = found
     return nearest.values()
+
+
+def _alike_within(
+    name: str,
+    rows: Sequence[Measurement],
+    distance: int,
+    known: Collection[tuple[str, str]],
+) -> Iterator[Duplicate]:
+    """What of a collection looks like a picture before it, the nearest."""
+    # The frames of a video are one set, any other picture is one of its own.
+    sets: dict[str, int] = {}
+    for one, other, differing in images.find_alike(
+        [row.perceptual_hash for row in rows],
+        [sets.setdefault(row.source or row.path, len(sets)) for row in rows],
+        distance,
+        thumbnails=[row.thumbnail for row in rows],
+        nearest_before=True,
+    ):
+        if (name, rows[other].path) not in known:
+            yield Duplicate(name, rows[other].path, name, rows[one].path, differing)
 
 
 def holds_table(listings: Listings, version: Version) -> bool:
@@ -211,11 +247,12 @@ def holds_table(listings: Listings, version: Version) -> bool:
 
 
 def describe(duplicates: Duplicates, name: str) -> list[str]:
-    """Which other collections have how many files of one, in words."""
+    """Which collections have how many files of one, in words."""
     said = []
     for (collection, other), (same, alike) in duplicates.counts().items():
         if collection == name:
             counted = [f"{same} files are the same"] if same else []
             counted += [f"{alike} look alike"] if alike else []
-            said.append(f"{' and '.join(counted)} in {other}")
+            place = "as another one in it" if other == name else f"in {other}"
+            said.append(f"{' and '.join(counted)} {place}")
     return said

@@ -152,7 +152,7 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
 def duplicates(
     root: Path, name: str | None, distance: int | None, dataset: str | None, as_json: bool
 ) -> None:
-    """List pictures that several collections have, or NAME and another; exit 1 when there are.
+    """List pictures that there are twice, or twice with one in NAME; exit 1 when there are.
 
     By content; with --distance also what looks alike. With --leave-out they are decided about, as
     `registry deny` does, and what somebody allowed stays.
@@ -170,7 +170,9 @@ def duplicates(
     if name is not None and name not in raw_versions(lineage):
         raise CollectionNotTrackedError(name)
     names = None if name is None else [name]
-    found = find_duplicates(lineage, DvcRepo(root).listings(), names, distance=distance)
+    found = find_duplicates(
+        lineage, DvcRepo(root).listings(), names, distance=distance, within=True
+    )
     folder = lineage.registry.raw_folder
     if as_json:
         click.echo(json.dumps([asdict(item) for item in found.found], indent=2))
@@ -180,9 +182,10 @@ def duplicates(
             other = f"{folder}/{item.other}/{item.other_path}"
             click.echo(f"{how:<10} {folder}/{item.collection}/{item.path}  {other}")
         for (one, other), (same, alike) in found.counts().items():
-            click.echo(f"{one} and {other}: {same} the same, {alike} alike")
+            pair = one if one == other else f"{one} and {other}"
+            click.echo(f"{pair}: {same} the same, {alike} alike")
         if not found.found:
-            click.echo("no collections share pictures")
+            click.echo("no picture is there twice")
     if found.unread:
         paths = [f"{folder}/{item}" for item in found.unread]
         click.echo(f"registry: incomplete: {describe_unread(paths)}", err=True)

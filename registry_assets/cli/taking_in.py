@@ -53,11 +53,11 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
 
 
 def _say_duplicates(now: Lineage, name: str) -> None:
-    """Names the collections that have files of this one, too."""
+    """Says which files of this collection others have, too, and which it has twice."""
     from registry_assets.arriving.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
-    found = find_duplicates(now, DvcRepo(now.registry.root).listings(), [name])
+    found = find_duplicates(now, DvcRepo(now.registry.root).listings(), [name], within=True)
     for line in describe(found, name):
         click.echo(f"  {line}: `registry duplicates {name}` lists them")
 

@@ -18,6 +18,8 @@ from registry_assets.images.measures import (
     mean_brightness,
     mean_horizontal_variance,
     perceptual_hash,
+    reduce_image,
+    thumbnail,
 )
 from registry_assets.images.memo import Memo
 from registry_assets.images.worker_process import allow_time
@@ -52,6 +54,7 @@ def measure_file(
     if isinstance(decoded, Unreadable):
         return unmeasured._replace(reason=decoded.reason)
     grey = np.asarray(decoded.image.convert("L"))
+    reduced = reduce_image(grey)
     return unmeasured._replace(
         format=decoded.format,
         width=decoded.width,
@@ -60,7 +63,8 @@ def measure_file(
         frames=decoded.frames,
         mean_brightness=mean_brightness(*(decoded.pixels[..., channel] for channel in range(3))),
         mean_horizontal_variance=mean_horizontal_variance(grey),
-        perceptual_hash=perceptual_hash(grey),
+        perceptual_hash=perceptual_hash(reduced),
+        thumbnail=thumbnail(reduced),
         note=decoded.note,
     )
 

@@ -12,7 +12,7 @@ MEASUREMENTS_TABLE = "measurements.csv"
 COLUMNS = (
     *("path", "readable", "reason", "format", "width", "height", "mode", "frames"),
     *("mean_brightness", "mean_horizontal_variance", "perceptual_hash"),
-    *("source", "frame", "md5", "size", "note"),
+    *("source", "frame", "md5", "size", "note", "thumbnail"),
 )
 _COLUMNS_AT_FIRST = 15
 
@@ -36,6 +36,7 @@ class Measurement(NamedTuple):
         md5: Of the contents, where they were read.
         size: In bytes, of a regular file.
         note: What is wrong with the file besides its first picture, which is intact.
+        thumbnail: See `measures`; empty in tables of versions that did not measure it.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Measurement(NamedTuple):
     md5: str = ""
     size: int | None = None
     note: str = ""
+    thumbnail: str = ""
 
     @property
     def is_readable(self) -> bool:
@@ -70,7 +72,7 @@ def write_measurements(path: str | os.PathLike[str], measurements: Iterable[Meas
 
 
 def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
-    """Yield the rows of a table that `write_measurements` wrote, also of one that has no notes yet.
+    """Yield the rows of a table that `write_measurements` wrote, of this version or an earlier one.
 
     Raises:
         OSError: If it cannot be read.
@@ -106,12 +108,13 @@ def _to_row(measurement: Measurement) -> tuple[str, ...]:
         measurement.md5,
         _format(measurement.size),
         escape_text(measurement.note),
+        measurement.thumbnail,
     )
 
 
 def _from_row(row: list[str]) -> Measurement:
     path, _, reason, format_, width, height, mode, frames, *rest = row
-    brightness, variance, hash_, source, frame, md5, size, note = rest
+    brightness, variance, hash_, source, frame, md5, size, note, thumbnail = rest
     return Measurement(
         unescape_text(path),
         unescape_text(reason),
@@ -128,6 +131,7 @@ def _from_row(row: list[str]) -> Measurement:
         md5,
         _parse_int(size),
         unescape_text(note),
+        thumbnail,
     )
 
 

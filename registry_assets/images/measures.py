@@ -5,6 +5,8 @@ pixels only, not on the machine, the order of the sum or the version of NumPy.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from PIL import Image
 
 # Pixels looked at in one go, so that temporary arrays stay small beside a large photograph.
 _PIXELS_AT_ONCE = 1 << 20
+
+_REDUCED_SIDE = 64
 
 
 def mean_brightness(
@@ -58,7 +62,34 @@ def mean_horizontal_variance(grey: NDArray[np.uint8]) -> float:
     return (width * squares - squared_sums) / (width * width * height)
 
 
-def perceptual_hash(grey: NDArray[np.uint8]) -> str:
+class ReducedImage(NamedTuple):
+    """A picture made small, to be cut into a few cells at next to no cost.
+
+    Attributes:
+        pixels: The means of blocks of the picture, those at the right and lower edge of what is
+            left.
+        size: Of the picture, width and height.
+        block: Width and height of a block.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    block: tuple[int, int]
+
+
+def reduce_image(grey: NDArray[np.uint8]) -> ReducedImage:
+    """Return a picture reduced to 64 to 127 pixels each way, or as it is if it has fewer.
+
+    Args:
+        grey: 8-bit pixels, height x width.
+    """
+    height, width = grey.shape
+    block = (max(1, width // _REDUCED_SIDE), max(1, height // _REDUCED_SIDE))
+    pixels = grey if block == (1, 1) else np.asarray(Image.fromarray(grey).reduce(block))
+    return ReducedImage(pixels, (width, height), block)
+
+
+def perceptual_hash(reduced: ReducedImage) -> str:
     """Return the difference hash of an image as 16 hexadecimal digits.
 
     The picture is shrunk to 9 x 8 (the means of areas), and each of the 64 bits, row by row
@@ -68,14 +99,48 @@ def perceptual_hash(grey: NDArray[np.uint8]) -> str:
     https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html.
 
     The ImageHash package has it too, but brings SciPy and PyWavelets for hashes not used here.
-    It shrinks by Lanczos, which is slower, so a few bits can differ from its `dhash`.
-
-    Args:
-        grey: 8-bit pixels, height x width.
+    It shrinks by Lanczos, so a few bits can differ from its `dhash`.
     """
-    image = Image.fromarray(grey).resize((9, 8), Image.Resampling.BOX, reducing_gap=2.0)
-    small = np.asarray(image)
+    small = _cell_means(reduced, 9, 8)
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
+
+
+def thumbnail(reduced: ReducedImage) -> str:
+    """Return the grey levels of a picture shrunk to 8 x 8, row by row, as 128 hexadecimal digits.
+
+    A second opinion on pictures whose perceptual hashes say that they are alike, see
+    `likeness.find_alike`.
+    """
+    return _cell_means(reduced, 8, 8).astype(np.uint8).tobytes().hex()
+
+
+def _cell_means(reduced: ReducedImage, columns: int, rows: int) -> NDArray[np.int64]:
+    """Return the means of equal parts of a picture, rounded, rows x columns.
+
+    Parts begin and end within pixels: rounded to whole ones, a picture and its half would be cut
+    in different places, and a quarter of the bits of a hash would differ for that alone.
+    """
+    (width, height), (block_width, block_height) = reduced.size, reduced.block
+    # Sums of integers below 2^53 are exact in floating point, and quicker.
+    sums = _overlaps(height, block_height, rows) @ reduced.pixels.astype(np.float64)
+    sums = sums @ _overlaps(width, block_width, columns).T
+    area = width * height
+    means: NDArray[np.int64] = (2 * sums.astype(np.int64) + area) // (2 * area)
+    return means
+
+
+@lru_cache(maxsize=64)
+def _overlaps(length: int, block: int, parts: int) -> NDArray[np.float64]:
+    """Return how much of each part of a line lies in each of its blocks, parts x blocks.
+
+    In units that make it an integer: each part is `length` long.
+    """
+    part = np.arange(parts)[:, None]
+    start = np.arange(0, length, block)[None, :]
+    end = np.minimum(start + block, length)
+    common = np.minimum((part + 1) * length, end * parts) - np.maximum(part * length, start * parts)
+    overlaps: NDArray[np.float64] = common.clip(0).astype(np.float64)
+    return overlaps
 
 
 def _sum_type(rows: NDArray[np.uint8]) -> type[np.uint32] | type[np.uint64]:

@@ -156,12 +156,14 @@ def _cells_of(measurement: Measurement) -> str:
             measurement.mean_horizontal_variance,
             measurement.perceptual_hash,
             measurement.note,
+            measurement.thumbnail,
         ]
     )
 
 
 def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
-    format_, width, height, mode, frames, brightness, variance, hash_, note = json.loads(cells)
+    format_, width, height, mode, frames, brightness, variance, hash_, *rest = json.loads(cells)
+    note, thumbnail = rest
     return unmeasured._replace(
         format=format_,
         width=width,
@@ -172,6 +174,7 @@ def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
         mean_horizontal_variance=variance,
         perceptual_hash=hash_,
         note=note,
+        thumbnail=thumbnail,
     )
 
 

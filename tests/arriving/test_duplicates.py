@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Mapping
@@ -117,3 +118,37 @@ def test_what_others_have_is_said_on_arrival_listed_and_warned_of(root: Path) ->
     assert (mine, other) == ("03_c/small.jpg", "02_b/own.png")
     assert distance is not None
     assert len(listed(root, "--distance", "5")) == 3
+
+
+def test_what_a_collection_has_twice_is_listed_and_no_warning(root: Path) -> None:
+    raw = root / "raw"
+    for name in ("02_b", "03_c"):
+        shutil.rmtree(raw / name)
+    shutil.copy(raw / "01_a/0.png", raw / "01_a/9_again.png")
+    picture(raw / "01_a/8_small.jpg", 1, 96)
+    with open_history(root) as instance:
+        lineage = lineage_of(root)
+        definitions = define_assets(lineage)
+        for planned in plan_runs(lineage, select_keys(lineage, None), ["01_a"]):
+            assert not execute(definitions, instance, planned, force=False, tags={}).failures
+        assert metadata_of(instance, "raw", "01_a")["duplicates/files"] == 0
+    same = ("01_a/9_again.png", "01_a/0.png", None)
+    assert listed(root) == listed(root, "01_a") == [same]
+    alike, again = listed(root, "--distance", "5")
+    assert alike[:2] == ("01_a/8_small.jpg", "01_a/1.png")
+    assert again == same
+    done = CliRunner().invoke(main, ["--root", str(root), "duplicates", "--distance", "5"])
+    assert "01_a: 1 the same, 1 alike" in done.stdout
+    # A table of a version that measured no thumbnails cannot tell.
+    table = root / "processed/texts/data/measure/01_a/measurements.csv"
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table.unlink()
+    with table.open("w", newline="") as file:
+        columns = [name for name in rows[0] if name != "thumbnail"]
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert listed(root, "--distance", "5") == [same]
+    done = CliRunner().invoke(main, ["--root", str(root), "duplicates", "--distance", "5"])
+    assert "no table of measurements of 01_a" in done.stderr

@@ -1,5 +1,6 @@
 """One row per file, nothing raises, and the table gives back exactly what was measured."""
 
+import csv
 import hashlib
 import os
 import pickle
@@ -43,6 +44,7 @@ def test_a_readable_image_has_all_its_measures(tmp_path: Path) -> None:
         mean_brightness=200.0,
         mean_horizontal_variance=0.0,
         perceptual_hash="0" * 16,
+        thumbnail="7c" * 64,  # (299 * 10 + 587 * 200 + 114 * 30) / 1000
         md5=hashlib.md5(path.read_bytes()).hexdigest(),
         size=path.stat().st_size,
     )
@@ -143,7 +145,23 @@ def test_the_table_has_a_header_and_a_row_per_file(tmp_path: Path) -> None:
     header, first, second = (tmp_path / "table.csv").read_text().splitlines()
     assert header == ",".join(COLUMNS)
     assert first.startswith("a.txt,false,not an image,,,")
-    assert second.startswith("b.png,true,,PNG,9,8,L,1,50.0,0.0,0000000000000000,,,")
+    assert second.startswith(f"b.png,true,,PNG,9,8,L,1,50.0,0.0,{'0' * 16},{'32' * 64},,,")
+
+
+def test_a_table_of_a_version_without_thumbnails_is_read(tmp_path: Path) -> None:
+    save(tmp_path / "collection" / "a,b.png")
+    (tmp_path / "collection" / "notes.txt").write_text("x")
+    measured = list(measure_collection(tmp_path / "collection"))
+    write_measurements(tmp_path / "table.csv", measured)
+    old = [*COLUMNS]
+    place = old.index("thumbnail")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = [row[:place] + row[place + 1 :] for row in csv.reader(file)]
+    with (tmp_path / "old.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    assert list(read_measurements(tmp_path / "old.csv")) == [
+        row._replace(thumbnail="") for row in measured
+    ]
 
 
 def test_a_table_is_complete_or_not_there(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from registry_assets.images.measures import (
     mean_brightness,
     mean_horizontal_variance,
     perceptual_hash,
+    reduce_image,
+    thumbnail,
 )
 
 from .drawing import noise
@@ -81,11 +83,11 @@ def gradient(step: int) -> NDArray[np.uint8]:
 
 
 def test_perceptual_hash_has_a_bit_where_the_right_neighbour_is_brighter() -> None:
-    assert perceptual_hash(gradient(20)) == "f" * 16
-    assert perceptual_hash(np.ascontiguousarray(gradient(20)[:, ::-1])) == "0" * 16
+    assert perceptual_hash(reduce_image(gradient(20))) == "f" * 16
+    assert perceptual_hash(reduce_image(np.ascontiguousarray(gradient(20)[:, ::-1]))) == "0" * 16
     first_row_only = gradient(20)
     first_row_only[10:] = 7
-    assert perceptual_hash(first_row_only) == "ff" + "0" * 14
+    assert perceptual_hash(reduce_image(first_row_only)) == "ff" + "0" * 14
 
 
 def test_perceptual_hash_survives_resizing_and_tells_pictures_apart() -> None:
@@ -93,7 +95,31 @@ def test_perceptual_hash_survives_resizing_and_tells_pictures_apart() -> None:
     other = noise(8, 9, seed=4).resize((360, 320), Image.Resampling.BICUBIC).convert("L")
 
     def bits(image: Image.Image) -> int:
-        return int(perceptual_hash(np.asarray(image)), 16)
+        return int(perceptual_hash(reduce_image(np.asarray(image))), 16)
 
     assert (bits(smooth) ^ bits(smooth.resize((180, 160)))).bit_count() <= 2
     assert (bits(smooth) ^ bits(other)).bit_count() >= 12
+
+
+def test_a_thumbnail_holds_the_means_of_its_64_parts() -> None:
+    levels = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    expected = levels.tobytes().hex()
+    for factor in (1, 5, 40):
+        picture = levels.repeat(factor, 0).repeat(factor, 1)
+        assert thumbnail(reduce_image(picture)) == expected
+    # Parts that end within pixels: of 3 columns, each of the 8 parts has three eighths.
+    columns = np.tile(np.array([0, 80, 240], np.uint8), (8, 1))
+    assert thumbnail(reduce_image(columns)) == bytes([0, 0, 27, 80, 80, 187, 240, 240]).hex() * 8
+
+
+@pytest.mark.parametrize("size", [(1281, 853), (1000, 749), (639, 480), (4001, 129)])
+@pytest.mark.parametrize("scale", [0.5, 0.37])
+def test_a_resized_picture_has_much_the_same_hash_and_thumbnail(
+    size: tuple[int, int], scale: float
+) -> None:
+    picture = noise(24, 32, seed=7).convert("L").resize(size, Image.Resampling.BICUBIC)
+    smaller = picture.resize((int(size[0] * scale), int(size[1] * scale)), Image.Resampling.BOX)
+    one, other = (reduce_image(np.asarray(image)) for image in (picture, smaller))
+    assert (int(perceptual_hash(one), 16) ^ int(perceptual_hash(other), 16)).bit_count() <= 4
+    levels = (bytes.fromhex(thumbnail(reduced)) for reduced in (one, other))
+    assert max(abs(a - b) for a, b in zip(*levels, strict=True)) <= 2
