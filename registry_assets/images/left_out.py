@@ -264,10 +264,14 @@ def _find_pairs(
     from registry_assets.images.likeness import find_alike
 
     there = [(o, row) for o in others for row in standing.kept(o) if row.perceptual_hash]
-    hashes = [row.perceptual_hash for row in (*left, *(row for _, row in there))]
+    rows_of_both = (*left, *(row for _, row in there))
+    hashes = [row.perceptual_hash for row in rows_of_both]
+    thumbnails = [row.thumbnail for row in rows_of_both]
     sets = [0] * len(left) + [1] * len(there)
     nearest: dict[int, tuple[int, int]] = {}
-    for one, other_one, differing in find_alike(hashes, sets, distance, asked=[0]):
+    for one, other_one, differing in find_alike(
+        hashes, sets, distance, thumbnails=thumbnails, asked=[0]
+    ):
         nearest[one] = min(nearest.get(one, (differing, other_one)), (differing, other_one))
     for one, (differing, other_one) in sorted(nearest.items()):
         other, row = there[other_one - len(left)]

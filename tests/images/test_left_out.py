@@ -31,6 +31,7 @@ def row(
         path,
         mean_brightness=brightness,
         perceptual_hash=f"{(look or content) * 8}{(1 << bits) - 1:08x}",
+        thumbnail=f"{(look or content) * 2}00" * 32,
         md5=content * 32,
     )
 
