@@ -34,7 +34,6 @@ from registry_assets.arriving.arrivals import (
     set_aside_forgotten,
     set_aside_unstorable,
 )
-from registry_assets.arriving.unpacking import UnpackingLimits
 from registry_assets.decided import new_files_of
 from registry_assets.deciding.on_arrival import decide_before
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
@@ -48,7 +47,13 @@ from registry_assets.io_manager import IO_MANAGER_KEY, PendingOutput
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import AssetGroup, Lineage, Upstream
 from registry_assets.metadata import decisions_metadata, look_for_duplicates
-from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
+from registry_assets.model import (
+    Dataset,
+    ImportedInput,
+    Registry,
+    Settings,
+    check_collection_name,
+)
 from registry_assets.registry import read_registry
 from registry_assets.resources import DvcRepoResource, MaterializeConfig
 from registry_assets.sensors.automation import build_condition
@@ -207,8 +212,8 @@ def bring(
             follows = update or (is_from_here and dvc.path_of(source).exists())
             return (dvc.updating if follows else dvc.restoring)(address, report=report)
     elif group.kind == "raw" or known is not None:
-        limits = limits_of(lineage.registry.settings)
-        return _bring_raw(dvc, path, group, partition, limits, force, report)
+        settings = lineage.registry.settings
+        return _bring_raw(dvc, path, group, partition, settings, force, report)
     else:
         source = f"{raw_folder}/{partition}"
     dataset = _dataset_of(lineage.registry, group.folder)
@@ -227,12 +232,14 @@ def _bring_raw(
     path: str,
     group: AssetGroup,
     partition: str | None,
-    limits: UnpackingLimits,
+    settings: Settings,
     force: bool,
     report: Report,
 ) -> Iterator[PendingResult]:
     place = dvc.path_of(path)
     address = group.address_of(partition)
+    is_collection = settings.is_collection(path)
+    limits = limits_of(settings)
     with unpacked(place, limits, report) if partition is not None else nullcontext():
         is_tracked = dvc.path_of(address).exists()
         if not is_tracked and not os.path.lexists(place):
@@ -244,11 +251,21 @@ def _bring_raw(
         if reason is not None and (not is_tracked or is_link):
             raise CollectionRejectedError(path, reason)
         if place.is_dir():
-            aside = set_aside_unstorable(place, dvc.cache_folder)
+            aside = set_aside_unstorable(
+                place,
+                dvc.cache_folder,
+                is_ignored=dvc.rule_above(place) if is_collection else None,
+                read_recorded=cache(lambda: dvc.read_recorded_files(address, path)),
+            )
+            if aside:
+                # Ignore files of its own may be among that.
+                dvc.forget_ignored()
             aside |= set_aside_forgotten(place, read_forgotten(dvc.root))
             for name, reason in aside.items():
                 report(f"set aside {path}/{name}: {reason}")
-        with dvc.tracking(path, metafile=address, force=force, report=report) as result:
+        with dvc.tracking(
+            path, metafile=address, force=force, is_complete=is_collection, report=report
+        ) as result:
             yield result
 
 

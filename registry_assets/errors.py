@@ -37,6 +37,7 @@
     ├── DataModifiedError            edited by hand, so that restoring would lose the edit
     ├── DataBeingWrittenError        a file that changed while it was being stored
     ├── FileNotStorableError         a pipe, a name that is no text, what may not be read
+    ├── FilesLeftOutError            files that would be in no version, as DVC ignores them
     ├── AlgorithmVersionError        results of another version than this package computes
     ├── DatasetFormError             a data set whose stages state no versions of algorithms
     ├── StageFailedError             the command of a stage failed, or left an output out
@@ -558,6 +559,19 @@ class FileNotStorableError(RegistryError):
             f"{printable(path)} cannot be stored ({reason}): take it away; of a collection, "
             "`registry add NAME` sets it aside"
         )
+
+
+class FilesLeftOutError(RegistryError):
+    """DVC would leave files out of a version: it is not recorded."""
+
+    def __init__(self, path: str, files: Sequence[str], rule: str) -> None:
+        self.path = path
+        self.files = tuple(files)
+        self.reason = (
+            f"DVC leaves out {few_of(list(map(printable, files)))} ({rule}), which would be in no "
+            "version: change that line, or take them out of the folder"
+        )
+        super().__init__(f"{path} cannot be recorded: {self.reason}")
 
 
 class StageFailedError(RegistryError):

@@ -87,7 +87,10 @@ class DvcIOManager(ConfigurableIOManager):
                 if not (isinstance(obj, Path) and obj.resolve() == dvc.path_of(path).resolve()):
                     dump(obj, replacement.fresh)
                     replacement.swap()
-                with dvc.tracking(path, report=context.log.info) as result:
+                is_collection = read_settings(dvc.root).is_collection(path)
+                with dvc.tracking(
+                    path, is_complete=is_collection, report=context.log.info
+                ) as result:
                     record = result.persist()[path]
             paths = (path,)
         outcome = result.outcome

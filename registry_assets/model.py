@@ -7,7 +7,7 @@ records: of a file its own, of a folder that of its listing, ending in ``.dir``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -316,10 +316,36 @@ class Settings:
             for pattern in patterns
         )
 
+    def is_collection(self, path: str) -> bool:
+        """Whether a folder at a path is one of a family, whether or not DVC tracks it."""
+        parts = path.split("/")
+        return any(_fits(parts, pattern.split("/")) for pattern in self.families)
+
+    def declares(self, path: str) -> bool:
+        """Whether a metafile at a path declares anything, by where it lies.
+
+        What somebody puts into a folder of a family is data, whatever it is called. Beside those
+        folders a ``.dvc`` file declares each of them, and nothing else is a metafile.
+        """
+        parts = path.split("/")
+        for pattern in (family.split("/") for family in self.families):
+            depth = len(pattern)
+            if len(parts) > depth and _fits(parts[:depth], pattern):
+                return False
+            is_beside = len(parts) == depth and _fits(parts[:-1], pattern[:-1])
+            if is_beside and not path.endswith(".dvc"):
+                return False
+        return True
+
     def leave_out_duplicates_of(self, dataset: str) -> Likeness | None:
         """Which pictures the data set at a path leaves out because it has them already."""
         settings = self.leave_out_duplicates
         return settings.get(dataset) or settings.get(PurePosixPath(dataset).name)
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the parts of a path are those of a pattern, one by one."""
+    return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def _parameters(registry: Registry) -> Iterator[str]:
 def _find_files(registry: Registry, skipped: set[str] | frozenset[str]) -> Iterator[str]:
     """Metafiles, ignore files and, as paths that are not there, folders of collections.
 
-    Nothing is looked for in outputs that DVC keeps, as it looks for nothing there, either.
+    Nothing is looked for in outputs that DVC keeps, as it looks for nothing there, either, or in
+    collections.
     """
     families = [pattern.removesuffix("/*") for pattern in registry.settings.families]
     waiting = [""]
@@ -110,6 +111,8 @@ def _find_files(registry: Registry, skipped: set[str] | frozenset[str]) -> Itera
             if path in skipped or path in SPECIAL_FOLDERS:
                 continue
             if entry.is_dir(follow_symlinks=False):
+                if registry.settings.is_collection(path):
+                    continue
                 waiting.append(path)
                 if any(
                     path.count("/") == family.count("/") and PurePosixPath(path).match(family)

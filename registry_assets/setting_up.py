@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from unicodedata import normalize
 
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.initialising import (
     init_dvc,
     lead_to_origin,
@@ -25,8 +26,12 @@ from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out
 from registry_assets.history.opening import check_place, prepare_home, write_env
 from registry_assets.images.algorithms import ALGORITHMS
+from registry_assets.leftovers import find_leftover_in, ignore_lines
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command
+from registry_assets.model import is_folder
+from registry_assets.registry import read_registry
 from registry_assets.sharing import share_files
+from registry_assets.units import few_of
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The example data set, the sample photographs and the settings that come with the package."""
@@ -81,6 +86,8 @@ __pycache__/
 /.tmp_dagster_home_*/
 /.venv/
 """
+
+_LEFTOVERS_HEADING = "# What file managers and NAS leave in folders: no part of any collection."
 
 _README = """\
 # {name}
@@ -137,6 +144,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
+        yield from _ignore_leftovers(root, *_find_recorded_leftovers(root))
         yield from _upgrade_datasets(root) if upgrade else _say_outdated(root)
         return
     if not git.is_present:
@@ -154,6 +162,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
             f"dvc remote modify {REMOTE} url URL"
         )
     yield from _write_attributes(root)
+    yield from _ignore_leftovers(root, {}, [])
     yield from _install_merge_driver(root)
     yield from _write_env(root)
 
@@ -301,6 +310,59 @@ def _write_attributes(root: Path) -> Iterator[str]:
         return
     if git.is_present and _add_lines(path, attribute_lines()):
         yield "wrote to .gitattributes that metafiles are merged by entry"
+
+
+def _ignore_leftovers(
+    root: Path, recorded: Mapping[str, Sequence[str]], unread: Sequence[str]
+) -> Iterator[str]:
+    """Has DVC ignore what file managers leave, but for what a version holds that is recorded now.
+
+    That would be modified from then on, though nobody touched it.
+
+    Args:
+        root: The registry.
+        recorded: The outputs that hold such files, by pattern.
+        unread: Those of which that is not known.
+    """
+    path = root / ".dvcignore"
+    there = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = {name: line for name, line in ignore_lines().items() if line not in there}
+    if unread and lines:
+        yield (
+            f"DVC does not ignore yet what file managers leave, as {few_of(unread)} may hold such "
+            "files: run `dvc fetch`, then `registry init` again"
+        )
+        return
+    added = [line for name, line in lines.items() if name not in recorded]
+    if added:
+        _add_lines(path, [_LEFTOVERS_HEADING, *added])
+        yield "wrote to .dvcignore what file managers and NAS leave, such as .DS_Store and @eaDir"
+    for name in lines.keys() & recorded.keys():
+        yield (
+            f"{name} is not in .dvcignore, as {few_of(recorded[name])} holds such files: add the "
+            f"line {lines[name]}, and `registry add` records the next version without them"
+        )
+
+
+def _find_recorded_leftovers(root: Path) -> tuple[Mapping[str, list[str]], list[str]]:
+    """Which outputs hold what file managers leave, by pattern, and of which that is not known."""
+    try:
+        dvc = DvcRepo(root)
+        registry = read_registry(root, dvc)
+    except RegistryError as error:
+        return {}, [str(error)]
+    recorded: dict[str, list[str]] = {}
+    unread = list(registry.problems)
+    listings = dvc.listings()
+    for path, output in registry.outputs.items():
+        if output.version is None or not output.is_cached or not is_folder(output.version.md5):
+            continue
+        files = listings.read(output.version.md5)
+        if files is None:
+            unread.append(path)
+        for pattern in set(filter(None, map(find_leftover_in, files or ()))):
+            recorded.setdefault(pattern, []).append(path)
+    return recorded, unread
 
 
 def _install_merge_driver(root: Path) -> Iterator[str]:

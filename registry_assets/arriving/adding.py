@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +116,7 @@ def _name_here(place: Path) -> str:
 
 def bring_in(
     registry: Registry, addition: Addition, report: Callable[[Copied], None], *, link: bool = False
-) -> None:
+) -> Mapping[str, int]:
     """Brings what is elsewhere into the raw folder.
 
     Args:
@@ -125,23 +125,26 @@ def bring_in(
         report: Takes how far copying is.
         link: Whether to make second names of files instead of copies.
 
+    Returns:
+        How many files were left out, as file managers leave them, by the pattern that they fit.
+
     Raises:
         RegistryError: with the next step; what was copied is kept.
     """
     source = addition.source
     if source is None:
-        return
+        return {}
     DvcRepo(registry.root).check_seen(f"{registry.raw_folder}/{addition.name}.dvc")
     landing = Landing(_raw_of(registry, addition.name), addition.name)
     landing.target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        copy_collection(source, landing, report, link=link)
-        return
+        return copy_collection(source, landing, report, link=link)
     if link:
         raise RegistryError(f"{source} is an archive: leave --link out")
     with landing.held():
-        if not landing.target.exists():
-            unpack_into(source, landing, limits_of(registry.settings))
+        if landing.target.exists():
+            return {}
+        return unpack_into(source, landing, limits_of(registry.settings))
 
 
 def finish_addition(registry: Registry, addition: Addition) -> None:

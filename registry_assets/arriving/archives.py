@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from registry_assets.arriving.unpacking import (
     why_unreadable,
 )
 from registry_assets.errors import ArchiveRejectedError
+from registry_assets.leftovers import describe_left_out
 from registry_assets.model import Settings
 
 
@@ -79,7 +81,9 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
         stamp = stamp_of(archive)
         if not os.path.lexists(place) and not metafile.exists():
             report(f"unpacking {archive.name}")
-            unpack_into(archive, landing, limits)
+            left_out = unpack_into(archive, landing, limits)
+            if left_out:
+                report(describe_left_out(left_out))
         yield
         note = landing.read_note()
         if metafile.exists() and note == Note(archive.name, stamp):
@@ -91,8 +95,11 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
             landing.forget()
 
 
-def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> None:
+def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> Mapping[str, int]:
     """Unpacks an archive and puts the content into its place; a refusal is remembered.
+
+    Returns:
+        How many files were left out, as file managers leave them, by the pattern that they fit.
 
     Raises:
         ArchiveRejectedError: with the reason.
@@ -101,10 +108,12 @@ def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> Non
     source = archive.name if is_beside else str(archive.absolute())
     note = Note(source, stamp_of(archive))
     landing.clear()
+    left_out: list[str] = []
     try:
-        content = unpack(archive, landing.folder, limits)
+        content = unpack(archive, landing.folder, limits, left_out.append)
     except ArchiveRejectedError as error:
         if is_beside:
             landing.write_note(replace(note, refusal=error.reason))
         raise
     landing.land(content, note)
+    return Counter(left_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -13,12 +13,15 @@ from pathlib import Path
 from registry_assets.arriving.landing import Landing, stamp_of
 from registry_assets.arriving.unpacking import archive_stem, unreadable_stem, why_unreadable
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.folders.ignoring import IgnoreRule, refused_reason
 from registry_assets.errors import CollectionNameError, KeptOutError, RegistryError
 from registry_assets.forgotten import Forgotten
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import KeptOut, find_kept_out
 from registry_assets.images.contents import SET_ASIDE_PREFIX, has_image_suffix, hash_file
 from registry_assets.images.entries import is_video
+from registry_assets.leftovers import REASON as LEFTOVER_REASON
+from registry_assets.leftovers import find_leftover, find_leftover_in
 from registry_assets.model import check_collection_name
 from registry_assets.units import is_text, printable
 
@@ -86,6 +89,8 @@ def _find_untracked(folder: Path) -> Iterator[Arrival]:
     first_of_name: dict[str, str] = {}
     for name in sorted(entries):
         if name.startswith(".") or f"{name}.dvc" in entries:
+            continue
+        if find_leftover(name, is_folder=entries[name].is_dir()) is not None:
             continue
         is_link = entries[name].is_symlink() and not entries[name].is_file()
         if entries[name].is_dir() or is_link:
@@ -182,8 +187,12 @@ def reason_against_name(name: str) -> str | None:
 
 
 def holds_a_file(path: Path) -> bool:
-    """Whether there is a file, or a file somewhere in a folder."""
-    return path.is_file() or any(files for _, _, files in os.walk(path))
+    """Whether there is a file, or a file somewhere in a folder that no file manager left there."""
+    return path.is_file() or any(
+        find_leftover_in((Path(where) / name).relative_to(path).as_posix()) is None
+        for where, _, files in os.walk(path)
+        for name in files
+    )
 
 
 def measure_extent(path: Path) -> Extent:
@@ -204,17 +213,29 @@ def measure_extent(path: Path) -> Extent:
     return Extent(nfiles, size, changed)
 
 
-def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
+def set_aside_unstorable(
+    folder: Path,
+    store: Path,
+    *,
+    is_ignored: IgnoreRule | None = None,
+    read_recorded: Callable[[], Collection[str]] = frozenset,
+) -> dict[str, str]:
     """Moves what DVC cannot, or should not, store out of a collection, leaving a note for each.
 
     DVC stops at a link to nothing, at a name that is no text and at a file it may not read, waits
-    for ever at a pipe, and takes in the content of whatever a link leads to, wherever that is. Each
-    is moved to the side, and a small text file takes its place, so that the collection can be
+    for ever at a pipe, and takes in the content of whatever a link leads to, wherever that is. It
+    leaves out what lies beside a ``.dvc``, and would run the commands of a ``dvc.yaml``. Each is
+    moved to the side, and a small text file takes its place, so that the collection can be
     registered, and that the table of measurements can say why the file is not in the data set.
+    What file managers leave needs no note; where DVC ignores it, it stays.
 
     Args:
         folder: The collection.
         store: Where the cache is; links into it are DVC's own.
+        is_ignored: What DVC ignores in the folder, by what is written outside of it; None where
+            somebody may mean what is called like a metafile, as in no folder of a family.
+        read_recorded: Gives the files of the recorded version: those are data by now, whatever
+            they are called. Asked only where something is called so.
 
     Returns:
         The reason by path inside the folder.
@@ -222,7 +243,7 @@ def set_aside_unstorable(folder: Path, store: Path) -> dict[str, str]:
     Raises:
         RegistryError: when something cannot be moved.
     """
-    found = dict(_find_unstorable(folder, store))
+    found = dict(_find_unstorable(folder, store, is_ignored, read_recorded))
     _set_aside(folder, found)
     return {printable(name): reason for name, reason in found.items()}
 
@@ -266,7 +287,11 @@ def _set_aside(folder: Path, found: Mapping[str, str]) -> None:
                 f"{folder.name}/{printable(name)} cannot be stored ({reason}), and moving it aside "
                 f"failed ({error.strerror or error}): make it readable, or take it away"
             ) from error
-        note = _free(folder / printable(name))
+        if reason == LEFTOVER_REASON:
+            continue
+        # Not under its name, where DVC would take the note for what it was.
+        is_refused = refused_reason(Path(name).name, is_folder=False) is not None
+        note = _free(folder / f"{printable(name)}{'.txt' if is_refused else ''}")
         note.write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
 
 
@@ -275,9 +300,9 @@ def free_place_aside(raw: Path, name: str) -> Path:
     store = raw / SET_ASIDE_FOLDER
     wanted = store / name
     wanted.parent.mkdir(parents=True, exist_ok=True)
-    ignore = store / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+    for ignore in (store / ".gitignore", store / ".dvcignore"):
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
     return _free(wanted)
 
 
@@ -297,18 +322,43 @@ def _move(source: Path, target: Path) -> None:
     target.chmod(stat.S_IMODE(mode))
 
 
-def _find_unstorable(folder: Path, store: Path) -> Iterator[tuple[str, str]]:
+def _find_unstorable(
+    folder: Path,
+    store: Path,
+    is_ignored: IgnoreRule | None,
+    read_recorded: Callable[[], Collection[str]],
+) -> Iterator[tuple[str, str]]:
     inside, store = folder.resolve(), store.resolve()
     waiting = [(str(folder), "")]
     while waiting:
         where, prefix = waiting.pop()
         with os.scandir(where) as entries:
             for entry in entries:
+                path = f"{prefix}{entry.name}"
+                is_folder = entry.is_dir(follow_symlinks=False)
+                named = None
+                if is_ignored is not None:
+                    named = _reason_by_name(entry.name, is_folder=is_folder)
+                    if named == LEFTOVER_REASON and is_ignored(where, entry.name, is_folder):
+                        continue
                 reason = _unstorable_reason(entry, inside, store)
+                if reason is None and named is not None and not _holds(read_recorded(), path):
+                    reason = named
                 if reason is not None:
-                    yield f"{prefix}{entry.name}", reason
-                elif entry.is_dir(follow_symlinks=False):
-                    waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                    yield path, reason
+                elif is_folder:
+                    waiting.append((entry.path, f"{path}/"))
+
+
+def _reason_by_name(name: str, *, is_folder: bool) -> str | None:
+    if find_leftover(name, is_folder=is_folder) is not None:
+        return LEFTOVER_REASON
+    return refused_reason(name, is_folder=is_folder)
+
+
+def _holds(recorded: Collection[str], path: str) -> bool:
+    """Whether a version has a file at a path, or in a folder there."""
+    return path in recorded or any(name.startswith(f"{path}/") for name in recorded)
 
 
 def _unstorable_reason(entry: os.DirEntry[str], inside: Path, store: Path) -> str | None:

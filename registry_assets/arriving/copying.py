@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,7 @@ from typing import IO
 from registry_assets.arriving.landing import Landing, Note
 from registry_assets.errors import RegistryError
 from registry_assets.images.contents import SET_ASIDE_PREFIX
+from registry_assets.leftovers import find_leftover
 
 _CHUNK = 1 << 20
 
@@ -48,12 +50,13 @@ class Copied:
 
 def copy_collection(
     source: Path, landing: Landing, report: Callable[[Copied], None], *, link: bool = False
-) -> None:
+) -> Mapping[str, int]:
     """Brings a folder from elsewhere into the raw folder, where it appears whole.
 
     Every file is hashed while it is read, and its copy is read again and has to give the same.
     What an interrupted attempt copied is not copied again, as long as size and date of the
-    original are the same. What is no file becomes a note, as when DVC could not store it.
+    original are the same. What is no file becomes a note, as when DVC could not store it. What file
+    managers and NAS leave in folders stays there.
 
     Args:
         source: The folder.
@@ -61,36 +64,53 @@ def copy_collection(
         report: Takes how far it is, file by file.
         link: Whether to make second names of the files instead of copies.
 
+    Returns:
+        How many files were left out, as file managers leave them, by the pattern that they fit.
+
     Raises:
         RegistryError: naming what cannot be read, written or linked; what was copied is kept.
     """
+    left_out: Counter[str] = Counter()
     note = Note(str(source.resolve()), "linked" if link else "copied")
     if landing.target.exists() and landing.read_note() == note:
-        return
+        return left_out
     with landing.held():
         if landing.read_note() != note:
             landing.clear()
             landing.write_note(note)
-        entries = list(_entries(source))
+        entries = list(_entries(source, left_out))
         _gather(source, entries, landing, report, link=link)
-        if list(_entries(source)) != entries:
+        if list(_entries(source, Counter())) != entries:
             raise RegistryError(
                 f"{source} changed while it was copied: run the same again when it is quiet"
             )
         landing.land(landing.folder, note)
+    return left_out
 
 
-def _entries(source: Path) -> Iterator[_Entry]:
-    """What is in a folder and its sub-folders, sorted; links are not followed."""
+def _entries(source: Path, left_out: Counter[str]) -> Iterator[_Entry]:
+    """What is in a folder and its sub-folders, sorted; links are not followed.
+
+    Counts what file managers left there, by pattern, which is not among that.
+    """
 
     def stop(error: OSError) -> None:
         raise RegistryError(f"{error.filename} cannot be read: {error.strerror}") from error
 
     for folder, folders, files in os.walk(source, onerror=stop):
-        folders.sort()
+        for name in folders:
+            pattern = find_leftover(name, is_folder=True)
+            if pattern is not None:
+                inside = os.walk(Path(folder) / name)
+                left_out[pattern] += sum(len(names) for _, _, names in inside)
+        folders[:] = sorted(n for n in folders if find_leftover(n, is_folder=True) is None)
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in sorted([*files, *links]):
             path = Path(folder) / name
+            pattern = find_leftover(name)
+            if pattern is not None:
+                left_out[pattern] += 1
+                continue
             try:
                 status = path.lstat()
             except FileNotFoundError:

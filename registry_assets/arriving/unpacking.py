@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from registry_assets.errors import ArchiveRejectedError
+from registry_assets.leftovers import find_leftover_in
 
 ENDINGS = (*(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),)
 UNREADABLE_ENDINGS = (
@@ -54,8 +55,6 @@ _NAMES_ARE_UTF8 = 0x800
 _UNICODE_PATH = 0x7075
 """The extra field of Info-ZIP that holds a name in UTF-8 (APPNOTE.TXT, 4.6.9)."""
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_MAC_EXTRAS = "__MACOSX"
-"""Where macOS puts what only macOS reads; no content of the folder."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +99,22 @@ def _without_ending(file_name: str, endings: Sequence[str]) -> str | None:
     return file_name[: -max(found)] if found else None
 
 
-def unpack(archive: Path, folder: Path, limits: UnpackingLimits) -> Path:
+def unpack(
+    archive: Path,
+    folder: Path,
+    limits: UnpackingLimits,
+    leave_out: Callable[[str], None] = lambda _pattern: None,
+) -> Path:
     """Unpacks an archive into a new folder, or leaves nothing there.
 
-    Modes, owners and dates are left behind. Links are made last, and nothing is written through
-    them.
+    Modes, owners and dates are left behind, and what file managers leave in folders. Links are made
+    last, and nothing is written through them.
 
     Args:
         archive: The archive.
         folder: Where to; nothing is there yet.
         limits: What it may become.
+        leave_out: Takes the pattern that each file fits which is left out.
 
     Returns:
         What holds the content: the folder, or the only folder in it when that is named like the
@@ -123,7 +128,7 @@ def unpack(archive: Path, folder: Path, limits: UnpackingLimits) -> Path:
     try:
         folder.mkdir(parents=True)
         with _members(archive, limits) as members:
-            _Writer(archive, folder, limits).write(members)
+            _Writer(archive, folder, limits, leave_out).write(members)
         content = _content(folder, archive_stem(archive.name))
         if not any(files for _, _, files in os.walk(content)):
             raise refuse("there are no files in it")
@@ -203,8 +208,6 @@ def _zip_members(
         if info.create_system in _OF_WINDOWS:
             # Archivers on Windows write backslashes, whatever the format says.
             name = name.replace("\\", "/")
-        if name.split("/")[0] == _MAC_EXTRAS:
-            continue
         mode = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0
         if name.endswith("/"):
             yield _Member(name, "folder")
@@ -297,8 +300,15 @@ class _Bounded:
 class _Writer:
     """Writes members into a folder, and keeps count."""
 
-    def __init__(self, archive: Path, folder: Path, limits: UnpackingLimits) -> None:
+    def __init__(
+        self,
+        archive: Path,
+        folder: Path,
+        limits: UnpackingLimits,
+        leave_out: Callable[[str], None],
+    ) -> None:
         self._archive, self._folder, self._limits = archive, folder, limits
+        self._leave_out = leave_out
         self._most_bytes = max(limits.most_ratio * archive.stat().st_size, _SMALL)
         self._bytes = 0
         self._kinds: dict[tuple[str, ...], str] = {}
@@ -310,6 +320,11 @@ class _Writer:
         for member in members:
             parts = self._claim(member)
             if not parts:
+                continue
+            leftover = find_leftover_in("/".join(parts), is_folder=member.kind == "folder")
+            if leftover is not None:
+                if member.kind != "folder":
+                    self._leave_out(leftover)
                 continue
             place = self._folder.joinpath(*parts)
             if member.kind == "folder":

@@ -99,8 +99,14 @@ def read_changes(
     Raises:
         MetafileError: when one cannot be read.
     """
+    settings = read_settings(builder.git.root)
     compared = builder.compare(before, after, folder)
-    files = tuple(file for file in compared if can_merge(file.path))
+    files = tuple(
+        file
+        for file in compared
+        if can_merge(file.path)
+        and (settings.declares(file.path) or not records_versions(file.path))
+    )
     entries: dict[str, tuple[Entry | None, Entry | None]] = {}
     outputs: list[OutputChange] = []
     recording = [file for file in files if records_versions(file.path)]
@@ -154,7 +160,7 @@ def build_metafile_tree(registry: Registry, builder: TreeBuilder, commit: str) -
         path
         for path in builder.files_at(commit)
         if (
-            records_versions(path)
+            (records_versions(path) and registry.settings.declares(path))
             or PurePosixPath(path).name == COLLECTIONS_FILE
             or (is_decisions_file(path) and str(PurePosixPath(path).parent) in decided)
         )

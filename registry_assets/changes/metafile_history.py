@@ -13,6 +13,7 @@ from registry_assets.changes.metafile_entries import split_entries
 from registry_assets.dvc_repo import cut_entry
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
+from registry_assets.settings import read_settings
 
 _LOCK_FILE = "dvc.lock"
 _METAFILES = ("*.dvc", _LOCK_FILE, f"*/{_LOCK_FILE}")
@@ -87,9 +88,12 @@ def find_recorded(git: GitRepo, versions: Collection[str]) -> Iterator[RecordedV
         return
     few = len(versions) <= _MOST_PATTERNS
     pattern = "|".join(sorted(versions)) if few else _ANY_VERSION
+    settings = read_settings(git.root)
     told: set[tuple[str, str]] = set()
     known: defaultdict[str, set[str]] = defaultdict(set)
     for commit, metafile in git.changes(pattern, _METAFILES):
+        if not settings.declares(metafile):
+            continue
         text = git.text_at(commit, metafile) or ""
         fresh = {version for version in versions if version in text} - known[metafile]
         if not fresh:

@@ -230,8 +230,9 @@ class _Reader:
         try:
             return frozenset(map(self._number, split_entries(path, text).values()))
         except (MetafileError, AttributeError, KeyError, TypeError, ValueError) as error:
-            # People do commit conflict markers.
-            self.history.unread[f"{path} in {where}: {error}"] = None
+            # People do commit conflict markers; and raw data, which may be called like a metafile.
+            if self._registry.settings.declares(path):
+                self.history.unread[f"{path} in {where}: {error}"] = None
             return frozenset()
 
     def _number(self, entry: Entry) -> int:

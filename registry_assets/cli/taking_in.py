@@ -38,13 +38,16 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     anywhere, which is brought into raw/ first. When that was interrupted, the same command goes on.
     """
     from registry_assets.arriving.adding import bring_in, choose_addition, finish_addition
+    from registry_assets.leftovers import describe_left_out
 
     found = read_lineage(root)
     registry = found.registry
     addition = choose_addition(registry, source, name)
     if addition.source is None and (name or link):
         raise click.UsageError("--name and --link go with a folder or archive from elsewhere")
-    bring_in(registry, addition, say_copied(addition.name), link=link)
+    left_out = bring_in(registry, addition, say_copied(addition.name), link=link)
+    if left_out:
+        click.echo(f"    {addition.name}: {describe_left_out(left_out)}", err=True)
     now, failures = _run_one(found, registry.raw_folder or "", addition.name)
     if not failures:
         finish_addition(registry, addition)

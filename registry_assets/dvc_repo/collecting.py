@@ -27,6 +27,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
+from registry_assets.dvc_repo.folders.ignoring import without_data
 from registry_assets.dvc_repo.loading import address_of, read_found
 from registry_assets.dvc_repo.unseen import describe_ignored, find_link_out, read_link
 from registry_assets.dvc_repo.versions import path_in_repo
@@ -41,6 +42,14 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
 _MOST_NAMED = 3
+_IN_A_COLLECTION = (
+    "in a folder of collections (`families` in [tool.registry_assets]) everything is data: take it "
+    "out of Git, or change `families`"
+)
+_BESIDE_COLLECTIONS = (
+    "beside collections (`families` in [tool.registry_assets]) only a .dvc file for each declares "
+    "anything: move it to another folder, or change `families`"
+)
 _CONFLICT = "<<<<<<< "
 
 
@@ -77,7 +86,7 @@ def collect(repo: Repo, root: Path) -> Collected:
     metafiles: list[Metafile] = []
     settings = read_settings(root)
     found = walk_metafiles(repo, settings.leads_to_collections)
-    problems: dict[str, None] = dict.fromkeys(_describe_unseen(root, found))
+    problems: dict[str, None] = dict.fromkeys((*_describe_unseen(root, found), *_not_read(root)))
     for place in found.metafiles:
         path = Path(place).relative_to(root).as_posix()
         try:
@@ -122,10 +131,10 @@ def find_metafiles(repo: Repo) -> Sequence[str]:
 
 
 def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> Walk:
-    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules.
+    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules and `Settings.declares`.
 
     What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
-    Git ignores too.
+    Git ignores too, or in a folder of a family.
 
     Args:
         repo: The repository.
@@ -142,6 +151,7 @@ def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> W
         target = os.path.relpath(os.path.realpath(link), os.path.realpath(repo.root_dir))
         return os.path.isdir(link) and leads_to_collections(target)  # noqa: PTH112 - a text
 
+    settings = read_settings(Path(repo.root_dir))
     found: list[str] = []
     unseen: dict[str, list[str]] = {}
     links: list[str] = []
@@ -153,6 +163,7 @@ def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> W
         for folder, culprit in level:
             inside, linked, names = _list(folder)
             inside, names = repo.dvcignore(folder, [*inside, *linked], names)
+            inside, names = without_data(repo.root_dir, settings, folder, inside, names)
             tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
             places = [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
             if linked:
@@ -227,6 +238,23 @@ def _behind_links(
         error = find_link_out(repo, Path(folder))
         if error is not None:
             yield refused, str(error)
+
+
+def _not_read(root: Path) -> Iterator[str]:
+    """A line for each metafile that somebody means as one, where `Settings.declares` says no.
+
+    That is one that Git tracks; any other came with the data, and is set aside with it.
+    """
+    settings = read_settings(root)
+    names = (PROJECT_FILE, f"*{DVC_FILE_SUFFIX}")
+    inside = [f"{family}/**/{name}" for family in settings.families for name in names]
+    for path in GitRepo(root).tracked_like(inside):
+        if not settings.declares(path) and (root / path).is_file():
+            yield f"{path}: not read: {_IN_A_COLLECTION}"
+    for family in settings.families:
+        for place in root.glob(str(PurePosixPath(family).with_name(PROJECT_FILE))):
+            if place.is_file():
+                yield f"{place.relative_to(root).as_posix()}: not read: {_BESIDE_COLLECTIONS}"
 
 
 def _files_first(path: str) -> tuple[tuple[int, str], ...]:

@@ -22,6 +22,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
 
 from registry_assets.addresses import is_local, without_secrets
+from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
 from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.dvc_repo.unseen import check_links
 from registry_assets.dvc_repo.versions import caches_of
@@ -104,6 +105,14 @@ def find_origin_remote(config: Config, root: Path) -> Mapping[str, Mapping[str, 
     return {}
 
 
+class _Repo(Repo):  # type: ignore[misc]
+    """DVC's own, in whose index is nothing that somebody put into a collection."""
+
+    @cached_property
+    def dvcignore(self) -> DataHidingIgnore:
+        return DataHidingIgnore(self.fs, self.root_dir)
+
+
 class RepoAccess:
     """The way into one DVC repository on this machine.
 
@@ -156,12 +165,12 @@ class RepoAccess:
             if opened is not None:
                 yield opened
                 return
-            repo = Repo(str(self.root))
+            repo = _Repo(str(self.root))
             remote = find_origin_remote(repo.config, self.root)
             if remote:
                 repo.close()
                 # What is said here outlasts DVC's reading its configuration again.
-                repo = Repo(str(self.root), config={"remote": remote})
+                repo = _Repo(str(self.root), config={"remote": remote})
             repo.stage_cache = RootedStageCache(repo)
             try:
                 yield repo
@@ -182,6 +191,13 @@ class RepoAccess:
             finally:
                 self._opened.repo = before
                 self._opened.known = {}
+
+    def forget_ignored(self) -> None:
+        """Has the ignore files of the repository read again in this session: some were moved."""
+        opened: Repo | None = getattr(self._opened, "repo", None)
+        if opened is not None:
+            opened.__dict__.pop("dvcignore", None)
+            opened.state.ignore = opened.dvcignore
 
     def remember(self, known: object) -> None:
         """Keeps what was found out until the session ends; nothing outside of one."""

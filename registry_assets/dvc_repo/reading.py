@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.loader import StageLoader
 
 from registry_assets.dvc_repo.collecting import Collected
+from registry_assets.dvc_repo.folders.comparing import read_recorded
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
@@ -124,6 +125,16 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
     if stage.is_import:
         return _import(repo, stage, metafile, Origins(root))
     return next(_raw(repo, stage, metafile))
+
+
+def read_recorded_files(repo: Repo, root: Path, metafile: str, path: str) -> Collection[str]:
+    """The files of the version that a ``.dvc`` file records of a folder.
+
+    None where there is no such file, or the cache lacks the listing.
+    """
+    stages = load_stages(repo, root, [metafile], skip_missing=True)
+    outs = (out for stage in stages for out in stage.outs if path_in_repo(repo, out) == path)
+    return frozenset(name for out in outs for name in read_recorded(out) or ())
 
 
 def _is_stage(stage: DvcStage) -> bool:

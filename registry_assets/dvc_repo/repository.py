@@ -87,6 +87,11 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return reading.read_dvc_file(repo, self.root, metafile)
 
+    def read_recorded_files(self, metafile: str, path: str) -> Collection[str]:
+        """The files of the version that a ``.dvc`` file records of a folder, as far as is known."""
+        with self.open() as repo:
+            return reading.read_recorded_files(repo, self.root, metafile, path)
+
     def output_states(
         self, addresses: Sequence[str] | None = None
     ) -> Mapping[str, states.OutputState]:
@@ -220,10 +225,28 @@ class DvcRepo(RepoAccess):
         )
 
     def tracking(
-        self, path: str, *, metafile: str | None = None, force: bool = False, report: Report
+        self,
+        path: str,
+        *,
+        metafile: str | None = None,
+        force: bool = False,
+        is_complete: bool = False,
+        report: Report,
     ) -> AbstractContextManager[PendingResult]:
         """Puts a file or folder under DVC as `dvc add` does; see `tracking.tracking`."""
-        return tracking.tracking(self, path, metafile=metafile, force=force, report=report)
+        return tracking.tracking(
+            self, path, metafile=metafile, force=force, is_complete=is_complete, report=report
+        )
+
+    def find_left_out(self, path: str) -> str | None:
+        """Why a new folder would be refused for what DVC ignores; see `tracking.find_left_out`."""
+        with self.open() as repo:
+            return tracking.find_left_out(self, repo, path)
+
+    def rule_above(self, place: Path) -> ignoring.IgnoreRule:
+        """What DVC ignores in a folder; see `ignoring.rule_above`."""
+        with self.open() as repo:
+            return ignoring.rule_above(repo, str(place))
 
     def why_unseen(self, metafiles: Sequence[str]) -> Mapping[str, RegistryError | None]:
         """Why DVC does not see metafiles, there or not; see `unseen.why_unseen`."""

@@ -28,6 +28,7 @@ from registry_assets.errors import (
     RemoteUnreachableError,
     RepositoryBusyError,
 )
+from registry_assets.leftovers import find_leftover_in
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -98,7 +99,8 @@ def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None
 def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
     """What stands at paths and would be lost with them: what the cache lacks, or DVC ignores.
 
-    Of a folder that is also what is called how, which its listing says.
+    Of a folder that is also what is called how, which its listing says; not what file managers
+    leave, which nobody will miss.
     """
     for path in paths:
         place = Path(repo.root_dir) / path
@@ -110,7 +112,7 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
         for folder, _, names in os.walk(place):
             for name in names:
                 file = (Path(folder) / name).relative_to(place).as_posix()
-                if file not in files:
+                if file not in files and find_leftover_in(file) is None:
                     yield Unsaved(f"{path}/{file}", is_ignored=True)
 
 

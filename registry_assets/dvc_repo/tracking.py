@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -10,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
-from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
+from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache, read_recorded
+from registry_assets.dvc_repo.folders.hashing import FolderContent
+from registry_assets.dvc_repo.folders.ignoring import (
+    METAFILE_ENDINGS,
+    describe_pattern,
+    find_hidden,
+    list_folder,
+    refused_reason,
+)
 from registry_assets.dvc_repo.folders.storing import (
     Contents,
     describe_overwritten,
@@ -38,10 +48,13 @@ from registry_assets.errors import (
     CollectionNotFoundError,
     CollectionNotTrackedError,
     DataNotAvailableError,
+    FileNotStorableError,
+    FilesLeftOutError,
     OutputNotFoundError,
     RegistryError,
     RemoteError,
 )
+from registry_assets.leftovers import describe_left_out, find_leftover_in
 from registry_assets.model import Version
 from registry_assets.units import few_of
 
@@ -58,7 +71,13 @@ def metafile_of(path: str) -> str:
 
 @contextmanager
 def tracking(
-    dvc: RepoAccess, path: str, *, metafile: str | None = None, force: bool, report: Report
+    dvc: RepoAccess,
+    path: str,
+    *,
+    metafile: str | None = None,
+    force: bool,
+    is_complete: bool = False,
+    report: Report,
 ) -> Iterator[PendingResult]:
     """Puts a file or folder under DVC, leaving exactly what `dvc add` leaves.
 
@@ -69,12 +88,14 @@ def tracking(
         path: From the root.
         metafile: The ``.dvc`` file that declares it; the one beside it when None.
         force: Whether to record the content anew even though nothing seems changed.
+        is_complete: Whether the version must have every file that stands there.
         report: Takes progress.
 
     Raises:
         OutputNotFoundError: when there is neither data nor a metafile.
         MetafileIgnoredError: when DVC does not, or would not, see the metafile.
         KeptOutError: when there is a metafile that Git keeps out of the work tree.
+        FilesLeftOutError: when a version that must be complete would not be.
         DvcError: when the path overlaps with what DVC tracks already.
     """
     with dvc.open() as repo:
@@ -101,7 +122,9 @@ def tracking(
 
             def record() -> Mapping[str, RecordedOutput]:
                 if outcome == "recorded":
-                    version = _add(dvc, repo, path, stage, contents, aside, report)
+                    version = _add(
+                        dvc, repo, path, stage, contents, aside, report, is_complete=is_complete
+                    )
                 else:
                     assert before is not None
                     version = before
@@ -118,6 +141,8 @@ def _add(
     contents: Contents | None,
     aside: SetAside,
     report: Report,
+    *,
+    is_complete: bool,
 ) -> Version:
     is_new = stage is None
     stage = stage or _new_stage(dvc, repo, path)
@@ -125,6 +150,8 @@ def _add(
     # Hashed before the lock is taken.
     contents = contents or read_outputs(repo, stage)
     content = contents[out.fs_path]
+    if is_complete:
+        _check_complete(repo, out, path, content, report)
     md5 = str((content.hash_info if content else out.get_hash()).value)
     with (
         dvc.write_lock(repo, report),
@@ -159,6 +186,66 @@ def _bring_back(repo: Repo, out: DvcOutput, overwritten: Mapping[str, str], repo
     else:
         report(f"fetched {few_of(list(names.values()))} anew, as recorded before")
     report(f"`dvc unprotect {path_in_repo(repo, out)}` before the next edit in place")
+
+
+def _check_complete(
+    repo: Repo, out: DvcOutput, path: str, content: FolderContent | None, report: Report
+) -> None:
+    """Makes sure that a version has every file that stands there, before it is recorded.
+
+    But for what file managers leave, which is ignored on purpose, and counted here.
+
+    Raises:
+        FilesLeftOutError: naming what DVC would leave out.
+        FileNotStorableError: naming a metafile that no version had before, as DVC takes none in
+            what it does not track yet.
+    """
+    if content is not None:
+        names, ignored = [file.name for file in content.files], content.ignored
+    elif out.isdir():
+        names, ignored = list_folder(repo, str(out.fs_path))
+    else:
+        return
+    leftovers: Counter[str] = Counter()
+    left_out = []
+    for name in ignored:
+        pattern = find_leftover_in(name.rstrip("/"), is_folder=name.endswith("/"))
+        nfiles = _count_files(out, name)
+        if pattern is not None:
+            leftovers[pattern] += nfiles
+        elif nfiles:
+            left_out.append(name)
+    if left_out:
+        rule = describe_pattern(repo, f"{out.fs_path}/{left_out[0].rstrip('/')}")
+        raise FilesLeftOutError(path, left_out, rule)
+    metafiles = [name for name in names if name.endswith(METAFILE_ENDINGS)]
+    before = read_recorded(out) or {} if metafiles else {}
+    for name in metafiles:
+        reason = refused_reason(name.rpartition("/")[2], is_folder=False)
+        if reason is not None and name not in before:
+            raise FileNotStorableError(f"{path}/{name}", reason)
+    if leftovers.total():
+        report(f"{path}: {describe_left_out(leftovers)}")
+
+
+def _count_files(out: DvcOutput, name: str) -> int:
+    if not name.endswith("/"):
+        return 1
+    return sum(len(files) for _, _, files in os.walk(f"{out.fs_path}/{name}"))
+
+
+def find_left_out(dvc: RepoAccess, repo: Repo, path: str) -> str | None:
+    """Why a folder that is not tracked yet would be refused for what DVC leaves out of it.
+
+    As far as that is not for what `registry add` sets aside.
+    """
+    place = str(dvc.path_of(path))
+    left_out = list(find_hidden(repo, place))
+    if not left_out:
+        return None
+    return FilesLeftOutError(
+        path, left_out, describe_pattern(repo, f"{place}/{left_out[0]}")
+    ).reason
 
 
 def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None) -> DvcStage:

@@ -292,6 +292,14 @@ class GitRepo:
         done = self.call("ls-files", "-z", "--", *(f":(literal){path}" for path in paths))
         return frozenset(done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
 
+    def tracked_like(self, patterns: Sequence[str]) -> tuple[str, ...]:
+        """The files of the index that fit one of some patterns, in which ``**`` is any folders."""
+        if not patterns:
+            return ()
+        wanted = (f":(glob){pattern}" for pattern in patterns)
+        found = self._run("ls-files", "-z", "--", *wanted) or ""
+        return tuple(path for path in found.split("\0") if path)
+
     def settings_files(self) -> tuple[Path, ...]:
         """Where this repository's own settings and the files it ignores for itself are written."""
         named = ("config", "info/exclude")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Stamps:
 
 def read_stamps(registry: Registry) -> Stamps:
     """Looks at the files of a registry by name, time and size."""
-    metafiles = set(_find_metafiles(registry.root, registry.outputs.keys()))
+    metafiles = set(_find_metafiles(registry))
     files = {path for path in metafiles if path.endswith(_PIPELINE)}
     files.add("pyproject.toml")
     # A new collection is a new partition: no reason to load the definitions anew.
@@ -52,13 +52,14 @@ def read_stamps(registry: Registry) -> Stamps:
     )
 
 
-def _find_metafiles(root: Path, skip: Collection[str]) -> Iterator[str]:
-    """Metafiles by path from the root; nothing is looked for in outputs and hidden folders."""
+def _find_metafiles(registry: Registry) -> Iterator[str]:
+    """Metafiles by path from the root; not of outputs, of collections and of hidden folders."""
+    settings = registry.settings
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         try:
-            with os.scandir(root / folder) as listing:
+            with os.scandir(registry.root / folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except FileNotFoundError:
             continue
@@ -66,13 +67,14 @@ def _find_metafiles(root: Path, skip: Collection[str]) -> Iterator[str]:
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.name in (_PIPELINE, _LOCK) or entry.name.endswith(_POINTER):
-                if entry.is_file():
+                if entry.is_file() and settings.declares(path):
                     yield path
             elif (
                 entry.is_dir(follow_symlinks=False)
                 and not entry.name.startswith(".")
                 and f"{entry.name}{_POINTER}" not in names
-                and path not in skip
+                and path not in registry.outputs
+                and not settings.is_collection(path)
             ):
                 waiting.append(path)
 

@@ -129,10 +129,13 @@ def _collections(
                 )
             )
     for arrival in reject_unseen(dvc, find_arrivals(lineage.registry.root / folder)):
-        state: RawState = "new" if arrival.reason is None else "rejected"
-        state = "loose" if arrival.is_loose else state
         path = f"{folder}/{arrival.path.name}"
-        found.append(CollectionStatus(arrival.name, path, state, arrival.reason))
+        reason = arrival.reason
+        if reason is None and arrival.path.is_dir():
+            reason = dvc.find_left_out(path)
+        state: RawState = "new" if reason is None else "rejected"
+        state = "loose" if arrival.is_loose else state
+        found.append(CollectionStatus(arrival.name, path, state, reason))
     yield from sorted(found, key=lambda item: item.collection)
 
 

@@ -23,7 +23,7 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
-from registry_assets.dvc_repo.folders.ignoring import walk
+from registry_assets.dvc_repo.folders.ignoring import REFUSED_IGNORE_FILE, walk
 from registry_assets.dvc_repo.folders.remembered import Remembered, remembered, stamp_of
 from registry_assets.dvc_repo.folders.state import (
     HASH,
@@ -52,11 +52,13 @@ class FolderContent:
 
     Attributes:
         place: The folder, absolute.
+        ignored: What DVC ignores, by path in the folder; folders end in ``/``.
         stamp: Its `stamp_of` from before it was read.
     """
 
     place: str
     files: Sequence[HashedFile]
+    ignored: Sequence[str] = ()
     stamp: str | None = None
 
     def is_still_there(self) -> bool:
@@ -158,13 +160,13 @@ def _read(repo: Repo, out: DvcOutput, stamp: str | None) -> FolderContent | None
     place = str(out.fs_path)
     memory = remembered(repo)
     try:
-        found = _find_files(repo, place)
+        found, ignored = _find_files(repo, place)
         if found is None:
             return None
         files = _with_hashes(repo, out, found, memory)
     except FileNotFoundError as error:
         raise DataBeingWrittenError(str(error.filename or place)) from error
-    content = FolderContent(place, files, stamp)
+    content = FolderContent(place, files, ignored, stamp)
     memory.keep_linked(files)
     memory.keep_folder(place, stamp, content.hash_info)
     return content
@@ -194,17 +196,24 @@ def _with_hashes(
     return files
 
 
-def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
-    """The files that DVC does not ignore and their status; None when one of them is not plain.
+def _find_files(
+    repo: Repo, place: str
+) -> tuple[list[tuple[str, FileStatus]] | None, Sequence[str]]:
+    """The files that DVC does not ignore and their status, and the paths that it does.
+
+    Returns:
+        None instead of the files when one of them is not plain.
 
     Raises:
         FileNotStorableError: when DVC would break off at one, or wait for it for ever.
     """
     found = []
+    left_out: list[str] = []
     is_plain = True
     start = len(place) + 1
-    for folder, files in walk(repo, place):
+    for folder, files, ignored in walk(repo, place):
         inside = f"{folder[start:]}/" if len(folder) > start else ""
+        left_out += (f"{inside}{name}" for name in ignored)
         if files and not is_text(inside):
             raise FileNotStorableError(folder, "its name is not UTF-8")
         for name in files:
@@ -215,9 +224,10 @@ def _find_files(repo: Repo, place: str) -> list[tuple[str, FileStatus]] | None:
                 is_plain = False
             if not is_text(name):
                 raise FileNotStorableError(f"{folder}/{name}", "its name is not UTF-8")
-            is_plain = is_plain and name != DefaultIgnoreFile
+            if name == DefaultIgnoreFile:
+                raise FileNotStorableError(f"{folder}/{name}", REFUSED_IGNORE_FILE)
             found.append((f"{inside}{name}", status))
-    return found if is_plain else None
+    return found if is_plain else None, left_out
 
 
 def hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:

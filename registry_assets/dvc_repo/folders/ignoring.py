@@ -1,4 +1,4 @@
-"""What DVC ignores of a folder, asked once for all of its files.
+"""What DVC ignores of a folder, asked once for all of its files, and what it takes for its own.
 
 DVC asks for each file and for all folders above it, and keeps every answer in memory.
 """
@@ -6,27 +6,182 @@ DVC asks for each file and for all folders above it, and keeps every answer in m
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE, is_valid_filename
+from dvc.ignore import DvcIgnore, DvcIgnoreFilter
+
+from registry_assets.errors import FileNotStorableError
+from registry_assets.leftovers import find_leftover
+from registry_assets.settings import read_settings
 
 if TYPE_CHECKING:
+    from dvc.fs import FileSystem
     from dvc.ignore import DvcIgnorePatterns
     from dvc.repo import Repo
 
+    from registry_assets.model import Settings
 
-def walk(repo: Repo, place: str) -> Iterator[tuple[str, list[str]]]:
-    """A folder and those in it, each with the names of its files, without what DVC ignores."""
+
+METAFILE_ENDINGS = (DVC_FILE_SUFFIX, PROJECT_FILE)
+REFUSED_IGNORE_FILE = "it would have DVC leave files out"
+
+
+class DataHidingIgnore(DvcIgnoreFilter):  # type: ignore[misc]
+    """DVC's own, which shows DVC no metafile in what somebody put into a folder of a family.
+
+    DVC walks through the whole repository to look for metafiles, and for nothing else.
+    """
+
+    def walk(self, fs: FileSystem, path: str, **kwargs: Any) -> Iterator[Any]:
+        """Walks through a folder without what is ignored."""
+        walked = super().walk(fs, path, **kwargs)
+        if path != self.root_dir:
+            yield from walked
+            return
+        settings = read_settings(Path(path))
+        for folder, folders, files in walked:
+            # In place, so that collections are not walked.
+            folders[:], files[:] = without_data(path, settings, folder, folders, files)
+            yield folder, folders, files
+
+
+def without_data(
+    root: str, settings: Settings, folder: str, folders: list[str], files: list[str]
+) -> tuple[list[str], list[str]]:
+    """What is left of the names in a folder without collections, and without what is data there.
+
+    Args:
+        root: Of the repository.
+        settings: Which folders are collections.
+        folder: Absolute.
+        folders: The names of the folders in it.
+        files: The names of the files in it.
+    """
+    inside = f"{folder[len(root) + 1 :]}/" if folder != root else ""
+    return (
+        [name for name in folders if not settings.is_collection(f"{inside}{name}")],
+        [n for n in files if not is_valid_filename(n) or settings.declares(f"{inside}{n}")],
+    )
+
+
+def refused_reason(name: str, *, is_folder: bool) -> str | None:
+    """Why DVC does not store an entry of a folder, by its name alone; None where it does.
+
+    It stops at ``.dvcignore`` and, in a folder that it does not track yet, at metafiles, and leaves
+    out the rest without a word; of a repository in the folder also all that lies beside its
+    ``.dvc``.
+    """
+    if name == DvcIgnore.DVCIGNORE_FILE:
+        return REFUSED_IGNORE_FILE
+    if name == ".dvc":
+        return "a DVC repository of its own"
+    if name == ".git" or (name == ".hg" and is_folder):
+        return "a repository of its own"
+    if not is_folder and is_valid_filename(name):
+        return "a metafile of DVC"
+    return None
+
+
+def walk(repo: Repo, place: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """A folder and those in it.
+
+    Yields:
+        Each without what DVC ignores: its path and the names of its files; and the names of what
+        DVC ignores there, folders with a ``/`` at the end.
+    """
     for folder, folders, files in os.walk(place):
+        try:
+            kept, wanted = without_ignored(repo, folder, folders, files)
+        except (OSError, UnicodeDecodeError) as error:
+            if DvcIgnore.DVCIGNORE_FILE not in (*folders, *files):
+                raise
+            where = f"{folder}/{DvcIgnore.DVCIGNORE_FILE}"
+            raise FileNotStorableError(where, REFUSED_IGNORE_FILE) from error
+        ignored = []
+        if len(kept) < len(folders) or len(wanted) < len(files):
+            names = {*kept, *wanted}
+            ignored = [f"{name}/" for name in folders if name not in names]
+            ignored += [name for name in files if name not in names]
         # In place, so that what is ignored is not walked.
-        folders[:], files = without_ignored(repo, folder, folders, files)
-        yield folder, files
+        folders[:] = kept
+        yield folder, wanted, ignored
 
 
 def find_files(repo: Repo, folder: Path) -> Iterator[Path]:
     """The files in a folder and its sub-folders that DVC does not ignore."""
-    for where, files in walk(repo, str(folder)):
+    for where, files, _ in walk(repo, str(folder)):
         yield from (place for name in files if (place := Path(where) / name).is_file())
+
+
+def list_folder(repo: Repo, place: str) -> tuple[list[str], list[str]]:
+    """The files in a folder that DVC does not ignore, and what it does, by path in the folder."""
+    names: list[str] = []
+    ignored: list[str] = []
+    start = len(place) + 1
+    for folder, files, left_out in walk(repo, place):
+        inside = f"{folder[start:]}/" if len(folder) > start else ""
+        names += (f"{inside}{name}" for name in files)
+        ignored += (f"{inside}{name}" for name in left_out)
+    return names, ignored
+
+
+IgnoreRule = Callable[[str, str, bool], bool]
+"""Takes a folder, a name in it and whether that is a folder, too; says whether it is ignored."""
+
+
+def rule_above(repo: Repo, place: str) -> IgnoreRule:
+    """What the ignore files above a folder say of anything in it; those in it are not heeded.
+
+    The rule is asked on the way down: of a folder in the folder that is ignored, it does not know
+    that all in there is, too.
+    """
+    above, _, name = place.rpartition(os.sep)
+    patterns: DvcIgnorePatterns = repo.dvcignore._get_trie_pattern(above, ignore_subrepos=False)
+    start = len(patterns.dirname) + 1
+    rules = [rule[:3] for rule in reversed(patterns.ignore_spec)]
+    is_all_ignored = bool(patterns.matches(above, name, is_dir=True))
+
+    def is_ignored(folder: str, name: str, is_folder: bool) -> bool:
+        path = f"{folder[start:]}/{name}{'/' if is_folder else ''}"
+        fitting = (
+            ignored
+            for regex, ignored, is_for_folders in rules
+            if (is_folder or not is_for_folders) and regex.match(path)
+        )
+        return is_all_ignored or next(fitting, False)
+
+    return is_ignored
+
+
+def find_hidden(repo: Repo, place: str) -> Iterator[str]:
+    """What ignore files above a folder have DVC leave out of it, by path in it.
+
+    Without what file managers leave, and what DVC refuses by its name.
+    """
+    is_ignored = rule_above(repo, place)
+    start = len(place) + 1
+    for folder, folders, files in os.walk(place):
+        inside = f"{folder[start:]}/" if len(folder) > start else ""
+        hidden = [name for name in folders if is_ignored(folder, name, True)]
+        folders[:] = [name for name in folders if name not in hidden]
+        for name in hidden:
+            if not find_leftover(name, is_folder=True) and not refused_reason(name, is_folder=True):
+                yield f"{inside}{name}/"
+        for name in files:
+            if is_ignored(folder, name, False) and not (
+                find_leftover(name) or refused_reason(name, is_folder=False)
+            ):
+                yield f"{inside}{name}"
+
+
+def describe_pattern(repo: Repo, path: str) -> str:
+    """Which line of which ignore file has DVC ignore a path, as file, number and pattern."""
+    found = repo.dvcignore.check_ignore(path)
+    told = [info.file_info for info in found.pattern_infos if info.file_info]
+    return str(told[-1]) if told else "a rule of DVC"
 
 
 def without_ignored(
