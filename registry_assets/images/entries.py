@@ -12,6 +12,8 @@ from registry_assets.images.contents import (
     read_contents,
     set_aside_reason,
 )
+from registry_assets.leftovers import REASON as LEFTOVER_REASON
+from registry_assets.leftovers import find_leftover_in
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -20,6 +22,14 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 """By these suffixes, upper or lower case, a file counts as a video. Contents are not looked at."""
+
+# Thumbnails that cameras store beside videos: JPEGs by these suffixes (GoPro, DJI, Canon), and in
+# folders of these names or last two names (Sony's XAVC, Panasonic's P2, DJI).
+_THUMBNAIL_SUFFIXES = frozenset((".thm", ".scr"))
+_THUMBNAIL_FOLDERS = frozenset(("thmbnl", "contents/icon", "misc/thm"))
+# The same videos again in a low resolution, for a quick look, which are no footage: Sony, P2.
+_PREVIEW_SUFFIXES = frozenset((".lrv", ".lrf"))
+_PREVIEW_FOLDERS = frozenset(("m4root/sub", "xdroot/sub", "contents/proxy"))
 
 # DVC's cache names each object by the md5 of its contents. Where the user configured links as
 # `symlink`, a collection consists of symbolic links to such objects: these are its own files.
@@ -108,8 +118,24 @@ def _inspect(root: str, path: str, location: str, hidden: bool) -> Entry:
         return Entry(path, location, "hidden file" if hidden else _special_kind(status.st_mode))
     reason = _note_reason(location) if status.st_size <= SET_ASIDE_MOST_BYTES else None
     if reason is None:
-        reason = "hidden file" if hidden else ""
+        reason = "hidden file" if hidden else _by_name_reason(path)
     return Entry(path, location, reason, status.st_size)
+
+
+def _by_name_reason(path: str) -> str:
+    """Why a file is nothing that was shot, by where it lies and what it is called."""
+    if find_leftover_in(path) is not None:
+        return LEFTOVER_REASON
+    *folders, name = path.lower().split("/")
+    suffix = os.path.splitext(name)[1]
+    within = {*folders[-1:], "/".join(folders[-2:])}
+    # Sub-folders of those, too: DJI has one for each hundred.
+    within |= {*folders[-2:-1], "/".join(folders[-3:-1])}
+    if suffix in _THUMBNAIL_SUFFIXES or within & _THUMBNAIL_FOLDERS:
+        return "thumbnail of a camera"
+    if suffix in _PREVIEW_SUFFIXES or within & _PREVIEW_FOLDERS:
+        return "preview video of a camera"
+    return ""
 
 
 def _note_reason(location: str) -> str | None:

@@ -141,3 +141,30 @@ def test_a_collection_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 )
 def test_videos_are_told_by_their_suffix(name: str, expected: bool) -> None:
     assert is_video(name) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("DCIM/100GOPRO/GX010001.THM", "thumbnail of a camera"),
+        ("PRIVATE/M4ROOT/THMBNL/C0001T01.JPG", "thumbnail of a camera"),
+        ("XDROOT/Thmbnl/A001T01.JPG", "thumbnail of a camera"),
+        ("MISC/THM/100/DJI_0001.SCR", "thumbnail of a camera"),
+        ("CONTENTS/ICON/0001AB.BMP", "thumbnail of a camera"),
+        ("DCIM/100GOPRO/GL010001.LRV", "preview video of a camera"),
+        ("PRIVATE/M4ROOT/SUB/C0001S03.MP4", "preview video of a camera"),
+        ("@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", "left by a file manager or NAS"),
+        ("$RECYCLE.BIN/S-1-5-21/$RABCDEF.jpg", "left by a file manager or NAS"),
+        ("._a.jpg", "hidden file"),
+        ("PRIVATE/M4ROOT/CLIP/C0001.MP4", ""),
+        ("SUB/a.jpg", ""),
+        ("thm/a.jpg", ""),
+        ("misc/a.jpg", ""),
+    ],
+)
+def test_what_a_camera_or_a_nas_made_besides_is_no_picture(
+    tmp_path: Path, path: str, reason: str
+) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_bytes(b"x")
+    assert reasons(tmp_path) == {path: reason}
