@@ -37,6 +37,8 @@ def check_collection_name(name: str) -> str:
         raise CollectionNameError(name, "Dagster reads `...` as a range of partitions")
     if name.endswith(".dvc"):
         raise CollectionNameError(name, "`.dvc` is the ending of DVC's own files")
+    if name == "dvc.yaml":
+        raise CollectionNameError(name, "DVC's own files are called so")
     return name
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE, is_valid_filename
+from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE
 from dvc.ignore import DvcIgnore, DvcIgnoreFilter
 
 from registry_assets.errors import FileNotStorableError
@@ -63,7 +63,7 @@ def without_data(
     inside = f"{folder[len(root) + 1 :]}/" if folder != root else ""
     return (
         [name for name in folders if not settings.is_collection(f"{inside}{name}")],
-        [n for n in files if not is_valid_filename(n) or settings.declares(f"{inside}{n}")],
+        [n for n in files if not n.endswith(METAFILE_ENDINGS) or settings.declares(f"{inside}{n}")],
     )
 
 
@@ -80,7 +80,7 @@ def refused_reason(name: str, *, is_folder: bool) -> str | None:
         return "a DVC repository of its own"
     if name == ".git" or (name == ".hg" and is_folder):
         return "a repository of its own"
-    if not is_folder and is_valid_filename(name):
+    if not is_folder and (name == PROJECT_FILE or name.endswith(DVC_FILE_SUFFIX)):
         return "a metafile of DVC"
     return None
 
