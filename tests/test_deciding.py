@@ -388,7 +388,7 @@ def test_measures_from_the_run_cache_are_decided_about_too(with_duplicates: Path
     (root / DATASET / "decisions/03_more.yaml").unlink()
     said(root, "deny", f"raw/{FIRST}/{GOOD}", "--why", "blurred")
     told = said(root, "materialize", "--collection", "03_more")
-    assert f"restored  {DATASET}/data/intermediate/measure_images/03_more" in told
+    assert f"restored {DATASET}/data/intermediate/measure_images/03_more" in told
     assert {path: who for path, (_, who, _) in decided(root, "03_more").items()} == {
         "again.jpg": ADA,
         "dogs.webp": "registry",

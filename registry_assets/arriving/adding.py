@@ -63,7 +63,9 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     found = found.resolve()
     stem = archive_stem(found.name) if found.is_file() else None
     if found.is_file() and stem is None:
-        raise CollectionRejectedError(asked, reason_against(found.name, found) or "")
+        reason = reason_against(found.name, found)
+        if reason is not None:
+            raise CollectionRejectedError(asked, reason)
     if not found.is_dir() and stem is None:
         raise RegistryError(
             f"there is no folder and no archive ({', '.join(ENDINGS)}) {asked}: check the path"
@@ -107,7 +109,9 @@ def _name_here(place: Path) -> str:
         return stem or place.name
     if stem is None:
         reason = reason_against(place.name, place)
-        raise CollectionRejectedError(f"{place.parent.name}/{place.name}", reason or "")
+        if reason is not None:
+            raise CollectionRejectedError(f"{place.parent.name}/{place.name}", reason)
+        return place.name
     first = find_archive(place.with_name(stem))
     if first is not None and first != place:
         raise RegistryError(f"{first.name} has the same name: rename one of them")

@@ -161,12 +161,14 @@ def _archive_arrival(
 
 def reason_against(name: str, path: Path) -> str | None:
     """Why a folder, or what is no folder, cannot become a collection, None when it can."""
-    if path.is_file():
-        put = f"put it into one, {path.parent.name}/NAME/{name}"
-        return why_unreadable(name) or f"it is a file, and a collection is a folder: {put}"
-    reason = reason_against_name(name)
+    reason = why_unreadable(name) if path.is_file() else None
+    reason = reason or reason_against_name(name)
     if reason is not None:
         return reason
+    # Other single files (a list, a table) are versions of their own, as `dvc add` makes them.
+    if path.is_file() and (has_image_suffix(name) or is_video(name)):
+        put = f"put it into one, {path.parent.name}/NAME/{name}"
+        return f"it is a file, and a collection is a folder: {put}"
     if path.is_symlink():
         target = os.fspath(path.readlink())
         if not path.exists():

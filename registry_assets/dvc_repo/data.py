@@ -16,7 +16,6 @@ from registry_assets.dvc_repo.folders.state import FileStatus
 from registry_assets.dvc_repo.folders.verifying import (
     find_damaged,
     set_aside_damaged,
-    vouch_for,
 )
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -106,8 +105,6 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         reason = f"{_why_damaged(damaged)}{' '.join(str(error).split())}"
         raise DataNotAvailableError(path, reason) from error
     out.obj = None
-    # Each was hashed when it came, and nothing else was written to.
-    vouch_for(out.cache, str(out.hash_info.value))
     if not is_in_cache(out):
         raise DataNotAvailableError(path, "part of it did not arrive")
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 HOME = ".dagster"
+ENV_FILE = ".env"
+"""At the root, where Dagster's own commands read it."""
 _TAKEN_FOR_PATTERNS = "?*[{}"
 """Dagster looks for its settings by a pattern and names its databases by addresses, without
 quoting; DVC's progress formats a path."""
@@ -132,7 +134,7 @@ def write_env(root: Path) -> str | None:
     Returns:
         What was done; None when it was so already.
     """
-    path = root / ".env"
+    path = root / ENV_FILE
     lines = _env_lines(root)
     others = [line for line in lines if not _OUR_ENV_LINE.match(line)]
     if find_exported_home(root) is not None:
@@ -182,7 +184,7 @@ def check_home(root: Path) -> None:
 
 
 def _env_lines(root: Path) -> list[str]:
-    path = root / ".env"
+    path = root / ENV_FILE
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
@@ -197,7 +199,7 @@ def read_env_home(root: Path) -> Path | None:
     """The home that ``.env`` leads Dagster's own commands to, when they run at the root."""
     from dotenv import dotenv_values
 
-    found = dotenv_values(root / ".env").get("DAGSTER_HOME")
+    found = dotenv_values(root / ENV_FILE).get("DAGSTER_HOME")
     return Path(found) if found else None
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry_assets.history.opening import event_log_file
+from registry_assets.history.opening import ENV_FILE, event_log_file
 from registry_assets.model import Registry
 from registry_assets.stamps import Stamp, UntoldChangesError
 from registry_assets.status.values import RegistryStatus
@@ -139,7 +139,8 @@ def look(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Look | Non
     entries = {}
     is_told = True
     for name in sorted(os.listdir(root)):
-        if name in kept.get("unseen", ()):
+        # What leads Dagster here is written anew in a copy, and says nothing of the registry.
+        if name == ENV_FILE or name in kept.get("unseen", ()):
             continue
         stamp = Stamp(is_strict=True)
         try:

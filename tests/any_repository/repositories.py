@@ -489,7 +489,7 @@ E
 mkdir data && echo a > data/a.txt && echo b > b.txt
 cat > data.dvc <<E
 outs:
-- md5: 0b34d39d6ee33df0fd8ea6ae2d1cae7b.dir
+- md5: 465a62c55506cd2fa10372c1f9ba4b5e.dir
   size: 2
   nfiles: 1
   path: data

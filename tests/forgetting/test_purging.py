@@ -86,6 +86,9 @@ def test_an_older_version_then_fails_for_that_file_and_says_so_before(pushed: Pa
 def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
     pushed: Path, tmp_path: Path
 ) -> None:
+    # Whoever imports by URL sees what is committed.
+    run(pushed, "dvc", "remote", "modify", "storage", "url", str(pushed / ".dvc/storage"))
+    commit_all(pushed, "Lead others to the remote")
     run(pushed, "git", "tag", "before")
     forget(pushed, ONE, "--reason", "asked to", "--purge", "--yes")
     run(pushed, "registry", "push")

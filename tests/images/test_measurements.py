@@ -145,7 +145,8 @@ def test_the_table_has_a_header_and_a_row_per_file(tmp_path: Path) -> None:
     header, first, second = (tmp_path / "table.csv").read_text().splitlines()
     assert header == ",".join(COLUMNS)
     assert first.startswith("a.txt,false,not an image,,,")
-    assert second.startswith(f"b.png,true,,PNG,9,8,L,1,50.0,0.0,{'0' * 16},{'32' * 64},,,")
+    assert second.startswith(f"b.png,true,,PNG,9,8,L,1,50.0,0.0,{'0' * 16},,,")
+    assert second.endswith(f",,{'32' * 64}")
 
 
 def test_a_table_of_a_version_without_thumbnails_is_read(tmp_path: Path) -> None:

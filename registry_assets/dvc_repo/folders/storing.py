@@ -132,8 +132,9 @@ def _release_overwritten(
     Returns:
         The objects, by the places of the files.
     """
-    cache = out.cache
-    if not isinstance(cache, LocalHashFileDB) or out.hash_name != HASH or not out.use_cache:
+    # What lies outside the repository has no cache.
+    cache = out.cache if out.is_in_repo and out.use_cache and out.hash_name == HASH else None
+    if not isinstance(cache, LocalHashFileDB):
         return {}
     if content is not None:
         # Of what is linked to where it came from, there is no object yet.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,14 +84,11 @@ def verify_version(
     has_size = by_date and size is not None and is_folder(version) and not missing
     if has_size and sum(sizes[md5] for md5 in files.values()) != size:
         written = {md5: _status_of(cache, md5) for md5 in sizes}
-    damaged = find_damaged(repo, cache, written)
-    if written and not damaged and not missing:
-        vouch_for(cache, version, written.values())
-    return Verified(frozenset(missing), damaged)
+    return Verified(frozenset(missing), find_damaged(repo, cache, written))
 
 
 def date_of(cache: HashFileDB, md5: str) -> int | None:
-    """When an object was stored, or known to be whole last; None when it is not there."""
+    """When an object was stored; None when it is not there."""
     try:
         return os.stat(place_in(cache, md5)).st_mtime_ns
     except FileNotFoundError:
@@ -145,16 +141,6 @@ def are_kept(repo: Repo, cache: HashFileDB, files: Mapping[str, Kept], version: 
             if status.st_mtime_ns > dates.get(md5, -1):
                 written[md5] = FileStatus.of(status)
     return not find_damaged(repo, cache, written)
-
-
-def vouch_for(cache: HashFileDB, version: str, written: Iterable[FileStatus] = ()) -> None:
-    """Notes that all objects of a folder's version are whole now, so that none is hashed again.
-
-    For what has a date to come, by a camera whose clock is wrong, DVC's state is asked.
-    """
-    if is_folder(version) and all(status.st_mtime <= time.time() for status in written):
-        with suppress(OSError):  # it may be somebody else's, and is hashed again then
-            os.utime(place_in(cache, version))
 
 
 def find_damaged(
