@@ -80,6 +80,8 @@ def _sample(
             partial(_shrink, thumbnail),
             [path for path in asked.values() if not is_video(os.fspath(path))],
             on_failure=_pass_over,
+            # All to one process: starting a second one takes longer than shrinking the pictures.
+            chunk_size=most,
         )
         thumbnails = (
             None if is_video(os.fspath(path)) else next(pixels) for path in asked.values()
