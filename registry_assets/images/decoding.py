@@ -44,7 +44,7 @@ from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFile, UnidentifiedImageError
 
 from registry_assets.images.bare_pictures import check_png, keep_first_picture
 from registry_assets.images.camera_raw import RAW_FORMAT, develop, is_camera_raw
@@ -55,7 +55,13 @@ from registry_assets.images.contents import (
     describe_error,
     has_image_suffix,
 )
-from registry_assets.images.jpeg_decoding import decode_jpeg, has_strict_decoder, unsupported_kind
+from registry_assets.images.jpeg_decoding import (
+    check_for_lost_data,
+    decode_jpeg,
+    fill_before_end,
+    has_strict_decoder,
+    unsupported_kind,
+)
 from registry_assets.images.tiff_directories import describe_unsupported, is_tiff
 
 # Everything that Pillow decodes by itself, the common formats first, those without a signature
@@ -255,18 +261,37 @@ def _decode(contents: bytes, max_pixels: int) -> DecodedImage | Unreadable:
 def _decode_first_frame(
     contents: bytes, image: ImageFile.ImageFile
 ) -> tuple[Image.Image, NDArray[np.uint8]]:
-    if image.format in _JPEG and image.mode in ("L", "RGB") and has_strict_decoder(contents):
+    if image.format in _JPEG and has_strict_decoder(contents):
         try:
-            pixels = decode_jpeg(contents)
-            return Image.frombuffer("RGBX", image.size, pixels, "raw", "RGBX", 0, 1), pixels
+            return _decode_jpeg(contents, image)
         except ValueError as error:
             # Colours sampled in a way that simplejpeg has no name for.
             if "subsampling" not in str(error):
                 raise
+        _check_jpeg_of_pillow(contents, image)
     undo = _orientation_to_undo(image)
     image.load()
     first = convert_to_rgb(image if undo is None else image.transpose(undo))
     return first, np.asarray(first)
+
+
+def _decode_jpeg(
+    contents: bytes, image: ImageFile.ImageFile
+) -> tuple[Image.Image, NDArray[np.uint8]]:
+    if image.mode != "CMYK":
+        pixels = decode_jpeg(contents)
+        return Image.frombuffer("RGBX", image.size, pixels, "raw", "RGBX", 0, 1), pixels
+    stored = decode_jpeg(contents, "CMYK")
+    first = Image.frombuffer("CMYK", image.size, stored, "raw", "CMYK;I", 0, 1).convert("RGB")
+    return first, np.asarray(first)
+
+
+def _check_jpeg_of_pillow(contents: bytes, image: ImageFile.ImageFile) -> None:
+    """Make sure that nothing is missing of a JPEG of which Pillow does not tell."""
+    check_for_lost_data(contents)
+    with open_image(fill_before_end(contents)) as filled:
+        if ImageChops.difference(filled, image).getbbox():
+            raise ValueError("premature end of data segment")
 
 
 def _count_frames(image: ImageFile.ImageFile) -> tuple[int, str]:

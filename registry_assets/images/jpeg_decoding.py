@@ -10,14 +10,16 @@ copy, which is decoded instead; what is still warned of then is damage:
 - parameters of a scan that a sequential JPEG does not need (Samsung), bytes between the segments of
   the header, and segments there that are not as they should be (colour profile, JFIF, Adobe);
 - padding between the picture and the end marker, as some encoders align what they write;
+- restart intervals behind the last that the height in the header needs, as scanners write them;
 - a file that ends behind its picture without an end marker.
 
-A run of zeros, which is what a disk reads where nothing was written, can be valid code. It is no
-picture unless blocks end with all-zero code, which the tables of the scan tell.
+A run of zeros, which is what a disk reads where nothing was written, can be valid code. It is taken
+for lost data only where the tables of the scan give it a meaning that no picture has.
 """
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +48,11 @@ _ALIGNMENT = 3
 
 _ZEROS = bytes(64)
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_LAST_BEGIN_OF_BAND = 32
+
+# Decoded as further blocks it is none that continues a picture.
+_NO_CODE = bytes(range(1, 255)) * 8
 
 
 class Segment(NamedTuple):
@@ -101,17 +108,22 @@ def unsupported_kind(contents: bytes) -> str:
 
 
 def has_strict_decoder(contents: bytes) -> bool:
-    """Tell whether `decode_jpeg` decodes this kind; not CMYK, which the caller knows."""
+    """Tell whether `decode_jpeg` decodes this kind."""
     for marker, begin, end in read_header(contents):
         if marker in _FRAMES:
             return marker in _STRICT and begin < end and contents[begin] == 8
     return False
 
 
-def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
-    """Return the pixels of an intact JPEG, height × width × 4, of which the fourth is unused.
+def decode_jpeg(contents: bytes, colours: str = "RGBX") -> NDArray[np.uint8]:
+    """Return the pixels of an intact JPEG, height × width × 4.
 
     Four bytes for a pixel, because Pillow looks at such an array as an image without a copy.
+
+    Args:
+        contents: The whole file.
+        colours: RGBX, whose fourth byte is unused, or CMYK for what is CMYK or YCCK in the file:
+            as stored, which is inverted.
 
     Raises:
         ValueError: If it is damaged, with what libjpeg says.
@@ -119,7 +131,7 @@ def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
     """
     for _ in range(_MOST_MENDED):
         try:
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(contents, "RGBX", strict=True)
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(contents, colours, strict=True)
             break
         except ValueError as error:
             message = str(error)
@@ -131,15 +143,37 @@ def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
             contents = mended
     else:
         raise ValueError("too much of it is wrong")
-    if _has_lost_data(contents):
-        raise ValueError("zeros where the picture should be")
+    check_for_lost_data(contents)
     return pixels
+
+
+def fill_before_end(contents: bytes) -> bytes:
+    """Return a copy with bytes between the picture and its end that continue one which was cut.
+
+    They change no pixel of a picture that is all there. So they tell of one that only Pillow
+    decodes, whether it is.
+    """
+    stop = len(contents)
+    for marker, _, end in read_segments(contents):
+        if marker == _SCAN:
+            found = _NEXT_MARKER.search(contents, end)
+            stop = found.start() if found else len(contents)
+    # A marker may have fill bytes before it, as many as it likes.
+    return contents[:stop].rstrip(b"\xff") + _NO_CODE + contents[stop:]
 
 
 def keep_picture(contents: bytes) -> bytes:
     """Return a JPEG with what decoding needs and nothing else in its header."""
     kept = [_START]
     frame = 0
+    channels = next(
+        (
+            contents[begin + 5]
+            for marker, begin, end in read_header(contents)
+            if marker in _FRAMES and end > begin + 5
+        ),
+        3,
+    )
     for marker, begin, end in read_header(contents):
         parameters = contents[begin:end]
         if marker in _FRAMES:
@@ -148,8 +182,8 @@ def keep_picture(contents: bytes) -> bytes:
             # It says that colours are YCbCr. A later version than 1 is warned of.
             parameters = b"JFIF\0\1\1\0\0\1\0\1\0\0"
         elif marker == 0xEE and parameters.startswith(b"Adobe") and len(parameters) >= 12:
-            # The last byte says how colours are stored; anything unknown is taken as YCbCr.
-            transform = parameters[11] if parameters[11] in (0, 1, 2) else 1
+            # The last byte says how colours are stored; anything unknown is YCbCr, or YCCK.
+            transform = parameters[11] and (2 if channels == 4 else 1)
             parameters = parameters[:11] + bytes([transform])
         elif marker == _SCAN:
             if frame in (0xC0, 0xC1) and len(parameters) >= 3:
@@ -166,6 +200,10 @@ def _mend(contents: bytes, message: str) -> bytes | None:
     """Return a copy without what a warning is about, None where that is the picture."""
     if "Premature end of JPEG file" in message:
         return None if contents.endswith(_END) else contents + _END
+    if "extraneous bytes before marker 0xd" in message:
+        without = _without_further_intervals(contents)
+        if without is not None:
+            return without
     before_end = _BEFORE_END.search(message)
     if before_end:
         return _without_padding(contents, int(before_end.group(1)))
@@ -189,14 +227,64 @@ def _without_padding(contents: bytes, size: int) -> bytes | None:
     return contents[:begin] + contents[end:]
 
 
+def _without_further_intervals(contents: bytes) -> bytes | None:
+    """Return a copy without restart intervals that are behind the picture, None if none are.
+
+    This hides no damage: the intervals that stay have to decode without a warning.
+    """
+    length = units = 0
+    for marker, begin, end in read_header(contents):
+        if marker == 0xDD:
+            length = int.from_bytes(contents[begin : begin + 2], "big")
+        elif marker in (0xC0, 0xC1):
+            units = _count_units(contents[begin:end])
+        elif marker in _FRAMES:
+            return None
+        elif marker == _SCAN and length and units:
+            last = -(-units // length) - 1
+            restart = next(islice(_RESTART.finditer(contents, end), last, None), None)
+            found = _NEXT_MARKER.search(contents, end)
+            if restart and found and restart.start() < found.start():
+                return contents[: restart.start()] + contents[found.start() :]
+    return None
+
+
+def _count_units(frame: bytes) -> int:
+    """Return how many minimum coded units a frame has whose components are in one scan."""
+    height, width = (int.from_bytes(frame[at : at + 2], "big") for at in (1, 3))
+    samplings = frame[7::3]
+    across, down = (
+        8 * max((sampling >> shift & 0x0F for sampling in samplings), default=1) for shift in (4, 0)
+    )
+    if len(samplings) == 1:
+        across = down = 8
+    return -(-height // down) * -(-width // across) if across and down else 0
+
+
 def _scan_begin(contents: bytes) -> int:
     return next((end for marker, _, end in read_header(contents) if marker == _SCAN), len(contents))
 
 
-def _has_lost_data(contents: bytes) -> bool:
-    """Whether there is a run of zeros in a scan where they are not the code of plain blocks."""
+def check_for_lost_data(contents: bytes) -> None:
+    """Make sure that no scan has a run of zeros that no picture has.
+
+    Zeros are the first code of a Huffman table over and over. Where that is a value and not the end
+    of a block, the run makes every coefficient of a block the same negative number, from the lowest
+    frequency to the highest: 63 times -1 with the tables that most cameras write. Noise has that
+    once in 3 to the power of 63 blocks. No shape has it: what is sharp enough to reach the highest
+    frequency has more of the others, which are quantized less, too. Plain blocks, whatever their
+    colour, end with the code for the end of a block.
+
+    Where a picture can have such a run, none is looked for: where the first code is an end or skips
+    coefficients, and of a progressive JPEG in scans that refine (zeros say "as before"), in those
+    of averages, and in those of few coefficients (the lowest alone are all -1 in a sky that gets
+    brighter).
+
+    Raises:
+        ValueError: If one has.
+    """
     if contents.find(_ZEROS, _scan_begin(contents)) < 0:
-        return False
+        return
     symbols: dict[int, int] = {}
     frame = 0
     for marker, begin, end in read_segments(contents):
@@ -206,19 +294,20 @@ def _has_lost_data(contents: bytes) -> bool:
         elif marker == 0xC4:
             symbols.update(_symbols_of_zeros(parameters))
         elif marker == _SCAN and len(parameters) == 4 + 2 * parameters[0]:
-            *_, first, _, approximation = parameters
-            # Of a progressive JPEG, zeros can refine, or be blocks as bright as the ones before.
-            if frame == 0xC2 and (first == 0 or approximation >> 4):
+            *_, first, last, approximation = parameters
+            if frame == 0xC2 and (
+                not 0 < first <= _LAST_BEGIN_OF_BAND or last != 63 or approximation >> 4
+            ):
                 continue
             tables = {table & 0x0F for table in parameters[2 : 1 + 2 * parameters[0] : 2]}
             found = _NEXT_MARKER.search(contents, end)
             stop = found.start() if found else len(contents)
-            # A symbol without a size ends a block. Interleaved blocks use all of the tables.
-            if any(symbols.get(table, 0) & 0x0F for table in tables) and (
+            # The high half of a symbol is how many coefficients are left out, the low half the
+            # size of a value. Interleaved blocks use all of the tables.
+            if any(0 < symbols.get(table, 0) <= 0x0F for table in tables) and (
                 contents.find(_ZEROS, end, stop) >= 0
             ):
-                return True
-    return False
+                raise ValueError("zeros where the picture should be")
 
 
 def _symbols_of_zeros(parameters: bytes) -> Iterator[tuple[int, int]]:

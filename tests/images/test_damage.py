@@ -36,10 +36,20 @@ JPEGS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[*JPEGS, "grey"])
+MODES = {"grey": "L", "CMYK": "CMYK", "progressive CMYK": "CMYK", "YCCK": "CMYK"}
+
+
+@pytest.fixture(scope="module", params=[*JPEGS, *MODES])
 def jpeg(request: pytest.FixtureRequest) -> bytes:
-    image = photograph().convert("L") if request.param == "grey" else photograph()
-    return encode(image, "JPEG", **JPEGS.get(request.param, {}))
+    image = photograph().convert(MODES.get(request.param, "RGB"))
+    options = {"progressive": True} if request.param == "progressive CMYK" else {}
+    contents = encode(image, "JPEG", **JPEGS.get(request.param, options))
+    return as_ycck(contents) if request.param == "YCCK" else contents
+
+
+def as_ycck(contents: bytes) -> bytes:
+    at = contents.index(b"Adobe") + 11
+    return contents[:at] + b"\2" + contents[at + 1 :]
 
 
 def scan_of(contents: bytes) -> tuple[int, int]:
@@ -90,6 +100,46 @@ def test_a_jpeg_that_lost_its_end_is_corrupt(jpeg: bytes, part: float) -> None:
         assert reason(broken).startswith("corrupt: ")
 
 
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"restart_marker_rows": 1}])
+def test_a_jpeg_sampled_like_few_lost_its_end_and_is_corrupt(
+    options: dict[str, object], part: float
+) -> None:
+    # Pillow samples the black of CMYK like the colours, for which simplejpeg has no name.
+    contents = encode(photograph().convert("CMYK"), "JPEG", subsampling=2, **options)
+    with Image.open(io.BytesIO(contents)) as image:
+        assert np.array_equal(decoded(contents).pixels, np.asarray(image.convert("RGB")))
+    begin, end = scan_of(contents)
+    at = begin + int((end - begin) * part)
+    for rest in (b"", END, b"\xff" * 999 + END, bytes(end - at) + END, bytes(end - at)):
+        assert reason(contents[:at] + rest).startswith("corrupt: ")
+
+
+def with_height(contents: bytes, height: int) -> bytes:
+    at = contents.index(b"\xff\xc0") + 5
+    return replace(contents, at, struct.pack(">H", height))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("rows", [1, 3, 12])
+@pytest.mark.parametrize("restart", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 10}])
+def test_restart_intervals_behind_a_picture_are_no_damage_of_it(
+    mode: str, rows: int, restart: dict[str, object]
+) -> None:
+    whole = encode(photograph().convert(mode), "JPEG", subsampling=0, **restart)
+    contents = with_height(whole, 480 - 8 * rows)
+    with Image.open(io.BytesIO(contents)) as image:
+        assert image.height == 480 - 8 * rows
+        assert np.array_equal(decoded(contents).pixels[..., :3], np.asarray(image.convert("RGB")))
+    begin, end = scan_of(contents)
+    for fill in (bytes(600), b"\x5a" * 600):
+        assert reason(replace(contents, (begin + end) // 2, fill)).startswith("corrupt: ")
+
+
+def test_rows_behind_a_picture_that_may_be_damage_are_damage() -> None:
+    assert reason(with_height(encode(photograph(), "JPEG"), 400)).startswith("corrupt: ")
+
+
 @pytest.mark.parametrize("part", [0.1, 0.4, 0.85])
 @pytest.mark.parametrize("fill", [b"\0", b"\xff", b"\x5a"])
 def test_a_jpeg_with_a_tenth_overwritten_is_corrupt(jpeg: bytes, part: float, fill: bytes) -> None:
@@ -121,6 +171,59 @@ def test_zeros_that_are_plain_blocks_are_no_damage() -> None:
     half = photograph(1200, 1600)
     half.paste((255, 255, 255), (0, 0, 1600, 900))
     assert reason(encode(half, "JPEG", optimize=True)) == ""
+
+
+def test_zeros_of_a_scan_of_few_coefficients_are_no_damage() -> None:
+    # A scan that says -1 of the lowest two frequencies of every block, with the code 0 for it, as
+    # an optimizing encoder chooses: a picture that gets brighter from block to block.
+    side, blocks = 512, (512 // 8) ** 2
+
+    def segment(marker: int, *parts: bytes) -> bytes:
+        data = b"".join(parts)
+        return b"\xff%c" % marker + struct.pack(">H", len(data) + 2) + data
+
+    averages = segment(0xC4, b"\x00\1", bytes(15), b"\0")
+    others = segment(0xC4, b"\x10\1\1", bytes(14), b"\1\0")
+    contents = b"".join(
+        [
+            b"\xff\xd8",
+            segment(0xDB, b"\0", b"\x10" * 64),
+            segment(0xC2, b"\x08", struct.pack(">HH", side, side), b"\1\1\x11\0"),
+            averages,
+            segment(0xDA, b"\1\1\0\0\0\0"),
+            bytes(blocks // 8),
+            others,
+            segment(0xDA, b"\1\1\0\1\2\0"),
+            bytes(blocks * 4 // 8),
+            END,
+        ]
+    )
+    assert np.ptp(decoded(contents).pixels) > 5
+
+
+PATTERNS = {
+    "black": lambda x, y: 0 * x,
+    "sky": lambda x, y: 100 + y / 6 + x / 40,
+    "steep": lambda x, y: (x + y) / 2 % 256,
+    "dots": lambda x, y: 255.0 - 60 * ((x % 8 == 0) & (y % 8 == 0)),
+    "chequers": lambda x, y: (x + y) % 2 * 255,
+    "stars": lambda x, y: 255.0 * (np.random.default_rng(1).random(x.shape) > 0.999),
+    "noise": lambda x, y: np.random.default_rng(2).integers(0, 256, x.shape),
+    "faint noise": lambda x, y: 20 + np.random.default_rng(3).normal(0, 2, x.shape),
+    "border": lambda x, y: np.where(abs(y - 100) < 50, x % 199, 0),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_no_intact_jpeg_is_corrupt(pattern: str) -> None:
+    rows, columns = np.mgrid[0:200, 0:600]
+    grey = Image.fromarray(np.asarray(PATTERNS[pattern](columns, rows)).clip(0, 255).astype("u1"))
+    for mode in ("L", "RGB", "CMYK"):
+        image = grey.convert(mode)
+        for quality in (30, 75, 95, 100):
+            for options in JPEGS.values():
+                contents = encode(image, "JPEG", **{**options, "quality": quality})
+                assert reason(contents) == "", (mode, quality, options)
 
 
 def at_scan(change: Callable[[bytes, int], bytes]) -> Callable[[bytes], bytes]:
