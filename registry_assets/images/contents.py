@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import stat
+import struct
 from dataclasses import dataclass
 
 SET_ASIDE_PREFIX = b"registry_assets set aside: "
@@ -51,6 +52,15 @@ _IMAGE_SUFFIXES = frozenset(
 
 
 _CHUNK = 1 << 20
+
+_OF_PROGRAMS = (
+    *(LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError),
+    *(UnicodeError, struct.error),
+)
+# Objects, addresses in memory, and libjxl's only message, which tells how to build libjxl.
+_NOT_FOR_USERS = re.compile(
+    r"<[\w.]+ object( at 0x[0-9a-f]+)?>| at 0x[0-9a-f]+|Generic Error\. Please build .*"
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,10 @@ def has_raw_suffix(path: str) -> bool:
 
 
 def describe_error(error: Exception) -> str:
-    """Return what an error says on one line, the same in each run."""
+    """Return what an error says on one line, for users, the same in each run."""
+    # What these say is about the program of a decoder, not about a file.
+    if isinstance(error, _OF_PROGRAMS):
+        return f"its decoder fails ({type(error).__name__})"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = re.sub(r" at 0x[0-9a-f]+", "", " ".join(text.split()))
-    return text or type(error).__name__
+    text = " ".join(_NOT_FOR_USERS.sub("", " ".join(text.split())).split())
+    return text or f"does not decode ({type(error).__name__})"

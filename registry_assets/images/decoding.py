@@ -334,9 +334,9 @@ def _decode_first_picture(
             return None
         decoded = _decode(bare, max_pixels)
         if isinstance(decoded, DecodedImage):
-            what = "" if isinstance(first_error, UnidentifiedImageError) else str(first_error)
-            said = describe_error(ValueError(what)) if what else "the rest of it is broken"
-            return replace(decoded, note=said)
+            if isinstance(first_error, UnidentifiedImageError):
+                return replace(decoded, note="the rest of it is broken")
+            return replace(decoded, note=describe_error(first_error))
         return decoded
     return None
 

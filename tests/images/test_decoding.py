@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from registry_assets.images import DecodedImage, Unreadable, decode_image, decoding
-from registry_assets.images.contents import MAX_FILE_BYTES, MAX_PIXELS, read_contents
+from registry_assets.images.contents import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    describe_error,
+    read_contents,
+)
 
 from .drawing import encode, noise
 
@@ -311,3 +316,23 @@ def test_reading_a_named_pipe_never_blocks(tmp_path: Path) -> None:
     reader.start()
     reader.join(5)
     assert results == [Unreadable("not a regular file")]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(2, "No such file or directory", "/home/ada/a.jpg"), "No such file or directory"),
+        (ValueError("cannot identify <_io.BytesIO object at 0x7f01>"), "cannot identify"),
+        (ValueError("two\n  lines"), "two lines"),
+        (
+            RuntimeError("Generic Error. Please build `libjxl` from source\nand look at `stderr`."),
+            "does not decode (RuntimeError)",
+        ),
+        (IndexError("list index out of range"), "its decoder fails (IndexError)"),
+        (KeyError(6), "its decoder fails (KeyError)"),
+        (struct.error("unpack requires a buffer of 4 bytes"), "its decoder fails (error)"),
+        (ValueError(), "does not decode (ValueError)"),
+    ],
+)
+def test_what_a_decoder_says_is_told_on_one_line_for_users(error: Exception, said: str) -> None:
+    assert describe_error(error) == said
