@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry_assets.images.contents import Unreadable, describe_error, has_raw_suffix
-from registry_assets.images.tiff_directories import describe_unsupported, holds_camera_raw, is_tiff
+from registry_assets.images.tiff_directories import (
+    describe_unsupported,
+    holds_camera_raw,
+    holds_ordinary_picture,
+    is_tiff,
+)
 
 RAW_FORMAT = "RAW"
 """What the table of measurements calls the format."""
@@ -32,7 +37,11 @@ def is_camera_raw(contents: bytes, name: str = "") -> bool:
     """Tell whether a file is camera raw, by its contents, and by its name if it is a TIFF."""
     if _SIGNATURE.match(contents):
         return True
-    return is_tiff(contents) and (has_raw_suffix(name) or holds_camera_raw(contents))
+    if not is_tiff(contents):
+        return False
+    if has_raw_suffix(name):
+        return not holds_ordinary_picture(contents)
+    return holds_camera_raw(contents)
 
 
 def develop(contents: bytes, *, max_pixels: int) -> NDArray[np.uint8] | Unreadable:

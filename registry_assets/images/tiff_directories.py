@@ -22,6 +22,9 @@ _PLACES_AND_SIZES = ((273, 279), (324, 325))
 # Values of a sensor behind a colour filter, and the same interpolated, not yet developed.
 _COLOURS_OF_SENSORS = (32803, 34892)
 
+# RGB, palette, CMYK, YCbCr, CIELAB.
+_COLOURS_OF_PICTURES = (2, 3, 5, 6, 8)
+
 _MOST_SUB_DIRECTORIES = 16
 
 
@@ -41,6 +44,8 @@ class Directory:
     sub_directories: tuple[int, ...]
     end: int
     """Where the data of the picture ends in the file; 0 where it says nothing."""
+    size: int
+    """How many bytes the data of the picture takes."""
 
 
 def is_tiff(contents: bytes) -> bool:
@@ -74,6 +79,23 @@ def holds_camera_raw(contents: bytes) -> bool:
     return first.is_reduced and any(
         not other.is_reduced and other.width * other.height > first.width * first.height
         for other in others
+    )
+
+
+def holds_ordinary_picture(contents: bytes) -> bool:
+    """Tell whether a TIFF that is called camera raw is a picture in colour like any other.
+
+    It is where the first picture takes most of the file, so that nothing in it can be the values of
+    a sensor, wherever a camera hides those. Grey may be such values.
+    """
+    first = next(read_directories(contents), None)
+    return (
+        first is not None
+        and not first.is_reduced
+        and first.colours in _COLOURS_OF_PICTURES
+        and len(contents) / 2 < first.size
+        and first.end <= len(contents)
+        and not holds_camera_raw(contents)
     )
 
 
@@ -120,6 +142,7 @@ def _read(contents: bytes, place: int | None) -> Directory | None:
             sample_kind=_number(tags, _SAMPLE_KIND) or 1,
             sub_directories=_numbers(tags, _SUB_DIRECTORIES),
             end=max(ends),
+            size=max(sum(_numbers(tags, sizes)) for _, sizes in _PLACES_AND_SIZES),
         )
     except Exception:
         return None

@@ -125,8 +125,32 @@ def test_what_begins_like_camera_raw_is_no_picture_of_another_kind(contents: byt
     assert reason(contents).startswith(("not supported: camera raw", "corrupt: camera raw"))
 
 
+@pytest.mark.parametrize(
+    ("mode", "compression"),
+    [("RGB", "raw"), ("RGB", "jpeg"), ("CMYK", "tiff_lzw"), ("P", "raw"), ("P", "tiff_lzw")],
+)
+def test_a_picture_that_is_called_camera_raw_is_that_picture(mode: str, compression: str) -> None:
+    contents = encode(noise(120, 160).convert(mode), "TIFF", compression=compression)
+    for name in ("scan.nef", "scan.DNG"):
+        decoded = decode_image(contents, name=name)
+        assert isinstance(decoded, DecodedImage), decoded
+        assert (decoded.format, decoded.width) == ("TIFF", 160)
+    assert reason(contents[: len(contents) // 2], "scan.nef")
+
+
+@pytest.mark.parametrize("name", ["a.nef", "a.dng"])
+def test_a_thumbnail_is_not_the_picture_of_a_file_that_is_called_camera_raw(name: str) -> None:
+    small, large = picture(160, 120), picture(320, 240)
+    for contents in (
+        directory_file(small) + bytes(4 * len(small[1])),  # what a directory that is lost told of
+        directory_file(picture(160, 120, reduced=True)),
+        directory_file(picture(160, 120, reduced=True), large, below=1),
+    ):
+        assert reason(contents, name).startswith(("not supported: camera raw", "corrupt: camera"))
+
+
 def test_a_tiff_that_is_called_camera_raw_is_not_taken_for_its_picture(tmp_path: Path) -> None:
-    contents = encode(noise(), "TIFF")
+    contents = directory_file(picture(160, 120)) + bytes(200_000)
     assert reason(contents, "DSC_1.ARW").startswith("not supported: camera raw")
     assert reason(contents, "a.tif") == ""
     memo = Memo.in_folder(tmp_path)
@@ -169,7 +193,9 @@ def test_heif_and_jpeg_xl_are_read_with_their_extras(format: str, module: str) -
     decoded = decode_image(contents)
     assert isinstance(decoded, DecodedImage)
     assert (decoded.format, decoded.width, decoded.height) == (format, 192, 128)
-    assert reason(contents[: len(contents) // 2]).startswith("corrupt: ")
+    cut = reason(contents[: len(contents) // 2])
+    assert cut.startswith("corrupt: ")
+    assert "build" not in cut
 
 
 def test_without_the_extras_the_reason_names_them() -> None:
