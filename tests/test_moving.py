@@ -127,6 +127,7 @@ def test_dagster_is_not_led_to_the_history_of_the_original(
     first = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     assert first.returncode != 0
     assert "was moved or copied" in first.stdout + first.stderr
+    assert (place / ".env").read_text() == f"DAGSTER_HOME='{place / HOME}'\n"
     run(place, *command)
     assert look_through(original) == before
     check_home(original)
@@ -142,14 +143,17 @@ def test_dagster_is_not_led_to_the_history_of_the_original(
         ("{ours}KEY=1\n", "{ours}KEY=1\n"),
         ("DAGSTER_HOME=/srv/dagster\n", "DAGSTER_HOME=/srv/dagster\n"),
         ("KEY=1\n", "KEY=1\n"),
+        ("KEY=\udcff\nDAGSTER_HOME=/old/.dagster\n", "KEY=\udcff\n{ours}"),
     ],
 )
 def test_a_stale_line_of_ours_is_mended_by_whoever_comes_first(
     bare: Path, before: str, after: str
 ) -> None:
-    (bare / ".env").write_text(before.format(ours=led_to(bare)))
+    written = before.format(ours=led_to(bare))
+    (bare / ".env").write_text(written, "utf-8", "surrogateescape")
     prepare_home(bare)
-    assert (bare / ".env").read_text() == after.format(ours=led_to(bare))
+    found = (bare / ".env").read_text("utf-8", "surrogateescape")
+    assert found == after.format(ours=led_to(bare))
 
 
 def test_a_home_that_is_exported_wins_and_is_named(

@@ -121,7 +121,7 @@ def find_exported_home(root: Path) -> Path | None:
     return Path(exported)
 
 
-def write_env(root: Path) -> str | None:
+def write_env(root: Path, *, is_read: bool = False) -> str | None:
     """Has Dagster's own commands find the history: at the root they read ``.env``.
 
     It names the place, as a path from elsewhere would depend on who reads it: ``${PWD}`` is what
@@ -131,13 +131,18 @@ def write_env(root: Path) -> str | None:
     What it says goes before what is exported (dagster#14396), so that it says nothing where a home
     elsewhere is exported. Lines of others stay.
 
+    Args:
+        root: The registry.
+        is_read: Whether DAGSTER_HOME of this process comes from the file itself, as Dagster's own
+            commands read it, so that it tells nothing about what somebody exported.
+
     Returns:
         What was done; None when it was so already.
     """
     path = root / ENV_FILE
     lines = _env_lines(root)
     others = [line for line in lines if not _OUR_ENV_LINE.match(line)]
-    if find_exported_home(root) is not None:
+    if not is_read and find_exported_home(root) is not None:
         if others == lines:
             return None
         _write_lines(path, others)
@@ -175,8 +180,10 @@ def check_home(root: Path) -> None:
     former = _find_former_home(root)
     if former is None:
         return
+    is_led = os.environ.get("DAGSTER_HOME") == str(former)
+    write_env(root, is_read=is_led)
     prepare_home(root)
-    if os.environ.get("DAGSTER_HOME") == str(former):
+    if is_led:
         raise RegistryError(
             f"this registry was moved or copied, and .env led Dagster to the history in {former}: "
             "that is corrected now, start Dagster again"
@@ -185,12 +192,13 @@ def check_home(root: Path) -> None:
 
 def _env_lines(root: Path) -> list[str]:
     path = root / ENV_FILE
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    # Lines of others may be in any encoding.
+    return path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
     if lines:
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        path.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
     else:
         path.unlink()
 
