@@ -251,6 +251,8 @@ def _bring_raw(
         if reason is not None and (not is_tracked or is_link):
             raise CollectionRejectedError(path, reason)
         if place.is_dir():
+            if not is_tracked:
+                dvc.check_trackable(path)
             aside = set_aside_unstorable(
                 place,
                 dvc.cache_folder,

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from registry_assets import images
 from registry_assets.dvc_repo import Listings
+from registry_assets.images.contents import is_set_aside_note
 from registry_assets.images.measurements import MEASUREMENTS_TABLE, Measurement
 from registry_assets.lineage.graph import Lineage
 from registry_assets.model import Version, is_folder
@@ -119,11 +121,19 @@ def _same_content(
     within: bool,
 ) -> list[Duplicate]:
     """Adds what has the same content; one listing at a time is in memory, and what is asked for."""
+
+    # Notes of what was set aside for the same reason are nobody's picture. Only of what there is
+    # twice is the cache asked.
+    @cache
+    def is_note(md5: str) -> bool:
+        place = listings.place_of(md5)
+        return place is not None and is_set_aside_note(place)
+
     wanted: dict[str, dict[str, str]] = {}
     for name in sorted(versions if names is None else names):
         for path, md5 in _files(versions, listings, name, result):
             first = wanted.setdefault(md5, {}).setdefault(name, path)
-            if within and first != path:
+            if within and first != path and not is_note(md5):
                 result.found.append(Duplicate(name, path, name, first))
     found: dict[tuple[str, str, str], Duplicate] = {}
     for other in sorted(versions):
@@ -131,7 +141,7 @@ def _same_content(
             continue
         for other_path, md5 in _files(versions, listings, other, result):
             for name, path in wanted.get(md5, {}).items():
-                if name == other or (names is None and name < other):
+                if name == other or (names is None and name < other) or is_note(md5):
                     continue
                 key = (name, md5, other)
                 found.setdefault(key, Duplicate(name, path, other, other_path))

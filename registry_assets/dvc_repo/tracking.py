@@ -11,6 +11,8 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvc.output import OutputAlreadyTrackedError
+
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache, read_recorded
 from registry_assets.dvc_repo.folders.hashing import FolderContent
@@ -267,12 +269,17 @@ def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
     Raises:
         MetafileIgnoredError: when DVC would not see it.
         LinkedFolderError: when it would lie behind a link.
-        DvcError: naming what it overlaps with.
+        DvcError: naming what it overlaps with, or when Git tracks it.
     """
     check_seen(dvc, repo, metafile_of(path))
     if not dvc.path_of(metafile_of(path)).exists():
         dvc.path_of(path).parent.mkdir(parents=True, exist_ok=True)
-        check_fits(dvc, repo, _new_stage(dvc, repo, path))
+        stage = _new_stage(dvc, repo, path)
+        check_fits(dvc, repo, stage)
+        # As DVC does it, which has written to `.gitignore` by then.
+        for out in stage.outs:
+            if repo.scm.is_tracked(out.fs_path):
+                raise OutputAlreadyTrackedError(out)
 
 
 @contextmanager

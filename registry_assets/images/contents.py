@@ -109,6 +109,14 @@ def set_aside_reason(contents: bytes) -> str | None:
     return line[0].decode("utf-8", "surrogateescape").strip() if line else ""
 
 
+def is_set_aside_note(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is such a note; of a longer one only the size is looked at."""
+    if os.stat(path).st_size > SET_ASIDE_MOST_BYTES:
+        return False
+    with open(path, "rb") as file:
+        return set_aside_reason(file.read()) is not None
+
+
 def has_image_suffix(path: str) -> bool:
     """Tell whether a path is called as images are. Contents are not looked at."""
     return os.path.splitext(path)[1].lower() in _IMAGE_SUFFIXES

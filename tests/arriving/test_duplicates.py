@@ -120,6 +120,20 @@ def test_what_others_have_is_said_on_arrival_listed_and_warned_of(root: Path) ->
     assert len(listed(root, "--distance", "5")) == 3
 
 
+def test_notes_of_what_was_set_aside_are_nobodys_picture(text_registry: Path) -> None:
+    raw = text_registry / "raw"
+    for place in (raw / "03_c/a", raw / "03_c/b", raw / "04_d"):
+        picture(place / "own.png", len(place.parts))
+        (place / "x.jpg").symlink_to("/nowhere")
+        (place / ".dvcignore").write_text("*.txt\n")
+    for name in ("03_c", "04_d"):
+        done = CliRunner().invoke(main, ["--root", str(text_registry), "add", name])
+        assert done.exit_code == 0, done.output
+        assert "set aside" in done.output
+        assert ("registry duplicates" in done.output) == (name == "03_c")
+    assert listed(text_registry) == [("03_c/b/own.png", "03_c/a/own.png", None)]
+
+
 def test_what_a_collection_has_twice_is_listed_and_no_warning(root: Path) -> None:
     raw = root / "raw"
     for name in ("02_b", "03_c"):

@@ -150,6 +150,24 @@ def test_what_dvc_would_run_refuse_or_leave_out_is_set_aside_and_all_is_there(
     assert not (root / "ran").exists()
 
 
+def test_what_git_tracks_is_refused_before_anything_moves(text_registry: Path) -> None:
+    root = text_registry
+    sent = {"1.txt": "1\n", "dvc.yaml": "stages: {}\n", ".dvcignore": "*\n"}
+    write_tree(root / "raw/03_c", sent)
+    run(root, "git", "add", "raw/03_c/1.txt")
+    submodule = root / "raw/04_d"
+    write_tree(submodule, sent)
+    run(submodule, "git", "init", "--quiet")
+    commit_all(submodule)
+    run(root, "git", "add", "raw/04_d")
+    before = sorted((root / "raw").rglob("*"))
+    for name in ("03_c", "04_d"):
+        done = registry(root, "add", name)
+        assert done.exit_code == 1
+        assert f"git rm -r --cached 'raw/{name}'" in done.output
+    assert sorted((root / "raw").rglob("*")) == before
+
+
 def test_what_is_meant_to_declare_there_is_named_and_not_read(bare: Path) -> None:
     command = COMMAND.format(root=bare)
     write_tree(
