@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -240,6 +240,7 @@ class _Storer:
 
     def store_all(self, files: Sequence[HashedFile]) -> list[HashedFile]:
         """Puts files into the cache; see `store`."""
+        self._verify({file.md5 for file in files if not file.is_object})
         if self._copies:
             return map_in_threads(self.store, files)
         return [self.store(file) for file in files]
@@ -288,17 +289,37 @@ class _Storer:
             status = FileStatus.of(os.stat(place_in(self._cache, oid)))
         except FileNotFoundError:
             return False
-        is_protected = stat.S_IMODE(status.st_mode) == self._cache.CACHE_MODE
-        if is_protected and status.st_mtime_ns <= self._trusted.get(oid, -1):
+        if self._is_trusted(oid, status):
             return True
         damaged = find_damaged(self._repo, self._cache, {oid: status})
         set_aside_damaged(self._repo, self._cache, damaged)
         return not damaged
 
+    def _verify(self, oids: Collection[str]) -> None:
+        """Hashes what the cache has of some objects and may have been written to.
+
+        All at once: asked about one by one, a folder that mostly is in the cache already takes
+        several times as long.
+        """
+        suspects = {}
+        for oid in oids:
+            with suppress(FileNotFoundError):
+                status = FileStatus.of(os.stat(place_in(self._cache, oid)))
+                if not self._is_trusted(oid, status):
+                    suspects[oid] = status
+        damaged = find_damaged(self._repo, self._cache, suspects)
+        set_aside_damaged(self._repo, self._cache, damaged)
+        for oid in suspects.keys() - damaged.keys():
+            self._trusted[oid] = suspects[oid].st_mtime_ns
+
+    def _is_trusted(self, oid: str, status: FileStatus) -> bool:
+        is_protected = stat.S_IMODE(status.st_mode) == self._cache.CACHE_MODE
+        return is_protected and status.st_mtime_ns <= self._trusted.get(oid, -1)
+
     @cached_property
-    def _trusted(self) -> Mapping[str, int]:
+    def _trusted(self) -> dict[str, int]:
         """Until when objects are known to be whole: what versions have that were stored before."""
-        return dates_of(self._cache, self._versions)
+        return dict(dates_of(self._cache, self._versions))
 
     def _link(self, path: str, file: HashedFile) -> os.stat_result | None:
         """Makes a file and its object one; None when that cannot be."""
