@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dvc_data.hashfile.hash_info import HashInfo
 
 from registry_assets.dvc_repo.folders.state import HASH, FileStatus
-from registry_assets.dvc_repo.folders.verifying import date_of, find_damaged
+from registry_assets.dvc_repo.folders.verifying import dates_of, find_damaged
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.store import Store
@@ -173,11 +173,9 @@ class _Group:
 
     def find_whole(self, repo: Repo, oids: Sequence[str]) -> list[str]:
         """Those of some objects that the cache has, whole: a damaged one replaces nothing."""
-        trusted: dict[str, int] = {}
-        for version in self.versions:
-            date = date_of(self.cache, version.md5) if version.info.isdir else None
-            for oid in version.objects_in(self.cache) if date is not None else ():
-                trusted[oid] = max(date or 0, trusted.get(oid, 0))
+        if not oids:
+            return []
+        trusted = dates_of(self.cache, (version.md5 for version in self.versions))
         here = []
         written = {}
         for oid in oids:

@@ -191,6 +191,17 @@ def test_a_damaged_object_replaces_nothing_on_a_remote(root: Path) -> None:
     restore_in(root)
 
 
+def test_a_damaged_listing_is_not_pushed(root: Path) -> None:
+    (listing,) = (root / ".dvc/cache/files/md5").glob("??/*.dir")
+    theirs = next(root.parent.glob(f"storage/files/md5/{listing.parent.name}/{listing.name}"))
+    theirs.unlink()
+    listing.chmod(0o644)
+    listing.write_text(listing.read_text().replace("3.txt", "4.txt"))
+    listing.chmod(0o444)
+    DvcRepo(root).push(report=quiet)
+    assert not theirs.exists()
+
+
 def restore_in(root: Path) -> None:
     shutil.rmtree(root / "raw/a")
     restore(root)

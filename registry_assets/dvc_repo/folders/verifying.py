@@ -96,13 +96,17 @@ def date_of(cache: HashFileDB, md5: str) -> int | None:
 
 
 def dates_of(cache: HashFileDB, versions: Iterable[str]) -> Mapping[str, int]:
-    """Until when the files of folders' versions are known to be whole, by their md5s."""
+    """Until when the objects of folders' versions are known to be whole, by their md5s.
+
+    A listing that was just read is, too: one that is damaged tells nothing.
+    """
     found: dict[str, int] = {}
     listings = Listings([Path(cache.path)])
     for version in filter(is_folder, versions):
-        date = date_of(cache, version)
-        for oid in (listings.contents(version) or ()) if date is not None else ():
-            found[oid] = max(date or 0, found.get(oid, 0))
+        date, contents = date_of(cache, version), listings.contents(version)
+        if date is not None and contents is not None:
+            for oid in (version, *contents):
+                found[oid] = max(date, found.get(oid, 0))
     return found
 
 
