@@ -28,7 +28,7 @@ from typing import IO, Literal
 from registry_assets.errors import ArchiveRejectedError
 from registry_assets.leftovers import find_leftover_in
 
-ENDINGS = (*(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz"),)
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 UNREADABLE_ENDINGS = (
     *(".7z", ".ace", ".arj", ".cab", ".dmg", ".iso", ".lha", ".lzh", ".rar", ".sit", ".sitx"),
     *(".tar.lz", ".tar.lz4", ".tar.lzma", ".tar.z", ".tar.zst", ".tlz", ".tzst", ".zipx"),

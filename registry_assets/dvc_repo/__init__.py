@@ -2,6 +2,7 @@
 
 repository.py   `DvcRepo`, what the rest of the package asks of DVC
 opening.py      opening a repository, its locks, and DVC's errors turned into ours
+initialising.py making a repository, and its configuration
 loading.py      stages out of metafiles, by DVC's own classes
 collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
 unseen.py       where DVC does not look: what is ignored, and folders behind links
@@ -22,6 +23,7 @@ set_aside.py    previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
 commands.py     the command of a stage, run as DVC runs it
+results.py      what came of a stage or collection, and how its files differ from before
 running.py      one stage: unchanged, restored or run
 batch.py        many stages in one go
 origins.py      where the repositories of imports are, and which of them is this one
