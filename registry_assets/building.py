@@ -19,7 +19,7 @@ from registry_assets.assets import build_lineage_assets
 from registry_assets.bulk import build_bring_job
 from registry_assets.checks import build_asset_checks, build_cache_schedule
 from registry_assets.errors import RegistryError
-from registry_assets.history.opening import check_home
+from registry_assets.history.home import check_home
 from registry_assets.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.lineage.building import build_lineage
 from registry_assets.lineage.graph import Lineage

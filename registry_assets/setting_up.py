@@ -24,7 +24,7 @@ from registry_assets.errors import KeptOutError, RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out
-from registry_assets.history.opening import check_place, prepare_home, write_env
+from registry_assets.history.home import check_place, prepare_home, write_env
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.leftovers import find_leftover_in, ignore_lines
 from registry_assets.merge_driver import DESCRIPTION, NAME, attribute_lines, driver_command

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from registry_assets.git_repo import GitRepo
-from registry_assets.history.opening import HOME
+from registry_assets.history.home import HOME
 from registry_assets.model import Registry
 from registry_assets.stamps import Stamp
 

@@ -20,7 +20,8 @@ from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
 from registry_assets.building import define_assets
-from registry_assets.history.opening import HOME, open_history
+from registry_assets.history.home import HOME
+from registry_assets.history.opening import open_history
 from registry_assets.materializing import execute, plan_runs, select_keys
 from registry_assets.setting_up import init_registry
 from tests.commands import serving

@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from registry_assets.cli import main
 from registry_assets.errors import RegistryError
 from registry_assets.history.event_log import read_seen
-from registry_assets.history.opening import check_home, open_history, prepare_home, write_env
+from registry_assets.history.home import check_home, prepare_home, write_env
+from registry_assets.history.opening import open_history
 from registry_assets.merge_driver import driver_command
 from registry_assets.setting_up import init_registry
 from tests.conftest import HOME, commit_all, lineage_of, run, write_tree

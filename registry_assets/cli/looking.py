@@ -239,7 +239,7 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
 
 
 def _find_runs(found: Trace, root: Path) -> Trace:
-    from registry_assets.history.opening import has_history
+    from registry_assets.history.home import has_history
     from registry_assets.tracing.finding import with_runs
 
     if not has_history(root) or not found.chains:

@@ -43,8 +43,9 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
     """Opens Dagster's history of a registry; says so when that is not the registry's own."""
     from registry_assets.history import opening
+    from registry_assets.history.home import find_exported_home
 
-    elsewhere = opening.find_exported_home(root)
+    elsewhere = find_exported_home(root)
     if elsewhere is not None:
         click.echo(f"registry: the history is in {elsewhere}, where DAGSTER_HOME leads", err=True)
     with opening.open_history(root, launches_runs=launches_runs) as instance:

@@ -39,7 +39,7 @@ def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
     """Bring assets up to date, recorded where the UI shows it."""
-    from registry_assets.history.opening import choose_home
+    from registry_assets.history.home import choose_home
     from registry_assets.status.last_look import look
 
     now = look(root)
@@ -80,7 +80,7 @@ def materialize_all(
         force: Whether commands run even though nothing changed.
         now: A look at the registry from before it was read.
     """
-    from registry_assets.history.opening import choose_home
+    from registry_assets.history.home import choose_home
     from registry_assets.history.reporting import sync
     from registry_assets.materializing import describe_left, plan_bringing
 

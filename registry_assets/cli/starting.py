@@ -74,7 +74,7 @@ def demo(root: Path) -> None:
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
     from registry_assets.checks import report_checks
-    from registry_assets.history.opening import choose_home, read_env_home, write_env
+    from registry_assets.history.home import choose_home, read_env_home, write_env
     from registry_assets.history.reporting import sync as report_changes
     from registry_assets.sensors.outside_changes import CODE_LOCATION, UI_ADDRESS
 

@@ -73,7 +73,8 @@ def purge(
 
 
 def _remove_sheets(root: Path, descent: Descent, report: Callable[[str], None]) -> None:
-    from registry_assets.history.opening import has_history, open_history
+    from registry_assets.history.home import has_history
+    from registry_assets.history.opening import open_history
 
     if not has_history(root):
         return

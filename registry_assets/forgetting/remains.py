@@ -216,7 +216,8 @@ def _decided(lineage: Lineage, descent: Descent) -> Iterator[Decided]:
 
 
 def _count_sheets(lineage: Lineage, descent: Descent) -> int:
-    from registry_assets.history.opening import has_history, open_history
+    from registry_assets.history.home import has_history
+    from registry_assets.history.opening import open_history
 
     if not has_history(lineage.registry.root):
         return 0

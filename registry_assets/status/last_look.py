@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from registry_assets.history.opening import ENV_FILE, event_log_file
+from registry_assets.history.home import ENV_FILE, event_log_file
 from registry_assets.model import Registry
 from registry_assets.stamps import Stamp, UntoldChangesError
 from registry_assets.status.values import RegistryStatus

@@ -97,7 +97,8 @@ def list_() -> None:
 def ui(port: int) -> None:
     """Start the Dagster UI, with the training run and the model among the assets."""
     from registry_assets import build_lineage, read_registry
-    from registry_assets.history.opening import choose_home, open_history
+    from registry_assets.history.home import choose_home
+    from registry_assets.history.opening import open_history
     from registry_assets.history.reporting import sync
 
     lineage = build_lineage(read_registry(Path.cwd()))
