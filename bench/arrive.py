@@ -10,8 +10,8 @@ from pathlib import Path
 from dagster import SensorResult, build_sensor_context
 
 from registry_assets.definitions import defs
-from registry_assets.history.opening import open_history
-from registry_assets.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
 
 if __name__ == "__main__":
     with open_history(Path.cwd()) as instance:

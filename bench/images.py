@@ -15,7 +15,7 @@ from cells import Cells, Time
 from photographs import build_photographs
 from ruamel.yaml import YAML
 
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
 
 DATASET = "processed/01_image_dataset"
 ORIGINAL = Path(__file__).with_name("original")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
 
 STAGES = ("one", "two", "three")
 DATASET = "processed/texts"

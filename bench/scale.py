@@ -15,9 +15,9 @@ from dagster import build_sensor_context
 from registries import DATASET, build_registry, copy_registry, shoot
 
 from registry_assets import build_definitions
-from registry_assets.history.opening import open_history
-from registry_assets.sensors.folders import SENSOR_NAME
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.sensors.folders import SENSOR_NAME
 
 _ARRIVE = [sys.executable, str(Path(__file__).with_name("arrive.py"))]
 _DEFINE = [

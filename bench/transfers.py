@@ -12,7 +12,7 @@ from pathlib import Path
 from cells import Cells, Time
 from registries import copy_registry
 
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
 
 _COLLECTION = "shots"
 _RAW = f"raw/{_COLLECTION}"

@@ -10,28 +10,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registry_assets.assets import build_registry_assets
-    from registry_assets.building import build_definitions
-    from registry_assets.component import DvcRegistryComponent
     from registry_assets.errors import RegistryError
-    from registry_assets.io_manager import DvcIOManager
-    from registry_assets.lineage.building import build_lineage
-    from registry_assets.lineage.graph import Lineage
     from registry_assets.model import Registry
-    from registry_assets.registry import read_registry
-    from registry_assets.translator import RegistryTranslator
+    from registry_assets.orchestration.assets import build_registry_assets
+    from registry_assets.orchestration.building import build_definitions
+    from registry_assets.orchestration.component import DvcRegistryComponent
+    from registry_assets.orchestration.io_manager import DvcIOManager
+    from registry_assets.registry.lineage.building import build_lineage
+    from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.registry.reading import read_registry
+    from registry_assets.registry.translator import RegistryTranslator
 
 _PLACES = {
-    "DvcIOManager": "io_manager",
-    "DvcRegistryComponent": "component",
-    "Lineage": "lineage.graph",
+    "DvcIOManager": "orchestration.io_manager",
+    "DvcRegistryComponent": "orchestration.component",
+    "Lineage": "registry.lineage.graph",
     "Registry": "model",
     "RegistryError": "errors",
-    "RegistryTranslator": "translator",
-    "build_definitions": "building",
-    "build_lineage": "lineage.building",
-    "build_registry_assets": "assets",
-    "read_registry": "registry",
+    "RegistryTranslator": "registry.translator",
+    "build_definitions": "orchestration.building",
+    "build_lineage": "registry.lineage.building",
+    "build_registry_assets": "orchestration.assets",
+    "read_registry": "registry.reading",
 }
 
 __all__ = [

@@ -7,10 +7,10 @@ names, else the one around the working directory.
 import os
 from pathlib import Path
 
-from registry_assets.garbage_collector import look_for_cycles_less_often
+from registry_assets.cli.gc_tuning import look_for_cycles_less_often
 
 look_for_cycles_less_often()
 
-from registry_assets.building import build_definitions  # noqa: E402 - what it imports is much
+from registry_assets.orchestration.building import build_definitions  # noqa: E402 - what it imports is much
 
 defs = build_definitions(os.environ.get("REGISTRY_ROOT") or Path.cwd())

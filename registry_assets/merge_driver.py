@@ -1,62 +1,13 @@
-"""The program that Git merges metafiles with: ``python -m registry_assets.merge_driver``.
+"""The program that Git merges metafiles with, under the name that Git configurations hold.
 
-Called as gitattributes(5) says, "Defining a custom merge driver": what is merged is left in the
-file of our side, and the exit status is 1 where both sides changed an entry. Such an entry is left
-as our side has it, so that the file stays valid; `registry resolve` says what to make anew.
+``python -m registry_assets.merge_driver %O %A %B %P``; see `revisions.changes.merge_driver`.
 """
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from registry_assets.changes.merging import MERGED_PATTERNS, WHOLE_FILE, merge
-from registry_assets.errors import MetafileError
-
-NAME = "registry"
-DESCRIPTION = "metafiles of DVC, by entry"
-
-
-def driver_command(top: Path) -> str:
-    """The shell command for Git's configuration; once this Python is gone, Git merges lines.
-
-    Args:
-        top: The top folder of the work tree, where Git runs it; an environment in it moves along.
-    """
-    here = Path(sys.executable)
-    named = f"./{here.relative_to(top)}" if here.is_relative_to(top) else str(here)
-    python = shlex.quote(named)
-    return (
-        f"if test -x {python}; then {python} -m registry_assets.merge_driver %O %A %B %P; "
-        "else git merge-file -L ours -L base -L theirs %A %O %B; fi"
-    )
-
-
-def attribute_lines() -> list[str]:
-    """The lines of a ``.gitattributes`` that have metafiles merged by this program.
-
-    A clone in which it is not configured merges their lines, as Git does with all other files.
-    """
-    return [f"{pattern} merge={NAME}" for pattern in MERGED_PATTERNS]
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Merges three files into the second; returns the exit status for Git."""
-    base, ours, theirs, path = arguments
-    texts = [Path(name).read_bytes().decode() for name in (base, ours, theirs)]
-    try:
-        merged = merge(path, *texts)
-    except (MetafileError, UnicodeDecodeError) as error:
-        print(f"registry: {path}: {error}", file=sys.stderr)
-        return 1
-    Path(ours).write_bytes((merged.text or "").encode())
-    for name in merged.conflicts:
-        what = f"{name} of {path}" if name != WHOLE_FILE else path
-        print(f"registry: both sides changed {what}: run `registry resolve`", file=sys.stderr)
-    return 1 if merged.conflicts else 0
-
+from registry_assets.revisions.changes.merge_driver import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -19,11 +19,11 @@ from dagster import DagsterInstance
 from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
-from registry_assets.building import define_assets
-from registry_assets.history.home import HOME
-from registry_assets.history.opening import open_history
-from registry_assets.materializing import execute, plan_runs, select_keys
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.building import define_assets
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.materializing import execute, plan_runs, select_keys
+from registry_assets.registry.home import HOME
 from tests.commands import serving
 
 # A shell starts background commands with SIGINT ignored, and Dagster handles SIGTERM alike: what it

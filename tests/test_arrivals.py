@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from registry_assets.arriving.arrivals import (
-    SET_ASIDE_FOLDER,
+from registry_assets.errors import RegistryError
+from registry_assets.images.entries import find_entries
+from registry_assets.intake.setting_aside import SET_ASIDE_FOLDER, set_aside_unstorable
+from registry_assets.registry.status.arrivals import (
     find_arrivals,
     holds_a_file,
     measure_extent,
-    set_aside_unstorable,
 )
-from registry_assets.errors import RegistryError
-from registry_assets.images.entries import find_entries
 from tests.conftest import run, write_tree
 
 
@@ -114,7 +113,7 @@ def test_a_name_that_is_no_text_is_set_aside(collection: Path, tmp_path: Path) -
 AS_NOBODY = """\
 import json, os, sys
 from pathlib import Path
-from registry_assets.arriving.arrivals import set_aside_unstorable
+from registry_assets.intake.setting_aside import set_aside_unstorable
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 
 from registry_assets import RegistryTranslator, build_definitions
 from registry_assets.errors import CollectionNotTakenInError
-from registry_assets.materializing import (
+from registry_assets.orchestration.materializing import (
     PlannedRun,
     RunResult,
     execute,
@@ -35,8 +35,8 @@ from registry_assets.materializing import (
     plan_runs,
     select_keys,
 )
-from registry_assets.status.reading import read_status
-from registry_assets.translator import Key
+from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.translator import Key
 from tests.conftest import lineage_of, run, write_tree
 
 TEXTS = ("processed", "texts", "data")

@@ -7,7 +7,12 @@ import pytest
 from dagster import AssetCheckKey, AssetKey, AssetSelection, DagsterInstance
 
 from registry_assets import build_definitions
-from registry_assets.checks import IN_CACHE, MATCHES_DVC_LOCK, NO_DUPLICATES, report_checks
+from registry_assets.orchestration.checks import (
+    IN_CACHE,
+    MATCHES_DVC_LOCK,
+    NO_DUPLICATES,
+    report_checks,
+)
 from tests.conftest import lineage_of, run, write_tree
 
 DATA = "processed/texts/data"

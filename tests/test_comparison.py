@@ -9,9 +9,9 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions
-from registry_assets.history.event_log import of_node, read_seen
-from registry_assets.history.reporting import sync
-from registry_assets.status.comparison import compare
+from registry_assets.orchestration.comparison import compare
+from registry_assets.orchestration.history.event_log import of_node, read_seen
+from registry_assets.orchestration.history.reporting import sync
 from tests.conftest import commit_all, lineage_of, run, write_tree
 
 DATA = "processed/texts/data"

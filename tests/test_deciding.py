@@ -14,16 +14,16 @@ from click.testing import CliRunner, Result
 from dagster import AssetKey, TableMetadataValue
 from PIL import Image
 
-from registry_assets.building import define_assets
 from registry_assets.cli import main
 from registry_assets.errors import MetafileError
-from registry_assets.history.opening import open_history
 from registry_assets.images import Decision, read_decisions
 from registry_assets.images.decision_text import editing, read_text, with_decisions, write_text
 from registry_assets.images.decisions import EMPTY
-from registry_assets.materializing import execute, plan_run
-from registry_assets.registry import read_registry
-from registry_assets.sensors.metafile_stamps import read_stamps
+from registry_assets.orchestration.building import define_assets
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.materializing import execute, plan_run
+from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
+from registry_assets.registry.reading import read_registry
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from registry_assets.tracing.derivation import Files, Place, find_derived, find_origin
+from registry_assets.registry.lineage.derivation import Files, Place, find_derived, find_origin
 
 
 def files(output: str, listed: Mapping[str, str]) -> Files:

@@ -27,9 +27,9 @@ from dagster import (
 
 from registry_assets.cli import main
 from registry_assets.errors import HistoryError, MetafileError
-from registry_assets.history.opening import open_history
-from registry_assets.materializing import PlannedRun, execute
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.materializing import PlannedRun, execute
 from tests.conftest import BIN, HOME, run
 
 
@@ -230,7 +230,7 @@ def test_a_run_without_its_logs_is_no_success(tmp_path: Path) -> None:
 def _execute(
     definitions: Definitions, instance: DagsterInstance, plan: PlannedRun
 ) -> tuple[str, ...]:
-    from registry_assets.progress import PROGRESS_LOGGER, progress_logger
+    from registry_assets.orchestration.progress import PROGRESS_LOGGER, progress_logger
 
     loggers = {PROGRESS_LOGGER: progress_logger}
     merged = Definitions.merge(definitions, Definitions(loggers=loggers))

@@ -25,13 +25,13 @@ from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions, read_registry
 from registry_assets.addresses import is_same_repository, without_secrets
-from registry_assets.arriving.imports import ImportState, choose_imports, compare_imports
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import find_rev
-from registry_assets.history.opening import open_history
-from registry_assets.sensors.imports import IMPORT_SENSOR_NAME, look_at_sources
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.sensors.imports import IMPORT_SENSOR_NAME, look_at_sources
+from registry_assets.registry.status.imports import ImportState, choose_imports, compare_imports
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import contents, copy_repository, leftovers, metafiles

@@ -23,7 +23,7 @@ from PIL import Image
 
 from registry_assets import DvcIOManager, build_definitions
 from registry_assets.errors import RegistryError
-from registry_assets.history.reporting import sync
+from registry_assets.orchestration.history.reporting import sync
 from tests.conftest import lineage_of, run, write_tree
 from tests.persisting.helpers import contents, leftovers
 

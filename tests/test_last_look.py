@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.status.last_look import Look, look
-from registry_assets.status.reading import read_status
-from registry_assets.status.values import RegistryStatus
+from registry_assets.registry.status.last_status import Look, look
+from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.status.values import RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
 from tests.edits import EDITS
 from tests.persisting.helpers import copy_repository

@@ -10,9 +10,9 @@ import pytest
 from registry_assets import Lineage, RegistryTranslator, build_lineage, read_registry
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import OutputNotFoundError
-from registry_assets.lineage.code_versions import CodeReader
-from registry_assets.lineage.graph import AssetGroup, Upstream
-from registry_assets.translator import Key
+from registry_assets.registry.lineage.code_versions import CodeReader
+from registry_assets.registry.lineage.graph import AssetGroup, Upstream
+from registry_assets.registry.translator import Key
 from tests.conftest import lineage_of, run, write_tree
 
 

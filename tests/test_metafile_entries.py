@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from registry_assets.changes.metafile_entries import Entry, split_entries
+from registry_assets.dvc_repo.lock_text import HEADER
 from registry_assets.errors import MetafileError
-from registry_assets.lock_text import HEADER
+from registry_assets.revisions.changes.metafile_entries import Entry, split_entries
 
 ONE, TWO = "1" * 31 + "a", "2" * 31 + "b"
 DEEP = "data/intermediate/a_name_that_is_so_long_that_yaml_folds_the_line_before_it_begins"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_assets.changes.metafile_history import CommitFinder, find_recorded
 from registry_assets.git_repo import GitRepo
+from registry_assets.revisions.changes.metafile_history import CommitFinder, find_recorded
 from tests.conftest import commit_all, run, write_tree
 
 

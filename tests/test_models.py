@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError, SourceUnreachableError
-from registry_assets.models.links import DataSource, ModelVersion, is_installed
-from registry_assets.models.report import describe_model
-from registry_assets.models.tracing import find_trained, trace_data
+from registry_assets.provenance.models.links import DataSource, ModelVersion, is_installed
+from registry_assets.provenance.models.report import describe_model
+from registry_assets.provenance.models.tracing import find_trained, trace_data
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, run
 

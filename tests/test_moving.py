@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 from registry_assets.cli import main
 from registry_assets.errors import RegistryError
-from registry_assets.history.event_log import read_seen
-from registry_assets.history.home import check_home, prepare_home, write_env
-from registry_assets.history.opening import open_history
-from registry_assets.merge_driver import driver_command
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.history.event_log import read_seen
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.registry.home import check_home, prepare_home, write_env
+from registry_assets.revisions.changes.merge_driver import driver_command
 from tests.conftest import HOME, commit_all, lineage_of, run, write_tree
 
 

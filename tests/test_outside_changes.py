@@ -17,12 +17,12 @@ from dagster import (
 from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions, read_registry
-from registry_assets.checks import MATCHES_DVC_LOCK
-from registry_assets.history.event_log import asset_key, read_seen
-from registry_assets.history.opening import open_history
-from registry_assets.history.reporting import Reporter, sync
-from registry_assets.lineage.code_versions import CodeReader
-from registry_assets.sensors.outside_changes import CHANGE_SENSOR_NAME
+from registry_assets.orchestration.checks import MATCHES_DVC_LOCK
+from registry_assets.orchestration.history.event_log import asset_key, read_seen
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.history.reporting import Reporter, sync
+from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME
+from registry_assets.registry.lineage.code_versions import CodeReader
 from tests.conftest import lineage_of, run, write_tree
 
 CONFLICT = "<<<<<<< ours\n=======\n>>>>>>> theirs\n"

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from registry_assets.cli import main
 from registry_assets.images.algorithms import ALGORITHMS
-from registry_assets.registry import read_registry
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
+from registry_assets.registry.reading import read_registry
 from tests.conftest import commit_all, run
 from tests.images.drawing import noise, save, write_video
 

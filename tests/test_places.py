@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 
 from registry_assets.cli import main
 from registry_assets.errors import RegistryError
-from registry_assets.history.opening import open_history
-from registry_assets.setting_up import init_registry
+from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.history.opening import open_history
 from tests.conftest import run, write_tree
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml
 
-from registry_assets.plain_yaml import read_plain
+from registry_assets.dvc_repo.plain_yaml import read_plain
 
 MD5 = "00000000000000000000000000000ace"
 LONG = (

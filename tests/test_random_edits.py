@@ -16,16 +16,22 @@ from dagster._core.loader import LoadingContextForTest
 from dvc.repo import Repo
 
 from registry_assets import Lineage, build_definitions
-from registry_assets.arriving.imports import choose_imports, compare_imports
-from registry_assets.building import define_assets
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.history.event_log import of_node, read_seen
-from registry_assets.history.reporting import sync
-from registry_assets.materializing import PlannedRun, execute, only_stale, plan_runs, select_keys
-from registry_assets.status.comparison import compare
-from registry_assets.status.judging import judge_recorded_status, judge_status
-from registry_assets.status.reading import read_recorded_status, read_status
-from registry_assets.tracing.finding import trace_file
+from registry_assets.orchestration.building import define_assets
+from registry_assets.orchestration.comparison import compare
+from registry_assets.orchestration.history.event_log import of_node, read_seen
+from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.materializing import (
+    PlannedRun,
+    execute,
+    only_stale,
+    plan_runs,
+    select_keys,
+)
+from registry_assets.provenance.finding import trace_file
+from registry_assets.registry.status.check_results import check_recorded_status, check_status
+from registry_assets.registry.status.imports import choose_imports, compare_imports
+from registry_assets.registry.status.reading import read_recorded_status, read_status
 from tests.conftest import commit_all, lineage_of, run, seeds, write_tree
 
 STEPS = 9
@@ -284,8 +290,8 @@ class Walk:
                 if not output.path.endswith("summary.txt"):
                     assert recorded[output.path].state == output.state, output
             keys = [key for key in lineage.output_of if key[-1] != "summary.txt"]
-            by_metafiles = judge_recorded_status(lineage, keys)
-            by_workspace = judge_status(lineage, keys)
+            by_metafiles = check_recorded_status(lineage, keys)
+            by_workspace = check_status(lineage, keys)
             assert {k: v.passed for k, v in by_metafiles.items()} == {
                 k: v.passed for k, v in by_workspace.items()
             }

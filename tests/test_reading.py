@@ -10,7 +10,7 @@ import pytest
 from registry_assets import read_registry
 from registry_assets.errors import MetafileError, RegistryNotFoundError
 from registry_assets.model import ITEM, Parameter, Settings, Version
-from registry_assets.registry import read_settings
+from registry_assets.registry.reading import read_settings
 from tests.conftest import commit_all, run, write_tree
 
 

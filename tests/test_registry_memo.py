@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.registry import _read_all
-from registry_assets.registry_memo import keep, recall
+from registry_assets.registry.last_reading import keep, recall
+from registry_assets.registry.reading import _read_all
 from tests.conftest import run, write_tree
 from tests.edits import DATASET, EDITS
 from tests.persisting.helpers import copy_repository

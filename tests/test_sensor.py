@@ -15,7 +15,7 @@ from dagster import (
 )
 
 from registry_assets import build_definitions
-from registry_assets.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
+from registry_assets.orchestration.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
 from tests.conftest import run, write_tree
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from registry_assets.cli import main
 from registry_assets.dvc_repo.metafiles import replace_text
-from registry_assets.history.opening import open_history
-from registry_assets.sharing import find_locked_database, share_files, share_history
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.registry.sharing import find_locked_database, share_files, share_history
 from tests.conftest import HOME, run
 
 

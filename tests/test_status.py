@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from registry_assets.status.reading import read_status
-from registry_assets.status.values import CollectionStatus, OutputStatus, RegistryStatus
+from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.status.values import CollectionStatus, OutputStatus, RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
 
 DATA = "processed/texts/data"

@@ -16,8 +16,8 @@ from dagster import TableMetadataValue
 
 from registry_assets import build_definitions
 from registry_assets.cli import main
-from registry_assets.history.opening import open_history
-from registry_assets.materializing import execute, plan_runs, select_keys
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.materializing import execute, plan_runs, select_keys
 from tests.conftest import commit_all, lineage_of, run, write_tree
 
 DATASET = "processed/01_image_dataset"

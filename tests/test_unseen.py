@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from registry_assets import read_registry
-from registry_assets.arriving.arrivals import find_arrivals, reject_unseen
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import LinkedFolderError, MetafileIgnoredError
-from registry_assets.status.reading import read_status
+from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
+from registry_assets.registry.status.reading import read_status
 from tests.conftest import lineage_of, run, write_tree
 
 RAW = "raw/01_a.dvc"

@@ -37,10 +37,10 @@ from registry_assets.cli import (
     taking_in,
     versions,
 )
+from registry_assets.cli.gc_tuning import look_for_cycles_less_often
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
-from registry_assets.garbage_collector import look_for_cycles_less_often
-from registry_assets.sharing import owner_of, share_files
+from registry_assets.registry.sharing import owner_of, share_files
 from registry_assets.units import printable
 
 _NEXT_STEPS = {

@@ -13,10 +13,10 @@ import click
 from registry_assets.cli.reading import FINDING, read_lineage
 
 if TYPE_CHECKING:
-    from registry_assets.decided import Decided
     from registry_assets.images.decisions import Verdict
-    from registry_assets.images.left_out import LeftOut
+    from registry_assets.images.initial_decisions import LeftOut
     from registry_assets.model import Dataset
+    from registry_assets.registry.decisions import Decided
 
 _Command = Callable[..., None]
 
@@ -79,7 +79,7 @@ def _decide(
     dataset: str | None,
     collection: str | None,
 ) -> None:
-    from registry_assets.deciding.decider import Decider, author_of
+    from registry_assets.curation.deciding import Decider, author_of
     from registry_assets.images.decisions import today
 
     if not (why or "").strip() or by == "":
@@ -107,7 +107,7 @@ def _decide(
 
 def _say_stale(root: Path, collections: dict[str, str]) -> None:
     """Names the assets that are stale because of files of decisions, and the command to run."""
-    from registry_assets.deciding.stale import find_stale
+    from registry_assets.curation.stale import find_stale
 
     stale = list(find_stale(read_lineage(root), collections))
     for asset, partition in stale:
@@ -134,8 +134,8 @@ def decisions(
     as_json: bool,
 ) -> None:
     """List what was decided about images, about all or FILE, or take it back."""
-    from registry_assets.decided import find_decided
-    from registry_assets.deciding.decider import Decider
+    from registry_assets.curation.deciding import Decider
+    from registry_assets.registry.decisions import find_decided
 
     if withdraw and not files:
         raise click.UsageError("--withdraw needs the images: name each FILE")
@@ -167,8 +167,8 @@ def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> N
 
 def leave_out(root: Path, name: str, distance: int | None) -> None:
     """Leaves duplicates out of a data set, and says what changed."""
-    from registry_assets.deciding.decider import Decider
-    from registry_assets.deciding.on_arrival import ALIKE_IS_LISTED
+    from registry_assets.curation.deciding import Decider
+    from registry_assets.curation.initial_decisions import ALIKE_IS_LISTED
 
     decider = Decider(read_lineage(root))
     dataset = decider.registry.dataset(name)

@@ -18,9 +18,9 @@ from registry_assets.errors import RegistryError, describe_unread
 
 if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.forgetting.planning import Forgetting
-    from registry_assets.forgetting.remains import Remains
-    from registry_assets.lineage.graph import Lineage
+    from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.retention.planning import Forgetting
+    from registry_assets.retention.remaining_copies import Remains
 
 
 @click.command()
@@ -52,9 +52,9 @@ def forget(
     cache and remotes have it still. --purge removes the objects from there, too, for good.
     """
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.forgetting import report as forget_report
-    from registry_assets.forgetting.planning import find_left, plan_forgetting, record
-    from registry_assets.forgetting.purging import purge as purge_objects
+    from registry_assets.retention import report as forget_report
+    from registry_assets.retention.planning import find_left, plan_forgetting, record
+    from registry_assets.retention.purging import purge as purge_objects
 
     if not purge and (remotes or all_remotes or yes):
         raise click.UsageError("--remote, --all-remotes and --yes go with --purge")
@@ -118,7 +118,7 @@ def _confirm(
     yes: bool,
 ) -> None:
     """Lists what is to be removed for good, and has a person say that it is meant."""
-    from registry_assets.forgetting.report import describe_purge
+    from registry_assets.retention.report import describe_purge
 
     for line in describe_purge(plan, _remains_of(dvc, found, plan), remotes):
         said(line)
@@ -134,13 +134,13 @@ def _confirm(
 
 def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> list[str]:
     """Records collections without the picture, and has all that follows made anew."""
-    from registry_assets.forgetting.planning import forget_measures, take_files_out
+    from registry_assets.retention.planning import forget_measures, take_files_out
 
     take_files_out(dvc, found, plan)
     failures = []
     if plan.renewed:
-        from registry_assets.history.reporting import sync
-        from registry_assets.materializing import plan_run
+        from registry_assets.orchestration.history.reporting import sync
+        from registry_assets.orchestration.materializing import plan_run
 
         with open_history(found.registry.root) as instance:
             sync(found, instance, lambda _line: None)
@@ -152,8 +152,8 @@ def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> l
 
 
 def _remains_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Remains:
-    from registry_assets.changes.version_history import read_version_history
-    from registry_assets.forgetting.remains import find_remains
+    from registry_assets.retention.remaining_copies import find_remains
+    from registry_assets.revisions.changes.version_history import read_version_history
 
     history = read_version_history(found.registry, dvc.run_cache_folder)
     return find_remains(dvc, found, history, plan.descent, plan.content.size)
@@ -174,8 +174,8 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     are asked; else only --yes frees anything. Remotes are left alone.
     """
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.forgetting import disk_use_report
-    from registry_assets.forgetting.disk_use import free, read_disk_use
+    from registry_assets.retention import disk_use_report
+    from registry_assets.retention.disk_use import free, read_disk_use
     from registry_assets.units import format_size
 
     dvc, found = DvcRepo(root), read_lineage(root)

@@ -21,9 +21,9 @@ from registry_assets.cli.reading import (
 )
 
 if TYPE_CHECKING:
-    from registry_assets.lineage.graph import Lineage
-    from registry_assets.status.values import RegistryStatus
-    from registry_assets.tracing.finding import Trace
+    from registry_assets.provenance.finding import Trace
+    from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.registry.status.values import RegistryStatus
 
 
 _DISTANCE = "Also pictures whose perceptual hashes differ in at most so many of 64 bits."
@@ -58,7 +58,7 @@ def status(root: Path, as_json: bool) -> None:
 
 def find_status(root: Path) -> RegistryStatus:
     """The status, from the last look where nothing was written since."""
-    from registry_assets.status.last_look import look
+    from registry_assets.registry.status.last_status import look
 
     now = look(root)
     if now is not None and now.status is not None:
@@ -119,8 +119,8 @@ def _version(version: Any) -> dict[str, Any]:
 
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
     """Compares, says what differs, and returns the exit code."""
-    from registry_assets.building import build_definitions
-    from registry_assets.status.comparison import compare
+    from registry_assets.orchestration.building import build_definitions
+    from registry_assets.orchestration.comparison import compare
 
     root = found.registry.root
     with open_history(root) as instance:
@@ -162,7 +162,7 @@ def duplicates(
             raise click.UsageError("--leave-out goes with --distance only")
         deciding.leave_out(root, dataset, distance)
         return
-    from registry_assets.arriving.duplicates import find_duplicates, raw_versions
+    from registry_assets.curation.duplicates import find_duplicates, raw_versions
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.errors import CollectionNotTrackedError, describe_unread
 
@@ -212,8 +212,8 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
     may be a model, models:/NAME/VERSION: it is led back to its raw collections.
     """
     from registry_assets.errors import describe_unread
-    from registry_assets.tracing import report as trace_report
-    from registry_assets.tracing.finding import trace_file
+    from registry_assets.provenance import report as trace_report
+    from registry_assets.provenance.finding import trace_file
 
     if models.is_model(file):
         if forward:
@@ -239,12 +239,12 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
 
 
 def _find_runs(found: Trace, root: Path) -> Trace:
-    from registry_assets.history.home import has_history
-    from registry_assets.tracing.finding import with_runs
+    from registry_assets.provenance.finding import with_runs
+    from registry_assets.registry.home import has_history
 
     if not has_history(root) or not found.chains:
         return found
-    from registry_assets.history.event_log import find_run
+    from registry_assets.orchestration.history.event_log import find_run
 
     with open_history(root) as instance:
         return with_runs(found, partial(find_run, instance))

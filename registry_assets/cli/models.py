@@ -12,8 +12,8 @@ import click
 from registry_assets.errors import RegistryError
 
 if TYPE_CHECKING:
-    from registry_assets.lineage.graph import Lineage
-    from registry_assets.models.tracing import Trained
+    from registry_assets.provenance.models.tracing import Trained
+    from registry_assets.registry.lineage.graph import Lineage
 
 
 def is_model(name: Path) -> bool:
@@ -25,9 +25,9 @@ def is_model(name: Path) -> bool:
 def say_model(root: Path, uri: str, as_json: bool) -> None:
     """Traces a model back to its raw collections, and says so."""
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.models.links import ModelLinks, find_tracking_uri
-    from registry_assets.models.report import describe_model, model_as_json
-    from registry_assets.models.tracing import trace_data
+    from registry_assets.provenance.models.links import ModelLinks, find_tracking_uri
+    from registry_assets.provenance.models.report import describe_model, model_as_json
+    from registry_assets.provenance.models.tracing import trace_data
     from registry_assets.settings import read_settings
 
     top = DvcRepo(root).root
@@ -48,8 +48,8 @@ def say_model(root: Path, uri: str, as_json: bool) -> None:
 
 def find_models(lineage: Lineage, md5: str) -> Trained | None:
     """The models that were trained on a file; None where no MLflow server is configured."""
-    from registry_assets.models.links import ModelLinks, find_tracking_uri, is_installed
-    from registry_assets.models.tracing import Trained, find_trained
+    from registry_assets.provenance.models.links import ModelLinks, find_tracking_uri, is_installed
+    from registry_assets.provenance.models.tracing import Trained, find_trained
 
     address = find_tracking_uri(lineage.registry.settings)
     if address is None:
@@ -70,7 +70,7 @@ def find_models(lineage: Lineage, md5: str) -> Trained | None:
 
 def as_json(trained: Trained | None) -> dict[str, Any]:
     """What the models add to the JSON of a trace: nothing where nobody was asked."""
-    from registry_assets.models.report import trained_as_json
+    from registry_assets.provenance.models.report import trained_as_json
 
     if trained is None:
         return {}
@@ -79,7 +79,7 @@ def as_json(trained: Trained | None) -> dict[str, Any]:
 
 def describe(trained: Trained | None) -> Iterable[str]:
     """What the models add to the lines of a trace."""
-    from registry_assets.models.report import describe_trained
+    from registry_assets.provenance.models.report import describe_trained
 
     if trained is None or trained.models is None:
         return ()

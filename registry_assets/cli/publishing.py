@@ -28,9 +28,9 @@ def publish(
     """
     if dry_run and switch:
         raise click.UsageError("--switch does not go with --dry-run")
-    from registry_assets.publishing import publication
-    from registry_assets.publishing import pushing as publishing
-    from registry_assets.publishing.planning import plan_publication
+    from registry_assets.revisions.publishing import publication
+    from registry_assets.revisions.publishing import pushing as publishing
+    from registry_assets.revisions.publishing.planning import plan_publication
 
     found = read_lineage(root)
     plan = plan_publication(found, branch=branch, title=message)
@@ -69,8 +69,8 @@ def resolve(root: Path) -> None:
 
     For after `git merge`, `git rebase` or `git pull` stopped. Run it again once that is done.
     """
-    from registry_assets.publishing.resolving import describe_conflict, find_stale
-    from registry_assets.publishing.resolving import resolve as resolve_conflicts
+    from registry_assets.revisions.publishing.resolving import describe_conflict, find_stale
+    from registry_assets.revisions.publishing.resolving import resolve as resolve_conflicts
 
     found = resolve_conflicts(root)
     if not found.files:

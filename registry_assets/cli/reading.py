@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.lineage.graph import Lineage
-    from registry_assets.status.values import RegistryStatus
+    from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.registry.status.values import RegistryStatus
 
 FINDING = 1
 """The exit code of a finding or a failure."""
@@ -22,8 +22,8 @@ FINDING = 1
 
 def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
     """Reads the graph of a registry; says which metafiles had to be left out."""
-    from registry_assets.lineage.building import build_lineage
-    from registry_assets.registry import read_registry
+    from registry_assets.registry.lineage.building import build_lineage
+    from registry_assets.registry.reading import read_registry
 
     lineage = build_lineage(read_registry(root, dvc))
     say_left_out(lineage.registry.problems)
@@ -32,7 +32,7 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
 
 def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
     """Reads the graph of a registry and how it stands, loading the metafiles once for both."""
-    from registry_assets.status.reading import read_status
+    from registry_assets.registry.status.reading import read_status
 
     with dvc.reading_once():
         lineage = read_lineage(dvc.root, dvc)
@@ -42,8 +42,8 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 @contextmanager
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
     """Opens Dagster's history of a registry; says so when that is not the registry's own."""
-    from registry_assets.history import opening
-    from registry_assets.history.home import find_exported_home
+    from registry_assets.orchestration.history import opening
+    from registry_assets.registry.home import find_exported_home
 
     elsewhere = find_exported_home(root)
     if elsewhere is not None:

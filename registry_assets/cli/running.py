@@ -15,13 +15,13 @@ from registry_assets.cli.reading import FINDING, open_history, read_lineage, rea
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from registry_assets.arriving.copying import Copied
-    from registry_assets.bulk import Failed
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.lineage.graph import Lineage
-    from registry_assets.materializing import PlannedRun
-    from registry_assets.status.last_look import Look
-    from registry_assets.status.values import RegistryStatus
+    from registry_assets.intake.copying import Copied
+    from registry_assets.orchestration.bulk import Failed
+    from registry_assets.orchestration.materializing import PlannedRun
+    from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.registry.status.last_status import Look
+    from registry_assets.registry.status.values import RegistryStatus
 
 _NOTHING_TO_DO = "Nothing to do: everything is up to date."
 
@@ -39,8 +39,8 @@ def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
     """Bring assets up to date, recorded where the UI shows it."""
-    from registry_assets.history.home import choose_home
-    from registry_assets.status.last_look import look
+    from registry_assets.registry.home import choose_home
+    from registry_assets.registry.status.last_status import look
 
     now = look(root)
     if now is not None and not (selection or collections or force):
@@ -80,9 +80,9 @@ def materialize_all(
         force: Whether commands run even though nothing changed.
         now: A look at the registry from before it was read.
     """
-    from registry_assets.history.home import choose_home
-    from registry_assets.history.reporting import sync
-    from registry_assets.materializing import describe_left, plan_bringing
+    from registry_assets.orchestration.history.reporting import sync
+    from registry_assets.orchestration.materializing import describe_left, plan_bringing
+    from registry_assets.registry.home import choose_home
 
     root = found.registry.root
     plan = plan_bringing(found, dvc, status, selection, tuple(collections), force=force)
@@ -125,9 +125,9 @@ def run_plan(
         force: Whether commands run even though nothing changed.
         err: Whether to say what comes of it on standard error.
     """
-    from registry_assets.bulk import Bulk, Made, bring_in_process
-    from registry_assets.checks import report_checks
-    from registry_assets.progress import Progress, report_line
+    from registry_assets.orchestration.bulk import Bulk, Made, bring_in_process
+    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.progress import Progress, report_line
 
     steps = {(found.group_of[key].name, run.partition) for run in plan for key in run.keys}
     progress = Progress(len(steps))
@@ -146,7 +146,7 @@ def run_plan(
 
 def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: bool = False) -> None:
     """Says what came of one output."""
-    from registry_assets.progress import describe_step
+    from registry_assets.orchestration.progress import describe_step
 
     click.echo(f"  {describe_step(outcome, path, summary)}  {where}".rstrip(), err=err)
 
@@ -188,8 +188,8 @@ def sync(root: Path) -> None:
 
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
     """Brings Dagster's event log up to what the metafiles record, and says how much that was."""
-    from registry_assets.checks import report_checks
-    from registry_assets.history.reporting import sync as report_changes
+    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.history.reporting import sync as report_changes
 
     with open_history(found.registry.root) as instance:
         count, _ = report_changes(found, instance, report)

@@ -28,7 +28,7 @@ from registry_assets.errors import RegistryError
 @click.option("--upgrade", is_flag=True, help="Give data sets the stages of this version.")
 def init(folder: Path, upgrade: bool) -> None:
     """Make FOLDER a registry, or fit one that is there to this machine."""
-    from registry_assets.setting_up import init_registry
+    from registry_assets.intake.initialising import init_registry
 
     for line in init_registry(folder, upgrade=upgrade):
         click.echo(line)
@@ -42,9 +42,9 @@ def init(folder: Path, upgrade: bool) -> None:
 @click.pass_obj
 def demo(root: Path) -> None:
     """Run the main job on the sample photographs and say what came of it."""
-    from registry_assets.demo import summarise
+    from registry_assets.cli.demo import summarise
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.setting_up import copy_samples, fit_to_machine
+    from registry_assets.intake.initialising import copy_samples, fit_to_machine
 
     dvc = DvcRepo(root)
     for line in fit_to_machine(dvc.root):
@@ -73,10 +73,10 @@ def demo(root: Path) -> None:
 @click.pass_obj
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
-    from registry_assets.checks import report_checks
-    from registry_assets.history.home import choose_home, read_env_home, write_env
-    from registry_assets.history.reporting import sync as report_changes
-    from registry_assets.sensors.outside_changes import CODE_LOCATION, UI_ADDRESS
+    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.history.reporting import sync as report_changes
+    from registry_assets.orchestration.sensors.outside_changes import CODE_LOCATION, UI_ADDRESS
+    from registry_assets.registry.home import choose_home, read_env_home, write_env
 
     found = read_lineage(root)
     _check_address(host, port)

@@ -16,10 +16,10 @@ from registry_assets.errors import RegistryError
 if TYPE_CHECKING:
     from dagster import AssetObservation
 
-    from registry_assets.arriving.imports import ImportState
-    from registry_assets.lineage.graph import Lineage
-    from registry_assets.materializing import PlannedRun, RunResult
     from registry_assets.model import Dataset
+    from registry_assets.orchestration.materializing import PlannedRun, RunResult
+    from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.registry.status.imports import ImportState
 
 
 @click.command()
@@ -37,7 +37,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     What is added is raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)
     anywhere, which is brought into raw/ first. When that was interrupted, the same command goes on.
     """
-    from registry_assets.arriving.adding import bring_in, choose_addition, finish_addition
+    from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
     from registry_assets.leftovers import describe_left_out
 
     found = read_lineage(root)
@@ -57,7 +57,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
 
 def _say_duplicates(now: Lineage, name: str) -> None:
     """Says which files of this collection others have, too, and which it has twice."""
-    from registry_assets.arriving.duplicates import describe, find_duplicates
+    from registry_assets.curation.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
     found = find_duplicates(now, DvcRepo(now.registry.root).listings(), [name], within=True)
@@ -71,8 +71,8 @@ def _say_duplicates(now: Lineage, name: str) -> None:
 @click.pass_obj
 def update(root: Path, names: tuple[str, ...], check: bool) -> None:
     """Move imports on to what their sources have now; all that are behind, or those named."""
-    from registry_assets.arriving.imports import choose_imports, compare_imports
     from registry_assets.dvc_repo import source_session
+    from registry_assets.registry.status.imports import choose_imports, compare_imports
 
     found = read_lineage(root)
     chosen = choose_imports(found.registry, names)
@@ -103,8 +103,8 @@ def _say_state(state: ImportState) -> None:
 
 def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
     """Materializes imports in the version that their sources have now; returns what failed."""
-    from registry_assets.materializing import plan_run
-    from registry_assets.sensors.imports import build_observation
+    from registry_assets.orchestration.materializing import plan_run
+    from registry_assets.orchestration.sensors.imports import build_observation
 
     observed = [build_observation(found, state) for state in states]
     runs = [plan_run(found, state.path) for state in states]
@@ -137,9 +137,9 @@ def import_(
             f"{dataset} has no folder for inputs: add one to `families` in [tool.registry_assets]"
         )
     if url is not None:
-        from registry_assets.decided import new_files_of
         from registry_assets.dvc_repo import DvcRepo, source_session
         from registry_assets.model import check_collection_name
+        from registry_assets.registry.decisions import new_files_of
 
         with source_session():
             DvcRepo(root).import_from(
@@ -166,11 +166,11 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 
     Raw data stays, and the cache keeps every version.
     """
-    from registry_assets.arriving.following import stages_of
-    from registry_assets.checks import report_checks
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.history.reporting import sync
     from registry_assets.model import check_collection_name
+    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.history.reporting import sync
+    from registry_assets.registry.lineage.taking_in import stages_of
 
     found = read_lineage(root)
     chosen = found.registry.dataset(dataset)
@@ -202,7 +202,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: str) -> None:
     """Brings back what was left out of a data set as a duplicate in what was taken out."""
     from registry_assets.cli.deciding import say_left_out
-    from registry_assets.deciding.decider import Decider
+    from registry_assets.curation.deciding import Decider
 
     changed = Decider(left).reconsider(dataset, [f"{gone}/"])
     if changed:
@@ -211,8 +211,8 @@ def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: st
 
 def _run_one(found: Lineage, folder: str, name: str) -> tuple[Lineage, Sequence[str]]:
     """Materializes one collection of one family; returns the graph then, and what failed."""
-    from registry_assets.materializing import PlannedRun
     from registry_assets.model import check_collection_name
+    from registry_assets.orchestration.materializing import PlannedRun
 
     check_collection_name(name)
     group = next(group for group in found.groups if group.folder == folder)
@@ -235,10 +235,10 @@ def _run(
     Returns:
         The graph after them, and their results.
     """
-    from registry_assets.building import define_assets
-    from registry_assets.checks import report_checks
-    from registry_assets.history.reporting import sync
-    from registry_assets.materializing import execute
+    from registry_assets.orchestration.building import define_assets
+    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.history.reporting import sync
+    from registry_assets.orchestration.materializing import execute
 
     results: list[RunResult] = []
     if not runs:

@@ -14,7 +14,7 @@ from registry_assets.cli import running
 from registry_assets.cli.reading import FINDING, read_lineage, say_left_out
 
 if TYPE_CHECKING:
-    from registry_assets.versions.checking_out import CheckedOut
+    from registry_assets.revisions.versions.checking_out import CheckedOut
 
 _RANGE = ".."
 _MOST_MISSING = 20
@@ -50,8 +50,8 @@ def diff(
     A and B are commits, branches or tags; A is HEAD by default, B the work tree. A..B does, too.
     What differs is what the metafiles record; `registry status` tells what was edited since.
     """
-    from registry_assets.versions import diff_report
-    from registry_assets.versions.diffing import compare_revisions
+    from registry_assets.revisions.versions import diff_report
+    from registry_assets.revisions.versions.diffing import compare_revisions
 
     if after is None and _RANGE in before:
         before, _, after = (part or "HEAD" for part in before.partition(_RANGE))
@@ -92,9 +92,9 @@ def checkout(root: Path, rev: str) -> None:
     Data comes from the cache, else from the remote. `registry checkout -` goes back. What is saved
     nowhere is never replaced. Exit 1 when some data is nowhere to be had.
     """
-    from registry_assets.lineage.building import build_lineage
-    from registry_assets.registry import read_registry
-    from registry_assets.versions.checking_out import check_out
+    from registry_assets.registry.lineage.building import build_lineage
+    from registry_assets.registry.reading import read_registry
+    from registry_assets.revisions.versions.checking_out import check_out
 
     done = check_out(read_registry(root), rev, click.echo)
     _say_checked_out(done, rev)
@@ -116,8 +116,8 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
     Only where the commit has all of the data set up to date, and the remote all of its data.
     """
     from registry_assets.git_repo import GitRepo
-    from registry_assets.versions.tagging import make_version, plan_version
-    from registry_assets.versions.version_report import describe_contents, tag_message
+    from registry_assets.revisions.versions.tagging import make_version, plan_version
+    from registry_assets.revisions.versions.version_report import describe_contents, tag_message
 
     lineage = read_lineage(root)
     report = partial(click.echo, err=True)
@@ -142,8 +142,8 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
 @click.pass_obj
 def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
     """List the versions of DATASET, or of all, what they hold, and what changed in each."""
-    from registry_assets.versions import version_report
-    from registry_assets.versions.dataset_versions import read_versions
+    from registry_assets.revisions.versions import version_report
+    from registry_assets.revisions.versions.dataset_versions import read_versions
 
     lineage = read_lineage(root)
     registry = lineage.registry
@@ -160,7 +160,7 @@ def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
 
 
 def _say_checked_out(done: CheckedOut, rev: str) -> None:
-    from registry_assets.changes.revisions import Revision
+    from registry_assets.revisions.changes.revisions import Revision
 
     data = done.data
     if done.branch is not None:

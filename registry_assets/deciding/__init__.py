@@ -1,6 +1,1 @@
-"""What people decide about single images; `decided.py` beside this folder reads it.
-
-decider.py     deciding, and taking it back
-on_arrival.py  what is decided before a stage first runs over what was measured
-stale.py       what has to be made again
-"""
+"""The name by which the stage programs of version 0.1.0 ask for decisions; see `on_arrival`."""

@@ -1,5 +1,7 @@
 """The only package that imports DVC.
 
+The public names are loaded when they are first used: taking a metafile apart needs no DVC.
+
 repository.py   `DvcRepo`, what the rest of the package asks of DVC
 opening.py      opening a repository, its locks, and DVC's errors turned into ours
 initialising.py making a repository, and its configuration
@@ -37,20 +39,53 @@ purging.py      single files taken out of folders; contents removed from cache a
 updating.py     `dvc import` from another repository, and `dvc update`
 """
 
-from registry_assets.dvc_repo.batch import StageResult, StageTask
-from registry_assets.dvc_repo.edits import Edit
-from registry_assets.dvc_repo.garbage import StoredObject
-from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
-from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
-from registry_assets.dvc_repo.objects import CacheState
-from registry_assets.dvc_repo.purging import KeptObject, RemoteAnswer
-from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
-from registry_assets.dvc_repo.repository import DvcRepo
-from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
-from registry_assets.dvc_repo.running import Before
-from registry_assets.dvc_repo.sources import SourceLook, source_session
-from registry_assets.dvc_repo.states import OutputState
-from registry_assets.dvc_repo.switching import Restored, Unsaved
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from registry_assets.dvc_repo.batch import StageResult, StageTask
+    from registry_assets.dvc_repo.edits import Edit
+    from registry_assets.dvc_repo.garbage import StoredObject
+    from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
+    from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
+    from registry_assets.dvc_repo.objects import CacheState
+    from registry_assets.dvc_repo.purging import KeptObject, RemoteAnswer
+    from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
+    from registry_assets.dvc_repo.repository import DvcRepo
+    from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
+    from registry_assets.dvc_repo.running import Before
+    from registry_assets.dvc_repo.sources import SourceLook, source_session
+    from registry_assets.dvc_repo.states import OutputState
+    from registry_assets.dvc_repo.switching import Restored, Unsaved
+
+_PLACES = {
+    "Before": "running",
+    "CacheState": "objects",
+    "DvcRepo": "repository",
+    "Edit": "edits",
+    "KeptObject": "purging",
+    "Listings": "listings",
+    "OutputState": "states",
+    "PendingResult": "results",
+    "PushResult": "remotes",
+    "RecordedOutput": "results",
+    "RemoteAnswer": "purging",
+    "RemoteObject": "remotes",
+    "RemoteState": "remotes",
+    "Restored": "switching",
+    "SourceLook": "sources",
+    "StageResult": "batch",
+    "StageTask": "batch",
+    "StoredObject": "garbage",
+    "Unsaved": "switching",
+    "build_listing": "listings",
+    "cut_entry": "metafiles",
+    "hash_listing": "listings",
+    "read_lock_text": "metafiles",
+    "source_session": "sources",
+}
 
 __all__ = [
     "Before",
@@ -78,3 +113,9 @@ __all__ = [
     "read_lock_text",
     "source_session",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

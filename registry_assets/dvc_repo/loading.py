@@ -23,8 +23,8 @@ from dvc.utils.serialize import YAMLError
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError, validate
 
 from registry_assets.dvc_repo.metafiles import read_lock
+from registry_assets.dvc_repo.plain_yaml import read_plain
 from registry_assets.errors import OutputNotFoundError
-from registry_assets.plain_yaml import read_plain
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

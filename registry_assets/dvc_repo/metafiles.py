@@ -23,11 +23,7 @@ from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
 from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml, parse_yaml_for_update
 
-from registry_assets.dvc_repo.processes import name_of_mine
-from registry_assets.errors import KeptOutError, MetafileError
-from registry_assets.git_repo import GitRepo
-from registry_assets.git_repo.work_tree import bring_in, find_kept_out
-from registry_assets.lock_text import (
+from registry_assets.dvc_repo.lock_text import (
     ANCHOR,
     ENTRY,
     HEADER,
@@ -37,7 +33,11 @@ from registry_assets.lock_text import (
     next_match,
     split_lock,
 )
-from registry_assets.plain_yaml import read_plain
+from registry_assets.dvc_repo.plain_yaml import read_plain
+from registry_assets.dvc_repo.processes import name_of_mine
+from registry_assets.errors import KeptOutError, MetafileError
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import bring_in, find_kept_out
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput

@@ -20,12 +20,12 @@ from registry_assets.dvc_repo import (
     purging,
     reading,
     remotes,
+    removing,
     running,
     set_aside,
     sources,
     states,
     switching,
-    taking_out,
     tracking,
     unseen,
     updating,
@@ -322,8 +322,8 @@ class DvcRepo(RepoAccess):
         force: bool,
         report: Report,
     ) -> list[str]:
-        """Takes a collection out of a data set again; see `taking_out.take_out`."""
-        return taking_out.take_out(
+        """Takes a collection out of a data set again; see `removing.take_out`."""
+        return removing.take_out(
             self,
             name,
             metafile=metafile,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from registry_assets.images.decoding import DecodedImage, decode_image
     from registry_assets.images.file_measuring import measure_file
     from registry_assets.images.frames import extract_frames
-    from registry_assets.images.left_out import leave_out_duplicates, open_decisions
+    from registry_assets.images.initial_decisions import leave_out_duplicates, open_decisions
     from registry_assets.images.likeness import find_alike
     from registry_assets.images.linking import link_file
     from registry_assets.images.measurements import (
@@ -59,11 +59,11 @@ _PLACES = {
     "extract_video": "video_decoding",
     "find_alike": "likeness",
     "has_image_suffix": "contents",
-    "leave_out_duplicates": "left_out",
+    "leave_out_duplicates": "initial_decisions",
     "link_file": "linking",
     "measure_collection": "measuring",
     "measure_file": "file_measuring",
-    "open_decisions": "left_out",
+    "open_decisions": "initial_decisions",
     "read_decisions": "decisions",
     "read_measurements": "measurements",
     "read_videos": "videos",

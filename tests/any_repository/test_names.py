@@ -8,7 +8,7 @@ import pytest
 from dagster import AssetKey, AssetSelection
 
 from registry_assets import RegistryTranslator, build_definitions
-from registry_assets.lineage.graph import Lineage
+from registry_assets.registry.lineage.graph import Lineage
 from tests.any_repository.looking import check_graph, complaints, registry, write_repository
 from tests.any_repository.repositories import PIPELINES
 from tests.conftest import lineage_of

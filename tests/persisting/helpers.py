@@ -16,10 +16,10 @@ from typing import NoReturn, TypeVar
 
 from ruamel.yaml import YAML
 
-from registry_assets.assets import bring
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput
 from registry_assets.dvc_repo.initialising import set_link_type
-from registry_assets.history.home import HOME
+from registry_assets.orchestration.assets import bring
+from registry_assets.registry.home import HOME
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 
 T = TypeVar("T")

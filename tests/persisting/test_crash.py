@@ -16,7 +16,7 @@ import pytest
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.processes import name_of_mine, owner_of
-from registry_assets.io_manager import dump
+from registry_assets.orchestration.io_manager import dump
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import (
     build_repository,

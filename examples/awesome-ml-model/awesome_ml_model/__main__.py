@@ -12,7 +12,7 @@ import click
 
 from awesome_ml_model.server import FOLDER, PORT, start_server
 from registry_assets import RegistryError
-from registry_assets.models.links import STAGES
+from registry_assets.provenance.models.links import STAGES
 
 _FAILED = 1
 
@@ -97,9 +97,9 @@ def list_() -> None:
 def ui(port: int) -> None:
     """Start the Dagster UI, with the training run and the model among the assets."""
     from registry_assets import build_lineage, read_registry
-    from registry_assets.history.home import choose_home
-    from registry_assets.history.opening import open_history
-    from registry_assets.history.reporting import sync
+    from registry_assets.orchestration.history.opening import open_history
+    from registry_assets.orchestration.history.reporting import sync
+    from registry_assets.registry.home import choose_home
 
     lineage = build_lineage(read_registry(Path.cwd()))
     root = lineage.registry.root

@@ -27,7 +27,7 @@ from awesome_ml_model.tracking import (
     register_model,
 )
 from registry_assets import build_definitions
-from registry_assets.models.links import DATA_COMMIT_TAG, MODEL_COMMIT_TAG
+from registry_assets.provenance.models.links import DATA_COMMIT_TAG, MODEL_COMMIT_TAG
 
 GROUP = "mlflow"
 TRAINING_RUN = AssetKey([GROUP, "training_run"])

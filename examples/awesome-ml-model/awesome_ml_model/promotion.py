@@ -14,8 +14,8 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.initialising import keep_together, share_cache
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import ImportedInput
-from registry_assets.models.links import DataSource, ModelVersion, source_of
-from registry_assets.models.tracing import trace_data
+from registry_assets.provenance.models.links import DataSource, ModelVersion, source_of
+from registry_assets.provenance.models.tracing import trace_data
 
 _MOST_SHOWN = 3
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from awesome_ml_model.params import PARAMS_FILE, read_flat_params
 from registry_assets import Lineage, RegistryError, build_lineage, read_registry
 from registry_assets.addresses import without_secrets
-from registry_assets.models.links import (
+from registry_assets.provenance.models.links import (
     DATA_COMMIT_TAG,
     DATA_REPOSITORY_TAG,
     MODEL_COMMIT_TAG,
@@ -28,7 +28,7 @@ from registry_assets.models.links import (
     ModelVersion,
     find_tracking_uri,
 )
-from registry_assets.status.reading import read_status
+from registry_assets.registry.status.reading import read_status
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile
 from registry_assets.dvc_repo.versions import place_in
-from registry_assets.stamps import Stamp, UntoldChangesError
+from registry_assets.fingerprint import Stamp, UntoldChangesError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -1,0 +1,88 @@
+"""The main job on the sample photographs, and the summary that shows what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from registry_assets.images import read_decisions, read_measurements
+from registry_assets.images.decisions import DECISIONS_FOLDER
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
+from registry_assets.images.verdicts import BrightnessRange, removal_reason
+from registry_assets.model import Dataset, is_folder
+from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.units import format_size
+
+_BAR_WIDTH = 24
+
+
+def summarise(lineage: Lineage) -> Iterator[str]:
+    """What is in a registry: collections, images in and out of each stage, and why some are out.
+
+    Yields:
+        Lines for a person at a terminal.
+    """
+    registry = lineage.registry
+    yield f"Collections in {registry.raw_folder}/"
+    for raw in registry.raw:
+        version = raw.output.version
+        if version is not None:
+            yield f"  {raw.name:<36} {version.nfiles or 1:>6} files  {format_size(version.size):>9}"
+    for dataset in registry.datasets:
+        yield ""
+        yield from _dataset_lines(lineage, dataset)
+
+
+def _dataset_lines(lineage: Lineage, dataset: Dataset) -> Iterator[str]:
+    rows = [
+        (_short_name(output.path, dataset), _file_counts(lineage, group, position))
+        for group in lineage.groups
+        if group.metafile.startswith(f"{dataset.path}/") or group.folder == dataset.inputs
+        for position, output in enumerate(group.outputs)
+    ]
+    most = max((sum(counts.values()) for _, counts in rows), default=0)
+    yield f"Files in {dataset.path}"
+    for name, counts in rows:
+        total = sum(counts.values())
+        bar = "█" * round(_BAR_WIDTH * total / most) if most else ""
+        yield f"  {name:<48} {total:>6}  {bar}"
+    removed = removal_reasons(lineage.registry.root, dataset)
+    if removed:
+        yield ""
+        yield "Why images were left out"
+        for reason, count in sorted(removed.items(), key=lambda item: (-item[1], item[0])):
+            yield f"  {count:>6}  {reason}"
+
+
+def _file_counts(lineage: Lineage, group: AssetGroup, position: int) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for partition, path in group.outputs[position].paths.items():
+        version = lineage.nodes[path].version
+        if version is not None:
+            counts[partition or ""] += version.nfiles or 0 if is_folder(version.md5) else 1
+    return counts
+
+
+def _short_name(path: str, dataset: Dataset) -> str:
+    from registry_assets.model import ITEM
+
+    inside = path.removeprefix(f"{dataset.path}/").removeprefix("data/")
+    return inside.replace(f"/{ITEM}", "")
+
+
+def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
+    """Why files did not make it into a data set, counted, from its tables of measurements."""
+    folder = root / dataset.path
+    tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS_TABLE}"))
+    brightness = BrightnessRange.from_file(folder / "params.yaml")
+    if brightness is None:
+        return {}
+    counts: Counter[str] = Counter()
+    for table in tables:
+        decided = read_decisions(folder / DECISIONS_FOLDER / f"{table.parent.name}.yaml")
+        for measurement in read_measurements(table):
+            reason = removal_reason(measurement, brightness, decided.get(measurement.md5))
+            if reason is not None:
+                counts[reason] += 1
+    return counts

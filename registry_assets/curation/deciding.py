@@ -1,0 +1,293 @@
+"""Deciding about single images: what is meant, where it is written, and what is stale after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from registry_assets.curation.duplicates import find_tables
+from registry_assets.curation.initial_decisions import PARAMETERS, collections_of
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import (
+    DatasetNotChosenError,
+    ImageNotDecidableError,
+    NoDecisionsError,
+    NotDecidedError,
+)
+from registry_assets.images.decision_text import (
+    editing,
+    read_text,
+    with_decisions,
+    without_decisions,
+    write_text,
+)
+from registry_assets.images.decisions import Decision, Verdict, parse_decisions
+from registry_assets.images.initial_decisions import LeftOut, leave_out_duplicates
+from registry_assets.images.measurements import Measurement, is_table, read_measurements
+from registry_assets.images.verdicts import BrightnessRange
+from registry_assets.model import Dataset
+from registry_assets.provenance.finding import identify
+from registry_assets.registry.decisions import Decided, find_decided
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.lineage.graph import Lineage, Node
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image that is decided about.
+
+    Attributes:
+        file: As it was asked for.
+        dataset: The data set that has it.
+        paths: Where it is in each collection of the data set that has it.
+    """
+
+    file: str
+    md5: str
+    dataset: Dataset
+    paths: Mapping[str, str]
+
+
+class Decider:
+    """Decides about images of one registry.
+
+    Args:
+        lineage: The graph, from the metafiles as they are now.
+    """
+
+    def __init__(self, lineage: Lineage) -> None:
+        self.registry = lineage.registry
+        self._lineage = lineage
+        self._listings = DvcRepo(self.registry.root).listings()
+        self._tracer = Tracer(lineage, self._listings)
+        self._rows = cache(self._read_rows)
+
+    def find(
+        self, file: str, *, dataset: str | None = None, collection: str | None = None
+    ) -> Subject:
+        """Finds the image that is meant, and the collections of a data set that have it.
+
+        Args:
+            file: A path of it, anywhere in the registry or outside, or its md5.
+            dataset: The data set; the one that the path is in, or the only one that has it.
+            collection: Which collection of it; all that have it when None.
+
+        Raises:
+            NoDecisionsError: when the stages of the data set do not depend on decisions.
+            DatasetNotChosenError: when several data sets have it, or none has.
+            FileNotRecordedError: when nothing in the registry has it.
+        """
+        md5, place = identify(self._tracer, self.registry.root, Path(file))
+        holders, _ = self._tracer.holders(md5)
+        nodes = [(self._lineage.nodes[held.output], held.file) for held in holders]
+        found: dict[str, tuple[Dataset, dict[str, str]]] = {}
+        for node, path in nodes:
+            holding = self._dataset_of(node)
+            if holding is not None and node.partition is not None:
+                _, paths = found.setdefault(holding.path, (holding, {}))
+                paths.setdefault(node.partition, path)
+        wanted = self.registry.dataset(dataset) if dataset is not None else None
+        if wanted is None and place is not None:
+            wanted = self._dataset_of(self._lineage.nodes[place.output])
+        if wanted is None:
+            able = [d for d, _ in found.values() if d.decisions is not None]
+            wanted = able[0] if len(able) == 1 else None
+            if wanted is None and len(found) == 1:
+                wanted = next(iter(found.values()))[0]
+        if wanted is None:
+            raise DatasetNotChosenError(file, list(found))
+        if wanted.decisions is None:
+            raise NoDecisionsError(wanted.path)
+        paths = found.get(wanted.path, (wanted, {}))[1]
+        if collection is not None:
+            paths = {name: path for name, path in paths.items() if name == collection}
+        if not paths:
+            raise ImageNotDecidableError(
+                file,
+                f"{wanted.path} does not have it"
+                + (f" in {collection}" if collection else "")
+                + f": `registry trace {file}` says where it is",
+            )
+        return Subject(file, md5, wanted, paths)
+
+    def _dataset_of(self, node: Node) -> Dataset | None:
+        """The data set that takes in whose output it is."""
+        dataset = self.registry.dataset_of(node.path) if node.kind != "raw" else None
+        return dataset if dataset is not None and dataset.inputs is not None else None
+
+    def decide(
+        self,
+        subjects: Sequence[Subject],
+        verdict: Verdict,
+        *,
+        by: str,
+        why: str,
+        date: str,
+        only_here: bool = False,
+    ) -> list[Decided]:
+        """Writes decisions down, all or, where one cannot be, none.
+
+        Args:
+            subjects: The images.
+            verdict: Whether they are allowed or denied.
+            by: Who says so.
+            why: In words.
+            date: Of today.
+            only_here: Whether it holds in the collections found only, and not in others that come
+                to have the same content.
+
+        Raises:
+            ImageNotDecidableError: when one is no readable image: nobody's word makes it one.
+            MetafileError: when a file of decisions cannot be read.
+        """
+        done = []
+        for subject in subjects:
+            for collection, path in subject.paths.items():
+                rows = self._rows(subject.dataset, collection)
+                row = rows.get(subject.md5) or rows.get(path)
+                if row is not None and not row.is_readable:
+                    raise ImageNotDecidableError(subject.file, _why_not(row, verdict))
+                decision = Decision(
+                    subject.md5, verdict, by, why, date, row.path if row else path, only_here
+                )
+                file = subject.dataset.decisions_file(collection) or ""
+                done.append(Decided(subject.dataset.path, collection, file, decision))
+        for file in dict.fromkeys(item.file for item in done):
+            parse_decisions(read_text(self.registry.root / file), file)
+        for file in dict.fromkeys(item.file for item in done):
+            place = self.registry.root / file
+            with editing(place):
+                decisions = [item.decision for item in done if item.file == file]
+                write_text(place, with_decisions(read_text(place), decisions, file))
+        return done
+
+    def find_decided(
+        self, file: str, *, dataset: str | None = None, collection: str | None = None
+    ) -> list[Decided]:
+        """What was decided about an image, also about one that no data set has any more.
+
+        Args:
+            file: As for `find`; or as it is listed, `collection/path`.
+            dataset: Of which data set; of all when None.
+            collection: Of which collection; of all when None.
+
+        Raises:
+            FileNotRecordedError: when nobody knows it.
+            MetafileError: when a file of decisions cannot be read.
+        """
+        datasets = None if dataset is None else [self.registry.dataset(dataset)]
+        decided = list(find_decided(self.registry, datasets))
+        found = [item for item in decided if file in (item.image, item.decision.md5)]
+        if not found:
+            md5, _ = identify(self._tracer, self.registry.root, Path(file))
+            found = [item for item in decided if item.decision.md5 == md5]
+        return [item for item in found if collection in (None, item.collection)]
+
+    def withdraw(
+        self, files: Iterable[str], *, dataset: str | None = None, collection: str | None = None
+    ) -> list[Decided]:
+        """Takes decisions back, as `find_decided` finds them: what the thresholds say holds again.
+
+        Raises:
+            NotDecidedError: when nothing was decided about one of the images.
+            MetafileError: when a file of decisions cannot be edited.
+        """
+        done = []
+        for file in files:
+            found = self.find_decided(file, dataset=dataset, collection=collection)
+            if not found:
+                raise NotDecidedError(file)
+            done += found
+        for item in done:
+            place = self.registry.root / item.file
+            with editing(place):
+                text = read_text(place)
+                write_text(place, without_decisions(text, [item.decision.md5], item.file))
+        return done
+
+    def leave_out(self, dataset: Dataset, *, distance: int | None = None) -> dict[str, LeftOut]:
+        """Leaves out of a data set the pictures that it has before, in that collection or another.
+
+        What was left out because of a picture that is gone comes back.
+
+        Args:
+            dataset: The data set.
+            distance: In how many bits alike pictures may differ; None for the same content only.
+
+        Returns:
+            What changed, by collection.
+
+        Raises:
+            NoDecisionsError: when its stages do not depend on decisions.
+        """
+        if dataset.decisions is None:
+            raise NoDecisionsError(dataset.path)
+        names = collections_of(self._lineage, dataset)
+        tables = self._tables(dataset)
+        brightness = BrightnessRange.from_file(self.registry.root / dataset.path / PARAMETERS)
+        changed = {}
+        for number, name in enumerate(names):
+            if name in tables:
+                file = self.registry.root / dataset.decisions / f"{name}.yaml"
+                left = leave_out_duplicates(
+                    file, tables, names, names[:number], distance=distance, brightness=brightness
+                )
+                if left.added or left.dropped:
+                    changed[name] = left
+        return changed
+
+    def find_unmeasured(self, dataset: Dataset) -> list[str]:
+        """The collections of a data set without a table of measurements on this machine."""
+        tables = self._tables(dataset)
+        return [name for name in collections_of(self._lineage, dataset) if name not in tables]
+
+    def _tables(self, dataset: Dataset) -> Mapping[str, Path]:
+        found = find_tables(self._lineage, self._listings, dataset.path)
+        return {name: table for name, table in found if is_table(table)}
+
+    def reconsider(self, dataset: Dataset, gone: Iterable[str]) -> dict[str, LeftOut]:
+        """Leaves duplicates out anew where some were because of what is in the data set no more.
+
+        Args:
+            dataset: The data set.
+            gone: Images, as `collection/path`, or whole collections, as `collection/`.
+
+        Returns:
+            What changed, by collection.
+        """
+        places = tuple(gone)
+        decided = (item.decision for item in find_decided(self.registry, [dataset]))
+        if not any(decision.duplicate_of.startswith(places) for decision in decided):
+            return {}
+        return self.leave_out(dataset)
+
+    def _read_rows(self, dataset: Dataset, collection: str) -> Mapping[str, Measurement]:
+        """The rows of a collection's table by md5 and by path, as what is no image has no md5.
+
+        None where it was not measured yet.
+        """
+        table = self._tables(dataset).get(collection)
+        rows = [*read_measurements(table)] if table is not None else []
+        return {**{row.path: row for row in rows}, **{row.md5: row for row in reversed(rows)}}
+
+
+def _why_not(row: Measurement, verdict: Verdict) -> str:
+    if row.reason.startswith("video"):
+        return f"is a video ({row.reason}): name the frames of it that are meant"
+    if verdict == "deny":
+        return f"is left out anyway: {row.reason}"
+    return (
+        f"cannot be allowed, as it is no readable image ({row.reason}): it has no measures, and so "
+        "no class; mend the file and add it to the collection"
+    )
+
+
+def author_of(root: Path) -> str:
+    """Who decides, as Git knows them.
+
+    Raises:
+        RegistryError: when Git does not know.
+    """
+    return DvcRepo(root).git.author()

@@ -1,8 +1,0 @@
-"""Dagster's history of a registry.
-
-home.py           where it is kept, and leading Dagster there
-opening.py        opening it, and errors of its databases turned into ours
-event_storage.py  Dagster's own storage, kept open while a command writes
-event_log.py      what it says of outputs
-reporting.py      telling it what changed outside Dagster
-"""

@@ -1,0 +1,157 @@
+"""What `registry add` is asked to add: a name, or a path here or elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import (
+    CollectionNotFoundError,
+    CollectionRejectedError,
+    KeptOutError,
+    RegistryError,
+)
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.intake.archives import find_archive, limits_of, unpack_into
+from registry_assets.intake.copying import Copied, copy_collection
+from registry_assets.model import Registry, check_collection_name
+from registry_assets.registry.status.archive_names import ENDINGS, archive_stem
+from registry_assets.registry.status.arrivals import holds_a_file, reason_against
+from registry_assets.registry.status.staging import Landing
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A collection to add.
+
+    Attributes:
+        source: The folder or archive elsewhere that it comes from; None when it is in the raw
+            folder already.
+    """
+
+    name: str
+    source: Path | None = None
+
+
+def choose_addition(registry: Registry, asked: str, name: str | None) -> Addition:
+    """What is to be added.
+
+    Args:
+        registry: The registry.
+        asked: The name of a collection, or a path, from the working directory or from the root.
+        name: What to call what comes from elsewhere; as it is called there when None.
+
+    Raises:
+        CollectionNotFoundError: when there is nothing of that name or at that path.
+        CollectionNameError: when it cannot be called that.
+        KeptOutError: when Git keeps a collection of that name out of the work tree.
+        RegistryError: when a collection of that name is there already.
+    """
+    raw = _raw_of(registry, asked)
+    is_name = "/" not in asked
+    if is_name and (_is_known(raw / asked) or not Path(asked).exists()):
+        return Addition(check_collection_name(_name_here(raw / asked)))
+    place = next((p for p in (Path(asked), registry.root / asked) if os.path.lexists(p)), None)
+    # Without following a last link: one in the raw folder is that collection's.
+    found = (place or registry.root / asked).parent.resolve() / Path(asked).name
+    if found.parent == raw.resolve():
+        return Addition(check_collection_name(_name_here(found)))
+    found = found.resolve()
+    stem = archive_stem(found.name) if found.is_file() else None
+    if found.is_file() and stem is None:
+        reason = reason_against(found.name, found)
+        if reason is not None:
+            raise CollectionRejectedError(asked, reason)
+    if not found.is_dir() and stem is None:
+        raise RegistryError(
+            f"there is no folder and no archive ({', '.join(ENDINGS)}) {asked}: check the path"
+        )
+    if raw.resolve().is_relative_to(found):
+        raise RegistryError(f"{asked} holds this registry: name a folder of photographs")
+    if not holds_a_file(found):
+        raise CollectionRejectedError(asked, "there are no files in it")
+    chosen = check_collection_name(name or stem or found.name)
+    note = Landing(raw, chosen).read_note()
+    has_landed = note is not None and note.source == str(found)
+    metafile = f"{registry.raw_folder}/{chosen}.dvc"
+    if find_kept_out(GitRepo(registry.root)).lacks(metafile):
+        raise KeptOutError(metafile)
+    is_tracked = (registry.root / metafile).exists()
+    if is_tracked or ((raw / chosen).exists() and not has_landed):
+        raise RegistryError(
+            f"there is a collection {chosen} already: choose another name with --name"
+        )
+    return Addition(chosen, found)
+
+
+def _raw_of(registry: Registry, asked: str) -> Path:
+    if registry.raw_folder is None:
+        raise CollectionNotFoundError(asked, "raw")
+    return registry.root / registry.raw_folder
+
+
+def _is_known(place: Path) -> bool:
+    return os.path.lexists(place) or place.with_name(f"{place.name}.dvc").exists()
+
+
+def _name_here(place: Path) -> str:
+    """The collection that a path in the raw folder stands for; of an archive, what it becomes."""
+    stem = archive_stem(place.name)
+    is_tracked = place.with_name(f"{place.name}.dvc").exists()
+    if is_tracked or (os.path.lexists(place) and not place.is_file()):
+        return place.name
+    if not place.is_file():
+        # What was an archive there is a collection now, if it was registered.
+        return stem or place.name
+    if stem is None:
+        reason = reason_against(place.name, place)
+        if reason is not None:
+            raise CollectionRejectedError(f"{place.parent.name}/{place.name}", reason)
+        return place.name
+    first = find_archive(place.with_name(stem))
+    if first is not None and first != place:
+        raise RegistryError(f"{first.name} has the same name: rename one of them")
+    return stem
+
+
+def bring_in(
+    registry: Registry, addition: Addition, report: Callable[[Copied], None], *, link: bool = False
+) -> Mapping[str, int]:
+    """Brings what is elsewhere into the raw folder.
+
+    Args:
+        registry: The registry.
+        addition: What to bring.
+        report: Takes how far copying is.
+        link: Whether to make second names of files instead of copies.
+
+    Returns:
+        How many files were left out, as file managers leave them, by the pattern that they fit.
+
+    Raises:
+        RegistryError: with the next step; what was copied is kept.
+    """
+    source = addition.source
+    if source is None:
+        return {}
+    DvcRepo(registry.root).check_seen(f"{registry.raw_folder}/{addition.name}.dvc")
+    landing = Landing(_raw_of(registry, addition.name), addition.name)
+    landing.target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        return copy_collection(source, landing, report, link=link)
+    if link:
+        raise RegistryError(f"{source} is an archive: leave --link out")
+    with landing.held():
+        if landing.target.exists():
+            return {}
+        return unpack_into(source, landing, limits_of(registry.settings))
+
+
+def finish_addition(registry: Registry, addition: Addition) -> None:
+    """Forgets where a collection came from: it is registered."""
+    if addition.source is not None:
+        Landing(_raw_of(registry, addition.name), addition.name).forget()

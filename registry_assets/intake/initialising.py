@@ -1,0 +1,406 @@
+"""Making a fresh registry, and fitting an existing one to the machine it is on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from unicodedata import normalize
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.initialising import (
+    init_dvc,
+    lead_to_origin,
+    mend_moved_remote,
+    probe_link_type,
+    set_default_remote,
+    set_link_type,
+)
+from registry_assets.dvc_repo.opening import STORAGE
+from registry_assets.errors import KeptOutError, RegistryError
+from registry_assets.git_repo import GitRepo, check_git
+from registry_assets.git_repo.conflicts import install_merge_driver
+from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out
+from registry_assets.images.algorithms import ALGORITHMS
+from registry_assets.leftovers import find_leftover_in, ignore_lines
+from registry_assets.model import is_folder
+from registry_assets.registry.home import check_place, prepare_home, write_env
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.sharing import share_files
+from registry_assets.revisions.changes.merge_driver import (
+    DESCRIPTION,
+    NAME,
+    attribute_lines,
+    driver_command,
+)
+from registry_assets.units import few_of
+
+SHIPPED = Path(__file__).parents[1] / "shipped"
+"""The example data set, the sample photographs and the settings that come with the package."""
+
+DATASET = "01_image_dataset"
+REMOTE = "storage"
+_DVC_CONFIG = ".dvc/config"
+
+_PARAMETERS = "params.yaml"
+_PROGRAM = "src/measure_images.py"
+
+# Of files as they were shipped once: what is one of these, nobody has edited.
+_SHIPPED_BEFORE = frozenset(
+    {
+        "0e5740e4c9b3713f7d5bd55a78114349",  # README.md of 0.1.0
+        "e1cdbcac9184565c07d1b1e27f1f1e19",  # dvc.yaml
+        "57b7d88c213c293413890c41dd253fca",  # src/arguments.py
+        "78bc4e3fcc0422e0a672fa06a8c8121a",  # src/classify_day_night_and_foggy_images.py
+        "f89adfc93533504595e1be00e50832e6",  # src/extract_frames.py
+        "3ba6c5f163468c59b10a5a1369a8ae80",  # src/measure_images.py
+        "b3da037ec78cea5ed535dff766684caa",  # src/remove_corrupted_images.py
+        "0067c94ea18014dc69e730c73f70d5d6",  # src/remove_dark_and_bright_images.py
+    }
+)
+
+_COLLECTIONS = """\
+# The collections that this data set has taken in, as quoted strings: - "02_harbour"
+# Each has a file decisions/NAME.yaml; who adds a line here by hand makes it: decisions: []
+collections: []
+"""
+
+_PYPROJECT = """\
+[project]
+name = "{name}"
+version = "0.1.0"
+description = "An image data registry under Git and DVC"
+requires-python = ">=3.10"
+dependencies = ["registry-assets"]
+
+[tool.dagster]
+module_name = "registry_assets.definitions"
+
+[tool.registry_assets]
+families = ["raw/*", "processed/*/data/inputs/*"]
+settle_seconds = 30
+"""
+
+_GITIGNORE = """\
+__pycache__/
+/.dagster/
+/.env
+/.tmp_dagster_home_*/
+/.venv/
+"""
+
+_LEFTOVERS_HEADING = "# What file managers and NAS leave in folders: no part of any collection."
+
+_README = """\
+# {name}
+
+An image data registry: `raw/` holds collections as they were shot, `processed/` the pipelines that
+turn them into data sets.
+
+    registry add NAME                        put raw/NAME under DVC
+    registry import NAME --into {dataset}    take it into a data set
+    registry materialize                     bring every data set up to date
+    registry status                          what is up to date and what is not
+    registry publish                         push data, and metafiles on a branch, for review
+    registry ui                              see it, and run it, in a browser
+"""
+
+
+def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
+    """Makes a registry of a folder, or fits one that is there to this machine.
+
+    What is there already is left as it is, so that it can be run again.
+
+    Args:
+        root: The folder; made when it is not there.
+        upgrade: Whether data sets that were shipped with an earlier version get the stages of this
+            one.
+
+    Yields:
+        What was done, a line each.
+
+    Raises:
+        RegistryError: when the path is a file, or the folder cannot be made.
+        KeptOutError: when there is one that Git keeps out of the work tree.
+    """
+    check_place(root.absolute())
+    if root.exists() and not root.is_dir():
+        raise RegistryError(f"{root} is a file: name a folder")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegistryError(f"cannot make {root}: {error.strerror}; name another folder") from error
+    root = root.resolve()
+    check_place(root)
+    check_git()
+    git = GitRepo(root)
+    if git.is_present and not git.has_readable_objects:
+        raise RegistryError(
+            f"the Git repository of {root} names its objects by SHA-256, which DVC cannot read: "
+            "make a new one with `git init --object-format=sha1`"
+        )
+    check_checked_out(git)
+    if find_kept_out(git).lacks(_DVC_CONFIG):
+        raise KeptOutError(_DVC_CONFIG)
+    share_files(root)
+    if (root / ".dvc").is_dir():
+        yield from fit_to_machine(root)
+        yield from _write_attributes(root)
+        yield from _ignore_leftovers(root, *_find_recorded_leftovers(root))
+        yield from _upgrade_datasets(root) if upgrade else _say_outdated(root)
+        return
+    if not git.is_present:
+        git.init()
+        yield "made a Git repository"
+    init_dvc(root)
+    yield "made a DVC repository"
+    yield from _write_files(root)
+    if set_link_type(root, probe_link_type(root / ".dvc"), "repo"):
+        yield "the cache shares files with the workspace through hardlinks: they are read-only"
+    if set_default_remote(root, REMOTE, root / STORAGE, "repo"):
+        _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
+        yield (
+            f"the default remote `{REMOTE}` is {STORAGE}; to share data, lead it elsewhere: "
+            f"dvc remote modify {REMOTE} url URL"
+        )
+    yield from _write_attributes(root)
+    yield from _ignore_leftovers(root, {}, [])
+    yield from _install_merge_driver(root)
+    yield from _write_env(root)
+
+
+def fit_to_machine(root: Path) -> Iterator[str]:
+    """Sets what depends on the machine: link type and, where it has no address, the remote."""
+    link_type = probe_link_type(root / ".dvc")
+    if set_link_type(root, link_type, "local"):
+        yield f"cache.type: {link_type}, in .dvc/config.local"
+    if set_default_remote(root, REMOTE, root / STORAGE, "local"):
+        _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
+        yield f"default remote: {STORAGE}, in .dvc/config.local"
+    for level in mend_moved_remote(root, root / STORAGE):
+        yield f"default remote: {STORAGE}, wherever the registry is, in .dvc/{level}"
+    theirs = lead_to_origin(root)
+    if theirs is not None:
+        yield f"default remote: {theirs}, that of the registry this is a clone of"
+    yield from _install_merge_driver(root)
+    yield from _write_env(root)
+
+
+def _write_files(root: Path) -> Iterator[str]:
+    name = root.name
+    files = {
+        ".gitignore": _GITIGNORE,
+        "README.md": _README.format(name=name, dataset=DATASET),
+        "pyproject.toml": _PYPROJECT.format(name=_project_name(name)),
+        "dagster.yaml": (SHIPPED / "dagster.yaml").read_text(encoding="utf-8"),
+        "workspace.yaml": (SHIPPED / "workspace.yaml").read_text(encoding="utf-8"),
+        "raw/.gitignore": "",
+        f"processed/{DATASET}/collections.yaml": _COLLECTIONS,
+    }
+    files |= {f"processed/{DATASET}/{path}": text for path, text in _shipped_files().items()}
+    for path, text in files.items():
+        place = root / path
+        if place.exists():
+            yield f"{path} is there already and was left as it is"
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    yield f"wrote raw/ and processed/{DATASET}/, a data set of five stages"
+
+
+def _shipped_files() -> Mapping[str, str]:
+    """The files of the data set that is shipped, but for what each registry writes in them."""
+    folder = SHIPPED / "dataset"
+    scripts = sorted(f"src/{script.name}" for script in (folder / "src").glob("*.py"))
+    paths = ("README.md", "dvc.yaml", _PARAMETERS, *scripts)
+    return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
+
+
+def _outdated_datasets(root: Path) -> Iterator[Path]:
+    """The data sets with our stages whose results are made with other algorithms than ours."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    for program in sorted(root.glob(f"processed/*/{_PROGRAM}")):
+        folder = program.parents[1]
+        # What is no YAML says so where it is read.
+        with suppress(OSError, YAMLError):
+            stated = YAML(typ="safe").load(folder / _PARAMETERS)
+            if not isinstance(stated, dict) or stated.get("algorithms") != ALGORITHMS:
+                yield folder
+
+
+def _say_outdated(root: Path) -> Iterator[str]:
+    for folder in _outdated_datasets(root):
+        yield (
+            f"{folder.relative_to(root)} was made for another registry-assets, and its stages may "
+            "not run with this one: `registry init . --upgrade` brings those of this one"
+        )
+
+
+def _upgrade_datasets(root: Path) -> Iterator[str]:
+    """Brings the stages of data sets up to those that are shipped; edited files are left alone."""
+    for folder in _outdated_datasets(root):
+        for path, text in _shipped_files().items():
+            place = folder / path
+            before = place.read_text(encoding="utf-8") if place.exists() else ""
+            name = place.relative_to(root)
+            if path == _PARAMETERS:
+                place.write_text(_with_parameters(before, text), encoding="utf-8")
+                yield f"{name}: wrote the versions of the algorithms; your values are as they were"
+            elif not before or _md5(before) in _SHIPPED_BEFORE:
+                place.write_text(text, encoding="utf-8")
+                yield f"wrote {name}"
+            elif before != text:
+                place.with_name(f"{place.name}.new").write_text(text, encoding="utf-8")
+                yield f"{name} was edited and is left as it is: take over what is new in {name}.new"
+        yield (
+            f"{folder.relative_to(root)} has the stages of this version: look at `git diff`, then "
+            "run `registry materialize`"
+        )
+
+
+def _with_parameters(before: str, shipped: str) -> str:
+    """Parameters with the shipped versions of algorithms, and with those that they lack."""
+    there, new = _blocks_of(f"{before.rstrip()}\n"), _blocks_of(shipped)
+    added = {key: block for key, block in new.items() if key not in there}
+    first = new["algorithms"] if "algorithms" in added else ""
+    kept = (new[key] if key == "algorithms" else block for key, block in there.items())
+    others = (block for key, block in added.items() if key != "algorithms")
+    return first + "".join(kept) + "".join(others)
+
+
+def _blocks_of(text: str) -> Mapping[str, str]:
+    """The text of each key of a YAML file, with the comments above it; "" for what stands last."""
+    blocks: dict[str, str] = {}
+    waiting, key = "", ""
+    for line in text.splitlines(keepends=True):
+        named = re.match(r"(\w+):", line)
+        if named:
+            key = named[1]
+            blocks[key], waiting = waiting + line, ""
+        elif line.startswith(" ") and key:
+            blocks[key] += waiting + line
+            waiting = ""
+        else:
+            waiting += line
+    return {**blocks, "": waiting} if waiting else blocks
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _project_name(folder: str) -> str:
+    """A name for a project that installers accept (PEP 508), after that of its folder."""
+    ascii_only = normalize("NFKD", folder).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("._-") or "registry"
+
+
+def _write_env(root: Path) -> Iterator[str]:
+    """Leads Dagster's own commands to the history of this registry: they read `.env`."""
+    prepare_home(root)
+    done = write_env(root) if (root / "dagster.yaml").exists() else None
+    if done is not None:
+        yield done
+
+
+def _write_attributes(root: Path) -> Iterator[str]:
+    """Has Git merge metafiles by entry, where the clone knows how; elsewhere it merges lines."""
+    path, git = root / ".gitattributes", GitRepo(root)
+    if find_kept_out(git).lacks(path.name):
+        return
+    if git.is_present and _add_lines(path, attribute_lines()):
+        yield "wrote to .gitattributes that metafiles are merged by entry"
+
+
+def _ignore_leftovers(
+    root: Path, recorded: Mapping[str, Sequence[str]], unread: Sequence[str]
+) -> Iterator[str]:
+    """Has DVC ignore what file managers leave, but for what a version holds that is recorded now.
+
+    That would be modified from then on, though nobody touched it.
+
+    Args:
+        root: The registry.
+        recorded: The outputs that hold such files, by pattern.
+        unread: Those of which that is not known.
+    """
+    path = root / ".dvcignore"
+    there = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = {name: line for name, line in ignore_lines().items() if line not in there}
+    if unread and lines:
+        yield (
+            f"DVC does not ignore yet what file managers leave, as {few_of(unread)} may hold such "
+            "files: run `dvc fetch`, then `registry init` again"
+        )
+        return
+    added = [line for name, line in lines.items() if name not in recorded]
+    if added:
+        _add_lines(path, [_LEFTOVERS_HEADING, *added])
+        yield "wrote to .dvcignore what file managers and NAS leave, such as .DS_Store and @eaDir"
+    for name in lines.keys() & recorded.keys():
+        yield (
+            f"{name} is not in .dvcignore, as {few_of(recorded[name])} holds such files: add the "
+            f"line {lines[name]}, and `registry add` records the next version without them"
+        )
+
+
+def _find_recorded_leftovers(root: Path) -> tuple[Mapping[str, list[str]], list[str]]:
+    """Which outputs hold what file managers leave, by pattern, and of which that is not known."""
+    try:
+        dvc = DvcRepo(root)
+        registry = read_registry(root, dvc)
+    except RegistryError as error:
+        return {}, [str(error)]
+    recorded: dict[str, list[str]] = {}
+    unread = list(registry.problems)
+    listings = dvc.listings()
+    for path, output in registry.outputs.items():
+        if output.version is None or not output.is_cached or not is_folder(output.version.md5):
+            continue
+        files = listings.read(output.version.md5)
+        if files is None:
+            unread.append(path)
+        for pattern in set(filter(None, map(find_leftover_in, files or ()))):
+            recorded.setdefault(pattern, []).append(path)
+    return recorded, unread
+
+
+def _install_merge_driver(root: Path) -> Iterator[str]:
+    git = GitRepo(root)
+    command = driver_command(git.top() or root)
+    if git.is_present and install_merge_driver(git, NAME, DESCRIPTION, command):
+        yield "Git merges metafiles by entry in this clone (`merge.registry` in .git/config)"
+
+
+def _add_lines(path: Path, lines: Iterable[str]) -> bool:
+    """Adds the lines that a file lacks; returns whether there were any."""
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    added = [line for line in lines if line not in before]
+    if added:
+        path.write_text("".join(f"{line}\n" for line in [*before, *added]), encoding="utf-8")
+    return bool(added)
+
+
+def copy_samples(root: Path) -> list[str]:
+    """Puts the sample collections into the raw folder, where they are missing.
+
+    Returns:
+        The names of all sample collections.
+    """
+    names = []
+    for folder in sorted(path for path in (SHIPPED / "samples").iterdir() if path.is_dir()):
+        names.append(folder.name)
+        target = root / "raw" / folder.name
+        if not target.exists():
+            # Half a collection must never stand there under its name.
+            unfinished = root / ".dvc" / "tmp" / f"{folder.name}.copying"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(folder, unfinished)
+            unfinished.rename(target)
+    return names

@@ -1,8 +1,0 @@
-"""The graph of outputs, and the assets that stand for them.
-
-graph.py          the graph as values
-groups.py         what is declared, gathered into what becomes one asset
-path_index.py     which outputs a path overlaps
-code_versions.py  how command, parameters and code differ from what `dvc.lock` records
-building.py       building the graph of a registry
-"""

@@ -1,0 +1,131 @@
+"""Dagster definitions for a repository."""
+
+import os
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from dagster import (
+    AssetsDefinition,
+    Definitions,
+    JobDefinition,
+    SensorDefinition,
+    colored_console_logger,
+    in_process_executor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from registry_assets.errors import RegistryError
+from registry_assets.model import Registry
+from registry_assets.orchestration.assets import build_lineage_assets
+from registry_assets.orchestration.bulk import build_bring_job
+from registry_assets.orchestration.checks import build_asset_checks, build_cache_schedule
+from registry_assets.orchestration.io_manager import IO_MANAGER_KEY, DvcIOManager
+from registry_assets.orchestration.progress import PROGRESS_LOGGER, progress_logger
+from registry_assets.orchestration.publish_job import build_publish_job
+from registry_assets.orchestration.resources import DvcRepoResource
+from registry_assets.orchestration.sensors.automation import build_follow_sensor
+from registry_assets.orchestration.sensors.edits import build_edit_sensor
+from registry_assets.orchestration.sensors.folders import build_arrival_sensor, build_take_in_job
+from registry_assets.orchestration.sensors.imports import build_import_sensor
+from registry_assets.orchestration.sensors.outside_changes import build_change_sensor
+from registry_assets.registry.home import check_home
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.sharing import share_files, share_history
+from registry_assets.registry.translator import COLLECTIONS, Key, RegistryTranslator
+
+
+def build_definitions(
+    root: str | Path,
+    *,
+    translator: RegistryTranslator | None = None,
+    assets: Sequence[AssetsDefinition] = (),
+) -> Definitions:
+    """Builds Dagster definitions for a DVC repository.
+
+    Args:
+        root: Any folder of the repository.
+        translator: The rules for names; the default ones when None.
+        assets: Assets of your own. One whose key names an output owns that key: it is not
+            generated a second time. With `io_manager_key="dvc_io_manager"` what they return is
+            persisted through DVC.
+
+    Raises:
+        RegistryNotFoundError: when there is no DVC repository.
+        MetafileError: when settings or a list of collections cannot be read.
+        RegistryError: when assets of your own have some of a stage's outputs for keys, but not all,
+            or Dagster was led to the history of the registry that this one is a copy of.
+    """
+    share_files(Path(root))
+    lineage = build_lineage(read_registry(Path(root)), translator)
+    registry = lineage.registry
+    check_home(registry.root)
+    if "DAGSTER_HOME" in os.environ:
+        # What Dagster's own processes made there, which do not load this.
+        share_history(Path(os.environ["DAGSTER_HOME"]))
+    own_keys = [key for asset in assets for key in asset.keys]
+    _check_owned(lineage, {tuple(key.path) for key in own_keys})
+    generated = build_lineage_assets(lineage, skip=own_keys)
+    jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [
+        build_bring_job(lineage.translator),
+        build_publish_job(lineage.translator),
+    ]
+    sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
+    if registry.settings.import_check_seconds:
+        sensors.append(build_import_sensor(registry, lineage.translator))
+    follow = build_follow_sensor(lineage, skip=own_keys)
+    if follow is not None:
+        sensors.append(follow)
+    by_collection = [
+        asset
+        for asset in generated
+        if isinstance(asset, AssetsDefinition)
+        and getattr(asset.partitions_def, "name", None) == COLLECTIONS
+    ]
+    if by_collection and registry.raw_folder is not None:
+        job = build_take_in_job(by_collection)
+        jobs.append(job)
+        sensors.append(build_arrival_sensor(lineage, registry.raw_folder, job))
+        if registry.settings.modified_check_seconds:
+            sensors.append(build_edit_sensor(registry, lineage.translator, job))
+    return Definitions(
+        assets=[*generated, *assets],
+        asset_checks=build_asset_checks(lineage, lineage.output_of),
+        jobs=jobs,
+        sensors=sensors,
+        schedules=[build_cache_schedule(lineage)] if lineage.output_of else [],
+        **_surroundings(registry),
+    )
+
+
+def _check_owned(lineage: Lineage, owned: Set[Key]) -> None:
+    """Makes sure that what is made together belongs together."""
+    for group in lineage.groups:
+        keys = {output.key for output in group.outputs}
+        left = sorted("/".join(key) for key in keys - owned)
+        if left and keys & owned:
+            some = ", ".join(sorted("/".join(key) for key in keys & owned))
+            raise RegistryError(
+                f"{some} is made together with {', '.join(left)}: have your own assets make all of "
+                "them, give yours another key, or take the output out of its stage"
+            )
+
+
+def define_assets(lineage: Lineage) -> Definitions:
+    """Builds what running assets in this process takes: no checks, jobs or sensors."""
+    return Definitions(assets=build_lineage_assets(lineage), **_surroundings(lineage.registry))
+
+
+def _surroundings(registry: Registry) -> dict[str, Any]:
+    """What assets need to run, by the names of the arguments of `Definitions`."""
+    return {
+        "resources": {
+            IO_MANAGER_KEY: DvcIOManager(root=str(registry.root)),
+            "dvc_repo": DvcRepoResource(root=str(registry.root)),
+        },
+        "loggers": {"console": colored_console_logger, PROGRESS_LOGGER: progress_logger},
+        # One collection is one run: a process for each of its steps would cost seconds each.
+        "executor": in_process_executor,
+    }

@@ -1,0 +1,280 @@
+"""What Dagster's event log says of the outputs of a registry."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    AssetRecordsFilter,
+    DagsterEventType,
+    DagsterInstance,
+)
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    get_input_data_version_tag,
+)
+from dagster._core.instance.utils import RUNLESS_RUN_ID
+
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.model import Version
+from registry_assets.registry.lineage.graph import Lineage, Node
+from registry_assets.registry.translator import Key
+
+ABSENT = "absent"
+"""The data version of what the checked-out commit does not have."""
+
+_MOST_EVENTS = 200
+_PAGE = 500
+_FEW = 4
+_MOST_INPUT_PARTITIONS = 100
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The newest materialization of an output.
+
+    Attributes:
+        version: Its data version.
+        inputs: What Dagster recorded as the data versions of what it was made of, by asset.
+        code_version: What Dagster recorded as the version of the code that made it.
+        event: The number of the event, None when it was not asked for yet.
+    """
+
+    version: str
+    inputs: Mapping[Key, str] = field(default_factory=dict)
+    code_version: str | None = None
+    event: int | None = None
+
+
+@dataclass(frozen=True)
+class AssetPartition:
+    """An asset, or one partition of it."""
+
+    key: Key
+    partition: str | None
+
+
+def asset_key(key: Key) -> AssetKey:
+    """Dagster's form of a key."""
+    return AssetKey(list(key))
+
+
+def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartition, Seen]:
+    """Reads the newest materialization of every partition of every asset of a registry.
+
+    Partitions that the metafiles do not have any more are among them.
+    """
+    found: dict[AssetPartition, Seen] = {}
+    for group in lineage.groups:
+        inputs = {
+            get_input_data_version_tag(asset_key(upstream.key)): upstream.key
+            for upstream in group.upstream
+        }
+        for output in group.outputs:
+            for number, materialization in _newest(
+                output.key, group.partitions is not None, instance
+            ):
+                tags = materialization.tags or {}
+                version = tags.get(DATA_VERSION_TAG)
+                if version is not None:
+                    asset = AssetPartition(output.key, materialization.partition)
+                    read = {inputs[tag]: value for tag, value in tags.items() if tag in inputs}
+                    found[asset] = Seen(version, read, tags.get(CODE_VERSION_TAG), number)
+    return found
+
+
+def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[AssetPartition]:
+    """Finds what Dagster shows a version of and the checked-out commit does not have.
+
+    Of what Git keeps out of the work tree, the commit has a version all the same.
+    """
+    there = {of_node(node) for node in lineage.nodes.values() if node.version is not None}
+    gone = [a for a, newest in seen.items() if a not in there and newest.version != ABSENT]
+    kept_out = find_kept_out(GitRepo(lineage.registry.root)) if gone else None
+    for asset in gone:
+        metafile = lineage.group_of[asset.key].recorded_in(asset.partition)
+        if kept_out is None or not kept_out.lacks(metafile):
+            yield asset
+
+
+def newest_events(
+    key: Key, is_partitioned: bool, instance: DagsterInstance
+) -> Mapping[str | None, int]:
+    """The number of the newest materialization of each partition of an asset."""
+    if is_partitioned:
+        newest = instance.get_latest_storage_id_by_partition(
+            asset_key(key), DagsterEventType.ASSET_MATERIALIZATION
+        )
+        return {partition: number for partition, number in newest.items()}  # noqa: C416 - wider
+    records = instance.fetch_materializations(asset_key(key), limit=1).records
+    return {None: records[0].storage_id} if records else {}
+
+
+def _newest(
+    key: Key, is_partitioned: bool, instance: DagsterInstance
+) -> Iterator[tuple[int, AssetMaterialization]]:
+    numbers = list(newest_events(key, is_partitioned, instance).values())
+    for start in range(0, len(numbers), _PAGE):
+        page = numbers[start : start + _PAGE]
+        records = instance.fetch_materializations(
+            AssetRecordsFilter(asset_key=asset_key(key), storage_ids=page), limit=_PAGE
+        ).records
+        for record in records:
+            if record.asset_materialization is not None:
+                yield record.storage_id, record.asset_materialization
+
+
+def of_node(node: Node) -> AssetPartition | None:
+    """The asset that stands for a path, None for plain files and sources."""
+    if node.key is None or node.address is None:
+        return None
+    return AssetPartition(node.key, node.partition)
+
+
+def version_metadata(path: str, version: Version, commit: str | None) -> dict[str, str | int]:
+    """What every materialization of an output says of its version."""
+    metadata: dict[str, str | int] = {"dvc/path": path, "dvc/md5": version.md5}
+    if version.size is not None:
+        metadata["dvc/size"] = version.size
+    if version.nfiles is not None:
+        metadata["dvc/nfiles"] = version.nfiles
+    if commit is not None:
+        metadata["git/commit"] = commit
+    return metadata
+
+
+def find_event(instance: DagsterInstance, asset: AssetPartition, version: str) -> int | None:
+    """The number of the newest materialization of an asset with a data version."""
+    records = instance.fetch_materializations(
+        AssetRecordsFilter(
+            asset_key=asset_key(asset.key),
+            asset_partitions=[asset.partition] if asset.partition is not None else None,
+        ),
+        limit=_MOST_EVENTS,
+    ).records
+    for record in records:
+        materialization = record.asset_materialization
+        tags = (materialization.tags or {}) if materialization else {}
+        if tags.get(DATA_VERSION_TAG) == version:
+            return record.storage_id
+    return None
+
+
+def find_run(instance: DagsterInstance, node: Node, version: str) -> str | None:
+    """The newest run that recorded a version of an output.
+
+    Returns:
+        "" (Dagster's own sign of no run) when Dagster was only told of the version, None when it
+        has not seen it.
+    """
+    asset = of_node(node)
+    if asset is None:
+        return None
+    records_filter = AssetRecordsFilter(
+        asset_key=asset_key(asset.key),
+        asset_partitions=[asset.partition] if asset.partition is not None else None,
+    )
+    found, cursor = None, None
+    # A few at a time: each holds a contact sheet, and mostly the first one is it.
+    for _ in range(_MOST_EVENTS // _FEW):
+        page = instance.fetch_materializations(records_filter, limit=_FEW, cursor=cursor)
+        for record in page.records:
+            materialization = record.asset_materialization
+            tags = (materialization.tags or {}) if materialization else {}
+            if tags.get(DATA_VERSION_TAG) == version:
+                found = record.run_id
+                if found != RUNLESS_RUN_ID:
+                    return found
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return found
+
+
+def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:
+    """Whether Dagster's newest materialization says of an output what its metafile records."""
+    if seen is None or node.version is None or seen.version != node.version.md5:
+        return False
+    told = comparable_inputs(lineage, node)
+    return all(
+        version == told.get(key, version) for key, version in seen.inputs.items()
+    ) and made_by(lineage, node) in (None, seen.code_version)
+
+
+def made_by(lineage: Lineage, node: Node) -> str | None:
+    """The code version that made what a metafile records, None when it is not the current one."""
+    stage = lineage.registry.stage_of.get(node.path)
+    if stage is None or node.key is None:
+        return None
+    if lineage.code_changes[stage.address]:
+        return None
+    return lineage.group_of[node.key].code_version
+
+
+@dataclass(frozen=True)
+class Input:
+    """One output, or one partition of a family, that another output was made of.
+
+    Attributes:
+        version: The version that the metafile of the downstream output records; the current one
+            of the input where the dependency is not a whole output.
+    """
+
+    path: str
+    asset: AssetPartition
+    version: Version
+
+
+def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
+    """What an output was made of, as its metafile records it."""
+    found = []
+    for path, version in lineage.versions_read(node.path).items():
+        asset = of_node(lineage.nodes[path])
+        if asset is not None:
+            found.append(Input(path, asset, version))
+    return tuple(found)
+
+
+def comparable_inputs(lineage: Lineage, node: Node) -> Mapping[Key, str]:
+    """The versions of those inputs that a metafile and Dagster both name, by asset.
+
+    Where each partition reads some partitions of another asset, but not the one of its own name,
+    the edge in Dagster leads from all of them, and so does the version that a run records.
+    """
+    inputs = recorded_inputs(lineage, node)
+    read = Counter(item.asset.key for item in inputs)
+    upstream = lineage.group_of[node.key].upstream if node.key is not None else ()
+    wider = {
+        edge.key
+        for edge in upstream
+        if edge.partitions == "all"
+        and edge.key in lineage.group_of
+        and read[edge.key] < len(lineage.group_of[edge.key].addresses)
+    }
+    return input_versions(item for item in inputs if item.asset.key not in wider)
+
+
+def input_versions(inputs: Iterable[Input]) -> Mapping[Key, str]:
+    """The input data versions that Dagster records for a materialization, by asset.
+
+    For an asset without partitions its data version; for one with partitions the SHA-256 of the
+    versions of the partitions that were read, in the order of their names (Dagster 1.13,
+    `DataVersionCache`). Dagster leaves out what reads a hundred partitions or more.
+    """
+    by_key: dict[Key, list[Input]] = {}
+    for item in inputs:
+        by_key.setdefault(item.asset.key, []).append(item)
+    versions: dict[Key, str] = {}
+    for key, items in by_key.items():
+        if items[0].asset.partition is None:
+            versions[key] = items[0].version.md5
+        elif len(items) < _MOST_INPUT_PARTITIONS:
+            ordered = sorted(items, key=lambda item: item.asset.partition or "")
+            joined = "".join(item.version.md5 for item in ordered)
+            versions[key] = hashlib.sha256(joined.encode()).hexdigest()
+    return versions

@@ -1,0 +1,177 @@
+"""Opening Dagster's history of a registry, and what its databases refuse turned into our errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from registry_assets.errors import HistoryError, MetafileError, RegistryError
+from registry_assets.registry.home import check_place, choose_home, event_log_file
+from registry_assets.registry.sharing import find_locked_database, owner_of, share_history
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_UNSET = re.compile(r'environment variable "([^"]+)" which is not set')
+_NEEDED = ("compute_log_manager", "run_coordinator")
+_START_AFRESH = "move its `history` and `schedules` away; `registry sync` tells what is in Git"
+_NEXT_STEPS = {
+    "locked": "wait until other commands are done, then run this again",
+    "readonly": "make it writable for you, or set DAGSTER_HOME to a folder that is",
+    "unable to open": "make it writable for you, or set DAGSTER_HOME to a folder that is",
+    "disk is full": "free some space, then run this again",
+    "disk I/O error": "look whether the disk is full or damaged, then run this again",
+    "malformed": _START_AFRESH,
+    "not a database": _START_AFRESH,
+    "no such": "another Dagster wrote it: install a newer one, or `dagster instance migrate`",
+}
+"""What to do about what SQLite and Alembic say."""
+
+
+@contextmanager
+def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
+    """Opens the Dagster instance of a registry, the one that its UI shows.
+
+    Args:
+        root: The registry.
+        launches_runs: Whether runs are to be launched from it, as the UI does.
+
+    Raises:
+        MetafileError: when `dagster.yaml` cannot be read or asks for what is not there.
+        HistoryError: when the database cannot be used, now or later.
+    """
+    from dagster import DagsterInstance
+    from dagster._core.instance.ref import InstanceRef
+
+    home = choose_home(root).resolve()
+    check_place(home)
+    overrides = {}
+    if event_log_file(home) is not None:
+        own = {
+            "module": "registry_assets.orchestration.history.event_storage",
+            "class": "OpenSqliteStorage",
+        }
+        overrides["storage"] = {"custom": {**own, "config": {"base_dir": str(home)}}}
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(_translated_database_errors(home))
+            _check_writable(home)
+            stack.callback(share_history, home)
+            with _translated_settings_errors(_name_settings(root, home)):
+                ref = InstanceRef.from_dir(str(home), overrides=overrides)
+                stack.enter_context(_hearing_interrupts())
+                instance = stack.enter_context(DagsterInstance.from_ref(ref))
+                # Dagster loads them when a run needs them, which then fails before its first step.
+                for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
+                    getattr(instance, needed)
+                instance.get_handlers()
+            share_history(home)
+            yield instance
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
+
+
+def _check_writable(home: Path) -> None:
+    """Makes sure that this user can write a history, before leaving files in it."""
+    locked = find_locked_database(home)
+    if locked is not None:
+        raise HistoryError(
+            str(home),
+            f"{locked.name} belongs to {owner_of(locked)}, and you cannot write it",
+            "to share it, set `git config core.sharedRepository group` and have its owner run "
+            "`registry sync` once; else set DAGSTER_HOME to a folder of your own",
+        )
+
+
+def _name_settings(root: Path, home: Path) -> str:
+    """What to call the settings of an instance: the file at the root is what people edit."""
+    path = home / "dagster.yaml"
+    return "dagster.yaml" if path.resolve() == (root / "dagster.yaml").resolve() else str(path)
+
+
+@contextmanager
+def _translated_settings_errors(file: str) -> Iterator[None]:
+    """Blames `dagster.yaml` for what goes wrong while what it asks for is set up."""
+    try:
+        yield
+    except (RegistryError, OSError):
+        raise
+    except Exception as error:
+        if _is_of_database(error):
+            raise
+        if type(error).__module__.partition(".")[0] == "yaml":
+            mark = getattr(error, "problem_mark", None)
+            said = getattr(error, "problem", None) or str(error)
+            line = None if mark is None else mark.line + 1
+            raise MetafileError(file, f"not valid YAML: {_in_one_line(said)}", line) from error
+        raise MetafileError(file, _describe_refusal(error)) from error
+
+
+def _describe_refusal(error: Exception) -> str:
+    """What Dagster refuses of its settings, without all that it would have accepted."""
+    first, *_ = getattr(error, "error_messages", None) or [str(error) or type(error).__name__]
+    said = _in_one_line(first.partition(" Expected: ")[0].removeprefix("Failure condition: "))
+    unset = _UNSET.search(first)
+    if unset is not None:
+        return f"the environment variable {unset[1]} is not set: set it, or write the value there"
+    # Dagster names the module, and raises an error of its own while it handles this one.
+    if isinstance(error.__cause__ or error.__context__, ImportError):
+        return f"{said}: install the package that has it, or take the setting out"
+    return f"{said.removesuffix('.')}: correct the setting, or take it out"
+
+
+@contextmanager
+def _translated_database_errors(home: Path) -> Iterator[None]:
+    """Turns what the database of a history refuses into a `HistoryError`."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_of_database(error):
+            raise
+        cause = getattr(error, "orig", None) or error
+        said = _in_one_line(str(cause)) or type(cause).__name__
+        raise HistoryError(str(home), said, _next_step(said)) from error
+
+
+def _is_of_database(error: Exception) -> bool:
+    """By name, as importing SQLAlchemy takes longer than most commands."""
+    return type(error).__module__.partition(".")[0] in ("alembic", "sqlalchemy", "sqlite3")
+
+
+def _next_step(said: str) -> str:
+    known = (step for words, step in _NEXT_STEPS.items() if words in said)
+    return next(known, "check that it can be reached, and `storage` in dagster.yaml")
+
+
+def _in_one_line(text: str, most: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most]} …"
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """Has this process hear SIGINT, where a shell started it in the background.
+
+    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`).
+    What it starts for a run would inherit that, and the run would wait for ever for it to end.
+    """
+    is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not is_deaf or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

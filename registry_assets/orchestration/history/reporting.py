@@ -1,0 +1,331 @@
+"""Telling Dagster what changed outside it."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from dagster import AssetMaterialization, DagsterInstance, DynamicPartitionsDefinition
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
+from dagster._core.definitions.metadata import RawMetadataValue
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.model import Version
+from registry_assets.orchestration.history.event_log import (
+    ABSENT,
+    AssetPartition,
+    Input,
+    Seen,
+    asset_key,
+    find_event,
+    find_gone,
+    input_versions,
+    made_by,
+    newest_events,
+    of_node,
+    read_seen,
+    recorded_inputs,
+    tells_the_same,
+    version_metadata,
+)
+from registry_assets.registry.lineage.graph import Lineage, Node
+from registry_assets.registry.status.arrivals import find_arrivals
+from registry_assets.registry.translator import COLLECTIONS, Key
+
+_POINTER = ".dvc"
+_OTHER_CODE = "other"
+"""The code version of what no code made, or not the current one; Dagster reads no provenance
+without one."""
+
+
+class Synced(NamedTuple):
+    """What came of bringing Dagster's event log up to the metafiles.
+
+    Attributes:
+        reported: How many materializations.
+        is_complete: Whether that was all.
+    """
+
+    reported: int
+    is_complete: bool
+
+
+def sync(
+    lineage: Lineage,
+    instance: DagsterInstance,
+    report: Callable[[str], None],
+    *,
+    most_seconds: float = math.inf,
+) -> Synced:
+    """Brings Dagster's event log up to what the metafiles record.
+
+    Reads the metafiles only. Every output whose recorded version, or whose recorded inputs,
+    Dagster has not seen gets a materialization; what the checked-out commit does not have gets
+    one with the data version ``absent``. Upstream comes before downstream, and where ``dvc.lock``
+    names an older input than the current one, the older one first: for partitions Dagster compares
+    the events that a materialization points at, not their versions.
+
+    While a metafile cannot be read, nothing is told to be gone: who knows what it declares. Nor is
+    what Git keeps the metafile of out of the work tree, such as a collection outside a sparse
+    checkout: the checked-out commit has it.
+
+    Args:
+        lineage: The graph.
+        instance: The history.
+        report: Takes a line for each.
+        most_seconds: How long it may take; when that is over, what is left is for the next time.
+
+    Returns:
+        How many materializations were reported, and whether that was all.
+    """
+    started = time.monotonic()
+    sync_partitions(lineage, instance)
+    reporter = Reporter(lineage, instance, report, read_seen(lineage, instance))
+    for node in _upstream_first(lineage):
+        if time.monotonic() - started > most_seconds:
+            return Synced(reporter.count, is_complete=False)
+        reporter.bring_up_to_date(node)
+    if not lineage.registry.problems:
+        reporter.report_absent()
+        show_as_missing(lineage, instance, reporter.seen)
+        remove_partitions(lineage, instance)
+    return Synced(reporter.count, is_complete=True)
+
+
+def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
+    """Adds the partitions that the metafiles have and Dagster does not know yet."""
+    for name, keys in lineage.partition_keys.items():
+        known = set(instance.get_dynamic_partitions(name))
+        missing = [key for key in keys if key not in known]
+        if missing:
+            instance.add_dynamic_partitions(name, missing)
+
+
+def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
+    """Removes partitions that no metafile, folder of raw data or archive has any more."""
+    raw_folder = lineage.registry.raw_folder
+    kept_out = find_kept_out(GitRepo(lineage.registry.root))
+    # Also of a family of which nothing is left in the work tree.
+    kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(_POINTER)}
+    for name in {group.partitions for group in lineage.groups if group.partitions}:
+        declared = set(lineage.partition_keys.get(name, ()))
+        gone = set(instance.get_dynamic_partitions(name)) - declared - kept
+        if gone and name == COLLECTIONS and raw_folder is not None:
+            arrivals = find_arrivals(lineage.registry.root / raw_folder)
+            gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
+        for key in gone:
+            instance.delete_dynamic_partition(name, key)
+
+
+def show_as_missing(
+    lineage: Lineage, instance: DagsterInstance, seen: Mapping[AssetPartition, Seen]
+) -> None:
+    """Has Dagster count partitions as missing that the checked-out commit does not have.
+
+    It counts each that ever had a materialization, so one with the version ``absent`` stays green,
+    and its storages cannot wipe a single partition. But it counts in a cache, to which it only adds
+    what is materialized later: what is taken out there stays out, and every event stays.
+
+    Args:
+        lineage: The graph.
+        instance: The history.
+        seen: The newest materializations.
+    """
+    absent: dict[Key, list[str]] = {}
+    for asset, newest in seen.items():
+        if newest.version == ABSENT and asset.partition is not None:
+            absent.setdefault(asset.key, []).append(asset.partition)
+    for key, names in absent.items():
+        partitions = DynamicPartitionsDefinition(name=lineage.group_of[key].partitions)
+        counted = get_and_update_asset_status_cache_value(instance, asset_key(key), partitions)
+        if counted is None or not instance.event_log_storage.can_write_asset_status_cache():
+            continue
+        with partition_loading_context(None, instance):
+            there = counted.deserialize_materialized_partition_subsets(partitions)
+            gone = [name for name in names if name in there]
+            if gone:
+                left = there - partitions.subset_with_partition_keys(gone)
+                instance.update_asset_cached_status_data(
+                    asset_key(key),
+                    counted._replace(serialized_materialized_partition_subset=left.serialize()),
+                )
+
+
+@dataclass
+class Reporter:
+    """Writes materializations with all that Dagster wants to know: versions, code, inputs.
+
+    Attributes:
+        lineage: The graph, as the metafiles record it now.
+        instance: Where events are read.
+        report: Takes a line for each.
+        seen: The newest materializations, kept up to date.
+        write: Writes an event; outside any run where not given.
+        count: How many were written.
+    """
+
+    lineage: Lineage
+    instance: DagsterInstance
+    report: Callable[[str], None]
+    seen: dict[AssetPartition, Seen]
+    write: Callable[[AssetMaterialization], None] | None = None
+    count: int = 0
+    commit: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.commit = GitRepo(self.lineage.registry.root).commit()
+
+    def bring_up_to_date(self, node: Node) -> None:
+        """Reports an output if Dagster's newest materialization of it tells another story."""
+        asset = of_node(node)
+        if asset is None or node.version is None:
+            return
+        if not tells_the_same(self.lineage, node, self.seen.get(asset)):
+            self._materialize(asset, node, node.version, recorded_inputs(self.lineage, node))
+            self.report(f"reported {node.path}")
+
+    def materialize(self, node: Node, metadata: Mapping[str, RawMetadataValue]) -> None:
+        """Writes a materialization of what the metafiles record of an output.
+
+        Args:
+            node: The output, with a version.
+            metadata: What there is to say of it.
+        """
+        asset = of_node(node)
+        assert asset is not None, f"{node.path} is no output"
+        assert node.version is not None, f"{node.path} was never recorded"
+        tags = self._tags(asset, node, node.version, recorded_inputs(self.lineage, node))
+        self._log(asset, tags, metadata, None)
+
+    def _tags(
+        self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
+    ) -> dict[str, str]:
+        code_version = made_by(self.lineage, node) or _OTHER_CODE
+        return {
+            DATA_VERSION_TAG: version.md5,
+            CODE_VERSION_TAG: code_version,
+            **self._input_tags(asset, inputs),
+        }
+
+    def _input_tags(self, asset: AssetPartition, inputs: Sequence[Input]) -> dict[str, str]:
+        pointers: dict[Key, int] = {}
+        for item in inputs:
+            # An asset that reads several partitions of another points at the newest of them.
+            event = self._event_of(item)
+            pointers[item.asset.key] = max(event, pointers.get(item.asset.key, 0))
+        versions = input_versions(inputs)
+        # As a run records it: an upstream asset of which this partition reads nothing, or that
+        # lies outside, is not a new one.
+        unread = {
+            tag: value
+            for upstream in self.lineage.group_of[asset.key].upstream
+            if upstream.key not in pointers
+            for tag, value in (
+                (get_input_data_version_tag(asset_key(upstream.key)), DEFAULT_DATA_VERSION.value),
+                (get_input_event_pointer_tag(asset_key(upstream.key)), NULL_EVENT_POINTER),
+            )
+        }
+        return {
+            **unread,
+            **{get_input_data_version_tag(asset_key(k)): v for k, v in versions.items()},
+            **{get_input_event_pointer_tag(asset_key(k)): str(v) for k, v in pointers.items()},
+        }
+
+    def _event_of(self, item: Input) -> int:
+        """The event that a downstream asset points at, told of now when there is none."""
+        current = self.seen.get(item.asset)
+        if current is not None and current.version == item.version.md5:
+            return self._number_of(item.asset)
+        event = find_event(self.instance, item.asset, item.version.md5)
+        if event is None:
+            source = self.lineage.nodes[item.path]
+            self._materialize(item.asset, source, item.version, ())
+            event = self._number_of(item.asset)
+            self.report(f"reported {item.path} as it was")
+            if current is not None and source.version and current.version == source.version.md5:
+                # The older version was told of later, so the current one has to be told again.
+                inputs = recorded_inputs(self.lineage, source)
+                self._materialize(item.asset, source, source.version, inputs)
+                self.report(f"reported {item.path}")
+        return event
+
+    def _number_of(self, asset: AssetPartition) -> int:
+        """The number of an asset's newest event; those of all its partitions are asked at once."""
+        if self.seen[asset].event is None:
+            numbers = newest_events(asset.key, asset.partition is not None, self.instance)
+            for partition, number in numbers.items():
+                other = AssetPartition(asset.key, partition)
+                if other in self.seen:
+                    self.seen[other] = replace(self.seen[other], event=number)
+        event = self.seen[asset].event
+        assert event is not None, f"the event of {asset} was stored"
+        return event
+
+    def _materialize(
+        self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
+    ) -> None:
+        metadata = version_metadata(node.path, version, self.commit)
+        tags = self._tags(asset, node, version, inputs)
+        self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
+
+    def report_absent(self) -> None:
+        """Says so of what Dagster has seen and the checked-out commit does not have."""
+        for asset in list(find_gone(self.lineage, self.seen)):
+            tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
+            metadata = {"git/commit": self.commit} if self.commit is not None else {}
+            self._log(asset, tags, metadata, "The checked-out commit does not have it.")
+            name = "/".join(asset.key)
+            self.report(f"reported {name} {asset.partition or ''} as absent")
+
+    def _log(
+        self,
+        asset: AssetPartition,
+        tags: Mapping[str, str],
+        metadata: Mapping[str, RawMetadataValue],
+        description: str | None,
+    ) -> None:
+        write = self.write or self.instance.report_runless_asset_event
+        write(
+            AssetMaterialization(
+                asset_key(asset.key),
+                description=description,
+                metadata=metadata,
+                partition=asset.partition,
+                tags=tags,
+            )
+        )
+        self.count += 1
+        self.seen[asset] = Seen(tags[DATA_VERSION_TAG])
+
+
+def _upstream_first(lineage: Lineage) -> Iterator[Node]:
+    done: set[str] = set()
+
+    def visit(path: str) -> Iterator[Node]:
+        stack = [(path, iter(lineage.upstream_of.get(path, ())))]
+        done.add(path)
+        while stack:
+            current, sources = stack[-1]
+            source = next((s for s in sources if s not in done), None)
+            if source is None:
+                stack.pop()
+                yield lineage.nodes[current]
+            else:
+                done.add(source)
+                stack.append((source, iter(lineage.upstream_of.get(source, ()))))
+
+    for path in sorted(lineage.nodes):
+        if path not in done:
+            yield from visit(path)

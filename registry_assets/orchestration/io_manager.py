@@ -1,0 +1,224 @@
+"""The IO manager that persists through DVC: the one place where data becomes a version."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dagster import (
+    ConfigurableIOManager,
+    DataVersion,
+    InputContext,
+    MetadataValue,
+    OutputContext,
+)
+from PIL import Image
+from pydantic import Field
+
+from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
+from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
+from registry_assets.orchestration.metadata import origins_metadata, output_metadata
+from registry_assets.orchestration.progress import describe_step
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.translator import COLLECTIONS
+from registry_assets.revisions.changes.committing import Written, commit_written
+from registry_assets.settings import read_settings
+
+IO_MANAGER_KEY = "dvc_io_manager"
+
+
+@dataclass(frozen=True)
+class PendingOutput:
+    """One output of a pending result: what the generated assets hand to the IO manager.
+
+    Attributes:
+        ancestry: Gives what can follow its files back, once the result is recorded; None for raw
+            data, which comes from nowhere.
+        duplicates: Gives what to say of pictures that other collections have, too.
+        decisions: Gives what to say of decisions that the stage heeds.
+    """
+
+    result: PendingResult
+    path: str
+    ancestry: Callable[[], Tracer] | None = None
+    duplicates: Callable[[RecordedOutput], Mapping[str, MetadataValue]] | None = None
+    decisions: Callable[[], Mapping[str, MetadataValue]] | None = None
+
+
+class DvcIOManager(ConfigurableIOManager):
+    """Persists what an asset returns as a version in DVC, and loads it as a path.
+
+    Generated assets hand over a `PendingOutput`; the first output of a stage records the whole
+    stage, the others find it done. Assets of a user's own return a path, bytes, a picture, or a
+    mapping of file names to those; they become a tracked output at the path their key names, with
+    the partition key as last part.
+    """
+
+    root: str = Field(description="The root of the DVC repository.")
+    wait_seconds: float = Field(
+        default=3600.0, description="How long to wait for a lock that somebody else holds."
+    )
+
+    def _dvc(self) -> DvcRepo:
+        return DvcRepo(Path(self.root), wait_seconds=self.wait_seconds)
+
+    def handle_output(self, context: OutputContext, obj: Any) -> None:
+        """Records an output and sets the asset's data version and metadata."""
+        dvc = self._dvc()
+        with dvc.session():
+            self._record(dvc, context, obj)
+
+    def _record(self, dvc: DvcRepo, context: OutputContext, obj: Any) -> None:
+        origins: dict[str, MetadataValue] = {}
+        if isinstance(obj, PendingOutput):
+            result, paths = obj.result, tuple(obj.result.persist())
+            record = result.persist()[obj.path]
+            origins = origins_metadata(obj.ancestry(), obj.path) if obj.ancestry else {}
+            origins |= obj.duplicates(record) if obj.duplicates else {}
+            origins |= obj.decisions() if obj.decisions else {}
+        else:
+            path = path_of_asset(context)
+            _check_place(dvc, context, path)
+            with dvc.replacing(path) as replacement:
+                if not (isinstance(obj, Path) and obj.resolve() == dvc.path_of(path).resolve()):
+                    dump(obj, replacement.fresh)
+                    replacement.swap()
+                is_collection = read_settings(dvc.root).is_collection(path)
+                with dvc.tracking(
+                    path, is_complete=is_collection, report=context.log.info
+                ) as result:
+                    record = result.persist()[path]
+            paths = (path,)
+        outcome = result.outcome
+        said = describe_step(outcome, record.path, record.summary)
+        context.log.info(f"{said}, in {result.seconds:.1f} s")
+        # What is unchanged was written by somebody else, who may want to look at it first.
+        if outcome != "unchanged" or result.address.endswith(".dvc"):
+            partition = f" [{context.partition_key}]" if context.has_partition_key else ""
+            asset = f"{context.asset_key.to_user_string()}{partition}"
+            written = Written(result.address, paths, asset)
+            commit_written(dvc, [written], context.run_id, context.log.info)
+        context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
+        context.add_output_metadata(
+            {"dvc/outcome": outcome, **output_metadata(dvc, record, dvc.git.commit()), **origins}
+        )
+
+    def load_input(self, context: InputContext) -> Path | dict[str, Path]:
+        """The path of an upstream asset, brought into the workspace; by partition, if several.
+
+        Raises:
+            DataNotAvailableError: when the recorded version is nowhere to be had.
+        """
+        dvc = self._dvc()
+        upstream = context.upstream_output
+        if upstream is None:
+            raise RegistryError(f"{context.asset_key.to_user_string()} has no recorded output")
+        pattern = (upstream.definition_metadata or {}).get("dvc/path")
+        metafile = (upstream.definition_metadata or {}).get("dvc/metafile")
+        base = str(pattern) if pattern else "/".join(context.asset_key.path)
+
+        def place(partition: str | None) -> Path:
+            path = _with_partition(base, partition)
+            address = _with_partition(str(metafile), partition) if metafile else f"{path}.dvc"
+            if base.count("*") > 1:
+                path = _output_like(base, dvc.output_states([address]))
+            dvc.ensure_in_workspace([address], report=context.log.info)
+            return dvc.path_of(path)
+
+        if not context.has_asset_partitions:
+            return place(None)
+        keys = list(context.asset_partition_keys)
+        if len(keys) == 1:
+            return place(keys[0])
+        places = {}
+        for key in keys:
+            # Collections are partitions of every data set, also of those that never took them in.
+            with suppress(OutputNotFoundError):
+                places[key] = place(key)
+        return places
+
+
+def _check_place(dvc: DvcRepo, context: OutputContext, path: str) -> None:
+    """Makes sure that an asset of somebody's own can be recorded at a path, before it is touched.
+
+    Raises:
+        RegistryError: when a metafile declares the path, or something around or in it, already.
+    """
+    try:
+        dvc.check_trackable(path)
+    except DvcError as error:
+        words = " ".join(str(error).split())
+        raise RegistryError(
+            f"{path} cannot be recorded for {context.asset_key.to_user_string()}: {words}; take "
+            "that output out of its metafile, or give the asset another key"
+        ) from error
+    folder = PurePosixPath(path).parent
+    families = (PurePosixPath(f).parent for f in read_settings(dvc.root).families)
+    is_of_collections = (
+        context.has_partition_key
+        and getattr(context.asset_partitions_def, "name", None) == COLLECTIONS
+    )
+    if is_of_collections and not any(folder.match(str(family)) for family in families):
+        context.log.warning(
+            f"{folder} is no family: until `families` in pyproject.toml names {folder}/*, what is "
+            "in it is shown a second time, an asset for each partition"
+        )
+
+
+def path_of_asset(context: OutputContext) -> str:
+    """The path that an asset's key names, with the partition key as last part."""
+    pattern = (context.definition_metadata or {}).get("dvc/path")
+    base = str(pattern) if pattern else "/".join(context.asset_key.path)
+    return _with_partition(base, context.partition_key if context.has_partition_key else None)
+
+
+def _with_partition(path: str, partition: str | None) -> str:
+    if partition is None:
+        return path
+    return path.replace("*", partition) if "*" in path else f"{path}/{partition}"
+
+
+def _output_like(pattern: str, paths: Iterable[str]) -> str:
+    """The output of a stage that is repeated over a grid: the partition's name tells no path."""
+    expression = "[^/]*".join(map(re.escape, pattern.split("*")))
+    return next(path for path in paths if re.fullmatch(expression, path))
+
+
+def dump(obj: Any, place: Path) -> None:
+    """Writes what an asset returned to a place where there is nothing yet.
+
+    Args:
+        obj: A path (what it leads to is copied), bytes, a Pillow image (in the format that the
+            name's ending says, PNG when it says none), or a mapping of file names to those.
+        place: Where to.
+
+    Raises:
+        RegistryError: for anything else.
+    """
+    if isinstance(obj, Path):
+        if obj.is_dir():
+            shutil.copytree(obj, place)
+        else:
+            shutil.copyfile(obj, place)
+    elif isinstance(obj, bytes):
+        place.write_bytes(obj)
+    elif isinstance(obj, Image.Image):
+        is_known = place.suffix.lower() in Image.registered_extensions()
+        obj.save(place, format=None if is_known else "PNG")
+    elif isinstance(obj, Mapping):
+        place.mkdir()
+        for name, item in obj.items():
+            target = place / name
+            if not name or Path(os.path.normpath(target)) != target or place not in target.parents:
+                raise RegistryError(f"{name!r} is not the name of a file inside {place.name}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            dump(item, target)
+    else:
+        raise RegistryError(
+            f"{type(obj).__name__} cannot be persisted through DVC: return a pathlib.Path, bytes, "
+            "a PIL.Image.Image, or a mapping of file names to those"
+        )

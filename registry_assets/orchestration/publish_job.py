@@ -1,0 +1,96 @@
+"""The job that publishes, for who works in the UI.
+
+Dagster reads annotations at run time, so this module does without postponed ones.
+"""
+
+from dagster import Config, JobDefinition, MetadataValue, OpExecutionContext, job, op
+from pydantic import Field
+
+from registry_assets.orchestration.resources import DvcRepoResource
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.translator import RegistryTranslator
+from registry_assets.revisions.publishing.planning import plan_publication
+from registry_assets.revisions.publishing.publication import (
+    Nothing,
+    Published,
+    describe_pull_request,
+)
+from registry_assets.revisions.publishing.pushing import publish
+
+PUBLISH_JOB = "publish"
+PUBLISH_OP = "publish_metafiles"
+
+
+class PublishConfig(Config):
+    """How to publish."""
+
+    branch: str | None = Field(
+        default=None, description="The name of the branch; after what is in it when not given."
+    )
+    message: str | None = Field(
+        default=None, description="What happens, in a line; after what is in it when not given."
+    )
+    dry_run: bool = Field(default=False, description="Only say what would be published.")
+
+
+def build_publish_job(translator: RegistryTranslator) -> JobDefinition:
+    """The job that publishes what `registry publish` publishes."""
+
+    @op(
+        name=PUBLISH_OP,
+        description="Pushes data, verifies that it is there, then pushes the metafiles on a branch "
+        "of their own and opens a pull request.",
+    )
+    def publish_metafiles(
+        context: OpExecutionContext, config: PublishConfig, dvc_repo: DvcRepoResource
+    ) -> None:
+        root = dvc_repo.dvc().root
+        plan = plan_publication(
+            build_lineage(read_registry(root), translator),
+            branch=config.branch,
+            title=config.message,
+            run_id=context.run_id,
+        )
+        if isinstance(plan, Nothing):
+            context.log.info(plan.reason)
+            context.add_output_metadata({"outcome": plan.reason})
+            return
+        for warning in plan.warnings:
+            context.log.warning(warning)
+        context.log.info(f"{plan.title}\n\n{plan.description}")
+        metadata: dict[str, MetadataValue] = {
+            "branch": MetadataValue.text(plan.branch),
+            "title": MetadataValue.text(plan.title),
+            "description": MetadataValue.md(plan.description),
+        }
+        if config.dry_run:
+            context.add_output_metadata({"outcome": "planned", **metadata})
+            return
+        done = publish(plan, root, context.log.info)
+        context.add_output_metadata({"outcome": "published", **metadata, **_published(done)})
+        said = describe_pull_request(done.pull_request)
+        if said:
+            context.log.info(said)
+
+    @job(
+        name=PUBLISH_JOB,
+        description="Publishes the metafiles as they are: their data to the DVC remote, then a "
+        "branch of their own to the Git remote, with a pull request. The work tree does not move.",
+    )
+    def publish_job() -> None:
+        publish_metafiles()
+
+    return publish_job
+
+
+def _published(done: Published) -> dict[str, MetadataValue]:
+    request = done.pull_request
+    found: dict[str, MetadataValue] = {
+        "commit": MetadataValue.text(done.commit),
+        "data/objects": MetadataValue.int(done.data.objects),
+        "data/pushed": MetadataValue.int(done.data.pushed),
+    }
+    if request.url:
+        found["pull_request"] = MetadataValue.url(request.url)
+    return found

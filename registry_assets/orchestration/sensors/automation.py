@@ -1,0 +1,147 @@
+"""What follows by itself: Dagster's declarative automation for the assets of data sets.
+
+Plain `AutomationCondition.eager()` would take every collection into every data set, as a partition
+that was never materialized counts as missing. So a partition follows only when its data set has
+taken the collection in, by what is in the workspace: Dagster has events of collections that were
+taken out again, too.
+"""
+
+import time
+import warnings
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from dagster import (
+    AssetKey,
+    AssetSelection,
+    AutomationCondition,
+    AutomationConditionSensorDefinition,
+    AutomationContext,
+    AutomationResult,
+    BetaWarning,
+    DefaultSensorStatus,
+    RunsFilter,
+)
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+from dagster._record import record
+
+from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.lineage.taking_in import dataset_with_inputs
+from registry_assets.registry.translator import COLLECTIONS
+
+FOLLOW_SENSOR_NAME = "follow_changes"
+BRING_JOB = "bring_up_to_date"
+
+_INTERVAL_SECONDS = 30
+_MOST_HOURS = 6
+
+
+@record
+class IsTakenIn(AutomationCondition[AssetKey]):
+    """True of the collections that a data set has taken in.
+
+    Attributes:
+        inputs: The folder of its imports.
+    """
+
+    inputs: str
+
+    @property
+    def name(self) -> str:
+        """How the UI calls it."""
+        return "is_taken_in"
+
+    def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
+        """Keeps the partitions that have a ``.dvc`` file there."""
+        candidates = context.candidate_subset
+        keys = candidates.expensively_compute_partition_keys()
+        taken_in = {key for key in keys if (Path(self.inputs) / f"{key}.dvc").exists()}
+        return AutomationResult(
+            context, candidates.compute_intersection_with_partition_keys(taken_in)
+        )
+
+
+@record
+class NothingInBulk(AutomationCondition[AssetKey]):
+    """True while no run of `bring_up_to_date` is at work: it tells what it made bit by bit.
+
+    A run that ended without saying so does not hold others for more than some hours.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the UI calls it."""
+        return "nothing_in_bulk"
+
+    def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
+        """Keeps all, or nothing."""
+        since = datetime.fromtimestamp(time.time() - _MOST_HOURS * 3600, timezone.utc)
+        running = context.asset_graph_view.instance.get_runs_count(
+            RunsFilter(
+                job_name=BRING_JOB, statuses=list(NOT_FINISHED_STATUSES), created_after=since
+            )
+        )
+        return AutomationResult(
+            context, context.get_empty_subset() if running else context.candidate_subset
+        )
+
+
+def build_condition(lineage: Lineage, group: AssetGroup) -> AutomationCondition[AssetKey] | None:
+    """When assets follow what they are made of; None for what never does by itself.
+
+    Those of a data set do, unless it is manual: imports from this repository when raw has a next
+    version, stages when what they read was made. A stage over a whole family does not wait for
+    collections that were never taken in.
+    """
+    dataset = dataset_with_inputs(lineage.registry, group)
+    if dataset is None or dataset.take_in.is_manual:
+        return None
+    condition = AutomationCondition.eager()
+    if group.kind == "import":
+        here = [asset_key(u.key) for u in group.upstream if u.key not in lineage.sources]
+        if not here:
+            return None
+        condition = condition.allow(AssetSelection.assets(*here))
+    if group.partitions is None:
+        return condition.without(~AutomationCondition.any_deps_missing()) & NothingInBulk()
+    if group.partitions != COLLECTIONS:
+        return None
+    inputs = str(lineage.registry.root / str(dataset.inputs))
+    return condition & IsTakenIn(inputs=inputs) & NothingInBulk()
+
+
+def build_follow_sensor(
+    lineage: Lineage, *, skip: Sequence[AssetKey] = ()
+) -> AutomationConditionSensorDefinition | None:
+    """The sensor that has generated assets follow; None where none does.
+
+    Args:
+        lineage: The graph.
+        skip: Keys that somebody else's code defines.
+    """
+    keys = [
+        asset_key(output.key)
+        for group in lineage.groups
+        if build_condition(lineage, group) is not None
+        and not any(asset_key(output.key) in skip for output in group.outputs)
+        for output in group.outputs
+    ]
+    if not keys:
+        return None
+    with warnings.catch_warnings():
+        # Of `use_user_code_server`: nobody who runs a command can do anything about it.
+        warnings.simplefilter("ignore", BetaWarning)
+        return AutomationConditionSensorDefinition(
+            FOLLOW_SENSOR_NAME,
+            target=AssetSelection.assets(*keys),
+            default_status=DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=_INTERVAL_SECONDS,
+            # A run for each collection: a run gives all its partitions one data version.
+            emit_backfills=False,
+            # Where conditions of one's own are known.
+            use_user_code_server=True,
+            description="Has imports and stages follow what they are made of, in data sets that "
+            "are not manual; takes nothing in.",
+        )

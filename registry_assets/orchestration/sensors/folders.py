@@ -1,0 +1,150 @@
+"""The sensor that takes in new folders of raw data, and the job that it asks for."""
+
+import json
+import time
+
+from dagster import (
+    AssetsDefinition,
+    AssetSelection,
+    DagsterInstance,
+    DagsterRun,
+    DefaultSensorStatus,
+    DynamicPartitionsDefinition,
+    RunRequest,
+    RunsFilter,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    sensor,
+)
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.storage.tags import (
+    MAX_RETRIES_TAG,
+    PARTITION_NAME_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
+    RETRY_STRATEGY_TAG,
+    RUN_KEY_TAG,
+)
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.lineage.taking_in import keys_that_follow
+from registry_assets.registry.status.arrivals import find_arrivals, measure_extent, reject_unseen
+from registry_assets.registry.translator import COLLECTIONS
+
+TAKE_IN_JOB = "take_in_collection"
+SENSOR_NAME = "new_raw_collections"
+
+# A run whose process died starts again, from its start, as what was done is done. One that failed
+# says why. The instance has to have `run_retries` enabled.
+_RETRIES = {
+    MAX_RETRIES_TAG: "2",
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
+    RETRY_STRATEGY_TAG: "ALL_STEPS",
+}
+
+# A look at ten thousand folders takes 0.05 s, and somebody waits for it.
+_ARRIVAL_INTERVAL_SECONDS = 5
+
+
+def build_take_in_job(assets: list[AssetsDefinition]) -> UnresolvedAssetJobDefinition:
+    """The job that takes one collection all the way: add, import, every stage."""
+    return define_asset_job(
+        TAKE_IN_JOB,
+        # The checks count every partition; the sensor for outside changes has them say it after.
+        selection=AssetSelection.assets(
+            *(key for asset in assets for key in asset.keys)
+        ).without_checks(),
+        partitions_def=DynamicPartitionsDefinition(name=COLLECTIONS),
+        tags=_RETRIES,
+        description="Takes one collection all the way: registers it, takes it into the data sets "
+        "and runs their stages. The sensor leaves out the data sets that do not want it.",
+    )
+
+
+def build_arrival_sensor(
+    lineage: Lineage, folder: str, job: UnresolvedAssetJobDefinition
+) -> SensorDefinition:
+    """The sensor that asks for one run for each new folder or archive that has settled.
+
+    Looks at names only, and into folders that DVC does not track. The key of a run holds what
+    the folder held when it was asked for, so that Dagster, which remembers keys for good, starts
+    one run for one state of a folder, also after a restart.
+
+    Args:
+        lineage: For the root, the settings, and the assets that take the collection in.
+        folder: The folder to watch, from the root.
+        job: What to run, with the name of the new folder as partition key.
+    """
+    registry = lineage.registry
+    settle_seconds = registry.settings.settle_seconds
+
+    @sensor(
+        name=SENSOR_NAME,
+        job=job,
+        minimum_interval_seconds=_ARRIVAL_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=f"Takes in a new folder or archive of {folder}/ once nothing in it has changed "
+        f"for {settle_seconds:g} seconds.",
+    )
+    def watch(context: SensorEvaluationContext) -> SensorResult:
+        reported: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+        now = time.time()
+        requests, waiting, rejected = [], [], {}
+        for arrival in reject_unseen(DvcRepo(registry.root), find_arrivals(registry.root / folder)):
+            if arrival.reason is not None:
+                rejected[arrival.path.name] = arrival.reason
+                continue
+            try:
+                extent = measure_extent(arrival.path)
+            except FileNotFoundError:  # taken away meanwhile
+                continue
+            if now - extent.changed < settle_seconds:
+                waiting.append(f"{arrival.path.name} is still changing")
+                continue
+            run_key = f"{arrival.name}:{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
+            newest = newest_run(context.instance, arrival.name, run_key)
+            if newest is None:
+                keys = keys_that_follow(lineage, arrival.name, is_new=True)
+                requests.append(
+                    RunRequest(
+                        run_key=run_key,
+                        partition_key=arrival.name,
+                        asset_selection=list(map(asset_key, keys)),
+                        asset_check_keys=[],
+                    )
+                )
+            elif newest.is_finished:
+                rejected[arrival.path.name] = (
+                    f"run {newest.run_id[:8]} did not register it: `registry add {arrival.name}` "
+                    "tries again and says why"
+                )
+            else:
+                waiting.append(f"{arrival.path.name} is being taken in")
+        for name, reason in rejected.items():
+            if reported.get(name) != reason:
+                context.log.warning(f"{folder}/{name} is left alone: {reason}")
+        said = [*waiting, *(f"{name} is left alone: {why}" for name, why in rejected.items())]
+        names = [request.partition_key for request in requests if request.partition_key]
+        partitions = DynamicPartitionsDefinition(name=COLLECTIONS)
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None
+            if requests
+            else SkipReason("; ".join(said) or f"nothing new in {folder}/"),
+            cursor=json.dumps(rejected, sort_keys=True),
+            dynamic_partitions_requests=[partitions.build_add_request(names)] if names else [],
+        )
+
+    return watch
+
+
+def newest_run(instance: DagsterInstance, collection: str, run_key: str) -> DagsterRun | None:
+    """The newest run for a collection, if there was one for what its folder holds now."""
+    if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: run_key})):
+        return None
+    for_it = RunsFilter(job_name=TAKE_IN_JOB, tags={PARTITION_NAME_TAG: collection})
+    return next(iter(instance.get_runs(for_it, limit=1)), None)

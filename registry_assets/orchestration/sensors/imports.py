@@ -1,0 +1,137 @@
+"""The sensor that looks at the sources of imports, and what it shows of them."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from dagster import (
+    AssetObservation,
+    DefaultSensorStatus,
+    MetadataValue,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
+
+from registry_assets.dvc_repo import source_session
+from registry_assets.model import Registry
+from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.sensors import MOST_SECONDS
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.status.imports import ImportState, compare_import
+from registry_assets.registry.translator import RegistryTranslator
+
+IMPORT_SENSOR_NAME = "import_sources"
+
+_FIELDS = {field.name for field in fields(ImportState)}
+
+
+def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:
+    """The sensor that says which imports are behind; it updates none.
+
+    Asks each source for its commits, and clones it when they are new. What came of it is kept in
+    the cursor: a source that did not move is not looked at again. What a source has now becomes an
+    observation of the external asset that stands for it.
+
+    Args:
+        registry: For its root and settings.
+        translator: The rules for names.
+    """
+    seconds = registry.settings.import_check_seconds
+
+    @sensor(
+        name=IMPORT_SENSOR_NAME,
+        minimum_interval_seconds=max(int(seconds), 1),
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Looks at the sources of imports and says which imports are behind; "
+        "`registry update` moves them on.",
+    )
+    def watch(context: SensorEvaluationContext) -> SensorResult:
+        before: dict[str, dict[str, Any]] = json.loads(context.cursor) if context.cursor else {}
+        lineage = build_lineage(read_registry(registry.root), translator)
+        known = {
+            path: ImportState(**told)
+            for path, told in before.items()
+            if told.keys() == _FIELDS  # not told by another version of this
+        }
+        now = look_at_sources(lineage, known)
+        events, said = [], []
+        for path, state in now.items():
+            if state.is_finding:
+                said.append(f"{path} is {state.state}: {state.why}")
+            if asdict(state) == before.get(path):
+                continue
+            if state.is_finding:
+                context.log.warning(said[-1])
+            observation = build_observation(lineage, state)
+            if observation is not None:
+                events.append(observation)
+        return SensorResult(
+            skip_reason="; ".join(said) or f"{len(now)} imports are what their sources have",
+            asset_events=events,
+            cursor=json.dumps({path: asdict(state) for path, state in now.items()}),
+        )
+
+    return watch
+
+
+def look_at_sources(
+    lineage: Lineage,
+    before: Mapping[str, ImportState],
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, ImportState]:
+    """Compares imports with their sources, by path; when time runs out, the rest waits.
+
+    Args:
+        lineage: The graph.
+        before: What was found before; those that were looked at longest ago come first.
+        clock: Gives seconds.
+
+    Returns:
+        What is known now, in the order in which it is to be passed as `before` the next time.
+    """
+    registry, started = lineage.registry, clock()
+    turn = {path: number for number, path in enumerate(before)}
+    waiting, looked_at = {}, {}
+    with source_session():
+        for imported in sorted(registry.inputs, key=lambda item: turn.get(item.output.path, -1)):
+            path = imported.output.path
+            if clock() - started < MOST_SECONDS:
+                looked_at[path] = compare_import(registry, imported, before.get(path))
+            elif path in before:
+                waiting[path] = before[path]
+    return {**waiting, **looked_at}
+
+
+def build_observation(lineage: Lineage, state: ImportState) -> AssetObservation | None:
+    """What a source has now, as an observation of the external asset that stands for it.
+
+    Returns:
+        None where nobody knows what it has, and for sources in this repository: they have
+        materializations.
+    """
+    node = lineage.nodes.get(state.source)
+    if node is None or node.key is None or node.key not in lineage.sources:
+        return None
+    if state.newest is None:
+        return None
+    metadata: dict[str, MetadataValue] = {"dvc/md5": MetadataValue.text(state.newest)}
+    if state.commit is not None:
+        metadata["git/commit"] = MetadataValue.text(state.commit)
+    rev = lineage.registry.import_of[state.path].rev
+    if rev is not None:
+        metadata["git/rev"] = MetadataValue.text(rev)
+    if state.state == "behind":
+        metadata["behind"] = MetadataValue.text(f"{state.path}: `registry update {state.path}`")
+    # Not as its data version: of whatever a family imports, Dagster would call every partition
+    # out of date when one source moves on.
+    return AssetObservation(
+        asset_key(node.key),
+        description=state.why or "What was imported from here is what is here.",
+        metadata=metadata,
+    )

@@ -1,0 +1,129 @@
+"""The sensor that tells Dagster what changed outside it."""
+
+import json
+import os
+import urllib.request
+from collections.abc import Callable
+
+from dagster import (
+    DefaultSensorStatus,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
+
+from registry_assets.errors import RegistryError
+from registry_assets.model import Registry
+from registry_assets.orchestration.checks import report_checks
+from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.sensors import MOST_SECONDS
+from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.translator import RegistryTranslator
+from registry_assets.units import few_of
+
+CHANGE_SENSOR_NAME = "outside_changes"
+
+CODE_LOCATION = "registry_assets.definitions"
+"""The name that Dagster gives the code location when it loads that module."""
+
+UI_ADDRESS = "REGISTRY_UI_ADDRESS"
+"""The environment variable that says where the webserver of `registry ui` listens."""
+
+_RELOAD_SECONDS = 30
+_INTERVAL_SECONDS = 10
+
+
+def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:
+    """The sensor that tells Dagster what `dvc`, `git` or an editor changed.
+
+    Looks at names, times and sizes of metafiles only. When they have changed, and been quiet for
+    a tick (a run records its version first and its event a moment later), the metafiles are read
+    and the event log is brought up to them. When code, parameters or a pipeline changed since the
+    definitions were loaded, the code location is reloaded, as code versions are read then.
+
+    Args:
+        registry: As it was when the definitions were loaded.
+        translator: The rules for names.
+    """
+    loaded = read_stamps(registry).definitions
+
+    @sensor(
+        name=CHANGE_SENSOR_NAME,
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=DefaultSensorStatus.RUNNING,
+        description="Reports what changed outside Dagster (`dvc repro`, `git pull`, an edit), from "
+        "the metafiles alone.",
+    )
+    def watch(context: SensorEvaluationContext) -> SensorResult:
+        cursor = json.loads(context.cursor) if context.cursor else {}
+        stamps = read_stamps(registry)
+        stamp = f"{stamps.metafiles} {stamps.definitions}"
+        events = context.instance.event_log_storage
+        is_told = stamp == cursor.get("told")
+        is_done = is_told and events.get_maximum_record_id() == cursor.get("event")
+        try:
+            lineage = None
+            if stamps.definitions != loaded and (UI_ADDRESS in os.environ or not is_done):
+                # After definitions that cannot be loaded, no sensor would be there to ask again.
+                lineage = build_lineage(read_registry(registry.root), translator)
+                if reload_code_location(context.log.info):
+                    reason = "reloading: a pipeline, code or a parameter changed"
+                    return SensorResult(skip_reason=reason)
+        except RegistryError as error:
+            return SensorResult(skip_reason=str(error))
+        if is_done:
+            left_out = cursor.get("left_out")
+            return SensorResult(skip_reason=left_out or "nothing changed")
+        if stamp not in (cursor.get("told"), cursor.get("seen")):
+            cursor["seen"] = stamp
+            said = "metafiles or code changed, waiting until they are quiet"
+            return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
+        lineage = lineage or build_lineage(read_registry(registry.root), translator)
+        said = ""
+        if not is_told:
+            done = sync(lineage, context.instance, context.log.info, most_seconds=MOST_SECONDS)
+            if not done.is_complete:
+                return SensorResult(skip_reason=f"reported {done.reported}, and goes on")
+            cursor["told"] = stamp
+            said = f"{done.reported} materializations and "
+        # Also after runs that changed no metafile: they hide what the checks said before.
+        checked = report_checks(lineage, context.instance)
+        cursor["event"] = events.get_maximum_record_id()
+        said = f"reported {said}{checked} checks"
+        problems = [f"left out: {problem}" for problem in lineage.registry.problems]
+        for problem in problems:
+            context.log.warning(problem)
+        cursor["left_out"] = few_of(problems)
+        said += f"; {few_of(problems)}" if problems else ""
+        return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
+
+    return watch
+
+
+def reload_code_location(report: Callable[[str], None]) -> bool:
+    """Asks the webserver that `registry ui` started to load the definitions anew.
+
+    Returns:
+        Whether it was asked; False where there is no such webserver.
+    """
+    address = os.environ.get(UI_ADDRESS)
+    if not address:
+        return False
+    mutation = (
+        f'mutation {{ reloadRepositoryLocation(repositoryLocationName: "{CODE_LOCATION}") '
+        "{ __typename } }"
+    )
+    request = urllib.request.Request(
+        f"{address}/graphql",
+        data=json.dumps({"query": mutation}).encode(),
+        headers={"content-type": "application/json"},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=_RELOAD_SECONDS).close()
+    except OSError as error:
+        report(f"{address} did not answer: {error}; reload the code location by hand")
+        return False
+    return True

@@ -1,0 +1,253 @@
+"""Where files came from and where they went, followed through the graph.
+
+The relation between the files of two outputs is in `derivation`; here it leads back to the raw
+file, and forward to all that was made of it. Only listings are read, from the cache: nothing has
+to be in the workspace, and nothing is hashed or decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from registry_assets.dvc_repo import Listings
+from registry_assets.model import is_folder
+from registry_assets.registry.lineage.derivation import (
+    Files,
+    Origin,
+    Place,
+    find_derived,
+    find_origin,
+)
+from registry_assets.registry.lineage.graph import Lineage, Node
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file on the way.
+
+    Attributes:
+        node: The output that holds it.
+        origin: Where it came from; None at the end of the way.
+        is_current: Whether the output's metafile still names the version that held it.
+        made_of: The outputs that its output was made of; plain files where there are none.
+        commit: Which recorded the version; None when it is not committed yet.
+        run: The Dagster run that recorded it.
+        run_note: Why there is no `run`; None where nobody looked.
+    """
+
+    place: Place
+    node: Node
+    origin: Origin | None
+    is_current: bool
+    made_of: tuple[str, ...] = ()
+    commit: str | None = None
+    run: str | None = None
+    run_note: str | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The way of one file back to where it came from.
+
+    Attributes:
+        steps: The file itself first.
+        unread: Outputs upstream whose listings the cache lacks: what may have been in them is not
+            known.
+    """
+
+    steps: tuple[Step, ...]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> Step:
+        """The last step: the raw file, as far as is known."""
+        return self.steps[-1]
+
+    @property
+    def frame(self) -> int | None:
+        """The number of the frame, if it is one of a video."""
+        frames = (step.origin.frame for step in self.steps if step.origin is not None)
+        return next((number for number in frames if number is not None), None)
+
+    @property
+    def video(self) -> str | None:
+        """The path of the video, of a frame."""
+        return None if self.frame is None else self.source.place.path
+
+    @property
+    def collection(self) -> str | None:
+        """The collection of the raw file, where it lies in one."""
+        return self.source.node.partition
+
+
+class Tracer:
+    """Follows files through the graph of one registry, each listing read once.
+
+    Args:
+        lineage: The graph, or the part of it that the files are in.
+        listings: Where the files of a version are looked up.
+    """
+
+    def __init__(self, lineage: Lineage, listings: Listings) -> None:
+        self.lineage = lineage
+        self._listings = listings
+        self._read: dict[tuple[str, str], Files | None] = {}
+
+    def files(self, output: str, version: str) -> Files | None:
+        """The files in a version of an output; None when the cache lacks the listing."""
+        key = (output, version)
+        if key not in self._read:
+            listed = self._listings.read(version) if is_folder(version) else {"": version}
+            self._read[key] = None if listed is None else Files(output, version, listed)
+        return self._read[key]
+
+    @cached_property
+    def recorded(self) -> Mapping[str, str]:
+        """The current version of every output, upstream before downstream."""
+        return {
+            node.path: node.version.md5
+            for node in sorted(
+                self.lineage.nodes.values(), key=lambda n: (self.rank[n.path], n.path)
+            )
+            if node.address is not None and node.version is not None
+        }
+
+    @cached_property
+    def rank(self) -> Mapping[str, int]:
+        """How many steps an output is away from what nothing upstream makes."""
+        rank = dict.fromkeys(self.lineage.nodes, 0)
+        waiting = {path: len(up) for path, up in self.lineage.upstream_of.items()}
+        ready = [path for path in rank if not waiting.get(path)]
+        while ready:
+            path = ready.pop()
+            for target in self.lineage.downstream_of.get(path, ()):
+                rank[target] = max(rank[target], rank[path] + 1)
+                waiting[target] -= 1
+                if not waiting[target]:
+                    ready.append(target)
+        return rank
+
+    def origin(self, place: Place) -> Origin | None:
+        """Where a file came from, one step back."""
+        return find_origin(place, self._upstream(place)[0])
+
+    def chain(self, place: Place) -> Chain:
+        """The way back of a file."""
+        steps: list[Step] = []
+        unread: list[str] = []
+        for _ in range(len(self.lineage.nodes)):
+            upstream, missing = self._upstream(place)
+            origin = find_origin(place, upstream)
+            steps.append(self._step(place, origin))
+            if missing and (origin is None or not origin.is_proof):
+                unread.extend(missing)
+            if origin is None:
+                break
+            place = origin.place
+        return Chain(tuple(_without_known(steps)), tuple(dict.fromkeys(unread)))
+
+    def _upstream(self, place: Place) -> tuple[list[Files], list[str]]:
+        """What a file's output was made of, farthest along first; and what cannot be read of it."""
+        found, missing = [], []
+        versions = self._versions_read(place)
+        for path in sorted(versions, key=lambda path: -self.rank[path]):
+            files = self.files(path, versions[path])
+            if files is None:
+                missing.append(path)
+            else:
+                found.append(files)
+        return found, missing
+
+    def _versions_read(self, place: Place) -> Mapping[str, str]:
+        """What the output was made of; for an older version of a stage's, what the current was."""
+        read = self.lineage.versions_read(place.output)
+        current = self.recorded.get(place.output)
+        is_import = self.lineage.nodes[place.output].kind == "import"
+        return {
+            # An import has the version of what it was taken from, also when that was an older one.
+            path: place.version if is_import and version.md5 == current else version.md5
+            for path, version in read.items()
+        }
+
+    def _step(self, place: Place, origin: Origin | None) -> Step:
+        node = self.lineage.nodes[place.output]
+        is_current = self.recorded.get(place.output) == place.version
+        upstream = self.lineage.upstream_of.get(place.output, ())
+        data = tuple(path for path in upstream if self.lineage.nodes[path].kind != "file")
+        return Step(place, node, origin, is_current, data or upstream)
+
+    def holders(self, md5: str) -> tuple[list[Place], list[str]]:
+        """Where a content is now, upstream before downstream; and outputs that cannot be read."""
+        found: list[Place] = []
+        unread: list[str] = []
+        named: dict[str, bool | None] = {}
+        for output, version in self.recorded.items():
+            if version not in named:
+                named[version] = (
+                    self._listings.names(version, md5) if is_folder(version) else version == md5
+                )
+            files = self.files(output, version) if named[version] else None
+            if files is not None:
+                found.extend(files.with_content(md5))
+            elif named[version] is None:
+                unread.append(output)
+        return found, unread
+
+    def find_standing(self, md5s: Collection[str]) -> Mapping[str, str]:
+        """Those of some contents that a current version has, each with an output that has it."""
+        wanted, found = frozenset(md5s), dict[str, str]()
+        for output, version in self.recorded.items() if wanted else ():
+            held = self._listings.contents(version) or frozenset()
+            found |= dict.fromkeys(wanted & held, output)
+        return found
+
+    def last_chains(self, places: Iterable[Place]) -> tuple[Chain, ...]:
+        """The ways back of several files of one content, those on the way of another left out."""
+        chains: list[Chain] = []
+        seen: set[tuple[str, str, str]] = set()
+        for place in sorted(places, key=lambda place: (-self.rank[place.output], place.path)):
+            if place.identity not in seen:
+                chains.append(self.chain(place))
+                seen.update(step.place.identity for step in chains[-1].steps)
+        return tuple(chains)
+
+    def forward(self, places: Iterable[Place]) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+        """Follows files to all that was made of them.
+
+        Returns:
+            The files themselves and what was made of them, upstream before downstream; and the
+            outputs that cannot be read.
+        """
+        reached: dict[str, dict[str, Step]] = {}
+        for place in places:
+            step = self._step(place, self.origin(place))
+            reached.setdefault(place.output, {})[place.file] = step
+        unread = []
+        for output, version in self.recorded.items():
+            sources = [path for path in self.lineage.upstream_of.get(output, ()) if path in reached]
+            if not sources:
+                continue
+            files = self.files(output, version)
+            if files is None:
+                unread.append(output)
+                continue
+            upstream, _ = self._upstream(Place(output, "", "", version))
+            for source in [step.place for path in sources for step in reached[path].values()]:
+                for derived, origin in find_derived(source, files, upstream):
+                    known = reached.setdefault(output, {})
+                    known.setdefault(derived.file, self._step(derived, origin))
+        found = (reached.get(output, {}).values() for output in self.recorded)
+        return tuple(step for steps in found for step in steps), tuple(unread)
+
+
+def _without_known(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps of a way without the alternatives that are on the way themselves."""
+    on_the_way = {step.place.identity for step in steps}
+    for step in steps:
+        if step.origin is None or not step.origin.also:
+            yield step
+        else:
+            also = tuple(o for o in step.origin.also if o.identity not in on_the_way)
+            yield replace(step, origin=replace(step.origin, also=also))

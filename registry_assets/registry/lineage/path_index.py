@@ -1,0 +1,72 @@
+"""Which outputs a path overlaps."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from registry_assets.model import Stage
+from registry_assets.registry.lineage.graph import Node, NodeKind
+from registry_assets.registry.lineage.groups import Declared, Group, kind_of
+from registry_assets.registry.translator import Key
+
+
+class PathIndex:
+    """Finds the outputs that a dependency overlaps: equal to it, around it or inside it.
+
+    By absolute path, as DVC does: what lies outside the repository may be named either way.
+    """
+
+    def __init__(self, groups: Sequence[Group], root: Path) -> None:
+        self._root = root
+        self._made: dict[str, tuple[Key, str | None, Node]] = {}
+        self._runs: dict[str, Node] = {}
+        self._found: dict[str, list[tuple[str, Key, str | None]]] = {}
+        for group in groups:
+            for unit in group.units:
+                for key, output in zip(group.keys, unit.outputs, strict=True):
+                    kind = group.kind if unit.declared is None else _node_kind(unit.declared)
+                    node = Node(
+                        output.path, kind, key, unit.partition, unit.address, output.version
+                    )
+                    if output.is_run:
+                        # Its address looks like a path, but nothing can lie around or in it.
+                        self._runs[output.path] = node
+                    else:
+                        self._made[self._place(output.path)] = (key, unit.partition, node)
+        self._sorted = sorted(f"{path}/" for path in self._made)
+
+    def nodes(self) -> Iterator[tuple[str, Node]]:
+        """Every output as a node, by its path."""
+        yield from ((node.path, node) for _, _, node in self._made.values())
+        yield from self._runs.items()
+
+    def overlapping(self, path: str) -> list[tuple[str, Key, str | None]]:
+        """The outputs that a path overlaps: path, key and partition of each."""
+        if path not in self._found:
+            self._found[path] = self._find(path)
+        return self._found[path]
+
+    def _find(self, path: str) -> list[tuple[str, Key, str | None]]:
+        place = self._place(path)
+        found = []
+        for candidate in (place, *map(str, PurePosixPath(place).parents)):
+            if candidate in self._made:
+                found.append(candidate)
+        prefix = f"{place}/"
+        position = bisect_left(self._sorted, prefix)
+        while position < len(self._sorted) and self._sorted[position].startswith(prefix):
+            inside = self._sorted[position].rstrip("/")
+            if inside not in found:
+                found.append(inside)
+            position += 1
+        return [(node.path, key, item) for key, item, node in map(self._made.__getitem__, found)]
+
+    def _place(self, path: str) -> str:
+        return path if "://" in path else os.path.normpath(self._root / path)
+
+
+def _node_kind(declared: Declared) -> NodeKind:
+    return "stage" if isinstance(declared, Stage) else kind_of(declared)

@@ -1,0 +1,64 @@
+"""Which assets take a new collection in, and which follow when one has a next version.
+
+Declared per data set (`take_in` in ``[tool.registry_assets]``); a person's `registry import` is not
+asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from registry_assets.model import Dataset, Registry
+from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.translator import COLLECTIONS, Key
+
+
+def dataset_with_inputs(registry: Registry, group: AssetGroup) -> Dataset | None:
+    """The data set that assets belong to, None for those of no data set that takes in."""
+    if group.kind == "raw":
+        return None
+    dataset = registry.dataset_of(group.metafile)
+    return dataset if dataset is not None and dataset.inputs is not None else None
+
+
+def is_taken_in(registry: Registry, dataset: Dataset, collection: str) -> bool:
+    """Whether a data set has a collection now."""
+    return (registry.root / f"{dataset.inputs}/{collection}.dvc").exists()
+
+
+def keys_that_follow(lineage: Lineage, collection: str, *, is_new: bool) -> Iterator[Key]:
+    """The assets that a run for a collection makes when nobody chose any.
+
+    Args:
+        lineage: The graph.
+        collection: The collection.
+        is_new: Whether data sets that lack it take it in, if their patterns fit.
+    """
+    for group in lineage.groups:
+        if group.partitions == COLLECTIONS and _follows(
+            lineage.registry, group, collection, is_new
+        ):
+            yield from (output.key for output in group.outputs)
+
+
+def _follows(registry: Registry, group: AssetGroup, collection: str, is_new: bool) -> bool:
+    dataset = dataset_with_inputs(registry, group)
+    if dataset is None:
+        return True
+    if dataset.take_in.is_manual:
+        return False
+    # What was taken in follows, whatever the patterns say now.
+    is_wanted = is_new and dataset.take_in.wants(collection)
+    return is_wanted or is_taken_in(registry, dataset, collection)
+
+
+def stages_of(lineage: Lineage, dataset: Dataset, collection: str) -> list[str]:
+    """The stages of a data set that run for a collection, by address."""
+    return [
+        group.addresses[collection]
+        for group in lineage.groups
+        if group.kind == "stage"
+        and group.partitions == COLLECTIONS
+        and collection in group.addresses
+        and lineage.registry.dataset_of(group.metafile) == dataset
+    ]

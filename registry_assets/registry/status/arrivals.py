@@ -1,0 +1,210 @@
+"""What stands in the folder that collections are dropped into, before DVC knows it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import CollectionNameError, KeptOutError
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import KeptOut, find_kept_out
+from registry_assets.images.contents import has_image_suffix
+from registry_assets.images.entries import is_video
+from registry_assets.leftovers import find_leftover, find_leftover_in
+from registry_assets.model import check_collection_name
+from registry_assets.registry.status.archive_names import (
+    archive_stem,
+    unreadable_stem,
+    why_unreadable,
+)
+from registry_assets.registry.status.staging import Landing, stamp_of
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A folder that DVC does not track, an archive, or photographs outside any folder.
+
+    Attributes:
+        name: Of the collection; of an archive, without its ending; of photographs and videos that
+            lie in the raw folder itself, that of the first.
+        reason: Why it cannot be taken in as it is, None when it can.
+        is_loose: Whether it stands for such photographs and videos.
+    """
+
+    name: str
+    path: Path
+    reason: str | None = None
+    is_loose: bool = False
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What a folder holds, without reading any of it.
+
+    Attributes:
+        nfiles: Files, links and the like, in all sub-folders.
+        size: Bytes.
+        changed: When anything in it changed last, in seconds since the epoch: contents, or, as
+            copies keep the dates of their originals, the entries themselves.
+    """
+
+    nfiles: int
+    size: int
+    changed: float
+
+
+def find_arrivals(folder: Path) -> Iterator[Arrival]:
+    """Finds what is, or should be, in a folder without a ``.dvc`` file beside it, sorted by name.
+
+    Folders, links to folders, archives, and as one arrival all photographs and videos that lie
+    there loose. Looks at the names only, so that ten thousand tracked collections cost one listing.
+    What Git keeps the ``.dvc`` file of out of the work tree cannot be taken in a second time.
+    """
+    kept_out: KeptOut | None = None
+    for arrival in _find_untracked(folder):
+        kept_out = kept_out or find_kept_out(GitRepo(folder))
+        metafile = f"{arrival.name}.dvc"
+        if arrival.reason is None and kept_out.lacks(metafile):
+            path = f"{GitRepo(folder).prefix()}{metafile}"
+            arrival = replace(arrival, reason=str(KeptOutError(path)))
+        yield arrival
+
+
+def _find_untracked(folder: Path) -> Iterator[Arrival]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = {entry.name: entry for entry in listing}
+    except FileNotFoundError:
+        return
+    loose: list[str] = []
+    first_of_name: dict[str, str] = {}
+    for name in sorted(entries):
+        if name.startswith(".") or f"{name}.dvc" in entries:
+            continue
+        if find_leftover(name, is_folder=entries[name].is_dir()) is not None:
+            continue
+        is_link = entries[name].is_symlink() and not entries[name].is_file()
+        if entries[name].is_dir() or is_link:
+            yield Arrival(name, folder / name, reason_against(name, folder / name))
+            continue
+        stem = archive_stem(name) or unreadable_stem(name)
+        if stem is not None and entries[name].is_file():
+            first = first_of_name.setdefault(stem, name)
+            arrival = _archive_arrival(folder / name, stem, entries.keys(), first)
+            if arrival is not None:
+                yield arrival
+        elif has_image_suffix(name) or is_video(name):
+            loose.append(name)
+    if loose:
+        yield Arrival(loose[0], folder / loose[0], _why_loose(folder, loose), is_loose=True)
+
+
+def _why_loose(folder: Path, names: Sequence[str]) -> str:
+    more = len(names) - 1
+    they, them = (f"it and {more:,} more lie", "them") if more else ("it lies", "it")
+    return (
+        f"{they} in {folder.name}/ itself, and a collection is a folder: move {them} into one, "
+        f"{folder.name}/NAME/, then `registry add NAME`"
+    )
+
+
+def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+    """Arrivals, those with the reason whose ``.dvc`` file DVC would not see."""
+    listed = list(arrivals)
+    metafiles = {
+        arrival.path: f"{dvc.relative(arrival.path.with_name(arrival.name))}.dvc"
+        for arrival in listed
+        if arrival.reason is None
+    }
+    reasons = dvc.why_unseen(list(metafiles.values())) if metafiles else {}
+    for arrival in listed:
+        reason = reasons.get(metafiles.get(arrival.path, ""))
+        yield arrival if reason is None else replace(arrival, reason=str(reason))
+
+
+def _archive_arrival(
+    archive: Path, name: str, beside: Collection[str], first: str
+) -> Arrival | None:
+    """What an archive is to become; None when it is the folder beside it already.
+
+    Args:
+        archive: The archive.
+        name: Of the collection.
+        beside: The names of all that lies beside it.
+        first: The first of the archives that would become the same collection.
+    """
+    note = Landing(archive.parent, name).read_note()
+    is_known = note is not None and (note.source, note.stamp) == (archive.name, stamp_of(archive))
+    is_tracked = f"{name}.dvc" in beside
+    reason = reason_against_name(name)
+    if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
+        return Arrival(name, archive) if is_tracked else None
+    if is_tracked or name in beside:
+        reason = f"there is a collection {name} already: rename the archive, or take it away"
+    elif first != archive.name:
+        reason = f"{first} has the same name: rename one of them"
+    elif (unreadable := why_unreadable(archive.name)) is not None:
+        reason = unreadable
+    elif is_known and note is not None:
+        reason = note.refusal
+    return Arrival(name, archive, reason)
+
+
+def reason_against(name: str, path: Path) -> str | None:
+    """Why a folder, or what is no folder, cannot become a collection, None when it can."""
+    reason = why_unreadable(name) if path.is_file() else None
+    reason = reason or reason_against_name(name)
+    if reason is not None:
+        return reason
+    # Other single files (a list, a table) are versions of their own, as `dvc add` makes them.
+    if path.is_file() and (has_image_suffix(name) or is_video(name)):
+        put = f"put it into one, {path.parent.name}/NAME/{name}"
+        return f"it is a file, and a collection is a folder: {put}"
+    if path.is_symlink():
+        target = os.fspath(path.readlink())
+        if not path.exists():
+            return f"it is a symbolic link to {target}, which is not there: remove the link"
+        return f"it is a symbolic link to {target}: copy what it leads to into a folder here"
+    if not holds_a_file(path):
+        return "there are no files in it"
+    return None
+
+
+def reason_against_name(name: str) -> str | None:
+    """Why a collection cannot have a name, None when it can."""
+    try:
+        check_collection_name(name)
+    except CollectionNameError as error:
+        return str(error)
+    return None
+
+
+def holds_a_file(path: Path) -> bool:
+    """Whether there is a file, or a file somewhere in a folder that no file manager left there."""
+    return path.is_file() or any(
+        find_leftover_in((Path(where) / name).relative_to(path).as_posix()) is None
+        for where, _, files in os.walk(path)
+        for name in files
+    )
+
+
+def measure_extent(path: Path) -> Extent:
+    """Counts what is in a folder, or takes a file, and finds when it changed last."""
+    status = path.lstat()
+    changed = status.st_ctime
+    nfiles, size = (0, 0) if stat.S_ISDIR(status.st_mode) else (1, status.st_size)
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            try:
+                status = (Path(folder) / name).lstat()
+            except FileNotFoundError:
+                continue
+            changed = max(changed, status.st_ctime)
+            if not stat.S_ISDIR(status.st_mode):
+                nfiles += 1
+                size += status.st_size
+    return Extent(nfiles, size, changed)

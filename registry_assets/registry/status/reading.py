@@ -1,0 +1,216 @@
+"""Finding out what is up to date: `dvc status`, plus what it does not look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+
+from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.model import Stage, Version, is_folder
+from registry_assets.registry.lineage.graph import Lineage, Node
+from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
+from registry_assets.registry.status.edits import describe_link, describe_missing
+from registry_assets.registry.status.imports import behind_here
+from registry_assets.registry.status.values import (
+    CollectionStatus,
+    OutputStatus,
+    RawState,
+    RegistryStatus,
+    State,
+)
+from registry_assets.units import few_of
+
+_METAFILES = (".dvc", "dvc.lock", "dvc.yaml")
+
+
+def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
+    """Compares the workspace with the metafiles; hashes only what changed since it was hashed.
+
+    Args:
+        lineage: The graph.
+        dvc: The repository, where others ask it too.
+    """
+    registry = lineage.registry
+    dvc = dvc or DvcRepo(registry.root)
+    states = dvc.output_states()
+    raw_folder = registry.raw_folder
+    raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states, dvc))
+    in_raw = {item.path for item in raw}
+    outputs = tuple(
+        _output_status(lineage, path, states)
+        for path, node in sorted(lineage.nodes.items())
+        if node.address is not None and path not in in_raw and path in states
+    )
+    notes = tuple(_notes(lineage, raw))
+    return RegistryStatus(str(registry.root), tuple(raw), outputs, registry.problems, notes)
+
+
+def read_recorded_status(lineage: Lineage) -> tuple[OutputStatus, ...]:
+    """What the metafiles alone say of every output; no look is taken at data.
+
+    The same as `read_status` wherever the workspace holds what the metafiles record, but for
+    dependencies that are part of an output, or that outputs are part of: what is in those is not
+    known without a look.
+    """
+    return tuple(
+        _recorded_status(lineage, path)
+        for path, node in sorted(lineage.nodes.items())
+        if node.address is not None
+    )
+
+
+def read_cache_states(
+    lineage: Lineage, nodes: Iterable[Node], most_hashed: int | None
+) -> Mapping[str, CacheState]:
+    """How the cache holds the recorded versions of outputs, of those that DVC keeps there.
+
+    Args:
+        lineage: The graph.
+        nodes: The outputs.
+        most_hashed: How many objects to hash in all, chosen by chance; None for all.
+    """
+    outputs = lineage.registry.outputs
+    recorded = {
+        node.path: node.version.md5
+        for node in nodes
+        if node.version is not None and node.path in outputs and outputs[node.path].is_cached
+    }
+    return DvcRepo(lineage.registry.root).read_cache_states(recorded, most_hashed=most_hashed)
+
+
+def _recorded_status(lineage: Lineage, path: str) -> OutputStatus:
+    node = lineage.nodes[path]
+    stage = lineage.registry.stage_of.get(path)
+    why = [] if stage is None else [*lineage.code_changes[stage.address], *_moved(lineage, stage)]
+    state: State = "up_to_date"
+    if node.version is None:
+        state, why = "never_run", ["no version is recorded"]
+    elif why:
+        state = "stale"
+    elif behind := _behind(lineage, path):
+        state, why = "behind", [behind]
+    return _status_of(lineage, path, state, why)
+
+
+def _moved(lineage: Lineage, stage: Stage) -> Iterator[str]:
+    """Which of the whole outputs that a stage reads have another version than it was made of."""
+    if stage.always_changed:
+        yield "always changed"
+    if stage.is_frozen:
+        return
+    for dependency in stage.dependencies:
+        source = lineage.nodes.get(dependency.path)
+        if source is None or source.address is None or source.version is None:
+            continue
+        if dependency.version is None:
+            yield f"{dependency.path} is new"
+        elif dependency.version.md5 != source.version.md5:
+            yield f"{dependency.path} is modified"
+
+
+def _collections(
+    lineage: Lineage, folder: str, states: Mapping[str, OutputState], dvc: DvcRepo
+) -> Iterator[CollectionStatus]:
+    found = []
+    for path, node in lineage.nodes.items():
+        if node.kind == "raw" and str(PurePosixPath(path).parent) == folder:
+            version = node.version or Version("")
+            found.append(
+                CollectionStatus(
+                    collection=PurePosixPath(path).name,
+                    path=path,
+                    state=_raw_state(states[path]),
+                    reason=_raw_reason(states[path], PurePosixPath(path).name),
+                    md5=version.md5 or None,
+                    size=version.size,
+                    nfiles=version.nfiles,
+                )
+            )
+    for arrival in reject_unseen(dvc, find_arrivals(lineage.registry.root / folder)):
+        path = f"{folder}/{arrival.path.name}"
+        reason = arrival.reason
+        if reason is None and arrival.path.is_dir():
+            reason = dvc.find_left_out(path)
+        state: RawState = "new" if reason is None else "rejected"
+        state = "loose" if arrival.is_loose else state
+        found.append(CollectionStatus(arrival.name, path, state, reason))
+    yield from sorted(found, key=lambda item: item.collection)
+
+
+def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
+    """What somebody may want to do next, where there is nothing to mend."""
+    datasets = [dataset.name for dataset in lineage.registry.datasets if dataset.inputs is not None]
+    left = [
+        item.collection
+        for item in raw
+        if item.md5 is not None and is_folder(item.md5) and not lineage.downstream_of.get(item.path)
+    ]
+    lacking = find_kept_out(GitRepo(lineage.registry.root)).lacking
+    kept_out = [path for path in lacking if path.endswith(_METAFILES)]
+    if kept_out:
+        yield (
+            f"not looked at: {few_of(kept_out)}, which Git keeps out of this work tree "
+            "(`git sparse-checkout list`)"
+        )
+    # What it keeps out may be a data set.
+    if datasets and left and not kept_out:
+        name = left[0] if len(left) == 1 else "NAME"
+        dataset = datasets[0] if len(datasets) == 1 else "DATASET"
+        takes = f"`registry import {name} --into {dataset}` takes {'it' if name in left else 'one'}"
+        yield f"in no data set: {few_of(left)}; {takes} in"
+
+
+def _raw_state(state: OutputState) -> RawState:
+    if not state.is_present:
+        return "missing"
+    return "modified" if state.changes else "tracked"
+
+
+def _raw_reason(state: OutputState, name: str) -> str | None:
+    if state.link is not None:
+        return describe_link(state.path, state.link)
+    if not state.is_present:
+        return describe_missing(state.path)
+    if not state.changes:
+        return None
+    if state.changes == (f"{state.path} is not in cache",):
+        return (
+            f"the cache lacks part of it: `dvc fetch {state.path}` brings that, or `registry add "
+            f"{name}` stores what stands there"
+        )
+    return f"`registry add {name}` records it as the next version"
+
+
+def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:
+    found = states[path]
+    why = list(found.changes)
+    state: State = "up_to_date"
+    if not found.is_recorded:
+        state, why = "never_run", why or ["no version is recorded"]
+    elif not found.is_present:
+        state = "missing"
+    elif why:
+        state = "stale"
+    elif behind := _behind(lineage, path):
+        state, why = "behind", [behind]
+    return _status_of(lineage, path, state, why)
+
+
+def _status_of(lineage: Lineage, path: str, state: State, why: Iterable[str]) -> OutputStatus:
+    node = lineage.nodes[path]
+    return OutputStatus(
+        path=path,
+        asset="/".join(node.key or ()),
+        partition=node.partition,
+        state=state,
+        why=tuple(why),
+        md5=node.version.md5 if node.version else None,
+    )
+
+
+def _behind(lineage: Lineage, path: str) -> str | None:
+    """Says so when an import from this repository is not at its source's recorded version."""
+    imported = lineage.registry.import_of.get(path)
+    return behind_here(lineage.registry, imported) if imported else None

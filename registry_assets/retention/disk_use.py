@@ -1,0 +1,344 @@
+"""What the cache holds: by output and version, what is shared, and what nothing needs any more."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import GarbageError, describe_unread
+from registry_assets.model import is_folder
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.retention.originals import Original, find_originals, name_originals
+from registry_assets.revisions.changes.version_history import (
+    WORK_TREE,
+    VersionHistory,
+    read_runs,
+    read_version_history,
+)
+
+Standing = Literal["current", "kept", "old"]
+"""``current``: metafiles name it now; ``kept``: a branch, tag or stash does; ``old``: none does."""
+
+
+@dataclass(frozen=True)
+class VersionUse:
+    """What one version of an output has in the cache.
+
+    Attributes:
+        commit: The newest that recorded it; None where none did.
+        keepers: What has it now.
+        objects: How many of its objects are there.
+        size: Their bytes.
+        own: The bytes of those that nothing has that is listed before it.
+        freed: The bytes of those that nothing needs.
+        missing: How many of its objects are not there, and may be on a remote.
+    """
+
+    md5: str
+    standing: Standing
+    commit: str | None
+    keepers: tuple[str, ...]
+    objects: int
+    size: int
+    own: int
+    freed: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class OutputUse:
+    """What the versions of one output have in the cache, the current one first."""
+
+    path: str
+    kind: str
+    versions: tuple[VersionUse, ...]
+
+    def sum_of(self, standing: Standing) -> int:
+        """The bytes that its versions of a standing add to what is listed before."""
+        return sum(version.own for version in self.versions if version.standing == standing)
+
+
+@dataclass(frozen=True)
+class DiskUse:
+    """What is in the cache.
+
+    Attributes:
+        outputs: Raw collections first, upstream before downstream; then what the metafiles do not
+            have any more.
+        objects: How many objects there are in all.
+        size: Their bytes.
+        needed: The bytes of what metafiles, branches, tags or stashes need.
+        unneeded: The objects that nothing needs and that can be had again: a commit or a remote has
+            them, or a stage makes them; but for those that are linked.
+        freed: Their bytes.
+        linked: How many objects nothing needs that have another name on this disk.
+        originals: What nothing needs either, but cannot be had again as far as is known.
+        unread: Versions whose listings are not there.
+        unasked: Remotes that could not be asked, each with the reason.
+    """
+
+    outputs: tuple[OutputUse, ...]
+    objects: int
+    size: int
+    needed: int
+    unneeded: frozenset[str]
+    freed: int
+    linked: int
+    originals: tuple[Original, ...]
+    unread: tuple[str, ...] = field(default=())
+    unasked: tuple[str, ...] = field(default=())
+
+    def objects_to_free(self, *, raw: bool) -> frozenset[str]:
+        """What is freed; with `raw` the originals, too."""
+        return self.unneeded.union(o.md5 for o in self.originals) if raw else self.unneeded
+
+    def size_to_free(self, *, raw: bool) -> int:
+        """The bytes of that."""
+        return self.freed + (sum(o.size for o in self.originals) if raw else 0)
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of `registry gc --json`."""
+        return {
+            "objects": self.objects,
+            "size": self.size,
+            "needed": self.needed,
+            "unneeded": {"objects": len(self.unneeded), "size": self.freed},
+            "linked": self.linked,
+            "originals": {
+                "objects": len(self.originals),
+                "size": sum(original.size for original in self.originals),
+                "files": [asdict(original) for original in self.originals],
+            },
+            "unread": list(self.unread),
+            "unasked": list(self.unasked),
+            "outputs": [
+                {
+                    "path": output.path,
+                    "kind": output.kind,
+                    "versions": [
+                        {
+                            "version": version.md5,
+                            "state": version.standing,
+                            "commit": version.commit,
+                            "kept_by": list(version.keepers),
+                            "objects": version.objects,
+                            "size": version.size,
+                            "own": version.own,
+                            "freed": version.freed,
+                            "missing": version.missing,
+                        }
+                        for version in output.versions
+                    ],
+                }
+                for output in self.outputs
+            ],
+        }
+
+
+def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
+    """Weighs everything in the cache, each object once, by the output and version that has it.
+
+    Reads listings and the sizes of objects, and no object itself. Remotes are asked for what
+    nothing needs and nothing here could make again.
+    """
+    return _Scale(lineage, read_version_history(lineage.registry), dvc).weigh()
+
+
+class _Scale:
+    def __init__(self, lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
+        self._lineage = lineage
+        self._history = history
+        self._dvc = dvc
+        self._listings = dvc.listings()
+        self._stored = dvc.scan_cache()
+        self._tracer = Tracer(lineage, self._listings)
+        self._contents: dict[str, frozenset[str] | None] = {}
+        self._unread: dict[str, None] = {}
+        self._weighed: set[str] = set()
+        self._unneeded: frozenset[str] = frozenset()
+        self._unasked: list[str] = []
+
+    def weigh(self) -> DiskUse:
+        needed = self._expand(self._history.needed_objects())
+        nameless = self._stored.keys() - needed
+        linked = {md5 for md5 in nameless if self._stored[md5].is_linked}
+        unneeded = frozenset(nameless - linked)
+        originals = self._find_originals(unneeded)
+        self._unneeded = unneeded.difference(o.md5 for o in originals)
+        outputs = tuple(self._outputs())
+        return DiskUse(
+            outputs,
+            len(self._stored),
+            self._size(self._stored),
+            self._size(needed & self._stored.keys()),
+            self._unneeded,
+            self._size(self._unneeded),
+            len(linked),
+            originals,
+            tuple(self._unread),
+            tuple(self._unasked),
+        )
+
+    def contents(self, md5: str) -> frozenset[str] | None:
+        """As `Listings.contents`, each listing read once."""
+        if md5 not in self._contents:
+            self._contents[md5] = self._listings.contents(md5)
+        return self._contents[md5]
+
+    def _expand(self, md5s: Collection[str]) -> frozenset[str]:
+        """Objects with all that the folders among them hold."""
+        held = (self.contents(md5) or frozenset() for md5 in md5s if is_folder(md5))
+        return frozenset(md5s).union(*held)
+
+    def _find_originals(self, unneeded: frozenset[str]) -> tuple[Original, ...]:
+        committed = self._expand(self._history.committed_objects())
+        # What is empty is made again by whoever needs it.
+        unknown = {md5 for md5 in unneeded - committed if self._stored[md5].size}
+        if not unknown:
+            return ()
+        registry = self._lineage.registry
+        runs = [*self._history.entries, *read_runs(registry, self._dvc.run_cache_folder)]
+        staying = self._stored.keys() - unneeded
+        originals = find_originals(registry, self, runs, unknown, staying)
+        originals -= self._on_remotes(originals)
+        versions = {}
+        for md5 in filter(is_folder, originals):
+            held = self.contents(md5)
+            files = {} if held is None else self._listings.read(md5) or {}
+            # Without any of its files it tells names alone; one that is broken may tell of any.
+            if held is None or not originals.isdisjoint(held):
+                versions[md5] = files
+        sizes = {
+            md5: self._stored[md5].size
+            for md5 in sorted(originals)
+            if not is_folder(md5) or md5 in versions
+        }
+        raw = {path: node for path, node in self._lineage.nodes.items() if node.kind == "raw"}
+        collections: dict[str, frozenset[str]] = {}
+        for path, md5 in self._history.versions:
+            if path in raw:
+                has = self.contents(md5) or frozenset()
+                collections[path] = collections.get(path, frozenset()) | has
+        return name_originals(sizes, versions, collections)
+
+    def _on_remotes(self, md5s: Collection[str]) -> frozenset[str]:
+        """Those of some objects that a remote has in full."""
+        there: set[str] = set()
+        for name in self._dvc.remote_names() if md5s else ():
+            answer = self._dvc.ask_remote(name, md5s)
+            if answer.problem is not None:
+                self._unasked.append(answer.problem)
+            there |= {m for m, size in answer.sizes.items() if size == self._stored[m].size}
+        return frozenset(there)
+
+    def _size(self, md5s: Collection[str]) -> int:
+        return sum(self._stored[md5].size for md5 in md5s)
+
+    def _outputs(self) -> Iterator[OutputUse]:
+        versions: defaultdict[str, list[str]] = defaultdict(list)
+        for path, md5 in self._history.versions:
+            versions[path].append(md5)
+        nodes, rank = self._lineage.nodes, self._tracer.rank
+        # What came in counts first, and what is current before what is older: so a picture that an
+        # output links counts as its collection's.
+        paths = sorted(versions, key=lambda path: (path not in nodes, rank.get(path, 0), path))
+        weighed: dict[str, list[VersionUse]] = {}
+        standings: tuple[Standing, ...] = ("current", "kept", "old")
+        for standing in standings:
+            for path in paths:
+                for md5 in versions[path]:
+                    if self._standing(path, md5) == standing:
+                        weighed.setdefault(path, []).append(self._weigh(path, md5, standing))
+        for path in paths:
+            kind = nodes[path].kind if path in nodes else "gone"
+            yield OutputUse(path, kind, tuple(weighed[path]))
+
+    def _standing(self, path: str, md5: str) -> Standing:
+        keepers = self._history.keepers_of(path, md5)
+        return "current" if WORK_TREE in keepers else "kept" if keepers else "old"
+
+    def _weigh(self, path: str, md5: str, standing: Standing) -> VersionUse:
+        members = self._objects(md5)
+        there = members & self._stored.keys()
+        fresh = there - self._weighed
+        self._weighed |= there
+        return VersionUse(
+            md5,
+            standing,
+            self._history.commit_of(path, md5),
+            tuple(k for k in self._history.keepers_of(path, md5) if k not in (WORK_TREE, "HEAD")),
+            len(there),
+            self._size(there),
+            self._size(fresh),
+            self._size(there & self._unneeded),
+            len(members) - len(there),
+        )
+
+    def _objects(self, md5: str) -> frozenset[str]:
+        if not is_folder(md5):
+            return frozenset({md5})
+        contents = self.contents(md5)
+        if contents is None:
+            self._unread[md5] = None
+        return frozenset({md5, *(contents or ())})
+
+
+def free(
+    lineage: Lineage,
+    dvc: DvcRepo,
+    use: DiskUse,
+    report: Callable[[str], None],
+    *,
+    raw: bool = False,
+) -> int:
+    """Removes from the cache what nothing needs, as far as that is still so.
+
+    Args:
+        lineage: The graph, to refuse early what is refused.
+        dvc: The repository.
+        use: What the cache holds, as somebody has seen it: nothing else is removed.
+        report: Takes a line when there is somebody to wait for.
+        raw: Whether to remove the originals, too.
+
+    Returns:
+        How many objects were removed.
+
+    Raises:
+        GarbageError: when it is not known what is needed.
+    """
+    if dvc.shares_cache:
+        raise GarbageError(
+            f"other clones may use the cache {dvc.cache_folder}, too; `dvc gc --workspace "
+            "--all-branches --all-tags --projects PATH..` takes all of them into account"
+        )
+    _check_is_known(lineage, read_version_history(lineage.registry), dvc)
+    wanted = use.objects_to_free(raw=raw)
+
+    def find_needed() -> Collection[str]:
+        now = build_lineage(read_registry(dvc.root))
+        history = read_version_history(now.registry)
+        _check_is_known(now, history, dvc)
+        return wanted - _Scale(now, history, dvc).weigh().objects_to_free(raw=raw)
+
+    return dvc.remove_from_cache(wanted, find_needed, report=report)
+
+
+def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
+    """What a metafile that cannot be read, or a listing that is not here, needs is not known."""
+    for problem in (*lineage.registry.problems, *history.kept_unread):
+        raise GarbageError(f"it is not known what is needed, as {problem}: mend that first")
+    named = {md5: path for path, md5 in history.versions if history.keepers_of(path, md5)}
+    folders = {md5: path for md5, path in named.items() if is_folder(md5)}
+    refusal = dvc.fetch_listings(folders, report=lambda _line: None)
+    if refusal is not None:
+        raise GarbageError(refusal)
+    listings = dvc.listings()
+    for path, version in Tracer(lineage, listings).recorded.items():
+        if version in folders and listings.contents(version) is None:
+            raise GarbageError(describe_unread([path]))

@@ -1,0 +1,323 @@
+"""Taking a picture out of everything: where it stands, what has to be recorded and made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from registry_assets.curation.duplicates import NOTHING
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import (
+    KEPT_OUT,
+    FileNotRecordedError,
+    MadeOfAnotherError,
+    NotAFileError,
+    describe_bringing_in,
+)
+from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten, renew, with_entry
+from registry_assets.git_repo.history import INDEX
+from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.images import Memo
+from registry_assets.model import is_folder
+from registry_assets.provenance.finding import identify, paths_in_repo
+from registry_assets.registry.lineage.derivation import Place
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.lineage.graph import Lineage, Node, recorded_in
+from registry_assets.retention.occurrences import Descent, find_descent
+from registry_assets.revisions.changes.version_history import VersionHistory, read_version_history
+
+_MEMOS = "measures-*.sqlite"
+
+
+@dataclass(frozen=True)
+class Content:
+    """The picture that is to be forgotten.
+
+    Attributes:
+        size: In bytes; None where nothing on this machine tells.
+    """
+
+    md5: str
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What forgetting a picture comes to.
+
+    Attributes:
+        file: As it was asked for.
+        history: All versions that were ever recorded.
+        descent: The picture, and what was made of it, in all of them.
+        current: Those files of the current versions, upstream before downstream.
+        raw: All raw collections, by path.
+        takes: The raw collections that lose files: the files, by path of the collection.
+        renewed: The outputs that are recorded or made anew, the collections among them.
+        blocked: Outputs that cannot be changed here, each with why and what to do.
+        unread: Outputs whose listings are not to be had, so that something may be left out.
+        problem: Why listings of older versions, which the cache lacks, could not be fetched; None
+            where they could, or need not be.
+    """
+
+    file: str
+    content: Content
+    history: VersionHistory
+    descent: Descent
+    current: tuple[Place, ...]
+    raw: frozenset[str]
+    takes: Mapping[str, tuple[str, ...]]
+    renewed: tuple[str, ...]
+    blocked: Mapping[str, str]
+    unread: tuple[str, ...] = field(default=())
+    problem: str | None = None
+
+    @property
+    def md5(self) -> str:
+        """The picture."""
+        return self.content.md5
+
+    @property
+    def stood_at(self) -> tuple[str, ...]:
+        """Where it is, or was, in raw collections; in other outputs if in none of those."""
+        equal = [
+            place
+            for (path, md5), places in self.descent.places.items()
+            for place in places
+            if place.md5 == self.md5 and self.history.is_known(path, md5)
+        ]
+        raw = [place.path for place in equal if place.output in self.raw]
+        return tuple(dict.fromkeys(raw or [place.path for place in equal]))
+
+
+def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
+    """Finds a picture, every copy of it and what was made of it, and what is to be done about them.
+
+    Args:
+        lineage: The graph, from the metafiles as they are now.
+        file: A path here or elsewhere, or an md5, as for `finding.identify`; also a path at
+            which a picture stood that was forgotten, or that an older version has.
+        dvc: The repository.
+
+    Raises:
+        MadeOfAnotherError: when it was made of another file.
+        FileNotRecordedError: when nothing tells what the file is.
+        DataModifiedError: when a collection that has it was edited besides.
+    """
+    listings = dvc.listings()
+    history = read_version_history(lineage.registry, dvc.run_cache_folder)
+    names = {md5: path for path, md5 in history.versions if is_folder(md5)}
+    problem = dvc.fetch_listings(names, report=lambda _line: None)
+    tracer = Tracer(lineage, listings)
+    content = _find_content(tracer, history, file, dvc)
+    if content.md5 == NOTHING:
+        raise NotAFileError(str(file), "is empty: there is no picture in it to forget")
+    holders, unread = tracer.holders(content.md5)
+    _check_is_source(tracer, file, content, holders)
+    descent = find_descent(tracer, history, listings, content.md5)
+    if not descent.places and content.md5 not in read_forgotten(dvc.root):
+        raise FileNotRecordedError(str(file), content.md5, unread=unread)
+    current = _current(tracer, descent)
+    blocked = {
+        **dict(_find_kept_out(dvc, history, descent)),
+        **dict(_find_blocked(lineage, current)),
+    }
+    takes: dict[str, list[str]] = {}
+    for place in current:
+        is_raw = lineage.nodes[place.output].kind == "raw"
+        if is_raw and place.md5 == content.md5 and place.output not in blocked:
+            takes.setdefault(place.output, []).append(place.file)
+    for path, files in takes.items():
+        dvc.check_folder(_address(lineage.nodes[path]), path, files)
+    return Forgetting(
+        str(file),
+        content,
+        history,
+        descent,
+        current,
+        frozenset(path for path, node in lineage.nodes.items() if node.kind == "raw"),
+        {path: tuple(files) for path, files in takes.items()},
+        tuple(_find_renewed(tracer, [*takes, *_affected(lineage, descent, current)], blocked)),
+        blocked,
+        tuple(unread),
+        problem,
+    )
+
+
+def _find_content(tracer: Tracer, history: VersionHistory, file: Path, dvc: DvcRepo) -> Content:
+    root = dvc.root
+    try:
+        md5, _ = identify(tracer, root, file)
+        sizes = [item.size for item in dvc.find_in_cache([md5])]
+        here = (place for place in (Path.cwd() / file, root / file) if place.is_file())
+        sizes += [place.stat().st_size for place in here]
+        return Content(md5, next(iter(sizes), None))
+    except FileNotRecordedError:
+        paths = paths_in_repo(root, file)
+        for entry in read_forgotten(root).values():
+            if any(path in entry.stood_at for path in paths):
+                return Content(entry.md5, entry.size)
+        for path in paths:
+            for output, version in history.versions:
+                inside = path[len(output) + 1 :]
+                if output and path == f"{output}/{inside}":
+                    files = tracer.files(output, version)
+                    if files is not None and inside in files.listed:
+                        return Content(files.listed[inside])
+        raise
+
+
+def _check_is_source(
+    tracer: Tracer, file: Path, content: Content, holders: Collection[Place]
+) -> None:
+    """Whether a picture came in from somewhere; what a stage made of another comes again."""
+    chains = tracer.last_chains(holders)
+    if chains and not any(chain.source.place.md5 == content.md5 for chain in chains):
+        raise MadeOfAnotherError(str(file), chains[0].source.place.path)
+
+
+def _current(tracer: Tracer, descent: Descent) -> tuple[Place, ...]:
+    return tuple(
+        place
+        for version in tracer.recorded.items()
+        for place in sorted(descent.places.get(version, ()), key=lambda place: place.file)
+    )
+
+
+def _find_blocked(lineage: Lineage, current: Iterable[Place]) -> Iterator[tuple[str, str]]:
+    registry = lineage.registry
+    for path, is_file in dict.fromkeys((place.output, not place.file) for place in current):
+        node, imported = lineage.nodes[path], registry.import_of.get(path)
+        if imported is not None:
+            is_here = imported.source.path in registry.outputs and not imported.source.is_external
+            if is_here and imported.repository is None:
+                continue
+            again = f"`registry update {path}`"
+            if is_here:
+                yield (
+                    path,
+                    (
+                        f"is imported from a commit of this repository: commit and push the next "
+                        f"version of {imported.source.path}, then {again}"
+                    ),
+                )
+            else:
+                source = imported.repository or imported.source.path
+                yield path, f"is imported from {source}: take it out there, then {again}"
+        elif node.kind == "raw" and is_file:
+            yield (
+                path,
+                (f"is tracked by itself: `dvc remove --outs {node.address}`, then run this again"),
+            )
+        elif node.kind == "stage" and registry.stage_of[path].is_frozen:
+            yield path, f"is frozen: `dvc unfreeze {node.address}`, then run this again"
+
+
+def _find_kept_out(
+    dvc: DvcRepo, history: VersionHistory, descent: Descent
+) -> Iterator[tuple[str, str]]:
+    """What has the picture and is recorded by a metafile that Git keeps out of the work tree."""
+    kept_out = find_kept_out(dvc.git)
+    for version in descent.places if kept_out.files else ():
+        for number in history.versions.get(version, ()):
+            metafile = recorded_in(history.entries[number].address)
+            if INDEX in history.keepers[number] and kept_out.lacks(metafile):
+                yield (
+                    version[0],
+                    f"{KEPT_OUT}: {describe_bringing_in(metafile)}, then run this again",
+                )
+
+
+def _affected(lineage: Lineage, descent: Descent, current: Iterable[Place]) -> Iterator[str]:
+    """What has it, and what has not but was made of what had: a table of names, or a count."""
+    yield from (place.output for place in current)
+    for path in lineage.nodes:
+        read = lineage.versions_read(path).items()
+        if any((source, version.md5) in descent.places for source, version in read):
+            yield path
+
+
+def _find_renewed(tracer: Tracer, start: Iterable[str], blocked: Collection[str]) -> Iterator[str]:
+    """What holds it, and all that is made of that, upstream first."""
+    lineage = tracer.lineage
+    waiting = [path for path in start if path not in blocked]
+    reached = set(waiting)
+    while waiting:
+        for target in lineage.downstream_of.get(waiting.pop(), ()):
+            if target not in reached and target not in blocked:
+                reached.add(target)
+                waiting.append(target)
+    nodes = sorted(reached, key=lambda path: (tracer.rank[path], path))
+    yield from (path for path in nodes if lineage.nodes[path].key and lineage.nodes[path].address)
+
+
+def _address(node: Node) -> str:
+    assert node.address is not None, f"{node.path} is declared nowhere"
+    return node.address
+
+
+def take_files_out(dvc: DvcRepo, lineage: Lineage, found: Forgetting) -> None:
+    """Removes a picture from the collections in the workspace; their next versions then lack it.
+
+    Raises:
+        DataModifiedError: when a collection was edited meanwhile.
+    """
+    for path, files in found.takes.items():
+        dvc.take_files_out(_address(lineage.nodes[path]), path, files, report=lambda _line: None)
+
+
+def find_left(lineage: Lineage, dvc: DvcRepo, found: Forgetting) -> Iterator[str]:
+    """What has the picture all the same, after everything was made anew; a line each.
+
+    Args:
+        lineage: The graph, from the metafiles as they are now.
+        dvc: The repository.
+        found: What was known before.
+    """
+    holders, _ = Tracer(lineage, dvc.listings()).holders(found.md5)
+    for path in dict.fromkeys(place.output for place in holders):
+        if path not in found.blocked:
+            yield (
+                f"{path} has it all the same: whatever makes it has it from elsewhere than a "
+                "collection; take it out there, then run this again"
+            )
+
+
+def record(dvc: DvcRepo, found: Forgetting, why: str) -> Forgotten:
+    """Notes that a picture is forgotten, before anything is done: a path that is gone then tells.
+
+    Returns:
+        The entry, with what an earlier one said.
+    """
+    kept = dvc.find_in_cache([found.md5])
+    size = (
+        found.content.size if found.content.size is not None else (kept[0].size if kept else None)
+    )
+    entry = Forgotten(found.md5, size, now(), _who(dvc), why, found.stood_at)
+    return write_record(dvc, entry)
+
+
+def write_record(dvc: DvcRepo, entry: Forgotten) -> Forgotten:
+    """Puts an entry into the record; returns it with what the record had of it already."""
+    with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
+        known = read_forgotten(dvc.root)
+        entry = renew(known.get(entry.md5), entry)
+        if known.get(entry.md5) != entry:
+            dvc.write_text(FORGOTTEN_FILE, with_entry(known, entry))
+    return entry
+
+
+def now() -> str:
+    """The time, as the record has it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _who(dvc: DvcRepo) -> str:
+    return dvc.git.find_author() or ""
+
+
+def forget_measures(root: Path, md5s: Collection[str]) -> None:
+    """Removes what was measured of contents from the memos of this machine."""
+    for place in sorted((root / ".dvc" / "tmp").glob(_MEMOS)):
+        Memo(str(place)).forget(md5s)

@@ -1,0 +1,88 @@
+"""Removing a forgotten picture from where it is left: remotes, cache, and Dagster's history.
+
+Each step is done again when it is asked for again, and the record says which are done, so that one
+that was interrupted, or a remote that went away, costs another call and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
+from registry_assets.forgotten import Forgotten
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.reading import read_registry
+from registry_assets.retention.occurrences import Descent
+from registry_assets.retention.planning import now, write_record
+
+CACHE = "cache"
+"""What the record calls this machine's cache."""
+
+
+def purge(
+    dvc: DvcRepo,
+    descent: Descent,
+    entry: Forgotten,
+    remotes: Sequence[str],
+    report: Callable[[str], None],
+) -> Iterator[str]:
+    """Removes the objects of a picture, and of what was made of it, that no current version has.
+
+    Args:
+        dvc: The repository.
+        descent: The picture.
+        entry: The record of it.
+        remotes: From which remotes, by name.
+        report: Takes a line for each place.
+
+    Yields:
+        What could not be done, a line each; the rest is done all the same.
+    """
+
+    def find_needed() -> Collection[str]:
+        lineage = build_lineage(read_registry(dvc.root))
+        return Tracer(lineage, dvc.listings()).find_standing(descent.contents)
+
+    def note(place: str) -> Forgotten:
+        gone = Forgotten(entry.md5, None, entry.when, purged=now(), purged_from=(place,))
+        return write_record(dvc, gone)
+
+    for name in remotes:
+        contents = sorted(set(descent.contents) - set(find_needed()))
+        try:
+            dvc.remove_from_remote(name, contents, report=report)
+        except RegistryError as error:
+            yield str(error)
+        else:
+            note(name)
+            report(f"removed from remote {name}")
+    try:
+        count = dvc.remove_from_cache(descent.contents, find_needed, report=report)
+    except RegistryError as error:
+        yield str(error)
+    else:
+        note(CACHE)
+        report(f"removed {count} object{'s' if count != 1 else ''} from the cache")
+    try:
+        _remove_sheets(dvc.root, descent, report)
+    except RegistryError as error:
+        yield str(error)
+
+
+def _remove_sheets(root: Path, descent: Descent, report: Callable[[str], None]) -> None:
+    from registry_assets.orchestration.history.opening import open_history
+    from registry_assets.registry.home import has_history
+
+    if not has_history(root):
+        return
+    from registry_assets.orchestration.sheet_history import find_sheets, remove_sheets
+
+    lineage = build_lineage(read_registry(root))
+    with open_history(root) as instance:
+        sheets = find_sheets(lineage, instance, descent.places.keys())
+        remove_sheets(instance, sheets, descent.places.keys())
+    if sheets:
+        report(f"removed {len(sheets)} contact sheets from Dagster's history")

@@ -1,0 +1,227 @@
+"""What is left of a picture: older versions, cache, remotes, and whatever else has a copy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry_assets.dvc_repo import DvcRepo, KeptObject, Listings, RemoteAnswer
+from registry_assets.git_repo.history import find_paths_of
+from registry_assets.images.contents import hash_file
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
+from registry_assets.intake.setting_aside import SET_ASIDE_FOLDER
+from registry_assets.model import is_folder
+from registry_assets.registry.decisions import Decided, find_decided
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.status.archive_names import archive_stem
+from registry_assets.retention.occurrences import Descent, VersionOf
+from registry_assets.revisions.changes.version_history import VersionHistory
+
+
+@dataclass(frozen=True)
+class OlderVersion:
+    """A version that has a picture, or what was made of it, and is not the current one.
+
+    Attributes:
+        path: Of the output; "" where nothing tells.
+        files: How many such files it has.
+        commit: The newest that recorded it; None where none did.
+        keepers: The branches, tags and stashes that have it now.
+    """
+
+    path: str
+    md5: str
+    files: int
+    commit: str | None
+    keepers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What is left of a picture.
+
+    Attributes:
+        objects: How many contents were looked for: the picture, and what was made of it.
+        versions: Older ones that have it; of those alone the names are left once it is purged.
+        cache: What the cache has.
+        remotes: What the remotes have; those that do not answer say why.
+        git: Files that Git itself has, or had, of the same content.
+        loose: Copies in the raw folder that are no part of a collection, and archives that
+            collections with it came from.
+        tables: How many older tables of measurements have a row of it.
+        sheets: How many contact sheets in Dagster's history are of versions that have it.
+        decided: What was decided about it, and about pictures that were left out in its favour.
+        unread: Versions whose listings are nowhere to be had.
+    """
+
+    objects: int
+    versions: tuple[OlderVersion, ...]
+    cache: tuple[KeptObject, ...]
+    remotes: tuple[RemoteAnswer, ...]
+    git: tuple[str, ...]
+    loose: tuple[str, ...]
+    tables: int
+    sheets: int
+    decided: tuple[Decided, ...]
+    unread: tuple[VersionOf, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of `registry forget --json`."""
+        return {
+            "objects": self.objects,
+            "versions": [
+                {
+                    "path": version.path or None,
+                    "version": version.md5,
+                    "files": version.files,
+                    "commit": version.commit,
+                    "kept_by": list(version.keepers),
+                }
+                for version in self.versions
+            ],
+            "cache": {
+                "objects": len(self.cache),
+                "size": sum(item.size for item in self.cache),
+                "other_links": sum(item.other_names for item in self.cache),
+            },
+            "remotes": [
+                {
+                    "name": remote.name,
+                    "objects": None if remote.problem else len(remote.sizes),
+                    "size": None if remote.problem else sum(remote.sizes.values()),
+                    "problem": remote.problem,
+                }
+                for remote in self.remotes
+            ],
+            "git": list(self.git),
+            "raw": list(self.loose),
+            "tables": self.tables,
+            "contact_sheets": self.sheets,
+            "decisions": [decided.as_json() for decided in self.decided],
+            "unread": [f"{path} {md5}" for path, md5 in self.unread],
+        }
+
+
+def find_remains(
+    dvc: DvcRepo, lineage: Lineage, history: VersionHistory, descent: Descent, size: int | None
+) -> Remains:
+    """Looks for what is left of a picture, asking every remote.
+
+    Args:
+        dvc: The repository.
+        lineage: The graph, from the metafiles as they are now.
+        history: Of the same moment.
+        descent: The picture, and what was made of it.
+        size: Of the picture, in bytes, where that is known.
+    """
+    listings = dvc.listings()
+    contents = descent.contents
+    older = tuple(find_older(lineage, history, descent))
+    return Remains(
+        objects=len(contents),
+        versions=older,
+        cache=tuple(dvc.find_in_cache(contents)),
+        remotes=tuple(dvc.ask_remote(name, contents) for name in dvc.remote_names()),
+        git=tuple(_in_git(dvc, listings, descent.md5)),
+        loose=tuple(_loose(lineage, descent, size)),
+        tables=_count_tables(listings, lineage, history, contents),
+        sheets=_count_sheets(lineage, descent),
+        decided=tuple(_decided(lineage, descent)),
+        unread=tuple({md5: (path, md5) for path, md5 in reversed(descent.unread)}.values()),
+    )
+
+
+def find_older(
+    lineage: Lineage, history: VersionHistory, descent: Descent
+) -> Iterator[OlderVersion]:
+    """The versions with a picture that are not the current ones, each once."""
+    current = {(n.path, n.version.md5) for n in lineage.nodes.values() if n.version is not None}
+    told = {md5 for path, md5 in descent.places if history.is_known(path, md5)}
+    for (path, md5), places in descent.places.items():
+        if (path, md5) in current or (md5 in told and not history.is_known(path, md5)):
+            continue
+        yield OlderVersion(
+            path,
+            md5,
+            len(places),
+            history.commit_of(path, md5),
+            tuple(k for k in history.keepers_of(path, md5) if k != "HEAD"),
+        )
+
+
+def _in_git(dvc: DvcRepo, listings: Listings, md5: str) -> list[str]:
+    place = listings.place_of(md5)
+    if place is None or not dvc.git.is_present:
+        return []
+    return find_paths_of(dvc.git, place)
+
+
+def _loose(lineage: Lineage, descent: Descent, size: int | None) -> Iterator[str]:
+    """Copies in the raw folder beside what DVC tracks there, hashing what has the same size."""
+    registry = lineage.registry
+    if registry.raw_folder is None:
+        return
+    raw = registry.root / registry.raw_folder
+    tracked = {node.path for node in lineage.nodes.values() if node.kind == "raw"}
+    collections = {path.rpartition("/")[2] for path, _ in descent.places}
+    waiting = [raw]
+    while waiting:
+        folder = waiting.pop()
+        for entry in (
+            sorted(os.scandir(folder), key=lambda entry: entry.name) if folder.is_dir() else []
+        ):
+            path = f"{registry.raw_folder}/{Path(entry.path).relative_to(raw).as_posix()}"
+            if entry.is_dir(follow_symlinks=False):
+                if path not in tracked:
+                    waiting.append(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                stem = archive_stem(entry.name)
+                is_source = stem in collections and folder in (raw, raw / SET_ASIDE_FOLDER)
+                is_equal = size == entry.stat().st_size and hash_file(entry.path) == descent.md5
+                if is_source or (is_equal and path not in tracked):
+                    yield path
+
+
+def _count_tables(
+    listings: Listings, lineage: Lineage, history: VersionHistory, contents: Collection[str]
+) -> int:
+    current = {n.version.md5 for n in lineage.nodes.values() if n.version is not None}
+    tables = {
+        md5
+        for version in {md5 for _, md5 in history.versions if is_folder(md5)} - current
+        if listings.names(version, f'"{MEASUREMENTS_TABLE}"')
+        for file, md5 in (listings.read(version) or {}).items()
+        if file == MEASUREMENTS_TABLE
+    }
+    wanted = [content.encode() for content in contents]
+    texts = (place.read_bytes() for md5 in tables if (place := listings.place_of(md5)) is not None)
+    return sum(any(content in text for content in wanted) for text in texts)
+
+
+def _decided(lineage: Lineage, descent: Descent) -> Iterator[Decided]:
+    contents = set(descent.contents)
+    raw = lineage.registry.raw_folder
+    stood = {
+        place.path.removeprefix(f"{raw}/")
+        for (path, _), places in descent.places.items()
+        for place in (places if path.startswith(f"{raw}/") else ())
+    }
+    for decided in find_decided(lineage.registry):
+        decision = decided.decision
+        if decision.md5 in contents or decision.duplicate_of in stood:
+            yield decided
+
+
+def _count_sheets(lineage: Lineage, descent: Descent) -> int:
+    from registry_assets.orchestration.history.opening import open_history
+    from registry_assets.registry.home import has_history
+
+    if not has_history(lineage.registry.root):
+        return 0
+    from registry_assets.orchestration.sheet_history import find_sheets
+
+    with open_history(lineage.registry.root) as instance:
+        return len(find_sheets(lineage, instance, descent.places.keys()))

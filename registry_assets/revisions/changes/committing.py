@@ -1,0 +1,350 @@
+"""Which files the registry writes, and commits that hold those and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import MetafileError, RegistryError
+from registry_assets.forgotten import FORGOTTEN_FILE
+from registry_assets.git_repo import BlobChange, TreeBuilder
+from registry_assets.git_repo.committing import fold_trailers
+from registry_assets.git_repo.conflicts import find_next_step
+from registry_assets.git_repo.work_tree import find_edited, find_kept_out
+from registry_assets.images.decisions import DECISIONS_FOLDER, Decision, parse_decisions
+from registry_assets.model import Registry, Version
+from registry_assets.registry.decisions import decisions_files
+from registry_assets.revisions.changes.merging import (
+    COLLECTIONS_FILE,
+    IGNORE_FILE,
+    LOCK_FILE,
+    can_merge,
+    is_decisions_file,
+)
+from registry_assets.revisions.changes.metafile_entries import (
+    Entry,
+    records_versions,
+    split_entries,
+)
+from registry_assets.settings import read_settings
+
+_MOST_TRIES = 10
+_NOT_COMMITTED = "Made with edits that are not committed: {}"
+SUBJECT_WIDTH = 72
+"""Characters: how long the first line of a message may be."""
+# As DVC escapes what Git would take for a pattern (pathspec's GitWildMatchPattern.escape).
+_PATTERN_CHARACTER = re.compile(r"([\[\]!*#?])")
+
+
+@dataclass(frozen=True)
+class OutputChange:
+    """An output of which two commits record different versions.
+
+    Attributes:
+        address: The stage or ``.dvc`` file that records it.
+        path: From the root.
+    """
+
+    address: str
+    path: str
+    before: Version | None
+    after: Version | None
+
+
+@dataclass(frozen=True)
+class DecisionChange:
+    """What two commits say differently about an image.
+
+    Attributes:
+        file: Where it says so.
+        collection: The image's.
+    """
+
+    file: str
+    collection: str
+    before: Decision | None
+    after: Decision | None
+
+
+@dataclass(frozen=True)
+class MetafileChanges:
+    """How the metafiles of two commits differ.
+
+    Attributes:
+        after: The second of them.
+        files: The files.
+        entries: The entries that differ, by address, as the first and the second have them.
+        outputs: The outputs whose versions differ.
+        decisions: The images about which something else was decided.
+    """
+
+    after: str
+    files: tuple[BlobChange, ...]
+    entries: Mapping[str, tuple[Entry | None, Entry | None]]
+    outputs: tuple[OutputChange, ...]
+    decisions: tuple[DecisionChange, ...]
+
+
+def read_changes(
+    builder: TreeBuilder, before: str, after: str, folder: str = "."
+) -> MetafileChanges:
+    """Compares the metafiles of two commits or trees by entry, parsing those that differ.
+
+    Args:
+        builder: For what Git has.
+        before: The first commit or tree.
+        after: The second.
+        folder: The folder whose metafiles count.
+
+    Raises:
+        MetafileError: when one cannot be read.
+    """
+    settings = read_settings(builder.git.root)
+    compared = builder.compare(before, after, folder)
+    files = tuple(
+        file
+        for file in compared
+        if can_merge(file.path)
+        and (settings.declares(file.path) or not records_versions(file.path))
+    )
+    entries: dict[str, tuple[Entry | None, Entry | None]] = {}
+    outputs: list[OutputChange] = []
+    recording = [file for file in files if records_versions(file.path)]
+    texts = builder.read_blobs(blob for file in recording for blob in (file.before, file.after))
+    for file in recording:
+        old = split_entries(file.path, texts[file.before])
+        new = split_entries(file.path, texts[file.after])
+        for address in dict.fromkeys((*old, *new)):
+            pair = old.get(address), new.get(address)
+            if pair[0] != pair[1]:
+                entries[address] = pair
+                outputs += _compare_outputs(address, *pair)
+    decisions = tuple(_compare_decisions(builder, files))
+    return MetafileChanges(after, files, entries, tuple(outputs), decisions)
+
+
+def _compare_decisions(
+    builder: TreeBuilder, files: Iterable[BlobChange]
+) -> Iterator[DecisionChange]:
+    decided = [file for file in files if is_decisions_file(file.path)]
+    texts = builder.read_blobs(blob for file in decided for blob in (file.before, file.after))
+    for file in decided:
+        # One that cannot be read says so where it is heeded; or it is something else.
+        with suppress(MetafileError):
+            old, new = (
+                parse_decisions(texts[blob] or "", file.path) for blob in (file.before, file.after)
+            )
+            for md5 in dict.fromkeys((*old, *new)):
+                if old.get(md5) != new.get(md5):
+                    name = PurePosixPath(file.path).stem
+                    yield DecisionChange(file.path, name, old.get(md5), new.get(md5))
+
+
+def _compare_outputs(address: str, old: Entry | None, new: Entry | None) -> list[OutputChange]:
+    before = old.read_outputs() if old else {}
+    after = new.read_outputs() if new else {}
+    changes = (
+        OutputChange(address, path, before.get(path), after.get(path))
+        for path in dict.fromkeys((*before, *after))
+    )
+    return [c for c in changes if (c.before and c.before.md5) != (c.after and c.after.md5)]
+
+
+def build_metafile_tree(registry: Registry, builder: TreeBuilder, commit: str) -> str:
+    """The tree of a commit with the registry's metafiles as they stand in the work tree.
+
+    Of a ``.gitignore``, which people write to as well, only the lines that DVC writes.
+    """
+    decided = {dataset.decisions for dataset in registry.datasets}
+    gone = {
+        path
+        for path in builder.files_at(commit)
+        if (
+            (records_versions(path) and registry.settings.declares(path))
+            or PurePosixPath(path).name == COLLECTIONS_FILE
+            or (is_decisions_file(path) and str(PurePosixPath(path).parent) in decided)
+        )
+        and not (registry.root / path).exists()
+    }
+    tree = builder.build(commit, sorted(metafiles_of(registry) | gone), {})
+    before = {c.path for c in read_changes(builder, commit, tree).outputs if c.before}
+    outputs = before | {o.path for o in registry.outputs.values() if not o.is_run}
+    texts = _read_ignored(registry.root, builder, commit, outputs)
+    # DVC removes one without lines.
+    empty = [path for path, text in texts.items() if not text]
+    removed = [path for path in empty if not (registry.root / path).exists()]
+    kept = {path: text for path, text in texts.items() if path not in removed}
+    return builder.build(tree, removed, kept)
+
+
+def metafiles_of(registry: Registry) -> set[str]:
+    """The files in which the registry records what it declares, but for each ``.gitignore``."""
+    found = {item.metafile for item in registry.tracked}
+    found |= {str(PurePosixPath(stage.file).with_name(LOCK_FILE)) for stage in registry.stages}
+    found.update(file for d in registry.datasets for file in decisions_files(registry, d))
+    found |= {FORGOTTEN_FILE} if (registry.root / FORGOTTEN_FILE).is_file() else set()
+    return found | {d.collections_file for d in registry.datasets if d.collections_file}
+
+
+def _read_ignored(
+    root: Path, builder: TreeBuilder, commit: str, outputs: Collection[str]
+) -> Mapping[str, str]:
+    """What each ``.gitignore`` is to hold, where that differs from what the commit has."""
+    lines: dict[str, set[str]] = {}
+    for path in outputs:
+        output = PurePosixPath(path)
+        line = "/" + _PATTERN_CHARACTER.sub(r"\\\1", output.name)
+        lines.setdefault(str(output.parent / IGNORE_FILE), set()).add(line)
+    there = set(builder.files_at(commit))
+    kept_out = find_kept_out(builder.git)
+    texts = {}
+    for file, written in lines.items():
+        if kept_out.lacks(file):
+            continue
+        before = (builder.git.text_at(commit, file) or "") if file in there else ""
+        now = (root / file).read_text(encoding="utf-8") if (root / file).is_file() else ""
+        wanted = merge_ignored(before, now, written)
+        if wanted.splitlines() != before.splitlines():
+            texts[file] = wanted
+    return texts
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a run recorded of one stage or ``.dvc`` file.
+
+    Attributes:
+        address: The stage or ``.dvc`` file.
+        paths: Its outputs.
+        asset: The asset, with the partition in brackets where it has one.
+    """
+
+    address: str
+    paths: tuple[str, ...]
+    asset: str
+
+
+def commit_written(
+    dvc: DvcRepo, written: Sequence[Written], run_id: str, report: Callable[[str], None]
+) -> str | None:
+    """Commits the metafiles that a run wrote, where the settings say so, and nothing besides.
+
+    What is staged besides stays staged, and is not in the commit.
+
+    Args:
+        dvc: The repository.
+        written: What was recorded.
+        run_id: The run.
+        report: Takes a line when it is not committed all the same.
+
+    Returns:
+        The commit; None where there is nothing to commit, or it must not be.
+    """
+    settings, git = read_settings(dvc.root), dvc.git
+    if settings.git != "commit" or not written or not git.is_present:
+        return None
+    branch = git.branch()
+    if branch is None or branch in settings.protected_branches or find_next_step(git) is not None:
+        where = f"{branch} is a protected branch" if branch else "no branch is checked out"
+        report(f"not committed: {where}, or a merge is going on; `registry publish` publishes it")
+        return None
+    builder = TreeBuilder(git)
+    outputs = [path for item in written for path in item.paths]
+    subject = shorten(f"Record {outputs[0]}" if len(outputs) == 1 else _count_recorded(written))
+    assets = dict.fromkeys(item.asset for item in written)
+    for _ in range(_MOST_TRIES):
+        head = git.commit()
+        if head is None:
+            report("not committed: there is no commit yet; commit the registry first")
+            return None
+        texts = _read_ignored(dvc.root, builder, head, outputs)
+        tree = builder.build(head, _files_of(dvc.root, written), texts)
+        changes = builder.compare(head, tree)
+        if not changes:
+            return None
+        edited = _find_edits_behind(builder, head, tree)
+        body = [_NOT_COMMITTED.format(", ".join(edited))] if edited else []
+        message = build_message(subject, body, assets, run_id)
+        commit = builder.commit(tree, head, message)
+        # First, so that whoever looks in between sees files that are staged, not taken back.
+        builder.stage(changes)
+        if builder.set_branch(f"refs/heads/{branch}", commit, head):
+            for line in body:
+                report(f"{line}: commit them, or nobody else gets the same")
+            return commit
+    raise RegistryError(f"{branch} moved {_MOST_TRIES} times while it was being committed to")
+
+
+def _find_edits_behind(builder: TreeBuilder, head: str, tree: str) -> list[str]:
+    """The files that new results were made with, and that are not as they were committed."""
+    read: set[str] = set()
+    changed = read_changes(builder, head, tree)
+    for _, entry in changed.entries.values():
+        if entry is not None and entry.is_stage:
+            read.add(entry.metafile)
+            read.update(entry.read_dependencies())
+            read.update(file for file, _ in entry.read_run().parameters)
+    # Data is what Git ignores.
+    edited = find_edited(builder.git, [path for path in read if not path.startswith("../")])
+    return sorted(edited.keys() - {file.path for file in changed.files})
+
+
+def _count_recorded(written: Sequence[Written]) -> str:
+    assets = {item.asset.partition(" [")[0] for item in written}
+    return f"Record {sum(len(item.paths) for item in written)} outputs of {len(assets)} assets"
+
+
+def _files_of(root: Path, written: Sequence[Written]) -> list[str]:
+    """The metafiles that record something, with lists that imports are added to and decisions."""
+    files: dict[str, None] = {}
+    for item in written:
+        metafile, is_stage, address_of_stage = item.address.partition(":")
+        path = PurePosixPath(metafile)
+        files[str(path.with_name(LOCK_FILE) if is_stage else path)] = None
+        _, _, item_name = address_of_stage.partition("@")
+        decided = path.with_name(DECISIONS_FOLDER) / f"{item_name}.yaml"
+        if item_name and (root / decided).is_file():
+            files[str(decided)] = None
+        if not is_stage:
+            lists = (str(folder / COLLECTIONS_FILE) for folder in path.parents)
+            files.update((name, None) for name in lists if (root / name).is_file())
+    # Whatever lost a picture, the record of that goes along.
+    files.update({FORGOTTEN_FILE: None} if (root / FORGOTTEN_FILE).is_file() else {})
+    return list(files)
+
+
+def merge_ignored(before: str, now: str, written: Collection[str]) -> str:
+    """The text of a ``.gitignore`` as it was, with some lines as they are now.
+
+    Args:
+        before: As it was.
+        now: As it is.
+        written: The lines that count.
+    """
+    there = now.splitlines()
+    kept = [line for line in before.splitlines() if line in there or line not in written]
+    added = [line for line in there if line in written and line not in kept]
+    return "".join(f"{line}\n" for line in (*kept, *added))
+
+
+def build_message(
+    subject: str,
+    body: Sequence[str],
+    assets: Iterable[str],
+    run_id: str | None,
+) -> str:
+    """A commit message: what happened, and for machines the assets and the run as trailers."""
+    trailers = [("Registry-Asset", asset) for asset in assets]
+    if run_id is not None:
+        trailers.append(("Dagster-Run", run_id))
+    paragraphs = [subject, "\n".join(body), fold_trailers(trailers)]
+    return "\n\n".join(text.rstrip("\n") for text in paragraphs if text.strip()) + "\n"
+
+
+def shorten(subject: str) -> str:
+    """A subject that fits into one line of `git log`."""
+    return subject if len(subject) <= SUBJECT_WIDTH else f"{subject[: SUBJECT_WIDTH - 1]}…"

@@ -1,0 +1,174 @@
+"""What single entries of metafiles record, from their text: without DVC, at any commit."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from registry_assets.dvc_repo.lock_text import HEADER
+from registry_assets.dvc_repo.plain_yaml import read_plain
+from registry_assets.errors import MetafileError
+from registry_assets.model import Version
+from registry_assets.revisions.changes.merging import DVC_SUFFIX, LOCK_FILE, read_lock
+
+_MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a stage was run.
+
+    Attributes:
+        command: As `dvc.lock` has it; None of a ``.dvc`` file.
+        parameters: The values that it read, by file from the root and key.
+    """
+
+    command: object
+    parameters: Mapping[tuple[str, str], object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stage of a ``dvc.lock``, or a ``.dvc`` file.
+
+    Attributes:
+        address: DVC's own, with the path from the root.
+        text: As it is written.
+    """
+
+    address: str
+    text: str
+
+    @property
+    def is_stage(self) -> bool:
+        """Whether it is a stage; a ``.dvc`` file may have a colon in its name."""
+        return not self.address.endswith(DVC_SUFFIX)
+
+    @property
+    def metafile(self) -> str:
+        """The ``dvc.yaml`` or ``.dvc`` file."""
+        return self.address.partition(":")[0] if self.is_stage else self.address
+
+    def read_outputs(self) -> Mapping[str, Version]:
+        """The versions that it records, by path from the root; none where it records none yet.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        return self._read("outs")
+
+    def read_dependencies(self) -> Mapping[str, Version]:
+        """The versions of what its outputs were made of, by path from the root.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        return self._read("deps")
+
+    def read_run(self) -> Run:
+        """How it was run.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        data = self._data
+        folder = self._working_folder(data)
+        return Run(
+            data.get("cmd"),
+            {
+                (posixpath.normpath(posixpath.join(folder, str(file))), str(key)): value
+                for file, values in (data.get("params") or {}).items()
+                for key, value in (values or {}).items()
+            },
+        )
+
+    def find_objects(self) -> frozenset[str]:
+        """The md5s of its outputs, and of whatever it names besides as kept for them.
+
+        Raises:
+            MetafileError: when it cannot be read.
+        """
+        return frozenset(_find_md5s(self._data.get("outs")))
+
+    def _read(self, section: str) -> Mapping[str, Version]:
+        data = self._data
+        folder = self._working_folder(data)
+        return {
+            posixpath.normpath(posixpath.join(folder, str(item["path"]))): Version(
+                str(item["md5"]), item.get("size"), item.get("nfiles")
+            )
+            for item in data.get(section) or ()
+            if "path" in item and item.get("md5")
+        }
+
+    def _working_folder(self, data: Mapping[str, Any]) -> str:
+        return posixpath.join(posixpath.dirname(self.metafile), str(data.get("wdir", "")))
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        document = f"{HEADER}{self.text}" if self.is_stage else self.text
+        try:
+            data: Any = read_plain(document) or YAML(typ="safe").load(document)
+        except YAMLError as error:
+            raise MetafileError(self.address, " ".join(str(error).split())) from error
+        if self.is_stage:
+            (data,) = data["stages"].values()
+        if not isinstance(data, dict):
+            raise MetafileError(self.address, "it is no mapping")
+        return data
+
+
+def _find_md5s(value: object) -> Iterator[str]:
+    """Every md5 among values, at whatever depth."""
+    if isinstance(value, str):
+        if _MD5.fullmatch(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _find_md5s(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _find_md5s(inner)
+
+
+def records_versions(path: str) -> bool:
+    """Whether a file is a metafile that records versions, by its name."""
+    return path.endswith(DVC_SUFFIX) or PurePosixPath(path).name == LOCK_FILE
+
+
+def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
+    """The entries of a ``.dvc`` file or ``dvc.lock``, by address; none where there is no file.
+
+    Raises:
+        MetafileError: when it cannot be taken apart.
+    """
+    if not text:
+        return {}
+    if _CONFLICT.search(text):
+        raise MetafileError(path, "it holds the marks of a merge conflict")
+    if path.endswith(DVC_SUFFIX):
+        return {path: Entry(path, text)}
+    entries = {}
+    before = stage_address(path, "")
+    try:
+        lock = read_lock(text)
+    except MetafileError as error:
+        raise MetafileError(path, error.problem) from error
+    for name, entry in lock.entries.items():
+        address = before + name
+        entries[address] = Entry(address, entry)
+    return entries
+
+
+def stage_address(lock: str, name: str) -> str:
+    """DVC's address of a stage, by the ``dvc.lock`` that records it and its name there."""
+    return f"{PurePosixPath(lock).with_name('dvc.yaml')}:{name}"

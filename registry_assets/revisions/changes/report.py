@@ -1,0 +1,55 @@
+"""What became of files, in words: the parts that a publication, a comparison and a tag share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from registry_assets.revisions.changes.committing import DecisionChange
+from registry_assets.revisions.changes.image_changes import FamilyChange, ImageFlow
+
+
+def short_name(family: str) -> str:
+    """The path of a family inside its data set."""
+    return family.partition("/data/")[2] or family
+
+
+def count(number: int, thing: str) -> str:
+    """A number of things: ``1 image``, ``2 images``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def tell_counts(family: FamilyChange) -> str:
+    """How many images came and went, or other files where no image did."""
+    counts = family.images if family.images else family.others
+    said = f"+{counts.added} -{counts.removed}"
+    said += f" ~{counts.changed}" if counts.changed else ""
+    said += f", {counts.renamed} renamed" if counts.renamed else ""
+    return f"{'images' if counts is family.images or not counts else 'files'} {said}"
+
+
+def tell_flow(flow: ImageFlow) -> str:
+    """Where images went, in a line."""
+    images = count(flow.images, "image")
+    source, target = (name and class_name(name) for name in (flow.source, flow.target))
+    return {
+        "moved": f"{images} moved from {source} to {target}",
+        "kept": f"{images} now in {target}, left out by {flow.stage} before",
+        "left out": f"{images} of {source} now left out by {flow.stage}",
+        "made": f"{images} in {target} that {flow.stage} did not make before",
+        "made no more": f"{images} of {source} that {flow.stage} makes no more",
+    }[flow.way]
+
+
+def tell_decisions(changes: Sequence[DecisionChange]) -> Iterator[str]:
+    """A line for each decision, what people said before what was left out as a duplicate."""
+    told = [(change, change.after or change.before) for change in changes]
+    for change, decision in sorted(told, key=lambda one: bool(one[1] and one[1].duplicate_of)):
+        if decision is not None:
+            taken_back = "" if change.after else "not any more "
+            image = f"{change.collection}/{decision.path or decision.md5}"
+            yield f"{image}: {taken_back}{decision}"
+
+
+def class_name(family: str) -> str:
+    """How people call a class: ``day_images/sharp``."""
+    return short_name(family).removeprefix("outputs/")

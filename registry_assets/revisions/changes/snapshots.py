@@ -1,0 +1,62 @@
+"""A registry as a commit has it, read from a clone that is gone afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from registry_assets.dvc_repo.initialising import keep_together
+from registry_assets.git_repo import GitRepo
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.reading import read_registry
+
+
+class Snapshots:
+    """Reads registries at commits, each once.
+
+    Args:
+        stack: What removes the clones in the end.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._folders: dict[tuple[str, str], Path] = {}
+        self._lineages: dict[Path, Lineage] = {}
+
+    def check_out(self, where: str, commit: str) -> Path:
+        """A clone of a repository with the files of a commit.
+
+        Args:
+            where: An address, or a repository on this machine.
+            commit: The commit.
+
+        Raises:
+            SourceUnreachableError: when it cannot be cloned or has no such commit.
+        """
+        key = (where, commit)
+        if key not in self._folders:
+            temporary = tempfile.TemporaryDirectory(prefix="registry-")
+            folder = Path(self._stack.enter_context(temporary)).resolve() / "registry"
+            GitRepo(folder).check_out(where, commit)
+            self._folders[key] = folder
+        return self._folders[key]
+
+    def read(self, root: Path) -> Lineage:
+        """The graph of a DVC repository in such a clone.
+
+        Raises:
+            RegistryNotFoundError: when there is none.
+        """
+        if root not in self._lineages:
+            if (root / ".dvc").is_dir():
+                keep_together(root)
+            self._lineages[root] = build_lineage(read_registry(root))
+        return self._lineages[root]
+
+    def read_here(self, root: Path, commit: str) -> Lineage:
+        """The graph of a registry on this machine, as a commit of it has it."""
+        top = GitRepo(root).top() or root
+        clone = self.check_out(str(top), commit)
+        return self.read(clone / root.resolve().relative_to(top.resolve()))

@@ -1,0 +1,118 @@
+"""What results were made with and nobody committed yet: code, parameters, pipelines.
+
+A branch with results and without the code and the parameters that made them is one on which they
+are stale. So what the stages of published results declare goes along with them; nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from registry_assets.errors import PublishError
+from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo.work_tree import find_edited
+from registry_assets.model import Registry, Stage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.revisions.changes.committing import MetafileChanges, metafiles_of
+from registry_assets.units import few_of, format_size
+
+_MOST_BYTES = 10_000_000
+
+
+@dataclass(frozen=True)
+class MadeWith:
+    """What goes along with results.
+
+    Attributes:
+        files: Edited files that stages of published results declare, and that these were made with.
+        warnings: What a person should know of others.
+    """
+
+    files: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def find_made_with(
+    lineage: Lineage, git: GitRepo, changes: MetafileChanges, uncommitted: MetafileChanges
+) -> MadeWith:
+    """Finds the edited files that published results were made with.
+
+    Args:
+        lineage: The graph.
+        git: The repository.
+        changes: What is published.
+        uncommitted: What of it no commit has yet.
+
+    Raises:
+        PublishError: when results that no commit has yet were made with something else than what
+            stands in the work tree now, or with files that are no matter for Git.
+    """
+    registry = lineage.registry
+    made = {address for address, (_, after) in changes.entries.items() if after is not None}
+    declared = {
+        stage: _declared_by(registry, stage) for stage in registry.stages if stage.address in made
+    }
+    edited = find_edited(git, {path for paths in declared.values() for path in paths})
+    files = set(edited) - metafiles_of(registry)
+    taken: set[str] = set()
+    warnings = []
+    for stage, paths in declared.items():
+        touched = sorted(file for file in files if _is_at(file, paths))
+        differing = lineage.code_changes[stage.address] if touched else ()
+        if differing and stage.address in uncommitted.entries:
+            raise PublishError(
+                f"{stage.address} was not made with what stands in the work tree "
+                f"({'; '.join(differing)}): `registry materialize` makes it anew, or take the edit "
+                f"of {few_of(touched)} back, then publish"
+            )
+        if differing:
+            warnings.append(
+                f"{few_of(touched)}: edited since {stage.address} was made, which is committed "
+                "already, so the edit stays here"
+            )
+        else:
+            taken.update(touched)
+    _check_size(registry, [file for file in taken if not edited[file]])
+    ignored = _find_ignored(registry, git, {path for paths in declared.values() for path in paths})
+    return MadeWith(tuple(sorted(taken)), (*warnings, *ignored))
+
+
+def _declared_by(registry: Registry, stage: Stage) -> frozenset[str]:
+    """The files and folders that a stage declares, but for data, with the ``dvc.yaml`` itself."""
+    dataset = registry.dataset_of(stage.file)
+    variables = (f for f in registry.variable_files if registry.dataset_of(f) in (None, dataset))
+    code = (
+        dependency.path
+        for dependency in stage.dependencies
+        if not dependency.is_external and not registry.holds_data(dependency.path)
+    )
+    parameters = (parameter.file for parameter in stage.parameters)
+    found = (stage.file, *variables, *code, *parameters)
+    return frozenset(path for path in found if not path.startswith("../"))
+
+
+def _check_size(registry: Registry, unknown: Collection[str]) -> None:
+    """Makes sure that nobody's data goes into Git for ever, as a dependency that DVC lacks."""
+    sizes = {file: (registry.root / file).lstat().st_size for file in unknown}
+    if sum(sizes.values()) > _MOST_BYTES:
+        largest = max(sizes, key=lambda file: sizes[file])
+        raise PublishError(
+            f"results were made with {len(sizes)} files that neither Git nor DVC knows, of "
+            f"{format_size(sum(sizes.values()))}, such as {largest}: `dvc add` what is data, "
+            "commit what is code, then publish"
+        )
+
+
+def _find_ignored(registry: Registry, git: GitRepo, paths: Collection[str]) -> Iterator[str]:
+    """Files that results were made with and that Git is not to know."""
+    there = [path for path in sorted(paths) if (registry.root / path).exists()]
+    ignored = git.ignored(there) or frozenset()
+    known = git.tracked(sorted(ignored)) if ignored else frozenset()
+    for path in there:
+        if path in ignored and path not in known:
+            yield f"{path}: results were made with it, but Git ignores it: the branch lacks it"
+
+
+def _is_at(file: str, paths: Collection[str]) -> bool:
+    return any(file == path or file.startswith(f"{path}/") for path in paths)

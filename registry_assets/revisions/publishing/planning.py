@@ -1,0 +1,266 @@
+"""Finding out what is to be published, and where: nothing is moved for it.
+
+The branch is called after its content, so that what was interrupted anywhere carries on when it is
+run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import PublishError
+from registry_assets.forgotten import read_forgotten
+from registry_assets.git_repo import BlobChange, GitRemote, GitRepo, RemoteState, TreeBuilder
+from registry_assets.git_repo.conflicts import find_next_step
+from registry_assets.images import read_decisions
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.revisions.changes.committing import (
+    build_message,
+    build_metafile_tree,
+    read_changes,
+    shorten,
+)
+from registry_assets.revisions.changes.merging import Merged, can_merge, is_decisions_file, merge
+from registry_assets.revisions.publishing.made_with import find_made_with
+from registry_assets.revisions.publishing.publication import Nothing, Publication
+from registry_assets.revisions.publishing.report import (
+    Summary,
+    describe,
+    describe_briefly,
+    summarise,
+)
+
+_ID_LENGTH = 8
+_MOST_NAMED = 5
+
+
+def plan_publication(
+    lineage: Lineage,
+    *,
+    branch: str | None = None,
+    title: str | None = None,
+    run_id: str | None = None,
+) -> Publication | Nothing:
+    """Finds out what is to be published, and moves nothing.
+
+    Args:
+        lineage: The graph, as it was just read.
+        branch: The name of the branch; after what is in it when None.
+        title: What happens, in a line; after what is in it when None.
+        run_id: The Dagster run that publishes.
+
+    Raises:
+        PublishError: when it cannot be, with the next step.
+        MetafileError: when a file of decisions cannot be read.
+        SourceUnreachableError: when the Git remote does not answer.
+    """
+    registry = lineage.registry
+    dvc = DvcRepo(registry.root)
+    git, builder = dvc.git, TreeBuilder(dvc.git)
+    ground = _look_around(lineage, builder)
+    # Whoever records something meanwhile would be published by half.
+    with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
+        tree = build_metafile_tree(registry, builder, ground.head)
+    uncommitted = read_changes(builder, ground.head, tree)
+    changes = read_changes(builder, ground.base, tree)
+    made_with = find_made_with(lineage, git, changes, uncommitted)
+    tree = builder.build(tree, made_with.files, {})
+    changed = tuple(
+        file
+        for file in builder.compare(ground.base, tree)
+        if file in changes.files or file.path in made_with.files
+    )
+    is_committed = not builder.compare(ground.head, tree)
+    upstream = f"{ground.remote.name}/{ground.target}"
+    if not changes.files:
+        return Nothing(f"nothing to publish: {upstream} has every metafile")
+    for file in changes.files:
+        if is_decisions_file(file.path):
+            # What nobody can read is not to be published.
+            read_decisions(registry.root / file.path)
+    summary = summarise(lineage, changes, dvc.listings(), made_with.files)
+    protected = {*registry.settings.protected_branches, ground.target}
+    may_use_current = is_committed and ground.current not in protected
+    name = branch or (
+        ground.current if may_use_current else _name_branch(lineage, summary, changed)
+    )
+    if _is_held(builder, changed, tree, ground.tip):
+        known = name if not is_committed and git.resolve_ref(f"refs/heads/{name}") else None
+        first = "`registry publish --switch`, " if known else ""
+        step = f"{first}`git switch {ground.target}`, then `git pull`"
+        return Nothing(f"nothing to publish: it is in {upstream} already: {step}", known, tree)
+    is_current = name == ground.current
+    _check_name(git, name, protected, is_current=is_current and may_use_current)
+    existing, is_pushed = (
+        (ground.head, ground.state.branches.get(name) == ground.head)
+        if is_current
+        else _find_existing(builder, ground.remote, ground.state, name, changed, tree)
+    )
+    warnings = [*made_with.warnings, *_forgotten(lineage)]
+    ahead = git.count_commits(ground.tip, ground.head)
+    if ahead and not is_current:
+        warnings.append(f"the branch holds {ahead} commits of {ground.current}, too")
+    said = " ".join((title or "").split()) or shorten(summary.title)
+    assets = [
+        f"{asset} [{', '.join(names)}]" if names else asset
+        for asset, names in summary.assets.items()
+    ]
+    return Publication(
+        branch=name,
+        target=ground.target,
+        remote=ground.remote,
+        base=ground.base,
+        parent=ground.head,
+        tree=tree,
+        is_committed=is_committed,
+        existing=existing if existing or not is_committed else ground.head,
+        is_pushed=is_pushed,
+        changes=changes,
+        files=changed,
+        summary=summary,
+        title=said,
+        description=describe(summary),
+        message=build_message(said, describe_briefly(summary), assets, run_id),
+        warnings=tuple(warnings),
+    )
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """Where a publication starts from, and where it goes.
+
+    Attributes:
+        current: The checked-out branch, and `head` its commit.
+        target: The branch to merge into, and `tip` its commit.
+        base: Where the two part.
+    """
+
+    current: str
+    head: str
+    remote: GitRemote
+    state: RemoteState
+    target: str
+    tip: str
+    base: str
+
+
+def _look_around(lineage: Lineage, builder: TreeBuilder) -> _Ground:
+    git = builder.git
+    current, head = _check_state(lineage, git)
+    builder.check_identity()
+    remote = GitRemote.find(git, current)
+    state = remote.read_state()
+    target, tip = _find_target(remote, state, current)
+    base = git.merge_base(head, tip) or head
+    return _Ground(current, head, remote, state, target, tip, base)
+
+
+def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
+    """The checked-out branch and commit, where publishing makes sense."""
+    if not git.is_present:
+        raise PublishError("there is no Git repository here: run `git init`, then commit")
+    if lineage.registry.problems:
+        raise PublishError(f"part of the registry is left out: {lineage.registry.problems[0]}")
+    current, head = git.branch(), git.commit()
+    step = find_next_step(git)
+    if step is not None:
+        raise PublishError(
+            f"a merge or rebase is going on: resolve it (`registry resolve`), then `{step}`"
+        )
+    if current is None:
+        raise PublishError("no branch is checked out: run `git switch -c NAME`")
+    if head is None:
+        raise PublishError("there is no commit yet: commit the registry first")
+    return current, head
+
+
+def _find_target(remote: GitRemote, state: RemoteState, current: str) -> tuple[str, str]:
+    """The branch to merge into, and its commit, which is fetched when it is not here yet."""
+    candidates = [state.default, current, "main", "master"]
+    target = next((name for name in candidates if name in state.branches), None)
+    if target is None:
+        raise PublishError(
+            f"the Git remote `{remote.name}` is empty, so there is nothing to merge into: run "
+            f"`git push -u {remote.name} {current}` first"
+        )
+    tip = state.branches[target]
+    if not remote.git.is_known(tip):
+        remote.fetch(target)
+    return target, tip
+
+
+def _is_held(builder: TreeBuilder, changed: Sequence[BlobChange], tree: str, commit: str) -> bool:
+    """Whether a commit holds all that changed: merging it in would leave every file as it is."""
+    there = {file.path: file.before for file in builder.compare(commit, tree)}
+    differing = [file for file in changed if file.path in there]
+    if not all(can_merge(file.path) for file in differing):
+        return False
+    texts = builder.read_blobs(
+        blob for file in differing for blob in (file.before, file.after, there[file.path])
+    )
+    return all(
+        merge(file.path, texts[file.before], texts[there[file.path]], texts[file.after])
+        == Merged(texts[there[file.path]])
+        for file in differing
+    )
+
+
+def _name_branch(lineage: Lineage, summary: Summary, changed: Sequence[BlobChange]) -> str:
+    facts = "".join(f"{file.path} {file.after}\n" for file in changed)
+    content = hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()[:_ID_LENGTH]
+    template = lineage.registry.settings.publish_branch
+    return template.replace("{name}", summary.slug).replace("{id}", content)
+
+
+def _check_name(git: GitRepo, name: str, protected: Collection[str], *, is_current: bool) -> None:
+    if not git.is_branch_name(name):
+        raise PublishError(f"{name!r} cannot be the name of a branch: choose another with --branch")
+    if name in protected:
+        raise PublishError(f"{name} is a protected branch: choose another with --branch")
+    if name == git.branch() and not is_current:
+        raise PublishError(
+            f"{name} is checked out, and publishing moves nobody's work tree: "
+            "choose another name with --branch"
+        )
+
+
+def _find_existing(
+    builder: TreeBuilder,
+    remote: GitRemote,
+    state: RemoteState,
+    name: str,
+    changed: Sequence[BlobChange],
+    tree: str,
+) -> tuple[str | None, bool]:
+    """The commit of a branch of that name, and whether the remote has it.
+
+    Raises:
+        PublishError: when it holds something else.
+    """
+    pushed = state.branches.get(name)
+    if pushed is not None and not builder.git.is_known(pushed):
+        remote.fetch(name)
+    found = pushed or builder.git.resolve_ref(f"refs/heads/{name}")
+    if found is None:
+        return None, False
+    wanted = {file.path for file in changed}
+    differing = {file.path for file in builder.compare(found, tree) if file.path in wanted}
+    if differing:
+        where = f"of {remote.name} " if pushed else ""
+        raise PublishError(
+            f"the branch {name} {where}exists with other content "
+            f"({', '.join(sorted(differing)[:_MOST_NAMED])}): choose another with --branch"
+        )
+    return found, pushed is not None
+
+
+def _forgotten(lineage: Lineage) -> Iterator[str]:
+    """Pictures that were forgotten, which would be pushed again."""
+    root = lineage.registry.root
+    tracer = Tracer(lineage, DvcRepo(root).listings())
+    for md5, path in tracer.find_standing(read_forgotten(root)).items():
+        yield f"{path} holds a picture that was forgotten: `registry forget {md5}` takes it out"

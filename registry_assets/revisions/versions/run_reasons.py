@@ -1,0 +1,92 @@
+"""What stages were run with, other than before: parameters, code and commands.
+
+But for what people decided about single images, which is told image by image.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from registry_assets.revisions.changes.committing import MetafileChanges
+from registry_assets.revisions.changes.families import Families, Place
+from registry_assets.revisions.changes.merging import is_decisions_file
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Something that a stage was run with and that changed.
+
+    Attributes:
+        kind: What it is; a command counts where no parameter explains it.
+        what: The parameter, with its file; the path of the code; the stage.
+        before: What `dvc.lock` recorded of it: of a parameter its value.
+        after: What it records now.
+        stages: The stages that read it.
+        runs: Of how many runs: one for each collection, for most stages.
+    """
+
+    kind: Literal["parameter", "code", "command"]
+    what: str
+    before: object
+    after: object
+    stages: tuple[str, ...]
+    runs: int
+
+
+def find_reasons(
+    changes: MetafileChanges, places: Mapping[str, Place], families: Families
+) -> Mapping[str | None, Sequence[Reason]]:
+    """What changed that stages were run with beside their inputs, by data set."""
+    found: defaultdict[str | None, dict[tuple[str, str, str, str], Reason]] = defaultdict(dict)
+    for address, place in places.items():
+        known = found[place.dataset]
+        for reason in _reasons_of(changes, address, families):
+            key = (reason.kind, reason.what, str(reason.before), str(reason.after))
+            before = known.get(key, replace(reason, stages=(), runs=0))
+            stages = tuple(dict.fromkeys((*before.stages, *reason.stages)))
+            known[key] = replace(before, stages=stages, runs=before.runs + 1)
+    order = ("parameter", "code", "command")
+    return {
+        dataset: sorted(known.values(), key=lambda reason: (order.index(reason.kind), reason.what))
+        for dataset, known in found.items()
+        if known
+    }
+
+
+def place_entries(changes: MetafileChanges, families: Families) -> Mapping[str, Place]:
+    """Where the stages and ``.dvc`` files stand that changed, by where an output of theirs does."""
+    found = {}
+    for address, pair in changes.entries.items():
+        paths = (path for entry in pair if entry for path in entry.read_outputs())
+        path = next(paths, None)
+        if path is not None:
+            found[address] = families.place(path)
+    return found
+
+
+def _reasons_of(changes: MetafileChanges, address: str, families: Families) -> Iterator[Reason]:
+    old, new = changes.entries[address]
+    if old is None or new is None or not old.is_stage:
+        return
+    stage = address.partition(":")[2].partition("@")[0]
+    before, after = old.read_run(), new.read_run()
+    read, reads = old.read_dependencies(), new.read_dependencies()
+    are_other = False
+    for file, key in dict.fromkeys((*before.parameters, *after.parameters)):
+        values = before.parameters.get((file, key)), after.parameters.get((file, key))
+        if values[0] != values[1]:
+            are_other = True
+            yield Reason("parameter", f"{file}: {key}", *values, (stage,), 1)
+    for path in dict.fromkeys((*read, *reads)):
+        before_it, after_it = read.get(path), reads.get(path)
+        md5s = before_it and before_it.md5, after_it and after_it.md5
+        if md5s[0] == md5s[1] or is_decisions_file(path):
+            continue
+        if not families.holds_data(path):
+            yield Reason("code", path, *md5s, (stage,), 1)
+    # Values stand in the command, where they are handed over.
+    if before.command != after.command and not are_other:
+        yield Reason("command", stage, before.command, after.command, (stage,), 1)

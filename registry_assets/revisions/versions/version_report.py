@@ -1,0 +1,83 @@
+"""The versions of data sets, for people, for programs, and as the message of a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from registry_assets.git_repo.committing import fold_trailers
+from registry_assets.revisions.changes.report import class_name, count
+from registry_assets.revisions.changes.revisions import SHORT_COMMIT
+from registry_assets.revisions.versions.dataset_versions import DatasetVersion, Held
+from registry_assets.revisions.versions.diff_report import as_json as diff_as_json
+from registry_assets.revisions.versions.diff_report import describe_changes
+from registry_assets.revisions.versions.tagging import NewVersion
+
+_TRAILER = "Registry-Dataset"
+
+
+def describe(versions: Sequence[DatasetVersion]) -> Iterator[str]:
+    """Lines for people, the newest version first."""
+    for version in reversed(versions):
+        tag = version.tag
+        subject = tag.message.partition("\n")[0]
+        yield f"{tag.name}  {tag.date[:10]}  {tag.commit[:SHORT_COMMIT]}  {subject}".rstrip()
+        yield from (f"    {line}" for line in describe_contents(version.contents))
+        if version.since.before.commit is not None:
+            yield f"    since {version.since.before.name}:"
+            lines = list(describe_changes(version.since)) or ["no data differs"]
+            yield from (f"      {line}" for line in lines)
+
+
+def describe_contents(contents: Sequence[Held]) -> Iterator[str]:
+    """A line for each family."""
+    for held in contents:
+        if held.images is None:
+            yield f"{class_name(held.family)}: not known, as a listing is missing"
+            continue
+        said = [count(held.members, "collection")] if held.is_input else []
+        if held.images or not held.others:
+            said.append(count(held.images, "image"))
+        if held.others:
+            said.append(count(held.others, "other file" if held.images else "file"))
+        yield f"{class_name(held.family)}: {', '.join(said)}"
+
+
+def tag_message(version: NewVersion, subject: str | None) -> str:
+    """What a tag says: a line, what it holds in numbers, and what changed since the one before."""
+    images = sum(held.images or 0 for held in version.contents if not held.is_input)
+    paragraphs = [
+        subject or f"{version.name}: {count(images, 'image')}",
+        "\n".join(describe_contents(version.contents)),
+    ]
+    if version.since is not None:
+        lines = list(describe_changes(version.since)) or ["no data differs"]
+        paragraphs.append("\n".join([f"Since {version.since.before.name}:", *lines]))
+    paragraphs.append(fold_trailers([(_TRAILER, version.dataset.path)]))
+    return "\n\n".join(text.rstrip() for text in paragraphs) + "\n"
+
+
+def as_json(versions: Sequence[DatasetVersion]) -> list[dict[str, Any]]:
+    """The form of `registry versions --json`, the oldest first."""
+    return [
+        {
+            "version": version.tag.name,
+            "commit": version.tag.commit,
+            "date": version.tag.date,
+            "message": version.tag.message,
+            "contents": [
+                {
+                    "family": held.family,
+                    "is_input": held.is_input,
+                    "members": held.members,
+                    "images": held.images,
+                    "others": held.others,
+                }
+                for held in version.contents
+            ],
+            "since": diff_as_json(version.since, files=False)
+            if version.since.before.commit
+            else None,
+        }
+        for version in versions
+    ]

@@ -1,0 +1,358 @@
+"""The objects of a forgotten picture are removed, those and no others."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import pty
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from dagster import DagsterInstance
+
+from registry_assets.cli import main
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RepositoryBusyError, SourceForgottenError
+from registry_assets.forgotten import read_forgotten
+from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.building import define_assets
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.materializing import execute, plan_run
+from registry_assets.orchestration.sheet_history import CONTACT_SHEET
+from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
+from tests.persisting.helpers import die, is_clean
+from tests.retention.conftest import DATASET, ONE, call, forget
+
+CONTENTS = {hashlib.md5(text).hexdigest() for text in (b"one\n", b"ONE\n\n")}
+
+
+def objects_in(folder: Path) -> set[str]:
+    return {f"{path.parent.name}{path.name}" for path in folder.glob("??/*")}
+
+
+def cached(root: Path) -> set[str]:
+    return objects_in(root / ".dvc/cache/files/md5")
+
+
+def stored(root: Path, remote: str = ".dvc/storage") -> set[str]:
+    return objects_in(root / remote / "files/md5")
+
+
+def test_its_objects_leave_cache_and_remote_and_no_others_do(pushed: Path) -> None:
+    forget(pushed, ONE)
+    run(pushed, "registry", "push")
+    before = cached(pushed), stored(pushed)
+    assert before[0] >= CONTENTS
+    assert before[1] >= CONTENTS
+    found = forget(pushed, ONE, "--purge", "--yes")
+    assert before[0] - cached(pushed) == before[1] - stored(pushed) == CONTENTS
+    left = found["left"]
+    assert left["cache"]["objects"] == left["remotes"][0]["objects"] == 0
+    assert left["versions"]
+    assert is_clean(pushed)
+    assert call(pushed, "push", "--check").returncode == 0
+
+
+def test_one_command_takes_out_and_purges(pushed: Path) -> None:
+    before = cached(pushed), stored(pushed)
+    forget(pushed, ONE, "--purge", "--yes", "--reason", "asked for")
+    assert cached(pushed) & CONTENTS == stored(pushed) & CONTENTS == set()
+    assert before[0] - cached(pushed) == before[1] - stored(pushed) == CONTENTS
+
+
+def test_an_older_version_then_fails_for_that_file_and_says_so_before(pushed: Path) -> None:
+    old = commit_all(pushed)
+    done = call(pushed, "forget", ONE, "--purge", "--yes")
+    assert "will fail there for the whole output" in done.stdout
+    commit_all(pushed, "Forget")
+    run(pushed, "git", "checkout", "--quiet", old)
+    shutil.rmtree(pushed / "raw/01_a")
+    pulled = subprocess.run(
+        ["dvc", "pull", "raw/01_a"], cwd=pushed, capture_output=True, text=True, check=False
+    )
+    assert pulled.returncode != 0
+    assert hashlib.md5(b"one\n").hexdigest() in pulled.stderr
+    run(pushed, "dvc", "checkout", "raw/01_a/two.txt")
+    assert (pushed / "raw/01_a/two.txt").read_text() == "two\n"
+
+
+def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
+    pushed: Path, tmp_path: Path
+) -> None:
+    # Whoever imports by URL sees what is committed.
+    run(pushed, "dvc", "remote", "modify", "storage", "url", str(pushed / ".dvc/storage"))
+    commit_all(pushed, "Lead others to the remote")
+    run(pushed, "git", "tag", "before")
+    forget(pushed, ONE, "--reason", "asked to", "--purge", "--yes")
+    run(pushed, "registry", "push")
+    commit_all(pushed, "Forget")
+    consumer = DvcRepo(copy_empty_repository(tmp_path / "consumer"))
+    folder, _, name = ONE.rpartition("/")
+
+    def take_in(url: str, revision: str | None) -> None:
+        consumer.import_from(
+            url,
+            folder,
+            "taken",
+            revision=revision,
+            collections_file=None,
+            new_files={},
+            report=print,
+        )
+
+    for url in (str(pushed), pushed.as_uri()):
+        with pytest.raises(SourceForgottenError) as error:
+            take_in(url, "before")
+        said = str(error.value)
+        assert f"{folder}/{name} was forgotten there on {date.today().year}" in said
+        assert "by Test <test@example.org> (asked to)" in said
+        assert "take a newer version" in said
+        assert not (consumer.root / "taken.dvc").exists()
+    take_in(str(pushed), None)
+    assert not (consumer.root / "taken" / name).exists()
+
+
+def test_what_only_older_versions_have_is_purged_by_the_path_where_it_stood(pushed: Path) -> None:
+    (pushed / ONE).unlink()
+    (pushed / "raw/02_b/inner/same.txt").unlink()
+    run(pushed, "registry", "materialize", "--collection", "01_a", "--collection", "02_b")
+    commit_all(pushed)
+    assert cached(pushed) >= CONTENTS
+    found = forget(pushed, ONE, "--purge", "--yes")
+    assert found["current"] == []
+    assert cached(pushed) & CONTENTS == set()
+
+
+def test_nothing_happens_unless_somebody_says_that_it_is_meant(pushed: Path) -> None:
+    before = cached(pushed), stored(pushed)
+    done = call(pushed, "forget", ONE, "--purge")
+    assert done.returncode == 1
+    assert "--yes says that this is meant" in done.stderr
+    assert "Purging removes for good" in done.stdout
+    assert (cached(pushed), stored(pushed)) == before
+    assert run(pushed, "git", "status", "--short") == ""
+
+
+@pytest.mark.parametrize(("typed", "is_meant"), [("purge", True), ("y", False)])
+def test_at_a_terminal_the_word_is_typed(pushed: Path, typed: str, is_meant: bool) -> None:
+    ours, theirs = pty.openpty()
+    command = ["registry", "--root", str(pushed), "forget", ONE, "--purge"]
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.write(ours, f"{typed}\n".encode())
+        said = process.communicate()
+    os.close(ours)
+    os.close(theirs)
+    assert (process.returncode == 0) == is_meant, said
+    assert (CONTENTS & cached(pushed) == set()) == is_meant
+    assert (run(pushed, "git", "status", "--short") == "") != is_meant
+
+
+def test_what_another_file_has_too_stays(pushed: Path) -> None:
+    write_tree(pushed, {"raw/02_b/capital.txt": "One\n"})  # of which the same is made
+    run(pushed, "registry", "materialize", "--collection", "02_b")
+    commit_all(pushed)
+    found = forget(pushed, ONE, "--purge", "--yes")
+    shared = hashlib.md5(b"ONE\n\n").hexdigest()
+    assert found["made_of_it"] == []
+    assert cached(pushed) & CONTENTS == {shared}
+    upper = pushed / DATASET / "data/intermediate/upper/02_b/capital.txt"
+    assert upper.read_text() == "ONE\n\n"
+    assert is_clean(pushed)
+
+
+def test_other_remotes_are_purged_when_they_are_named(pushed: Path, tmp_path: Path) -> None:
+    run(pushed, "dvc", "remote", "add", "second", str(tmp_path / "second"))
+    run(pushed, "dvc", "push", "--remote", "second")
+    forget(pushed, ONE, "--purge", "--yes")
+    assert stored(tmp_path, "second") >= CONTENTS
+    done = call(pushed, "forget", ONE, "--purge", "--yes", "--remote", "none")
+    assert done.returncode == 1
+    assert "there is no remote none" in done.stderr
+    left = forget(pushed, ONE, "--purge", "--yes", "--all-remotes")["left"]
+    assert stored(tmp_path, "second") & CONTENTS == set()
+    assert {remote["objects"] for remote in left["remotes"]} == {0}
+
+
+def test_a_remote_that_does_not_answer_leaves_the_rest_done_and_is_made_up_for(
+    pushed: Path, tmp_path: Path
+) -> None:
+    run(pushed, "dvc", "remote", "add", "second", str(tmp_path / "second"))
+    run(pushed, "dvc", "push", "--remote", "second")
+    (tmp_path / "second").rename(tmp_path / "unplugged")
+    (tmp_path / "second").write_text("no folder")
+    done = call(pushed, "forget", ONE, "--purge", "--yes", "--all-remotes")
+    assert done.returncode == 1
+    assert "registry: remote second" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cached(pushed) & CONTENTS == stored(pushed) & CONTENTS == set()
+    (tmp_path / "second").unlink()
+    (tmp_path / "unplugged").rename(tmp_path / "second")
+    forget(pushed, ONE, "--purge", "--yes", "--all-remotes")
+    assert stored(tmp_path, "second") & CONTENTS == set()
+
+
+def test_killed_at_any_moment_the_same_command_does_the_rest(pushed: Path, tmp_path: Path) -> None:
+    forget(pushed, ONE)
+    commit_all(pushed)
+    before = cached(pushed), stored(pushed)
+
+    def work(root: Path) -> None:
+        done = CliRunner().invoke(main, ["--root", str(root), "forget", ONE, "--purge", "--yes"])
+        assert done.exit_code == 0, done.output
+
+    def copy(name: str) -> Path:
+        target = tmp_path / name
+        run(tmp_path, "cp", "-a", str(pushed), str(target))
+        config = target / ".dvc/config"
+        config.write_text(config.read_text().replace(str(pushed), str(target)))
+        return target
+
+    counted = copy("counted")
+    count = die(counted, lambda: work(counted), at=0)
+    assert count > 5
+    for at in range(1, count + 1, max(1, count // 4)):
+        root = copy(str(at))
+        die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
+        assert call(root, "forget", ONE, "--purge", "--yes").returncode == 0, at
+        assert (before[0] - cached(root), before[1] - stored(root)) == (CONTENTS, CONTENTS), at
+        (entry,) = read_forgotten(root).values()
+        assert set(entry.purged_from) == {"cache", "storage"}, at
+        shutil.rmtree(root)
+
+
+def test_it_waits_for_whoever_is_at_work(pushed: Path) -> None:
+    dvc = DvcRepo(pushed)
+    other = DvcRepo(pushed, wait_seconds=0)
+    place = [str(pushed / DATASET / "data/outputs/lines/01_a")]
+    command = ["sleep", "60"]
+    with subprocess.Popen(command) as holder:
+        lock = f'{{"write": {{"{place[0]}": {{"pid": {holder.pid}, "cmd": "dvc repro"}}}}}}'
+        (pushed / ".dvc/tmp/rwlock").write_text(lock)
+        with pytest.raises(RepositoryBusyError, match="dvc repro"):
+            other.remove_from_cache(CONTENTS, set, report=print)
+        holder.kill()
+    assert dvc.remove_from_cache(CONTENTS, set, report=print) == 2
+
+
+def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) -> None:
+    forget(pushed, ONE)
+    run(pushed, "registry", "push")
+    commit_all(pushed, "Forget")
+    run(tmp_path, "git", "clone", "--quiet", str(pushed), "clone")
+    list(init_registry(tmp_path / "clone"))
+    found = forget(tmp_path / "clone", ONE, "--purge", "--yes")
+    assert len(found["made_of_it"]) == 1  # found by listings, which were fetched
+    assert stored(pushed) & CONTENTS == set()
+
+
+def test_what_could_not_be_looked_into_is_said(pushed: Path, tmp_path: Path) -> None:
+    text = (pushed / DATASET / "upper.py").read_text().replace(".upper()", ".upper() + '!'")
+    write_tree(pushed, {f"{DATASET}/upper.py": text})
+    run(pushed, "registry", "materialize")
+    commit_all(pushed)
+    run(pushed, "registry", "gc", "--yes")  # the older results, with their listings
+    (pushed / ".dvc/storage").rename(tmp_path / "unplugged")
+    (pushed / ".dvc/storage").write_text("no folder")
+    done = call(pushed, "forget", ONE, "--purge", "--yes")
+    assert done.returncode == 1
+    assert "incomplete: the cache lacks listings of older versions, and remote" in done.stderr
+    (pushed / ".dvc/storage").unlink()
+    (tmp_path / "unplugged").rename(pushed / ".dvc/storage")
+    found = forget(pushed, ONE, "--purge", "--yes")
+    assert set(found["made_of_it"]) >= {hashlib.md5(b"ONE\n\n").hexdigest()}
+    assert stored(pushed) & CONTENTS == set()
+
+
+# --- contact sheets -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(demo: Path, tmp_path: Path) -> Path:
+    """A copy of the demo, with sheets that runs of both kinds have recorded."""
+    root = tmp_path / "shown"
+    run(tmp_path, "cp", "-a", str(demo), str(root))
+    # Copies of the demo have its storage in common, of which nothing may be removed.
+    run(root, "dvc", "remote", "modify", "storage", "url", str(root / ".dvc/storage"))
+    lineage = lineage_of(root)
+    with open_history(root) as instance:
+        planned = plan_run(lineage, f"raw/{SHOWN}")
+        result = execute(define_assets(lineage), instance, planned, force=True, tags={})
+        assert result.failures == ()
+    return root
+
+
+SHOWN = "01_data_collection_16_oct_2021"
+PICTURE = f"raw/{SHOWN}/camera_lake/IMG_0800.jpg"
+
+
+def sheets(instance: DagsterInstance) -> Iterator[tuple[str, str, str]]:
+    """Path, version and sheet of every materialization that has one."""
+    for key in instance.get_asset_keys():
+        for record in instance.fetch_materializations(key, limit=1000).records:
+            materialization = record.asset_materialization
+            metadata: dict[str, Any] = dict(materialization.metadata) if materialization else {}
+            if CONTACT_SHEET in metadata:
+                told = [metadata[n].value for n in ("dvc/path", "dvc/md5", CONTACT_SHEET)]
+                yield told[0], told[1], told[2].partition("base64,")[2].rstrip(")")
+
+
+def test_contact_sheets_that_may_show_it_leave_the_history(shown: Path) -> None:
+    with open_history(shown) as instance:
+        before = list(sheets(instance))
+    done = forget(shown, PICTURE)
+    gone = {(v["path"], v["version"]) for v in done["left"]["versions"]}
+    assert done["left"]["contact_sheets"] == len([s for s in before if s[:2] in gone]) > 3
+    told = forget(shown, PICTURE, "--purge", "--yes")
+    assert told["left"]["contact_sheets"] == 0
+    with open_history(shown) as instance:
+        after = list(sheets(instance))
+        assert not [sheet for sheet in after if sheet[:2] in gone]
+        assert {s for s in before if s[:2] not in gone} <= set(after)
+    files = [path.read_bytes() for path in (shown / ".dagster").rglob("*") if path.is_file()]
+    for path, version, sheet in before:
+        # A piece of the middle, as some end alike.
+        piece = sheet[len(sheet) // 2 :][:200].encode()
+        assert base64.b64decode(sheet).startswith(b"\xff\xd8")
+        assert any(piece in content for content in files) == ((path, version) not in gone)
+    assert call(shown, "lineage", "--check").returncode == 0
+
+
+def test_a_video_goes_with_its_frames_and_its_row_in_the_tables(shown: Path) -> None:
+    video = "raw/02_data_collection_20_oct_2021/city.mp4"
+    done = call(shown, "forget", f"{FRAMES}/city.mp4/frame_000025.jpg")
+    assert f"was made of {video}: name that" in done.stderr
+    frames = {path: path.read_bytes() for path in (shown / FRAMES / "city.mp4").iterdir()}
+    md5s = {hashlib.md5(frame).hexdigest() for frame in frames.values()}
+    table = shown / FRAMES.replace("extract_frames", "measure_images") / "measurements.csv"
+    assert "city.mp4" in table.read_text()
+    found = forget(shown, video, "--purge", "--yes")
+    assert set(found["made_of_it"]) == md5s
+    assert not (md5s | {found["md5"]}) & (cached(shown) | stored(shown))
+    assert "city.mp4" not in table.read_text()
+    assert not list((shown / "processed").rglob("city.mp4"))
+    assert found["left"]["tables"] == 1
+    assert is_clean(shown)
+
+
+FRAMES = (
+    "processed/01_image_dataset/data/intermediate/extract_frames/02_data_collection_20_oct_2021"
+)
+
+
+def test_decisions_about_it_are_named(shown: Path) -> None:
+    run(shown, "registry", "deny", PICTURE, "--why", "blurred")
+    found = forget(shown, PICTURE)
+    (decided,) = found["left"]["decisions"]
+    assert (decided["decision"], decided["why"]) == ("deny", "blurred")
+    assert f"registry decisions --withdraw {found['md5']}" in call(shown, "forget", PICTURE).stdout
+    run(shown, "registry", "decisions", "--withdraw", found["md5"])
+    assert forget(shown, PICTURE)["left"]["decisions"] == []
