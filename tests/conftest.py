@@ -20,11 +20,11 @@ from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
 from registry_assets.intake.initialising import init_registry
-from registry_assets.orchestration.building import define_assets
+from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import execute, plan_runs, select_keys
 from registry_assets.registry.home import HOME
 from tests.commands import serving
+from tests.runs import define_assets, execute, plan_runs
 
 # A shell starts background commands with SIGINT ignored, and Dagster handles SIGTERM alike: what it
 # starts would inherit that, and could not be ended.

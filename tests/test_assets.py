@@ -27,17 +27,12 @@ from ruamel.yaml import YAML
 
 from registry_assets import RegistryTranslator, build_definitions
 from registry_assets.errors import CollectionNotTakenInError
-from registry_assets.orchestration.materializing import (
-    PlannedRun,
-    RunResult,
-    execute,
-    only_stale,
-    plan_runs,
-    select_keys,
-)
+from registry_assets.making.planning import only_stale, plan_units
+from registry_assets.orchestration.assets import select_keys
 from registry_assets.registry.status.reading import read_status
 from registry_assets.registry.translator import Key
 from tests.conftest import lineage_of, run, write_tree
+from tests.runs import PlannedRun, RunResult, execute, runs_of
 
 TEXTS = ("processed", "texts", "data")
 RAW: Key = ("raw",)
@@ -58,9 +53,10 @@ def materialize(
 ) -> list[RunResult]:
     """Plans and runs as the command line does."""
     definitions, lineage = build_definitions(root), lineage_of(root)
-    plan = plan_runs(lineage, select_keys(lineage, select), collections)
+    units = plan_units(lineage, select_keys(lineage, select), collections)
     if stale_only:
-        plan = only_stale(plan, lineage, read_status(lineage))
+        units = only_stale(units, lineage, read_status(lineage))
+    plan = runs_of(lineage, units)
     return [execute(definitions, instance, item, force=force, tags={}) for item in plan]
 
 

@@ -7,7 +7,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions
-from registry_assets.orchestration.bulk import BRING_JOB, BRING_OP
+from registry_assets.orchestration.batch_job import BRING_JOB, BRING_OP
 from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import AssetPartition, read_seen
 from registry_assets.orchestration.history.reporting import sync

@@ -9,8 +9,8 @@ from dagster import AssetKey, DagsterInstance, Definitions
 from dagster.components import load_from_defs_folder
 
 from registry_assets import RegistryTranslator, build_definitions, build_lineage, read_registry
-from registry_assets.orchestration.materializing import execute, plan_runs
 from tests.conftest import write_tree
+from tests.runs import execute, plan_runs
 
 Graph = dict[str, tuple[set[str], str]]
 

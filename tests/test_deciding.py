@@ -19,13 +19,12 @@ from registry_assets.errors import MetafileError
 from registry_assets.images import Decision, read_decisions
 from registry_assets.images.decision_text import editing, read_text, with_decisions, write_text
 from registry_assets.images.decisions import EMPTY
-from registry_assets.orchestration.building import define_assets
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import execute, plan_run
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.reading import read_registry
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.runs import define_assets, execute, plan_run
 
 DATASET = "processed/01_image_dataset"
 FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"

@@ -29,8 +29,8 @@ from registry_assets.cli import main
 from registry_assets.errors import HistoryError, MetafileError
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import PlannedRun, execute
 from tests.conftest import BIN, HOME, run
+from tests.runs import PlannedRun, execute
 
 
 def registry(root: Path, *arguments: str, **env: str) -> Result:
@@ -230,11 +230,7 @@ def test_a_run_without_its_logs_is_no_success(tmp_path: Path) -> None:
 def _execute(
     definitions: Definitions, instance: DagsterInstance, plan: PlannedRun
 ) -> tuple[str, ...]:
-    from registry_assets.orchestration.progress import PROGRESS_LOGGER, progress_logger
-
-    loggers = {PROGRESS_LOGGER: progress_logger}
-    merged = Definitions.merge(definitions, Definitions(loggers=loggers))
-    return execute(merged, instance, plan, force=False, tags={}).failures
+    return execute(definitions, instance, plan, force=False, tags={}).failures
 
 
 @pytest.fixture

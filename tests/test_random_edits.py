@@ -17,22 +17,17 @@ from dvc.repo import Repo
 
 from registry_assets import Lineage, build_definitions
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.orchestration.building import define_assets
+from registry_assets.making.planning import only_stale, plan_units
+from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import of_node, read_seen
 from registry_assets.orchestration.history.reporting import sync
-from registry_assets.orchestration.materializing import (
-    PlannedRun,
-    execute,
-    only_stale,
-    plan_runs,
-    select_keys,
-)
 from registry_assets.provenance.finding import trace_file
 from registry_assets.registry.status.check_results import check_recorded_status, check_status
 from registry_assets.registry.status.imports import choose_imports, compare_imports
 from registry_assets.registry.status.reading import read_recorded_status, read_status
 from tests.conftest import commit_all, lineage_of, run, seeds, write_tree
+from tests.runs import PlannedRun, define_assets, execute, runs_of
 
 STEPS = 9
 DATASET = "processed/texts"
@@ -193,8 +188,8 @@ class Walk:
 
     def materialize(self) -> str:
         lineage = lineage_of(self.root)
-        plan = plan_runs(lineage, select_keys(lineage, None))
-        for planned in only_stale(plan, lineage, read_status(lineage)):
+        units = plan_units(lineage, select_keys(lineage, None))
+        for planned in runs_of(lineage, only_stale(units, lineage, read_status(lineage))):
             self._execute(lineage, planned)
         return "materialize"
 

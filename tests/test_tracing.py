@@ -16,9 +16,10 @@ from dagster import TableMetadataValue
 
 from registry_assets import build_definitions
 from registry_assets.cli import main
+from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import execute, plan_runs, select_keys
 from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.runs import execute, plan_runs
 
 DATASET = "processed/01_image_dataset"
 VIDEOS = "02_data_collection_20_oct_2021"

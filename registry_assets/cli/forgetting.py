@@ -13,7 +13,7 @@ import click
 
 from registry_assets.cli import models
 from registry_assets.cli.reading import FINDING, open_history, read_lineage
-from registry_assets.cli.running import run_plan
+from registry_assets.cli.running import make_units
 from registry_assets.errors import RegistryError, describe_unread
 
 if TYPE_CHECKING:
@@ -139,14 +139,14 @@ def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> l
     take_files_out(dvc, found, plan)
     failures = []
     if plan.renewed:
+        from registry_assets.making.planning import units_of
         from registry_assets.orchestration.history.reporting import sync
-        from registry_assets.orchestration.materializing import plan_run
 
         with open_history(found.registry.root) as instance:
             sync(found, instance, lambda _line: None)
-            runs = [plan_run(found, path) for path in plan.renewed]
-            failed = run_plan(dvc, found, instance, runs, "forget", err=err)
-        failures = [f"{item.partition or item.address}: {item.error}" for item in failed]
+            units = units_of(found, plan.renewed)
+            _, failed = make_units(dvc, found, instance, units, "forget", err=err)
+        failures = [f"{item.unit.partition or item.unit.address}: {item.error}" for item in failed]
     forget_measures(dvc.root, plan.descent.contents)
     return failures
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.intake.copying import Copied
-    from registry_assets.orchestration.bulk import Failed
-    from registry_assets.orchestration.materializing import PlannedRun
+    from registry_assets.making.batch import Failed, MakeOptions
+    from registry_assets.making.unit import Unit
     from registry_assets.registry.lineage.graph import Lineage
     from registry_assets.registry.status.last_status import Look
     from registry_assets.registry.status.values import RegistryStatus
@@ -80,73 +80,80 @@ def materialize_all(
         force: Whether commands run even though nothing changed.
         now: A look at the registry from before it was read.
     """
+    from registry_assets.making.batch import MakeOptions
+    from registry_assets.making.planning import describe_left, plan_bringing
+    from registry_assets.orchestration.assets import select_keys
     from registry_assets.orchestration.history.reporting import sync
-    from registry_assets.orchestration.materializing import describe_left, plan_bringing
     from registry_assets.registry.home import choose_home
 
     root = found.registry.root
-    plan = plan_bringing(found, dvc, status, selection, tuple(collections), force=force)
+    selected = None if selection is None else select_keys(found, selection)
+    plan = plan_bringing(found, dvc, status, selected, tuple(collections), force=force)
     for path, edit in plan.left.items():
         click.echo(f"  {describe_left(found, path, edit)}")
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         if now is not None:
             now.mark_synced(choose_home(root))
-        if not plan.runs:
+        if not plan.units:
             if found.registry.problems:
                 click.echo("Nothing to do for what can be read.")
                 return FINDING
             click.echo("Nothing to do for anything else." if plan.left else _NOTHING_TO_DO)
             return FINDING if plan.left else 0
-        failed = run_plan(dvc, found, instance, plan.runs, "materialize", force=force)
+        options = MakeOptions(force=force)
+        _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
     for failure in failed:
-        click.echo(f"registry: {failure.partition or 'run'}: {failure.error}", err=True)
+        click.echo(f"registry: {failure.unit.partition or 'run'}: {failure.error}", err=True)
     return FINDING if failed or plan.left or found.registry.problems else 0
 
 
-def run_plan(
+def make_units(
     dvc: DvcRepo,
     found: Lineage,
     instance: DagsterInstance,
-    plan: Sequence[PlannedRun],
+    units: Sequence[Unit],
     command: str,
+    options: MakeOptions | None = None,
     *,
-    force: bool = False,
     err: bool = False,
-) -> list[Failed]:
-    """Brings a plan up to date in one run; returns what failed.
+) -> tuple[Lineage, list[Failed]]:
+    """Makes units in one run, and says what comes of each.
 
     Args:
         dvc: The repository.
         found: The graph.
         instance: Where it is recorded.
-        plan: What to bring up to date.
+        units: What to make.
         command: What the run is called after.
-        force: Whether commands run even though nothing changed.
+        options: What else is asked for.
         err: Whether to say what comes of it on standard error.
-    """
-    from registry_assets.orchestration.bulk import Bulk, Made, bring_in_process
-    from registry_assets.orchestration.checks import report_checks
-    from registry_assets.orchestration.progress import Progress, report_line
 
-    steps = {(found.group_of[key].name, run.partition) for run in plan for key in run.keys}
-    progress = Progress(len(steps))
+    Returns:
+        The graph afterwards, and what failed.
+    """
+    from registry_assets.making.batch import Made, MakeOptions
+    from registry_assets.making.progress import Progress, report_line
+    from registry_assets.orchestration.batch_job import Batch, make_in_process
+    from registry_assets.orchestration.checks import report_checks
+
+    progress = Progress(len(units)) if len(units) > 1 else None
 
     def say(result: Made | Failed) -> None:
-        where = progress.step()
+        where = progress.step() if progress else ""
         if isinstance(result, Made):
             for path, record in result.outputs.items():
                 say_step(result.outcome, path, record.summary, where, err=err)
 
-    bulk = Bulk(dvc, found, instance, report_line, force=force)
-    failed = bring_in_process(bulk, plan, say, {"registry/command": command})
-    report_checks(bulk.lineage, instance)
-    return failed
+    batch = Batch(dvc, found, instance, report_line, options or MakeOptions())
+    failed = make_in_process(batch, units, say, {"registry/command": command})
+    report_checks(batch.lineage, instance)
+    return batch.lineage, failed
 
 
 def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: bool = False) -> None:
     """Says what came of one output."""
-    from registry_assets.orchestration.progress import describe_step
+    from registry_assets.making.progress import describe_step
 
     click.echo(f"  {describe_step(outcome, path, summary)}  {where}".rstrip(), err=err)
 
@@ -192,6 +199,6 @@ def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> Non
     from registry_assets.orchestration.history.reporting import sync as report_changes
 
     with open_history(found.registry.root) as instance:
-        count, _ = report_changes(found, instance, report)
+        count = report_changes(found, instance, report).reported
         checked = report_checks(found, instance)
     click.echo(f"reported {count} materializations and {checked} checks")

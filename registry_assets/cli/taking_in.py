@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli.reading import FINDING, open_history, read_lineage
-from registry_assets.cli.running import say_copied, say_step
+from registry_assets.cli.running import make_units, say_copied
 from registry_assets.errors import RegistryError
 
 if TYPE_CHECKING:
     from dagster import AssetObservation
 
+    from registry_assets.making.batch import Failed, MakeOptions
+    from registry_assets.making.unit import Unit
     from registry_assets.model import Dataset
-    from registry_assets.orchestration.materializing import PlannedRun, RunResult
     from registry_assets.registry.lineage.graph import Lineage
     from registry_assets.registry.status.imports import ImportState
 
@@ -48,11 +49,18 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     left_out = bring_in(registry, addition, say_copied(addition.name), link=link)
     if left_out:
         click.echo(f"    {addition.name}: {describe_left_out(left_out)}", err=True)
-    now, failures = _run_one(found, registry.raw_folder or "", addition.name)
-    if not failures:
+    unit = _unit_in(found, registry.raw_folder or "", addition.name)
+    now, failed = _make(found, [unit], "add")
+    _say_failed(failed)
+    if not failed:
         finish_addition(registry, addition)
         _say_duplicates(now, addition.name)
-    sys.exit(FINDING if failures else 0)
+    sys.exit(FINDING if failed else 0)
+
+
+def _say_failed(failed: Sequence[Failed]) -> None:
+    for failure in failed:
+        click.echo(f"registry: {failure.error}", err=True)
 
 
 def _say_duplicates(now: Lineage, name: str) -> None:
@@ -103,17 +111,15 @@ def _say_state(state: ImportState) -> None:
 
 def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
     """Materializes imports in the version that their sources have now; returns what failed."""
-    from registry_assets.orchestration.materializing import plan_run
+    from registry_assets.making.batch import MakeOptions
+    from registry_assets.making.planning import units_of
     from registry_assets.orchestration.sensors.imports import build_observation
 
     observed = [build_observation(found, state) for state in states]
-    runs = [plan_run(found, state.path) for state in states]
-    _, results = _run(found, runs, observed=list(filter(None, observed)), update=True)
-    return [
-        f"{state.path}: {failure}"
-        for state, result in zip(states, results, strict=True)
-        for failure in result.failures
-    ]
+    units = units_of(found, (state.path for state in states))
+    options = MakeOptions(update=True)
+    _, failed = _make(found, units, "update", options, observed=list(filter(None, observed)))
+    return [f"{failure.unit.paths[0]}: {failure.error}" for failure in failed]
 
 
 @click.command(name="import")
@@ -136,24 +142,20 @@ def import_(
         raise RegistryError(
             f"{dataset} has no folder for inputs: add one to `families` in [tool.registry_assets]"
         )
-    if url is not None:
-        from registry_assets.dvc_repo import DvcRepo, source_session
-        from registry_assets.model import check_collection_name
-        from registry_assets.registry.decisions import new_files_of
+    unit = _unit_in(found, inputs, name)
+    if url is None:
+        _, failed = _make(found, [unit], "import")
+    else:
+        from registry_assets.dvc_repo import source_session
+        from registry_assets.making.batch import MakeOptions
+        from registry_assets.making.unit import ForeignSource
 
+        source = ForeignSource(url, path or f"raw/{name}", rev)
         with source_session():
-            DvcRepo(root).import_from(
-                url,
-                path or f"raw/{check_collection_name(name)}",
-                f"{inputs}/{name}",
-                revision=rev,
-                collections_file=chosen.collections_file,
-                new_files=new_files_of(chosen, name),
-                report=click.echo,
-            )
-        found = read_lineage(root)
-    _, failures = _run_one(found, inputs, name)
-    sys.exit(FINDING if failures else 0)
+            options = MakeOptions(sources={unit.address: source})
+            _, failed = _make(found, [unit], "import", options)
+    _say_failed(failed)
+    sys.exit(FINDING if failed else 0)
 
 
 @click.command(name="take-out")
@@ -209,50 +211,36 @@ def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: st
         say_left_out(root, dataset, changed)
 
 
-def _run_one(found: Lineage, folder: str, name: str) -> tuple[Lineage, Sequence[str]]:
-    """Materializes one collection of one family; returns the graph then, and what failed."""
+def _unit_in(found: Lineage, folder: str, name: str) -> Unit:
+    """One collection of a family, there already or not."""
+    from registry_assets.making.unit import Unit
     from registry_assets.model import check_collection_name
-    from registry_assets.orchestration.materializing import PlannedRun
 
-    check_collection_name(name)
     group = next(group for group in found.groups if group.folder == folder)
-    keys = tuple(output.key for output in group.outputs)
-    now, (result,) = _run(found, [PlannedRun(keys, name, group.partitions)])
-    for failure in result.failures:
-        click.echo(f"registry: {failure}", err=True)
-    return now, result.failures
+    return Unit(group, check_collection_name(name))
 
 
-def _run(
+def _make(
     found: Lineage,
-    runs: Sequence[PlannedRun],
+    units: Sequence[Unit],
+    command: str,
+    options: MakeOptions | None = None,
     *,
     observed: Sequence[AssetObservation] = (),
-    update: bool = False,
-) -> tuple[Lineage, list[RunResult]]:
-    """Executes runs one after the other, over a history that is up to date, and says what came.
+) -> tuple[Lineage, list[Failed]]:
+    """Makes units over a history that is up to date.
 
     Returns:
-        The graph after them, and their results.
+        The graph after them, and what failed.
     """
-    from registry_assets.orchestration.building import define_assets
-    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.orchestration.history.reporting import sync
-    from registry_assets.orchestration.materializing import execute
 
-    results: list[RunResult] = []
-    if not runs:
-        return found, results
-    definitions = define_assets(found)
+    if not units:
+        return found, []
+    dvc = DvcRepo(found.registry.root)
     with open_history(found.registry.root) as instance:
         sync(found, instance, lambda _line: None)
         for observation in observed:
             instance.report_runless_asset_event(observation)
-        for run in runs:
-            result = execute(definitions, instance, run, force=False, tags={}, update=update)
-            for step in result.steps:
-                say_step(step.outcome, step.path, step.summary)
-            results.append(result)
-        now = read_lineage(found.registry.root)
-        report_checks(now, instance)
-    return now, results
+        return make_units(dvc, found, instance, units, command, options)

@@ -289,7 +289,7 @@ class DvcRepo(RepoAccess):
             report=report,
         )
 
-    def import_from(
+    def importing_from(
         self,
         url: str,
         source: str,
@@ -299,9 +299,9 @@ class DvcRepo(RepoAccess):
         collections_file: str | None,
         new_files: Mapping[str, str] | None = None,
         report: Report,
-    ) -> None:
+    ) -> AbstractContextManager[PendingResult]:
         """Takes a path of another repository in, as `dvc import` does; see `updating`."""
-        updating.import_from(
+        return updating.importing_from(
             self,
             url,
             source,

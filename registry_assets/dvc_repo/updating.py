@@ -61,7 +61,8 @@ if TYPE_CHECKING:
     from dvc_data.hashfile.meta import Meta
 
 
-def import_from(
+@contextmanager
+def importing_from(
     dvc: RepoAccess,
     url: str,
     source: str,
@@ -71,7 +72,7 @@ def import_from(
     collections_file: str | None,
     new_files: Mapping[str, str],
     report: Report,
-) -> None:
+) -> Iterator[PendingResult]:
     """Takes a path of another repository in, as `dvc import` does.
 
     Args:
@@ -112,15 +113,23 @@ def import_from(
         )
         check_new(dvc, repo, stage)
         report(f"importing {source} from {without_secrets(url)}")
+        started = time.monotonic()
         commit = find_commit(repo, address_of_source(repo, stage), revision)
         if commit is None:
             raise SourceUnreachableError(url, f"it has no {revision or 'commit'}")
         _take(repo, stage, commit)
         stage.frozen = True
-        _link_and_write(dvc, repo, stage, is_new=True, report=report)
-        make_files(dvc, repo, new_files)
-        if collections_file is not None:
-            list_collection(dvc, repo, collections_file, place.name, report)
+        version = version_of(stage.outs[0])
+        assert version is not None, f"{source} was fetched without a hash"
+
+        def record() -> Mapping[str, RecordedOutput]:
+            _link_and_write(dvc, repo, stage, is_new=True, report=report)
+            make_files(dvc, repo, new_files)
+            if collections_file is not None:
+                list_collection(dvc, repo, collections_file, place.name, report)
+            return {path: RecordedOutput(path, version, None, listings_of(repo))}
+
+        yield PendingResult(metafile_of(path), "recorded", time.monotonic() - started, record)
 
 
 @contextmanager

@@ -5,10 +5,8 @@ component.py      the same for a `dg` project, from YAML
 assets.py         the assets
 resources.py      their configuration
 io_manager.py     where their results become versions
-metadata.py       what a materialization says of a version
-materializing.py  runs planned, and executed in this process
-bulk.py           many partitions in one run
-progress.py       what a run says while it runs
+describing.py     what Dagster is told of a version, whoever made it
+batch_job.py      the job that makes many units in one run
 checks.py         asset checks
 comparison.py     whether metafiles, graph, event log and cache tell the same story
 publish_job.py    `registry publish` for the UI

@@ -10,7 +10,6 @@ from dagster import (
     Definitions,
     JobDefinition,
     SensorDefinition,
-    colored_console_logger,
     in_process_executor,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -18,10 +17,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from registry_assets.errors import RegistryError
 from registry_assets.model import Registry
 from registry_assets.orchestration.assets import build_lineage_assets
-from registry_assets.orchestration.bulk import build_bring_job
+from registry_assets.orchestration.batch_job import build_bring_job
 from registry_assets.orchestration.checks import build_asset_checks, build_cache_schedule
 from registry_assets.orchestration.io_manager import IO_MANAGER_KEY, DvcIOManager
-from registry_assets.orchestration.progress import PROGRESS_LOGGER, progress_logger
 from registry_assets.orchestration.publish_job import build_publish_job
 from registry_assets.orchestration.resources import DvcRepoResource
 from registry_assets.orchestration.sensors.automation import build_follow_sensor
@@ -96,7 +94,9 @@ def build_definitions(
         jobs=jobs,
         sensors=sensors,
         schedules=[build_cache_schedule(lineage)] if lineage.output_of else [],
-        **_surroundings(registry),
+        resources=build_resources(registry),
+        # One collection is one run: a process for each of its steps would cost seconds each.
+        executor=in_process_executor,
     )
 
 
@@ -113,19 +113,9 @@ def _check_owned(lineage: Lineage, owned: Set[Key]) -> None:
             )
 
 
-def define_assets(lineage: Lineage) -> Definitions:
-    """Builds what running assets in this process takes: no checks, jobs or sensors."""
-    return Definitions(assets=build_lineage_assets(lineage), **_surroundings(lineage.registry))
-
-
-def _surroundings(registry: Registry) -> dict[str, Any]:
-    """What assets need to run, by the names of the arguments of `Definitions`."""
+def build_resources(registry: Registry) -> dict[str, Any]:
+    """What assets need to run, by the names that they ask for it by."""
     return {
-        "resources": {
-            IO_MANAGER_KEY: DvcIOManager(root=str(registry.root)),
-            "dvc_repo": DvcRepoResource(root=str(registry.root)),
-        },
-        "loggers": {"console": colored_console_logger, PROGRESS_LOGGER: progress_logger},
-        # One collection is one run: a process for each of its steps would cost seconds each.
-        "executor": in_process_executor,
+        IO_MANAGER_KEY: DvcIOManager(root=str(registry.root)),
+        "dvc_repo": DvcRepoResource(root=str(registry.root)),
     }

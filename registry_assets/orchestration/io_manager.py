@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,6 @@ from dagster import (
     ConfigurableIOManager,
     DataVersion,
     InputContext,
-    MetadataValue,
     OutputContext,
 )
 from PIL import Image
@@ -21,9 +20,9 @@ from pydantic import Field
 
 from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
-from registry_assets.orchestration.metadata import origins_metadata, output_metadata
-from registry_assets.orchestration.progress import describe_step
-from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.making.progress import describe_step
+from registry_assets.making.unit import Unit
+from registry_assets.orchestration.describing import Describer, Telling, describe_version
 from registry_assets.registry.translator import COLLECTIONS
 from registry_assets.revisions.changes.committing import Written, commit_written
 from registry_assets.settings import read_settings
@@ -33,20 +32,12 @@ IO_MANAGER_KEY = "dvc_io_manager"
 
 @dataclass(frozen=True)
 class PendingOutput:
-    """One output of a pending result: what the generated assets hand to the IO manager.
-
-    Attributes:
-        ancestry: Gives what can follow its files back, once the result is recorded; None for raw
-            data, which comes from nowhere.
-        duplicates: Gives what to say of pictures that other collections have, too.
-        decisions: Gives what to say of decisions that the stage heeds.
-    """
+    """One output of a pending result: what the generated assets hand to the IO manager."""
 
     result: PendingResult
     path: str
-    ancestry: Callable[[], Tracer] | None = None
-    duplicates: Callable[[RecordedOutput], Mapping[str, MetadataValue]] | None = None
-    decisions: Callable[[], Mapping[str, MetadataValue]] | None = None
+    unit: Unit
+    describer: Describer
 
 
 class DvcIOManager(ConfigurableIOManager):
@@ -73,39 +64,30 @@ class DvcIOManager(ConfigurableIOManager):
             self._record(dvc, context, obj)
 
     def _record(self, dvc: DvcRepo, context: OutputContext, obj: Any) -> None:
-        origins: dict[str, MetadataValue] = {}
         if isinstance(obj, PendingOutput):
-            result, paths = obj.result, tuple(obj.result.persist())
-            record = result.persist()[obj.path]
-            origins = origins_metadata(obj.ancestry(), obj.path) if obj.ancestry else {}
-            origins |= obj.duplicates(record) if obj.duplicates else {}
-            origins |= obj.decisions() if obj.decisions else {}
+            result, path = obj.result, obj.path
+            outputs = result.persist()
         else:
             path = path_of_asset(context)
-            _check_place(dvc, context, path)
-            with dvc.replacing(path) as replacement:
-                if not (isinstance(obj, Path) and obj.resolve() == dvc.path_of(path).resolve()):
-                    dump(obj, replacement.fresh)
-                    replacement.swap()
-                is_collection = read_settings(dvc.root).is_collection(path)
-                with dvc.tracking(
-                    path, is_complete=is_collection, report=context.log.info
-                ) as result:
-                    record = result.persist()[path]
-            paths = (path,)
-        outcome = result.outcome
+            result, outputs = _record_own(dvc, context, obj, path)
+        record, outcome, seconds = outputs[path], result.outcome, result.seconds
         said = describe_step(outcome, record.path, record.summary)
-        context.log.info(f"{said}, in {result.seconds:.1f} s")
+        context.log.info(f"{said}, in {seconds:.1f} s")
         # What is unchanged was written by somebody else, who may want to look at it first.
         if outcome != "unchanged" or result.address.endswith(".dvc"):
             partition = f" [{context.partition_key}]" if context.has_partition_key else ""
             asset = f"{context.asset_key.to_user_string()}{partition}"
-            written = Written(result.address, paths, asset)
+            written = Written(result.address, tuple(outputs), asset)
             commit_written(dvc, [written], context.run_id, context.log.info)
+        commit = dvc.git.commit()
+        if isinstance(obj, PendingOutput):
+            unit = obj.unit
+            telling = Telling(record, unit.group, unit.partition, outcome, seconds)
+            (metadata,) = obj.describer.describe([telling], commit)
+        else:
+            metadata = describe_version(dvc, record, commit, outcome, seconds)
         context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
-        context.add_output_metadata(
-            {"dvc/outcome": outcome, **output_metadata(dvc, record, dvc.git.commit()), **origins}
-        )
+        context.add_output_metadata(metadata)
 
     def load_input(self, context: InputContext) -> Path | dict[str, Path]:
         """The path of an upstream asset, brought into the workspace; by partition, if several.
@@ -140,6 +122,20 @@ class DvcIOManager(ConfigurableIOManager):
             with suppress(OutputNotFoundError):
                 places[key] = place(key)
         return places
+
+
+def _record_own(
+    dvc: DvcRepo, context: OutputContext, obj: Any, path: str
+) -> tuple[PendingResult, Mapping[str, RecordedOutput]]:
+    """Records what an asset of somebody's own returned."""
+    _check_place(dvc, context, path)
+    with dvc.replacing(path) as replacement:
+        if not (isinstance(obj, Path) and obj.resolve() == dvc.path_of(path).resolve()):
+            dump(obj, replacement.fresh)
+            replacement.swap()
+        is_collection = read_settings(dvc.root).is_collection(path)
+        with dvc.tracking(path, is_complete=is_collection, report=context.log.info) as result:
+            return result, result.persist()
 
 
 def _check_place(dvc: DvcRepo, context: OutputContext, path: str) -> None:

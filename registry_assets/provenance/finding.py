@@ -243,22 +243,36 @@ def _commit_of(step: Step, git: GitRepo, commits: CommitFinder) -> str | None:
     return next((found.commit for found in recorded if found.output == step.place.output), None)
 
 
-def with_runs(trace: Trace, find_run: Callable[[Node, str], str | None]) -> Trace:
+@dataclass(frozen=True)
+class RunOfVersion:
+    """What Dagster knows of how a version was made.
+
+    Attributes:
+        run: The run that recorded it; "" where that was done outside Dagster.
+        made_with: The programs and the machine that made it; None where nobody knows.
+    """
+
+    run: str
+    made_with: str | None = None
+
+
+def with_runs(trace: Trace, find_run: Callable[[Node, str], RunOfVersion | None]) -> Trace:
     """The same with the Dagster run that recorded each version on the way.
 
     Args:
         trace: What was found.
-        find_run: Gives the run of a version of an output; "" where it was recorded outside Dagster,
-            None where Dagster has not seen it.
+        find_run: Gives the run of a version of an output; None where Dagster has not seen it.
     """
-    known: dict[tuple[str, str], str | None] = {}
+    known: dict[tuple[str, str], RunOfVersion | None] = {}
 
     def complete(step: Step) -> Step:
         key = (step.place.output, step.place.version)
         if key not in known:
             known[key] = find_run(step.node, step.place.version)
-        run = known[key]
-        note = "not seen by Dagster" if run is None else "recorded outside Dagster"
-        return replace(step, run=run or None, run_note=None if run else note)
+        found = known[key]
+        if found is None:
+            return replace(step, run_note="not seen by Dagster")
+        note = None if found.run else "recorded outside Dagster"
+        return replace(step, run=found.run or None, run_note=note, made_with=found.made_with)
 
     return trace.map_steps(complete)

@@ -75,6 +75,8 @@ def _describe_version(step: Step) -> str:
         parts[1] = f"an older version, {parts[1]}"
     if step.run is not None or step.run_note is not None:
         parts.append(f"run {step.run}" if step.run else str(step.run_note))
+    if step.made_with is not None:
+        parts.append(f"made with {step.made_with}")
     return ", ".join(parts)
 
 
@@ -124,9 +126,9 @@ def as_json(trace: Trace) -> dict[str, Any]:
     "collection", "decision", "md5", "by", "why", "date", "path", "only_here", "duplicate_of"}]}``,
     where STEP is ``{"path",
     "output", "file", "md5", "version", "current": bool, "stage", "asset", "partition", "commit",
-    "run", "run_note", "from": null | {"path", "how", "proof": bool, "frame", "also": [path, ..]},
-    "made_of": [output, ..]}``. Steps of a chain go from the file back to its source; those of
-    `forward` from upstream to downstream.
+    "run", "run_note", "made_with", "from": null | {"path", "how", "proof": bool, "frame",
+    "also": [path, ..]}, "made_of": [output, ..]}``. Steps of a chain go from the file back to its
+    source; those of `forward` from upstream to downstream.
     """
     return {
         "file": trace.file,
@@ -175,6 +177,7 @@ def _step_as_json(step: Step) -> dict[str, Any]:
         "commit": step.commit,
         "run": step.run,
         "run_note": step.run_note,
+        "made_with": step.made_with,
         "from": origin
         and {
             "path": origin.place.path,

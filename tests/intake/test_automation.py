@@ -11,12 +11,11 @@ from dagster._core.definitions.declarative_automation.automation_condition_teste
 from dagster._core.test_utils import create_run_for_test
 
 from registry_assets import build_definitions
-from registry_assets.orchestration.building import define_assets
 from registry_assets.orchestration.history.reporting import sync
-from registry_assets.orchestration.materializing import PlannedRun, execute
 from registry_assets.orchestration.sensors.automation import BRING_JOB, FOLLOW_SENSOR_NAME
 from tests.conftest import lineage_of
 from tests.intake.test_edits import configure, edit
+from tests.runs import PlannedRun, define_assets, execute
 
 Tick = EvaluateAutomationConditionsResult
 STAGES = {"upper", "lines", "names"}

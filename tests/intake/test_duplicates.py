@@ -16,11 +16,11 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from PIL import Image
 
 from registry_assets.cli import main
-from registry_assets.orchestration.building import define_assets
+from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.checks import NO_DUPLICATES, report_checks
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import execute, plan_runs, select_keys
 from tests.conftest import lineage_of, run, write_tree
+from tests.runs import define_assets, execute, plan_runs
 
 MEASURE = """\
 vars:

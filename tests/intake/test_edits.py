@@ -14,8 +14,8 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, buil
 from registry_assets import build_definitions, read_registry
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.making.planning import describe_left, plan_bringing
 from registry_assets.orchestration.checks import MATCHES_DVC_LOCK
-from registry_assets.orchestration.materializing import describe_left, plan_bringing
 from registry_assets.orchestration.sensors.edits import EDIT_SENSOR_NAME
 from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 from registry_assets.registry.status.edits import Look, look_for_edits
@@ -227,11 +227,11 @@ def test_an_edit_is_shown_and_left_unless_it_is_named(
     (line,) = [describe_left(lineage, path, found) for path, found in plan.left.items()]
     assert line.startswith(f"left raw/01_a: {said}")
     assert "`registry add 01_a`" in line
-    assert ("raw",) not in {key for item in plan.runs for key in item.keys}
-    for named in ({"collections": ["01_a"]}, {"selection": 'key:"raw"'}):
+    assert ("raw",) not in {key for unit in plan.units for key in unit.keys}
+    for named in ({"collections": ["01_a"]}, {"selected": {("raw",)}}):
         chosen = plan_bringing(lineage, dvc, status, **named)  # type: ignore[arg-type]
         assert not chosen.left
-        assert ("raw",) in {key for item in chosen.runs for key in item.keys}
+        assert ("raw",) in {key for unit in chosen.units for key in unit.keys}
     configure(two_files, 'modified = "register"')
     registers = plan_bringing(lineage_of(two_files), dvc, status, force=force)
     assert not registers.left

@@ -14,13 +14,14 @@ from registry_assets.cli import main
 from registry_assets.dvc_repo.metafiles import without_collection, without_entries
 from registry_assets.errors import MetafileError
 from registry_assets.model import TakeIn
+from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import plan_runs, select_keys
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.reading import read_settings
 from registry_assets.registry.translator import COLLECTIONS
 from tests.conftest import commit_all, lineage_of, run
 from tests.intake.test_edits import configure
+from tests.runs import plan_runs
 from tests.test_sensor import set_settle_seconds, tick
 
 

@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput
 from registry_assets.dvc_repo.initialising import set_link_type
-from registry_assets.orchestration.assets import bring
+from registry_assets.making.unit import Unit
+from registry_assets.making.unit import make as make_unit
 from registry_assets.registry.home import HOME
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 
@@ -48,7 +49,8 @@ def materialize(
     said: list[str] = []
     lineage = lineage_of(root)
     group = lineage.group_of[key]
-    with bring(DvcRepo(root), lineage, group, partition, force, said.append) as pending:
+    unit = Unit(group, partition)
+    with make_unit(DvcRepo(root), lineage, unit, said.append, force=force) as pending:
         records = pending.persist()
     return Made(pending.outcome, said, records)
 

@@ -11,12 +11,12 @@ import pytest
 from dagster import DagsterInstance
 from dvc.config import Config
 
-from registry_assets.orchestration.building import define_assets
-from registry_assets.orchestration.materializing import execute, plan_runs, select_keys
+from registry_assets.orchestration.assets import select_keys
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import copy_repository
 from tests.remotes.servers import SERVERS
 from tests.remotes.servers.storage import Storage
+from tests.runs import define_assets, execute, plan_runs
 
 COLLECTION = "01_a"
 RAW = f"raw/{COLLECTION}"

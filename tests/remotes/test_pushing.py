@@ -65,10 +65,11 @@ def test_a_damaged_object_of_another_repository_is_not_imported(
     content = (registry / RAW / "01.txt").read_bytes()
     with remote_objects(registry) as objects:
         replace(objects, md5_of(content), content[::-1])
-    with pytest.raises(RegistryError, match="damaged"):
-        DvcRepo(bare).import_from(
-            str(clone), RAW, "raw", revision=None, collections_file=None, report=lambda _line: None
-        )
+    taking_in = DvcRepo(bare).importing_from(
+        str(clone), RAW, "raw", revision=None, collections_file=None, report=lambda _line: None
+    )
+    with pytest.raises(RegistryError, match="damaged"), taking_in as pending:
+        pending.persist()
     assert not (bare / "raw").exists()
 
 

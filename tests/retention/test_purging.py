@@ -22,13 +22,12 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RepositoryBusyError, SourceForgottenError
 from registry_assets.forgotten import read_forgotten
 from registry_assets.intake.initialising import init_registry
-from registry_assets.orchestration.building import define_assets
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.materializing import execute, plan_run
 from registry_assets.orchestration.sheet_history import CONTACT_SHEET
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.persisting.helpers import die, is_clean
 from tests.retention.conftest import DATASET, ONE, call, forget
+from tests.runs import define_assets, execute, plan_run
 
 CONTENTS = {hashlib.md5(text).hexdigest() for text in (b"one\n", b"ONE\n\n")}
 
@@ -97,7 +96,7 @@ def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
     folder, _, name = ONE.rpartition("/")
 
     def take_in(url: str, revision: str | None) -> None:
-        consumer.import_from(
+        with consumer.importing_from(
             url,
             folder,
             "taken",
@@ -105,7 +104,8 @@ def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
             collections_file=None,
             new_files={},
             report=print,
-        )
+        ) as pending:
+            pending.persist()
 
     for url in (str(pushed), pushed.as_uri()):
         with pytest.raises(SourceForgottenError) as error:

@@ -11,6 +11,7 @@ from dagster import (
     AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
+    MetadataValue,
 )
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
@@ -22,6 +23,8 @@ from dagster._core.instance.utils import RUNLESS_RUN_ID
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import Version
+from registry_assets.orchestration.describing import MADE_WITH, SUMMARY, UNREAD
+from registry_assets.provenance.finding import RunOfVersion
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.translator import Key
 
@@ -43,12 +46,14 @@ class Seen:
         inputs: What Dagster recorded as the data versions of what it was made of, by asset.
         code_version: What Dagster recorded as the version of the code that made it.
         event: The number of the event, None when it was not asked for yet.
+        is_described: Whether it says what is in the version, which the cache may have lacked.
     """
 
     version: str
     inputs: Mapping[Key, str] = field(default_factory=dict)
     code_version: str | None = None
     event: int | None = None
+    is_described: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,19 @@ def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartitio
                 if version is not None:
                     asset = AssetPartition(output.key, materialization.partition)
                     read = {inputs[tag]: value for tag, value in tags.items() if tag in inputs}
-                    found[asset] = Seen(version, read, tags.get(CODE_VERSION_TAG), number)
+                    found[asset] = Seen(
+                        version,
+                        read,
+                        tags.get(CODE_VERSION_TAG),
+                        number,
+                        is_described(materialization.metadata),
+                    )
     return found
+
+
+def is_described(metadata: Mapping[str, MetadataValue]) -> bool:
+    """Whether a materialization says what is in the version, and not only which it is."""
+    return SUMMARY in metadata and UNREAD not in metadata
 
 
 def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[AssetPartition]:
@@ -136,18 +152,6 @@ def of_node(node: Node) -> AssetPartition | None:
     return AssetPartition(node.key, node.partition)
 
 
-def version_metadata(path: str, version: Version, commit: str | None) -> dict[str, str | int]:
-    """What every materialization of an output says of its version."""
-    metadata: dict[str, str | int] = {"dvc/path": path, "dvc/md5": version.md5}
-    if version.size is not None:
-        metadata["dvc/size"] = version.size
-    if version.nfiles is not None:
-        metadata["dvc/nfiles"] = version.nfiles
-    if commit is not None:
-        metadata["git/commit"] = commit
-    return metadata
-
-
 def find_event(instance: DagsterInstance, asset: AssetPartition, version: str) -> int | None:
     """The number of the newest materialization of an asset with a data version."""
     records = instance.fetch_materializations(
@@ -165,12 +169,11 @@ def find_event(instance: DagsterInstance, asset: AssetPartition, version: str) -
     return None
 
 
-def find_run(instance: DagsterInstance, node: Node, version: str) -> str | None:
+def find_run(instance: DagsterInstance, node: Node, version: str) -> RunOfVersion | None:
     """The newest run that recorded a version of an output.
 
     Returns:
-        "" (Dagster's own sign of no run) when Dagster was only told of the version, None when it
-        has not seen it.
+        One without a run when Dagster was only told of the version; None when it has not seen it.
     """
     asset = of_node(node)
     if asset is None:
@@ -179,21 +182,25 @@ def find_run(instance: DagsterInstance, node: Node, version: str) -> str | None:
         asset_key=asset_key(asset.key),
         asset_partitions=[asset.partition] if asset.partition is not None else None,
     )
-    found, cursor = None, None
-    # A few at a time: each holds a contact sheet, and mostly the first one is it.
+    run, made_with, cursor = None, None, None
+    # A few at a time: mostly the first ones are it.
     for _ in range(_MOST_EVENTS // _FEW):
         page = instance.fetch_materializations(records_filter, limit=_FEW, cursor=cursor)
         for record in page.records:
             materialization = record.asset_materialization
             tags = (materialization.tags or {}) if materialization else {}
-            if tags.get(DATA_VERSION_TAG) == version:
-                found = record.run_id
-                if found != RUNLESS_RUN_ID:
-                    return found
+            if materialization is None or tags.get(DATA_VERSION_TAG) != version:
+                continue
+            # What was told outside any run (`RUNLESS_RUN_ID` is "") gives way to a run.
+            run = run or record.run_id
+            told = materialization.metadata.get(MADE_WITH)
+            made_with = made_with or (None if told is None else str(told.value))
+            if run != RUNLESS_RUN_ID and made_with is not None:
+                return RunOfVersion(run, made_with)
         if not page.has_more:
             break
         cursor = page.cursor
-    return found
+    return None if run is None else RunOfVersion(run, made_with)
 
 
 def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:

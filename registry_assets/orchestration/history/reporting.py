@@ -4,10 +4,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import NamedTuple
 
-from dagster import AssetMaterialization, DagsterInstance, DynamicPartitionsDefinition
+from dagster import (
+    AssetMaterialization,
+    DagsterInstance,
+    DynamicPartitionsDefinition,
+    MetadataValue,
+)
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -16,13 +24,20 @@ from dagster._core.definitions.data_version import (
     get_input_data_version_tag,
     get_input_event_pointer_tag,
 )
-from dagster._core.definitions.metadata import RawMetadataValue
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
+from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import Version
+from registry_assets.orchestration.describing import (
+    Describer,
+    Metadata,
+    Telling,
+    describe_version,
+    is_readable,
+)
 from registry_assets.orchestration.history.event_log import (
     ABSENT,
     AssetPartition,
@@ -32,19 +47,22 @@ from registry_assets.orchestration.history.event_log import (
     find_event,
     find_gone,
     input_versions,
+    is_described,
     made_by,
     newest_events,
     of_node,
     read_seen,
     recorded_inputs,
     tells_the_same,
-    version_metadata,
 )
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals
 from registry_assets.registry.translator import COLLECTIONS, Key
 
 _POINTER = ".dvc"
+_FEW = 20
+_AT_ONCE = 200
+"""How many outputs are described in one go, which compares their pictures with all others'."""
 _OTHER_CODE = "other"
 """The code version of what no code made, or not the current one; Dagster reads no provenance
 without one."""
@@ -56,10 +74,12 @@ class Synced(NamedTuple):
     Attributes:
         reported: How many materializations.
         is_complete: Whether that was all.
+        unread: A few outputs of which the cache lacks what there is to say, and their versions.
     """
 
     reported: int
     is_complete: bool
+    unread: Mapping[str, str] = MappingProxyType({})
 
 
 def sync(
@@ -93,15 +113,19 @@ def sync(
     started = time.monotonic()
     sync_partitions(lineage, instance)
     reporter = Reporter(lineage, instance, report, read_seen(lineage, instance))
-    for node in _upstream_first(lineage):
-        if time.monotonic() - started > most_seconds:
-            return Synced(reporter.count, is_complete=False)
-        reporter.bring_up_to_date(node)
+    untold = [node for node in _upstream_first(lineage) if reporter.has_to_tell(node)]
+    for start in range(0, len(untold), _AT_ONCE):
+        page = untold[start : start + _AT_ONCE]
+        reporter.describe(page)
+        for node in page:
+            if time.monotonic() - started > most_seconds:
+                return Synced(reporter.count, is_complete=False)
+            reporter.bring_up_to_date(node)
     if not lineage.registry.problems:
         reporter.report_absent()
         show_as_missing(lineage, instance, reporter.seen)
         remove_partitions(lineage, instance)
-    return Synced(reporter.count, is_complete=True)
+    return Synced(reporter.count, is_complete=True, unread=dict(islice(reporter.unread(), _FEW)))
 
 
 def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
@@ -183,20 +207,71 @@ class Reporter:
     write: Callable[[AssetMaterialization], None] | None = None
     count: int = 0
     commit: str | None = field(init=False)
+    _described: dict[str, Metadata] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commit = GitRepo(self.lineage.registry.root).commit()
 
-    def bring_up_to_date(self, node: Node) -> None:
-        """Reports an output if Dagster's newest materialization of it tells another story."""
+    @cached_property
+    def _dvc(self) -> DvcRepo:
+        return DvcRepo(self.lineage.registry.root)
+
+    @cached_property
+    def _listings(self) -> Listings:
+        return self._dvc.listings()
+
+    def has_to_tell(self, node: Node) -> bool:
+        """Whether Dagster's newest materialization tells another story, or less than there is."""
         asset = of_node(node)
         if asset is None or node.version is None:
-            return
-        if not tells_the_same(self.lineage, node, self.seen.get(asset)):
-            self._materialize(asset, node, node.version, recorded_inputs(self.lineage, node))
-            self.report(f"reported {node.path}")
+            return False
+        told = self.seen.get(asset)
+        if not tells_the_same(self.lineage, node, told):
+            return True
+        assert told is not None, "it tells the same"
+        return not told.is_described and is_readable(
+            self._dvc, RecordedOutput(node.path, node.version, None, self._listings)
+        )
 
-    def materialize(self, node: Node, metadata: Mapping[str, RawMetadataValue]) -> None:
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """Outputs of which the cache lacks what there is to say, and their versions."""
+        for node in self.lineage.nodes.values():
+            asset = of_node(node)
+            told = self.seen.get(asset) if asset is not None else None
+            if told is not None and node.version is not None and not told.is_described:
+                yield node.path, node.version.md5
+
+    def describe(self, nodes: Sequence[Node]) -> None:
+        """Finds out what there is to say of outputs that are about to be reported."""
+        tellings = [
+            Telling(self._record(node, node.version), self.lineage.group_of[key], node.partition)
+            for node in nodes
+            if node.version is not None and (key := node.key) is not None
+        ]
+        found = Describer(self._dvc, self.lineage).describe(tellings, self.commit)
+        paths = (telling.record.path for telling in tellings)
+        self._described = dict(zip(paths, found, strict=True))
+
+    def _record(self, node: Node, version: Version) -> RecordedOutput:
+        """A version as it is recorded, beside the one that Dagster was told of before."""
+        asset = of_node(node)
+        told = self.seen.get(asset) if asset is not None else None
+        is_other = told is not None and told.version not in (ABSENT, version.md5)
+        previous = Version(told.version) if told is not None and is_other else None
+        return RecordedOutput(node.path, version, previous, self._listings)
+
+    def bring_up_to_date(self, node: Node) -> None:
+        """Reports an output that was described."""
+        asset = of_node(node)
+        assert asset is not None, f"{node.path} is no output"
+        assert node.version is not None, f"{node.path} was never recorded"
+        # It may have been told meanwhile, as what another output was made of.
+        if not self.has_to_tell(node):
+            return
+        self._materialize(asset, node, node.version, recorded_inputs(self.lineage, node))
+        self.report(f"reported {node.path}")
+
+    def materialize(self, node: Node, metadata: Mapping[str, MetadataValue]) -> None:
         """Writes a materialization of what the metafiles record of an output.
 
         Args:
@@ -276,7 +351,10 @@ class Reporter:
     def _materialize(
         self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
     ) -> None:
-        metadata = version_metadata(node.path, version, self.commit)
+        is_current = node.version is not None and node.version.md5 == version.md5
+        metadata = self._described.get(node.path) if is_current else None
+        if metadata is None:
+            metadata = describe_version(self._dvc, self._record(node, version), self.commit)
         tags = self._tags(asset, node, version, inputs)
         self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
 
@@ -284,7 +362,9 @@ class Reporter:
         """Says so of what Dagster has seen and the checked-out commit does not have."""
         for asset in list(find_gone(self.lineage, self.seen)):
             tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
-            metadata = {"git/commit": self.commit} if self.commit is not None else {}
+            metadata: Metadata = {}
+            if self.commit is not None:
+                metadata["git/commit"] = MetadataValue.text(self.commit)
             self._log(asset, tags, metadata, "The checked-out commit does not have it.")
             name = "/".join(asset.key)
             self.report(f"reported {name} {asset.partition or ''} as absent")
@@ -293,7 +373,7 @@ class Reporter:
         self,
         asset: AssetPartition,
         tags: Mapping[str, str],
-        metadata: Mapping[str, RawMetadataValue],
+        metadata: Mapping[str, MetadataValue],
         description: str | None,
     ) -> None:
         write = self.write or self.instance.report_runless_asset_event
@@ -307,7 +387,7 @@ class Reporter:
             )
         )
         self.count += 1
-        self.seen[asset] = Seen(tags[DATA_VERSION_TAG])
+        self.seen[asset] = Seen(tags[DATA_VERSION_TAG], is_described=is_described(metadata))
 
 
 def _upstream_first(lineage: Lineage) -> Iterator[Node]:

@@ -3,7 +3,7 @@
 import json
 import os
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dagster import (
     DefaultSensorStatus,
@@ -13,6 +13,7 @@ from dagster import (
     sensor,
 )
 
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.model import Registry
 from registry_assets.orchestration.checks import report_checks
@@ -62,7 +63,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         stamps = read_stamps(registry)
         stamp = f"{stamps.metafiles} {stamps.definitions}"
         events = context.instance.event_log_storage
-        is_told = stamp == cursor.get("told")
+        is_told = stamp == cursor.get("told") and not _is_fetched(registry, cursor.get("unread"))
         is_done = is_told and events.get_maximum_record_id() == cursor.get("event")
         try:
             lineage = None
@@ -88,6 +89,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
             if not done.is_complete:
                 return SensorResult(skip_reason=f"reported {done.reported}, and goes on")
             cursor["told"] = stamp
+            cursor["unread"] = dict(done.unread)
             said = f"{done.reported} materializations and "
         # Also after runs that changed no metafile: they hide what the checks said before.
         checked = report_checks(lineage, context.instance)
@@ -101,6 +103,14 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         return SensorResult(skip_reason=said, cursor=json.dumps(cursor))
 
     return watch
+
+
+def _is_fetched(registry: Registry, unread: Mapping[str, str] | None) -> bool:
+    """Whether the cache has by now what it lacked of versions when Dagster was told of them."""
+    listings = DvcRepo(registry.root).listings() if unread else None
+    return listings is not None and any(
+        listings.place_of(md5) is not None for md5 in (unread or {}).values()
+    )
 
 
 def reload_code_location(report: Callable[[str], None]) -> bool:

@@ -35,6 +35,7 @@ class Step:
         commit: Which recorded the version; None when it is not committed yet.
         run: The Dagster run that recorded it.
         run_note: Why there is no `run`; None where nobody looked.
+        made_with: The programs and the machine that made the version; None where nobody knows.
     """
 
     place: Place
@@ -45,6 +46,7 @@ class Step:
     commit: str | None = None
     run: str | None = None
     run_note: str | None = None
+    made_with: str | None = None
 
 
 @dataclass(frozen=True)

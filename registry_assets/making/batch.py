@@ -1,0 +1,175 @@
+"""Many units brought up to date in one go: collections in turn, stages side by side.
+
+One unit is made as `unit.make` makes it. Here the metafiles are read once for all of them and
+written for many at a time, so that the cost of N units is N.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from registry_assets.curation.initial_decisions import decide_before
+from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
+from registry_assets.errors import CollectionNotTakenInError, RegistryError
+from registry_assets.making.unit import ForeignSource, Report, Unit, make
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.lineage.taking_in import dataset_with_inputs, is_taken_in
+from registry_assets.registry.reading import reread
+
+
+@dataclass(frozen=True)
+class Made:
+    """A unit that was brought up to date.
+
+    Attributes:
+        outcome: How; see `dvc_repo.results.Outcome`.
+        seconds: How long it took.
+        outputs: What was recorded, by path.
+    """
+
+    unit: Unit
+    outcome: str
+    seconds: float
+    outputs: Mapping[str, RecordedOutput]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A unit that was not."""
+
+    unit: Unit
+    error: RegistryError
+
+
+@dataclass(frozen=True)
+class MakeOptions:
+    """What can be asked for besides.
+
+    Attributes:
+        force: Whether commands run even though nothing changed.
+        update: Whether imports from elsewhere move on to what their sources have now.
+        sources: Where imports that are not there yet are taken in from, by address; from the raw
+            folder where nothing else is said.
+    """
+
+    force: bool = False
+    update: bool = False
+    sources: Mapping[str, ForeignSource] = field(default_factory=dict)
+
+
+def make_all(
+    dvc: DvcRepo,
+    lineage: Lineage,
+    units: Sequence[Unit],
+    report: Report,
+    options: MakeOptions | None = None,
+) -> Iterator[Made | Failed]:
+    """Brings units up to date, and yields what came of each as it comes.
+
+    What failed does not stop the others, but for what is made of it.
+
+    Args:
+        dvc: The repository.
+        lineage: The graph, as it was when the units were chosen.
+        units: What to make, in the order of dependencies.
+        report: Takes what commands say, from several threads.
+        options: What else is asked for.
+    """
+    options = options or MakeOptions()
+    failed: set[str | None] = set()
+    for is_stage, group in groupby(units, lambda unit: unit.group.kind == "stage"):
+        left = [unit for unit in group if unit.partition not in failed]
+        if is_stage:
+            yield from _make_stages(dvc, lineage, left, report, options)
+            continue
+        for result in _make_data(dvc, lineage, left, report, options):
+            if isinstance(result, Failed) and result.unit.partition is not None:
+                failed.add(result.unit.partition)
+            yield result
+
+
+def read_again(dvc: DvcRepo, lineage: Lineage, addresses: set[str]) -> Lineage:
+    """The graph with what some stages and ``.dvc`` files record now."""
+    return build_lineage(reread(dvc, lineage.registry, addresses), lineage.translator)
+
+
+def _make_data(
+    dvc: DvcRepo, lineage: Lineage, units: Sequence[Unit], report: Report, options: MakeOptions
+) -> Iterator[Made | Failed]:
+    # Asked about all at once, Git takes no longer than for one.
+    dvc.why_unseen([unit.address for unit in units])
+    refused: set[str | None] = set()
+    for unit in units:
+        if unit.group.kind == "import" and unit.partition in refused:
+            continue
+        source = options.sources.get(unit.address)
+        try:
+            with make(
+                dvc,
+                lineage,
+                unit,
+                report,
+                force=options.force,
+                update=options.update,
+                source=source,
+            ) as result:
+                outputs = result.persist()
+        except RegistryError as error:
+            yield Failed(unit, error)
+            if unit.group.kind == "raw" and not dvc.path_of(unit.address).exists():
+                # There is nothing to take in.
+                refused.add(unit.partition)
+        else:
+            yield Made(unit, result.outcome, result.seconds, outputs)
+
+
+def _make_stages(
+    dvc: DvcRepo, lineage: Lineage, units: Sequence[Unit], report: Report, options: MakeOptions
+) -> Iterator[Made | Failed]:
+    # A collection that was just taken in is listed in the metafiles now.
+    new = {unit.address for unit in units if unit.partition not in unit.group.addresses}
+    now = read_again(dvc, lineage, new)
+    tasks: list[StageTask] = []
+    by_address: dict[str, Unit] = {}
+    undecided: dict[str, set[str]] = {}
+    for unit in units:
+        found = now.group_of.get(unit.group.outputs[0].key)
+        address = found.addresses.get(unit.partition) if found else None
+        if found is None or address is None:
+            dataset = dataset_with_inputs(now.registry, unit.group)
+            if (
+                dataset
+                and unit.partition
+                and not is_taken_in(now.registry, dataset, unit.partition)
+            ):
+                stage = unit.group.address.partition("@")[0]
+                yield Failed(unit, CollectionNotTakenInError(unit.partition, stage, dataset.name))
+            continue
+        made = Unit(found, unit.partition)
+        path = made.paths[0]
+        waiting = undecided.setdefault(found.name, set())
+        if unit.partition is not None and now.nodes[path].version is None:
+            waiting.add(unit.partition)
+        before = decide_before(dvc, now, found, unit.partition, report, waiting)
+        tasks.append(StageTask(address, now.input_addresses(path), before))
+        by_address[address] = made
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as executor:
+        for result in dvc.run_batch(
+            tasks,
+            force=options.force,
+            executor=executor,
+            most_at_once=4 * workers,
+            report=report,
+        ):
+            unit = by_address[result.address]
+            if result.outcome is None or result.error is not None:
+                error = result.error or RegistryError(f"{result.address} was not run")
+                yield Failed(unit, error)
+            else:
+                yield Made(unit, result.outcome, result.seconds, result.outputs)

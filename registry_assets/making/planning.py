@@ -1,0 +1,214 @@
+"""Which units a request comes to, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from registry_assets.dvc_repo import DvcRepo, Edit
+from registry_assets.making.progress import describe_step
+from registry_assets.making.unit import Unit
+from registry_assets.model import check_collection_name
+from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.lineage.taking_in import dataset_with_inputs, is_taken_in
+from registry_assets.registry.status.values import RegistryStatus
+from registry_assets.registry.translator import COLLECTIONS, Key
+
+
+def plan_units(
+    lineage: Lineage, selected: Collection[Key], collections: Sequence[str] = ()
+) -> list[Unit]:
+    """The units of assets, each after those that it reads.
+
+    An asset that is made together with others brings them along.
+
+    Args:
+        lineage: The graph.
+        selected: The assets.
+        collections: Collections to take all the way, also into data sets that lack them and whose
+            `take_in` wants them. When empty, each data set gets those that it has.
+
+    Raises:
+        CollectionNameError: when a collection cannot have such a name.
+    """
+    for name in collections:
+        check_collection_name(name)
+    units = []
+    for group in lineage.groups_in_order():
+        if not any(output.key in selected for output in group.outputs):
+            continue
+        if group.partitions is None:
+            units.append(Unit(group))
+            continue
+        is_given = bool(collections) and group.partitions == COLLECTIONS
+        names = collections if is_given else lineage.partition_keys.get(group.partitions, ())
+        units += [
+            Unit(group, name)
+            for name in names
+            if name in group.addresses or (is_given and _wants(lineage, group, name))
+        ]
+    return units
+
+
+def _wants(lineage: Lineage, group: AssetGroup, name: str) -> bool:
+    """Whether a data set takes in a collection that it lacks."""
+    dataset = dataset_with_inputs(lineage.registry, group)
+    return (
+        dataset is None
+        or dataset.take_in.wants(name)
+        or is_taken_in(lineage.registry, dataset, name)
+    )
+
+
+def units_of(lineage: Lineage, paths: Iterable[str]) -> list[Unit]:
+    """The units that make outputs, each once and after those that it reads.
+
+    Raises:
+        OutputNotFoundError: when nothing declares one of them.
+    """
+    wanted: dict[str, dict[str | None, None]] = {}
+    for path in paths:
+        node = lineage.node(path)
+        assert node.key is not None, f"{path} has no asset"
+        wanted.setdefault(lineage.group_of[node.key].name, {})[node.partition] = None
+    return [
+        Unit(group, partition)
+        for group in lineage.groups_in_order()
+        for partition in wanted.get(group.name, ())
+    ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to bring up to date.
+
+    Attributes:
+        units: What to make, upstream before downstream.
+        left: Raw data that was edited and is left to a person, by path.
+    """
+
+    units: tuple[Unit, ...]
+    left: Mapping[str, Edit]
+
+
+def plan_bringing(
+    lineage: Lineage,
+    dvc: DvcRepo,
+    status: RegistryStatus,
+    selected: Collection[Key] | None = None,
+    collections: Sequence[str] = (),
+    *,
+    force: bool = False,
+) -> Plan:
+    """Plans what brings everything, or what is asked for, up to date.
+
+    With `modified = "leave"`, raw data that was edited is planned only where it is named: by a
+    selection, or as a collection.
+
+    Args:
+        lineage: The graph.
+        dvc: The repository.
+        status: How it stands.
+        selected: The assets; all when None.
+        collections: Collections to take all the way.
+        force: Whether commands run even though nothing changed.
+
+    """
+    wanted = lineage.output_of if selected is None else selected
+    units = plan_units(lineage, wanted, collections)
+    leaves = lineage.registry.settings.modified == "leave" and selected is None
+    edits = _find_edits(lineage, dvc, status) if leaves else {}
+    left = {p: edit for p, edit in edits.items() if lineage.nodes[p].partition not in collections}
+    held = _find_held(lineage, left)
+    if not force:
+        units = only_stale(units, lineage, status, held)
+    return Plan(tuple(unit for unit in units if held.isdisjoint(unit.paths)), left)
+
+
+def describe_left(lineage: Lineage, path: str, edit: Edit) -> str:
+    """What to say of an edit that is left to a person, with what to do about it."""
+    node = lineage.nodes[path]
+    folder, _, name = path.rpartition("/")
+    is_collection = folder == lineage.registry.raw_folder
+    keep = f"`registry add {name}`" if is_collection else f"`dvc commit {node.address}`"
+    said = describe_step("left", path, edit.summary or "it was edited")
+    return f"{said}: {keep} records it, `dvc checkout --force {node.address}` drops the edit"
+
+
+def _find_edits(lineage: Lineage, dvc: DvcRepo, status: RegistryStatus) -> dict[str, Edit]:
+    """Raw data whose content is not any more what its metafile records, by path."""
+    suspects = [item.path for item in status.raw if item.state == "modified"]
+    suspects += [item.path for item in status.outputs if item.state == "stale"]
+    found = {}
+    for path in suspects:
+        node = lineage.nodes[path]
+        if node.kind == "raw" and node.address is not None:
+            edit = dvc.find_edit(node.address, path)
+            if edit is not None and edit.is_changed:
+                found[path] = edit
+    return found
+
+
+def _find_held(lineage: Lineage, left: Collection[str]) -> frozenset[str]:
+    """What waits for edits: they themselves, and stages that would read them as they stand there.
+
+    An import takes what is recorded.
+    """
+    held = set(left)
+    waiting = list(left)
+    while waiting:
+        for target in lineage.downstream_of.get(waiting.pop(), ()):
+            if target not in held and lineage.nodes[target].kind == "stage":
+                held.add(target)
+                waiting.append(target)
+    return frozenset(held)
+
+
+def stale_keys(
+    lineage: Lineage, status: RegistryStatus, held: Collection[str] = ()
+) -> frozenset[tuple[Key, str | None]]:
+    """What is not up to date, by asset and partition, and all that is made of it.
+
+    Args:
+        lineage: The graph.
+        status: How it stands.
+        held: Outputs that are not brought up to date, so that nothing need follow them.
+    """
+    stale = {
+        output.path
+        for output in status.outputs
+        if output.state != "up_to_date"
+        and (output.state != "behind" or _follows(lineage, output.path))
+    }
+    stale |= {item.path for item in status.raw if item.state in ("new", "modified", "missing")}
+    stale -= set(held)
+    downstream: dict[str, list[str]] = {}
+    for source, target in lineage.edges:
+        downstream.setdefault(source, []).append(target)
+    waiting = list(stale)
+    while waiting:
+        for target in downstream.get(waiting.pop(), ()):
+            if target not in stale:
+                stale.add(target)
+                waiting.append(target)
+    nodes = (lineage.nodes[path] for path in stale if path in lineage.nodes)
+    return frozenset((node.key, node.partition) for node in nodes if node.key is not None)
+
+
+def _follows(lineage: Lineage, path: str) -> bool:
+    """Whether materializing an import that is behind moves it on; others are updated on request."""
+    imported = lineage.registry.import_of.get(path)
+    return imported is not None and imported.repository is None
+
+
+def only_stale(
+    units: Iterable[Unit], lineage: Lineage, status: RegistryStatus, held: Collection[str] = ()
+) -> list[Unit]:
+    """Those units that are not up to date, or not there yet."""
+    stale = stale_keys(lineage, status, held)
+    return [
+        unit
+        for unit in units
+        if unit.partition not in unit.group.addresses
+        or any((key, unit.partition) in stale for key in unit.keys)
+    ]

@@ -1,0 +1,222 @@
+"""One unit brought up to date: a collection, an import, or one item of a stage.
+
+Whoever asks, a run in the UI, a batch or a command, it is made here. What comes out is a
+`PendingResult`: the outputs stand in the workspace and are held, and `PendingResult.persist`
+records them in the metafiles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+
+from registry_assets.curation.initial_decisions import decide_before
+from registry_assets.dvc_repo import DvcRepo, PendingResult
+from registry_assets.errors import (
+    CollectionNotFoundError,
+    CollectionNotTakenInError,
+    CollectionRejectedError,
+)
+from registry_assets.forgotten import read_forgotten
+from registry_assets.intake.archives import limits_of, unpacked
+from registry_assets.intake.setting_aside import set_aside_forgotten, set_aside_unstorable
+from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
+from registry_assets.registry.decisions import new_files_of
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.status.arrivals import reason_against
+from registry_assets.registry.translator import Key
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is made together: all outputs of a group, for one partition or for none."""
+
+    group: AssetGroup
+    partition: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The stage or ``.dvc`` file that declares it, or will."""
+        return self.group.address_of(self.partition)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of its outputs, from the root."""
+        return tuple(self.group.path_of(output, self.partition) for output in self.group.outputs)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The assets that stand for its outputs."""
+        return tuple(output.key for output in self.group.outputs)
+
+
+@dataclass(frozen=True)
+class ForeignSource:
+    """Where a collection of another repository is taken in from.
+
+    Attributes:
+        url: The repository: a Git URL or a local path.
+        path: The path in it.
+        revision: A branch, tag or commit to stay at; the newest commit when None.
+    """
+
+    url: str
+    path: str
+    revision: str | None = None
+
+
+def make(
+    dvc: DvcRepo,
+    lineage: Lineage,
+    unit: Unit,
+    report: Report,
+    *,
+    force: bool = False,
+    update: bool = False,
+    source: ForeignSource | None = None,
+) -> AbstractContextManager[PendingResult]:
+    """Brings the outputs of a unit into the workspace.
+
+    A collection that came after the lineage was read is found by its metafiles.
+
+    Args:
+        dvc: The repository.
+        lineage: The graph.
+        unit: What to make.
+        report: Takes progress.
+        force: Whether commands run even though nothing changed.
+        update: Whether an import from elsewhere moves on to what its source has now. One from
+            this repository always does.
+        source: Where to take in an import that is not there yet; from the raw folder of this
+            repository when None.
+
+    Raises:
+        RegistryError: with the next step in its message.
+    """
+    group, partition, address = unit.group, unit.partition, unit.address
+    if group.kind == "stage":
+        _check_taken_in(dvc, lineage, unit)
+        inputs = tuple(_input_addresses(lineage, unit))
+        before = decide_before(dvc, lineage, group, partition, report)
+        return dvc.running(address, inputs=inputs, force=force, report=report, before=before)
+    (path,) = unit.paths
+    if partition is not None:
+        check_collection_name(partition)
+    dataset = _dataset_of(lineage.registry, group.folder)
+    new_files = new_files_of(dataset, partition) if dataset and partition else None
+    collections_file = dataset.collections_file if dataset else None
+    if source is not None:
+        return dvc.importing_from(
+            source.url,
+            source.path,
+            path,
+            revision=source.revision,
+            collections_file=collections_file,
+            new_files=new_files,
+            report=report,
+        )
+    # Before anything is unpacked, moved or stored.
+    dvc.check_seen(address)
+    known = dvc.read_dvc_file(address)
+    if isinstance(known, ImportedInput):
+        is_from_here = known.repository is None and not known.source.is_external
+        origin = known.source.path
+        if not is_from_here or not dvc.path_of(f"{origin}.dvc").exists():
+            follows = update or (is_from_here and dvc.path_of(origin).exists())
+            return (dvc.updating if follows else dvc.restoring)(address, report=report)
+    elif group.kind == "raw" or known is not None:
+        return _make_raw(dvc, lineage.registry, unit, report, force=force)
+    else:
+        origin = f"{lineage.registry.raw_folder}/{partition}"
+    return dvc.importing(
+        origin, path, collections_file=collections_file, new_files=new_files, report=report
+    )
+
+
+@contextmanager
+def _make_raw(
+    dvc: DvcRepo, registry: Registry, unit: Unit, report: Report, *, force: bool
+) -> Iterator[PendingResult]:
+    (path,), address = unit.paths, unit.address
+    place = dvc.path_of(path)
+    is_collection = registry.settings.is_collection(path)
+    limits = limits_of(registry.settings)
+    with unpacked(place, limits, report) if unit.partition is not None else nullcontext():
+        is_tracked = dvc.path_of(address).exists()
+        if not is_tracked and not os.path.lexists(place):
+            raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
+        is_link = place.is_symlink() and not place.is_file()
+        reason = reason_against(place.name, place) if place.exists() or is_link else None
+        # An empty folder may be the next version of a collection, but not its first. What `dvc add`
+        # made of a single file stays as it is.
+        if reason is not None and (not is_tracked or is_link):
+            raise CollectionRejectedError(path, reason)
+        if place.is_dir():
+            if not is_tracked:
+                dvc.check_trackable(path)
+            aside = set_aside_unstorable(
+                place,
+                dvc.cache_folder,
+                is_ignored=dvc.rule_above(place) if is_collection else None,
+                read_recorded=cache(lambda: dvc.read_recorded_files(address, path)),
+            )
+            if aside:
+                # Ignore files of its own may be among that.
+                dvc.forget_ignored()
+            aside |= set_aside_forgotten(place, read_forgotten(dvc.root))
+            for name, reason in aside.items():
+                report(f"set aside {path}/{name}: {reason}")
+        with dvc.tracking(
+            path, metafile=address, force=force, is_complete=is_collection, report=report
+        ) as result:
+            yield result
+
+
+def _check_taken_in(dvc: DvcRepo, lineage: Lineage, unit: Unit) -> None:
+    """Makes sure that a stage is declared for a collection that the graph does not know yet."""
+    group, partition = unit.group, unit.partition
+    if partition is None or partition in group.addresses or dvc.declares(unit.address):
+        return
+    dataset = next((d for d in lineage.registry.datasets if _lies_in(group.metafile, d)), None)
+    raise CollectionNotTakenInError(
+        partition, group.address.partition("@")[0], dataset.name if dataset else ""
+    )
+
+
+def _input_addresses(lineage: Lineage, unit: Unit) -> Iterator[str]:
+    """The metafiles that record what a stage reads, also of a collection that is new."""
+    for upstream in unit.group.upstream:
+        maker = lineage.group_of.get(upstream.key)
+        if maker is None:
+            continue
+        if upstream.partitions == "same":
+            yield maker.address_of(unit.partition)
+        elif upstream.partitions == "all":
+            # Which items there are changes with every collection, so they are read again.
+            yield from _addresses_now(lineage, upstream.key)
+        elif upstream.partitions is None:
+            yield maker.address
+        else:
+            yield from (maker.address_of(name) for name in upstream.partitions)
+
+
+def _addresses_now(lineage: Lineage, key: Key) -> Iterator[str]:
+    group = build_lineage(read_registry(lineage.registry.root), lineage.translator).group_of.get(
+        key
+    )
+    yield from group.addresses.values() if group else ()
+
+
+def _dataset_of(registry: Registry, folder: str | None) -> Dataset | None:
+    return next((d for d in registry.datasets if folder and d.inputs == folder), None)
+
+
+def _lies_in(metafile: str, dataset: Dataset) -> bool:
+    return metafile.startswith(f"{dataset.path}/") or not dataset.path

@@ -1,0 +1,314 @@
+"""The job that brings many units up to date in one run, with a true materialization of each.
+
+A run costs Dagster half a second, and a run of assets over several partitions gives all of them
+one data version. So here one op makes a whole plan, all stages side by side, and logs an event of
+its own for every output.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dagster import (
+    AssetMaterialization,
+    Config,
+    DagsterInstance,
+    ExecuteInProcessResult,
+    Failure,
+    InitLoggerContext,
+    JobDefinition,
+    MetadataValue,
+    OpExecutionContext,
+    TableRecord,
+    job,
+    logger,
+    op,
+)
+from dagster_shared.error import SerializableErrorInfo
+from pydantic import Field
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
+from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, read_again
+from registry_assets.making.planning import describe_left, plan_bringing
+from registry_assets.making.progress import describe_step
+from registry_assets.making.unit import Unit
+from registry_assets.orchestration.assets import select_keys
+from registry_assets.orchestration.describing import Describer, Telling
+from registry_assets.orchestration.history.event_log import AssetPartition, Seen, read_seen
+from registry_assets.orchestration.history.reporting import Reporter, sync_partitions
+from registry_assets.orchestration.resources import DvcRepoResource
+from registry_assets.orchestration.sensors.automation import BRING_JOB
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.translator import RegistryTranslator
+from registry_assets.revisions.changes.committing import Written, commit_written
+
+BRING_OP = "bring"
+
+Write = Callable[[AssetMaterialization], None]
+
+_MOST_EXAMPLES = 20
+_SILENT = "silent"
+_TELL_SECONDS = 20.0
+"""How long results wait to be told to Dagster: telling reads the metafiles anew."""
+
+
+@dataclass
+class Batch:
+    """Makes units and tells Dagster.
+
+    Attributes:
+        dvc: The repository.
+        lineage: The graph, as it was when the units were chosen, and as far as was told since.
+        instance: Where events are read.
+        report: Takes what commands say, from several threads.
+        options: What else is asked for.
+        run_id: The run, where there is one.
+    """
+
+    dvc: DvcRepo
+    lineage: Lineage
+    instance: DagsterInstance
+    report: Callable[[str], None]
+    options: MakeOptions = field(default_factory=MakeOptions)
+    run_id: str = ""
+    _untold: list[Made] = field(default_factory=list)
+    _seen: dict[AssetPartition, Seen] | None = None
+
+    def run(self, units: Sequence[Unit], write: Write) -> Iterator[Made | Failed]:
+        """Yields what came of each unit, as they come.
+
+        Args:
+            units: What to make, in the order of dependencies.
+            write: Writes an event.
+        """
+        told = time.monotonic()
+        with self.dvc.session():
+            try:
+                for result in make_all(self.dvc, self.lineage, units, self.report, self.options):
+                    if isinstance(result, Made):
+                        self._untold.append(result)
+                    yield result
+                    if time.monotonic() - told > _TELL_SECONDS:
+                        self.tell(write)
+                        told = time.monotonic()
+            finally:
+                self.tell(write)
+
+    def tell(self, write: Write) -> None:
+        """Logs a materialization of every output that was made since the last time."""
+        if not self._untold:
+            return
+        made, self._untold = self._untold, []
+        now = read_again(self.dvc, self.lineage, {item.unit.address for item in made})
+        self.lineage = now
+        problem = None
+        try:
+            commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
+        except RegistryError as error:
+            # What was recorded is told all the same.
+            problem = error
+        sync_partitions(now, self.instance)
+        position = {group.name: number for number, group in enumerate(now.groups_in_order())}
+        if self._seen is None:
+            self._seen = read_seen(now, self.instance)
+        reporter = Reporter(now, self.instance, self.report, self._seen, write)
+        tellings = [
+            Telling(record, now.group_of[node.key], node.partition, item.outcome, item.seconds)
+            for item in made
+            for path, record in item.outputs.items()
+            if (node := now.nodes.get(path)) is not None
+            and node.key is not None
+            and node.version is not None
+            and node.version.md5 == record.version.md5
+        ]
+        # Asset by asset, those that are read first: so the events of each are looked up once.
+        tellings.sort(key=lambda telling: position[telling.group.name])
+        metadata = Describer(self.dvc, now).describe(tellings, reporter.commit)
+        for telling, found in zip(tellings, metadata, strict=True):
+            reporter.materialize(now.nodes[telling.record.path], found)
+        if problem is not None:
+            raise problem
+
+
+def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
+    """What was recorded, for the commit that may be made of it."""
+    for item in made:
+        paths = tuple(path for path in item.outputs if path in lineage.nodes)
+        # What is unchanged was written by somebody else, who may want to look at it first.
+        if paths and (item.outcome != "unchanged" or item.unit.address.endswith(".dvc")):
+            partition = f" [{item.unit.partition}]" if item.unit.partition else ""
+            asset = "/".join(lineage.nodes[paths[0]].key or ())
+            yield Written(item.unit.address, paths, f"{asset}{partition}")
+
+
+class BringConfig(Config):
+    """What to bring up to date."""
+
+    select: str | None = Field(
+        default=None, description="Assets, in Dagster's selection syntax; all when not given."
+    )
+    collections: list[str] = Field(
+        default_factory=list,
+        description="Collections to take all the way, also into data sets that lack them; those "
+        "that each data set has when empty.",
+    )
+    force: bool = Field(
+        default=False, description="Run commands even though nothing changed since dvc.lock."
+    )
+
+
+def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
+    """The job that brings everything, or what is asked for, up to date in one run."""
+
+    @op(
+        name=BRING_OP,
+        description="Brings stages, collections and imports up to date, side by side; logs a "
+        "materialization of each output.",
+    )
+    def bring_up_to_date(
+        context: OpExecutionContext, config: BringConfig, dvc_repo: DvcRepoResource
+    ) -> None:
+        dvc = dvc_repo.dvc()
+        lineage = build_lineage(read_registry(dvc.root), translator)
+        plan = plan_bringing(
+            lineage,
+            dvc,
+            read_status(lineage, dvc),
+            None if config.select is None else select_keys(lineage, config.select),
+            config.collections,
+            force=config.force,
+        )
+        for path, edit in plan.left.items():
+            context.log.warning(describe_left(lineage, path, edit))
+        options = MakeOptions(force=config.force)
+        batch = Batch(dvc, lineage, context.instance, print, options, context.run_id)
+        failures = []
+        for result in batch.run(plan.units, context.log_event):
+            if isinstance(result, Failed):
+                failures.append(result)
+                context.log.error(f"{result.unit.address}: {result.error}")
+                continue
+            for path, record in result.outputs.items():
+                # Not an event, of which there may be ten thousand: in the output of the step.
+                print(describe_step(result.outcome, path, record.summary))
+        _raise(failures)
+
+    @job(
+        name=BRING_JOB,
+        description="Brings everything that is not up to date, up to date in one run; the quick "
+        "way for many collections. What commands say is in the output of the step.",
+    )
+    def bring() -> None:
+        bring_up_to_date()
+
+    return bring
+
+
+def make_in_process(
+    batch: Batch,
+    units: Sequence[Unit],
+    say: Callable[[Made | Failed], None],
+    tags: Mapping[str, str],
+) -> list[Failed]:
+    """Makes units in this process, in a run of the same job.
+
+    Args:
+        batch: How; its events become those of the run.
+        units: What.
+        say: Takes each result as it comes.
+        tags: Tags of the run.
+
+    Returns:
+        What failed.
+    """
+    failures: list[Failed] = []
+
+    @op(name=BRING_OP)
+    def bring_up_to_date(context: OpExecutionContext) -> None:
+        batch.run_id = context.run_id
+        for result in batch.run(units, context.log_event):
+            say(result)
+            if isinstance(result, Failed):
+                failures.append(result)
+        _raise(failures)
+
+    # The command itself says what comes of it.
+    @job(name=BRING_JOB, logger_defs={_SILENT: _silent})
+    def bring() -> None:
+        bring_up_to_date()
+
+    result = bring.execute_in_process(
+        instance=batch.instance,
+        tags=dict(tags),
+        raise_on_error=False,
+        run_config={"loggers": {_SILENT: {}}},
+    )
+    # Units that failed have ended the run with `Failure`; anything else ended it before.
+    is_said = any(
+        event.step_failure_data.user_failure_data is not None
+        for event in result.all_events
+        if event.is_step_failure
+    )
+    if not result.success and not is_said:
+        before = f"; before that, {failures[0].error}" if failures else ""
+        raise RegistryError(read_failures(result)[0] + before)
+    return failures
+
+
+@logger
+def _silent(_context: InitLoggerContext) -> logging.Logger:
+    """A logger that says nothing."""
+    logger = logging.Logger(_SILENT)
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def _raise(failures: Sequence[Failed]) -> None:
+    if failures:
+        raise Failure(
+            f"{len(failures)} failed: {failures[0].error}",
+            metadata={
+                "failures": MetadataValue.table(
+                    [
+                        TableRecord({"stage": item.unit.address, "error": str(item.error)})
+                        for item in failures[:_MOST_EXAMPLES]
+                    ]
+                )
+            },
+            allow_retries=False,
+        )
+
+
+def read_failures(result: ExecuteInProcessResult) -> tuple[str, ...]:
+    """What failed in a run, a line each; nothing only where the run itself says it succeeded.
+
+    A run can also fail before its first step, or be canceled, and then no step says why.
+    """
+    failures = tuple(
+        describe_failure(event.step_failure_data.error, "the step failed")
+        for event in result.all_events
+        if event.is_step_failure
+    )
+    if failures or result.success:
+        return failures
+    status = result.dagster_run.status.value.lower()
+    errors = (getattr(e.event_specific_data, "error", None) for e in reversed(result.all_events))
+    error = next((error for error in errors if isinstance(error, SerializableErrorInfo)), None)
+    return (f"the run ended as {status}: {describe_failure(error, 'no reason was given')}",)
+
+
+def describe_failure(error: SerializableErrorInfo | None, otherwise: str) -> str:
+    """What failed, in the words of our own error where there is one, else of the first cause."""
+    message = otherwise
+    while error is not None:
+        name, _, words = error.message.strip().partition(": ")
+        if name.startswith("registry_assets."):
+            return words
+        message = " ".join(error.message.split()) or message
+        error = error.cause
+    return message

@@ -1,0 +1,359 @@
+"""What Dagster is told of a recorded output: the one place where that is put together.
+
+Everything comes from what DVC and the cache hold, and from what was decided, so that it is the
+same for a run in the UI, a batch, `registry add`, a `dvc repro` in a terminal, a clone and an old
+commit. Only how a version was made is known to nobody but its maker.
+"""
+
+import base64
+import io
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.metadata import version as version_of_package
+from pathlib import Path, PurePosixPath
+
+from dagster import MetadataValue, TableRecord
+
+from registry_assets.curation.duplicates import Duplicates, find_duplicates, holds_table
+from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
+from registry_assets.images import build_contact_sheet, has_image_suffix, read_decisions
+from registry_assets.images.contents import hash_file
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
+from registry_assets.model import Registry, Version, is_folder
+from registry_assets.provenance.origin_table import build_origin_table
+from registry_assets.registry.decisions import decisions_file_of
+from registry_assets.registry.lineage.file_lineage import Tracer
+from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.translator import COLLECTIONS
+
+Metadata = dict[str, MetadataValue]
+
+SUMMARY = "dvc/summary"
+"""What a version holds, and how it differs from the one before."""
+UNREAD = "dvc/not_in_cache"
+"""That the cache lacked the version when Dagster was told, so that there is more to tell later."""
+MADE_WITH = "made/with"
+
+_MOST_EXAMPLES = 20
+_METRICS_SUFFIXES = {".json", ".yaml", ".yml"}
+
+
+@dataclass(frozen=True)
+class Telling:
+    """One output to describe.
+
+    Attributes:
+        record: What was recorded of it.
+        group: The group of its asset.
+        partition: Which of the group.
+        outcome: How it came about (see `dvc_repo.results.Outcome`); None for what was made outside
+            Dagster.
+        seconds: How long that took.
+    """
+
+    record: RecordedOutput
+    group: AssetGroup
+    partition: str | None = None
+    outcome: str | None = None
+    seconds: float = 0.0
+
+
+class Describer:
+    """Describes outputs of one registry.
+
+    Args:
+        dvc: The repository.
+        lineage: The graph. It may be older than what is described, but for what `tracer` gives.
+        tracer: Gives what follows files back, by a graph that knows what is described; made of
+            `lineage` when None.
+    """
+
+    def __init__(
+        self, dvc: DvcRepo, lineage: Lineage, tracer: Callable[[], Tracer] | None = None
+    ) -> None:
+        self._dvc, self._lineage, self._find_tracer = dvc, lineage, tracer
+
+    @cached_property
+    def listings(self) -> Listings:
+        """What the cache lists of versions."""
+        return self._dvc.listings()
+
+    @cached_property
+    def _tracer(self) -> Tracer:
+        return self._find_tracer() if self._find_tracer else Tracer(self._lineage, self.listings)
+
+    def describe(self, outputs: Sequence[Telling], commit: str | None) -> Iterator[Metadata]:
+        """The metadata of each output; pictures are compared with others' for all in one go.
+
+        Args:
+            outputs: What to describe.
+            commit: What is checked out.
+        """
+        duplicates = self._find_duplicates(outputs)
+        for item in outputs:
+            found = describe_version(self._dvc, item.record, commit, item.outcome, item.seconds)
+            if item.group.kind != "raw":
+                found |= _origins(self._tracer, item.record.path)
+            found |= duplicates.get(item.record.path, {})
+            found |= _decisions(self._lineage.registry, item.group, item.partition)
+            yield found
+
+    def _find_duplicates(self, outputs: Sequence[Telling]) -> dict[str, Metadata]:
+        """What other collections have, too, of those whose data or table is among the outputs."""
+        raw: dict[str, Telling] = {}
+        measured: dict[str, Telling] = {}
+        for item in outputs:
+            if item.partition is None or item.group.partitions != COLLECTIONS:
+                continue
+            if item.group.kind == "raw":
+                raw[item.partition] = item
+            elif item.group.kind == "stage" and holds_table(self.listings, item.record.version):
+                measured[item.partition] = item
+        told: dict[str, Metadata] = {}
+        if raw:
+            versions = {name: item.record.version.md5 for name, item in raw.items()}
+            found = find_duplicates(self._lineage, self.listings, {*raw}, versions=versions)
+            told |= {item.record.path: _duplicates(found, name) for name, item in raw.items()}
+        if measured:
+            found = find_duplicates(
+                self._lineage,
+                self.listings,
+                {*measured},
+                distance=self._lineage.registry.settings.duplicate_distance,
+                # The graph may be older than the collections.
+                versions=self._raw_versions({*measured}),
+                tables=self._tables(measured),
+            )
+            told |= {item.record.path: _duplicates(found, name) for name, item in measured.items()}
+        return told
+
+    def _raw_versions(self, names: set[str]) -> dict[str, str]:
+        folder = self._lineage.registry.raw_folder
+        unknown = {name for name in names if f"{folder}/{name}" not in self._lineage.nodes}
+        files = {name: self._dvc.read_dvc_file(f"{folder}/{name}.dvc") for name in unknown}
+        return {
+            name: raw.output.version.md5
+            for name, raw in files.items()
+            if raw is not None and raw.output.version is not None
+        }
+
+    def _tables(self, measured: Mapping[str, Telling]) -> dict[str, Path]:
+        """The tables of versions that the graph does not know yet."""
+        tables = {}
+        for name, item in measured.items():
+            node = self._lineage.nodes.get(item.record.path)
+            if node is None or node.version != item.record.version:
+                listed = self.listings.read(item.record.version.md5) or {}
+                place = self.listings.place_of(listed.get(MEASUREMENTS_TABLE, ""))
+                if place is not None:
+                    tables[name] = place
+        return tables
+
+
+def describe_version(
+    dvc: DvcRepo,
+    record: RecordedOutput,
+    commit: str | None,
+    outcome: str | None = None,
+    seconds: float = 0.0,
+) -> Metadata:
+    """What there is to say of a version by itself: what it is, what changed, what is in it.
+
+    Args:
+        dvc: The repository.
+        record: What was recorded.
+        commit: What is checked out.
+        outcome: How it came about; see `Telling`.
+        seconds: How long that took.
+    """
+    found: Metadata = {
+        name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
+        for name, value in version_metadata(record.path, record.version, commit).items()
+    }
+    if outcome is not None:
+        found |= _making(outcome, seconds)
+    found[SUMMARY] = MetadataValue.text(record.summary)
+    if is_folder(record.version.md5):
+        if record.files is None:
+            found[UNREAD] = MetadataValue.text(f"`dvc pull {record.path}` brings it")
+        elif any(map(has_image_suffix, record.files)):
+            found |= _contact_sheet(dvc, record)
+        found |= _changes(record)
+    elif PurePosixPath(record.path).suffix in _METRICS_SUFFIXES:
+        place = _content_of(dvc, record)
+        if place is None:
+            found[UNREAD] = MetadataValue.text(f"`dvc pull {record.path}` brings it")
+        else:
+            found |= _numbers(place, PurePosixPath(record.path).suffix)
+    return found
+
+
+def version_metadata(path: str, version: Version, commit: str | None) -> dict[str, str | int]:
+    """What names a version: path, md5, size, number of files and commit, as far as is known."""
+    metadata: dict[str, str | int] = {"dvc/path": path, "dvc/md5": version.md5}
+    if version.size is not None:
+        metadata["dvc/size"] = version.size
+    if version.nfiles is not None:
+        metadata["dvc/nfiles"] = version.nfiles
+    if commit is not None:
+        metadata["git/commit"] = commit
+    return metadata
+
+
+def is_readable(dvc: DvcRepo, record: RecordedOutput) -> bool:
+    """Whether there is now more to say of a version than its name."""
+    if is_folder(record.version.md5):
+        return record.listings.place_of(record.version.md5) is not None
+    is_metrics = PurePosixPath(record.path).suffix in _METRICS_SUFFIXES
+    return not is_metrics or _content_of(dvc, record) is not None
+
+
+def _content_of(dvc: DvcRepo, record: RecordedOutput) -> Path | None:
+    """Where the recorded content of a file is: in the cache, or the workspace where that has it."""
+    place = record.listings.place_of(record.version.md5)
+    if place is not None:
+        return place
+    there = dvc.path_of(record.path)
+    # What DVC does not keep (`cache: false`) stands in the workspace only.
+    is_recorded = there.is_file() and hash_file(there) == record.version.md5
+    return there if is_recorded else None
+
+
+def _making(outcome: str, seconds: float) -> Metadata:
+    """How a version came about, and with what where that is this process."""
+    found: Metadata = {"dvc/outcome": MetadataValue.text(outcome)}
+    if outcome in ("ran", "recorded"):
+        found["made/seconds"] = MetadataValue.float(round(seconds, 3))
+        found[MADE_WITH] = MetadataValue.text(_tools())
+    return found
+
+
+@cache
+def _tools() -> str:
+    """The programs of this process and the machine: what a result may depend on unnoticed."""
+    packages = ("registry-assets", "pillow", "dvc", "dagster")
+    versions = [f"{name} {version_of_package(name)}" for name in packages]
+    versions.insert(1, f"Python {platform.python_version()}")
+    machine = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    return f"{', '.join(versions)}; on {platform.node()} ({machine})"
+
+
+def _contact_sheet(dvc: DvcRepo, record: RecordedOutput) -> Metadata:
+    listed = record.files or {}
+    sheet = build_contact_sheet([f"{dvc.path_of(record.path)}/{path}" for path in sorted(listed)])
+    if sheet is None:
+        return {}
+    data = base64.b64encode(sheet).decode()
+    return {"contact_sheet": MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{data})")}
+
+
+def _changes(record: RecordedOutput) -> Metadata:
+    """Files added, removed and changed since the version before."""
+    changes = record.changes
+    if changes is None:
+        return {}
+    found: Metadata = {
+        "files/added": MetadataValue.int(len(changes.added)),
+        "files/removed": MetadataValue.int(len(changes.removed)),
+        "files/changed": MetadataValue.int(len(changes.changed)),
+    }
+    examples = [
+        TableRecord({"file": path, "change": change})
+        for change, paths in (
+            ("added", changes.added),
+            ("removed", changes.removed),
+            ("changed", changes.changed),
+        )
+        for path in paths[:_MOST_EXAMPLES]
+    ]
+    is_first = record.previous is None or not is_folder(record.previous.md5)
+    if examples and not is_first:
+        found["files/examples"] = MetadataValue.table(examples)
+    return found
+
+
+def _origins(tracer: Tracer, path: str) -> Metadata:
+    """Where a few images of a version came from."""
+    rows = build_origin_table(tracer, path)
+    return {"files/origins": MetadataValue.table(list(map(TableRecord, rows)))} if rows else {}
+
+
+def _duplicates(duplicates: Duplicates, collection: str) -> Metadata:
+    """Which files of a collection others have, too."""
+    found = [item for item in duplicates.found if item.collection == collection]
+    metadata: Metadata = {"duplicates/files": MetadataValue.int(len(found))}
+    if found:
+        rows = [
+            TableRecord(
+                {
+                    "file": item.path,
+                    "is": "the same as" if item.distance is None else f"like ({item.distance})",
+                    "collection": item.other,
+                    "other file": item.other_path,
+                }
+            )
+            for item in found[:_MOST_EXAMPLES]
+        ]
+        metadata["duplicates/examples"] = MetadataValue.table(rows)
+    return metadata
+
+
+def _decisions(registry: Registry, group: AssetGroup, partition: str | None) -> Metadata:
+    """How many images people allowed and denied, and why, where a stage heeds that."""
+    file = decisions_file_of(registry, group, partition)
+    if file is None:
+        return {}
+    decided = [*read_decisions(registry.root / file).values()]
+    allowed = [item for item in decided if item.verdict == "allow"]
+    duplicates = [item for item in decided if item.duplicate_of]
+    metadata: Metadata = {
+        "decisions/allowed": MetadataValue.int(len(allowed)),
+        "decisions/denied": MetadataValue.int(len(decided) - len(allowed) - len(duplicates)),
+        "decisions/duplicates": MetadataValue.int(len(duplicates)),
+    }
+    # Of what people said first: it is less, and says more.
+    examples = sorted(decided, key=lambda item: bool(item.duplicate_of))[:_MOST_EXAMPLES]
+    if examples:
+        rows = [
+            TableRecord(
+                {
+                    "file": item.path or item.md5,
+                    "decision": item.verdict,
+                    "by": item.by,
+                    "on": item.date,
+                    "why": item.why,
+                }
+            )
+            for item in examples
+        ]
+        metadata["decisions/examples"] = MetadataValue.table(rows)
+    return metadata
+
+
+def _numbers(place: Path, suffix: str) -> Metadata:
+    """The numbers of a metrics file, so that the UI plots them over time."""
+    from ruamel.yaml import YAML
+
+    try:
+        text = place.read_text(encoding="utf-8")
+        data = json.loads(text) if suffix == ".json" else YAML(typ="safe").load(io.StringIO(text))
+    except Exception:  # somebody else's file: what cannot be parsed is not plotted
+        return {}
+    found: Metadata = {}
+
+    def visit(value: object, name: str) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                visit(inner, f"{name}/{key}")
+        elif isinstance(value, bool):
+            return
+        elif isinstance(value, int):
+            found[name] = MetadataValue.int(value)
+        elif isinstance(value, float):
+            found[name] = MetadataValue.float(value)
+
+    visit(data, "metrics")
+    return found
