@@ -1,4 +1,4 @@
-"""Opening a pull request: with the program of the forge, else with a token, else by a person."""
+"""Opening a pull request: with the program of the forge, else by a person."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from registry_assets.addresses import without_secrets
-from registry_assets.revisions.publishing.forge_api import ForgeApi
-from registry_assets.revisions.publishing.forges import Forge
+from registry_assets.revisions.publishing.forges import Forge, Kind
 
 _MOST_SECONDS = 120.0
 _URL = re.compile(r"https?://[^\s\"'<>]+")
+_PAGE = re.compile(r"https?://[^\s\"'<>]+/(?:pulls?|-/merge_requests)/\d+")
+"""The page of a pull request."""
 _MOST_DESCRIPTION = 60_000
 """Characters: GitHub takes 65,536."""
 _MOST_REASON = 300
@@ -40,6 +41,55 @@ class PullRequest:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class _Program:
+    """The command line of a forge, which knows who is logged in.
+
+    Attributes:
+        name: The command.
+        logins: Names the host where somebody is logged in there, in what it prints. ``{host}`` is
+            filled in.
+        create: Opens a pull request and prints its address.
+        options: Of `create`: for the branch, the target, the title and the description.
+        pages: Lists open pull requests, each in a line with its branch and its address, where
+            `create` does not name the one that is there already. ``{branch}`` is filled in.
+    """
+
+    name: str
+    logins: tuple[str, ...]
+    create: tuple[str, ...]
+    options: tuple[str, str, str, str]
+    pages: tuple[str, ...] = ()
+
+
+_GH = _Program(
+    "gh",
+    ("auth", "status", "--hostname", "{host}"),
+    ("pr", "create"),
+    ("--head", "--base", "--title", "--body"),
+)
+_GLAB = _Program(
+    "glab",
+    ("auth", "status", "--hostname", "{host}"),
+    ("mr", "create", "--yes"),
+    ("--source-branch", "--target-branch", "--title", "--description"),
+    ("mr", "list", "--source-branch", "{branch}", "--output", "json"),
+)
+_TEA = _Program(
+    "tea",
+    ("logins", "list", "--output", "simple"),
+    ("pulls", "create"),
+    ("--head", "--base", "--title", "--description"),
+    ("pulls", "list", "--fields", "head,url", "--limit", "100", "--output", "simple"),
+)
+_PROGRAMS: Mapping[Kind, tuple[_Program, ...]] = {
+    "github": (_GH,),
+    "gitlab": (_GLAB,),
+    "gitea": (_TEA,),
+    "": (_GH, _GLAB, _TEA),
+}
+
+
 def open_pull_request(
     root: Path,
     addresses: Sequence[str],
@@ -50,10 +100,7 @@ def open_pull_request(
     description: str,
     said: Sequence[str] = (),
 ) -> PullRequest:
-    """Opens a pull request; where nothing here can, says where a person opens one.
-
-    With `gh` or `glab` where one is installed, which know who is logged in; else with a token from
-    the environment, see `forge_api`.
+    """Opens a pull request with `gh`, `glab` or `tea`; without one, says where a person opens it.
 
     Args:
         root: The folder to run programs in.
@@ -67,53 +114,61 @@ def open_pull_request(
     forge = Forge.find(addresses)
     if forge is None:
         return PullRequest("none")
+    reason = None
+    program = _program_for(root, forge)
+    if program is not None:
+        values = (branch, target, title, description[:_MOST_DESCRIPTION])
+        done = _ask_program(root, program, values)
+        if done.state != "address":
+            return done
+        reason = done.reason
     offered = (_URL.search(line) for line in said)
     address = forge.address_to_open(branch, target)
     address = address or next((found[0] for found in offered if found), None)
-    body = description[:_MOST_DESCRIPTION]
-    program = _program_for(root, forge)
-    if program is not None:
-        done = _ask_program(root, program, branch, target, title, body)
-    elif (api := ForgeApi.find(forge, os.environ)) is not None:
-        answer = api.open(branch, target, title, body)
-        done = PullRequest(answer.state, answer.url, answer.reason)
-    else:
-        done = PullRequest("address")
-    if done.state != "address":
-        return done
-    return PullRequest("address" if address else "none", address, done.reason)
+    return PullRequest("address" if address else "none", address, reason)
 
 
-def _ask_program(
-    root: Path, program: str, branch: str, target: str, title: str, body: str
-) -> PullRequest:
-    if program == "gh":
-        arguments = ["pr", "create", "--head", branch, "--base", target]
-        arguments += ["--title", title, "--body", body]
-    else:
-        arguments = ["mr", "create", "--source-branch", branch, "--target-branch", target]
-        arguments += ["--title", title, "--description", body, "--yes"]
-    done = _run(root, [program, *arguments])
+def _ask_program(root: Path, program: _Program, values: tuple[str, str, str, str]) -> PullRequest:
+    given = [word for pair in zip(program.options, values, strict=True) for word in pair]
+    done = _run(root, [program.name, *program.create, *given])
     answer = f"{done.stdout}\n{done.stderr}"
-    found = _URL.search(answer)
+    pages = _PAGE.findall(answer)
     if done.returncode == 0:
-        return PullRequest("opened", found[0] if found else None)
+        # What was described may name others before.
+        return PullRequest("opened", pages[-1] if pages else None)
     if "already exists" in answer:
-        return PullRequest("there", found[0] if found else None)
+        page = pages[-1] if pages else _find_page(root, program, values[0])
+        return PullRequest("there", page)
     reason = " ".join(without_secrets(done.stderr).split())[:_MOST_REASON]
-    return PullRequest("address", None, f"{program}: {reason}")
+    return PullRequest("address", None, f"{program.name}: {reason}")
 
 
-def _program_for(root: Path, forge: Forge) -> str | None:
+def _find_page(root: Path, program: _Program, branch: str) -> str | None:
+    """The address of the pull request that is there; None when it cannot be told."""
+    if not program.pages:
+        return None
+    listed = _run(root, [program.name, *(word.format(branch=branch) for word in program.pages)])
+    for line in listed.stdout.splitlines():
+        page = _PAGE.search(line)
+        if page and branch in re.split(r"[\s\"]+", line):
+            return page[0]
+    return None
+
+
+def _program_for(root: Path, forge: Forge) -> _Program | None:
     """The program that opens pull requests there: by the kind of forge, else by asking it."""
-    by_kind = {"github": ("gh",), "gitlab": ("glab",), "": ("gh", "glab")}.get(forge.kind, ())
-    for program in by_kind:
-        if shutil.which(program) is None:
+    for program in _PROGRAMS.get(forge.kind, ()):
+        if shutil.which(program.name) is None:
             continue
-        knows = ["auth", "status", "--hostname", forge.host]
-        if forge.kind or _run(root, [program, *knows]).returncode == 0:
+        if forge.kind or _is_logged_in(root, program, forge.host):
             return program
     return None
+
+
+def _is_logged_in(root: Path, program: _Program, host: str) -> bool:
+    done = _run(root, [program.name, *(word.format(host=host) for word in program.logins)])
+    words = re.split(r"[^\w.-]+", f"{done.stdout}\n{done.stderr}".lower())
+    return done.returncode == 0 and host in words
 
 
 def _run(root: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:

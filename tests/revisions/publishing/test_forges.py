@@ -1,197 +1,130 @@
-"""Pull requests over the interfaces of forges, against a server that answers as they document."""
+"""Pull requests by the commands of forges: each is a program on PATH that answers as they do."""
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
 
 import pytest
 
-from registry_assets.revisions.publishing.forge_api import ForgeApi
-from registry_assets.revisions.publishing.forges import Forge
 from registry_assets.revisions.publishing.pull_requests import PullRequest, open_pull_request
 
-TOKEN = "s3cret"
+HOSTS = {"gh": "github.com", "glab": "gitlab.com", "tea": "codeberg.org"}
+PAGES = {
+    "gh": "https://github.com/team/photos/pull/",
+    "glab": "https://gitlab.com/team/photos/-/merge_requests/",
+    "tea": "https://codeberg.org/team/photos/pulls/",
+}
 OPEN = ["data/harbour", "main"]
-
-
-@dataclass
-class Server:
-    """A forge of each kind at once.
-
-    Attributes:
-        answers: Status and content by method and path; taken in turn.
-        asked: Method, path with query, the header of the token and the content of each request.
-    """
-
-    port: int = 0
-    answers: dict[tuple[str, str], list[tuple[int, Any]]] = field(default_factory=dict)
-    asked: list[tuple[str, str, str | None, Any]] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+EACH_PROGRAM = pytest.mark.parametrize("name", HOSTS)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    found = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            token = self.headers["Authorization"] or self.headers["PRIVATE-TOKEN"]
-            size = int(self.headers["Content-Length"] or 0)
-            content = json.loads(self.rfile.read(size)) if size else None
-            found.asked.append((self.command, self.path, token, content))
-            waiting = found.answers.get((self.command, urlsplit(self.path).path), [])
-            status, answer = waiting.pop(0) if waiting else (404, {"message": "Not Found"})
-            self.send_response(status)
-            if status == 302:
-                self.send_header("Location", answer)
-            self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
-
-        do_GET = do_POST = _answer  # noqa: N815 the names that http.server looks for
-
-        def log_message(self, *_said: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.port = http.server_port
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    yield found
-    http.shutdown()
-    http.server_close()
-    thread.join()
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
 
 
-GITHUB = ("GITHUB_TOKEN", "/api/v3/repos/team/photos/pulls", "html_url")
-GITLAB = ("GITLAB_TOKEN", "/api/v4/projects/team%2Fphotos/merge_requests", "web_url")
-GITEA = ("GITEA_SERVER_TOKEN", "/api/v1/repos/team/photos/pulls", "html_url")
-EACH_KIND = pytest.mark.parametrize(
-    ("variable", "path", "page"), [GITHUB, GITLAB, GITEA], ids=["github", "gitlab", "gitea"]
-)
+def install(programs: Path, name: str, *cases: tuple[str, str, int]) -> Path:
+    """A program that answers by its first two arguments; returns the record of all arguments.
+
+    Args:
+        programs: Where to.
+        name: Of the command.
+        cases: The arguments, what it prints (to stderr where it fails), and its exit code.
+    """
+    record = programs.parent / f"{name}.asked"
+    lines = ["#!/bin/sh", f"printf '%s\\n' \"$*\" >> {record}", 'case "$1 $2" in']
+    for words, answer, code in cases:
+        stream = " >&2" if code else ""
+        lines.append(f'"{words}") printf "%s\\n" \'{answer}\'{stream}; exit {code};;')
+    (programs / name).write_text("\n".join([*lines, "*) exit 2;;", "esac", ""]))
+    (programs / name).chmod(0o755)
+    return record
 
 
-def open_with(
-    server: Server, variable: str, patch: pytest.MonkeyPatch, tmp_path: Any
-) -> PullRequest:
-    patch.setenv("PATH", str(tmp_path))  # neither gh nor glab
-    patch.setenv("GITHUB_SERVER_URL", server.address)
-    patch.setenv("GITHUB_API_URL", f"{server.address}/api/v3")
-    patch.setenv("GITLAB_HOST", server.address)
-    patch.setenv("GITEA_SERVER_URL", server.address)
-    patch.setenv(variable, f"{TOKEN}\n")
-    addresses = [f"{server.address}/team/photos.git"]
-    return open_pull_request(
-        tmp_path, addresses, *OPEN, title="One more", description="| raw | 1 |"
-    )
+def open_at(host: str, root: Path) -> PullRequest:
+    addresses = [f"git@{host}:team/photos.git"]
+    return open_pull_request(root, addresses, *OPEN, title="One more", description="| raw | 1 |")
 
 
-@EACH_KIND
-def test_a_token_opens_a_pull_request(
-    server: Server,
-    variable: str,
-    path: str,
-    page: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Any,
+CREATE = {"gh": "pr create", "glab": "mr create", "tea": "pulls create"}
+
+
+@EACH_PROGRAM
+def test_the_command_of_the_forge_opens_a_pull_request(
+    name: str, programs: Path, tmp_path: Path
 ) -> None:
-    server.answers["POST", path] = [(201, {page: "https://forge/7"})]
-    done = open_with(server, variable, monkeypatch, tmp_path)
-    assert done == PullRequest("opened", "https://forge/7")
-    ((_, _, token, content),) = server.asked
-    assert token is not None
-    assert token.split()[-1] == TOKEN
-    assert set(content.values()) == {*OPEN, "One more", "| raw | 1 |"}
+    said = f"# 7 One more\n\nas {PAGES[name]}3 did\n\n{PAGES[name]}7"
+    record = install(programs, name, (CREATE[name], said, 0))
+    for other in HOSTS.keys() - {name}:
+        install(programs, other)
+    assert open_at(HOSTS[name], tmp_path) == PullRequest("opened", f"{PAGES[name]}7")
+    (asked,) = record.read_text().splitlines()
+    for value in (*OPEN, "One more", "| raw | 1 |"):
+        assert value in asked
+    assert {path.name for path in tmp_path.glob("*.asked")} == {record.name}
 
 
-@EACH_KIND
-def test_one_that_is_there_is_named(
-    server: Server,
-    variable: str,
-    path: str,
-    page: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Any,
-) -> None:
-    said = "A pull request already exists for team:data/harbour."
-    refusals = {
-        "GITHUB_TOKEN": (422, {"message": "Validation Failed", "errors": [{"message": said}]}),
-        "GITLAB_TOKEN": (409, {"message": [f"Another open merge request already exists: {said}"]}),
-        "GITEA_SERVER_TOKEN": (409, {"message": f"pull request already exists for these: {said}"}),
+@EACH_PROGRAM
+def test_one_that_is_there_is_named(name: str, programs: Path, tmp_path: Path) -> None:
+    there = f"{PAGES[name]}4"
+    refusal = {
+        "gh": f'a pull request for branch "data/harbour" already exists:\n{there}',
+        "glab": "Another open merge request already exists for this source branch: !4",
+        "tea": "Could not create PR: pull request already exists for these targets [id: 4]",
     }
-    server.answers["POST", path] = [refusals[variable]]
-    listed = [
-        {page: f"https://forge/{number}", **branch}
-        for number, name in ((3, "other"), (4, "data/harbour"))
-        for branch in [
-            {"source_branch": name} if variable == "GITLAB_TOKEN" else {"head": {"ref": name}}
-        ]
-    ]
-    server.answers["GET", path] = [(200, listed)]
-    done = open_with(server, variable, monkeypatch, tmp_path)
-    assert done == PullRequest("there", "https://forge/4")
-    query = parse_qs(urlsplit(server.asked[1][1]).query)
-    assert "data/harbour" in (query.get("source_branch") or query["head"])[0]
+    listed = {
+        "gh": "",
+        "glab": f'[{{"iid":4,"source_branch":"data/harbour","web_url":"{there}"}}]',
+        "tea": f"other {PAGES[name]}3\ndata/harbour {there}",
+    }
+    listing = {"gh": "pr list", "glab": "mr list", "tea": "pulls list"}
+    install(programs, name, (CREATE[name], refusal[name], 1), (listing[name], listed[name], 0))
+    assert open_at(HOSTS[name], tmp_path) == PullRequest("there", there)
 
 
-@EACH_KIND
-def test_a_refusal_is_told_without_the_token_and_nothing_is_followed(
-    server: Server,
-    variable: str,
-    path: str,
-    page: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Any,
+@EACH_PROGRAM
+def test_a_refusal_is_told_with_the_page_for_a_person(
+    name: str, programs: Path, tmp_path: Path
 ) -> None:
-    server.answers["POST", path] = [
-        (401, {"message": f"Bad credentials {TOKEN}"}),
-        (302, f"{server.address}/elsewhere"),
-    ]
-    for said in ("401 Bad credentials …", "302"):
-        done = open_with(server, variable, monkeypatch, tmp_path)
-        assert done.state == "none"  # of a server that is not known by its name
-        assert done.reason is not None
-        assert done.reason.startswith(f"127.0.0.1, with {variable}: {said}")
-        assert TOKEN not in repr(done)
-    assert len(server.asked) == 2
+    install(programs, name, (CREATE[name], "401 for https://me:s3cret@x.org/: log in", 1))
+    done = open_at(HOSTS[name], tmp_path)
+    assert done.state == "address"
+    assert done.url is not None
+    assert done.url.startswith(f"https://{HOSTS[name]}/team/photos/")
+    assert done.reason is not None
+    assert done.reason.startswith(f"{name}: 401")
+    assert "s3cret" not in repr(done)
+
+
+@EACH_PROGRAM
+def test_without_the_command_its_page_is_told_and_no_token_is_read(
+    name: str, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("GH_TOKEN", "GITLAB_TOKEN", "GITEA_SERVER_TOKEN"):
+        monkeypatch.setenv(variable, "s3cret")
+    done = open_at(HOSTS[name], tmp_path)
+    assert (done.state, done.reason) == ("address", None)
 
 
 @pytest.mark.parametrize(
-    ("address", "environment", "base"),
+    ("name", "login"),
     [
-        ("git@github.com:a/b.git", {"GH_TOKEN": TOKEN}, "https://api.github.com"),
-        ("git@github.com:a/b.git", {"GH_ENTERPRISE_TOKEN": TOKEN, "GH_HOST": "github.x"}, None),
-        (
-            "git@github.x:a/b.git",
-            {"GH_ENTERPRISE_TOKEN": TOKEN, "GH_HOST": "github.x"},
-            "https://github.x/api/v3",
-        ),
-        ("git@github.x:a/b.git", {"GH_TOKEN": TOKEN}, None),
-        ("git@gitlab.com:a/b.git", {"GITLAB_TOKEN": TOKEN}, "https://gitlab.com/api/v4"),
-        ("git@gitlab.x:a/b.git", {"GITLAB_TOKEN": TOKEN}, None),
-        (
-            "git@code.x:a/b.git",
-            {"GITLAB_TOKEN": TOKEN, "GITLAB_HOST": "code.x"},
-            "https://code.x/api/v4",
-        ),
-        ("git@codeberg.org:a/b.git", {"GITEA_SERVER_TOKEN": TOKEN}, "https://codeberg.org/api/v1"),
-        ("git@gitea.x:a/b.git", {"GITEA_SERVER_TOKEN": TOKEN}, None),
-        ("git@bitbucket.org:a/b.git", {"GH_TOKEN": TOKEN, "GITLAB_TOKEN": TOKEN}, None),
+        ("gh", "code.example.org\n  Logged in to code.example.org as me"),
+        ("glab", "code.example.org\n  Logged in to code.example.org as me"),
+        ("tea", "work https://code.example.org code.example.org me true"),
     ],
 )
-def test_a_token_goes_to_its_own_host_only(
-    address: str, environment: dict[str, str], base: str | None
+def test_of_a_host_of_another_name_the_command_is_used_that_is_logged_in_there(
+    name: str, login: str, programs: Path, tmp_path: Path
 ) -> None:
-    forge = Forge.find([address])
-    assert forge is not None
-    found = ForgeApi.find(forge, environment)
-    assert (found and found.base) == base
-    assert TOKEN not in repr(found)
+    logins = {"gh": "auth status", "glab": "auth status", "tea": "logins list"}
+    for other in HOSTS.keys() - {name}:
+        install(programs, other, (logins[other], "other.example.org", int(other != "tea")))
+    page = PAGES[name].replace(HOSTS[name], "code.example.org")
+    install(programs, name, (logins[name], login, 0), (CREATE[name], f"{page}7", 0))
+    assert open_at("code.example.org", tmp_path) == PullRequest("opened", f"{page}7")
+    assert open_at("elsewhere.example.org", tmp_path).state == "none"
