@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from registry_assets.errors import CollectionNameError, DatasetNotFoundError
+from registry_assets.errors import NotFoundError, RefusedError
 
 ITEM = "__item__"
 """Stands in the paths of a `StageTemplate` where an item's name will be."""
@@ -26,20 +26,26 @@ def check_collection_name(name: str) -> str:
     """Returns the name of a collection if it is safe in paths, shell commands and partition keys.
 
     Raises:
-        CollectionNameError: with the reason, when it is not.
+        RefusedError: with the reason, when it is not.
     """
-    if not _COLLECTION_NAME.fullmatch(name):
-        raise CollectionNameError(
-            name,
-            "it may hold letters, digits, `.`, `_`, `-` only and starts with a letter or digit",
+    reason = _reason_against_name(name)
+    if reason is not None:
+        raise RefusedError(
+            f"{name!r} cannot be the name of a collection: {reason}; rename the folder"
         )
-    if "..." in name:
-        raise CollectionNameError(name, "Dagster reads `...` as a range of partitions")
-    if name.endswith(".dvc"):
-        raise CollectionNameError(name, "`.dvc` is the ending of DVC's own files")
-    if name == "dvc.yaml":
-        raise CollectionNameError(name, "DVC's own files are called so")
     return name
+
+
+def _reason_against_name(name: str) -> str | None:
+    if not _COLLECTION_NAME.fullmatch(name):
+        return "it may hold letters, digits, `.`, `_`, `-` only and starts with a letter or digit"
+    if "..." in name:
+        return "Dagster reads `...` as a range of partitions"
+    if name.endswith(".dvc"):
+        return "`.dvc` is the ending of DVC's own files"
+    if name == "dvc.yaml":
+        return "DVC's own files are called so"
+    return None
 
 
 FOLDER_SUFFIX = ".dir"
@@ -436,10 +442,31 @@ class Registry:
         """The data set of a name or path.
 
         Raises:
-            DatasetNotFoundError: when there is none.
+            NotFoundError: when there is none.
         """
         for dataset in self.datasets:
             if name in (dataset.name, dataset.path):
                 return dataset
         known = [dataset.name for dataset in self.datasets]
-        raise DatasetNotFoundError(name, known, self.problems[:1])
+        raise no_dataset(name, known, self.problems[:1])
+
+
+def no_dataset(name: str, known: Sequence[str], problems: Sequence[str] = ()) -> NotFoundError:
+    """What to raise where there is no data set of a name.
+
+    Args:
+        name: As it was asked for.
+        known: The names of those that there are.
+        problems: What could not be read, where more may be declared.
+    """
+    choice = f"choose one of {', '.join(known)}" if known else "no folder here is a data set"
+    unread = f", or mend what cannot be read: {'; '.join(problems)}" if problems else ""
+    return NotFoundError(f"there is no data set {name}: {choice}{unread}")
+
+
+def no_collection(name: str, folder: str) -> NotFoundError:
+    """What to raise where there is neither a folder nor a metafile for a collection."""
+    return NotFoundError(
+        f"there is no collection {name}: put its files into {folder}/{name} and run "
+        f"`registry add {name}`, or bring {folder}/{name}.dvc back from Git"
+    )

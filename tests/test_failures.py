@@ -26,7 +26,7 @@ from dagster import (
 )
 
 from registry_assets.cli import main
-from registry_assets.errors import HistoryError, MetafileError
+from registry_assets.errors import MetafileError, UnusableError
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.history.opening import open_history
 from tests.conftest import BIN, HOME, run
@@ -146,7 +146,10 @@ def test_a_history_that_cannot_be_used_is_named(
 def test_a_server_of_a_database_that_does_not_answer_is_named(bare: Path) -> None:
     from sqlalchemy.exc import OperationalError
 
-    with pytest.raises(HistoryError, match="check that it can be reached"), open_history(bare):
+    with (
+        pytest.raises(UnusableError, match=r"^Dagster's history in .*check that it can be reached"),
+        open_history(bare),
+    ):
         raise OperationalError("SELECT 1", {}, Exception("connection refused"))
 
 

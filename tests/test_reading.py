@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from registry_assets import read_registry
-from registry_assets.errors import MetafileError, RegistryNotFoundError
+from registry_assets.errors import MetafileError, NotFoundError
 from registry_assets.model import ITEM, Parameter, Settings, Version
 from registry_assets.registry.reading import read_settings
 from tests.conftest import commit_all, run, write_tree
@@ -348,7 +348,7 @@ def test_settings_that_are_no_table_are_an_error(tmp_path: Path, text: str) -> N
 
 
 def test_a_folder_outside_any_repository_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RegistryNotFoundError, match="registry init"):
+    with pytest.raises(NotFoundError, match=r"no DVC repository .*registry init"):
         read_registry(tmp_path)
 
 

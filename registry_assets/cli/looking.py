@@ -164,11 +164,11 @@ def duplicates(
         return
     from registry_assets.curation.duplicates import find_duplicates, raw_versions
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.errors import CollectionNotTrackedError, describe_unread
+    from registry_assets.errors import NotTrackedError, describe_unread
 
     lineage = read_lineage(root)
     if name is not None and name not in raw_versions(lineage):
-        raise CollectionNotTrackedError(name)
+        raise NotTrackedError(f"{name} is not tracked yet: run `registry add {name}`")
     names = None if name is None else [name]
     found = find_duplicates(
         lineage, DvcRepo(root).listings(), names, distance=distance, within=True

@@ -11,10 +11,7 @@ from registry_assets.curation.duplicates import find_tables
 from registry_assets.curation.initial_decisions import PARAMETERS, collections_of
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
-    DatasetNotChosenError,
-    ImageNotDecidableError,
-    NoDecisionsError,
-    NotDecidedError,
+    RefusedError,
 )
 from registry_assets.images.decision_text import (
     editing,
@@ -75,9 +72,9 @@ class Decider:
             collection: Which collection of it; all that have it when None.
 
         Raises:
-            NoDecisionsError: when the stages of the data set do not depend on decisions.
-            DatasetNotChosenError: when several data sets have it, or none has.
-            FileNotRecordedError: when nothing in the registry has it.
+            RefusedError: when the stages of the data set do not depend on decisions.
+            RefusedError: when several data sets have it, or none has.
+            NotFoundError: when nothing in the registry has it.
         """
         md5, place = identify(self._tracer, self.registry.root, Path(file))
         holders, _ = self._tracer.holders(md5)
@@ -97,16 +94,20 @@ class Decider:
             if wanted is None and len(found) == 1:
                 wanted = next(iter(found.values()))[0]
         if wanted is None:
-            raise DatasetNotChosenError(file, list(found))
+            raise RefusedError(
+                f"{file} is in {', '.join(found)}: choose one with --dataset"
+                if found
+                else f"{file} is in no data set: take its collection in with `registry import` "
+                "first"
+            )
         if wanted.decisions is None:
-            raise NoDecisionsError(wanted.path)
+            raise _no_decisions(wanted.path)
         paths = found.get(wanted.path, (wanted, {}))[1]
         if collection is not None:
             paths = {name: path for name, path in paths.items() if name == collection}
         if not paths:
-            raise ImageNotDecidableError(
-                file,
-                f"{wanted.path} does not have it"
+            raise RefusedError(
+                f"{file}: {wanted.path} does not have it"
                 + (f" in {collection}" if collection else "")
                 + f": `registry trace {file}` says where it is",
             )
@@ -139,7 +140,7 @@ class Decider:
                 to have the same content.
 
         Raises:
-            ImageNotDecidableError: when one is no readable image: nobody's word makes it one.
+            RefusedError: when one is no readable image: nobody's word makes it one.
             MetafileError: when a file of decisions cannot be read.
         """
         done = []
@@ -148,7 +149,7 @@ class Decider:
                 rows = self._rows(subject.dataset, collection)
                 row = rows.get(subject.md5) or rows.get(path)
                 if row is not None and not row.is_readable:
-                    raise ImageNotDecidableError(subject.file, _why_not(row, verdict))
+                    raise RefusedError(f"{subject.file} {_why_not(row, verdict)}")
                 decision = Decision(
                     subject.md5, verdict, by, why, date, row.path if row else path, only_here
                 )
@@ -174,7 +175,7 @@ class Decider:
             collection: Of which collection; of all when None.
 
         Raises:
-            FileNotRecordedError: when nobody knows it.
+            NotFoundError: when nobody knows it.
             MetafileError: when a file of decisions cannot be read.
         """
         datasets = None if dataset is None else [self.registry.dataset(dataset)]
@@ -191,14 +192,16 @@ class Decider:
         """Takes decisions back, as `find_decided` finds them: what the thresholds say holds again.
 
         Raises:
-            NotDecidedError: when nothing was decided about one of the images.
+            RefusedError: when nothing was decided about one of the images.
             MetafileError: when a file of decisions cannot be edited.
         """
         done = []
         for file in files:
             found = self.find_decided(file, dataset=dataset, collection=collection)
             if not found:
-                raise NotDecidedError(file)
+                raise RefusedError(
+                    f"nothing was decided about {file}: `registry decisions` lists what was"
+                )
             done += found
         for item in done:
             place = self.registry.root / item.file
@@ -220,10 +223,10 @@ class Decider:
             What changed, by collection.
 
         Raises:
-            NoDecisionsError: when its stages do not depend on decisions.
+            RefusedError: when its stages do not depend on decisions.
         """
         if dataset.decisions is None:
-            raise NoDecisionsError(dataset.path)
+            raise _no_decisions(dataset.path)
         names = collections_of(self._lineage, dataset)
         tables = self._tables(dataset)
         brightness = BrightnessRange.from_file(self.registry.root / dataset.path / PARAMETERS)
@@ -291,3 +294,10 @@ def author_of(root: Path) -> str:
         RegistryError: when Git does not know.
     """
     return DvcRepo(root).git.author()
+
+
+def _no_decisions(dataset: str) -> RefusedError:
+    return RefusedError(
+        f"no stage of {dataset} depends on decisions/${{item}}.yaml: declare it in its dvc.yaml, "
+        "as the data set does that `registry init` writes"
+    )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from registry_assets.errors import DatasetFormError
-
 
 def __getattr__(name: str) -> NoReturn:
     if name == "decide_on_arrival":
-        raise SystemExit(str(DatasetFormError()))
+        raise SystemExit(
+            "the stages of this data set are those of an earlier registry-assets, and this one "
+            "measures otherwise: run `registry init . --upgrade` at the root of the registry, look "
+            "at what it changed, then run `registry materialize`; or install the earlier one"
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

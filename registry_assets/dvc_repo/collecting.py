@@ -29,9 +29,13 @@ from dvc.utils.strictyaml import YAMLValidationError
 
 from registry_assets.dvc_repo.folders.ignoring import without_data
 from registry_assets.dvc_repo.loading import address_of, read_found
-from registry_assets.dvc_repo.unseen import describe_ignored, find_link_out, read_link
+from registry_assets.dvc_repo.unseen import (
+    describe_ignored,
+    find_link_out,
+    link_in_the_way,
+    read_link,
+)
 from registry_assets.dvc_repo.versions import path_in_repo
-from registry_assets.errors import LinkedFolderError
 from registry_assets.git_repo import GitRepo
 from registry_assets.settings import read_settings
 
@@ -223,7 +227,7 @@ def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
     }
     yield from describe_ignored(root, ignored)
     for link in found.links:
-        yield str(LinkedFolderError(path_of(link), read_link(Path(link))))
+        yield str(link_in_the_way(path_of(link), read_link(Path(link))))
 
 
 def _behind_links(

@@ -35,9 +35,9 @@ from registry_assets.dvc_repo.lock_text import (
 )
 from registry_assets.dvc_repo.plain_yaml import read_plain
 from registry_assets.dvc_repo.processes import name_of_mine
-from registry_assets.errors import KeptOutError, MetafileError
+from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
-from registry_assets.git_repo.work_tree import bring_in, find_kept_out
+from registry_assets.git_repo.work_tree import bring_in, find_kept_out, kept_out
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -61,7 +61,7 @@ def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
         scratch: Where the new text is written first; beside the file when None.
 
     Raises:
-        KeptOutError: when there is no such file because Git keeps it out of the work tree.
+        RefusedError: when there is no such file because Git keeps it out of the work tree.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     check_not_kept_out(path)
@@ -93,14 +93,14 @@ def check_not_kept_out(path: Path) -> None:
     """Makes sure that a metafile is not missing only because Git keeps it out of the work tree.
 
     Raises:
-        KeptOutError: when it does.
+        RefusedError: when it does.
     """
     if not path.exists():
         folder = next(above for above in path.parents if above.is_dir())
         name = path.relative_to(folder).as_posix()
         git = GitRepo(folder)
         if find_kept_out(git).lacks(name):
-            raise KeptOutError(f"{git.prefix()}{name}")
+            raise kept_out(f"{git.prefix()}{name}")
 
 
 def bring_in_ignore_file(out: DvcOutput) -> None:

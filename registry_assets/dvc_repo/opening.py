@@ -28,7 +28,7 @@ from registry_assets.dvc_repo.unseen import check_links
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
-    RegistryNotFoundError,
+    NotFoundError,
     RepositoryBusyError,
 )
 from registry_assets.git_repo import GitRepo
@@ -124,7 +124,7 @@ class RepoAccess:
         wait_seconds: How long to wait for somebody else's lock before giving up.
 
     Raises:
-        RegistryNotFoundError: when there is no DVC repository at or above the folder.
+        NotFoundError: when there is no DVC repository at or above the folder.
     """
 
     def __init__(self, root: Path, *, wait_seconds: float = 3600.0) -> None:
@@ -132,7 +132,10 @@ class RepoAccess:
         try:
             self.root = Path(Repo.find_root(str(root)))
         except NotDvcRepoError as error:
-            raise RegistryNotFoundError(Path(root)) from error
+            raise NotFoundError(
+                f"no DVC repository at or above {root}: run `registry init {root}` to make one, or "
+                "name one with --root"
+            ) from error
         self.wait_seconds = wait_seconds
         self._opened = threading.local()
         # DVC tells people at a terminal what to type next; here that is ours to say.
@@ -256,7 +259,7 @@ class RepoAccess:
 
         Raises:
             RepositoryBusyError: after that time, naming the process that holds a path.
-            LinkedFolderError: when something to write lies behind a link out of the repository.
+            RefusedError: when something to write lies behind a link out of the repository.
         """
         check_links(repo, write)
 

@@ -22,7 +22,6 @@ from registry_assets.errors import (
     RegistryError,
     RemoteAccessError,
     RemoteError,
-    RemoteExtraMissingError,
     RemoteUnreachableError,
 )
 
@@ -161,7 +160,12 @@ def translate(error: BaseException, place: RemotePlace) -> RemoteError:
     if isinstance(error, ImportError | RemoteMissingDepsError):
         scheme = place.scheme
         package = f"registry-assets[{scheme}]" if scheme in _EXTRAS else f"dvc-{scheme}"
-        return RemoteExtraMissingError(place.name, place.url, package)
+        return RemoteError(
+            place.name,
+            place.url,
+            "needs something more to be installed",
+            f"run `pip install '{package}'`",
+        )
     for cause in _chain(error):
         kind = _kind_of(cause)
         if kind is not None:

@@ -40,7 +40,7 @@ from registry_assets.dvc_repo.versions import (
 )
 from registry_assets.errors import (
     DataNotAvailableError,
-    DependencyMissingError,
+    NotFoundError,
     RegistryError,
     RepositoryChangedError,
 )
@@ -93,7 +93,7 @@ def running(
         RepositoryChangedError: when the declaration changed while this waited for its turn; from
             `PendingResult.persist`, when the branch, the code or an input changed meanwhile.
         DataNotAvailableError: when an input is nowhere to be had.
-        DependencyMissingError: when a file is missing that it reads and nothing makes.
+        NotFoundError: when a file is missing that it reads and nothing makes.
         DataModifiedError: when an input was edited by hand.
     """
     with dvc.open() as repo:
@@ -311,7 +311,7 @@ def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
     """Hashes what a stage reads, but for folders of which the hash was just made sure of.
 
     Raises:
-        DependencyMissingError: when something that it reads is not there.
+        NotFoundError: when something that it reads is not there.
     """
     for dep in stage.deps:
         out = ensured.get(dep.fs_path)
@@ -322,7 +322,11 @@ def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
             dep.save()
         except DependencyDoesNotExistError as error:
             path = path_in_repo(stage.repo, dep)
-            raise DependencyMissingError(address_of(stage), path) from error
+            raise NotFoundError(
+                f"{address_of(stage)} reads {path}, which is not there: bring it back "
+                f"(`git restore {path}`), run what writes it again (`registry materialize "
+                "--force`), or take it out of the deps"
+            ) from error
 
 
 def _restore_outputs(

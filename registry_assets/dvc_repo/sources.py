@@ -22,16 +22,16 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.transfer import transfer
 from dvc_data.hashfile.tree import Tree
 
-from registry_assets.addresses import is_local
+from registry_assets.addresses import is_local, without_secrets
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.remotes import fetch_objects
 from registry_assets.errors import (
     DvcError,
+    NotFoundError,
+    RefusedError,
     RegistryError,
-    SourceForgottenError,
-    SourceGoneError,
     SourceUnreachableError,
 )
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, parse_forgotten
@@ -239,8 +239,8 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
     """Copies what an import has at a commit of its repository into the cache.
 
     Raises:
-        SourceGoneError: when there is nothing at the path.
-        SourceForgottenError: when pictures in it were forgotten, and their objects removed.
+        NotFoundError: when there is nothing at the path.
+        RefusedError: when pictures in it were forgotten, and their objects removed.
         SourceUnreachableError: when it cannot be had.
     """
     address = address_of_source(repo, stage)
@@ -249,14 +249,37 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
         try:
             dep.fs.info(dep.fs_path)
         except FileNotFoundError as error:
-            raise SourceGoneError(str(stage.outs[0]), address, str(dep.def_path)) from error
+            raise source_gone(str(stage.outs[0]), address, str(dep.def_path)) from error
         try:
             return fetch_into_cache(repo, dep, address)
         except Exception as error:  # each kind of storage has errors of its own
             forgotten = _find_purged(repo, dep, address)
             if not forgotten:
                 raise
-            raise SourceForgottenError(str(dep.def_path), address, commit, forgotten) from error
+            raise _source_forgotten(str(dep.def_path), address, commit, forgotten) from error
+
+
+def source_gone(path: str, address: str, lacks: str) -> NotFoundError:
+    """What to raise where the source of an import does not have any more what was imported."""
+    return NotFoundError(
+        f"{without_secrets(address)} has no {lacks}, so {path} stays as it is: check the name, or "
+        "import it again from where it is now"
+    )
+
+
+def _source_forgotten(
+    path: str, source: str, commit: str, forgotten: Mapping[str, Forgotten]
+) -> RefusedError:
+    """What to raise where an import holds pictures that its source has forgotten for good."""
+    name, entry = next(iter(forgotten.items()))
+    more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
+    who = f" by {entry.who}" if entry.who else ""
+    why = f" ({entry.why})" if entry.why else ""
+    return RefusedError(
+        f"{path} cannot be had as it was at commit {commit[:7]} of {without_secrets(source)}: "
+        f"{name}{more} was forgotten there on {entry.when[:10]}{who}{why}, and its objects are "
+        "gone for good: take a newer version, without --rev or with another"
+    )
 
 
 def _find_purged(repo: Repo, dep: RepoDependency, address: str) -> Mapping[str, Forgotten]:
@@ -291,7 +314,7 @@ def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
     recorded = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV_LOCK)
     try:
         if recorded is None:
-            raise SourceGoneError(str(stage.outs[0]), address_of_source(repo, stage), "commit")
+            raise source_gone(str(stage.outs[0]), address_of_source(repo, stage), "commit")
         found, _ = fetch_commit(repo, stage, recorded)
         if str(found.value) == wanted:
             return

@@ -30,11 +30,10 @@ from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import (
     DvcError,
     RemoteAccessError,
-    RemoteDamagedError,
     RemoteError,
-    RemoteLacksDataError,
 )
 from registry_assets.model import FOLDER_SUFFIX, is_folder
+from registry_assets.units import few_of
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -207,10 +206,21 @@ class Store:
                 raise translate(error, self.place)
         if errors:
             lacks = [names[oid] for oid in errors]
-            raise RemoteLacksDataError(self.place.name, self.place.url, lacks)
+            raise RemoteError(
+                self.place.name,
+                self.place.url,
+                f"lacks {few_of(lacks)}",
+                "run `registry push` on a machine that has them in its cache, or make them again",
+            )
         damaged = [names[oid] for oid in oids if not Path(cache.oid_to_path(oid)).exists()]
         if damaged:
-            raise RemoteDamagedError(self.place.name, self.place.url, damaged)
+            raise RemoteError(
+                self.place.name,
+                self.place.url,
+                f"has damaged objects: {few_of(damaged)}",
+                "run `registry push --full` on a machine that has them in its cache, to replace "
+                "them",
+            )
 
     def _chunks(self, oids: Sequence[str], verb: str, report: Report) -> Iterator[list[str]]:
         size = _IN_FOLDERS if are_folders(self._odb) else self._odb.fs.jobs * _ROUNDS

@@ -22,8 +22,8 @@ from registry_assets.dvc_repo.overlaps import Places
 from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.versions import caches_of, path_in_repo
 from registry_assets.errors import (
-    CheckoutError,
     DataNotAvailableError,
+    RefusedError,
     RemoteAccessError,
     RemoteUnreachableError,
     RepositoryBusyError,
@@ -82,14 +82,14 @@ def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None
     """While nobody else reads or writes an output of the repository.
 
     Raises:
-        CheckoutError: when somebody does, naming the process.
+        RefusedError: when somebody does, naming the process.
     """
     held = dvc.holding(repo, read=[], write=[str(dvc.root)], report=report, wait_seconds=0)
     with ExitStack() as stack:
         try:
             stack.enter_context(held)
         except RepositoryBusyError as error:
-            raise CheckoutError(
+            raise RefusedError(
                 f"a run is at work on what would change ({error.holder}): wait until it has ended"
             ) from error
         recover(dvc, repo, report)

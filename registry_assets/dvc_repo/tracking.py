@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -47,18 +47,17 @@ from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, place_in, version_of
 from registry_assets.errors import (
-    CollectionNotFoundError,
-    CollectionNotTrackedError,
     DataNotAvailableError,
     FileNotStorableError,
-    FilesLeftOutError,
+    NotTrackedError,
     OutputNotFoundError,
+    RefusedError,
     RegistryError,
     RemoteError,
 )
 from registry_assets.leftovers import describe_left_out, find_leftover_in
-from registry_assets.model import Version
-from registry_assets.units import few_of
+from registry_assets.model import Version, no_collection
+from registry_assets.units import few_of, printable
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -95,9 +94,9 @@ def tracking(
 
     Raises:
         OutputNotFoundError: when there is neither data nor a metafile.
-        MetafileIgnoredError: when DVC does not, or would not, see the metafile.
-        KeptOutError: when there is a metafile that Git keeps out of the work tree.
-        FilesLeftOutError: when a version that must be complete would not be.
+        RefusedError: when DVC does not, or would not, see the metafile.
+        RefusedError: when there is a metafile that Git keeps out of the work tree.
+        RefusedError: when a version that must be complete would not be.
         DvcError: when the path overlaps with what DVC tracks already.
     """
     with dvc.open() as repo:
@@ -198,7 +197,7 @@ def _check_complete(
     But for what file managers leave, which is ignored on purpose, and counted here.
 
     Raises:
-        FilesLeftOutError: naming what DVC would leave out.
+        RefusedError: naming what DVC would leave out.
         FileNotStorableError: naming a metafile that no version had before, as DVC takes none in
             what it does not track yet.
     """
@@ -219,7 +218,7 @@ def _check_complete(
             left_out.append(name)
     if left_out:
         rule = describe_pattern(repo, f"{out.fs_path}/{left_out[0].rstrip('/')}")
-        raise FilesLeftOutError(path, left_out, rule)
+        raise RefusedError(f"{path} cannot be recorded: {_describe_files_left_out(left_out, rule)}")
     metafiles = [name for name in names if name.endswith(METAFILE_ENDINGS)]
     before = read_recorded(out) or {} if metafiles else {}
     for name in metafiles:
@@ -245,9 +244,14 @@ def find_left_out(dvc: RepoAccess, repo: Repo, path: str) -> str | None:
     left_out = list(find_hidden(repo, place))
     if not left_out:
         return None
-    return FilesLeftOutError(
-        path, left_out, describe_pattern(repo, f"{place}/{left_out[0]}")
-    ).reason
+    return _describe_files_left_out(left_out, describe_pattern(repo, f"{place}/{left_out[0]}"))
+
+
+def _describe_files_left_out(files: Sequence[str], rule: str) -> str:
+    return (
+        f"DVC leaves out {few_of(list(map(printable, files)))} ({rule}), which would be in no "
+        "version: change that line, or take them out of the folder"
+    )
 
 
 def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None) -> DvcStage:
@@ -267,8 +271,8 @@ def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
     """Makes sure that a path may have a ``.dvc`` file of its own, if it has none.
 
     Raises:
-        MetafileIgnoredError: when DVC would not see it.
-        LinkedFolderError: when it would lie behind a link.
+        RefusedError: when DVC would not see it.
+        RefusedError: when it would lie behind a link.
         DvcError: naming what it overlaps with, or when Git tracks it.
     """
     check_seen(dvc, repo, metafile_of(path))
@@ -306,10 +310,10 @@ def importing(
         report: Takes progress.
 
     Raises:
-        CollectionNotFoundError: when there is nothing at the source either.
-        CollectionNotTrackedError: when no ``.dvc`` file records the source.
-        MetafileIgnoredError: when DVC does not, or would not, see one of the metafiles.
-        KeptOutError: when Git keeps that, or the one of the import, out of the work tree.
+        NotFoundError: when there is nothing at the source either.
+        NotTrackedError: when no ``.dvc`` file records the source.
+        RefusedError: when DVC does not, or would not, see one of the metafiles.
+        RefusedError: when Git keeps that, or the one of the import, out of the work tree.
     """
     with dvc.open() as repo:
         place = dvc.path_of(path)
@@ -319,9 +323,10 @@ def importing(
             origin = _load(repo, dvc, metafile_of(source))
             version = version_of(origin.outs[0]) if origin else None
             if origin is None and not dvc.path_of(source).exists():
-                raise CollectionNotFoundError(Path(source).name, str(Path(source).parent))
+                raise no_collection(Path(source).name, str(Path(source).parent))
             if origin is None or version is None:
-                raise CollectionNotTrackedError(Path(source).name)
+                name = Path(source).name
+                raise NotTrackedError(f"{name} is not tracked yet: run `registry add {name}`")
             stage = _load(repo, dvc, metafile_of(path))
             before = version_of(stage.outs[0]) if stage else None
             outcome: Outcome = "recorded"

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from dvc.dvcfile import DVC_FILE_SUFFIX
 from dvc.scm import NoSCM
 
-from registry_assets.errors import LinkedFolderError, MetafileIgnoredError, RegistryError
+from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.git_repo import GitRepo
+from registry_assets.units import few_of
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -39,8 +40,8 @@ def check_seen(dvc: RepoAccess, repo: Repo, metafile: str) -> None:
     """Makes sure that DVC sees a metafile, or will see it when it is written.
 
     Raises:
-        LinkedFolderError: when it lies behind a link.
-        MetafileIgnoredError: when it is ignored.
+        RefusedError: when it lies behind a link.
+        RefusedError: when it is ignored.
     """
     reason = why_unseen(dvc, repo, [metafile])[metafile]
     if reason is not None:
@@ -76,9 +77,9 @@ def _find_reasons(
         link = next((folder for folder in folders if (root / folder).is_symlink()), None)
         if link is not None:
             # Git looks at nothing behind it, either.
-            reasons[metafile] = LinkedFolderError(link, read_link(root / link))
+            reasons[metafile] = link_in_the_way(link, read_link(root / link))
         elif repo.dvcignore.is_ignored_file(str(root / metafile)):
-            reasons[metafile] = MetafileIgnoredError([metafile], ".dvcignore")
+            reasons[metafile] = _ignored([metafile], ".dvcignore")
         else:
             chains[metafile] = [*(f"{folder}/" for folder in folders), metafile]
     git = GitRepo(root)
@@ -90,7 +91,7 @@ def _find_reasons(
     }
     rules = git.ignore_rules(sorted(set(culprits.values())))
     for metafile, culprit in culprits.items():
-        reasons[metafile] = MetafileIgnoredError([metafile], "Git", rules.get(culprit), culprit)
+        reasons[metafile] = _ignored([metafile], "Git", rules.get(culprit), culprit)
     return reasons
 
 
@@ -113,14 +114,14 @@ def describe_ignored(root: Path, ignored: Mapping[str, Sequence[str]]) -> Iterat
         folder = culprit if culprit.endswith("/") else None
         grouped.setdefault((rules.get(culprit), folder), []).extend(metafiles)
     for (rule, folder), metafiles in grouped.items():
-        yield str(MetafileIgnoredError(metafiles, "Git", rule, folder))
+        yield str(_ignored(metafiles, "Git", rule, folder))
 
 
 def check_links(repo: Repo, places: Iterable[str]) -> None:
     """Makes sure that no link above places in a repository leads out of it.
 
     Raises:
-        LinkedFolderError: naming the link.
+        RefusedError: naming the link.
     """
     for folder in {Path(place).parent for place in places}:
         error = find_link_out(repo, folder)
@@ -128,7 +129,7 @@ def check_links(repo: Repo, places: Iterable[str]) -> None:
             raise error
 
 
-def find_link_out(repo: Repo, folder: Path) -> LinkedFolderError | None:
+def find_link_out(repo: Repo, folder: Path) -> RefusedError | None:
     """Why nothing below a folder of a repository can be recorded: a link that leads out of it.
 
     Git has to ignore what DVC records, and cannot do so behind such a link.
@@ -143,4 +144,39 @@ def find_link_out(repo: Repo, folder: Path) -> LinkedFolderError | None:
     link = next((place for place in above if place.is_symlink()), None)
     if link is None:
         return None
-    return LinkedFolderError(link.relative_to(root).as_posix(), read_link(link))
+    return link_in_the_way(link.relative_to(root).as_posix(), read_link(link))
+
+
+def link_in_the_way(link: str, target: str) -> RefusedError:
+    """What to raise where a symbolic link stands where a folder with data is due."""
+    return RefusedError(
+        f"{link} is a symbolic link to {target}, and DVC follows no link to a folder: move the "
+        "folder into its place; to have the data on another disk, move the whole registry there, "
+        "or its cache (`dvc cache dir --local FOLDER`, then `dvc config --local cache.type "
+        "symlink`)"
+    )
+
+
+def _ignored(
+    metafiles: Sequence[str], by: str, rule: str | None = None, culprit: str | None = None
+) -> RefusedError:
+    """What to raise where DVC does not see metafiles, as they are ignored.
+
+    Args:
+        metafiles: The metafiles, from the root.
+        by: What ignores them: Git, or a ``.dvcignore``.
+        rule: The rule, with its file and line, where it is known.
+        culprit: What the rule is about: a metafile, or a folder above, which ends in ``/``.
+    """
+    them = "it" if len(metafiles) == 1 else "them"
+    what = culprit if culprit is not None and culprit.endswith("/") else them
+    where = f" ({rule})" if rule is not None else ""
+    next_step = "take the line that does so out"
+    if by == "Git":
+        next_step = (
+            "take that line out, as DVC keeps data out of Git by itself, or name "
+            f"{them} in .dvcignore to do without {them}"
+        )
+    return RefusedError(
+        f"{few_of(metafiles)}: {by} ignores {what}{where}, so DVC does not see {them}: {next_step}"
+    )

@@ -42,6 +42,7 @@ from registry_assets.dvc_repo.sources import (
     find_tip,
     look,
     reaching,
+    source_gone,
 )
 from registry_assets.dvc_repo.tracking import list_collection, make_files, metafile_of
 from registry_assets.dvc_repo.unseen import check_seen
@@ -49,7 +50,6 @@ from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version
 from registry_assets.errors import (
     RegistryError,
     RepositoryChangedError,
-    SourceGoneError,
     SourceUnreachableError,
 )
 from registry_assets.git_repo import is_commit
@@ -87,8 +87,8 @@ def importing_from(
 
     Raises:
         SourceUnreachableError: when the other repository, or the data in it, cannot be had.
-        SourceGoneError: when it has no such path.
-        MetafileIgnoredError: when DVC would not see the metafile.
+        NotFoundError: when it has no such path.
+        RefusedError: when DVC would not see the metafile.
     """
     place = dvc.path_of(path)
     if dvc.path_of(metafile_of(path)).exists():
@@ -146,7 +146,7 @@ def updating(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[Pendi
 
     Raises:
         SourceUnreachableError: when the source cannot be asked, or the data cannot be had.
-        SourceGoneError: when the source does not have it any more.
+        NotFoundError: when the source does not have it any more.
         DataModifiedError: when the import was edited by hand.
     """
     with dvc.open() as repo:
@@ -203,7 +203,7 @@ def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:
         if tip != recorded:
             definition[RepoDependency.PARAM_REV] = tip
     if tip is None:
-        raise SourceGoneError(str(stage.outs[0]), address, rev or "commit")
+        raise source_gone(str(stage.outs[0]), address, rev or "commit")
     if tip != recorded or not stage.outs[0].hash_info:
         report(f"{stage.deps[0].def_path} of {without_secrets(address)} at commit {tip[:7]}")
         _take(repo, stage, tip)
@@ -247,7 +247,7 @@ def _move_to_url(repo: Repo, stage: DvcStage, report: Report) -> None:
         raise RegistryError(f"{out} is of a kind that only `dvc update {stage.relpath}` moves on")
     change = changes_of_url(dep)
     if change == "deleted":
-        raise SourceGoneError(str(out), str(dep.def_path), "such file")
+        raise source_gone(str(out), str(dep.def_path), "such file")
     if change is None and out.hash_info:
         return
     report(f"fetching {without_secrets(str(dep.def_path))}")

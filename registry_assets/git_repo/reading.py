@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from registry_assets.addresses import is_local, without_secrets
-from registry_assets.errors import GitUnusableError, RegistryError, SourceUnreachableError
+from registry_assets.errors import RegistryError, SourceUnreachableError, UnusableError
 
 _ANSWER_SECONDS = 20
 _FATAL = 128
@@ -70,7 +70,7 @@ def run_git(
         most_seconds: How long it may take.
 
     Raises:
-        GitUnusableError: when there is no Git, or it trusts a repository's owner not.
+        UnusableError: when there is no Git, or it trusts a repository's owner not.
         TimeoutExpired: when it takes too long.
     """
     try:
@@ -84,14 +84,12 @@ def run_git(
             timeout=most_seconds,
         )
     except FileNotFoundError as error:
-        raise GitUnusableError(
-            "there is no `git` on the PATH", "install Git 2.31 or newer"
-        ) from error
+        raise UnusableError("there is no `git` on the PATH: install Git 2.31 or newer") from error
     if done.returncode == _FATAL and _DISTRUSTED in done.stderr:
         said = done.stderr.decode(errors="replace")
         place = said.partition("repository at '")[2].partition("'")[0]
-        raise GitUnusableError(
-            f"{place} belongs to another user, and Git does not trust it",
+        raise UnusableError(
+            f"{place} belongs to another user, and Git does not trust it: "
             f"if you do, run `git config --global --add safe.directory {shlex.quote(place)}`",
         )
     return done
@@ -101,12 +99,12 @@ def check_git() -> None:
     """Makes sure that there is a Git that is new enough.
 
     Raises:
-        GitUnusableError: when there is none.
+        UnusableError: when there is none.
     """
     said = run_git("version").stdout.decode(errors="replace").strip()
     found = re.search(r"(\d+)\.(\d+)", said)
     if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
-        raise GitUnusableError(f"{said} is too old", "install Git 2.31 or newer")
+        raise UnusableError(f"{said} is too old: install Git 2.31 or newer")
 
 
 class GitRepo:

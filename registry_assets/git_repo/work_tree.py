@@ -12,9 +12,9 @@ import posixpath
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from registry_assets.errors import RegistryError
+from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.git_repo.reading import GitRepo
 
 _SKIPPED = "S"
@@ -143,3 +143,18 @@ def _read(root: Path, _stamp: tuple[int, int, int]) -> KeptOut:
         if tag == _SKIPPED or tag.islower():
             files[path] = StagedFile(mode, blob)
     return KeptOut(root, files)
+
+
+def kept_out(path: str) -> RefusedError:
+    """What to raise where a metafile that Git keeps out would be written anew."""
+    return RefusedError(f"{path} {describe_kept_out(path)}")
+
+
+def describe_kept_out(path: str) -> str:
+    """What to say of a metafile that Git keeps out of the work tree, and how to have it there."""
+    return (
+        "is recorded, but Git keeps it out of this work tree: "
+        f"`git sparse-checkout add {PurePosixPath(path).parent}` brings it in, or where a flag "
+        f"does that (`skip-worktree`, `assume-unchanged`) `git update-index --no-FLAG {path}` and "
+        f"`git restore {path}`"
+    )

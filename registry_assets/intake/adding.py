@@ -9,13 +9,12 @@ from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
-    CollectionNotFoundError,
-    CollectionRejectedError,
-    KeptOutError,
+    NotFoundError,
     RegistryError,
+    RejectedError,
 )
 from registry_assets.git_repo import GitRepo
-from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.git_repo.work_tree import find_kept_out, kept_out
 from registry_assets.intake.archives import find_archive, limits_of, unpack_into
 from registry_assets.intake.copying import Copied, copy_collection
 from registry_assets.model import Registry, check_collection_name
@@ -46,9 +45,9 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
         name: What to call what comes from elsewhere; as it is called there when None.
 
     Raises:
-        CollectionNotFoundError: when there is nothing of that name or at that path.
-        CollectionNameError: when it cannot be called that.
-        KeptOutError: when Git keeps a collection of that name out of the work tree.
+        NotFoundError: when there is nothing of that name or at that path.
+        RefusedError: when it cannot be called that.
+        RefusedError: when Git keeps a collection of that name out of the work tree.
         RegistryError: when a collection of that name is there already.
     """
     raw = _raw_of(registry, asked)
@@ -65,7 +64,7 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     if found.is_file() and stem is None:
         reason = reason_against(found.name, found)
         if reason is not None:
-            raise CollectionRejectedError(asked, reason)
+            raise RejectedError(asked, reason)
     if not found.is_dir() and stem is None:
         raise RegistryError(
             f"there is no folder and no archive ({', '.join(ENDINGS)}) {asked}: check the path"
@@ -73,13 +72,13 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     if raw.resolve().is_relative_to(found):
         raise RegistryError(f"{asked} holds this registry: name a folder of photographs")
     if not holds_a_file(found):
-        raise CollectionRejectedError(asked, "there are no files in it")
+        raise RejectedError(asked, "there are no files in it")
     chosen = check_collection_name(name or stem or found.name)
     note = Landing(raw, chosen).read_note()
     has_landed = note is not None and note.source == str(found)
     metafile = f"{registry.raw_folder}/{chosen}.dvc"
     if find_kept_out(GitRepo(registry.root)).lacks(metafile):
-        raise KeptOutError(metafile)
+        raise kept_out(metafile)
     is_tracked = (registry.root / metafile).exists()
     if is_tracked or ((raw / chosen).exists() and not has_landed):
         raise RegistryError(
@@ -90,7 +89,10 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
 
 def _raw_of(registry: Registry, asked: str) -> Path:
     if registry.raw_folder is None:
-        raise CollectionNotFoundError(asked, "raw")
+        raise NotFoundError(
+            f"there is no collection {asked}: put its files into raw/{asked} and run "
+            f"`registry add {asked}`"
+        )
     return registry.root / registry.raw_folder
 
 
@@ -110,7 +112,7 @@ def _name_here(place: Path) -> str:
     if stem is None:
         reason = reason_against(place.name, place)
         if reason is not None:
-            raise CollectionRejectedError(f"{place.parent.name}/{place.name}", reason)
+            raise RejectedError(f"{place.parent.name}/{place.name}", reason)
         return place.name
     first = find_archive(place.with_name(stem))
     if first is not None and first != place:

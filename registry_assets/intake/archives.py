@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from registry_assets.errors import ArchiveRejectedError
+from registry_assets.errors import RejectedError
 from registry_assets.intake.setting_aside import free_place_aside
 from registry_assets.intake.unpacking import (
     UnpackingLimits,
@@ -38,7 +38,7 @@ def find_archive(place: Path) -> Path | None:
     """The archive beside a collection's place that is named like it, in small or large letters.
 
     Raises:
-        ArchiveRejectedError: when the only one is of a kind that cannot be read here.
+        RejectedError: when the only one is of a kind that cannot be read here.
     """
     names = set(os.listdir(place.parent)) if place.parent.is_dir() else set()
     files = [place.with_name(name) for name in sorted(names) if f"{name}.dvc" not in names]
@@ -48,7 +48,7 @@ def find_archive(place: Path) -> Path | None:
     for file in files:
         reason = why_unreadable(file.name)
         if reason is not None and unreadable_stem(file.name) == place.name and file.is_file():
-            raise ArchiveRejectedError(file.name, reason)
+            raise RejectedError(file.name, reason)
     return None
 
 
@@ -65,7 +65,7 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
         report: Takes progress.
 
     Raises:
-        ArchiveRejectedError: with the reason; the archive stays, and the reason is remembered.
+        RejectedError: with the reason; the archive stays, and the reason is remembered.
     """
     landing = Landing(place.parent, place.name)
     metafile = place.with_name(f"{place.name}.dvc")
@@ -104,7 +104,7 @@ def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> Map
         How many files were left out, as file managers leave them, by the pattern that they fit.
 
     Raises:
-        ArchiveRejectedError: with the reason.
+        RejectedError: with the reason.
     """
     is_beside = archive.parent == landing.target.parent
     source = archive.name if is_beside else str(archive.absolute())
@@ -113,7 +113,7 @@ def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> Map
     left_out: list[str] = []
     try:
         content = unpack(archive, landing.folder, limits, left_out.append)
-    except ArchiveRejectedError as error:
+    except RejectedError as error:
         if is_beside:
             landing.write_note(replace(note, refusal=error.reason))
         raise

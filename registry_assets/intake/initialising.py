@@ -20,10 +20,10 @@ from registry_assets.dvc_repo.initialising import (
     set_link_type,
 )
 from registry_assets.dvc_repo.opening import STORAGE
-from registry_assets.errors import KeptOutError, RegistryError
+from registry_assets.errors import RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
-from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out
+from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out, kept_out
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.leftovers import find_leftover_in, ignore_lines
 from registry_assets.model import is_folder
@@ -124,7 +124,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
 
     Raises:
         RegistryError: when the path is a file, or the folder cannot be made.
-        KeptOutError: when there is one that Git keeps out of the work tree.
+        RefusedError: when there is one that Git keeps out of the work tree.
     """
     check_place(root.absolute())
     if root.exists() and not root.is_dir():
@@ -144,7 +144,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         )
     check_checked_out(git)
     if find_kept_out(git).lacks(_DVC_CONFIG):
-        raise KeptOutError(_DVC_CONFIG)
+        raise kept_out(_DVC_CONFIG)
     share_files(root)
     if (root / ".dvc").is_dir():
         yield from fit_to_machine(root)

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
-from registry_assets.errors import ArchiveRejectedError
+from registry_assets.errors import RejectedError
 from registry_assets.leftovers import find_leftover_in
 from registry_assets.registry.status.archive_names import archive_stem
 
@@ -87,10 +87,10 @@ def unpack(
         archive.
 
     Raises:
-        ArchiveRejectedError: with the reason, when it is damaged, encrypted, leads out of the
+        RejectedError: with the reason, when it is damaged, encrypted, leads out of the
             folder, or becomes too much.
     """
-    refuse = partial(ArchiveRejectedError, archive.name)
+    refuse = partial(RejectedError, archive.name)
     try:
         folder.mkdir(parents=True)
         with _members(archive, limits) as members:
@@ -100,7 +100,7 @@ def unpack(
             raise refuse("there are no files in it")
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, ArchiveRejectedError):
+        if isinstance(error, RejectedError):
             raise
         if isinstance(error, NotImplementedError):
             raise refuse(f"it is compressed in a way that cannot be read here ({error})") from error
@@ -153,7 +153,7 @@ def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Membe
             reason = (
                 "it is compressed with Zstandard, which cannot be read here: unpack it yourself"
             )
-            raise ArchiveRejectedError(archive.name, reason)
+            raise RejectedError(archive.name, reason)
         openers = (opener for mark, opener in _DECOMPRESSORS.items() if start.startswith(mark))
         opener = next(openers, None)
         stream = _Bounded(raw if opener is None else opener(raw), archive.name)
@@ -166,9 +166,9 @@ def _zip_members(
 ) -> Iterator[_Member]:
     infos = opened.infolist()
     if any(info.flag_bits & 0x1 for info in infos):
-        raise ArchiveRejectedError(archive.name, "it is encrypted: unpack it yourself")
+        raise RejectedError(archive.name, "it is encrypted: unpack it yourself")
     if sum(info.file_size for info in infos) + limits.free_bytes > _free_bytes(archive.parent):
-        raise ArchiveRejectedError(archive.name, "what is in it does not fit on the disk")
+        raise RejectedError(archive.name, "what is in it does not fit on the disk")
     for info in infos:
         name = _name_in_zip(archive, info)
         if info.create_system in _OF_WINDOWS:
@@ -194,7 +194,7 @@ def _name_in_zip(archive: Path, info: zipfile.ZipInfo) -> str:
     nothing tells.
 
     Raises:
-        ArchiveRejectedError: when the encoding is not known.
+        RejectedError: when the encoding is not known.
     """
     # `zipfile` reads names without the flag as Code Page 437, in which each byte is a letter.
     encoding = "utf-8" if info.flag_bits & _NAMES_ARE_UTF8 else "cp437"
@@ -202,7 +202,7 @@ def _name_in_zip(archive: Path, info: zipfile.ZipInfo) -> str:
     try:
         return (_unicode_path(info.extra, stored) or stored).decode()
     except UnicodeDecodeError as error:
-        raise ArchiveRejectedError(
+        raise RejectedError(
             archive.name,
             f"the name {info.orig_filename!r} in it is not in UTF-8, and nothing tells its "
             f"encoding: unpack it yourself (`unzip -O CP932 {archive.name}` for one from a "
@@ -237,11 +237,11 @@ def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Bounded) -> Itera
     # `tarfile` takes a header that it cannot read, and a lack of any, for the end.
     stream.seek(tar.offset)
     if stream.read(_BLOCK) != bytes(_BLOCK):
-        raise ArchiveRejectedError(archive.name, "it is damaged (it has no end)")
+        raise RejectedError(archive.name, "it is damaged (it has no end)")
     # What compresses it has a checksum, behind the last byte.
     rest = iter(partial(stream.read, _CHUNK), b"")
     if any(number * _CHUNK > _LONGEST_HEADER for number, _ in enumerate(rest)):
-        raise ArchiveRejectedError(archive.name, "it goes on after its end")
+        raise RejectedError(archive.name, "it goes on after its end")
 
 
 def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -259,7 +259,7 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _LONGEST_HEADER:
-            raise ArchiveRejectedError(self._archive, "it is damaged (a header of many megabytes)")
+            raise RejectedError(self._archive, "it is damaged (a header of many megabytes)")
         return self._stream.read(size)
 
 
@@ -309,8 +309,8 @@ class _Writer:
                     self._fill(place, stream)
         self._link(links)
 
-    def _refuse(self, reason: str) -> ArchiveRejectedError:
-        return ArchiveRejectedError(self._archive.name, reason)
+    def _refuse(self, reason: str) -> RejectedError:
+        return RejectedError(self._archive.name, reason)
 
     def _parts(self, name: str) -> tuple[str, ...]:
         parts = tuple(part for part in name.split("/") if part not in ("", "."))

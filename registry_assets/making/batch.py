@@ -14,11 +14,15 @@ from itertools import groupby
 
 from registry_assets.curation.initial_decisions import decide_before
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
-from registry_assets.errors import CollectionNotTakenInError, RegistryError
+from registry_assets.errors import RegistryError
 from registry_assets.making.unit import ForeignSource, Report, Unit, make
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
-from registry_assets.registry.lineage.taking_in import dataset_with_inputs, is_taken_in
+from registry_assets.registry.lineage.taking_in import (
+    dataset_with_inputs,
+    is_taken_in,
+    not_taken_in,
+)
 from registry_assets.registry.reading import reread
 
 
@@ -148,7 +152,7 @@ def _make_stages(
                 and not is_taken_in(now.registry, dataset, unit.partition)
             ):
                 stage = unit.group.address.partition("@")[0]
-                yield Failed(unit, CollectionNotTakenInError(unit.partition, stage, dataset.name))
+                yield Failed(unit, not_taken_in(unit.partition, stage, dataset.name))
             continue
         made = Unit(found, unit.partition)
         path = made.paths[0]

@@ -15,18 +15,21 @@ from functools import cache
 
 from registry_assets.curation.initial_decisions import decide_before
 from registry_assets.dvc_repo import DvcRepo, PendingResult
-from registry_assets.errors import (
-    CollectionNotFoundError,
-    CollectionNotTakenInError,
-    CollectionRejectedError,
-)
+from registry_assets.errors import RejectedError
 from registry_assets.forgotten import read_forgotten
 from registry_assets.intake.archives import limits_of, unpacked
 from registry_assets.intake.setting_aside import set_aside_forgotten, set_aside_unstorable
-from registry_assets.model import Dataset, ImportedInput, Registry, check_collection_name
+from registry_assets.model import (
+    Dataset,
+    ImportedInput,
+    Registry,
+    check_collection_name,
+    no_collection,
+)
 from registry_assets.registry.decisions import new_files_of
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.lineage.taking_in import not_taken_in
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.arrivals import reason_against
 from registry_assets.registry.translator import Key
@@ -151,13 +154,13 @@ def _make_raw(
     with unpacked(place, limits, report) if unit.partition is not None else nullcontext():
         is_tracked = dvc.path_of(address).exists()
         if not is_tracked and not os.path.lexists(place):
-            raise CollectionNotFoundError(place.name, dvc.relative(place.parent))
+            raise no_collection(place.name, dvc.relative(place.parent))
         is_link = place.is_symlink() and not place.is_file()
         reason = reason_against(place.name, place) if place.exists() or is_link else None
         # An empty folder may be the next version of a collection, but not its first. What `dvc add`
         # made of a single file stays as it is.
         if reason is not None and (not is_tracked or is_link):
-            raise CollectionRejectedError(path, reason)
+            raise RejectedError(path, reason)
         if place.is_dir():
             if not is_tracked:
                 dvc.check_trackable(path)
@@ -185,9 +188,8 @@ def _check_taken_in(dvc: DvcRepo, lineage: Lineage, unit: Unit) -> None:
     if partition is None or partition in group.addresses or dvc.declares(unit.address):
         return
     dataset = next((d for d in lineage.registry.datasets if _lies_in(group.metafile, d)), None)
-    raise CollectionNotTakenInError(
-        partition, group.address.partition("@")[0], dataset.name if dataset else ""
-    )
+    stage = group.address.partition("@")[0]
+    raise not_taken_in(partition, stage, dataset.name if dataset else "")
 
 
 def _input_addresses(lineage: Lineage, unit: Unit) -> Iterator[str]:

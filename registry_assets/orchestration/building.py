@@ -51,7 +51,7 @@ def build_definitions(
             persisted through DVC.
 
     Raises:
-        RegistryNotFoundError: when there is no DVC repository.
+        NotFoundError: when there is no DVC repository.
         MetafileError: when settings or a list of collections cannot be read.
         RegistryError: when assets of your own have some of a stage's outputs for keys, but not all,
             or Dagster was led to the history of the registry that this one is a copy of.

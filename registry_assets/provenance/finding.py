@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo, Listings
-from registry_assets.errors import FileNotRecordedError, ListingNotAvailableError, NotAFileError
+from registry_assets.errors import (
+    ListingNotAvailableError,
+    NotFoundError,
+    RefusedError,
+    describe_unread,
+)
 from registry_assets.git_repo import GitRepo
 from registry_assets.images.contents import hash_file
 from registry_assets.registry.decisions import Decided, find_decided
@@ -85,10 +90,10 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
         forward: Whether to follow it to all that was made of it, too.
 
     Raises:
-        NotAFileError: for a folder, and for what cannot be read.
+        RefusedError: for a folder, and for what cannot be read.
         ListingNotAvailableError: when an output is recorded at the path, not in the workspace, and
             its listing is not in the cache.
-        FileNotRecordedError: when no version, current or former, holds it.
+        NotFoundError: when no version, current or former, holds it.
     """
     dvc = DvcRepo(lineage.registry.root)
     listings = dvc.listings()
@@ -98,7 +103,12 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
     if not holders:
         former = tuple(_find_former(listings, dvc.git, md5))
         if not former:
-            raise FileNotRecordedError(str(file), md5, was_edited=place is not None, unread=unread)
+            if place is not None:
+                raise NotFoundError(
+                    f"{file} was edited, and no recorded version holds what it is now (md5 {md5}): "
+                    "`registry status` says how to record it"
+                )
+            raise not_recorded(file, md5, unread)
         return Trace(str(file), md5, former=former, unread=tuple(unread))
     is_path = place is not None and place.md5 == md5
     if is_path and not forward:
@@ -134,10 +144,10 @@ def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, Place | None]
         The md5, and the file that a metafile records at the path, if there is one.
 
     Raises:
-        NotAFileError: for a folder, and for what cannot be read.
+        RefusedError: for a folder, and for what cannot be read.
         ListingNotAvailableError: when an output is recorded at the path, not in the workspace, and
             its listing is not in the cache.
-        FileNotRecordedError: when it is none of those.
+        NotFoundError: when it is none of those.
     """
     location = _find_location(root, file)
     place = _find_place(tracer, root, file, location)
@@ -147,7 +157,27 @@ def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, Place | None]
         return place.md5, place
     if _MD5.fullmatch(str(file)):
         return str(file), None
-    raise FileNotRecordedError(str(file), None)
+    raise NotFoundError(
+        f"there is no file {file}, and no metafile records one: check the path, "
+        "`registry lineage` lists the outputs"
+    )
+
+
+def not_recorded(file: Path, md5: str, unread: Sequence[str]) -> NotFoundError:
+    """What to raise where no recorded version, current or former, holds a file.
+
+    Args:
+        file: As it was asked for.
+        md5: Its content.
+        unread: Outputs whose listings could not be searched.
+    """
+    if unread:
+        return NotFoundError(
+            f"{file} (md5 {md5}) was not found so far, as {describe_unread(unread)}"
+        )
+    return NotFoundError(
+        f"no recorded version holds {file} (md5 {md5}): `registry add NAME` takes a collection in"
+    )
 
 
 def _find_location(root: Path, file: Path) -> Path | None:
@@ -158,11 +188,11 @@ def _find_location(root: Path, file: Path) -> Path | None:
             return None
         mode = found.stat().st_mode
     except OSError as error:
-        raise NotAFileError(str(file), f"cannot be read: {error.strerror}") from error
+        raise RefusedError(f"{file} cannot be read: {error.strerror}") from error
     if stat.S_ISDIR(mode):
-        raise NotAFileError(str(file), "is a folder: name one file in it")
+        raise RefusedError(f"{file} is a folder: name one file in it")
     if not stat.S_ISREG(mode):
-        raise NotAFileError(str(file), "is neither a file nor recorded as one: name a file")
+        raise RefusedError(f"{file} is neither a file nor recorded as one: name a file")
     return found
 
 
@@ -170,7 +200,7 @@ def _hash(location: Path, asked: Path) -> str:
     try:
         return hash_file(location)
     except OSError as error:
-        raise NotAFileError(str(asked), f"cannot be read: {error.strerror}") from error
+        raise RefusedError(f"{asked} cannot be read: {error.strerror}") from error
 
 
 def _find_place(tracer: Tracer, root: Path, file: Path, location: Path | None) -> Place | None:
@@ -190,7 +220,7 @@ def _find_place(tracer: Tracer, root: Path, file: Path, location: Path | None) -
         if files is None:
             raise ListingNotAvailableError([output])
         if not inside or any(name.startswith(f"{inside}/") for name in files.listed):
-            raise NotAFileError(str(file), "is a folder: name one file in it")
+            raise RefusedError(f"{file} is a folder: name one file in it")
     return None
 
 

@@ -39,7 +39,7 @@ def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
         dvc: The same, where others ask it too.
 
     Raises:
-        RegistryNotFoundError: when there is no DVC repository at or above the folder.
+        NotFoundError: when there is no DVC repository at or above the folder.
         MetafileError: when the settings, or a list of collections, cannot be read.
     """
     dvc = dvc or DvcRepo(root)

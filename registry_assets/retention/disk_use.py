@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import GarbageError, describe_unread
+from registry_assets.errors import RefusedError, describe_unread
 from registry_assets.model import is_folder
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.file_lineage import Tracer
@@ -310,10 +310,10 @@ def free(
         How many objects were removed.
 
     Raises:
-        GarbageError: when it is not known what is needed.
+        RefusedError: when it is not known what is needed.
     """
     if dvc.shares_cache:
-        raise GarbageError(
+        raise _not_freed(
             f"other clones may use the cache {dvc.cache_folder}, too; `dvc gc --workspace "
             "--all-branches --all-tags --projects PATH..` takes all of them into account"
         )
@@ -329,16 +329,20 @@ def free(
     return dvc.remove_from_cache(wanted, find_needed, report=report)
 
 
+def _not_freed(reason: str) -> RefusedError:
+    return RefusedError(f"nothing was freed: {reason}")
+
+
 def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
     """What a metafile that cannot be read, or a listing that is not here, needs is not known."""
     for problem in (*lineage.registry.problems, *history.kept_unread):
-        raise GarbageError(f"it is not known what is needed, as {problem}: mend that first")
+        raise _not_freed(f"it is not known what is needed, as {problem}: mend that first")
     named = {md5: path for path, md5 in history.versions if history.keepers_of(path, md5)}
     folders = {md5: path for md5, path in named.items() if is_folder(md5)}
     refusal = dvc.fetch_listings(folders, report=lambda _line: None)
     if refusal is not None:
-        raise GarbageError(refusal)
+        raise _not_freed(refusal)
     listings = dvc.listings()
     for path, version in Tracer(lineage, listings).recorded.items():
         if version in folders and listings.contents(version) is None:
-            raise GarbageError(describe_unread([path]))
+            raise _not_freed(describe_unread([path]))

@@ -10,18 +10,15 @@ from pathlib import Path
 from registry_assets.curation.duplicates import NOTHING
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
-    KEPT_OUT,
-    FileNotRecordedError,
-    MadeOfAnotherError,
-    NotAFileError,
-    describe_bringing_in,
+    NotFoundError,
+    RefusedError,
 )
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten, renew, with_entry
 from registry_assets.git_repo.history import INDEX
-from registry_assets.git_repo.work_tree import find_kept_out
+from registry_assets.git_repo.work_tree import describe_kept_out, find_kept_out
 from registry_assets.images import Memo
 from registry_assets.model import is_folder
-from registry_assets.provenance.finding import identify, paths_in_repo
+from registry_assets.provenance.finding import identify, not_recorded, paths_in_repo
 from registry_assets.registry.lineage.derivation import Place
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage, Node, recorded_in
@@ -101,8 +98,8 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
         dvc: The repository.
 
     Raises:
-        MadeOfAnotherError: when it was made of another file.
-        FileNotRecordedError: when nothing tells what the file is.
+        RefusedError: when it was made of another file.
+        NotFoundError: when nothing tells what the file is.
         DataModifiedError: when a collection that has it was edited besides.
     """
     listings = dvc.listings()
@@ -112,12 +109,12 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
     tracer = Tracer(lineage, listings)
     content = _find_content(tracer, history, file, dvc)
     if content.md5 == NOTHING:
-        raise NotAFileError(str(file), "is empty: there is no picture in it to forget")
+        raise RefusedError(f"{file} is empty: there is no picture in it to forget")
     holders, unread = tracer.holders(content.md5)
     _check_is_source(tracer, file, content, holders)
     descent = find_descent(tracer, history, listings, content.md5)
     if not descent.places and content.md5 not in read_forgotten(dvc.root):
-        raise FileNotRecordedError(str(file), content.md5, unread=unread)
+        raise not_recorded(file, content.md5, unread)
     current = _current(tracer, descent)
     blocked = {
         **dict(_find_kept_out(dvc, history, descent)),
@@ -153,7 +150,7 @@ def _find_content(tracer: Tracer, history: VersionHistory, file: Path, dvc: DvcR
         here = (place for place in (Path.cwd() / file, root / file) if place.is_file())
         sizes += [place.stat().st_size for place in here]
         return Content(md5, next(iter(sizes), None))
-    except FileNotRecordedError:
+    except NotFoundError:
         paths = paths_in_repo(root, file)
         for entry in read_forgotten(root).values():
             if any(path in entry.stood_at for path in paths):
@@ -174,7 +171,10 @@ def _check_is_source(
     """Whether a picture came in from somewhere; what a stage made of another comes again."""
     chains = tracer.last_chains(holders)
     if chains and not any(chain.source.place.md5 == content.md5 for chain in chains):
-        raise MadeOfAnotherError(str(file), chains[0].source.place.path)
+        raise RefusedError(
+            f"{file} was made of {chains[0].source.place.path}: name that, and all that was made "
+            "of it is forgotten, too"
+        )
 
 
 def _current(tracer: Tracer, descent: Descent) -> tuple[Place, ...]:
@@ -225,7 +225,7 @@ def _find_kept_out(
             if INDEX in history.keepers[number] and kept_out.lacks(metafile):
                 yield (
                     version[0],
-                    f"{KEPT_OUT}: {describe_bringing_in(metafile)}, then run this again",
+                    f"{describe_kept_out(metafile)}, then run this again",
                 )
 
 

@@ -16,7 +16,7 @@ from registry_assets.dvc_repo.initialising import set_default_remote
 from registry_assets.errors import (
     DataModifiedError,
     DataNotAvailableError,
-    DependencyMissingError,
+    NotFoundError,
     RepositoryChangedError,
     StageFailedError,
 )
@@ -398,7 +398,9 @@ def test_a_file_that_nothing_makes_is_named_with_what_to_do(root: Path, counter:
     make(root, MAKE)
     before = results(root)
     (root / "in.txt").unlink()
-    with pytest.raises(DependencyMissingError, match=r"in\.txt.*git restore in\.txt"):
+    with pytest.raises(
+        NotFoundError, match=r"reads in\.txt, which is not there.*git restore in\.txt"
+    ):
         make(root, MAKE)
     assert (runs(counter), results(root)) == (1, before)
 

@@ -19,7 +19,7 @@ from dagster import DagsterInstance
 
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RepositoryBusyError, SourceForgottenError
+from registry_assets.errors import RefusedError, RepositoryBusyError
 from registry_assets.forgotten import read_forgotten
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.history.opening import open_history
@@ -108,7 +108,7 @@ def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
             pending.persist()
 
     for url in (str(pushed), pushed.as_uri()):
-        with pytest.raises(SourceForgottenError) as error:
+        with pytest.raises(RefusedError, match="gone for good") as error:
             take_in(url, "before")
         said = str(error.value)
         assert f"{folder}/{name} was forgotten there on {date.today().year}" in said

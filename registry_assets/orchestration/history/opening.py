@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.errors import HistoryError, MetafileError, RegistryError
+from registry_assets.errors import MetafileError, RegistryError, UnusableError
 from registry_assets.registry.home import check_place, choose_home, event_log_file
 from registry_assets.registry.sharing import find_locked_database, owner_of, share_history
+from registry_assets.units import printable
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -44,7 +45,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
 
     Raises:
         MetafileError: when `dagster.yaml` cannot be read or asks for what is not there.
-        HistoryError: when the database cannot be used, now or later.
+        UnusableError: when the database cannot be used, now or later.
     """
     from dagster import DagsterInstance
     from dagster._core.instance.ref import InstanceRef
@@ -86,8 +87,8 @@ def _check_writable(home: Path) -> None:
     """Makes sure that this user can write a history, before leaving files in it."""
     locked = find_locked_database(home)
     if locked is not None:
-        raise HistoryError(
-            str(home),
+        raise _unusable(
+            home,
             f"{locked.name} belongs to {owner_of(locked)}, and you cannot write it",
             "to share it, set `git config core.sharedRepository group` and have its owner run "
             "`registry sync` once; else set DAGSTER_HOME to a folder of your own",
@@ -133,7 +134,7 @@ def _describe_refusal(error: Exception) -> str:
 
 @contextmanager
 def _translated_database_errors(home: Path) -> Iterator[None]:
-    """Turns what the database of a history refuses into a `HistoryError`."""
+    """Turns what the database of a history refuses into an `UnusableError`."""
     try:
         yield
     except Exception as error:
@@ -141,7 +142,11 @@ def _translated_database_errors(home: Path) -> Iterator[None]:
             raise
         cause = getattr(error, "orig", None) or error
         said = _in_one_line(str(cause)) or type(cause).__name__
-        raise HistoryError(str(home), said, _next_step(said)) from error
+        raise _unusable(home, said, _next_step(said)) from error
+
+
+def _unusable(home: Path, reason: str, next_step: str) -> UnusableError:
+    return UnusableError(f"Dagster's history in {printable(str(home))}: {reason}: {next_step}")
 
 
 def _is_of_database(error: Exception) -> bool:

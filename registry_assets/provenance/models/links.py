@@ -23,10 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import (
-    MlflowNotInstalledError,
-    ModelNotFoundError,
-    ModelServerError,
-    RunGoneError,
+    NotFoundError,
+    UnusableError,
 )
 from registry_assets.model import ImportedInput, Settings
 
@@ -127,12 +125,14 @@ class ModelLinks:
         address: Its tracking URI.
 
     Raises:
-        MlflowNotInstalledError: when there is no client for it here.
+        UnusableError: when there is no client for it here.
     """
 
     def __init__(self, address: str) -> None:
         if not is_installed():
-            raise MlflowNotInstalledError
+            raise UnusableError(
+                "MLflow's client is not installed here: pip install 'registry-assets[mlflow]'"
+            )
         self.address = address
         # MLflow reports usage to its makers unless it is told not to, before it is imported.
         for name, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **_PATIENCE}.items():
@@ -145,13 +145,18 @@ class ModelLinks:
 
     @contextmanager
     def asking(self) -> Iterator[MlflowClient]:
-        """Gives a client; what MLflow raises inside comes out as a `ModelServerError`."""
+        """Gives a client; what MLflow raises inside comes out as an `UnusableError`."""
         from mlflow.exceptions import MlflowException
 
         try:
             yield self._client()
         except MlflowException as error:
-            raise ModelServerError(self.address, _reason(str(error))) from error
+            address = without_secrets(self.address)
+            said = without_secrets(" ".join(_reason(str(error)).split()))
+            raise UnusableError(
+                f"the MLflow server {address} did not do it ({said}): start it, or name another "
+                "with MLFLOW_TRACKING_URI"
+            ) from error
 
     def find(self, uri: str) -> ModelVersion:
         """The version of a model that a URI names.
@@ -161,18 +166,18 @@ class ModelLinks:
                 only one version is in: ``models:/NAME/Production``.
 
         Raises:
-            ModelNotFoundError: when there is none.
-            RunGoneError: when its run was deleted.
-            ModelServerError: when the server does not answer.
+            NotFoundError: when there is none.
+            NotFoundError: when its run was deleted.
+            UnusableError: when the server does not answer.
         """
         named = _NAMED.fullmatch(uri)
         if named is None:
-            raise ModelNotFoundError(uri, "that is not the name of a version")
+            raise _no_model(uri, "that is not the name of a version")
         version, alias = named["version"], named["alias"]
         if version is not None and not version.isdigit():
             alias = ALIASES.get(version.capitalize())
             if alias is None:
-                raise ModelNotFoundError(uri, f"{version} is neither a number nor one version only")
+                raise _no_model(uri, f"{version} is neither a number nor one version only")
         with self.asking() as client:
             found = self._look_up(client, uri, named["name"], version, alias)
             run = self._read_runs(client, [found.run_id]).get(found.run_id)
@@ -180,7 +185,15 @@ class ModelLinks:
             model = client.get_registered_model(found.name)
         read = self._read(found, _aliases_by_version(model.aliases), run)
         if read.run_id is not None and read.run != "active":
-            raise RunGoneError(read.uri, read.run_id, for_good=read.run == "gone")
+            next_step = (
+                "train it again"
+                if read.run == "gone"
+                else f"`mlflow runs restore --run-id {read.run_id}` on the server brings it back"
+            )
+            raise NotFoundError(
+                f"run {read.run_id} of {read.uri} was deleted, so what it was trained on is not "
+                f"known: {next_step}"
+            )
         return read
 
     def _look_up(
@@ -195,7 +208,7 @@ class ModelLinks:
         except MlflowException as error:
             # An alias that is not there is an invalid parameter to MLflow.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise ModelNotFoundError(uri, _reason(error.message)) from error
+                raise _no_model(uri, _reason(error.message)) from error
             raise
 
     def versions(self, name: str | None = None) -> tuple[ModelVersion, ...]:
@@ -204,7 +217,7 @@ class ModelLinks:
         Those whose runs were deleted are among them, without data.
 
         Raises:
-            ModelServerError: when the server does not answer.
+            UnusableError: when the server does not answer.
         """
         with self.asking() as client:
             search = f"name = '{name}'" if name is not None else None
@@ -272,7 +285,7 @@ class ModelLinks:
             The versions that had to leave the stage, as only one can be in it; they are archived.
 
         Raises:
-            ModelServerError: when the server does not do it.
+            UnusableError: when the server does not do it.
         """
         replaced = tuple(
             other
@@ -308,7 +321,7 @@ class ModelLinks:
             What was named, which is tagged on the run with the commits, too.
 
         Raises:
-            ModelServerError: when the server does not take it.
+            UnusableError: when the server does not take it.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -400,3 +413,7 @@ def _reason(said: str) -> str:
     """The telling part of what MLflow says."""
     told = _SYSTEM_ERROR.search(said)
     return told[1] if told else " ".join(said.split())[:_MOST_REASON]
+
+
+def _no_model(uri: str, lacks: str) -> NotFoundError:
+    return NotFoundError(f"{uri}: {lacks}; models are named models:/NAME/VERSION or @ALIAS")

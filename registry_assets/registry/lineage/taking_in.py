@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from registry_assets.errors import NotTrackedError
 from registry_assets.model import Dataset, Registry
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.registry.translator import COLLECTIONS, Key
@@ -62,3 +63,10 @@ def stages_of(lineage: Lineage, dataset: Dataset, collection: str) -> list[str]:
         and collection in group.addresses
         and lineage.registry.dataset_of(group.metafile) == dataset
     ]
+
+
+def not_taken_in(collection: str, stage: str, dataset: str) -> NotTrackedError:
+    """What to raise where the pipeline of a data set does not list a collection."""
+    return NotTrackedError(
+        f"{stage} does not list {collection}: run `registry import {collection} --into {dataset}`"
+    )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import CollectionNameError, KeptOutError
+from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo
-from registry_assets.git_repo.work_tree import KeptOut, find_kept_out
+from registry_assets.git_repo.work_tree import KeptOut, describe_kept_out, find_kept_out
 from registry_assets.images.contents import has_image_suffix
 from registry_assets.images.entries import is_video
 from registry_assets.leftovers import find_leftover, find_leftover_in
@@ -70,7 +70,7 @@ def find_arrivals(folder: Path) -> Iterator[Arrival]:
         metafile = f"{arrival.name}.dvc"
         if arrival.reason is None and kept_out.lacks(metafile):
             path = f"{GitRepo(folder).prefix()}{metafile}"
-            arrival = replace(arrival, reason=str(KeptOutError(path)))
+            arrival = replace(arrival, reason=f"{path} {describe_kept_out(path)}")
         yield arrival
 
 
@@ -178,7 +178,7 @@ def reason_against_name(name: str) -> str | None:
     """Why a collection cannot have a name, None when it can."""
     try:
         check_collection_name(name)
-    except CollectionNameError as error:
+    except RefusedError as error:
         return str(error)
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from registry_assets.errors import RevisionNotFoundError
+from registry_assets.errors import NotFoundError
 from registry_assets.git_repo import GitRepo, TreeBuilder
 from registry_assets.model import Registry
 from registry_assets.revisions.changes.committing import build_metafile_tree
@@ -43,10 +43,12 @@ def check_git(git: GitRepo) -> None:
     """Makes sure that there are versions to name.
 
     Raises:
-        RevisionNotFoundError: when there is no Git repository.
+        NotFoundError: when there is no Git repository.
     """
     if not git.is_present:
-        raise RevisionNotFoundError("HEAD", is_repository=False)
+        raise NotFoundError(
+            "there is no Git repository here, so there are no versions to name: `git init`"
+        )
 
 
 def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
@@ -58,12 +60,22 @@ def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
         prefix: Of the tags of a data set, so that ``v3`` may stand for ``PREFIX/v3``.
 
     Raises:
-        RevisionNotFoundError: when there is none.
+        NotFoundError: when there is none.
     """
     own = git.resolve(f"refs/tags/{prefix}/{name}") if prefix else None
     found = own or git.resolve(name)
     if found is None:
-        raise RevisionNotFoundError(name, is_shallow=name != "HEAD" and git.is_shallow)
+        if name == "HEAD":
+            raise NotFoundError("there is no commit yet: commit the registry first")
+        if git.is_shallow:
+            raise NotFoundError(
+                f"there is no commit, branch or tag {name} in this shallow clone: `git fetch "
+                "--unshallow --tags` brings all that the original has"
+            )
+        raise NotFoundError(
+            f"there is no commit, branch or tag {name} here: `git fetch --tags` brings those of "
+            "others, `registry versions` lists the versions of data sets"
+        )
     return found
 
 
@@ -73,7 +85,7 @@ def read_revision(
     """A version of the registry, by name; the work tree for None.
 
     Raises:
-        RevisionNotFoundError: when there is no such commit, or none at all.
+        NotFoundError: when there is no such commit, or none at all.
     """
     if name is not None:
         commit = find_commit(git, name, prefix)

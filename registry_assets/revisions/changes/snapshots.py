@@ -47,7 +47,7 @@ class Snapshots:
         """The graph of a DVC repository in such a clone.
 
         Raises:
-            RegistryNotFoundError: when there is none.
+            NotFoundError: when there is none.
         """
         if root not in self._lineages:
             if (root / ".dvc").is_dir():

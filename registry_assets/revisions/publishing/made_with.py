@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from registry_assets.errors import PublishError
+from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_edited
 from registry_assets.model import Registry, Stage
@@ -45,7 +45,7 @@ def find_made_with(
         uncommitted: What of it no commit has yet.
 
     Raises:
-        PublishError: when results that no commit has yet were made with something else than what
+        RefusedError: when results that no commit has yet were made with something else than what
             stands in the work tree now, or with files that are no matter for Git.
     """
     registry = lineage.registry
@@ -61,7 +61,7 @@ def find_made_with(
         touched = sorted(file for file in files if _is_at(file, paths))
         differing = lineage.code_changes[stage.address] if touched else ()
         if differing and stage.address in uncommitted.entries:
-            raise PublishError(
+            raise RefusedError(
                 f"{stage.address} was not made with what stands in the work tree "
                 f"({'; '.join(differing)}): `registry materialize` makes it anew, or take the edit "
                 f"of {few_of(touched)} back, then publish"
@@ -97,7 +97,7 @@ def _check_size(registry: Registry, unknown: Collection[str]) -> None:
     sizes = {file: (registry.root / file).lstat().st_size for file in unknown}
     if sum(sizes.values()) > _MOST_BYTES:
         largest = max(sizes, key=lambda file: sizes[file])
-        raise PublishError(
+        raise RefusedError(
             f"results were made with {len(sizes)} files that neither Git nor DVC knows, of "
             f"{format_size(sum(sizes.values()))}, such as {largest}: `dvc add` what is data, "
             "commit what is code, then publish"

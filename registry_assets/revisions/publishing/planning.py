@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import PublishError
+from registry_assets.errors import RefusedError
 from registry_assets.forgotten import read_forgotten
 from registry_assets.git_repo import BlobChange, GitRemote, GitRepo, RemoteState, TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
@@ -54,7 +54,7 @@ def plan_publication(
         run_id: The Dagster run that publishes.
 
     Raises:
-        PublishError: when it cannot be, with the next step.
+        RefusedError: when it cannot be, with the next step.
         MetafileError: when a file of decisions cannot be read.
         SourceUnreachableError: when the Git remote does not answer.
     """
@@ -162,19 +162,19 @@ def _look_around(lineage: Lineage, builder: TreeBuilder) -> _Ground:
 def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
     """The checked-out branch and commit, where publishing makes sense."""
     if not git.is_present:
-        raise PublishError("there is no Git repository here: run `git init`, then commit")
+        raise RefusedError("there is no Git repository here: run `git init`, then commit")
     if lineage.registry.problems:
-        raise PublishError(f"part of the registry is left out: {lineage.registry.problems[0]}")
+        raise RefusedError(f"part of the registry is left out: {lineage.registry.problems[0]}")
     current, head = git.branch(), git.commit()
     step = find_next_step(git)
     if step is not None:
-        raise PublishError(
+        raise RefusedError(
             f"a merge or rebase is going on: resolve it (`registry resolve`), then `{step}`"
         )
     if current is None:
-        raise PublishError("no branch is checked out: run `git switch -c NAME`")
+        raise RefusedError("no branch is checked out: run `git switch -c NAME`")
     if head is None:
-        raise PublishError("there is no commit yet: commit the registry first")
+        raise RefusedError("there is no commit yet: commit the registry first")
     return current, head
 
 
@@ -183,7 +183,7 @@ def _find_target(remote: GitRemote, state: RemoteState, current: str) -> tuple[s
     candidates = [state.default, current, "main", "master"]
     target = next((name for name in candidates if name in state.branches), None)
     if target is None:
-        raise PublishError(
+        raise RefusedError(
             f"the Git remote `{remote.name}` is empty, so there is nothing to merge into: run "
             f"`git push -u {remote.name} {current}` first"
         )
@@ -218,11 +218,11 @@ def _name_branch(lineage: Lineage, summary: Summary, changed: Sequence[BlobChang
 
 def _check_name(git: GitRepo, name: str, protected: Collection[str], *, is_current: bool) -> None:
     if not git.is_branch_name(name):
-        raise PublishError(f"{name!r} cannot be the name of a branch: choose another with --branch")
+        raise RefusedError(f"{name!r} cannot be the name of a branch: choose another with --branch")
     if name in protected:
-        raise PublishError(f"{name} is a protected branch: choose another with --branch")
+        raise RefusedError(f"{name} is a protected branch: choose another with --branch")
     if name == git.branch() and not is_current:
-        raise PublishError(
+        raise RefusedError(
             f"{name} is checked out, and publishing moves nobody's work tree: "
             "choose another name with --branch"
         )
@@ -239,7 +239,7 @@ def _find_existing(
     """The commit of a branch of that name, and whether the remote has it.
 
     Raises:
-        PublishError: when it holds something else.
+        RefusedError: when it holds something else.
     """
     pushed = state.branches.get(name)
     if pushed is not None and not builder.git.is_known(pushed):
@@ -251,7 +251,7 @@ def _find_existing(
     differing = {file.path for file in builder.compare(found, tree) if file.path in wanted}
     if differing:
         where = f"of {remote.name} " if pushed else ""
-        raise PublishError(
+        raise RefusedError(
             f"the branch {name} {where}exists with other content "
             f"({', '.join(sorted(differing)[:_MOST_NAMED])}): choose another with --branch"
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo, PushResult
-from registry_assets.errors import PublishError
+from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo, TreeBuilder
 from registry_assets.revisions.publishing.publication import Publication, Published
 from registry_assets.revisions.publishing.pull_requests import open_pull_request
@@ -29,7 +29,7 @@ def publish(publication: Publication, root: Path, report: Report) -> Published:
         report: Takes progress.
 
     Raises:
-        PublishError: when data is missing; nothing has been pushed to Git then.
+        RefusedError: when data is missing; nothing has been pushed to Git then.
         RegistryError: when a remote refuses.
     """
     data = _push_data(publication, root, report)
@@ -62,13 +62,13 @@ def switch(root: Path, branch: str, tree: str) -> None:
         tree: What it holds: the checked-out commit, and metafiles as they stand in the work tree.
 
     Raises:
-        PublishError: when it holds something else by now.
+        RefusedError: when it holds something else by now.
     """
     git = GitRepo(root)
     builder = TreeBuilder(git)
     head, commit = git.commit(), git.resolve_ref(f"refs/heads/{branch}")
     if head is None or commit is None or builder.compare(commit, tree):
-        raise PublishError(
+        raise RefusedError(
             f"the branch {branch} is not what was published from here: `git switch {branch}`"
         )
     builder.stage(builder.compare(head, tree))
@@ -86,7 +86,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
     if needed:
         outputs = list(dict.fromkeys(item.output for item in needed))
         first = f"{needed[0].output}/{needed[0].name}".rstrip("/")
-        raise PublishError(
+        raise RefusedError(
             f"{len(needed)} objects of {', '.join(outputs[:_MOST_NAMED])} are neither in the cache "
             f"nor on the remote, such as {first}: publish from a machine that has them, or "
             "materialize them again; nothing was pushed to Git"
@@ -112,5 +112,5 @@ def _make_branch(publication: Publication, root: Path) -> str:
     name = f"refs/heads/{publication.branch}"
     git = GitRepo(root)
     if git.resolve_ref(name) is None and not TreeBuilder(git).set_branch(name, commit, None):
-        raise PublishError(f"somebody else is making the branch {publication.branch}: run it again")
+        raise RefusedError(f"somebody else is making the branch {publication.branch}: run it again")
     return commit

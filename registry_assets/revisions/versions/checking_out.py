@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from registry_assets.dvc_repo import DvcRepo, Restored, Unsaved
-from registry_assets.errors import CheckoutError, WouldBeLostError
+from registry_assets.errors import RefusedError
 from registry_assets.git_repo import TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.git_repo.history import read_blobs_at
@@ -18,6 +18,7 @@ from registry_assets.revisions.changes.committing import OutputChange, read_chan
 from registry_assets.revisions.changes.metafile_entries import records_versions, split_entries
 from registry_assets.revisions.changes.metafile_history import find_recorded
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT, check_git, find_commit
+from registry_assets.units import few_of
 
 Report = Callable[[str], None]
 
@@ -55,9 +56,9 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
         report: Takes progress.
 
     Raises:
-        RevisionNotFoundError: when there is no such commit.
-        WouldBeLostError: when something that it replaces is saved nowhere; nothing has changed.
-        CheckoutError: when a run is at work, or a merge is going on; nothing has changed.
+        NotFoundError: when there is no such commit.
+        RefusedError: when something that it replaces is saved nowhere; nothing has changed.
+        RefusedError: when a run is at work, or a merge is going on; nothing has changed.
     """
     dvc = DvcRepo(registry.root)
     git = dvc.git
@@ -70,11 +71,11 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
     former = git.branch() or head[:SHORT_COMMIT]
     step = find_next_step(git)
     if step is not None:
-        raise CheckoutError(f"a merge or rebase is going on: end it with `{step}` first")
+        raise RefusedError(f"a merge or rebase is going on: end it with `{step}` first")
     with dvc.standing_still(report):
         overwritten = find_overwritten(builder, head, commit)
         if overwritten.lost:
-            raise WouldBeLostError(
+            raise _would_be_lost(
                 name,
                 [f"{path} (not committed)" for path in overwritten.lost],
                 "commit it (`registry publish --switch` does so with metafiles), or `git stash` it",
@@ -86,11 +87,11 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
             if not item.is_ignored or any(_is_in(item.path, c) for c in changed if not c.after)
         ]
         if unsaved:
-            raise WouldBeLostError(name, list(map(_tell, unsaved)), _next_step(registry, unsaved))
+            raise _would_be_lost(name, list(map(_tell, unsaved)), _next_step(registry, unsaved))
         leftovers = _find_leftovers(registry, dvc, builder, head, commit)
         if unsaved := list(dvc.find_unsaved(leftovers)):
             step = "move it elsewhere, or record it (`registry add` for what is in raw)"
-            raise WouldBeLostError(name, list(map(_tell, unsaved)), step)
+            raise _would_be_lost(name, list(map(_tell, unsaved)), step)
 
         def move() -> None:
             builder.stage(overwritten.same)
@@ -165,3 +166,16 @@ def _next_step(registry: Registry, unsaved: Sequence[Unsaved]) -> str:
     raw = next((raw.name for raw in registry.raw if raw.output.path == first.path), None)
     keep = f"`registry add {raw}`" if raw else f"`dvc commit {first.path}`"
     return f"{keep} records it, `dvc checkout --force {first.path}` drops what was edited"
+
+
+def _would_be_lost(revision: str, what: Sequence[str], next_step: str) -> RefusedError:
+    """What to raise where checking a commit out would lose what is saved nowhere.
+
+    Args:
+        revision: What was to be checked out.
+        what: Each path, with the reason.
+        next_step: How to save it.
+    """
+    return RefusedError(
+        f"checking out {revision} would lose {few_of(what)}: {next_step}; nothing was changed"
+    )

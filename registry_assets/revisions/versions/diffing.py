@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import PurePosixPath
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import DatasetNotFoundError, RegistryError
+from registry_assets.errors import RegistryError
 from registry_assets.git_repo import TreeBuilder
-from registry_assets.model import is_folder
+from registry_assets.model import is_folder, no_dataset
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.revisions.changes.committing import (
     DecisionChange,
@@ -76,8 +76,8 @@ def compare_revisions(
         report: Takes lines of progress.
 
     Raises:
-        RevisionNotFoundError: when there is no such commit.
-        DatasetNotFoundError: when neither version has such a data set.
+        NotFoundError: when there is no such commit.
+        NotFoundError: when neither version has such a data set.
         RegistryError: when neither has such a collection.
         MetafileError: when a metafile of one cannot be read.
     """
@@ -106,7 +106,7 @@ class Comparing:
         report: Takes lines of progress.
 
     Raises:
-        RevisionNotFoundError: when there is no Git repository.
+        NotFoundError: when there is no Git repository.
     """
 
     def __init__(self, lineage: Lineage, report: Report) -> None:
@@ -137,7 +137,7 @@ class Comparing:
         """The data set of a name or path, also of one that only an older version has.
 
         Raises:
-            DatasetNotFoundError: when there is none.
+            NotFoundError: when there is none.
         """
         if asked is None:
             return None
@@ -146,7 +146,7 @@ class Comparing:
             if asked in (found.name, found.path):
                 return found.name
             known.append(found.name)
-        raise DatasetNotFoundError(asked, list(dict.fromkeys(known)))
+        raise no_dataset(asked, list(dict.fromkeys(known)))
 
     def compare(
         self,

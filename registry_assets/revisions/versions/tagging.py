@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.initialising import read_shared_remote, share_settings
-from registry_assets.errors import DatasetNotFoundError, RegistryError, VersionError
+from registry_assets.errors import NotFoundError, RefusedError, RegistryError
 from registry_assets.git_repo import GitRemote, GitRepo, RemoteState, TreeBuilder
 from registry_assets.git_repo.tags import is_tag_name, make_tag, remove_tag
 from registry_assets.model import Dataset, Registry
@@ -95,9 +95,9 @@ def plan_version(
         report: Takes lines of progress.
 
     Raises:
-        DatasetNotFoundError: when there is no such data set.
-        RevisionNotFoundError: when there is no such commit.
-        VersionError: when there is such a version already, or the commit does not have the data set
+        NotFoundError: when there is no such data set.
+        NotFoundError: when there is no such commit.
+        RefusedError: when there is such a version already, or the commit does not have the data set
             complete, or the remote lacks something of it.
         RemoteError: when the remote cannot be asked.
     """
@@ -115,7 +115,7 @@ def plan_version(
     if version is not None:
         name = f"{prefix}/{version}"
         if not is_tag_name(git, name):
-            raise VersionError(f"{name!r} cannot be the name of a tag: choose another version")
+            raise RefusedError(f"{name!r} cannot be the name of a tag: choose another version")
         _check_new(name, {made, state.tags.get(name)}, commit if push else None, following)
     if rev is None and made is None:
         _check_committed(registry, builder, dataset, commit)
@@ -144,10 +144,10 @@ def plan_version(
 
 def _parse(registry: Registry, asked: str) -> tuple[Dataset, str | None]:
     if asked.strip("./") == "":
-        raise VersionError("a pipeline at the root has no name to call its versions after")
+        raise RefusedError("a pipeline at the root has no name to call its versions after")
     try:
         dataset, version = registry.dataset(asked.rstrip("/")), None
-    except DatasetNotFoundError:
+    except NotFoundError:
         name, slash, version = asked.rpartition("/")
         if not slash or not version:
             raise
@@ -161,7 +161,7 @@ def _check_committed(
     tree = build_metafile_tree(registry, builder, commit)
     files = read_changes(builder, commit, tree, dataset.path).files
     if files:
-        raise VersionError(
+        raise RefusedError(
             f"{few_of([file.path for file in files])} is not as it was committed: commit it, or "
             f"`registry publish` and merge, then tag; `--rev HEAD` names what is committed"
         )
@@ -187,17 +187,17 @@ def _check_complete(
         found = Snapshots(stack).read_here(registry.root, commit)
         where = f"commit {commit[:SHORT_COMMIT]}"
         if dataset.path not in {other.path for other in found.registry.datasets}:
-            raise VersionError(f"{where} has no data set {dataset.name}: name another with --rev")
+            raise RefusedError(f"{where} has no data set {dataset.name}: name another with --rev")
         broken = [p for p in found.registry.problems if p.startswith(f"{dataset.path}/")]
         if broken:
-            raise VersionError(f"{where} cannot be read: {broken[0]}; mend it and commit")
+            raise RefusedError(f"{where} cannot be read: {broken[0]}; mend it and commit")
         outputs = [
             status
             for status in read_recorded_status(found)
             if PurePosixPath(status.path).is_relative_to(dataset.path)
         ]
         if not outputs:
-            raise VersionError(
+            raise RefusedError(
                 f"{dataset.name} holds nothing at {where}: `registry import NAME --into "
                 f"{dataset.name}` takes a collection in"
             )
@@ -207,7 +207,7 @@ def _check_complete(
             if status.state in ("stale", "never_run") and status.why != _ALWAYS
         ]
         if stale:
-            raise VersionError(
+            raise RefusedError(
                 f"{dataset.name} is not complete at {where}: {few_of(stale)}: `registry "
                 "materialize`, commit, then tag"
             )
@@ -224,12 +224,12 @@ def _check_remote(
     root = found.registry.root
     shared = read_shared_remote(root)
     if shared is None or shared.url is None:
-        raise VersionError(
+        raise RefusedError(
             "the commit names no default remote, so nobody else would find the data: `dvc remote "
             "add -d -f storage URL`, commit .dvc/config, `registry push`, then tag"
         )
     if shared.is_relative:
-        raise VersionError(
+        raise RefusedError(
             f"the remote {shared.name} is told from where .dvc/config is, which leads nowhere for "
             f"who imports by URL: `dvc remote modify {shared.name} url` with an absolute path, "
             "commit .dvc/config, then tag"
@@ -238,7 +238,7 @@ def _check_remote(
     states = DvcRepo(root).read_remote_states(list(dict.fromkeys(addresses)))
     lacking = [item for state in states.values() for item in (*state.missing, *state.damaged)]
     if lacking:
-        raise VersionError(
+        raise RefusedError(
             f"{len(lacking)} objects are not on the remote {shared.name} as they should be, such "
             f"as {lacking[0]}: {next_step}"
         )
@@ -250,7 +250,7 @@ def _check_new(name: str, commits: set[str | None], allowed: str | None, followi
     """Makes sure that a version is not there yet, here or on the Git remote, at another commit."""
     others = commits - {None, allowed}
     if others:
-        raise VersionError(
+        raise RefusedError(
             f"there is a version {name} already, at commit {str(others.pop())[:SHORT_COMMIT]}, and "
             f"versions stay where they are: `registry tag {name.rpartition('/')[0]}` makes "
             f"{following}"
@@ -267,11 +267,11 @@ def make_version(planned: NewVersion, git: GitRepo, message: str, *, push: bool)
         push: Whether to push it to the Git remote.
 
     Raises:
-        VersionError: when there is nowhere to push it, or somebody else was quicker.
+        RefusedError: when there is nowhere to push it, or somebody else was quicker.
         RegistryError: with what Git says; the same again goes on then.
     """
     if push and planned.remote is None:
-        raise VersionError("there is no Git remote to push it to: `git remote add origin URL`")
+        raise RefusedError("there is no Git remote to push it to: `git remote add origin URL`")
     if not planned.is_made:
         TreeBuilder(git).check_identity()
         make_tag(git, planned.name, planned.commit, message)
@@ -282,7 +282,7 @@ def make_version(planned: NewVersion, git: GitRepo, message: str, *, push: bool)
             if not planned.is_made and planned.name in planned.remote.read_state().tags:
                 # Two of the same name must not stay.
                 remove_tag(git, planned.name)
-                raise VersionError(
+                raise RefusedError(
                     f"somebody else made {planned.name} meanwhile: run this again, for the next one"
                 ) from error
             raise

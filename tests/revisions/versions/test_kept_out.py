@@ -10,7 +10,7 @@ import pytest
 
 from registry_assets import build_lineage, read_registry
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import DvcError, KeptOutError
+from registry_assets.errors import DvcError, RefusedError
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.intake.initialising import init_registry
@@ -124,15 +124,15 @@ def test_what_is_kept_out_is_named_and_nothing_is_written_over_it(
     (item,) = json.loads(registry(target, "status", "--json").stdout)["raw"]
     assert (item["state"], item["collection"]) == ("rejected", "02_b")
     assert "Git keeps it out" in item["reason"]
-    with pytest.raises(KeptOutError):
+    with pytest.raises(RefusedError, match="Git keeps it out"):
         materialize(target, RAW, "02_b")
     dvc = DvcRepo(target)
     taking_in = dvc.importing(
         "raw/02_b", "processed/b", collections_file=None, new_files={}, report=print
     )
-    with pytest.raises(KeptOutError), taking_in:
+    with pytest.raises(RefusedError, match="Git keeps it out"), taking_in:
         pass
-    with pytest.raises(KeptOutError):
+    with pytest.raises(RefusedError, match="Git keeps it out"):
         dvc.write_text("raw/01_a.dvc", "outs: []\n")
     assert run(target, "git", "status", "--porcelain") == ""
     assert run(target, "git", "ls-files", "--stage") == before

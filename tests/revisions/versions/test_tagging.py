@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_assets.errors import RegistryError, VersionError
+from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.git_repo import GitRemote, GitRepo
 from registry_assets.revisions.versions.tagging import make_version, plan_version
 from tests.conftest import commit_all, lineage_of, run, write_tree
@@ -136,7 +136,7 @@ def test_of_two_who_make_a_version_at_once_one_makes_the_next(root: Path) -> Non
     lineage = lineage_of(root)
     planned = plan_version(lineage, "pictures", rev=None, push=True, report=print)
     run(git_remote(root), "git", "tag", "pictures/v1", "main~1")
-    with pytest.raises(VersionError, match="somebody else made pictures/v1 meanwhile"):
+    with pytest.raises(RefusedError, match="somebody else made pictures/v1 meanwhile"):
         make_version(planned, GitRepo(root), "Mine\n", push=True)
     assert tags(root) == ["first"]
     assert said(root, "tag", "pictures", "--push")[0].startswith("pictures/v2 made")
