@@ -308,7 +308,9 @@ class GitRepo:
 
     def prefix(self) -> str:
         """The path of the folder from the top of the work tree, with a ``/`` at its end."""
-        return self._run("rev-parse", "--show-prefix") or ""
+        # The name of a folder may begin or end with a blank.
+        done = self.call("rev-parse", "--show-prefix", check=False)
+        return "" if done.returncode else os.fsdecode(done.stdout).removesuffix("\n")
 
     def remotes(self) -> tuple[str, ...]:
         """The addresses of the remotes of this repository."""

@@ -28,6 +28,8 @@ from registry_assets.revisions.changes.committing import Written, commit_written
 from registry_assets.settings import read_settings
 
 IO_MANAGER_KEY = "dvc_io_manager"
+_LEAST_SECONDS = 0.05
+"""What takes less is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class DvcIOManager(ConfigurableIOManager):
             result, outputs = _record_own(dvc, context, obj, path)
         record, outcome, seconds = outputs[path], result.outcome, result.seconds
         said = describe_step(outcome, record.path, record.summary)
-        context.log.info(f"{said}, in {seconds:.1f} s")
+        # Of what stood there already, making it took nothing.
+        took = f", in {seconds:.1f} s" if seconds >= _LEAST_SECONDS else ""
+        context.log.info(f"{said}{took}")
         # What is unchanged was written by somebody else, who may want to look at it first.
         if outcome != "unchanged" or result.address.endswith(".dvc"):
             partition = f" [{context.partition_key}]" if context.has_partition_key else ""
