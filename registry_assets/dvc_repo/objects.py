@@ -105,7 +105,7 @@ def read_cache_states(
     }
 
 
-def find_damaged(repo: Repo, besides: Collection[str]) -> list[CachedObject]:
+def find_damaged_objects(repo: Repo, besides: Collection[str]) -> list[CachedObject]:
     """Hashes every object of the cache; returns those that do not hash to their names.
 
     Args:

@@ -139,9 +139,9 @@ class DvcRepo(RepoAccess):
             return objects.read_cache_states(repo, recorded, most_hashed)
 
     def find_damaged_objects(self, besides: Collection[str]) -> list[objects.CachedObject]:
-        """Hashes every object of the cache but some; see `objects.find_damaged`."""
+        """Hashes every object of the cache but some; see `objects.find_damaged_objects`."""
         with self.open() as repo:
-            return objects.find_damaged(repo, besides)
+            return objects.find_damaged_objects(repo, besides)
 
     @property
     def run_cache_folder(self) -> Path:
@@ -390,7 +390,7 @@ class DvcRepo(RepoAccess):
             return list(switching.find_unsaved(repo, paths))
 
     def find_leftovers(self, declared: Collection[str]) -> Mapping[str, str]:
-        """See `dvc_repo.switching.find_leftovers`."""
+        """What DVC brought in and nothing declares any more; see `switching.find_leftovers`."""
         with self.open() as repo:
             return switching.find_leftovers(self, repo, declared)
 
