@@ -63,14 +63,17 @@ class _Journal:
         """Reads the journal of a folder; None when there is none.
 
         Raises:
-            ValueError: when it cannot be read, as after a power cut.
+            ValueError: when it cannot be read, as after a power cut, or is of another version.
         """
         try:
             data = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        command = data.pop("command")
-        return cls(command=Process(**command) if command else None, **data)
+        try:
+            command = data.pop("command")
+            return cls(command=Process(**command) if command else None, **data)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{_JOURNAL} has other fields") from error
 
 
 class SetAside:

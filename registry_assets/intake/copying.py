@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -162,9 +163,11 @@ def _read_journal(landing: Landing) -> Iterator[tuple[_Entry, str]]:
         return
     for line in lines:
         if line.endswith("\n"):
-            told = json.loads(line)
-            md5 = told.pop("md5")
-            yield _Entry(**told), md5
+            # A line that cannot be read is one of another version: its file is copied again.
+            with suppress(ValueError, AttributeError, KeyError, TypeError):
+                told = json.loads(line)
+                md5 = told.pop("md5")
+                yield _Entry(**told), md5
 
 
 def _stands(landing: Landing, entry: _Entry) -> bool:

@@ -5,7 +5,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from dagster import (
     DefaultSensorStatus,
@@ -22,7 +21,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from registry_assets.model import Registry
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.event_log import asset_key
-from registry_assets.orchestration.sensors import MOST_SECONDS
+from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.folders import newest_run
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
@@ -66,11 +65,12 @@ def build_edit_sensor(
         f"{becomes}.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
-        told: dict[str, dict[str, Any]] = json.loads(context.cursor) if context.cursor else {}
+        told = read_cursor(context.cursor)
         before = {
             name: Look(**look)
             for name, look in told.items()
-            if look.keys() == _FIELDS  # not told by another version of this
+            if isinstance(look, dict)
+            and look.keys() == _FIELDS  # not told by another version of this
         }
         found = dict(look_for_edits(registry, before, most_seconds=MOST_SECONDS))
         # The least recent first: those that there was no time for.

@@ -30,6 +30,7 @@ from dagster._core.storage.tags import (
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.sensors import read_cursor
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.status.arrivals import find_arrivals, measure_extent, reject_unseen
@@ -91,7 +92,7 @@ def build_arrival_sensor(
         f"for {settle_seconds:g} seconds.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
-        reported: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+        reported = read_cursor(context.cursor)
         now = time.time()
         requests, waiting, rejected = [], [], {}
         for arrival in reject_unseen(DvcRepo(registry.root), find_arrivals(registry.root / folder)):

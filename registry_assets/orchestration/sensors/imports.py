@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from typing import Any
 
 from dagster import (
     AssetObservation,
@@ -19,7 +18,7 @@ from dagster import (
 from registry_assets.dvc_repo import source_session
 from registry_assets.model import Registry
 from registry_assets.orchestration.history.event_log import asset_key
-from registry_assets.orchestration.sensors import MOST_SECONDS
+from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
@@ -52,12 +51,13 @@ def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> S
         "`registry update` moves them on.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
-        before: dict[str, dict[str, Any]] = json.loads(context.cursor) if context.cursor else {}
+        before = read_cursor(context.cursor)
         lineage = build_lineage(read_registry(registry.root), translator)
         known = {
             path: ImportState(**told)
             for path, told in before.items()
-            if told.keys() == _FIELDS  # not told by another version of this
+            if isinstance(told, dict)
+            and told.keys() == _FIELDS  # not told by another version of this
         }
         now = look_at_sources(lineage, known)
         events, said = [], []

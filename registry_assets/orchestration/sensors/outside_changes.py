@@ -18,7 +18,7 @@ from registry_assets.errors import RegistryError
 from registry_assets.model import Registry
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.reporting import sync
-from registry_assets.orchestration.sensors import MOST_SECONDS
+from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.reading import read_registry
@@ -59,7 +59,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         "the metafiles alone.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
-        cursor = json.loads(context.cursor) if context.cursor else {}
+        cursor = read_cursor(context.cursor)
         stamps = read_stamps(registry)
         stamp = f"{stamps.metafiles} {stamps.definitions}"
         events = context.instance.event_log_storage

@@ -60,13 +60,19 @@ class Look:
     @property
     def status(self) -> RegistryStatus | None:
         """What an earlier look found, when nothing was written since."""
-        if not self.is_settled or not self.kept or self.kept["entries"] != self.entries:
+        if not self.is_settled:
             return None
-        if self.kept["setting"] != stamp_of_surroundings(self.kept["outside"]):
+        try:
+            if self.kept["entries"] != self.entries:
+                return None
+            if self.kept["setting"] != stamp_of_surroundings(self.kept["outside"]):
+                return None
+            if self.kept["objects"] != _stamp_of_objects(self.kept["caches"]).digest:
+                return None
+            return RegistryStatus.from_json(self.kept["status"])
+        except Exception:
+            # Whatever is wrong with a copy, which another version may have kept: ask anew.
             return None
-        if self.kept["objects"] != _stamp_of_objects(self.kept["caches"]).digest:
-            return None
-        return RegistryStatus.from_json(self.kept["status"])
 
     def keep(self, registry: Registry, found: RegistryStatus, caches: Iterable[Path]) -> Look:
         """Keeps what was found after this look for the next one, if looks can tell that it holds.
@@ -134,13 +140,15 @@ def look(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Look | Non
     if root is None:
         return None
     kept = _read(root / _KEPT)
+    unseen = kept.get("unseen")
+    skipped = {ENV_FILE, *(map(str, unseen) if isinstance(unseen, list) else ())}
     started = time.time_ns()
     newest = 0
     entries = {}
     is_told = True
     for name in sorted(os.listdir(root)):
         # What leads Dagster here is written anew in a copy, and says nothing of the registry.
-        if name == ENV_FILE or name in kept.get("unseen", ()):
+        if name in skipped:
             continue
         stamp = Stamp(is_strict=True)
         try:
@@ -189,7 +197,7 @@ def _find_root(start: Path) -> Path | None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

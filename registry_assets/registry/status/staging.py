@@ -78,10 +78,11 @@ class Landing:
                 (self._home / name).write_text(_IGNORE_ALL, encoding="utf-8")
 
     def read_note(self) -> Note | None:
-        """What is remembered of the last arrival of that name."""
+        """What is remembered of the last arrival of that name; None where that cannot be read."""
         try:
             return Note(**json.loads(self._note.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError):
+            # A note of another version has other fields.
             return None
 
     def write_note(self, note: Note) -> None:
