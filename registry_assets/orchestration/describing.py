@@ -282,7 +282,9 @@ def _origins(tracer: Tracer, path: str) -> Metadata:
 
 
 def _duplicates(duplicates: Duplicates, collection: str) -> Metadata:
-    """Which files of a collection others have, too."""
+    """Which files of a collection others have, too; nothing where its listing is not to be had."""
+    if collection in duplicates.unread:
+        return {}
     found = [item for item in duplicates.found if item.collection == collection]
     metadata: Metadata = {"duplicates/files": MetadataValue.int(len(found))}
     if found:
