@@ -44,7 +44,7 @@ def lines(
 def mend(root: Path, instance: DagsterInstance) -> list[str]:
     """Reports what changed outside Dagster; returns the lines that it says."""
     said: list[str] = []
-    count, _ = sync(lineage_of(root), instance, said.append)
+    count = sync(lineage_of(root), instance, said.append).reported
     assert count == len(said)
     assert lines(root, instance) == []
     return said
