@@ -5,8 +5,7 @@ running.py    materialize, sync: data brought up to date, and Dagster told
 taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
 deciding.py   allow, deny, decisions: single images
 forgetting.py forget, gc: data let go
-pushing.py    push: data sent to the remote
-publishing.py publish, resolve: the work of several people
+publishing.py push, publish, resolve: the work of several people
 versions.py   diff, checkout, tag, versions: what was, compared, brought back and named
 starting.py   init, demo, ui
 models.py     what trace says of models
@@ -31,7 +30,6 @@ from registry_assets.cli import (
     forgetting,
     looking,
     publishing,
-    pushing,
     running,
     starting,
     taking_in,
@@ -139,7 +137,7 @@ for _command in (
     forgetting.forget,
     forgetting.gc,
     running.sync,
-    pushing.push,
+    publishing.push,
     publishing.publish,
     publishing.resolve,
     versions.diff,

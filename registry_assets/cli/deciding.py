@@ -107,7 +107,7 @@ def _decide(
 
 def _say_stale(root: Path, collections: dict[str, str]) -> None:
     """Names the assets that are stale because of files of decisions, and the command to run."""
-    from registry_assets.curation.stale import find_stale
+    from registry_assets.curation.deciding import find_stale
 
     stale = list(find_stale(read_lineage(root), collections))
     for asset, partition in stale:

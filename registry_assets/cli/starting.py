@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from registry_assets.cli.looking import check_lineage
-from registry_assets.cli.pushing import push_all
+from registry_assets.cli.publishing import push_all
 from registry_assets.cli.reading import (
     FINDING,
     open_history,

@@ -2,6 +2,5 @@
 
 deciding.py           deciding, and taking a decision back
 initial_decisions.py  what is decided about a collection before a stage first reads it
-stale.py              what has to be made again after a decision
 duplicates.py         pictures that several collections have
 """

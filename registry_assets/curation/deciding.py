@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from registry_assets.provenance.finding import identify
 from registry_assets.registry.decisions import Decided, find_decided
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage, Node
+from registry_assets.registry.status.reading import read_recorded_status
 
 
 @dataclass(frozen=True)
@@ -301,3 +302,17 @@ def _no_decisions(dataset: str) -> RefusedError:
         f"no stage of {dataset} depends on decisions/${{item}}.yaml: declare it in its dvc.yaml, "
         "as the data set does that `registry init` writes"
     )
+
+
+def find_stale(lineage: Lineage, files: Collection[str]) -> Iterator[tuple[str, str | None]]:
+    """The assets that are not up to date any more because of some files, with the partition.
+
+    Args:
+        lineage: The graph, read after the files were written.
+        files: The files, from the root.
+    """
+    for output in read_recorded_status(lineage):
+        stage = lineage.registry.stage_of.get(output.path)
+        read = {d.path for d in stage.dependencies} if stage is not None else set()
+        if output.state == "stale" and not read.isdisjoint(files):
+            yield output.asset, output.partition
