@@ -7,7 +7,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from registry_assets.registry.lineage.derivation import Files, Place, find_derived, find_origin
+from registry_assets.registry.lineage.derivation import (
+    Files,
+    FileVersion,
+    find_derived,
+    find_origin,
+)
 
 
 def files(output: str, listed: Mapping[str, str]) -> Files:
@@ -129,7 +134,7 @@ def test_what_a_stage_makes_of_one_file_came_from_it() -> None:
 
 def test_names_are_said_to_be_names() -> None:
     found = find_origin(
-        Place("small/01", "a.jpg", "1", "v"), [files("raw/01", {"a.jpg": "2", "b.jpg": "3"})]
+        FileVersion("small/01", "a.jpg", "1", "v"), [files("raw/01", {"a.jpg": "2", "b.jpg": "3"})]
     )
     assert found is not None
     assert not found.is_proof

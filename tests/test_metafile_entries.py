@@ -6,18 +6,18 @@ import pytest
 
 from registry_assets.dvc_repo.lock_text import HEADER
 from registry_assets.errors import MetafileError
-from registry_assets.revisions.changes.metafile_entries import Entry, split_entries
+from registry_assets.revisions.changes.metafile_entries import MetafileEntry, split_entries
 
 ONE, TWO = "1" * 31 + "a", "2" * 31 + "b"
 DEEP = "data/intermediate/a_name_that_is_so_long_that_yaml_folds_the_line_before_it_begins"
 
 
-def stage(text: str) -> Entry:
+def stage(text: str) -> MetafileEntry:
     (entry,) = split_entries("ds/dvc.lock", HEADER + text).values()
     return entry
 
 
-def outputs(entry: Entry) -> dict[str, str]:
+def outputs(entry: MetafileEntry) -> dict[str, str]:
     return {path: version.md5 for path, version in entry.read_outputs().items()}
 
 

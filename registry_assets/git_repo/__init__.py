@@ -13,14 +13,14 @@ history.py     files as all commits have had them, and what keeps a commit by na
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder
 from registry_assets.git_repo.conflicts import Unmerged
 from registry_assets.git_repo.reading import GitRepo, check_git, find_rev, is_commit
-from registry_assets.git_repo.remotes import GitRemote, RemoteState
+from registry_assets.git_repo.remotes import GitRemote, RemoteRefs
 from registry_assets.git_repo.tags import Tag
 
 __all__ = [
     "BlobChange",
     "GitRemote",
     "GitRepo",
-    "RemoteState",
+    "RemoteRefs",
     "Tag",
     "TreeBuilder",
     "Unmerged",

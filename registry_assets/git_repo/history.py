@@ -16,7 +16,7 @@ OTHER_WORK_TREE = "another work tree"
 
 
 @dataclass(frozen=True)
-class FileChange:
+class CommittedChange:
     """A file that a commit changed.
 
     Attributes:
@@ -31,7 +31,7 @@ class FileChange:
     after: str | None
 
 
-def read_changes(git: GitRepo, patterns: Sequence[str]) -> Iterator[FileChange]:
+def read_changes(git: GitRepo, patterns: Sequence[str]) -> Iterator[CommittedChange]:
     """Every change of some files in all commits that a branch, tag or stash leads to, newest first.
 
     Of a merge those files that it has otherwise than each of its parents.
@@ -55,13 +55,13 @@ def _head(git: GitRepo) -> tuple[str, ...]:
     return ("HEAD",) if git.commit() is not None else ()
 
 
-def _read_change(commit: str, line: str) -> FileChange:
+def _read_change(commit: str, line: str) -> CommittedChange:
     # ":modes of n parents, mode, blobs of n parents, blob, status, tab, path" (git-diff(1), "RAW
     # OUTPUT FORMAT"), with as many colons as parents.
     told, path = line.split("\t", 1)
     parents = len(told) - len(told.lstrip(":"))
     blobs = [_blob(text) for text in told.split(" ")[parents + 1 : 2 * parents + 2]]
-    return FileChange(commit, path, tuple(filter(None, blobs[:-1])), blobs[-1])
+    return CommittedChange(commit, path, tuple(filter(None, blobs[:-1])), blobs[-1])
 
 
 def _blob(text: str) -> str | None:

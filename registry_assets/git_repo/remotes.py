@@ -17,7 +17,7 @@ _SAID_BY_SERVER = "remote:"
 
 
 @dataclass(frozen=True)
-class RemoteState:
+class RemoteRefs:
     """What a repository elsewhere has.
 
     Attributes:
@@ -81,7 +81,7 @@ class GitRemote:
         )
         return cls(git, name, url, tuple(dict.fromkeys(filter(None, addresses))))
 
-    def read_state(self) -> RemoteState:
+    def read_state(self) -> RemoteRefs:
         """Asks it for its branches and tags, and fetches nothing.
 
         Raises:
@@ -97,7 +97,7 @@ class GitRemote:
             elif name.startswith(_TAGS):
                 # Of an annotated tag, the commit comes second.
                 tags[name.removeprefix(_TAGS).removesuffix(_PEELED)] = what
-        return RemoteState(default if default in branches else None, branches, tags)
+        return RemoteRefs(default if default in branches else None, branches, tags)
 
     def fetch(self, branch: str) -> None:
         """Fetches a branch, which moves no branch of this repository."""

@@ -37,7 +37,7 @@ _DVC_CACHE_OBJECT = re.compile(r"[/\\]files[/\\]md5[/\\][0-9a-f]{2}[/\\][0-9a-f]
 
 
 @dataclass(frozen=True)
-class Entry:
+class CollectionFile:
     """A file in a collection.
 
     Attributes:
@@ -59,7 +59,7 @@ def is_video(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
 
 
-def find_entries(folder: str | os.PathLike[str]) -> Iterator[Entry]:
+def find_entries(folder: str | os.PathLike[str]) -> Iterator[CollectionFile]:
     """Yield every file below a folder, sorted by path.
 
     Folders are walked, those behind symbolic links are not. Memory grows with the largest single
@@ -76,7 +76,7 @@ def find_entries(folder: str | os.PathLike[str]) -> Iterator[Entry]:
 
 def _walk(
     root: str, prefix: str, children: list[os.DirEntry[str]], hidden: bool
-) -> Iterator[Entry]:
+) -> Iterator[CollectionFile]:
     for child in children:
         path = prefix + child.name
         is_hidden = hidden or child.name.startswith(".")
@@ -87,7 +87,7 @@ def _walk(
             with os.scandir(child.path) as listing:
                 grandchildren = _sort(listing)
         except OSError as error:
-            yield Entry(path, child.path, f"unreadable: {error.strerror}")
+            yield CollectionFile(path, child.path, f"unreadable: {error.strerror}")
         else:
             yield from _walk(root, path + "/", grandchildren, is_hidden)
 
@@ -97,29 +97,33 @@ def _sort(listing: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
     return sorted(listing, key=lambda child: child.name + "/" * child.is_dir(follow_symlinks=False))
 
 
-def _inspect(root: str, path: str, location: str, hidden: bool) -> Entry:
+def _inspect(root: str, path: str, location: str, hidden: bool) -> CollectionFile:
     try:
         status = os.lstat(location)
         if stat.S_ISLNK(status.st_mode):
             if hidden:
-                return Entry(path, location, "hidden file")
+                return CollectionFile(path, location, "hidden file")
             location = os.path.realpath(location)
             try:
                 status = os.stat(location)
             except (FileNotFoundError, NotADirectoryError):
-                return Entry(path, location, "broken symbolic link")
+                return CollectionFile(path, location, "broken symbolic link")
             if stat.S_ISDIR(status.st_mode):
-                return Entry(path, location, "symbolic link to a folder")
+                return CollectionFile(path, location, "symbolic link to a folder")
             if not _is_inside(location, root) and not _DVC_CACHE_OBJECT.search(location):
-                return Entry(path, location, "symbolic link that leads outside the collection")
+                return CollectionFile(
+                    path, location, "symbolic link that leads outside the collection"
+                )
     except OSError as error:
-        return Entry(path, location, f"unreadable: {error.strerror}")
+        return CollectionFile(path, location, f"unreadable: {error.strerror}")
     if not stat.S_ISREG(status.st_mode):
-        return Entry(path, location, "hidden file" if hidden else _special_kind(status.st_mode))
+        return CollectionFile(
+            path, location, "hidden file" if hidden else _special_kind(status.st_mode)
+        )
     reason = _note_reason(location) if status.st_size <= SET_ASIDE_MOST_BYTES else None
     if reason is None:
         reason = "hidden file" if hidden else _by_name_reason(path)
-    return Entry(path, location, reason, status.st_size)
+    return CollectionFile(path, location, reason, status.st_size)
 
 
 def _by_name_reason(path: str) -> str:

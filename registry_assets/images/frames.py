@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from registry_assets.images.entries import Entry, find_entries, is_video
+from registry_assets.images.entries import CollectionFile, find_entries, is_video
 from registry_assets.images.videos import ExtractedVideo, as_rate, write_videos
 from registry_assets.images.workers import CRASHED, TOO_LARGE, map_in_order
 
@@ -57,7 +57,7 @@ def extract_frames(
     return videos
 
 
-def _extract_entry(out: Path, rate: Fraction, entry: Entry) -> ExtractedVideo:
+def _extract_entry(out: Path, rate: Fraction, entry: CollectionFile) -> ExtractedVideo:
     # Here, because a collection without videos needs no decoder.
     from registry_assets.images.video_decoding import extract_video
 
@@ -66,7 +66,7 @@ def _extract_entry(out: Path, rate: Fraction, entry: Entry) -> ExtractedVideo:
     )
 
 
-def _failed_entry(out: Path, rate: Fraction, entry: Entry, reason: str) -> ExtractedVideo:
+def _failed_entry(out: Path, rate: Fraction, entry: CollectionFile, reason: str) -> ExtractedVideo:
     # How far a crashed decoder came can be chance: nothing of it is kept.
     shutil.rmtree(out / entry.path, ignore_errors=True)
     reason = {CRASHED: "crashed the decoder", TOO_LARGE: "needs too much memory"}.get(

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from registry_assets.images.contents import MAX_PIXELS
-from registry_assets.images.entries import Entry, find_entries, is_video
+from registry_assets.images.entries import CollectionFile, find_entries, is_video
 from registry_assets.images.measurements import Measurement
 from registry_assets.images.memo import Memo
 from registry_assets.images.videos import VIDEOS_TABLE, ExtractedVideo, read_videos
@@ -81,7 +81,9 @@ def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:
         memo.add(batch)
 
 
-def _measure_task(memo: Memo | None, max_pixels: int, task: tuple[Entry, bool]) -> Measurement:
+def _measure_task(
+    memo: Memo | None, max_pixels: int, task: tuple[CollectionFile, bool]
+) -> Measurement:
     # Here, because the process that hands out the work never decodes.
     from registry_assets.images.file_measuring import measure_file
 
@@ -98,5 +100,5 @@ def _measure_task(memo: Memo | None, max_pixels: int, task: tuple[Entry, bool]) 
     )
 
 
-def _failed_task(task: tuple[Entry, bool], reason: str) -> Measurement:
+def _failed_task(task: tuple[CollectionFile, bool], reason: str) -> Measurement:
     return Measurement(task[0].path, reason, size=task[0].size)

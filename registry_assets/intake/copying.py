@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _SourceFile:
     """A file or the like at the source: what tells whether it changed."""
 
     path: str
@@ -89,7 +89,7 @@ def copy_collection(
     return left_out
 
 
-def _entries(source: Path, left_out: Counter[str]) -> Iterator[_Entry]:
+def _entries(source: Path, left_out: Counter[str]) -> Iterator[_SourceFile]:
     """What is in a folder and its sub-folders, sorted; links are not followed.
 
     Counts what file managers left there, by pattern, which is not among that.
@@ -116,7 +116,7 @@ def _entries(source: Path, left_out: Counter[str]) -> Iterator[_Entry]:
                 status = path.lstat()
             except FileNotFoundError:
                 continue
-            yield _Entry(
+            yield _SourceFile(
                 path.relative_to(source).as_posix(),
                 stat.S_IFMT(status.st_mode),
                 status.st_size,
@@ -126,7 +126,7 @@ def _entries(source: Path, left_out: Counter[str]) -> Iterator[_Entry]:
 
 def _gather(
     source: Path,
-    entries: list[_Entry],
+    entries: list[_SourceFile],
     landing: Landing,
     report: Callable[[Copied], None],
     *,
@@ -155,7 +155,7 @@ def _gather(
             report(Copied(files, len(entries), size, whole, kept))
 
 
-def _read_journal(landing: Landing) -> Iterator[tuple[_Entry, str]]:
+def _read_journal(landing: Landing) -> Iterator[tuple[_SourceFile, str]]:
     """What earlier attempts copied; a line that was being written when one ended is no line."""
     try:
         lines = landing.journal.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -167,10 +167,10 @@ def _read_journal(landing: Landing) -> Iterator[tuple[_Entry, str]]:
             with suppress(ValueError, AttributeError, KeyError, TypeError):
                 told = json.loads(line)
                 md5 = told.pop("md5")
-                yield _Entry(**told), md5
+                yield _SourceFile(**told), md5
 
 
-def _stands(landing: Landing, entry: _Entry) -> bool:
+def _stands(landing: Landing, entry: _SourceFile) -> bool:
     place = landing.folder / entry.path
     try:
         status = place.lstat()
@@ -190,7 +190,7 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
                 path.unlink()
 
 
-def _bring(source: Path, entry: _Entry, landing: Landing, *, link: bool) -> str:
+def _bring(source: Path, entry: _SourceFile, landing: Landing, *, link: bool) -> str:
     """Puts one file into its place; returns its md5, "" where it was not read."""
     original, place = source / entry.path, landing.folder / entry.path
     md5 = ""

@@ -19,7 +19,7 @@ from registry_assets.errors import (
 from registry_assets.git_repo import GitRepo
 from registry_assets.images.contents import hash_file
 from registry_assets.registry.decisions import Decided, find_decided
-from registry_assets.registry.lineage.derivation import Place
+from registry_assets.registry.lineage.derivation import FileVersion
 from registry_assets.registry.lineage.file_lineage import Chain, Step, Tracer
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.revisions.changes.metafile_history import CommitFinder, find_recorded
@@ -62,7 +62,7 @@ class Trace:
     file: str
     md5: str
     chains: tuple[Chain, ...] = ()
-    equals: tuple[Place, ...] = ()
+    equals: tuple[FileVersion, ...] = ()
     forward: tuple[Step, ...] | None = None
     former: tuple[FormerPlace, ...] = ()
     unread: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
     return _with_commits(trace, dvc.git)
 
 
-def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, Place | None]:
+def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, FileVersion | None]:
     """Tells which content is meant; hashes the file where it is on this machine.
 
     Args:
@@ -203,7 +203,9 @@ def _hash(location: Path, asked: Path) -> str:
         raise RefusedError(f"{asked} cannot be read: {error.strerror}") from error
 
 
-def _find_place(tracer: Tracer, root: Path, file: Path, location: Path | None) -> Place | None:
+def _find_place(
+    tracer: Tracer, root: Path, file: Path, location: Path | None
+) -> FileVersion | None:
     """The file that a metafile records at a path, None when there is none."""
     for path in paths_in_repo(root, file if location is None else location):
         parts = path.split("/")

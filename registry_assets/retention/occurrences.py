@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from registry_assets.dvc_repo import Listings
 from registry_assets.model import is_folder
-from registry_assets.registry.lineage.derivation import Files, Origin, Place, find_derived
+from registry_assets.registry.lineage.derivation import Files, FileVersion, Origin, find_derived
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.revisions.changes.version_history import Recorded, VersionHistory
 
@@ -34,7 +34,7 @@ class Descent:
     """
 
     md5: str
-    places: dict[VersionOf, dict[Place, Origin | None]] = field(default_factory=dict)
+    places: dict[VersionOf, dict[FileVersion, Origin | None]] = field(default_factory=dict)
     shared: dict[str, str] = field(default_factory=dict)
     unread: dict[VersionOf, None] = field(default_factory=dict)
 
@@ -91,12 +91,12 @@ class _Search:
         self._find_shared()
         return self._found
 
-    def _equal(self, version: VersionOf) -> Iterator[Place]:
+    def _equal(self, version: VersionOf) -> Iterator[FileVersion]:
         path, name = version
         md5 = self._found.md5
         if not is_folder(name):
             if name == md5:
-                yield Place(path, "", md5, name)
+                yield FileVersion(path, "", md5, name)
             return
         is_named = self._listings.names(name, md5)
         if is_named is None:

@@ -19,7 +19,7 @@ from registry_assets.git_repo.work_tree import describe_kept_out, find_kept_out
 from registry_assets.images import Memo
 from registry_assets.model import is_folder
 from registry_assets.provenance.finding import identify, not_recorded, paths_in_repo
-from registry_assets.registry.lineage.derivation import Place
+from registry_assets.registry.lineage.derivation import FileVersion
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage, Node, recorded_in
 from registry_assets.retention.occurrences import Descent, find_descent
@@ -62,7 +62,7 @@ class Forgetting:
     content: Content
     history: VersionHistory
     descent: Descent
-    current: tuple[Place, ...]
+    current: tuple[FileVersion, ...]
     raw: frozenset[str]
     takes: Mapping[str, tuple[str, ...]]
     renewed: tuple[str, ...]
@@ -166,7 +166,7 @@ def _find_content(tracer: Tracer, history: VersionHistory, file: Path, dvc: DvcR
 
 
 def _check_is_source(
-    tracer: Tracer, file: Path, content: Content, holders: Collection[Place]
+    tracer: Tracer, file: Path, content: Content, holders: Collection[FileVersion]
 ) -> None:
     """Whether a picture came in from somewhere; what a stage made of another comes again."""
     chains = tracer.last_chains(holders)
@@ -177,7 +177,7 @@ def _check_is_source(
         )
 
 
-def _current(tracer: Tracer, descent: Descent) -> tuple[Place, ...]:
+def _current(tracer: Tracer, descent: Descent) -> tuple[FileVersion, ...]:
     return tuple(
         place
         for version in tracer.recorded.items()
@@ -185,7 +185,7 @@ def _current(tracer: Tracer, descent: Descent) -> tuple[Place, ...]:
     )
 
 
-def _find_blocked(lineage: Lineage, current: Iterable[Place]) -> Iterator[tuple[str, str]]:
+def _find_blocked(lineage: Lineage, current: Iterable[FileVersion]) -> Iterator[tuple[str, str]]:
     registry = lineage.registry
     for path, is_file in dict.fromkeys((place.output, not place.file) for place in current):
         node, imported = lineage.nodes[path], registry.import_of.get(path)
@@ -229,7 +229,7 @@ def _find_kept_out(
                 )
 
 
-def _affected(lineage: Lineage, descent: Descent, current: Iterable[Place]) -> Iterator[str]:
+def _affected(lineage: Lineage, descent: Descent, current: Iterable[FileVersion]) -> Iterator[str]:
     """What has it, and what has not but was made of what had: a table of names, or a count."""
     yield from (place.output for place in current)
     for path in lineage.nodes:

@@ -27,7 +27,7 @@ _FRAME = re.compile(r"frame_([0-9]+)\.jpg")
 
 
 @dataclass(frozen=True)
-class Place:
+class FileVersion:
     """One file in one version of an output.
 
     Attributes:
@@ -72,15 +72,15 @@ class Files:
         self.version = version
         self.listed = listed
 
-    def place(self, file: str) -> Place:
+    def place(self, file: str) -> FileVersion:
         """The place of a file that is listed."""
-        return Place(self.output, file, self.listed[file], self.version)
+        return FileVersion(self.output, file, self.listed[file], self.version)
 
-    def with_content(self, md5: str) -> list[Place]:
+    def with_content(self, md5: str) -> list[FileVersion]:
         """The files of a content."""
         return [self.place(file) for file in self._by_content.get(md5, ())]
 
-    def called(self, path: Sequence[str], length: int) -> list[Place]:
+    def called(self, path: Sequence[str], length: int) -> list[FileVersion]:
         """The files whose path ends as another one does.
 
         Args:
@@ -90,12 +90,12 @@ class Files:
         """
         return self._matching(path, length, self._named, tuple)
 
-    def called_but_for_suffix(self, path: Sequence[str], length: int) -> list[Place]:
+    def called_but_for_suffix(self, path: Sequence[str], length: int) -> list[FileVersion]:
         """As `called`, with suffixes left out."""
         find = partial(_look_up, self._by_stem)
         return self._matching(_without_suffix(path), length, find, _without_suffix)
 
-    def frames_of(self, path: Sequence[str], length: int) -> list[Place]:
+    def frames_of(self, path: Sequence[str], length: int) -> list[FileVersion]:
         """The frames in a folder that is called as a video is."""
         find = partial(_look_up, self._by_video)
         return self._matching(path, length, find, lambda parts: tuple(parts[:-1]))
@@ -106,7 +106,7 @@ class Files:
         length: int,
         find: Callable[[Sequence[str]], Sequence[str]],
         shape: Callable[[Sequence[str]], tuple[str, ...]],
-    ) -> list[Place]:
+    ) -> list[FileVersion]:
         # Of names longer than the other's own, the one that has more in common comes first.
         longer = (find(path[-n:]) for n in range(len(path), length - 1, -1))
         found = [self.place(file) for files in longer for file in files]
@@ -158,10 +158,10 @@ class Origin:
         also: Other files that could as well have been it.
     """
 
-    place: Place
+    place: FileVersion
     how: How
     frame: int | None = None
-    also: tuple[Place, ...] = ()
+    also: tuple[FileVersion, ...] = ()
 
     @property
     def is_proof(self) -> bool:
@@ -181,7 +181,7 @@ class Origin:
         return f"{words[self.how]} (by name)"
 
 
-def find_origin(place: Place, upstream: Iterable[Files]) -> Origin | None:
+def find_origin(place: FileVersion, upstream: Iterable[Files]) -> Origin | None:
     """Finds the file that a file came from.
 
     Args:
@@ -217,8 +217,8 @@ def find_origin(place: Place, upstream: Iterable[Files]) -> Origin | None:
 
 
 def find_derived(
-    place: Place, files: Files, upstream: Iterable[Files]
-) -> Iterator[tuple[Place, Origin]]:
+    place: FileVersion, files: Files, upstream: Iterable[Files]
+) -> Iterator[tuple[FileVersion, Origin]]:
     """Finds the files of an output that came from a file one step back: `find_origin` turned round.
 
     Args:
@@ -245,7 +245,7 @@ def find_derived(
             yield found, origin
 
 
-def _origin(how: How, found: Sequence[Place], frame: int | None = None) -> Origin:
+def _origin(how: How, found: Sequence[FileVersion], frame: int | None = None) -> Origin:
     return Origin(found[0], how, frame, tuple(found[1:]))
 
 

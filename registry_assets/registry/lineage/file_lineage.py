@@ -15,8 +15,8 @@ from registry_assets.dvc_repo import Listings
 from registry_assets.model import is_folder
 from registry_assets.registry.lineage.derivation import (
     Files,
+    FileVersion,
     Origin,
-    Place,
     find_derived,
     find_origin,
 )
@@ -38,7 +38,7 @@ class Step:
         made_with: The programs and the machine that made the version; None where nobody knows.
     """
 
-    place: Place
+    place: FileVersion
     node: Node
     origin: Origin | None
     is_current: bool
@@ -131,11 +131,11 @@ class Tracer:
                     ready.append(target)
         return rank
 
-    def origin(self, place: Place) -> Origin | None:
+    def origin(self, place: FileVersion) -> Origin | None:
         """Where a file came from, one step back."""
         return find_origin(place, self._upstream(place)[0])
 
-    def chain(self, place: Place) -> Chain:
+    def chain(self, place: FileVersion) -> Chain:
         """The way back of a file."""
         steps: list[Step] = []
         unread: list[str] = []
@@ -150,7 +150,7 @@ class Tracer:
             place = origin.place
         return Chain(tuple(_without_known(steps)), tuple(dict.fromkeys(unread)))
 
-    def _upstream(self, place: Place) -> tuple[list[Files], list[str]]:
+    def _upstream(self, place: FileVersion) -> tuple[list[Files], list[str]]:
         """What a file's output was made of, farthest along first; and what cannot be read of it."""
         found, missing = [], []
         versions = self._versions_read(place)
@@ -162,7 +162,7 @@ class Tracer:
                 found.append(files)
         return found, missing
 
-    def _versions_read(self, place: Place) -> Mapping[str, str]:
+    def _versions_read(self, place: FileVersion) -> Mapping[str, str]:
         """What the output was made of; for an older version of a stage's, what the current was."""
         read = self.lineage.versions_read(place.output)
         current = self.recorded.get(place.output)
@@ -173,16 +173,16 @@ class Tracer:
             for path, version in read.items()
         }
 
-    def _step(self, place: Place, origin: Origin | None) -> Step:
+    def _step(self, place: FileVersion, origin: Origin | None) -> Step:
         node = self.lineage.nodes[place.output]
         is_current = self.recorded.get(place.output) == place.version
         upstream = self.lineage.upstream_of.get(place.output, ())
         data = tuple(path for path in upstream if self.lineage.nodes[path].kind != "file")
         return Step(place, node, origin, is_current, data or upstream)
 
-    def holders(self, md5: str) -> tuple[list[Place], list[str]]:
+    def holders(self, md5: str) -> tuple[list[FileVersion], list[str]]:
         """Where a content is now, upstream before downstream; and outputs that cannot be read."""
-        found: list[Place] = []
+        found: list[FileVersion] = []
         unread: list[str] = []
         named: dict[str, bool | None] = {}
         for output, version in self.recorded.items():
@@ -205,7 +205,7 @@ class Tracer:
             found |= dict.fromkeys(wanted & held, output)
         return found
 
-    def last_chains(self, places: Iterable[Place]) -> tuple[Chain, ...]:
+    def last_chains(self, places: Iterable[FileVersion]) -> tuple[Chain, ...]:
         """The ways back of several files of one content, those on the way of another left out."""
         chains: list[Chain] = []
         seen: set[tuple[str, str, str]] = set()
@@ -215,7 +215,7 @@ class Tracer:
                 seen.update(step.place.identity for step in chains[-1].steps)
         return tuple(chains)
 
-    def forward(self, places: Iterable[Place]) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    def forward(self, places: Iterable[FileVersion]) -> tuple[tuple[Step, ...], tuple[str, ...]]:
         """Follows files to all that was made of them.
 
         Returns:
@@ -235,7 +235,7 @@ class Tracer:
             if files is None:
                 unread.append(output)
                 continue
-            upstream, _ = self._upstream(Place(output, "", "", version))
+            upstream, _ = self._upstream(FileVersion(output, "", "", version))
             for source in [step.place for path in sources for step in reached[path].values()]:
                 for derived, origin in find_derived(source, files, upstream):
                     known = reached.setdefault(output, {})

@@ -26,7 +26,7 @@ from registry_assets.revisions.changes.merging import (
     is_decisions_file,
 )
 from registry_assets.revisions.changes.metafile_entries import (
-    Entry,
+    MetafileEntry,
     records_versions,
     split_entries,
 )
@@ -84,7 +84,7 @@ class MetafileChanges:
 
     after: str
     files: tuple[BlobChange, ...]
-    entries: Mapping[str, tuple[Entry | None, Entry | None]]
+    entries: Mapping[str, tuple[MetafileEntry | None, MetafileEntry | None]]
     outputs: tuple[OutputChange, ...]
     decisions: tuple[DecisionChange, ...]
 
@@ -111,7 +111,7 @@ def read_changes(
         if can_merge(file.path)
         and (settings.declares(file.path) or not records_versions(file.path))
     )
-    entries: dict[str, tuple[Entry | None, Entry | None]] = {}
+    entries: dict[str, tuple[MetafileEntry | None, MetafileEntry | None]] = {}
     outputs: list[OutputChange] = []
     recording = [file for file in files if records_versions(file.path)]
     texts = builder.read_blobs(blob for file in recording for blob in (file.before, file.after))
@@ -144,7 +144,9 @@ def _compare_decisions(
                     yield DecisionChange(file.path, name, old.get(md5), new.get(md5))
 
 
-def _compare_outputs(address: str, old: Entry | None, new: Entry | None) -> list[OutputChange]:
+def _compare_outputs(
+    address: str, old: MetafileEntry | None, new: MetafileEntry | None
+) -> list[OutputChange]:
     before = old.read_outputs() if old else {}
     after = new.read_outputs() if new else {}
     changes = (

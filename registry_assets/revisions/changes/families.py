@@ -19,7 +19,7 @@ Role = Literal["raw", "input", "between", "end"]
 
 
 @dataclass(frozen=True)
-class Place:
+class FamilyPlace:
     """Where an output stands.
 
     Attributes:
@@ -58,13 +58,13 @@ class Families:
     def __init__(self, lineages: Iterable[Lineage]) -> None:
         self._unread: Iterator[Lineage] = iter(lineages)
         self._read: list[_Graph] = []
-        self._known: dict[str, Place] = {}
+        self._known: dict[str, FamilyPlace] = {}
 
-    def place(self, path: str) -> Place:
+    def place(self, path: str) -> FamilyPlace:
         """Where an output stands; on its own where no graph knows it."""
         if path not in self._known:
             found = (place for graph in self._graphs() if (place := graph.place(path)))
-            alone = Place(path, PurePosixPath(path).name, None, "end", 0)
+            alone = FamilyPlace(path, PurePosixPath(path).name, None, "end", 0)
             self._known[path] = next(found, alone)
         return self._known[path]
 
@@ -96,7 +96,7 @@ class _Graph:
     def __init__(self, lineage: Lineage) -> None:
         self.lineage = lineage
 
-    def place(self, path: str) -> Place | None:
+    def place(self, path: str) -> FamilyPlace | None:
         node = self.lineage.nodes.get(path)
         member = PurePosixPath(path).name
         if node is not None and node.key in self.lineage.output_of:
@@ -108,7 +108,7 @@ class _Graph:
             if family not in self._orders and family not in self.lineage.registry.family_folders:
                 return None
         dataset = self._dataset_of(family)
-        return Place(
+        return FamilyPlace(
             family,
             member,
             None if dataset is None or family == self.lineage.registry.raw_folder else dataset.name,

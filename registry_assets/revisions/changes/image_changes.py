@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from registry_assets.images import has_image_suffix
-from registry_assets.revisions.changes.families import Place
+from registry_assets.revisions.changes.families import FamilyPlace
 
 Kind = Literal["added", "removed", "changed", "renamed", "moved"]
 Flow = Literal["moved", "kept", "left out", "made", "made no more"]
 
 
 @dataclass(frozen=True)
-class FileChange:
+class ImageChange:
     """A file of one version or the other.
 
     Attributes:
@@ -116,9 +116,9 @@ class DataChanges:
     """
 
     families: Mapping[str, FamilyChange]
-    places: Mapping[str, Place]
+    places: Mapping[str, FamilyPlace]
     flows: Mapping[str | None, Sequence[ImageFlow]]
-    files: tuple[FileChange, ...]
+    files: tuple[ImageChange, ...]
     unread: tuple[str, ...]
 
     @property

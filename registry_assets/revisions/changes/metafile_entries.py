@@ -24,7 +24,7 @@ _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Run:
+class RecordedRun:
     """How a stage was run.
 
     Attributes:
@@ -37,7 +37,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetafileEntry:
     """A stage of a ``dvc.lock``, or a ``.dvc`` file.
 
     Attributes:
@@ -74,7 +74,7 @@ class Entry:
         """
         return self._read("deps")
 
-    def read_run(self) -> Run:
+    def read_run(self) -> RecordedRun:
         """How it was run.
 
         Raises:
@@ -82,7 +82,7 @@ class Entry:
         """
         data = self._data
         folder = self._working_folder(data)
-        return Run(
+        return RecordedRun(
             data.get("cmd"),
             {
                 (posixpath.normpath(posixpath.join(folder, str(file))), str(key)): value
@@ -145,7 +145,7 @@ def records_versions(path: str) -> bool:
     return path.endswith(DVC_SUFFIX) or PurePosixPath(path).name == LOCK_FILE
 
 
-def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
+def split_entries(path: str, text: str | None) -> Mapping[str, MetafileEntry]:
     """The entries of a ``.dvc`` file or ``dvc.lock``, by address; none where there is no file.
 
     Raises:
@@ -156,7 +156,7 @@ def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
     if _CONFLICT.search(text):
         raise MetafileError(path, "it holds the marks of a merge conflict")
     if path.endswith(DVC_SUFFIX):
-        return {path: Entry(path, text)}
+        return {path: MetafileEntry(path, text)}
     entries = {}
     before = stage_address(path, "")
     try:
@@ -165,7 +165,7 @@ def split_entries(path: str, text: str | None) -> Mapping[str, Entry]:
         raise MetafileError(path, error.problem) from error
     for name, entry in lock.entries.items():
         address = before + name
-        entries[address] = Entry(address, entry)
+        entries[address] = MetafileEntry(address, entry)
     return entries
 
 

@@ -10,13 +10,13 @@ from typing import Literal
 from registry_assets.dvc_repo import Listings
 from registry_assets.model import Version, is_folder
 from registry_assets.revisions.changes.committing import MetafileChanges, OutputChange
-from registry_assets.revisions.changes.families import Families, Place
+from registry_assets.revisions.changes.families import Families, FamilyPlace
 from registry_assets.revisions.changes.image_changes import (
     Counts,
     DataChanges,
     FamilyChange,
-    FileChange,
     Flow,
+    ImageChange,
     ImageFlow,
     Kind,
 )
@@ -46,7 +46,7 @@ def read_data_changes(
             scopes[item.place.dataset, item.place.role].append(item)
     stages = _Stages(contents, changes, listings)
     found: dict[str, FamilyChange] = {}
-    files: list[FileChange] = []
+    files: list[ImageChange] = []
     flows: defaultdict[str | None, list[ImageFlow]] = defaultdict(list)
     for (dataset, role), some in scopes.items():
         counted: dict[str, FamilyChange] = {}
@@ -84,12 +84,12 @@ class _Contents:
     """The files of an output before and after, with their md5s; None where that is not known."""
 
     change: OutputChange
-    place: Place
+    place: FamilyPlace
     before: Mapping[str, str] | None
     after: Mapping[str, str] | None
 
     @classmethod
-    def read(cls, change: OutputChange, place: Place, listings: Listings) -> _Contents:
+    def read(cls, change: OutputChange, place: FamilyPlace, listings: Listings) -> _Contents:
         before, after = (_files_of(v, listings) for v in (change.before, change.after))
         return cls(change, place, before, after)
 
@@ -119,7 +119,7 @@ def _list_member(family: FamilyChange, item: _Contents) -> None:
 
 def _compare(
     contents: Sequence[_Contents], stages: _Stages | None
-) -> Iterator[tuple[FileChange, str | None, str | None]]:
+) -> Iterator[tuple[ImageChange, str | None, str | None]]:
     """What became of the files of outputs among which a file may move.
 
     Yields:
@@ -139,22 +139,22 @@ def _compare(
                 come.append((item, name, md5))
             elif before[name] != md5:
                 family = item.place.family
-                yield FileChange("changed", item.path_of(name)), family, family
+                yield ImageChange("changed", item.path_of(name)), family, family
     for item, name, md5 in come:
         path, family = item.path_of(name), item.place.family
         former = _take_likest(gone.get(md5), item, name)
         if former is None:
             stage, had_it = stages.that_gained(item, md5) if stages else (None, False)
-            yield FileChange("added", path, None, stage, had_it), None, family
+            yield ImageChange("added", path, None, stage, had_it), None, family
             continue
         there, other = former
         kind: Kind = "renamed" if there.place.family == family else "moved"
-        yield FileChange(kind, path, there.path_of(other)), there.place.family, family
+        yield ImageChange(kind, path, there.path_of(other)), there.place.family, family
     for md5, left in gone.items():
         for item, name in left:
             stage, had_it = stages.that_lost(item, md5) if stages else (None, False)
             path = item.path_of(name)
-            yield FileChange("removed", path, None, stage, had_it), item.place.family, None
+            yield ImageChange("removed", path, None, stage, had_it), item.place.family, None
 
 
 def _take_likest(
@@ -177,7 +177,7 @@ def _take_likest(
     return best
 
 
-def _way_of(change: FileChange) -> Flow | None:
+def _way_of(change: ImageChange) -> Flow | None:
     if change.kind == "moved":
         return "moved"
     if change.stage is None:
@@ -188,7 +188,10 @@ def _way_of(change: FileChange) -> Flow | None:
 
 
 def _count(
-    change: FileChange, families: Mapping[str, FamilyChange], source: str | None, target: str | None
+    change: ImageChange,
+    families: Mapping[str, FamilyChange],
+    source: str | None,
+    target: str | None,
 ) -> None:
     def counts(family: str | None) -> Counts:
         assert family is not None, f"{change} is in a family"

@@ -28,7 +28,7 @@ from registry_assets.model import Registry, Version
 from registry_assets.revisions.changes.committing import metafiles_of
 from registry_assets.revisions.changes.merging import DVC_SUFFIX, LOCK_FILE
 from registry_assets.revisions.changes.metafile_entries import (
-    Entry,
+    MetafileEntry,
     records_versions,
     split_entries,
 )
@@ -239,7 +239,7 @@ class _Reader:
                 self.history.unread[f"{path} in {where}: {error}"] = None
             return frozenset()
 
-    def _number(self, entry: Entry) -> int:
+    def _number(self, entry: MetafileEntry) -> int:
         key = (entry.address, entry.text)
         if key not in self._numbers:
             recorded = Recorded(

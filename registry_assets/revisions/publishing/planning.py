@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError
 from registry_assets.forgotten import read_forgotten
-from registry_assets.git_repo import BlobChange, GitRemote, GitRepo, RemoteState, TreeBuilder
+from registry_assets.git_repo import BlobChange, GitRemote, GitRepo, RemoteRefs, TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.images import read_decisions
 from registry_assets.registry.lineage.file_lineage import Tracer
@@ -142,7 +142,7 @@ class _Ground:
     current: str
     head: str
     remote: GitRemote
-    state: RemoteState
+    state: RemoteRefs
     target: str
     tip: str
     base: str
@@ -178,7 +178,7 @@ def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
     return current, head
 
 
-def _find_target(remote: GitRemote, state: RemoteState, current: str) -> tuple[str, str]:
+def _find_target(remote: GitRemote, state: RemoteRefs, current: str) -> tuple[str, str]:
     """The branch to merge into, and its commit, which is fetched when it is not here yet."""
     candidates = [state.default, current, "main", "master"]
     target = next((name for name in candidates if name in state.branches), None)
@@ -231,7 +231,7 @@ def _check_name(git: GitRepo, name: str, protected: Collection[str], *, is_curre
 def _find_existing(
     builder: TreeBuilder,
     remote: GitRemote,
-    state: RemoteState,
+    state: RemoteRefs,
     name: str,
     changed: Sequence[BlobChange],
     tree: str,

@@ -10,7 +10,7 @@ from registry_assets.git_repo import GitRepo, Tag
 from registry_assets.git_repo.tags import read_tags_in
 from registry_assets.model import Dataset, Registry
 from registry_assets.registry.lineage.graph import Lineage
-from registry_assets.revisions.changes.families import Place
+from registry_assets.revisions.changes.families import FamilyPlace
 from registry_assets.revisions.changes.image_changes import FamilyChange
 from registry_assets.revisions.changes.revisions import Revision, read_nothing
 from registry_assets.revisions.versions.diffing import Comparing, Diff
@@ -109,7 +109,7 @@ def _follow(
 def compare_dataset(comparing: Comparing, dataset: Dataset, one: Revision, other: Revision) -> Diff:
     """How two versions of a data set differ."""
 
-    def is_asked(place: Place) -> bool:
+    def is_asked(place: FamilyPlace) -> bool:
         return place.dataset == dataset.name
 
     return comparing.compare(one, other, is_asked, dataset.path)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from registry_assets.revisions.changes.image_changes import FamilyChange, FileChange
+from registry_assets.revisions.changes.image_changes import FamilyChange, ImageChange
 from registry_assets.revisions.changes.report import (
     class_name,
     count,
@@ -109,7 +109,7 @@ def _shown(value: object) -> str:
     return said if len(said) <= _LONGEST_VALUE else f"{said[: _LONGEST_VALUE - 1]}…"
 
 
-def describe_files(files: Sequence[FileChange], most: int) -> Iterator[str]:
+def describe_files(files: Sequence[ImageChange], most: int) -> Iterator[str]:
     """A line for each file, up to so many; 0 for all."""
     listed = sorted(files, key=lambda file: file.path)
     shown = listed if most == 0 else listed[:most]
@@ -121,7 +121,7 @@ def describe_files(files: Sequence[FileChange], most: int) -> Iterator[str]:
         yield f"… and {count(len(listed) - len(shown), 'more file')}: `--most 0` lists all"
 
 
-def _decided(file: FileChange) -> str:
+def _decided(file: ImageChange) -> str:
     if file.kind == "added":
         return f"{'kept' if file.had_it else 'made'} by {file.stage}"
     return f"left out by {file.stage}" if file.had_it else f"{file.stage} makes it no more"

@@ -23,7 +23,7 @@ from registry_assets.revisions.changes.committing import (
     OutputChange,
     read_changes,
 )
-from registry_assets.revisions.changes.families import Families, Place
+from registry_assets.revisions.changes.families import Families, FamilyPlace
 from registry_assets.revisions.changes.image_changes import DataChanges
 from registry_assets.revisions.changes.reading import read_data_changes
 from registry_assets.revisions.changes.revisions import Revision, check_git, read_revision
@@ -152,7 +152,7 @@ class Comparing:
         self,
         one: Revision,
         other: Revision,
-        is_asked: Callable[[Place], bool] = lambda _place: True,
+        is_asked: Callable[[FamilyPlace], bool] = lambda _place: True,
         folder: str = ".",
     ) -> Diff:
         """Compares two versions.
@@ -183,12 +183,12 @@ class Comparing:
         )
 
     def _place_decisions(
-        self, changes: MetafileChanges, is_asked: Callable[[Place], bool]
+        self, changes: MetafileChanges, is_asked: Callable[[FamilyPlace], bool]
     ) -> Mapping[str | None, Sequence[DecisionChange]]:
         found: defaultdict[str | None, list[DecisionChange]] = defaultdict(list)
         for change in changes.decisions:
             dataset = self._families.dataset_of(change.file)
-            if is_asked(Place(change.file, change.collection, dataset, "between", 0)):
+            if is_asked(FamilyPlace(change.file, change.collection, dataset, "between", 0)):
                 found[dataset].append(change)
         return found
 

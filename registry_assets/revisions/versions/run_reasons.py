@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from registry_assets.revisions.changes.committing import MetafileChanges
-from registry_assets.revisions.changes.families import Families, Place
+from registry_assets.revisions.changes.families import Families, FamilyPlace
 from registry_assets.revisions.changes.merging import is_decisions_file
 
 
@@ -37,7 +37,7 @@ class Reason:
 
 
 def find_reasons(
-    changes: MetafileChanges, places: Mapping[str, Place], families: Families
+    changes: MetafileChanges, places: Mapping[str, FamilyPlace], families: Families
 ) -> Mapping[str | None, Sequence[Reason]]:
     """What changed that stages were run with beside their inputs, by data set."""
     found: defaultdict[str | None, dict[tuple[str, str, str, str], Reason]] = defaultdict(dict)
@@ -56,7 +56,7 @@ def find_reasons(
     }
 
 
-def place_entries(changes: MetafileChanges, families: Families) -> Mapping[str, Place]:
+def place_entries(changes: MetafileChanges, families: Families) -> Mapping[str, FamilyPlace]:
     """Where the stages and ``.dvc`` files stand that changed, by where an output of theirs does."""
     found = {}
     for address, pair in changes.entries.items():

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.initialising import read_shared_remote, share_settings
 from registry_assets.errors import NotFoundError, RefusedError, RegistryError
-from registry_assets.git_repo import GitRemote, GitRepo, RemoteState, TreeBuilder
+from registry_assets.git_repo import GitRemote, GitRepo, RemoteRefs, TreeBuilder
 from registry_assets.git_repo.tags import is_tag_name, make_tag, remove_tag
 from registry_assets.model import Dataset, Registry
 from registry_assets.registry.lineage.graph import Lineage
@@ -167,16 +167,16 @@ def _check_committed(
         )
 
 
-def _ask_remote(git: GitRepo, report: Report) -> tuple[GitRemote | None, RemoteState]:
+def _ask_remote(git: GitRepo, report: Report) -> tuple[GitRemote | None, RemoteRefs]:
     """The Git remote and what it has, as far as there is one and it answers."""
     if not git.remotes():
-        return None, RemoteState(None, {})
+        return None, RemoteRefs(None, {})
     try:
         remote = GitRemote.find(git, git.branch())
         return remote, remote.read_state()
     except RegistryError as error:
         report(f"the Git remote was not asked which versions it has: {error}")
-        return None, RemoteState(None, {})
+        return None, RemoteRefs(None, {})
 
 
 def _check_complete(
