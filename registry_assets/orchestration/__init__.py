@@ -11,6 +11,7 @@ checks.py         asset checks
 comparison.py     whether metafiles, graph, event log and cache tell the same story
 publish_job.py    `registry publish` for the UI
 sheet_history.py  contact sheets in Dagster's history
+internals.py      what is used of Dagster beyond its public interface, and why
 history/          Dagster's history of a registry: opened, read, brought up to date
 sensors/          what runs by itself
 """

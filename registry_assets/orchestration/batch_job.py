@@ -25,7 +25,6 @@ from dagster import (
     logger,
     op,
 )
-from dagster_shared.error import SerializableErrorInfo
 from pydantic import Field
 
 from registry_assets.dvc_repo import DvcRepo
@@ -38,6 +37,7 @@ from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.describing import Describer, Telling
 from registry_assets.orchestration.history.event_log import AssetPartition, Seen, read_seen
 from registry_assets.orchestration.history.reporting import Reporter, sync_partitions
+from registry_assets.orchestration.internals import SerializableErrorInfo
 from registry_assets.orchestration.resources import DvcRepoResource
 from registry_assets.orchestration.sensors.automation import BRING_JOB
 from registry_assets.registry.lineage.building import build_lineage

@@ -12,13 +12,13 @@ from dagster import (
     SensorDefinition,
     in_process_executor,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.errors import RegistryError
 from registry_assets.model import Registry
 from registry_assets.orchestration.assets import build_lineage_assets
 from registry_assets.orchestration.batch_job import build_bring_job
 from registry_assets.orchestration.checks import build_asset_checks, build_cache_schedule
+from registry_assets.orchestration.internals import UnresolvedAssetJobDefinition
 from registry_assets.orchestration.io_manager import IO_MANAGER_KEY, DvcIOManager
 from registry_assets.orchestration.publish_job import build_publish_job
 from registry_assets.orchestration.resources import DvcRepoResource

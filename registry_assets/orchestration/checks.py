@@ -30,10 +30,6 @@ from dagster import (
     define_asset_job,
     op,
 )
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from pydantic import Field
 
 from registry_assets.curation.duplicates import (
@@ -42,6 +38,11 @@ from registry_assets.curation.duplicates import (
     raw_versions,
 )
 from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.internals import (
+    AssetCheckEvaluationTargetMaterializationData,
+    AssetCheckExecutionRecord,
+    find_newest_evaluations,
+)
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
@@ -227,8 +228,7 @@ class _History:
     def newest(self, name: str) -> dict[Key, AssetCheckExecutionRecord]:
         """The newest evaluation of a check, by asset."""
         keys = {AssetCheckKey(asset_key(key), name): key for key in self._keys}
-        storage = self._instance.event_log_storage
-        records = storage.get_latest_asset_check_execution_by_key(list(keys))
+        records = find_newest_evaluations(self._instance, list(keys))
         return {
             keys[check_key]: record
             for check_key, record in records.items()

@@ -13,17 +13,17 @@ from dagster import (
     DagsterInstance,
     MetadataValue,
 )
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_TAG,
-    get_input_data_version_tag,
-)
-from dagster._core.instance.utils import RUNLESS_RUN_ID
 
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import Version
 from registry_assets.orchestration.describing import MADE_WITH, SUMMARY, UNREAD
+from registry_assets.orchestration.internals import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    RUNLESS_RUN_ID,
+    get_input_data_version_tag,
+)
 from registry_assets.provenance.finding import RunOfVersion
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.translator import Key

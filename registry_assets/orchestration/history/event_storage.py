@@ -6,18 +6,24 @@ database whenever the last connection closes. The files and what is in them are 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
+from dagster import DagsterInstance
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
+from registry_assets.orchestration.internals import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
+    SqliteEventLogStorage,
+)
+
+_INDEX = "index"
 _MOST_OPEN = 4
 
 
@@ -26,7 +32,21 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
-        self._event_log_storage = OpenEventLogStorage(self._event_log_storage._base_dir)
+        closing = super().event_log_storage
+        assert isinstance(closing, SqliteEventLogStorage)
+        place = Path(closing.path_for_shard(_INDEX))
+        self._open_event_log = OpenEventLogStorage(str(place.parent))
+
+    @property
+    def event_log_storage(self) -> "OpenEventLogStorage":
+        """The event log that stays open."""
+        return self._open_event_log
+
+    def register_instance(self, instance: DagsterInstance) -> None:
+        """What Dagster calls with the instance that this is the storage of."""
+        super().register_instance(instance)
+        if not self._open_event_log.has_instance:
+            self._open_event_log.register_instance(instance)
 
     @classmethod
     def from_config_value(
@@ -41,38 +61,49 @@ class OpenEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str) -> None:
         self._engines: dict[str, Engine] = {}
+        self._prepared: set[str] = set()
+        # One thread at a time uses a connection.
+        self._engines_lock = Lock()
         super().__init__(base_dir)
 
+    def run_connection(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
+        """A connection to the database of a run, in a transaction."""
+        return self._connected(str(run_id))
+
+    def index_connection(self) -> AbstractContextManager[Connection]:
+        """A connection to the database of all runs, in a transaction."""
+        return self._connected(_INDEX)
+
     @contextmanager
-    def _connect(self, shard: str) -> Iterator[Connection]:
-        with self._db_lock:
-            engine = self._engines.pop(shard, None) or self._open(shard)
+    def _connected(self, shard: str) -> Iterator[Connection]:
+        with self._engines_lock:
+            engine = self._engines.pop(shard, None) or self._open_engine(shard)
             self._engines[shard] = engine
             if len(self._engines) > _MOST_OPEN:
                 self._engines.pop(next(iter(self._engines))).dispose()
-            if shard not in self._initialized_dbs:
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
             with engine.connect() as connection, connection.begin():
                 yield connection
 
-    def _open(self, shard: str) -> Engine:
+    def _open_engine(self, shard: str) -> Engine:
         place = Path(self.path_for_shard(shard))
         if not place.exists():
             # Made here, it has the mode that the umask says; by SQLite, 0644.
             place.touch()
+        if shard not in self._prepared:
+            # Dagster's own way in makes the tables that are missing.
+            with super().run_connection(shard):
+                self._prepared.add(shard)
         return _open(self.conn_string_for_shard(shard))
 
     def dispose(self) -> None:
         """Closes the databases."""
-        with self._db_lock:
+        with self._engines_lock:
             while self._engines:
                 self._engines.popitem()[1].dispose()
         super().dispose()
 
 
 def _open(address: str) -> Engine:
-    # One thread at a time uses the connection, as Dagster's own lock sees to that.
     engine = create_engine(
         address,
         poolclass=StaticPool,

@@ -47,8 +47,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
         MetafileError: when `dagster.yaml` cannot be read or asks for what is not there.
         UnusableError: when the database cannot be used, now or later.
     """
-    from dagster import DagsterInstance
-    from dagster._core.instance.ref import InstanceRef
+    from registry_assets.orchestration.internals import open_instance
 
     home = choose_home(root).resolve()
     check_place(home)
@@ -67,9 +66,8 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
             _check_writable(home)
             stack.callback(share_history, home)
             with _translated_settings_errors(_name_settings(root, home)):
-                ref = InstanceRef.from_dir(str(home), overrides=overrides)
                 stack.enter_context(_hearing_interrupts())
-                instance = stack.enter_context(DagsterInstance.from_ref(ref))
+                instance = stack.enter_context(open_instance(home, overrides))
                 # Dagster loads them when a run needs them, which then fails before its first step.
                 for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
                     getattr(instance, needed)

@@ -16,16 +16,6 @@ from dagster import (
     DynamicPartitionsDefinition,
     MetadataValue,
 )
-from dagster._core.definitions.data_version import (
-    CODE_VERSION_TAG,
-    DATA_VERSION_TAG,
-    DEFAULT_DATA_VERSION,
-    NULL_EVENT_POINTER,
-    get_input_data_version_tag,
-    get_input_event_pointer_tag,
-)
-from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.git_repo import GitRepo
@@ -54,6 +44,15 @@ from registry_assets.orchestration.history.event_log import (
     read_seen,
     recorded_inputs,
     tells_the_same,
+)
+from registry_assets.orchestration.internals import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    DEFAULT_DATA_VERSION,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+    show_partitions_as_missing,
 )
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals
@@ -158,9 +157,7 @@ def show_as_missing(
 ) -> None:
     """Has Dagster count partitions as missing that the checked-out commit does not have.
 
-    It counts each that ever had a materialization, so one with the version ``absent`` stays green,
-    and its storages cannot wipe a single partition. But it counts in a cache, to which it only adds
-    what is materialized later: what is taken out there stays out, and every event stays.
+    It counts each that ever had a materialization, so one with the version ``absent`` stays green.
 
     Args:
         lineage: The graph.
@@ -173,18 +170,7 @@ def show_as_missing(
             absent.setdefault(asset.key, []).append(asset.partition)
     for key, names in absent.items():
         partitions = DynamicPartitionsDefinition(name=lineage.group_of[key].partitions)
-        counted = get_and_update_asset_status_cache_value(instance, asset_key(key), partitions)
-        if counted is None or not instance.event_log_storage.can_write_asset_status_cache():
-            continue
-        with partition_loading_context(None, instance):
-            there = counted.deserialize_materialized_partition_subsets(partitions)
-            gone = [name for name in names if name in there]
-            if gone:
-                left = there - partitions.subset_with_partition_keys(gone)
-                instance.update_asset_cached_status_data(
-                    asset_key(key),
-                    counted._replace(serialized_materialized_partition_subset=left.serialize()),
-                )
+        show_partitions_as_missing(instance, asset_key(key), partitions, names)
 
 
 @dataclass

@@ -20,13 +20,13 @@ from dagster import (
     AutomationContext,
     AutomationResult,
     BetaWarning,
+    DagsterRunStatus,
     DefaultSensorStatus,
     RunsFilter,
 )
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._record import record
 
 from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.internals import record
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.registry.lineage.taking_in import dataset_with_inputs
 from registry_assets.registry.translator import COLLECTIONS
@@ -36,6 +36,8 @@ BRING_JOB = "bring_up_to_date"
 
 _INTERVAL_SECONDS = 30
 _MOST_HOURS = 6
+_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+_AT_WORK = [status for status in DagsterRunStatus if status not in _ENDED]
 
 
 @record
@@ -79,9 +81,7 @@ class NothingInBulk(AutomationCondition[AssetKey]):
         """Keeps all, or nothing."""
         since = datetime.fromtimestamp(time.time() - _MOST_HOURS * 3600, timezone.utc)
         running = context.asset_graph_view.instance.get_runs_count(
-            RunsFilter(
-                job_name=BRING_JOB, statuses=list(NOT_FINISHED_STATUSES), created_after=since
-            )
+            RunsFilter(job_name=BRING_JOB, statuses=_AT_WORK, created_after=since)
         )
         return AutomationResult(
             context, context.get_empty_subset() if running else context.candidate_subset

@@ -16,11 +16,11 @@ from dagster import (
     SkipReason,
     sensor,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from registry_assets.model import Registry
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.internals import UnresolvedAssetJobDefinition
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.folders import newest_run
 from registry_assets.registry.lineage.building import build_lineage

@@ -19,17 +19,17 @@ from dagster import (
     define_asset_job,
     sensor,
 )
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import (
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.internals import (
     MAX_RETRIES_TAG,
     PARTITION_NAME_TAG,
     RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
     RETRY_STRATEGY_TAG,
     RUN_KEY_TAG,
+    UnresolvedAssetJobDefinition,
 )
-
-from registry_assets.dvc_repo import DvcRepo
-from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.sensors import read_cursor
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow

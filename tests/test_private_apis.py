@@ -1,0 +1,175 @@
+"""What we rely on beyond the public interface of Dagster, name by name.
+
+When an upgrade fails here, the message says what the name is used for. What follows from them is
+held to its promises elsewhere; here is what can be told in a few lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import (
+    AssetCheckEvaluation,
+    AssetKey,
+    AssetMaterialization,
+    AutomationCondition,
+    DagsterInstance,
+    DataVersion,
+    DynamicPartitionsDefinition,
+    define_asset_job,
+)
+
+import registry_assets
+from registry_assets.orchestration import internals
+from registry_assets.orchestration.history.event_storage import OpenSqliteStorage
+from registry_assets.orchestration.internals import open_instance, show_partitions_as_missing
+
+PACKAGE = Path(registry_assets.__file__).parent
+MAY_USE_DAGSTER = {
+    "orchestration/internals.py",
+    # Takes contact sheets out of events that Dagster has stored.
+    "orchestration/sheet_history.py",
+}
+PRIVATE_IN_DAGSTER = ("dagster._", "dagster_shared")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    own = {"module": OpenSqliteStorage.__module__, "class": OpenSqliteStorage.__name__}
+    overrides = {"storage": {"custom": {**own, "config": {"base_dir": str(tmp_path)}}}}
+    with open_instance(tmp_path, overrides) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "purpose"),
+    [
+        ("CODE_VERSION_TAG", "dagster/code_version", "reporting what DVC made outside Dagster"),
+        ("DATA_VERSION_TAG", "dagster/data_version", "reporting what DVC made outside Dagster"),
+        ("DEFAULT_DATA_VERSION", DataVersion("INITIAL"), "inputs that were never materialized"),
+        ("NULL_EVENT_POINTER", "NULL", "inputs that were never materialized"),
+        ("RUNLESS_RUN_ID", "", "telling events of runs from reported ones"),
+        ("MAX_RETRIES_TAG", "dagster/max_retries", "retries of the job that takes folders in"),
+        ("RETRY_STRATEGY_TAG", "dagster/retry_strategy", "retries of that job"),
+        (
+            "RETRY_ON_ASSET_OR_OP_FAILURE_TAG",
+            "dagster/retry_on_asset_or_op_failure",
+            "retries of that job",
+        ),
+        ("RUN_KEY_TAG", "dagster/run_key", "finding the run that the folder sensor asked for"),
+        ("PARTITION_NAME_TAG", "dagster/partition", "finding the runs of a collection"),
+    ],
+)
+def test_what_dagster_writes_into_tags_is_as_before(name: str, value: object, purpose: str) -> None:
+    changed = f"{name} is another one, also in the histories that there are; used for {purpose}"
+    assert getattr(internals, name) == value, changed
+
+
+def test_the_tags_of_inputs_end_with_the_key_of_their_asset() -> None:
+    key, purpose = AssetKey(["a", "b"]), "history/reporting.py writes what an output was made of"
+    version, event = (
+        internals.get_input_data_version_tag(key),
+        internals.get_input_event_pointer_tag(key),
+    )
+    assert version == "dagster/input_data_version/a/b", purpose
+    assert event == "dagster/input_event_pointer/a/b", purpose
+
+
+def test_an_evaluation_says_of_which_materialization_it_is() -> None:
+    target = internals.AssetCheckEvaluationTargetMaterializationData(
+        storage_id=7, run_id="some", timestamp=1.5
+    )
+    assert (target.storage_id, target.run_id) == (7, "some"), "checks.py reads and builds one"
+    taken = inspect.signature(AssetCheckEvaluation).parameters
+    assert "target_materialization_data" in taken, "checks.py reports evaluations with one"
+
+
+def test_a_job_of_assets_is_of_the_type_that_ours_are_declared_as() -> None:
+    job = define_asset_job("some")
+    assert isinstance(job, internals.UnresolvedAssetJobDefinition), "building.py, sensors/"
+
+
+def test_a_condition_that_is_a_record_is_equal_by_its_field() -> None:
+    @internals.record
+    class Ours(AutomationCondition[AssetKey]):
+        inputs: str
+
+    purpose = "sensors/automation.py defines conditions of its own"
+    assert Ours(inputs="a") == Ours(inputs="a"), purpose
+    assert Ours(inputs="a") != Ours(inputs="b"), purpose
+    assert hash(Ours(inputs="a")) == hash(Ours(inputs="a")), purpose
+
+
+def test_the_storage_that_stays_open_is_the_one_that_events_go_to(
+    instance: DagsterInstance,
+) -> None:
+    ours = instance.event_log_storage
+    assert type(ours).__name__ == "OpenEventLogStorage", "Dagster uses another event log"
+    assert instance.event_log_storage is ours, "a new event log for each use stays open for none"
+    instance.report_runless_asset_event(AssetMaterialization("a"))
+    records = instance.fetch_materializations(AssetKey("a"), limit=1).records
+    assert len(records) == 1, "an event was reported and cannot be read"
+    assert records[0].run_id == internals.RUNLESS_RUN_ID, "history/event_log.py compares with it"
+
+
+@pytest.mark.parametrize("name", ["run_connection", "index_connection"])
+def test_the_event_log_connects_in_two_public_ways(name: str) -> None:
+    source = inspect.getsource(internals.SqliteEventLogStorage)
+    assert hasattr(internals.SqliteEventLogStorage, name), f"history/event_storage.py has {name}"
+    # All but these two methods themselves go through them, or the open databases are passed by.
+    assert source.count("self._connect(") == 2, "Dagster connects elsewhere, too"
+
+
+def test_a_partition_that_is_taken_out_of_the_count_stays_out(instance: DagsterInstance) -> None:
+    key, partitions = AssetKey("a"), DynamicPartitionsDefinition(name="some")
+    instance.add_dynamic_partitions("some", ["one", "two", "three"])
+    for name in ("one", "two"):
+        instance.report_runless_asset_event(AssetMaterialization(key, partition=name))
+    show_partitions_as_missing(instance, key, partitions, ["one"])
+    instance.report_runless_asset_event(AssetMaterialization(key, partition="three"))
+    counted = internals.get_and_update_asset_status_cache_value(instance, key, partitions)
+    assert counted is not None
+    with internals.partition_loading_context(None, instance):
+        there = counted.deserialize_materialized_partition_subsets(partitions)
+        assert set(there.get_partition_keys()) == {"two", "three"}, (
+            "history/reporting.py shows what the checked-out commit lacks as missing"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "purpose"),
+    [
+        ("get_latest_storage_id_by_partition", ["asset_key", "event_type"], "event_log.py"),
+        ("get_asset_records", ["asset_keys"], "checks.py"),
+        ("get_handlers", [], "history/opening.py, to fail before a run does"),
+    ],
+)
+def test_readers_of_an_instance_that_are_not_documented_take_what_we_give(
+    name: str, parameters: list[str], purpose: str
+) -> None:
+    _, *taken = inspect.signature(getattr(DagsterInstance, name)).parameters
+    assert taken[: len(parameters)] == parameters, f"used in {purpose}"
+
+
+def test_only_internals_imports_what_is_private_in_dagster() -> None:
+    """Finds imports, also within functions; not what is reached through attributes or by name."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE).as_posix()
+        if not place.startswith("shipped/") and place not in MAY_USE_DAGSTER:
+            names = [name for name in _imported(path) if name.startswith(PRIVATE_IN_DAGSTER)]
+            found |= {place: names} if names else {}
+    assert found == {}, "import it in orchestration/internals.py, with the reason"
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
