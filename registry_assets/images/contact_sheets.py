@@ -21,6 +21,11 @@ _MOST_TRIED = 8
 _SECONDS_PER_PICTURE = 10.0
 """Of processor time: a sheet is not worth waiting for longer."""
 
+File = tuple[str, str | os.PathLike[str]]
+"""What a file is called, and where it is: DVC keeps contents under names of its own."""
+
+_QUALITY = 80
+
 # JPEG's frame headers (ITU-T T.81, table B.1), SOF3, 7, 11 and 15 of them lossless. C4, C8 and CC
 # are something else.
 _LOSSLESS_FRAMES = frozenset((b"\xc3", b"\xc7", b"\xcb", b"\xcf"))
@@ -30,16 +35,16 @@ _FRAMES = frozenset(
 
 
 def build_contact_sheet(
-    paths: Sequence[str | os.PathLike[str]],
+    files: Sequence[File],
     *,
     columns: int = 6,
     thumbnail: int = 96,
     most: int = 24,
 ) -> bytes | None:
-    """Return a JPEG with small versions of images, upright, taken evenly from all of them.
+    """Return a WebP with small versions of images, upright, taken evenly from all of them.
 
     Args:
-        paths: Where the images are; what is not readable is passed over.
+        files: The images; what is not readable is passed over.
         columns: How many stand in a row.
         thumbnail: The longest side of one, in pixels.
         most: How many are shown at most.
@@ -47,7 +52,7 @@ def build_contact_sheet(
     Returns:
         None if none of the files is readable.
     """
-    shown = _sample(paths, thumbnail, most)
+    shown = _sample(files, thumbnail, most)
     if not shown:
         return None
     cell = thumbnail + _MARGIN
@@ -59,33 +64,29 @@ def build_contact_sheet(
         top = _MARGIN + number // columns * cell + (thumbnail - image.height) // 2
         sheet.paste(image, (left, top))
     buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=85)
+    sheet.save(buffer, "WEBP", quality=_QUALITY)
     return buffer.getvalue()
 
 
-def _sample(
-    paths: Sequence[str | os.PathLike[str]], thumbnail: int, most: int
-) -> list[Image.Image]:
+def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Image]:
     # Of each of `most` equal parts, the first file that is readable of the first few.
-    parts = min(most, len(paths))
-    starts = [len(paths) * part // parts for part in range(parts + 1)] if parts else []
+    parts = min(most, len(files))
+    starts = [len(files) * part // parts for part in range(parts + 1)] if parts else []
     shown: dict[int, Image.Image] = {}
     for tried in range(_MOST_TRIED):
         asked = {
-            part: paths[start + tried]
+            part: files[start + tried]
             for part, (start, end) in enumerate(pairwise(starts))
             if part not in shown and start + tried < end
         }
         pixels = map_in_order(
             partial(_shrink, thumbnail),
-            [path for path in asked.values() if not is_video(os.fspath(path))],
+            [place for name, place in asked.values() if not is_video(name)],
             on_failure=_pass_over,
             # All to one process: starting a second one takes longer than shrinking the pictures.
             chunk_size=most,
         )
-        thumbnails = (
-            None if is_video(os.fspath(path)) else next(pixels) for path in asked.values()
-        )
+        thumbnails = (None if is_video(name) else next(pixels) for name, _ in asked.values())
         for part, small in zip(asked, thumbnails, strict=True):
             if small is not None:
                 shown[part] = Image.frombytes("RGB", *small)

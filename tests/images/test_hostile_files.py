@@ -162,10 +162,10 @@ def test_what_is_only_strange_is_measured(measured: dict[str, Measurement]) -> N
 
 
 def test_a_sheet_shows_the_others_whatever_lies_between_them(folder: Path) -> None:
-    paths = sorted(folder.iterdir())
+    files = [(path.name, path) for path in sorted(folder.iterdir())]
 
     def count_red(_: int) -> int:
-        sheet = build_contact_sheet(paths, columns=1, thumbnail=20, most=len(paths))
+        sheet = build_contact_sheet(files, columns=1, thumbnail=20, most=len(files))
         assert sheet is not None
         with Image.open(io.BytesIO(sheet)) as image:
             pixels = np.asarray(image).astype(int)[11::22, 11]
@@ -180,7 +180,7 @@ def test_nothing_of_it_was_decoded_or_read_in_this_process(
     measured: dict[str, Measurement], folder: Path
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF)
-    build_contact_sheet(sorted(folder.iterdir()))
+    build_contact_sheet([(path.name, path) for path in sorted(folder.iterdir())])
     list(measure_collection(folder))
     after = resource.getrusage(resource.RUSAGE_SELF)
     assert after.ru_utime - before.ru_utime < 0.5
