@@ -1,6 +1,5 @@
 """What a user's own assets leave behind when the IO manager persists them, and what they load."""
 
-import base64
 import io
 import shutil
 from pathlib import Path
@@ -24,6 +23,8 @@ from PIL import Image
 from registry_assets import DvcIOManager, build_definitions
 from registry_assets.errors import RegistryError
 from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.webserver import build_sheet_app
+from tests.browser import get, image_address
 from tests.conftest import lineage_of, run, write_tree
 from tests.persisting.helpers import contents, leftovers
 
@@ -204,12 +205,11 @@ def test_a_mapping_becomes_a_folder_with_a_contact_sheet(
         "note.txt",
         "raw.bin",
     }
-    head = "![contact sheet](data:image/jpeg;base64,"
-    assert found["contact_sheet"].startswith(head)
-    data = base64.b64decode(found["contact_sheet"][len(head) : -1], validate=True)
-    with Image.open(io.BytesIO(data)) as sheet:
+    answer = get(build_sheet_app(root), image_address(found["contact_sheet"]))
+    assert answer.status == 200
+    with Image.open(io.BytesIO(answer.body)) as sheet:
         sheet.load()
-        assert sheet.format == "JPEG"
+        assert sheet.format == "WEBP"
         colours = [c for _, c in sheet.convert("RGB").quantize(16).convert("RGB").getcolors() or ()]
     assert any(r > 200 and g < 60 and b < 60 for r, g, b in colours)
     assert any(b > 200 and r < 60 and g < 60 for r, g, b in colours)

@@ -1,19 +1,25 @@
 """Dagster's webserver and daemon, as `registry ui` starts them."""
 
+import hashlib
 import json
 import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
+from PIL import Image
 
+from registry_assets.dvc_repo import build_listing, hash_listing
+from registry_assets.registry.contact_sheets import sheet_address
 from tests.commands import program
 from tests.conftest import run
+from tests.images.drawing import encode
 
 START_SECONDS = 180
 RUNS_SECONDS = 180
@@ -82,6 +88,51 @@ def check_that_changes_are_seen(port: int, root: Path) -> None:
     wait_for(CHANGE_SECONDS, lambda: stale(port) == set(), "sign that all is made")
 
 
+def look(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    """The status of what a browser asks for, and what kind of thing it is."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.headers.get_content_type()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get_content_type()
+
+
+def check_that_contact_sheets_are_served(port: int, root: Path) -> None:
+    """On Dagster's own port, before all that Dagster serves."""
+    picture = encode(Image.new("RGB", (40, 40), "red"), "PNG")
+    listing = build_listing([("a.png", hashlib.md5(picture).hexdigest())])
+    md5 = hash_listing(listing)
+    for name, content in ((hashlib.md5(picture).hexdigest(), picture), (md5, listing)):
+        place = root / ".dvc/cache/files/md5" / name[:2] / name[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    address = sheet_address(root, md5)
+    assert look(port, address) == (200, "image/webp")
+    assert look(port, address, "HEAD") == (200, "image/webp")
+    assert look(port, address, "POST")[0] == 405
+    nothing = sheet_address(root, f"{'0' * 32}.dir")
+    assert look(port, nothing) == (404, "image/svg+xml")
+    assert look(port, "/registry/x/sheets/..%2f..%2fetc.webp")[1] == "text/html"
+    assert look(port, "/server_info") == (200, "application/json")
+    assert look(port, "/assets/raw") == (200, "text/html")
+    assert look(port, "/favicon.png") == (200, "image/png")
+    check_websocket(port)
+
+
+def check_websocket(port: int) -> None:
+    """Dagster's UI hears of changes by one."""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(
+            (
+                f"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+                "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: graphql-ws\r\n\r\n"
+            ).encode()
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 101 ")
+
+
 def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Path) -> None:
     settings = text_registry / "pyproject.toml"
     settings.write_text(settings.read_text().replace("settle_seconds = 30", "settle_seconds = 1"))
@@ -115,6 +166,7 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
             assert node["partitionStats"] == {"numMaterialized": 2, "numPartitions": 2}
         inputs = nodes["processed/texts/data/inputs"]
         assert inputs["dependencyKeys"] == [{"path": ["raw"]}]
+        check_that_contact_sheets_are_served(port, text_registry)
         check_that_changes_are_seen(port, text_registry)
         started = psutil.Process(server.pid).children(recursive=True)
         assert started

@@ -102,7 +102,7 @@ def ui(root: Path, host: str, port: int) -> None:
     command = [
         sys.executable,
         "-m",
-        "dagster",
+        "registry_assets.orchestration.dagster_dev",
         "dev",
         "--module-name",
         CODE_LOCATION,

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
 from registry_assets.model import FOLDER_SUFFIX, is_folder
+
+_OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
 
 
 def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
@@ -103,8 +106,24 @@ class Listings:
 
     def place_of(self, md5: str) -> Path | None:
         """Where the content of a file is in the cache; None when it is not there."""
+        if not _OBJECT.fullmatch(md5):
+            return None
         places = (folder / md5[:2] / md5[2:] for folder in self._folders)
         return next((place for place in places if place.is_file()), None)
+
+    def places(self, version: str) -> Mapping[str, Path | None]:
+        """The files of a folder's version, and where the cache has the content of each.
+
+        Nothing where there is no listing, or none that makes sense: it comes from a remote, and
+        what it calls an md5 may be a path.
+        """
+        text = self._text(version)
+        try:
+            entries = [] if text is None else json.loads(text)
+            files = {str(entry["relpath"]): str(entry["md5"]) for entry in entries}
+        except (ValueError, TypeError, KeyError):
+            return {}
+        return {name: self.place_of(md5) for name, md5 in sorted(files.items())}
 
     def _text(self, version: str) -> bytes | None:
         for folder in self._folders:

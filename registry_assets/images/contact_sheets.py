@@ -2,6 +2,7 @@
 
 import io
 import os
+import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -20,6 +21,9 @@ _MOST_TRIED = 8
 
 _SECONDS_PER_PICTURE = 10.0
 """Of processor time: a sheet is not worth waiting for longer."""
+
+_SECONDS = 30.0
+"""After so long nothing more is tried."""
 
 File = tuple[str, str | os.PathLike[str]]
 """What a file is called, and where it is: DVC keeps contents under names of its own."""
@@ -73,7 +77,10 @@ def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Imag
     parts = min(most, len(files))
     starts = [len(files) * part // parts for part in range(parts + 1)] if parts else []
     shown: dict[int, Image.Image] = {}
+    end = time.monotonic() + _SECONDS
     for tried in range(_MOST_TRIED):
+        if time.monotonic() > end:
+            break
         asked = {
             part: files[start + tried]
             for part, (start, end) in enumerate(pairwise(starts))

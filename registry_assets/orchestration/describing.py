@@ -5,10 +5,10 @@ same for a run in the UI, a batch, `registry add`, a `dvc repro` in a terminal, 
 commit. Only how a version was made is known to nobody but its maker.
 """
 
-import base64
 import io
 import json
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -19,15 +19,17 @@ from dagster import MetadataValue, TableRecord
 
 from registry_assets.curation.duplicates import Duplicates, find_duplicates, holds_table
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
-from registry_assets.images import build_contact_sheet, has_image_suffix, read_decisions
+from registry_assets.images import has_image_suffix, read_decisions
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.model import Registry, Version, is_folder
 from registry_assets.provenance.origin_table import build_origin_table
+from registry_assets.registry.contact_sheets import sheet_address
 from registry_assets.registry.decisions import decisions_file_of
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.registry.translator import COLLECTIONS
+from registry_assets.units import printable
 
 Metadata = dict[str, MetadataValue]
 
@@ -36,6 +38,7 @@ SUMMARY = "dvc/summary"
 UNREAD = "dvc/not_in_cache"
 """That the cache lacked the version when Dagster was told, so that there is more to tell later."""
 MADE_WITH = "made/with"
+CONTACT_SHEET = "contact_sheet"
 
 _MOST_EXAMPLES = 20
 _METRICS_SUFFIXES = {".json", ".yaml", ".yml"}
@@ -180,7 +183,7 @@ def describe_version(
         if record.files is None:
             found[UNREAD] = MetadataValue.text(f"`dvc pull {record.path}` brings it")
         elif any(map(has_image_suffix, record.files)):
-            found |= _contact_sheet(dvc, record)
+            found |= contact_sheet_metadata(dvc.root, record)
         found |= _changes(record)
     elif PurePosixPath(record.path).suffix in _METRICS_SUFFIXES:
         place = _content_of(dvc, record)
@@ -241,13 +244,14 @@ def _tools() -> str:
     return f"{', '.join(versions)}; on {platform.node()} ({machine})"
 
 
-def _contact_sheet(dvc: DvcRepo, record: RecordedOutput) -> Metadata:
-    listed = record.files or {}
-    sheet = build_contact_sheet([f"{dvc.path_of(record.path)}/{path}" for path in sorted(listed)])
-    if sheet is None:
-        return {}
-    data = base64.b64encode(sheet).decode()
-    return {"contact_sheet": MetadataValue.md(f"![contact sheet](data:image/jpeg;base64,{data})")}
+def contact_sheet_metadata(root: Path, record: RecordedOutput) -> Metadata:
+    """Where a webserver has a picture of what is in a folder; it makes that when it is shown."""
+    # What Markdown reads anything into. Up to 1000 signs the UI shows it without a click.
+    path = re.sub(r"([][\\`*_<>&!~|])", r"\\\1", " ".join(printable(record.path).split()))
+    text = f"contact sheet of {path}, which registry ui shows"
+    return {
+        CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(root, record.version.md5)})")
+    }
 
 
 def _changes(record: RecordedOutput) -> Metadata:

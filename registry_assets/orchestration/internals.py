@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     )
     from dagster._core.storage.sqlite_storage import DagsterSqliteStorage as DagsterSqliteStorage
     from dagster._serdes import ConfigurableClassData as ConfigurableClassData
+    from starlette.routing import BaseRoute
 
 __all__ = [
     # The provenance of a materialization is in its tags, which Dagster writes in a run and nobody
@@ -85,6 +86,8 @@ __all__ = [
     # A condition of our own with a field has to be a record, as Dagster's own are: its automation
     # copies and compares conditions as such.
     "record",
+    "run_dagster",
+    "run_webserver",
     "show_partitions_as_missing",
 ]
 
@@ -152,3 +155,41 @@ def show_partitions_as_missing(
             instance.update_asset_cached_status_data(
                 key, counted._replace(serialized_materialized_partition_subset=left.serialize())
             )
+
+
+# --- Dagster's webserver --------------------------------------------------------------------------
+#
+# Dagster has no way to add a route to its webserver, and `dagster dev` none to start another one.
+# Both are programs, of which one function each is replaced: whatever else they do, they still do.
+
+
+def run_webserver(routes: "Sequence[BaseRoute]") -> None:
+    """`dagster-webserver`, by the arguments of this process, with routes in front of its own."""
+    cli: Any = import_module("dagster_webserver.cli")
+    create = cli.create_app_from_workspace_process_context
+
+    def create_with_routes(*arguments: Any, **options: Any) -> Any:
+        app = create(*arguments, **options)
+        app.router.routes[:0] = routes
+        return app
+
+    cli.create_app_from_workspace_process_context = create_with_routes
+    cli.main()
+
+
+def run_dagster(webserver: str) -> None:
+    """`dagster`, by the arguments of this process, with a webserver of ours for `dagster dev`.
+
+    Args:
+        webserver: The module to run in place of ``dagster_webserver``.
+    """
+    cli: Any = import_module("dagster._cli")
+    dev: Any = import_module("dagster._cli.dev")
+    start = dev.open_ipc_subprocess
+
+    def start_ours(parts: Sequence[str], **options: Any) -> Any:
+        ours = [webserver if part == "dagster_webserver" else part for part in parts]
+        return start(ours, **options)
+
+    dev.open_ipc_subprocess = start_ours
+    cli.main()

@@ -7,6 +7,7 @@ translator.py    every rule that turns a path into a key, group, partition or de
 decisions.py     what was decided about single images, in all data sets
 lineage/         the graph of outputs and the assets that stand for them
 status/          what is up to date
+contact_sheets.py  pictures of what is in a version, made when they are asked for
 home.py          where the history of the registry is kept, and leading Dagster there
 sharing.py       files that everybody who shares the registry can write
 """

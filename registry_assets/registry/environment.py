@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -122,8 +123,8 @@ def _code() -> Iterator[Path]:
 
 
 def write_kept(path: Path, data: bytes) -> None:
-    """Keeps an answer in one rename, as several processes may at once."""
+    """Keeps an answer in one rename, as several processes and threads may at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}")
     fresh.write_bytes(data)
     fresh.replace(path)
