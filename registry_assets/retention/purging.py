@@ -1,4 +1,4 @@
-"""Removing a forgotten picture from where it is left: remotes, cache, and Dagster's history.
+"""Removing a forgotten picture from where it is left: remotes, cache, and contact sheets.
 
 Each step is done again when it is asked for again, and the record says which are done, so that one
 that was interrupted, or a remote that went away, costs another call and nothing else.
@@ -7,11 +7,11 @@ that was interrupted, or a remote that went away, costs another call and nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.forgotten import Forgotten
+from registry_assets.registry.contact_sheets import clear_kept_sheets
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.reading import read_registry
@@ -66,23 +66,11 @@ def purge(
     else:
         note(CACHE)
         report(f"removed {count} object{'s' if count != 1 else ''} from the cache")
+    # After the objects, so that none with the picture is made again.
     try:
-        _remove_sheets(dvc.root, descent, report)
-    except RegistryError as error:
-        yield str(error)
-
-
-def _remove_sheets(root: Path, descent: Descent, report: Callable[[str], None]) -> None:
-    from registry_assets.orchestration.history.opening import open_history
-    from registry_assets.registry.home import has_history
-
-    if not has_history(root):
-        return
-    from registry_assets.orchestration.sheet_history import find_sheets, remove_sheets
-
-    lineage = build_lineage(read_registry(root))
-    with open_history(root) as instance:
-        sheets = find_sheets(lineage, instance, descent.places.keys())
-        remove_sheets(instance, sheets, descent.places.keys())
-    if sheets:
-        report(f"removed {len(sheets)} contact sheets from Dagster's history")
+        count = clear_kept_sheets(dvc.root)
+    except OSError as error:
+        yield f"contact sheets that may show it are left: {error}; remove them by hand"
+    else:
+        if count:
+            report(f"removed {count} contact sheet{'s' if count != 1 else ''} kept for the UI")

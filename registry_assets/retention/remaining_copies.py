@@ -14,6 +14,7 @@ from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.intake.setting_aside import SET_ASIDE_FOLDER
 from registry_assets.model import is_folder
+from registry_assets.registry.contact_sheets import count_kept_sheets
 from registry_assets.registry.decisions import Decided, find_decided
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.archive_names import archive_stem
@@ -52,7 +53,7 @@ class Remains:
         loose: Copies in the raw folder that are no part of a collection, and archives that
             collections with it came from.
         tables: How many older tables of measurements have a row of it.
-        sheets: How many contact sheets in Dagster's history are of versions that have it.
+        sheets: How many contact sheets that are kept are of versions that have it.
         decided: What was decided about it, and about pictures that were left out in its favour.
         unread: Versions whose listings are nowhere to be had.
     """
@@ -128,7 +129,7 @@ def find_remains(
         git=tuple(_in_git(dvc, listings, descent.md5)),
         loose=tuple(_loose(lineage, descent, size)),
         tables=_count_tables(listings, lineage, history, contents),
-        sheets=_count_sheets(lineage, descent),
+        sheets=count_kept_sheets(dvc.root, [md5 for _, md5 in descent.places]),
         decided=tuple(_decided(lineage, descent)),
         unread=tuple({md5: (path, md5) for path, md5 in reversed(descent.unread)}.values()),
     )
@@ -213,15 +214,3 @@ def _decided(lineage: Lineage, descent: Descent) -> Iterator[Decided]:
         decision = decided.decision
         if decision.md5 in contents or decision.duplicate_of in stood:
             yield decided
-
-
-def _count_sheets(lineage: Lineage, descent: Descent) -> int:
-    from registry_assets.orchestration.history.opening import open_history
-    from registry_assets.registry.home import has_history
-
-    if not has_history(lineage.registry.root):
-        return 0
-    from registry_assets.orchestration.sheet_history import find_sheets
-
-    with open_history(lineage.registry.root) as instance:
-        return len(find_sheets(lineage, instance, descent.places.keys()))

@@ -48,7 +48,7 @@ def describe_purge(found: Forgetting, remains: Remains, remotes: Sequence[str]) 
             there = remote.problem or _count(len(remote.sizes), "object")
             yield f"  remote    {remote.name} ({remote.url}): {there}"
     if remains.sheets:
-        yield f"  dagster   {_count(remains.sheets, 'contact sheet')}, with all that they show"
+        yield f"  sheets    {_count(remains.sheets, 'contact sheet')}, made anew without it"
     for md5, path in found.descent.shared.items():
         yield f"  stays     {md5[:_SHORT]}, as {path} has the same content and was not made of it"
     history = found.history
@@ -99,7 +99,7 @@ def describe_remains(remains: Remains, *, is_done: bool) -> Iterator[str]:
             "measurements"
         )
     if remains.sheets:
-        yield f"  dagster   {_count(remains.sheets, 'contact sheet')} of versions that have it"
+        yield f"  sheets    {_count(remains.sheets, 'contact sheet')} of versions that have it"
     for decided in remains.decided:
         yield (
             f"  decided   {decided.image} was {decided}; `registry decisions --withdraw "

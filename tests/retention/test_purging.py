@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import pty
@@ -22,8 +21,10 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError, RepositoryBusyError
 from registry_assets.forgotten import read_forgotten
 from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.describing import CONTACT_SHEET
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.sheet_history import CONTACT_SHEET
+from registry_assets.orchestration.webserver import build_sheet_app
+from tests.browser import get, image_address
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.persisting.helpers import die, is_clean
 from tests.retention.conftest import DATASET, ONE, call, forget
@@ -295,35 +296,70 @@ PICTURE = f"raw/{SHOWN}/camera_lake/IMG_0800.jpg"
 
 
 def sheets(instance: DagsterInstance) -> Iterator[tuple[str, str, str]]:
-    """Path, version and sheet of every materialization that has one."""
+    """Path, version and address of the sheet of every materialization that has one."""
     for key in instance.get_asset_keys():
         for record in instance.fetch_materializations(key, limit=1000).records:
             materialization = record.asset_materialization
             metadata: dict[str, Any] = dict(materialization.metadata) if materialization else {}
             if CONTACT_SHEET in metadata:
                 told = [metadata[n].value for n in ("dvc/path", "dvc/md5", CONTACT_SHEET)]
-                yield told[0], told[1], told[2].partition("base64,")[2].rstrip(")")
+                yield told[0], told[1], image_address(told[2])
 
 
-def test_contact_sheets_that_may_show_it_leave_the_history(shown: Path) -> None:
+def kept(root: Path) -> dict[str, bytes]:
+    folder = root / ".dvc/tmp/registry_assets/sheets"
+    return {place.stem: place.read_bytes() for place in folder.iterdir()}
+
+
+def test_contact_sheets_that_may_show_it_go_and_come_back_without_it(shown: Path) -> None:
+    app = build_sheet_app(shown)
     with open_history(shown) as instance:
-        before = list(sheets(instance))
+        told = sorted(set(sheets(instance)))
+    before = {version: get(app, address).body for _, version, address in told}
+    assert set(kept(shown)) == {version.removesuffix(".dir") for version in before}
     done = forget(shown, PICTURE)
-    gone = {(v["path"], v["version"]) for v in done["left"]["versions"]}
-    assert done["left"]["contact_sheets"] == len([s for s in before if s[:2] in gone]) > 3
-    told = forget(shown, PICTURE, "--purge", "--yes")
-    assert told["left"]["contact_sheets"] == 0
+    gone = {version["version"] for version in done["left"]["versions"]} & set(before)
+    assert done["left"]["contact_sheets"] == len(gone) > 3
+    # Nothing is lost before it is purged.
+    assert {version: get(app, address).body for _, version, address in told} == before
+    purged = forget(shown, PICTURE, "--purge", "--yes")
+    assert purged["left"]["contact_sheets"] == 0
+    assert kept(shown) == {}
+    for _, version, address in told:
+        answer = get(app, address)
+        # What had nothing else has nothing to show.
+        assert (answer.body == before[version]) == (version not in gone), version
+        assert answer.status == 200 or version in gone
+    assert not set(before.values()) & set(kept(shown).values()) - {
+        sheet for version, sheet in before.items() if version not in gone
+    }
     with open_history(shown) as instance:
-        after = list(sheets(instance))
-        assert not [sheet for sheet in after if sheet[:2] in gone]
-        assert {s for s in before if s[:2] not in gone} <= set(after)
-    files = [path.read_bytes() for path in (shown / ".dagster").rglob("*") if path.is_file()]
-    for path, version, sheet in before:
-        # A piece of the middle, as some end alike.
-        piece = sheet[len(sheet) // 2 :][:200].encode()
-        assert base64.b64decode(sheet).startswith(b"\xff\xd8")
-        assert any(piece in content for content in files) == ((path, version) not in gone)
+        # Dagster's events are left as they are.
+        assert set(told) <= set(sheets(instance))
     assert call(shown, "lineage", "--check").returncode == 0
+
+
+def test_the_history_holds_no_pictures(shown: Path) -> None:
+    files = [path.read_bytes() for path in (shown / ".dagster").rglob("*") if path.is_file()]
+    assert any(b"contact sheet of" in content for content in files)
+    assert not any(b"base64" in content for content in files)
+    with open_history(shown) as instance:
+        for key in instance.get_asset_keys():
+            for record in instance.fetch_materializations(key, limit=1000).records:
+                assert record.asset_materialization is not None
+                shown_of_it = record.asset_materialization.metadata
+                size = sum(len(str(value.value)) for value in shown_of_it.values())
+                assert size < 12_000, (key, size)
+
+
+def test_sheets_that_cannot_be_removed_are_named(shown: Path) -> None:
+    folder = shown / ".dvc/tmp/registry_assets/sheets"
+    folder.parent.mkdir(exist_ok=True)
+    (folder / "a folder").mkdir(parents=True)
+    done = call(shown, "forget", PICTURE, "--purge", "--yes")
+    assert done.returncode == 1
+    assert "registry: contact sheets that may show it are left: " in done.stderr
+    assert "a folder" in done.stderr
 
 
 def test_a_video_goes_with_its_frames_and_its_row_in_the_tables(shown: Path) -> None:
