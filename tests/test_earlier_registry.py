@@ -30,7 +30,10 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 
 import registry_assets
 from registry_assets import RegistryError, build_definitions
+from registry_assets.orchestration.describing import CONTACT_SHEET
 from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.webserver import build_sheet_app
+from tests.browser import get, image_address
 from tests.conftest import run
 from tests.images.drawing import save
 
@@ -218,10 +221,103 @@ def test_the_tag_is_checked_out_with_its_data_and_back(root: Path) -> None:
 
 def test_one_picture_is_forgotten_in_every_version(root: Path) -> None:
     md5 = run(root, "md5sum", "raw/02_forest/path.jpg").split()[0]
+    registry(root, "sync", "--strip-sheets")
     registry(root, "forget", "raw/02_forest/path.jpg", "--reason", "asked to")
     assert not (root / "raw/02_forest/path.jpg").exists()
     assert md5 in (root / "forgotten.yaml").read_text()
     assert "up to date" in registry(root, "status")
+
+
+PICTURE = b"data:image/jpeg;base64,"
+
+
+def files_with(root: Path, text: bytes) -> list[str]:
+    files = (path for path in (root / ".dagster").rglob("*") if path.is_file())
+    return [path.name for path in files if text in path.read_bytes()]
+
+
+def pieces_of_sheets(root: Path) -> list[bytes]:
+    """A piece of the middle of each sheet that a materialization holds, as some end alike."""
+    events = sqlite3.connect(root / ".dagster/history/runs/index.db")
+    texts = [text for (text,) in events.execute("SELECT event FROM event_logs")]
+    events.close()
+    sheets = [text.partition(PICTURE.decode())[2].partition(")")[0] for text in texts]
+    return [sheet[len(sheet) // 2 :][:200].encode() for sheet in sheets if sheet]
+
+
+def test_nothing_is_forgotten_until_the_history_is_without_pictures(root: Path) -> None:
+    before = metafiles(root)
+    command = ["registry", "--root", str(root), "forget", "raw/02_forest/path.jpg"]
+    for options in ([], ["--purge", "--yes"], ["--dry-run"]):
+        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "`registry sync --strip-sheets`" in done.stderr
+        assert metafiles(root) == before
+    pieces = pieces_of_sheets(root)
+    assert len(pieces) == 45
+    assert all(files_with(root, piece) for piece in pieces)
+    registry(root, "sync", "--strip-sheets")
+    assert not any(files_with(root, piece) for piece in pieces)
+    said = registry(root, "forget", "raw/02_forest/path.jpg", "--purge", "--yes")
+    assert "removed 1 object from the cache" in said
+
+
+def test_what_an_earlier_history_showed_is_stripped_once_and_shown_as_before(root: Path) -> None:
+    told, size = count_materializations(root), disk_use(root)
+    assert len(files_with(root, PICTURE)) > 10
+    said = registry(root, "sync", "--strip-sheets")
+    assert re.fullmatch(r"took 45 contact sheets, 3\d\d\.\d kB, out of Dagster's history\n", said)
+    assert files_with(root, PICTURE) == []
+    assert size - disk_use(root) > 300_000
+    assert registry(root, "sync", "--strip-sheets") == (
+        "took 0 contact sheets out of Dagster's history\n"
+    )
+    registry(root, "sync")
+    registry(root, "lineage", "--check")
+    assert count_materializations(root) == told
+    app, statuses = build_sheet_app(root), []
+    with open_history(root) as instance:
+        assert {run.status.value for run in instance.get_runs()} == {"SUCCESS", "FAILURE"}
+        for key in instance.get_asset_keys():
+            for record in instance.fetch_materializations(key, limit=1000).records:
+                assert record.asset_materialization is not None
+                metadata = record.asset_materialization.metadata
+                if CONTACT_SHEET in metadata:
+                    address = image_address(str(metadata[CONTACT_SHEET].value))
+                    assert str(metadata["dvc/md5"].value).removesuffix(".dir") in address
+                    statuses.append(get(app, address).status)
+        for made in instance.get_runs():
+            assert instance.all_logs(made.run_id)
+    assert len(statuses) == 45
+    assert statuses.count(200) > 30
+
+
+def disk_use(root: Path) -> int:
+    return sum(path.stat().st_size for path in (root / ".dagster").rglob("*") if path.is_file())
+
+
+def test_what_an_earlier_version_adds_later_is_noticed(root: Path) -> None:
+    index = root / ".dagster/history/runs/index.db"
+    with sqlite3.connect(index) as events:
+        (event,) = events.execute(
+            "SELECT event FROM event_logs WHERE event LIKE '%base64%' ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+    events.close()
+    registry(root, "sync", "--strip-sheets")
+    registry(root, "forget", "raw/02_forest/path.jpg", "--dry-run")
+    columns = "run_id, dagster_event_type, timestamp, step_key, asset_key, partition"
+    with sqlite3.connect(index) as events:
+        events.execute(
+            f"INSERT INTO event_logs (event, {columns}) SELECT ?, {columns} FROM event_logs"
+            " WHERE dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY id DESC LIMIT 1",
+            (event,),
+        )
+    events.close()
+    command = ["registry", "--root", str(root), "forget", "raw/02_forest/path.jpg", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "`registry sync --strip-sheets`" in done.stderr
+    assert "took 1 contact sheet, " in registry(root, "sync", "--strip-sheets")
+    registry(root, "forget", "raw/02_forest/path.jpg", "--dry-run")
 
 
 def test_dagster_loads_the_definitions_that_the_workspace_names(root: Path) -> None:

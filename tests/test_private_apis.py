@@ -31,8 +31,6 @@ from registry_assets.orchestration.internals import open_instance, show_partitio
 PACKAGE = Path(registry_assets.__file__).parent
 MAY_USE_DAGSTER = {
     "orchestration/internals.py",
-    # Takes contact sheets out of events that Dagster has stored.
-    "orchestration/sheet_history.py",
 }
 PRIVATE_IN_DAGSTER = ("dagster._", "dagster_shared")
 

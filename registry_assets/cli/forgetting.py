@@ -52,6 +52,7 @@ def forget(
     cache and remotes have it still. --purge removes the objects from there, too, for good.
     """
     from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.orchestration.sheet_history import check_no_sheets
     from registry_assets.retention import report as forget_report
     from registry_assets.retention.planning import find_left, plan_forgetting, record
     from registry_assets.retention.purging import purge as purge_objects
@@ -59,6 +60,7 @@ def forget(
     if not purge and (remotes or all_remotes or yes):
         raise click.UsageError("--remote, --all-remotes and --yes go with --purge")
     dvc, found = DvcRepo(root), read_lineage(root)
+    check_no_sheets(found.registry.root)
     said = partial(click.echo, err=as_json)
     plan = plan_forgetting(found, file, dvc)
     chosen = _choose_remotes(dvc, remotes, is_all=all_remotes) if purge else ()

@@ -187,10 +187,23 @@ def say_copied(name: str) -> Callable[[Copied], None]:
 
 
 @click.command()
+@click.option(
+    "--strip-sheets", is_flag=True, help="Only take out of old events what version 0.1.0 showed."
+)
 @click.pass_obj
-def sync(root: Path) -> None:
+def sync(root: Path, strip_sheets: bool) -> None:
     """Report to Dagster what changed outside it, from the metafiles."""
-    report_outside_changes(read_lineage(root), click.echo)
+    found = read_lineage(root)
+    if not strip_sheets:
+        report_outside_changes(found, click.echo)
+        return
+    from registry_assets.orchestration import sheet_history
+    from registry_assets.units import format_size
+
+    taken = sheet_history.strip_sheets(found.registry.root)
+    size = f", {format_size(taken.size)}," if taken.sheets else ""
+    some = "contact sheet" if taken.sheets == 1 else "contact sheets"
+    click.echo(f"took {taken.sheets} {some}{size} out of Dagster's history")
 
 
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:

@@ -183,7 +183,7 @@ def describe_version(
         if record.files is None:
             found[UNREAD] = MetadataValue.text(f"`dvc pull {record.path}` brings it")
         elif any(map(has_image_suffix, record.files)):
-            found |= contact_sheet_metadata(dvc.root, record)
+            found |= contact_sheet_metadata(dvc.root, record.path, record.version.md5)
         found |= _changes(record)
     elif PurePosixPath(record.path).suffix in _METRICS_SUFFIXES:
         place = _content_of(dvc, record)
@@ -244,14 +244,12 @@ def _tools() -> str:
     return f"{', '.join(versions)}; on {platform.node()} ({machine})"
 
 
-def contact_sheet_metadata(root: Path, record: RecordedOutput) -> Metadata:
+def contact_sheet_metadata(root: Path, path: str, md5: str) -> Metadata:
     """Where a webserver has a picture of what is in a folder; it makes that when it is shown."""
     # What Markdown reads anything into. Up to 1000 signs the UI shows it without a click.
-    path = re.sub(r"([][\\`*_<>&!~|])", r"\\\1", " ".join(printable(record.path).split()))
-    text = f"contact sheet of {path}, which registry ui shows"
-    return {
-        CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(root, record.version.md5)})")
-    }
+    quoted = re.sub(r"([][\\`*_<>&!~|])", r"\\\1", " ".join(printable(path).split()))
+    text = f"contact sheet of {quoted}, which registry ui shows"
+    return {CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(root, md5)})")}
 
 
 def _changes(record: RecordedOutput) -> Metadata:

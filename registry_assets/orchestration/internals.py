@@ -46,6 +46,7 @@ from dagster._record import record
 from dagster_shared.error import SerializableErrorInfo
 
 if TYPE_CHECKING:
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
         SqliteEventLogStorage as SqliteEventLogStorage,
     )
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
     from dagster._core.storage.sqlite_storage import DagsterSqliteStorage as DagsterSqliteStorage
     from dagster._serdes import ConfigurableClassData as ConfigurableClassData
+    from sqlalchemy import Table
     from starlette.routing import BaseRoute
 
 __all__ = [
@@ -79,16 +81,21 @@ __all__ = [
     "AssetCheckExecutionRecord",
     "SerializableErrorInfo",
     "UnresolvedAssetJobDefinition",
+    "event_tables",
     "find_newest_evaluations",
     "get_input_data_version_tag",
     "get_input_event_pointer_tag",
     "open_instance",
     # A condition of our own with a field has to be a record, as Dagster's own are: its automation
     # copies and compares conditions as such.
+    "read_event",
     "record",
     "run_dagster",
+    "run_shards",
     "run_webserver",
     "show_partitions_as_missing",
+    "sql_event_log",
+    "write_event",
 ]
 
 _STORAGES = {
@@ -193,3 +200,45 @@ def run_dagster(webserver: str) -> None:
 
     dev.open_ipc_subprocess = start_ours
     cli.main()
+
+
+# --- The tables of the event log ------------------------------------------------------------------
+#
+# Events are for ever, and nothing public changes one. What version 0.1.0 wrote into them is taken
+# out once (`sheet_history`); nothing else of ours may touch these tables.
+
+
+def sql_event_log(instance: DagsterInstance) -> "SqlEventLogStorage | None":
+    """What keeps the events of an instance, where that is a database with Dagster's tables."""
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+    storage: Any = instance.event_log_storage
+    return storage if isinstance(storage, SqlEventLogStorage) else None
+
+
+def run_shards(storage: "SqlEventLogStorage") -> Sequence[str]:
+    """The runs whose events are in databases of their own, which `run_connection` opens."""
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+    return storage.get_all_run_ids() if isinstance(storage, SqliteEventLogStorage) else ()
+
+
+def event_tables() -> "tuple[Table, Table]":
+    """The table of all events, and that of assets, which has a copy of the newest of each."""
+    from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+
+    return SqlEventLogStorageTable, AssetKeyTable
+
+
+def read_event(text: str) -> Any:
+    """What a table has of an event, as an object."""
+    from dagster._serdes import deserialize_value
+
+    return deserialize_value(text)
+
+
+def write_event(event: Any) -> str:
+    """The same, as a table has it."""
+    from dagster._serdes import serialize_value
+
+    return serialize_value(event)

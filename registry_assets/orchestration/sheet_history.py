@@ -1,96 +1,136 @@
-"""Contact sheets in Dagster's history: found by what they show, and removed there.
+"""The contact sheets that version 0.1.0 put into Dagster's history: taking them out, once.
 
-A materialization holds small pictures of what was recorded, so its event is one more copy of a
-picture that is to be forgotten. The events stay; what they showed goes.
+It wrote each into two events, as base64, and Dagster keeps copies of those. The events stay, and
+name an address instead, as those do that are written since.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dagster import (
-    AssetKey,
     AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
+    EventLogEntry,
     EventLogRecord,
 )
-from dagster._core.events import DagsterEvent
-from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._serdes import deserialize_value, serialize_value
 from sqlalchemy import select
-from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
 
 from registry_assets.errors import RegistryError
-from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.orchestration.describing import CONTACT_SHEET, contact_sheet_metadata
+from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.internals import (
+    event_tables,
+    read_event,
+    run_shards,
+    sql_event_log,
+    write_event,
+)
+from registry_assets.registry.environment import write_kept
+from registry_assets.registry.home import choose_home, has_history
 
-CONTACT_SHEET = "contact_sheet"
-"""The metadata that holds pictures."""
+_HELD = "![contact sheet](data:image/jpeg;base64,"
+"""How the metadata of an event began that holds a picture."""
 
-_PAGE = 20
+_LOOKED_AT = "registry_assets_sheets"
+"""The file in the home folder that says up to which event there are none."""
+
+_PAGE = 50
 _SHOWING = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.HANDLED_OUTPUT}
-
-VersionOf = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A contact sheet of a version.
+class Stripped:
+    """What was taken out of a history.
 
     Attributes:
-        number: Of the event that holds it.
-        run_id: Of the run that recorded it.
+        sheets: How many contact sheets, each of one materialization.
+        size: In bytes, of all that held them.
     """
 
-    key: AssetKey
-    number: int
-    run_id: str
+    sheets: int
+    size: int
 
 
-def find_sheets(
-    lineage: Lineage, instance: DagsterInstance, versions: Collection[VersionOf]
-) -> list[Sheet]:
-    """Finds the contact sheets of some versions of outputs.
+def check_no_sheets(root: Path) -> None:
+    """Makes sure that the history of a registry holds no pictures, looking at each event once.
 
-    A sheet shows a few files of a version only; which ones is not asked.
-
-    Args:
-        lineage: For the assets of outputs; assets of outputs that are gone are looked through, too.
-        instance: Whose history.
-        versions: Path and md5.
+    Raises:
+        RegistryError: when it does.
     """
-    known = {tuple(key.path) for key in instance.get_asset_keys()}
-    nodes = {lineage.nodes[path] for path, _ in versions if path in lineage.nodes}
-    filters = {
-        (node.key, node.partition) for node in nodes if node.key is not None and node.key in known
-    }
-    if any(path not in lineage.nodes for path, _ in versions):
-        filters |= {(key, None) for key in known}
-    found: dict[int, Sheet] = {}
-    for key, partition in filters:
-        records_filter = AssetRecordsFilter(
-            asset_key=AssetKey(list(key)),
-            asset_partitions=[partition] if partition is not None else None,
-        )
-        for record in _materializations(instance, records_filter):
-            if _shows(record.event_log_entry, versions):
-                sheet = Sheet(AssetKey(list(key)), record.storage_id, record.run_id)
-                found[record.storage_id] = sheet
-    return [*found.values()]
+    if not has_history(root):
+        return
+    with open_history(root) as instance:
+        mark = choose_home(root) / _LOOKED_AT
+        newest = _newest_event(instance)
+        known = _read_mark(mark)
+        if any(_find_sheets(instance, known if known <= newest else 0)):
+            raise RegistryError(
+                "Dagster's history has contact sheets in it, as version 0.1.0 put them there, and "
+                "one may show the picture: take them out once with `registry sync --strip-sheets`, "
+                "then run this again"
+            )
+        if newest != known:
+            write_kept(mark, str(newest).encode())
 
 
-def _materializations(
-    instance: DagsterInstance, records_filter: AssetRecordsFilter
-) -> Iterator[EventLogRecord]:
-    cursor = None
-    while True:
-        page = instance.fetch_materializations(records_filter, limit=_PAGE, cursor=cursor)
-        yield from page.records
-        if not page.has_more:
-            return
-        cursor = page.cursor
+def strip_sheets(root: Path) -> Stripped:
+    """Takes the contact sheets out of the history of a registry, wherever Dagster keeps an event.
+
+    Raises:
+        RegistryError: when the history is kept by something that cannot do that.
+    """
+    if not has_history(root):
+        return Stripped(0, 0)
+    with open_history(root) as instance:
+        storage = sql_event_log(instance)
+        if storage is None:
+            raise RegistryError(
+                f"{type(instance.event_log_storage).__name__} keeps Dagster's history, and nothing "
+                "can be taken out of that: start a new one"
+            )
+        newest = _newest_event(instance)
+        events, assets = event_tables()
+        others = [
+            taken
+            for run_id in run_shards(storage)
+            for taken in _strip(root, partial(storage.run_connection, run_id), events.c.event)
+        ]
+        # The newest of each asset again.
+        others += _strip(root, storage.index_connection, assets.c.last_materialization)
+        # Last, as it is here that they are looked for: what was interrupted is asked for again.
+        found = _strip(root, storage.index_connection, events.c.event)
+        write_kept(choose_home(root) / _LOOKED_AT, str(newest).encode())
+    count = sum(taken.is_materialization for taken in found)
+    return Stripped(count, sum(taken.size for taken in (*found, *others)))
+
+
+def _newest_event(instance: DagsterInstance) -> int:
+    storage = sql_event_log(instance)
+    # Of what keeps them otherwise, no number says where to go on.
+    return (storage.get_maximum_record_id() or 0) if storage is not None else 0
+
+
+def _read_mark(place: Path) -> int:
+    with suppress(OSError, ValueError):
+        return int(place.read_bytes())
+    return 0
+
+
+def _find_sheets(instance: DagsterInstance, after: int) -> Iterator[EventLogRecord]:
+    """Finds the materializations after an event that hold pictures."""
+    for key in instance.get_asset_keys():
+        records_filter = AssetRecordsFilter(asset_key=key, after_storage_id=after)
+        cursor, has_more = None, True
+        while has_more:
+            page = instance.fetch_materializations(records_filter, limit=_PAGE, cursor=cursor)
+            yield from (item for item in page.records if _holds_sheet(item.event_log_entry))
+            cursor, has_more = page.cursor, page.has_more
 
 
 def _metadata(entry: EventLogEntry) -> Mapping[str, Any]:
@@ -103,92 +143,74 @@ def _metadata(entry: EventLogEntry) -> Mapping[str, Any]:
     return data.metadata or {}
 
 
-def _shows(entry: EventLogEntry, versions: Collection[VersionOf]) -> bool:
-    metadata = _metadata(entry)
-    told = [getattr(metadata.get(name), "value", None) for name in ("dvc/path", "dvc/md5")]
-    return CONTACT_SHEET in metadata and (told[0], told[1]) in versions
+def _holds_sheet(entry: EventLogEntry) -> bool:
+    text = getattr(_metadata(entry).get(CONTACT_SHEET), "value", None)
+    return isinstance(text, str) and text.startswith(_HELD)
 
 
-def remove_sheets(
-    instance: DagsterInstance, sheets: Collection[Sheet], versions: Collection[VersionOf]
-) -> None:
-    """Removes contact sheets of versions from the history, wherever Dagster keeps an event.
+@dataclass(frozen=True)
+class _Taken:
+    is_materialization: bool
+    size: int
 
-    Raises:
-        RegistryError: when the history is kept by something that cannot do that.
+
+def _strip(root: Path, connect: Callable[[], Any], column: Any) -> list[_Taken]:
+    """Takes the pictures out of a column of events, a few rows at a time.
+
+    Args:
+        root: The registry.
+        connect: Opens a connection, in a transaction.
+        column: What has the events.
     """
-    if not sheets:
-        return
-    storage: Any = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        raise RegistryError(
-            f"{type(storage).__name__} keeps Dagster's history, and cannot remove contact sheets: "
-            f"the runs {', '.join(sorted({sheet.run_id for sheet in sheets}))} hold some"
-        )
-    for run_id in sorted({sheet.run_id for sheet in sheets}):
-        with storage.run_connection(run_id) as connection:
-            _overwrite_what_goes(connection)
-        for record in storage.get_records_for_run(run_id, of_type=_SHOWING).records:
-            if _shows(record.event_log_entry, versions):
-                storage.update_event_log_record(
-                    record.storage_id, _without_sheet(record.event_log_entry)
+    found: list[_Taken] = []
+    number, after, rows = column.table.c.id, 0, [None]
+    while rows:
+        with connect() as connection:
+            # Has SQLite write over what goes; other databases see to that themselves.
+            is_sqlite = connection.dialect.name == "sqlite"
+            if is_sqlite:
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            wanted = select(number, column).where(
+                number > after, column.contains(_HELD, autoescape=True)
+            )
+            rows = connection.execute(wanted.order_by(number).limit(_PAGE)).all()
+            for after, text in rows:
+                event = read_event(text)
+                entry = event.event_log_entry if isinstance(event, EventLogRecord) else event
+                shorter = _with_address(root, entry)
+                if shorter is None:
+                    continue
+                is_record = isinstance(event, EventLogRecord)
+                changed = write_event(
+                    event._replace(event_log_entry=shorter) if is_record else shorter
                 )
-        with storage.run_connection(run_id) as connection:
-            _empty_log(connection)
-    # SQLite keeps a second copy of what concerns assets, and a third of the newest of each.
-    with storage.index_connection() as connection:
-        _overwrite_what_goes(connection)
-        for sheet in sheets:
-            _clean_event(connection, sheet)
-        for key in {sheet.key for sheet in sheets}:
-            _clean_newest(connection, key, versions)
-    with storage.index_connection() as connection:
-        _empty_log(connection)
+                change = column.table.update().where(number == after)
+                connection.execute(change.values({column: changed}))
+                kind = shorter.dagster_event_type
+                found.append(
+                    _Taken(kind == DagsterEventType.ASSET_MATERIALIZATION, len(text) - len(changed))
+                )
+    if found and is_sqlite:
+        # The file gets smaller, as far as nobody else is reading.
+        with suppress(OperationalError), connect() as connection:
+            connection.exec_driver_sql("VACUUM")
+        with connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return found
 
 
-def _without_sheet(entry: EventLogEntry) -> EventLogEntry:
+def _with_address(root: Path, entry: EventLogEntry) -> EventLogEntry | None:
+    """An event with the address of its picture in place of it; None if it holds none."""
     event = entry.dagster_event
-    assert event is not None, "it holds a sheet"
-    data: Any = event.event_specific_data
+    if event is None or not _holds_sheet(entry):
+        return None
     metadata = {name: value for name, value in _metadata(entry).items() if name != CONTACT_SHEET}
+    told = [getattr(metadata.get(name), "value", None) for name in ("dvc/path", "dvc/md5")]
+    if all(told):
+        metadata |= contact_sheet_metadata(root, *map(str, told))
+    data: Any = event.event_specific_data
     if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
         data = data._replace(materialization=data.materialization.with_metadata(metadata))
     else:
         data = data._replace(metadata=metadata)
-    changed: DagsterEvent = event._replace(event_specific_data=data)
-    return entry._replace(dagster_event=changed)
-
-
-def _clean_event(connection: Connection, sheet: Sheet) -> None:
-    table = SqlEventLogStorageTable
-    (text,) = connection.execute(select(table.c.event).where(table.c.id == sheet.number)).one()
-    entry = deserialize_value(text, EventLogEntry)
-    if CONTACT_SHEET in _metadata(entry):
-        after = serialize_value(_without_sheet(entry))
-        connection.execute(table.update().where(table.c.id == sheet.number).values(event=after))
-
-
-def _clean_newest(connection: Connection, key: AssetKey, versions: Collection[VersionOf]) -> None:
-    table, name = AssetKeyTable, key.to_string()
-    row = connection.execute(
-        select(table.c.last_materialization).where(table.c.asset_key == name)
-    ).one_or_none()
-    record = deserialize_value(row[0]) if row is not None and row[0] else None
-    if isinstance(record, EventLogRecord) and _shows(record.event_log_entry, versions):
-        entry = _without_sheet(record.event_log_entry)
-        after = serialize_value(record._replace(event_log_entry=entry))
-        connection.execute(
-            table.update().where(table.c.asset_key == name).values(last_materialization=after)
-        )
-
-
-def _overwrite_what_goes(connection: Connection) -> None:
-    """Has SQLite write over what is removed; other databases see to that themselves."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete = ON")
-
-
-def _empty_log(connection: Connection) -> None:
-    """Has SQLite's write-ahead log hold nothing, as far as nobody else is reading."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return entry._replace(dagster_event=event._replace(event_specific_data=data))
