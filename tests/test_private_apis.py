@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from dagster import (
     DynamicPartitionsDefinition,
     define_asset_job,
 )
+from sqlalchemy import select
 
 import registry_assets
 from registry_assets.orchestration import internals
@@ -171,3 +173,26 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_dagster_dev_starts_its_webserver_by_the_module_that_is_replaced() -> None:
+    dev, webserver = import_module("dagster._cli.dev"), import_module("dagster_webserver.cli")
+    purpose = "`registry ui` starts a webserver that has contact sheets, too"
+    assert '"dagster_webserver"]' in inspect.getsource(dev.dev_command_impl), purpose
+    assert "open_ipc_subprocess(" in inspect.getsource(dev.dev_command_impl), purpose
+    host = inspect.getsource(webserver.host_dagster_ui_with_workspace_process_context)
+    assert "app = create_app_from_workspace_process_context(" in host, purpose
+
+
+def test_an_event_is_written_into_a_table_as_it_was_read(instance: DagsterInstance) -> None:
+    purpose = "sheet_history.py rewrites the events that hold pictures of version 0.1.0"
+    instance.report_runless_asset_event(AssetMaterialization("a", metadata={"b": 1}))
+    storage = internals.sql_event_log(instance)
+    assert storage is not None, purpose
+    events, assets = internals.event_tables()
+    assert {"id", "event"} <= set(events.c.keys()), purpose
+    assert {"id", "last_materialization"} <= set(assets.c.keys()), purpose
+    with storage.index_connection() as connection:
+        (text,) = connection.execute(select(events.c.event)).one()
+    assert internals.write_event(internals.read_event(text)) == text, purpose
+    assert "" in internals.run_shards(storage), purpose

@@ -220,7 +220,10 @@ def run_shards(storage: "SqlEventLogStorage") -> Sequence[str]:
     """The runs whose events are in databases of their own, which `run_connection` opens."""
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
-    return storage.get_all_run_ids() if isinstance(storage, SqliteEventLogStorage) else ()
+    if not isinstance(storage, SqliteEventLogStorage):
+        return ()
+    # Dagster leaves out what was reported outside any run.
+    return (RUNLESS_RUN_ID, *storage.get_all_run_ids())
 
 
 def event_tables() -> "tuple[Table, Table]":
