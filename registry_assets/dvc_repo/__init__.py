@@ -21,7 +21,7 @@ objects.py      whether the cache has the objects of a version, and has them rig
 states.py       how the workspace compares with the metafiles, as `dvc status` sees it
 data.py         versions in the workspace: restored, pulled
 edits.py        whether data was edited since it was put under DVC
-set_aside.py    previous outputs, kept until the new ones are recorded
+previous_outputs.py  previous outputs, kept until the new ones are recorded
 run_cache.py    the run cache of DVC, independent of the working directory
 processes.py    telling living processes from dead ones
 commands.py     the command of a stage, run as DVC runs it

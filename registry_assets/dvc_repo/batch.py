@@ -20,9 +20,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report
+from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.results import Outcome, RecordedOutput
 from registry_assets.dvc_repo.running import Before, StageRun, paths_of, record_all, stamps_of
-from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.errors import RegistryError, RepositoryBusyError, RepositoryChangedError
 
 if TYPE_CHECKING:

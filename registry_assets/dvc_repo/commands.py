@@ -21,7 +21,7 @@ from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
 
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import Report
-from registry_assets.dvc_repo.set_aside import SetAside
+from registry_assets.dvc_repo.previous_outputs import PreviousOutputs
 from registry_assets.errors import StageFailedError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
-def run_command(stage: PipelineStage, aside: SetAside, report: Report, stop: Event) -> None:
+def run_command(stage: PipelineStage, aside: PreviousOutputs, report: Report, stop: Event) -> None:
     """Runs the command as DVC does: same shell, same environment, same folder.
 
     One addition: the folder of this interpreter comes first on PATH, as if its environment were
@@ -66,7 +66,7 @@ def _run_line(
     stage: PipelineStage,
     command: str,
     options: Mapping[str, object],
-    aside: SetAside,
+    aside: PreviousOutputs,
     report: Report,
     stop: Event,
 ) -> None:

@@ -19,8 +19,8 @@ from registry_assets.dvc_repo.folders.verifying import (
 )
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
+from registry_assets.dvc_repo.previous_outputs import PreviousOutputs
 from registry_assets.dvc_repo.remotes import fetch_objects
-from registry_assets.dvc_repo.set_aside import SetAside
 from registry_assets.dvc_repo.sources import fetch_recorded
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import (
@@ -141,7 +141,9 @@ def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:
     """
     path = path_in_repo(repo, out)
     problem: RegistryError | None = None
-    with SetAside(dvc, address_of(out.stage), {}).linking(repo, path, str(out.hash_info.value)):
+    with PreviousOutputs(dvc, address_of(out.stage), {}).linking(
+        repo, path, str(out.hash_info.value)
+    ):
         try:
             link_folder(repo, out)
             return

@@ -14,8 +14,8 @@ from dvc_data.hashfile.tree import Tree
 from registry_assets.dvc_repo.data import ensure, remove_empty
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
+from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.remotes import keeps_versions
-from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.dvc_repo.store import Store
 from registry_assets.dvc_repo.versions import caches_of, listings_of, path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError, RemoteError

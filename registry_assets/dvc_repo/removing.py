@@ -16,7 +16,7 @@ from registry_assets.dvc_repo.metafiles import (
     without_entries,
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
-from registry_assets.dvc_repo.set_aside import recover
+from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError
 

@@ -17,12 +17,12 @@ from registry_assets.dvc_repo import (
     garbage,
     metafiles,
     objects,
+    previous_outputs,
     purging,
     reading,
     remotes,
     removing,
     running,
-    set_aside,
     sources,
     states,
     switching,
@@ -264,10 +264,13 @@ class DvcRepo(RepoAccess):
             tracking.check_trackable(self, repo, path)
 
     @contextmanager
-    def replacing(self, path: str) -> Iterator[set_aside.Replacement]:
-        """While a tracked path gets new content; see `set_aside.replacing`."""
+    def replacing(self, path: str) -> Iterator[previous_outputs.Replacement]:
+        """While a tracked path gets new content; see `previous_outputs.replacing`."""
         metafile = tracking.metafile_of(path)
-        with self.open() as repo, set_aside.replacing(self, repo, metafile, path) as replacement:
+        with (
+            self.open() as repo,
+            previous_outputs.replacing(self, repo, metafile, path) as replacement,
+        ):
             yield replacement
 
     def importing(
@@ -489,6 +492,6 @@ class DvcRepo(RepoAccess):
             return garbage.shares_cache(self, repo)
 
     def recover(self, report: Report) -> None:
-        """Puts back what killed processes left half done; see `set_aside.recover`."""
+        """Puts back what killed processes left half done; see `previous_outputs.recover`."""
         with self.open() as repo:
-            set_aside.recover(self, repo, report)
+            previous_outputs.recover(self, repo, report)

@@ -29,8 +29,8 @@ from registry_assets.dvc_repo.loading import address_of, load_stages
 from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
 from registry_assets.dvc_repo.overlaps import overlap
+from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
-from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.states import is_changed
 from registry_assets.dvc_repo.versions import (
     listings_of,
@@ -166,7 +166,7 @@ class StageRun:
         self._before = before
         self._started = time.monotonic()
         self._read: Mapping[str, str] | None = None
-        self._aside = SetAside(
+        self._aside = PreviousOutputs(
             dvc, self.address, {p: v.md5 if v else None for p, v in self.recorded.items()}
         )
 
@@ -334,7 +334,7 @@ def _restore_outputs(
     repo: Repo,
     stage: PipelineStage,
     ensured: Mapping[str, DvcOutput],
-    aside: SetAside,
+    aside: PreviousOutputs,
     *,
     force: bool,
     report: Report,
@@ -375,7 +375,7 @@ def _fetch_missing(repo: Repo, stage: PipelineStage, report: Report) -> None:
                 return
 
 
-def _take(stage: PipelineStage, aside: SetAside, repo: Repo) -> None:
+def _take(stage: PipelineStage, aside: PreviousOutputs, repo: Repo) -> None:
     for out in stage.outs:
         aside.take(path_in_repo(repo, out), keep_in_place=out.persist)
 

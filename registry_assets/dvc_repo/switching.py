@@ -19,7 +19,7 @@ from registry_assets.dvc_repo.folders.verifying import Kept, are_kept
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import Places
-from registry_assets.dvc_repo.set_aside import SetAside, recover
+from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.versions import caches_of, path_in_repo
 from registry_assets.errors import (
     DataNotAvailableError,
@@ -192,12 +192,12 @@ def switch(
     Returns:
         Those of the outputs that were there.
     """
-    taken: dict[str, SetAside] = {}
+    taken: dict[str, PreviousOutputs] = {}
     with dvc.write_lock(repo, report):
         try:
             for path, (address, md5) in gone.items():
                 if os.path.lexists(dvc.path_of(path)):
-                    taken[path] = SetAside(dvc, address, {path: md5})
+                    taken[path] = PreviousOutputs(dvc, address, {path: md5})
                     taken[path].take(path)
             move()
         except BaseException:
@@ -246,7 +246,7 @@ def _restore(dvc: RepoAccess, repo: Repo, out: DvcOutput, done: Restored) -> Non
     with dvc.write_lock(repo, _say_nothing):
         # As a whole: of a version that is replaced file by file, a crash would leave a mixture.
         if out.exists and not unsaved:
-            aside = SetAside(dvc, address_of(out.stage), {path: None})
+            aside = PreviousOutputs(dvc, address_of(out.stage), {path: None})
             aside.take(path)
             aside.drop()
         if missing is None:

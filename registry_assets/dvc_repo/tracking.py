@@ -41,9 +41,9 @@ from registry_assets.dvc_repo.metafiles import (
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_fits, check_new
+from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.remotes import receive_objects
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
-from registry_assets.dvc_repo.set_aside import SetAside, recover
 from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, place_in, version_of
 from registry_assets.errors import (
@@ -110,7 +110,7 @@ def tracking(
             if stage is None and not place.exists():
                 raise OutputNotFoundError(path)
             before = version_of(out) if out else None
-            aside = SetAside(dvc, metafile, {path: before.md5 if before else None})
+            aside = PreviousOutputs(dvc, metafile, {path: before.md5 if before else None})
             outcome: Outcome = "recorded"
             contents: Contents | None = None
             if out is not None and before is not None and not place.exists():
@@ -140,7 +140,7 @@ def _add(
     path: str,
     stage: DvcStage | None,
     contents: Contents | None,
-    aside: SetAside,
+    aside: PreviousOutputs,
     report: Report,
     *,
     is_complete: bool,

@@ -32,8 +32,8 @@ from registry_assets.dvc_repo.metafiles import (
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_new
+from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
-from registry_assets.dvc_repo.set_aside import recover
 from registry_assets.dvc_repo.sources import (
     address_of_source,
     changes_of_url,

@@ -135,7 +135,7 @@ def in_one_go(target: str) -> Iterator[str]:
 
 
 def _beside(target: str) -> str:
-    # As DVC names them, so that whoever recovers from a crash knows them (`set_aside.py`).
+    # As DVC names them, so that whoever recovers from a crash knows them (`previous_outputs.py`).
     return os.path.join(os.path.dirname(target), tmp_fname())
 
 

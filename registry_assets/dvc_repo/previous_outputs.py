@@ -76,7 +76,7 @@ class _Journal:
             raise ValueError(f"{_JOURNAL} has other fields") from error
 
 
-class SetAside:
+class PreviousOutputs:
     """The previous outputs of one stage, out of the way.
 
     Args:
@@ -177,7 +177,7 @@ def replacing(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Iterator
         metafile: The ``.dvc`` file of the path, if it has one.
         path: From the root.
     """
-    aside = SetAside(dvc, metafile, {path: None})
+    aside = PreviousOutputs(dvc, metafile, {path: None})
     aside.look_up(repo)
     fresh = aside.make_room(Path(path).name)
 
