@@ -19,22 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_missing(repo: Repo, stage: DvcStage) -> tuple[str, ...]:
-    """Looks on the remote of an import's repository for the objects of what was imported.
-
-    Every object is looked for, as a remote that has the listing of a folder need not have all of
-    its files; nothing is fetched but listings.
-
-    Args:
-        repo: The repository with the import.
-        stage: The import from a Git repository.
-
-    Returns:
-        The paths, in the other repository, of what its remote lacks.
-
-    Raises:
-        SourceUnreachableError: when the repository or its remote does not answer, or the commit
-            is not there.
-    """
+    """Looks on the remote of an import's repository for the objects of what was imported."""
     address = address_of_source(repo, stage)
     dependency = stage.deps[0]
     path = str(dependency.def_path)

@@ -1,8 +1,8 @@
 """Many stages in one go: commands side by side, metafiles read once and written together.
 
-What `running` does for one stage, with the same steps and the same care, in one thread that asks
-DVC and others that wait for commands. The cost of N stages is N: DVC itself reads and writes all
-of ``dvc.lock`` for each.
+What `running_stage` does for one stage, with the same steps and the same care, in one thread that
+asks DVC and others that wait for commands. The cost of N stages is N: DVC itself reads and writes
+all of ``dvc.lock`` for each.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class StageResult:
     error: RegistryError | None = None
 
 
-def run_batch(
+def run_stages(
     dvc: RepoAccess,
     tasks: Sequence[StageTask],
     *,

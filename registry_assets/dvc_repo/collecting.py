@@ -455,10 +455,7 @@ def _overlapping(dep: DvcDependency, made: Any) -> Iterator[DvcOutput]:
 
 
 def read_edges(repo: Repo) -> set[tuple[str, str]]:
-    """The edges between outputs in DVC's own index, from what is read to what is made.
-
-    A stage that makes nothing stands for itself; DVC's graph of outputs leaves it out.
-    """
+    """The edges between outputs in DVC's own index, from what is read to what is made."""
     index = repo.index
     edges = {
         (path_in_repo(repo, source), path_in_repo(repo, target))

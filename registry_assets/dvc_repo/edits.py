@@ -44,15 +44,7 @@ class Edit:
 
 
 def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | None:
-    """Compares an output with its ``.dvc`` file; None when it is as recorded, or not there.
-
-    DVC remembers the hash of every file by its date, size and inode, so that only files that
-    changed are read.
-
-    Raises:
-        FileNotFoundError: when it is being written.
-        DataBeingWrittenError: likewise.
-    """
+    """Compares an output with its ``.dvc`` file; None when it is as recorded, or not there."""
     (stage,) = load_stages(repo, dvc.root, [metafile])
     out = next(out for out in stage.outs if path_in_repo(repo, out) == path)
     try:

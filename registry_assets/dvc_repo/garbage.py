@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.opening import RepoAccess
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.model import FOLDER_SUFFIX
 
@@ -70,9 +69,3 @@ def scan_objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             name = beginning + entry.name
             if len(name.removesuffix(FOLDER_SUFFIX)) == 32 and entry.is_file(follow_symlinks=False):
                 yield name, entry
-
-
-def shares_cache(dvc: RepoAccess, repo: Repo) -> bool:
-    """Whether the cache is one that other clones may use, so that more than this one need it."""
-    is_inside = Path(repo.cache.local.path).resolve().is_relative_to(dvc.root.resolve())
-    return not is_inside or bool(repo.config["cache"].get("shared"))

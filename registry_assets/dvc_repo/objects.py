@@ -68,15 +68,7 @@ class CacheState:
 def read_cache_states(
     repo: Repo, recorded: Mapping[str, str], most_hashed: int | None
 ) -> Mapping[str, CacheState]:
-    """Looks for the objects of versions in the cache, and hashes some of them, or all.
-
-    Listings are hashed in any case: what the version has is not known but from them.
-
-    Args:
-        repo: The opened repository.
-        recorded: The md5 that is recorded for each path.
-        most_hashed: How many files to hash in all, chosen by chance; None for every one.
-    """
+    """Looks for the objects of versions in the cache, and hashes some of them, or all."""
     folders = _Folders()
     listed = {path: list(_objects_of(repo, md5)) for path, md5 in recorded.items()}
     missing = {
@@ -106,12 +98,7 @@ def read_cache_states(
 
 
 def find_damaged_objects(repo: Repo, besides: Collection[str]) -> list[CachedObject]:
-    """Hashes every object of the cache; returns those that do not hash to their names.
-
-    Args:
-        repo: The opened repository.
-        besides: Objects to leave out.
-    """
+    """Hashes every object of the cache; returns those that do not hash to their names."""
     items = [
         CachedObject("", entry.path, str(cache.hash_name))
         for cache in caches_of(repo)

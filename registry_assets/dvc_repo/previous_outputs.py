@@ -169,14 +169,7 @@ class Replacement:
 
 @contextmanager
 def replacing(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Iterator[Replacement]:
-    """While a path gets new content that is to be recorded: the old comes back if that fails.
-
-    Args:
-        dvc: The repository.
-        repo: The same, opened.
-        metafile: The ``.dvc`` file of the path, if it has one.
-        path: From the root.
-    """
+    """While a path gets new content that is to be recorded: the old comes back if that fails."""
     aside = PreviousOutputs(dvc, metafile, {path: None})
     aside.look_up(repo)
     fresh = aside.make_room(Path(path).name)

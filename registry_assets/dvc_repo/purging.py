@@ -65,11 +65,7 @@ class RemoteAnswer:
 def check_folder(
     repo: Repo, dvc: RepoAccess, metafile: str, path: str, files: Collection[str]
 ) -> None:
-    """Looks whether a tracked folder may be recorded anew without some files.
-
-    Raises:
-        DataModifiedError: when it was edited besides, so that recording it would record that, too.
-    """
+    """Looks whether a tracked folder may be recorded anew without some files."""
     if dvc.path_of(path).exists():
         _check(_output(repo, dvc, metafile, path), repo, path, files)
 
@@ -77,23 +73,7 @@ def check_folder(
 def take_files_out(
     dvc: RepoAccess, repo: Repo, metafile: str, path: str, files: Collection[str], report: Report
 ) -> None:
-    """Removes files of a tracked folder from the workspace; recording that is another step.
-
-    Only names are removed: what else has the same content by a link keeps it.
-
-    Args:
-        dvc: The repository.
-        repo: The same, opened.
-        metafile: The ``.dvc`` file that records the folder.
-        path: The folder, from the root; it is fetched where it is not in the workspace.
-        files: What to remove, by path inside the folder; some may be gone, where an earlier
-            attempt was interrupted.
-        report: Takes progress.
-
-    Raises:
-        DataModifiedError: when the folder was edited besides.
-        RegistryError: when a file cannot be removed.
-    """
+    """Removes files of a tracked folder from the workspace; recording that is another step."""
     place = dvc.path_of(path)
     with dvc.holding(repo, read=[], write=[str(place)], report=report):
         recover(dvc, repo, report)
@@ -152,23 +132,7 @@ def remove_from_cache(
     find_needed: Callable[[], Collection[str]],
     report: Report,
 ) -> int:
-    """Removes contents from the cache, while nobody is at work who may count on them.
-
-    Only what is named is removed: what is put there meanwhile stays.
-
-    Args:
-        dvc: The repository.
-        repo: The same, opened.
-        md5s: The contents.
-        find_needed: Gives those of them that stay all the same; asked once nobody is at work.
-        report: Takes a line when there is somebody to wait for.
-
-    Returns:
-        How many objects were removed.
-
-    Raises:
-        RegistryError: when one cannot be removed.
-    """
+    """Removes contents from the cache, while nobody is at work who may count on them."""
     with dvc.everything_held(repo, report):
         recover(dvc, repo, report)
         with dvc.write_lock(repo, report):
@@ -220,16 +184,7 @@ def ask_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteAnswer:
 
 
 def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> str | None:
-    """Fetches from the default remote those listings of folders that the cache lacks.
-
-    Args:
-        repo: The opened repository.
-        versions: What to call the folder of each version when there is something to say about it.
-        report: Takes progress.
-
-    Returns:
-        Why it cannot be asked; None when it was, or when there is nothing to ask or nobody.
-    """
+    """Fetches from the default remote those listings of folders that the cache lacks."""
     cache = repo.cache.local
     listings = listings_of(repo)
     lacking = {md5: path for md5, path in versions.items() if listings.contents(md5) is None}
@@ -247,11 +202,7 @@ def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> s
 
 
 def remove_from_remote(repo: Repo, name: str, md5s: Sequence[str], report: Report) -> None:
-    """Removes contents from a remote, as far as it has them.
-
-    Raises:
-        RemoteError: when it does not do it; what was removed is gone.
-    """
+    """Removes contents from a remote, as far as it has them."""
     for store in _stores(repo, name):
         store.remove(list(md5s), report)
 

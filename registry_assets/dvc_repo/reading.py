@@ -128,10 +128,7 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
 
 
 def read_recorded_files(repo: Repo, root: Path, metafile: str, path: str) -> Collection[str]:
-    """The files of the version that a ``.dvc`` file records of a folder.
-
-    None where there is no such file, or the cache lacks the listing.
-    """
+    """The files of the version that a ``.dvc`` file records of a folder."""
     stages = load_stages(repo, root, [metafile], skip_missing=True)
     outs = (out for stage in stages for out in stage.outs if path_in_repo(repo, out) == path)
     return frozenset(name for out in outs for name in read_recorded(out) or ())

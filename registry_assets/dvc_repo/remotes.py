@@ -200,21 +200,7 @@ def push(
     full: bool,
     report: Report,
 ) -> PushResult:
-    """Sends to the remotes what they lack of outputs, and looks whether it is there.
-
-    A remote that keeps versions of its own (``version_aware``) is left to DVC.
-
-    Args:
-        repo: The opened repository.
-        outs: Whose recorded versions.
-        extra: Versions to send besides, by path of the output.
-        full: Whether to read everything that is there, and replace what is damaged.
-        report: Takes lines of progress.
-
-    Raises:
-        RemoteError: when a remote cannot be used.
-        DvcError: when there is none.
-    """
+    """Sends to the remotes what they lack of outputs, and looks whether it is there."""
     versioned = [out.fs_path for out in outs if keeps_versions(repo, out.remote)]
     pushed = int(repo.push(versioned)) if versioned else 0
     groups = _groups(repo, [out for out in outs if not keeps_versions(repo, out.remote)], extra)
@@ -243,20 +229,7 @@ def push(
 def read_remote_states(
     repo: Repo, outs: Sequence[DvcOutput], *, full: bool
 ) -> Mapping[str, RemoteState]:
-    """Looks whether the recorded versions of outputs are on their remotes.
-
-    Args:
-        repo: The opened repository.
-        outs: Which outputs; those that are not to be pushed are left out.
-        full: Whether to read and hash every object; else only sizes are compared.
-
-    Returns:
-        By path.
-
-    Raises:
-        RemoteError: when a remote cannot be asked.
-        DvcError: when there is none, or it keeps versions of its own.
-    """
+    """Looks whether the recorded versions of outputs are on their remotes."""
     states = {}
     for group in _groups(repo, outs, {}):
         group.fetch_listings(lambda _line: None)

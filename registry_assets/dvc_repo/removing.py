@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
 
-def take_out(
+def take_collection_out(
     dvc: RepoAccess,
     name: str,
     *,

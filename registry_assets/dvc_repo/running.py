@@ -61,12 +61,12 @@ that follows from its inputs, and that people edit, can be written now.
 
 
 @contextmanager
-def running(
+def running_stage(
     dvc: RepoAccess,
     address: str,
     *,
-    inputs: Sequence[str],
-    force: bool,
+    inputs: Sequence[str] = (),
+    force: bool = False,
     report: Report,
     before: Before | None = None,
 ) -> Iterator[PendingResult]:

@@ -103,15 +103,7 @@ def address_of_source(repo: Repo, stage: DvcStage) -> str:
 
 
 def find_tip(repo: Repo, stage: DvcStage) -> str | None:
-    """The commit that an import would be updated to; nothing is fetched.
-
-    Returns:
-        The commit that its branch or tag, or the default branch, is at. The commit that it is
-        pinned to stays. None when there is no such branch or tag.
-
-    Raises:
-        SourceUnreachableError: when the repository cannot be asked.
-    """
+    """The commit that an import would be updated to; nothing is fetched."""
     definition = stage.deps[0].def_repo
     rev: str | None = definition.get(RepoDependency.PARAM_REV)
     recorded: str | None = definition.get(RepoDependency.PARAM_REV_LOCK)
@@ -150,11 +142,7 @@ def _read_refs(repo: Repo, address: str) -> Mapping[str, str]:
 
 
 def look(repo: Repo, stage: DvcStage, commit: str) -> SourceLook:
-    """Looks at what an import was taken from, as it is at a commit; fetches no data.
-
-    Raises:
-        SourceUnreachableError: when the repository cannot be cloned, or the commit is not in it.
-    """
+    """Looks at what an import was taken from, as it is at a commit; fetches no data."""
     address = address_of_source(repo, stage)
     recorded = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV_LOCK)
     with reaching(address):
@@ -353,14 +341,7 @@ def _find_same_content(repo: Repo, stage: DvcStage, md5: str) -> str | None:
 
 
 def changes_of_url(dep: DvcDependency) -> str | None:
-    """What `dvc update` would find changed about a path or URL outside: None, when nothing.
-
-    Returns:
-        DVC's word for it; ``deleted`` when there is nothing at the address any more.
-
-    Raises:
-        SourceUnreachableError: when the address does not answer.
-    """
+    """What `dvc update` would find changed about a path or URL outside: None, when nothing."""
     address = str(dep.def_path)
     with reaching(address):
         said = next(iter(dep.status().values()), None)

@@ -79,11 +79,7 @@ class Restored:
 
 @contextmanager
 def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None]:
-    """While nobody else reads or writes an output of the repository.
-
-    Raises:
-        RefusedError: when somebody does, naming the process.
-    """
+    """While nobody else reads or writes an output of the repository."""
     held = dvc.holding(repo, read=[], write=[str(dvc.root)], report=report, wait_seconds=0)
     with ExitStack() as stack:
         try:
@@ -97,11 +93,7 @@ def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None
 
 
 def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
-    """What stands at paths and would be lost with them: what the cache lacks, or DVC ignores.
-
-    Of a folder that is also what is called how, which its listing says; not what file managers
-    leave, which nobody will miss.
-    """
+    """What stands at paths and would be lost with them: what the cache lacks, or DVC ignores."""
     for path in paths:
         place = Path(repo.root_dir) / path
         if not os.path.lexists(place):
@@ -117,18 +109,7 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
 
 
 def find_leftovers(dvc: RepoAccess, repo: Repo, declared: Collection[str]) -> Mapping[str, str]:
-    """What DVC brought into the workspace, nobody touched since, and nothing declares any more.
-
-    `dvc checkout` removes the same. DVC knows it by inode and times, see `dvc_repo.folders.state`.
-
-    Args:
-        dvc: The repository.
-        repo: The same, opened.
-        declared: The outputs that there are or will be; what overlaps with one is no leftover.
-
-    Returns:
-        The version of each, by path from the root.
-    """
+    """What DVC brought into the workspace, nobody touched since, and nothing declares any more."""
     places = Places(map(dvc.path_of, declared))
     used = {str(dvc.path_of(path)) for path in declared}
     found = {}
@@ -176,22 +157,7 @@ def switch(
     move: Callable[[], None],
     report: Report,
 ) -> list[str]:
-    """Moves Git to another commit, and takes away what that does not declare.
-
-    A folder that no metafile names any more would pass for a new collection, so it goes first; it
-    is put back where Git does not move, also by whoever comes next after a crash.
-
-    Args:
-        dvc: The repository.
-        repo: The same, opened.
-        gone: The outputs that go, by path, with the stage or ``.dvc`` file and the version that it
-            records; None of what nothing records any more.
-        move: Moves Git.
-        report: Takes progress.
-
-    Returns:
-        Those of the outputs that were there.
-    """
+    """Moves Git to another commit, and takes away what that does not declare."""
     taken: dict[str, PreviousOutputs] = {}
     with dvc.write_lock(repo, report):
         try:
@@ -213,10 +179,7 @@ def switch(
 def restore_all(
     dvc: RepoAccess, repo: Repo, stages: Sequence[DvcStage], report: Report
 ) -> Restored:
-    """Brings every recorded version into the workspace: from the cache, else from a remote.
-
-    What cannot be had in full is not there at all, as half a folder would pass for an edited one.
-    """
+    """Brings every recorded version into the workspace: from the cache, else from a remote."""
     outs = [
         out
         for stage in stages

@@ -71,12 +71,12 @@ def metafile_of(path: str) -> str:
 
 
 @contextmanager
-def tracking(
+def tracking_path(
     dvc: RepoAccess,
     path: str,
     *,
     metafile: str | None = None,
-    force: bool,
+    force: bool = False,
     is_complete: bool = False,
     report: Report,
 ) -> Iterator[PendingResult]:
@@ -236,10 +236,7 @@ def _count_files(out: DvcOutput, name: str) -> int:
 
 
 def find_left_out(dvc: RepoAccess, repo: Repo, path: str) -> str | None:
-    """Why a folder that is not tracked yet would be refused for what DVC leaves out of it.
-
-    As far as that is not for what `registry add` sets aside.
-    """
+    """Why a folder that is not tracked yet would be refused for what DVC leaves out of it."""
     place = str(dvc.path_of(path))
     left_out = list(find_hidden(repo, place))
     if not left_out:
@@ -268,13 +265,7 @@ def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None
 
 
 def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
-    """Makes sure that a path may have a ``.dvc`` file of its own, if it has none.
-
-    Raises:
-        RefusedError: when DVC would not see it.
-        RefusedError: when it would lie behind a link.
-        DvcError: naming what it overlaps with, or when Git tracks it.
-    """
+    """Makes sure that a path may have a ``.dvc`` file of its own, if it has none."""
     check_seen(dvc, repo, metafile_of(path))
     if not dvc.path_of(metafile_of(path)).exists():
         dvc.path_of(path).parent.mkdir(parents=True, exist_ok=True)
@@ -287,13 +278,13 @@ def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
 
 
 @contextmanager
-def importing(
+def importing_path(
     dvc: RepoAccess,
     source: str,
     path: str,
     *,
-    collections_file: str | None,
-    new_files: Mapping[str, str],
+    collections_file: str | None = None,
+    new_files: Mapping[str, str] | None = None,
     report: Report,
 ) -> Iterator[PendingResult]:
     """Takes a tracked path in at a second one, as `dvc import-url` within a repository does.
@@ -337,7 +328,7 @@ def importing(
             def record() -> Mapping[str, RecordedOutput]:
                 if outcome == "recorded":
                     _import(dvc, repo, origin, path, stage, report)
-                make_files(dvc, repo, new_files)
+                make_files(dvc, repo, new_files or {})
                 if collections_file is not None:
                     list_collection(dvc, repo, collections_file, place.name, report)
                 return {path: RecordedOutput(path, version, before, listings_of(repo))}
@@ -406,7 +397,7 @@ def list_collection(
 
 
 @contextmanager
-def restoring(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
+def restoring_recorded(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
     """Brings what a ``.dvc`` file records into the workspace: from the cache, else pulled.
 
     What was imported without a download is downloaded, as `dvc repro` does.

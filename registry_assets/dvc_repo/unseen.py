@@ -37,12 +37,7 @@ class _Asked:
 
 
 def check_seen(dvc: RepoAccess, repo: Repo, metafile: str) -> None:
-    """Makes sure that DVC sees a metafile, or will see it when it is written.
-
-    Raises:
-        RefusedError: when it lies behind a link.
-        RefusedError: when it is ignored.
-    """
+    """Makes sure that DVC sees a metafile, or will see it when it is written."""
     reason = why_unseen(dvc, repo, [metafile])[metafile]
     if reason is not None:
         raise reason
@@ -51,10 +46,7 @@ def check_seen(dvc: RepoAccess, repo: Repo, metafile: str) -> None:
 def why_unseen(
     dvc: RepoAccess, repo: Repo, metafiles: Sequence[str]
 ) -> Mapping[str, RegistryError | None]:
-    """Why DVC does not see metafiles, whether they are there or not; None where it does.
-
-    Git is asked about all of them at once, and within a session about none of them twice.
-    """
+    """Why DVC does not see metafiles, whether they are there or not; None where it does."""
     known = dvc.recall(_Asked) or _Asked({})
     new = [path for path in metafiles if path not in known.reasons]
     if new:

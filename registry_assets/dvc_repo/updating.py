@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def importing_from(
+def importing_from_repository(
     dvc: RepoAccess,
     url: str,
     source: str,
@@ -70,7 +70,7 @@ def importing_from(
     *,
     revision: str | None,
     collections_file: str | None,
-    new_files: Mapping[str, str],
+    new_files: Mapping[str, str] | None = None,
     report: Report,
 ) -> Iterator[PendingResult]:
     """Takes a path of another repository in, as `dvc import` does.
@@ -124,7 +124,7 @@ def importing_from(
 
         def record() -> Mapping[str, RecordedOutput]:
             _link_and_write(dvc, repo, stage, is_new=True, report=report)
-            make_files(dvc, repo, new_files)
+            make_files(dvc, repo, new_files or {})
             if collections_file is not None:
                 list_collection(dvc, repo, collections_file, place.name, report)
             return {path: RecordedOutput(path, version, None, listings_of(repo))}
@@ -133,7 +133,7 @@ def importing_from(
 
 
 @contextmanager
-def updating(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
+def updating_import(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
     """Moves an import on to what its source has now, leaving exactly what `dvc update` leaves.
 
     What it was pinned to, a tag or commit, stays. Where the commit it was taken at is gone and the

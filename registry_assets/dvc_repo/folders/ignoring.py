@@ -133,11 +133,7 @@ IgnoreRule = Callable[[str, str, bool], bool]
 
 
 def rule_above(repo: Repo, place: str) -> IgnoreRule:
-    """What the ignore files above a folder say of anything in it; those in it are not heeded.
-
-    The rule is asked on the way down: of a folder in the folder that is ignored, it does not know
-    that all in there is, too.
-    """
+    """What the ignore files above a folder say of anything in it; those in it are not heeded."""
     above, _, name = place.rpartition(os.sep)
     patterns: DvcIgnorePatterns = repo.dvcignore._get_trie_pattern(above, ignore_subrepos=False)
     start = len(patterns.dirname) + 1
