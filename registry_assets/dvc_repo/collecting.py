@@ -37,6 +37,7 @@ from registry_assets.dvc_repo.unseen import (
 )
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import Settings
 from registry_assets.settings import read_settings
 
 if TYPE_CHECKING:
@@ -89,8 +90,9 @@ def collect(repo: Repo, root: Path) -> Collected:
     """Loads every metafile; what is broken, or at odds with another, is left out and reported."""
     metafiles: list[Metafile] = []
     settings = read_settings(root)
-    found = walk_metafiles(repo, settings.leads_to_collections)
-    problems: dict[str, None] = dict.fromkeys((*_describe_unseen(root, found), *_not_read(root)))
+    found = walk_metafiles(repo, settings, settings.leads_to_collections)
+    unread = (*_describe_unseen(root, found), *_not_read(root, settings))
+    problems: dict[str, None] = dict.fromkeys(unread)
     for place in found.metafiles:
         path = Path(place).relative_to(root).as_posix()
         try:
@@ -131,10 +133,13 @@ class Walk:
 
 def find_metafiles(repo: Repo) -> Sequence[str]:
     """Finds every ``.dvc`` file and ``dvc.yaml`` that DVC sees, as `walk_metafiles`."""
-    return walk_metafiles(repo, lambda _folder: False).metafiles
+    settings = read_settings(Path(repo.root_dir))
+    return walk_metafiles(repo, settings, lambda _folder: False).metafiles
 
 
-def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> Walk:
+def walk_metafiles(
+    repo: Repo, settings: Settings, leads_to_collections: Callable[[str], bool]
+) -> Walk:
     """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules and `Settings.declares`.
 
     What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
@@ -142,6 +147,7 @@ def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> W
 
     Args:
         repo: The repository.
+        settings: Which folders are collections.
         leads_to_collections: Whether a folder, from the root, holds collections, or lies above
             such a one: there, what Git ignores is looked at all the same, to say so.
     """
@@ -155,7 +161,6 @@ def walk_metafiles(repo: Repo, leads_to_collections: Callable[[str], bool]) -> W
         target = os.path.relpath(os.path.realpath(link), os.path.realpath(repo.root_dir))
         return os.path.isdir(link) and leads_to_collections(target)  # noqa: PTH112 - a text
 
-    settings = read_settings(Path(repo.root_dir))
     found: list[str] = []
     unseen: dict[str, list[str]] = {}
     links: list[str] = []
@@ -244,12 +249,11 @@ def _behind_links(
             yield refused, str(error)
 
 
-def _not_read(root: Path) -> Iterator[str]:
+def _not_read(root: Path, settings: Settings) -> Iterator[str]:
     """A line for each metafile that somebody means as one, where `Settings.declares` says no.
 
     That is one that Git tracks; any other came with the data, and is set aside with it.
     """
-    settings = read_settings(root)
     names = (PROJECT_FILE, f"*{DVC_FILE_SUFFIX}")
     inside = [f"{family}/**/{name}" for family in settings.families for name in names]
     for path in GitRepo(root).tracked_like(inside):
