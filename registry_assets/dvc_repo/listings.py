@@ -45,6 +45,10 @@ class FileChanges:
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
 
+    def by_kind(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """What happened to files, in a word, and the files."""
+        yield from (("added", self.added), ("removed", self.removed), ("changed", self.changed))
+
     def __str__(self) -> str:
         return f"+{len(self.added)} −{len(self.removed)} ~{len(self.changed)}"
 

@@ -258,17 +258,11 @@ def _changes(record: RecordedOutput) -> Metadata:
     if changes is None:
         return {}
     found: Metadata = {
-        "files/added": MetadataValue.int(len(changes.added)),
-        "files/removed": MetadataValue.int(len(changes.removed)),
-        "files/changed": MetadataValue.int(len(changes.changed)),
+        f"files/{change}": MetadataValue.int(len(paths)) for change, paths in changes.by_kind()
     }
     examples = [
         TableRecord({"file": path, "change": change})
-        for change, paths in (
-            ("added", changes.added),
-            ("removed", changes.removed),
-            ("changed", changes.changed),
-        )
+        for change, paths in changes.by_kind()
         for path in paths[:_MOST_EXAMPLES]
     ]
     is_first = record.previous is None or not is_folder(record.previous.md5)
