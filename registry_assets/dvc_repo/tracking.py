@@ -358,13 +358,21 @@ def _import(
     out.meta.isexec = False
     if not is_in_cache(out):
         fetch(repo, source, report)
+    stage.frozen = True
+    link_import(dvc, repo, stage, is_new=is_new, report=report)
+
+
+def link_import(
+    dvc: RepoAccess, repo: Repo, stage: DvcStage, *, is_new: bool, report: Report
+) -> None:
+    """Links what was imported out of the cache, and writes the ``.dvc`` file of the import."""
+    (out,) = stage.outs
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
             check_new(dvc, repo, stage)
         bring_in_ignore_file(out)
         out.ignore()
         link_from_cache(dvc, repo, out)
-        stage.frozen = True
         stage.md5 = stage.compute_md5()
         write_dvc_file(stage)
 

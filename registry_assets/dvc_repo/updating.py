@@ -21,14 +21,12 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.transfer import transfer
 
 from registry_assets.addresses import without_secrets
-from registry_assets.dvc_repo.data import ensure, link_from_cache
+from registry_assets.dvc_repo.data import ensure
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import (
-    bring_in_ignore_file,
     check_not_kept_out,
     scratch_folder,
-    write_dvc_file,
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_new
@@ -44,7 +42,12 @@ from registry_assets.dvc_repo.sources import (
     reaching,
     source_gone,
 )
-from registry_assets.dvc_repo.tracking import list_collection, make_files, metafile_of
+from registry_assets.dvc_repo.tracking import (
+    link_import,
+    list_collection,
+    make_files,
+    metafile_of,
+)
 from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import (
@@ -123,7 +126,7 @@ def importing_from_repository(
         assert version is not None, f"{source} was fetched without a hash"
 
         def record() -> Mapping[str, RecordedOutput]:
-            _link_and_write(dvc, repo, stage, is_new=True, report=report)
+            link_import(dvc, repo, stage, is_new=True, report=report)
             make_files(dvc, repo, new_files or {})
             if collections_file is not None:
                 list_collection(dvc, repo, collections_file, place.name, report)
@@ -168,7 +171,7 @@ def updating_import(dvc: RepoAccess, address: str, *, report: Report) -> Iterato
 
             def record() -> Mapping[str, RecordedOutput]:
                 if outcome == "recorded":
-                    _link_and_write(dvc, repo, stage, is_new=False, report=report)
+                    link_import(dvc, repo, stage, is_new=False, report=report)
                 return {path: RecordedOutput(path, version, before, listings_of(repo))}
 
             yield PendingResult(address, outcome, time.monotonic() - started, record)
@@ -177,20 +180,6 @@ def updating_import(dvc: RepoAccess, address: str, *, report: Report) -> Iterato
 def _text(stage: DvcStage) -> str:
     stage.md5 = stage.compute_md5()
     return str(dumps_yaml(to_single_stage_file(stage)))
-
-
-def _link_and_write(
-    dvc: RepoAccess, repo: Repo, stage: DvcStage, *, is_new: bool, report: Report
-) -> None:
-    (out,) = stage.outs
-    with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
-        if is_new:
-            check_new(dvc, repo, stage)
-        bring_in_ignore_file(out)
-        out.ignore()
-        link_from_cache(dvc, repo, out)
-        stage.md5 = stage.compute_md5()
-        write_dvc_file(stage)
 
 
 def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:
