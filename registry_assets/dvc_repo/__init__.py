@@ -47,11 +47,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from registry_assets.dvc_repo.batch import StageResult, StageTask
     from registry_assets.dvc_repo.edits import Edit
-    from registry_assets.dvc_repo.garbage import StoredObject
+    from registry_assets.dvc_repo.garbage import ObjectUse
     from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
-    from registry_assets.dvc_repo.purging import KeptObject, RemoteAnswer
+    from registry_assets.dvc_repo.purging import CachedObject, RemoteContents
     from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
     from registry_assets.dvc_repo.repository import DvcRepo
     from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
@@ -65,20 +65,20 @@ _PLACES = {
     "CacheState": "objects",
     "DvcRepo": "repository",
     "Edit": "edits",
-    "KeptObject": "purging",
+    "CachedObject": "purging",
     "Listings": "listings",
     "OutputState": "states",
     "PendingResult": "results",
     "PushResult": "remotes",
     "RecordedOutput": "results",
-    "RemoteAnswer": "purging",
+    "RemoteContents": "purging",
     "RemoteObject": "remotes",
     "RemoteState": "remotes",
     "Restored": "switching",
     "SourceLook": "sources",
     "StageResult": "batch",
     "StageTask": "batch",
-    "StoredObject": "garbage",
+    "ObjectUse": "garbage",
     "Unsaved": "switching",
     "build_listing": "listings",
     "cut_entry": "metafiles",
@@ -90,22 +90,22 @@ _PLACES = {
 __all__ = [
     "Before",
     "CacheState",
+    "CachedObject",
     "DvcRepo",
     "Edit",
-    "KeptObject",
     "Listings",
+    "ObjectUse",
     "OutputState",
     "PendingResult",
     "PushResult",
     "RecordedOutput",
-    "RemoteAnswer",
+    "RemoteContents",
     "RemoteObject",
     "RemoteState",
     "Restored",
     "SourceLook",
     "StageResult",
     "StageTask",
-    "StoredObject",
     "Unsaved",
     "build_listing",
     "cut_entry",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.folders.comparing import Look
+from registry_assets.dvc_repo.folders.comparing import StatusReader
 from registry_assets.dvc_repo.folders.hashing import FolderContent, read_folder
 from registry_assets.dvc_repo.listings import compare_files
 from registry_assets.dvc_repo.loading import load_stages
@@ -51,7 +51,7 @@ def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | N
         if not out.exists:
             return None
         content = read_folder(repo, out)
-        if not Look().status(out, content):
+        if not StatusReader().status(out, content):
             return None
         md5 = str((content.hash_info if content is not None else out.get_hash()).value)
     except FileNotStorableError:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StoredObject:
-    """An object of the cache.
+class ObjectUse:
+    """What an object of the cache takes on the disk.
 
     Attributes:
         size: In bytes.
@@ -29,16 +29,16 @@ class StoredObject:
     is_linked: bool
 
 
-def scan_cache(repo: Repo) -> Mapping[str, StoredObject]:
+def scan_cache(repo: Repo) -> Mapping[str, ObjectUse]:
     """Everything in the cache, by md5, also what DVC 2 left there."""
-    found: dict[str, StoredObject] = {}
+    found: dict[str, ObjectUse] = {}
     symlinked = _symlinked(repo)
     for cache in caches_of(repo):
         for name, entry in scan_objects(Path(cache.path)):
             status = entry.stat(follow_symlinks=False)
-            before = found.get(name, StoredObject(0, False))
+            before = found.get(name, ObjectUse(0, False))
             is_linked = status.st_nlink > 1 or name in symlinked
-            found[name] = StoredObject(before.size + status.st_size, before.is_linked or is_linked)
+            found[name] = ObjectUse(before.size + status.st_size, before.is_linked or is_linked)
     return found
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 
-class CachedObject(NamedTuple):
+class VersionObject(NamedTuple):
     """One object of a version, as the cache has it.
 
     Attributes:
@@ -60,9 +60,9 @@ class CacheState:
     """
 
     objects: int
-    missing: tuple[CachedObject, ...]
+    missing: tuple[VersionObject, ...]
     hashed: int
-    damaged: tuple[CachedObject, ...]
+    damaged: tuple[VersionObject, ...]
 
 
 def read_cache_states(
@@ -97,10 +97,10 @@ def read_cache_states(
     }
 
 
-def find_damaged_objects(repo: Repo, besides: Collection[str]) -> list[CachedObject]:
+def find_damaged_objects(repo: Repo, besides: Collection[str]) -> list[VersionObject]:
     """Hashes every object of the cache; returns those that do not hash to their names."""
     items = [
-        CachedObject("", entry.path, str(cache.hash_name))
+        VersionObject("", entry.path, str(cache.hash_name))
         for cache in caches_of(repo)
         for oid, entry in scan_objects(Path(cache.path))
         if oid not in besides
@@ -127,10 +127,10 @@ class _Folders:
         return name in self._names[folder]
 
 
-def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
+def _objects_of(repo: Repo, md5: str) -> Iterator[VersionObject]:
     cache = next((c for c in caches_of(repo) if Path(place_in(c, md5)).exists()), repo.cache.local)
     hash_name = str(cache.hash_name)
-    yield CachedObject("", place_in(cache, md5), hash_name)
+    yield VersionObject("", place_in(cache, md5), hash_name)
     if not is_folder(md5):
         return
     try:
@@ -139,9 +139,9 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[CachedObject]:
         return
     of_object = {file: name for name, file in files.items()}
     for file, name in of_object.items():
-        yield CachedObject(name, place_in(cache, file), hash_name)
+        yield VersionObject(name, place_in(cache, file), hash_name)
 
 
-def _is_intact(item: CachedObject) -> bool:
+def _is_intact(item: VersionObject) -> bool:
     wanted = item.md5.removesuffix(FOLDER_SUFFIX)
     return bool(file_md5(item.place, name=item.hash_name) == wanted)

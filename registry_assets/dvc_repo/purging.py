@@ -30,7 +30,7 @@ _HASHES = ("md5", "md5-dos2unix")
 
 
 @dataclass(frozen=True)
-class KeptObject:
+class CachedObject:
     """A content that the cache has.
 
     Attributes:
@@ -48,7 +48,7 @@ class KeptObject:
 
 
 @dataclass(frozen=True)
-class RemoteAnswer:
+class RemoteContents:
     """What a remote has of some contents.
 
     Attributes:
@@ -113,7 +113,7 @@ def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> Non
 # --- the cache ---------------------------------------------------------------------------------
 
 
-def find_in_cache(repo: Repo, md5s: Collection[str]) -> Iterator[KeptObject]:
+def find_in_cache(repo: Repo, md5s: Collection[str]) -> Iterator[CachedObject]:
     """Finds contents in the cache, also where DVC 2 has left them."""
     for cache in caches_of(repo):
         for md5 in md5s:
@@ -122,7 +122,7 @@ def find_in_cache(repo: Repo, md5s: Collection[str]) -> Iterator[KeptObject]:
                 status = place.lstat()
             except FileNotFoundError:
                 continue
-            yield KeptObject(md5, place, status.st_size, status.st_nlink - 1, status.st_ino)
+            yield CachedObject(md5, place, status.st_size, status.st_nlink - 1, status.st_ino)
 
 
 def remove_from_cache(
@@ -169,7 +169,7 @@ def remote_names(repo: Repo) -> tuple[str, ...]:
     return tuple(sorted(repo.config["remote"], key=lambda name: (name != default, name)))
 
 
-def ask_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteAnswer:
+def find_on_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteContents:
     """Asks a remote which of some contents it has."""
     url = ""
     sizes: dict[str, int] = {}
@@ -179,8 +179,8 @@ def ask_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteAnswer:
             sizes |= store.find_sizes(list(md5s))
     except RegistryError as error:
         reason = error.reason if isinstance(error, RemoteError) else str(error)
-        return RemoteAnswer(name, url, {}, reason)
-    return RemoteAnswer(name, url, sizes)
+        return RemoteContents(name, url, {}, reason)
+    return RemoteContents(name, url, sizes)
 
 
 def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> str | None:

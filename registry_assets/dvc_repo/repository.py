@@ -164,7 +164,7 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return objects.read_cache_states(repo, recorded, most_hashed)
 
-    def find_damaged_objects(self, besides: Collection[str]) -> list[objects.CachedObject]:
+    def find_damaged_objects(self, besides: Collection[str]) -> list[objects.VersionObject]:
         """Hashes every object of the cache; returns those that do not hash to their names.
 
         Args:
@@ -499,7 +499,7 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             purging.take_files_out(self, repo, metafile, path, files, report)
 
-    def find_in_cache(self, md5s: Collection[str]) -> list[purging.KeptObject]:
+    def find_in_cache(self, md5s: Collection[str]) -> list[purging.CachedObject]:
         """Finds contents in the cache, also where DVC 2 has left them."""
         with self.open() as repo:
             return list(purging.find_in_cache(repo, md5s))
@@ -553,10 +553,10 @@ class DvcRepo(RepoAccess):
             name: str | None = repo.config["core"].get("remote")
             return name
 
-    def ask_remote(self, name: str, md5s: Collection[str]) -> purging.RemoteAnswer:
+    def find_on_remote(self, name: str, md5s: Collection[str]) -> purging.RemoteContents:
         """Asks a remote which of some contents it has."""
         with self.open() as repo:
-            return purging.ask_remote(repo, name, md5s)
+            return purging.find_on_remote(repo, name, md5s)
 
     def remove_from_remote(self, name: str, md5s: Sequence[str], *, report: Report) -> None:
         """Removes contents from a remote, as far as it has them.
@@ -567,7 +567,7 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             purging.remove_from_remote(repo, name, md5s, report)
 
-    def scan_cache(self) -> Mapping[str, garbage.StoredObject]:
+    def scan_cache(self) -> Mapping[str, garbage.ObjectUse]:
         """Everything in the cache, by md5, also what DVC 2 left there."""
         with self.open() as repo:
             return garbage.scan_cache(repo)

@@ -16,7 +16,7 @@ from dvc.stage.cache import RunCacheNotFoundError
 
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
-from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache
+from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache
 from registry_assets.dvc_repo.folders.remembered import remembered, stamp_of
 from registry_assets.dvc_repo.folders.storing import (
     Contents,
@@ -345,8 +345,8 @@ def _restore_outputs(
         return "restored" if any(changed) else "unchanged"
     is_current = not force and _is_recorded(stage) and not is_changed(stage)
     if is_current:
-        look = Look()
-        if not any(look.status(out) for out in stage.outs):
+        reader = StatusReader()
+        if not any(reader.status(out) for out in stage.outs):
             return "unchanged"
         _fetch_missing(repo, stage, report)
     _take(stage, aside, repo)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.folders.comparing import Look
+from registry_assets.dvc_repo.folders.comparing import StatusReader
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.unseen import read_link
 from registry_assets.dvc_repo.versions import path_in_repo
@@ -43,15 +43,15 @@ class OutputState:
 def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
     """Compares the outputs of stages with their metafiles, as `dvc status` does."""
     states = {}
-    look = Look()
+    reader = StatusReader()
     for stage in stages:
-        of_stage = _stage_changes(stage, look)
+        of_stage = _stage_changes(stage, reader)
         if not stage.outs:
             address = address_of(stage)
             is_recorded = not stage.deps or any(dep.hash_info for dep in stage.deps)
             states[address] = OutputState(address, is_recorded, True, of_stage)
         for out in stage.outs:
-            changes = of_stage + _changes_of(repo, out, look)
+            changes = of_stage + _changes_of(repo, out, reader)
             path = path_in_repo(repo, out)
             place = Path(out.fs_path)
             link = None
@@ -69,30 +69,30 @@ def is_changed(stage: DvcStage) -> bool:
         return True
     if stage.frozen:
         return False
-    look = Look()
+    reader = StatusReader()
     deps = sorted(stage.deps, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
-    return any(_changes_of(stage.repo, dep, look) for dep in deps)
+    return any(_changes_of(stage.repo, dep, reader) for dep in deps)
 
 
-def _stage_changes(stage: DvcStage, look: Look) -> tuple[str, ...]:
+def _stage_changes(stage: DvcStage, reader: StatusReader) -> tuple[str, ...]:
     """What changed about a stage: its command, dependencies and parameters."""
     changes: list[str] = []
     if stage.changed_stage():
         changes.append("the command changed" if stage.cmd else "the metafile was edited")
     if not stage.frozen:
         for dep in stage.deps:
-            changes.extend(_changes_of(stage.repo, dep, look))
+            changes.extend(_changes_of(stage.repo, dep, reader))
     if stage.is_callback or stage.always_changed:
         changes.append("always changed")
     return tuple(changes)
 
 
-def _changes_of(repo: Repo, out: DvcOutput, look: Look) -> tuple[str, ...]:
+def _changes_of(repo: Repo, out: DvcOutput, reader: StatusReader) -> tuple[str, ...]:
     """What is to be said of one output, dependency or parameter file."""
     path = path_in_repo(repo, out)
     changes: list[str] = []
     try:
-        status = look.status(out)
+        status = reader.status(out)
     except (FileNotFoundError, DataBeingWrittenError):
         # What was seen in the folder a moment ago is gone.
         return (f"{path} is being written",)

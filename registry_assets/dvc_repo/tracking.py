@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dvc.output import OutputAlreadyTrackedError
 
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
-from registry_assets.dvc_repo.folders.comparing import Look, is_in_cache, read_recorded
+from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache, read_recorded
 from registry_assets.dvc_repo.folders.hashing import FolderContent
 from registry_assets.dvc_repo.folders.ignoring import (
     METAFILE_ENDINGS,
@@ -118,7 +118,7 @@ def tracking_path(
                 outcome = "restored"
             elif stage is not None and out is not None and not force:
                 contents = read_outputs(repo, stage)
-                if not Look().status(out, contents[out.fs_path]):
+                if not StatusReader().status(out, contents[out.fs_path]):
                     outcome = "unchanged"
 
             def record() -> Mapping[str, RecordedOutput]:

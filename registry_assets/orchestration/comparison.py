@@ -246,7 +246,7 @@ def _lost(
         if gone:
             lacking[path, md5] = gone
     wanted = frozenset().union(*lacking.values())
-    answers = [dvc.ask_remote(name, wanted) for name in dvc.remote_names()] if wanted else []
+    answers = [dvc.find_on_remote(name, wanted) for name in dvc.remote_names()] if wanted else []
     unknown = [answer.problem for answer in answers if answer.problem is not None]
     for (path, md5), gone in lacking.items():
         lost = gone.difference(*(answer.sizes for answer in answers))

@@ -231,7 +231,7 @@ class _Scale:
         """Those of some objects that a remote has in full."""
         there: set[str] = set()
         for name in self._dvc.remote_names() if md5s else ():
-            answer = self._dvc.ask_remote(name, md5s)
+            answer = self._dvc.find_on_remote(name, md5s)
             if answer.problem is not None:
                 self._unasked.append(answer.problem)
             there |= {m for m, size in answer.sizes.items() if size == self._stored[m].size}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry_assets.dvc_repo import DvcRepo, KeptObject, Listings, RemoteAnswer
+from registry_assets.dvc_repo import CachedObject, DvcRepo, Listings, RemoteContents
 from registry_assets.git_repo.history import find_paths_of
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
@@ -60,8 +60,8 @@ class Remains:
 
     objects: int
     versions: tuple[OlderVersion, ...]
-    cache: tuple[KeptObject, ...]
-    remotes: tuple[RemoteAnswer, ...]
+    cache: tuple[CachedObject, ...]
+    remotes: tuple[RemoteContents, ...]
     git: tuple[str, ...]
     loose: tuple[str, ...]
     tables: int
@@ -125,7 +125,7 @@ def find_remains(
         objects=len(contents),
         versions=older,
         cache=tuple(dvc.find_in_cache(contents)),
-        remotes=tuple(dvc.ask_remote(name, contents) for name in dvc.remote_names()),
+        remotes=tuple(dvc.find_on_remote(name, contents) for name in dvc.remote_names()),
         git=tuple(_in_git(dvc, listings, descent.md5)),
         loose=tuple(_loose(lineage, descent, size)),
         tables=_count_tables(listings, lineage, history, contents),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from registry_assets.dvc_repo import KeptObject
+from registry_assets.dvc_repo import CachedObject
 from registry_assets.registry.status.archive_names import archive_stem
 from registry_assets.retention.planning import Forgetting
 from registry_assets.retention.remaining_copies import OlderVersion, Remains
@@ -61,7 +61,7 @@ def describe_purge(found: Forgetting, remains: Remains, remotes: Sequence[str]) 
     yield "Whoever else uses this cache or remote loses them, too."
 
 
-def describe_links(kept: Sequence[KeptObject]) -> Iterator[str]:
+def describe_links(kept: Sequence[CachedObject]) -> Iterator[str]:
     """What else is called by the picture on this disk, once it is out of the work tree."""
     for item in kept:
         if item.other_names:

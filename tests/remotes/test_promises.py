@@ -196,11 +196,11 @@ def test_what_is_forgotten_is_removed_and_nothing_else(registry: Path) -> None:
     push(registry)
     dvc = DvcRepo(registry)
     every, forgotten = objects_of(registry)
-    assert len(dvc.ask_remote("storage", forgotten).sizes) == FILES
+    assert len(dvc.find_on_remote("storage", forgotten).sizes) == FILES
     dvc.remove_from_remote("storage", forgotten, report=print)
     dvc.remove_from_remote("storage", forgotten, report=print)  # nothing is left to do
-    assert dvc.ask_remote("storage", forgotten).sizes == {}
-    assert dvc.ask_remote("storage", every).sizes.keys() == set(every) - set(forgotten)
+    assert dvc.find_on_remote("storage", forgotten).sizes == {}
+    assert dvc.find_on_remote("storage", every).sizes.keys() == set(every) - set(forgotten)
 
 
 # Not Google's: its library goes on trying to delete for more than two minutes.
@@ -213,12 +213,12 @@ def test_a_removal_that_breaks_off_says_so_and_goes_on(registry: Path, storage: 
     with pytest.raises(RemoteError) as stopped:
         dvc.remove_from_remote("storage", forgotten, report=print)
     assert is_one_clear_line(stopped.value, names="storage")
-    answer = dvc.ask_remote("storage", forgotten)
+    answer = dvc.find_on_remote("storage", forgotten)
     assert answer.problem is not None
     assert answer.sizes == {}
     storage.gate.reopen()
     dvc.remove_from_remote("storage", forgotten, report=print)
-    assert dvc.ask_remote("storage", forgotten).sizes == {}
+    assert dvc.find_on_remote("storage", forgotten).sizes == {}
 
 
 def objects_of(registry: Path) -> tuple[list[str], list[str]]:

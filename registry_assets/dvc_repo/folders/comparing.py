@@ -56,8 +56,8 @@ def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:
     return verify_version(out.repo, out.cache, md5, recorded, out.meta.size, by_date=by_date)
 
 
-class Look:
-    """One look at workspace and cache: what several stages name is hashed and checked once.
+class StatusReader:
+    """Reads the status of outputs: what several stages name is hashed and checked once.
 
     The output of a stage is read by others, so that DVC would hash the files of a collection
     once for each stage they pass through.
