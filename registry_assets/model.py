@@ -19,6 +19,18 @@ from registry_assets.errors import NotFoundError, RefusedError
 ITEM = "__item__"
 """Stands in the paths of a `StageTemplate` where an item's name will be."""
 
+DVC_SUFFIX = ".dvc"
+"""How the name of a metafile ends that stands beside what it records."""
+
+PIPELINE_FILE = "dvc.yaml"
+"""Declares stages."""
+
+LOCK_FILE = "dvc.lock"
+"""Records what the stages of the `PIPELINE_FILE` beside it made, and of what."""
+
+DVC_FOLDER = ".dvc"
+"""What DVC keeps of a repository for itself, in its root."""
+
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -41,11 +53,16 @@ def _reason_against_name(name: str) -> str | None:
         return "it may hold letters, digits, `.`, `_`, `-` only and starts with a letter or digit"
     if "..." in name:
         return "Dagster reads `...` as a range of partitions"
-    if name.endswith(".dvc"):
+    if name.endswith(DVC_SUFFIX):
         return "`.dvc` is the ending of DVC's own files"
-    if name == "dvc.yaml":
+    if name == PIPELINE_FILE:
         return "DVC's own files are called so"
     return None
+
+
+def metafile_of(path: str) -> str:
+    """The ``.dvc`` file beside a tracked path."""
+    return f"{path}{DVC_SUFFIX}"
 
 
 FOLDER_SUFFIX = ".dir"
@@ -341,7 +358,7 @@ class Settings:
             if len(parts) > depth and _fits(parts[:depth], pattern):
                 return False
             is_beside = len(parts) == depth and _fits(parts[:-1], pattern[:-1])
-            if is_beside and not path.endswith(".dvc"):
+            if is_beside and not path.endswith(DVC_SUFFIX):
                 return False
         return True
 

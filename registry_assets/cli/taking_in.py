@@ -12,6 +12,7 @@ import click
 from registry_assets.cli.reading import FINDING, open_history, read_lineage
 from registry_assets.cli.running import make_units, say_copied
 from registry_assets.errors import RegistryError
+from registry_assets.model import metafile_of
 
 if TYPE_CHECKING:
     from dagster import AssetObservation
@@ -176,7 +177,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 
     found = read_lineage(root)
     chosen = found.registry.dataset(dataset)
-    metafile = f"{chosen.inputs}/{check_collection_name(name)}.dvc"
+    metafile = metafile_of(f"{chosen.inputs}/{check_collection_name(name)}")
     addresses = stages_of(found, chosen, name)
     if not addresses and not (found.registry.root / metafile).exists():
         raise RegistryError(

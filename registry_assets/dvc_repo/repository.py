@@ -36,13 +36,12 @@ from registry_assets.dvc_repo.tracking import (
     check_trackable,
     find_left_out,
     importing_path,
-    metafile_of,
     restoring_recorded,
     tracking_path,
 )
 from registry_assets.dvc_repo.updating import importing_from_repository, updating_import
 from registry_assets.errors import OutputNotFoundError, RegistryError
-from registry_assets.model import Tracked
+from registry_assets.model import Tracked, metafile_of
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput

@@ -56,18 +56,13 @@ from registry_assets.errors import (
     RemoteError,
 )
 from registry_assets.leftovers import describe_left_out, find_leftover_in
-from registry_assets.model import Version, no_collection
+from registry_assets.model import Version, metafile_of, no_collection
 from registry_assets.units import few_of, printable
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
-
-
-def metafile_of(path: str) -> str:
-    """The ``.dvc`` file beside a tracked path."""
-    return f"{path}.dvc"
 
 
 @contextmanager

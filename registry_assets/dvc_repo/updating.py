@@ -46,7 +46,6 @@ from registry_assets.dvc_repo.tracking import (
     link_import,
     list_collection,
     make_files,
-    metafile_of,
 )
 from registry_assets.dvc_repo.unseen import check_seen
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
@@ -56,6 +55,7 @@ from registry_assets.errors import (
     SourceUnreachableError,
 )
 from registry_assets.git_repo import is_commit
+from registry_assets.model import metafile_of
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

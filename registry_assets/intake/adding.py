@@ -17,7 +17,7 @@ from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out, kept_out
 from registry_assets.intake.archives import find_archive, limits_of, unpack_into
 from registry_assets.intake.copying import Copied, copy_collection
-from registry_assets.model import Registry, check_collection_name
+from registry_assets.model import Registry, check_collection_name, metafile_of
 from registry_assets.registry.status.archive_names import ENDINGS, archive_stem
 from registry_assets.registry.status.arrivals import holds_a_file, reason_against
 from registry_assets.registry.status.staging import Landing
@@ -76,7 +76,7 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     chosen = check_collection_name(name or stem or found.name)
     note = Landing(raw, chosen).read_note()
     has_landed = note is not None and note.source == str(found)
-    metafile = f"{registry.raw_folder}/{chosen}.dvc"
+    metafile = metafile_of(f"{registry.raw_folder}/{chosen}")
     if find_kept_out(GitRepo(registry.root)).lacks(metafile):
         raise kept_out(metafile)
     is_tracked = (registry.root / metafile).exists()
@@ -97,13 +97,13 @@ def _raw_of(registry: Registry, asked: str) -> Path:
 
 
 def _is_known(place: Path) -> bool:
-    return os.path.lexists(place) or place.with_name(f"{place.name}.dvc").exists()
+    return os.path.lexists(place) or place.with_name(metafile_of(place.name)).exists()
 
 
 def _name_here(place: Path) -> str:
     """The collection that a path in the raw folder stands for; of an archive, what it becomes."""
     stem = archive_stem(place.name)
-    is_tracked = place.with_name(f"{place.name}.dvc").exists()
+    is_tracked = place.with_name(metafile_of(place.name)).exists()
     if is_tracked or (os.path.lexists(place) and not place.is_file()):
         return place.name
     if not place.is_file():
@@ -140,7 +140,7 @@ def bring_in(
     source = addition.source
     if source is None:
         return {}
-    DvcRepo(registry.root).check_seen(f"{registry.raw_folder}/{addition.name}.dvc")
+    DvcRepo(registry.root).check_seen(metafile_of(f"{registry.raw_folder}/{addition.name}"))
     landing = Landing(_raw_of(registry, addition.name), addition.name)
     landing.target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():

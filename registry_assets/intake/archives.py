@@ -16,7 +16,7 @@ from registry_assets.intake.unpacking import (
     unpack,
 )
 from registry_assets.leftovers import describe_left_out
-from registry_assets.model import Settings
+from registry_assets.model import Settings, metafile_of
 from registry_assets.registry.status.archive_names import (
     archive_stem,
     unreadable_stem,
@@ -41,7 +41,7 @@ def find_archive(place: Path) -> Path | None:
         RejectedError: when the only one is of a kind that cannot be read here.
     """
     names = set(os.listdir(place.parent)) if place.parent.is_dir() else set()
-    files = [place.with_name(name) for name in sorted(names) if f"{name}.dvc" not in names]
+    files = [place.with_name(name) for name in sorted(names) if metafile_of(name) not in names]
     for file in files:
         if archive_stem(file.name) == place.name and file.is_file():
             return file
@@ -68,7 +68,7 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
         RejectedError: with the reason; the archive stays, and the reason is remembered.
     """
     landing = Landing(place.parent, place.name)
-    metafile = place.with_name(f"{place.name}.dvc")
+    metafile = place.with_name(metafile_of(place.name))
     note = landing.read_note()
     if os.path.lexists(place) or metafile.exists():
         # Unpacked before this was interrupted, if an archive has to do with it.

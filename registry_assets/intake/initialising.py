@@ -26,7 +26,7 @@ from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out, kept_out
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.leftovers import find_leftover_in, ignore_lines
-from registry_assets.model import is_folder
+from registry_assets.model import DVC_FOLDER, PIPELINE_FILE, is_folder
 from registry_assets.registry.home import check_place, prepare_home, write_env
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.sharing import share_files
@@ -146,7 +146,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     if find_kept_out(git).lacks(_DVC_CONFIG):
         raise kept_out(_DVC_CONFIG)
     share_files(root)
-    if (root / ".dvc").is_dir():
+    if (root / DVC_FOLDER).is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
         yield from _ignore_leftovers(root, *_find_recorded_leftovers(root))
@@ -158,10 +158,10 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     init_dvc(root)
     yield "made a DVC repository"
     yield from _write_files(root)
-    if set_link_type(root, probe_link_type(root / ".dvc"), "repo"):
+    if set_link_type(root, probe_link_type(root / DVC_FOLDER), "repo"):
         yield "the cache shares files with the workspace through hardlinks: they are read-only"
     if set_default_remote(root, REMOTE, root / STORAGE, "repo"):
-        _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
+        _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
         yield (
             f"the default remote `{REMOTE}` is {STORAGE}; to share data, lead it elsewhere: "
             f"dvc remote modify {REMOTE} url URL"
@@ -174,11 +174,11 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
 
 def fit_to_machine(root: Path) -> Iterator[str]:
     """Sets what depends on the machine: link type and, where it has no address, the remote."""
-    link_type = probe_link_type(root / ".dvc")
+    link_type = probe_link_type(root / DVC_FOLDER)
     if set_link_type(root, link_type, "local"):
         yield f"cache.type: {link_type}, in .dvc/config.local"
     if set_default_remote(root, REMOTE, root / STORAGE, "local"):
-        _add_lines(root / ".dvc" / ".gitignore", ["/storage"])
+        _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
         yield f"default remote: {STORAGE}, in .dvc/config.local"
     for level in mend_moved_remote(root, root / STORAGE):
         yield f"default remote: {STORAGE}, wherever the registry is, in .dvc/{level}"
@@ -215,7 +215,7 @@ def _shipped_files() -> Mapping[str, str]:
     """The files of the data set that is shipped, but for what each registry writes in them."""
     folder = SHIPPED / "dataset"
     scripts = sorted(f"src/{script.name}" for script in (folder / "src").glob("*.py"))
-    paths = ("README.md", "dvc.yaml", _PARAMETERS, *scripts)
+    paths = ("README.md", PIPELINE_FILE, _PARAMETERS, *scripts)
     return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
 
 
@@ -398,7 +398,7 @@ def copy_samples(root: Path) -> list[str]:
         target = root / "raw" / folder.name
         if not target.exists():
             # Half a collection must never stand there under its name.
-            unfinished = root / ".dvc" / "tmp" / f"{folder.name}.copying"
+            unfinished = root / DVC_FOLDER / "tmp" / f"{folder.name}.copying"
             shutil.rmtree(unfinished, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(folder, unfinished)

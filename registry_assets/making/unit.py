@@ -24,6 +24,7 @@ from registry_assets.model import (
     ImportedInput,
     Registry,
     check_collection_name,
+    metafile_of,
     no_collection,
 )
 from registry_assets.registry.decisions import new_files_of
@@ -131,7 +132,7 @@ def make(
     if isinstance(known, ImportedInput):
         is_from_here = known.repository is None and not known.source.is_external
         origin = known.source.path
-        if not is_from_here or not dvc.path_of(f"{origin}.dvc").exists():
+        if not is_from_here or not dvc.path_of(metafile_of(origin)).exists():
             follows = update or (is_from_here and dvc.path_of(origin).exists())
             return (dvc.updating if follows else dvc.restoring)(address, report=report)
     elif group.kind == "raw" or known is not None:

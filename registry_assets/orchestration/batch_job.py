@@ -33,6 +33,7 @@ from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, re
 from registry_assets.making.planning import describe_left, plan_bringing
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
+from registry_assets.model import DVC_SUFFIX
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.describing import Describer, Telling
 from registry_assets.orchestration.history.event_log import AssetPartition, Seen, read_seen
@@ -140,7 +141,7 @@ def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
     for item in made:
         paths = tuple(path for path in item.outputs if path in lineage.nodes)
         # What is unchanged was written by somebody else, who may want to look at it first.
-        if paths and (item.outcome != "unchanged" or item.unit.address.endswith(".dvc")):
+        if paths and (item.outcome != "unchanged" or item.unit.address.endswith(DVC_SUFFIX)):
             partition = f" [{item.unit.partition}]" if item.unit.partition else ""
             asset = "/".join(lineage.nodes[paths[0]].key or ())
             yield Written(item.unit.address, paths, f"{asset}{partition}")

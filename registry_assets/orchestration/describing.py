@@ -22,7 +22,7 @@ from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.images import has_image_suffix, read_decisions
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
-from registry_assets.model import Registry, Version, is_folder
+from registry_assets.model import Registry, Version, is_folder, metafile_of
 from registry_assets.provenance.origin_table import build_origin_table
 from registry_assets.registry.contact_sheets import sheet_address
 from registry_assets.registry.decisions import decisions_file_of
@@ -136,7 +136,7 @@ class Describer:
     def _raw_versions(self, names: set[str]) -> dict[str, str]:
         folder = self._lineage.registry.raw_folder
         unknown = {name for name in names if f"{folder}/{name}" not in self._lineage.nodes}
-        files = {name: self._dvc.read_dvc_file(f"{folder}/{name}.dvc") for name in unknown}
+        files = {name: self._dvc.read_dvc_file(metafile_of(f"{folder}/{name}")) for name in unknown}
         return {
             name: raw.output.version.md5
             for name, raw in files.items()

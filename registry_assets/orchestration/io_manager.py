@@ -22,6 +22,7 @@ from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
+from registry_assets.model import DVC_SUFFIX, metafile_of
 from registry_assets.orchestration.describing import Describer, Telling, describe_version
 from registry_assets.registry.translator import COLLECTIONS
 from registry_assets.revisions.changes.committing import Written, commit_written
@@ -78,7 +79,7 @@ class DvcIOManager(ConfigurableIOManager):
         took = f", in {seconds:.1f} s" if seconds >= _LEAST_SECONDS else ""
         context.log.info(f"{said}{took}")
         # What is unchanged was written by somebody else, who may want to look at it first.
-        if outcome != "unchanged" or result.address.endswith(".dvc"):
+        if outcome != "unchanged" or result.address.endswith(DVC_SUFFIX):
             partition = f" [{context.partition_key}]" if context.has_partition_key else ""
             asset = f"{context.asset_key.to_user_string()}{partition}"
             written = Written(result.address, tuple(outputs), asset)
@@ -109,7 +110,7 @@ class DvcIOManager(ConfigurableIOManager):
 
         def place(partition: str | None) -> Path:
             path = _with_partition(base, partition)
-            address = _with_partition(str(metafile), partition) if metafile else f"{path}.dvc"
+            address = _with_partition(str(metafile), partition) if metafile else metafile_of(path)
             if base.count("*") > 1:
                 path = _output_like(base, dvc.output_states([address]))
             dvc.ensure_in_workspace([address], report=context.log.info)

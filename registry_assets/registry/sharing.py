@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import DVC_FOLDER
 
 _GROUP = 0o070
 _OTHERS_READ = 0o005
@@ -25,7 +26,7 @@ _DATABASES = ("history", "history/runs", "schedules")
 def share_files(start: Path) -> None:
     """Has this process make files that those can write who share the registry around a folder."""
     folder = start.resolve()
-    around = (place for place in (folder, *folder.parents) if (place / ".dvc").is_dir())
+    around = (place for place in (folder, *folder.parents) if (place / DVC_FOLDER).is_dir())
     root = next(around, folder)
     if root.is_dir():
         shared = GitRepo(root).setting("core.sharedRepository")
@@ -51,7 +52,7 @@ def _is_cache_shared(root: Path) -> bool:
     for name in ("config.local", "config"):
         parser = RawConfigParser(strict=False, allow_no_value=True)
         with suppress(ConfigError, OSError, UnicodeDecodeError):
-            parser.read(root / ".dvc" / name, encoding="utf-8")
+            parser.read(root / DVC_FOLDER / name, encoding="utf-8")
         if parser.has_option("cache", "shared"):
             return parser.get("cache", "shared") == "group"
     return False

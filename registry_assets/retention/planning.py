@@ -17,7 +17,7 @@ from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten,
 from registry_assets.git_repo.history import INDEX
 from registry_assets.git_repo.work_tree import describe_kept_out, find_kept_out
 from registry_assets.images import Memo
-from registry_assets.model import is_folder
+from registry_assets.model import DVC_FOLDER, is_folder
 from registry_assets.provenance.finding import identify, not_recorded, paths_in_repo
 from registry_assets.registry.lineage.derivation import FileVersion
 from registry_assets.registry.lineage.file_lineage import Tracer
@@ -319,5 +319,5 @@ def _who(dvc: DvcRepo) -> str:
 
 def forget_measures(root: Path, md5s: Collection[str]) -> None:
     """Removes what was measured of contents from the memos of this machine."""
-    for place in sorted((root / ".dvc" / "tmp").glob(_MEMOS)):
+    for place in sorted((root / DVC_FOLDER / "tmp").glob(_MEMOS)):
         Memo(str(place)).forget(md5s)

@@ -20,7 +20,7 @@ from dagster import (
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
-from registry_assets.model import Version
+from registry_assets.model import DVC_SUFFIX, Version
 from registry_assets.orchestration.describing import (
     Describer,
     Metadata,
@@ -58,7 +58,6 @@ from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals
 from registry_assets.registry.translator import COLLECTIONS, Key
 
-_POINTER = ".dvc"
 _FEW = 20
 _AT_ONCE = 200
 """How many outputs are described in one go, which compares their pictures with all others'."""
@@ -141,7 +140,7 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
     raw_folder = lineage.registry.raw_folder
     kept_out = find_kept_out(GitRepo(lineage.registry.root))
     # Also of a family of which nothing is left in the work tree.
-    kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(_POINTER)}
+    kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(DVC_SUFFIX)}
     for name in {group.partitions for group in lineage.groups if group.partitions}:
         declared = set(lineage.partition_keys.get(name, ()))
         gone = set(instance.get_dynamic_partitions(name)) - declared - kept

@@ -25,6 +25,7 @@ from dagster import (
     RunsFilter,
 )
 
+from registry_assets.model import metafile_of
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import record
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
@@ -59,7 +60,7 @@ class IsTakenIn(AutomationCondition[AssetKey]):
         """Keeps the partitions that have a ``.dvc`` file there."""
         candidates = context.candidate_subset
         keys = candidates.expensively_compute_partition_keys()
-        taken_in = {key for key in keys if (Path(self.inputs) / f"{key}.dvc").exists()}
+        taken_in = {key for key in keys if (Path(self.inputs) / metafile_of(key)).exists()}
         return AutomationResult(
             context, candidates.compute_intersection_with_partition_keys(taken_in)
         )

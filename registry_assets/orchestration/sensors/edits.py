@@ -17,7 +17,7 @@ from dagster import (
     sensor,
 )
 
-from registry_assets.model import Registry
+from registry_assets.model import Registry, metafile_of
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import UnresolvedAssetJobDefinition
@@ -128,7 +128,7 @@ def build_edit_sensor(
 
 
 def _is_recorded(folder: Path, name: str) -> bool:
-    return (folder / f"{name}.dvc").exists()
+    return (folder / metafile_of(name)).exists()
 
 
 def _few(said: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError, SourceUnreachableError, describe_unread
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.tags import tags_at
+from registry_assets.model import DVC_FOLDER
 from registry_assets.provenance.models.links import DataSource, ModelVersion
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage
@@ -282,7 +283,7 @@ def _read_snapshot(snapshots: Snapshots, where: str, source: DataSource) -> _Sna
 def _dvc_root(folder: Path, path: str) -> Path:
     """The DVC repository in a clone that a path belongs to: the innermost one around it."""
     for parent in (folder / path).parents:
-        if (parent / ".dvc").is_dir() or parent == folder:
+        if (parent / DVC_FOLDER).is_dir() or parent == folder:
             return parent
     return folder
 

@@ -16,13 +16,12 @@ from typing import Literal
 from registry_assets.errors import OutputNotFoundError
 from registry_assets.model import (
     ITEM,
+    LOCK_FILE,
     Registry,
     Stage,
     Version,
 )
 from registry_assets.registry.translator import Key, RegistryTranslator
-
-_LOCK_FILE = "dvc.lock"
 
 NodeKind = Literal["raw", "import", "stage", "file", "source"]
 
@@ -77,7 +76,7 @@ class AssetOutput:
 def recorded_in(address: str) -> str:
     """The metafile that records a stage, which is its ``dvc.lock``, or a ``.dvc`` file itself."""
     metafile, is_stage, _ = address.partition(":")
-    return str(PurePosixPath(metafile).with_name(_LOCK_FILE)) if is_stage else metafile
+    return str(PurePosixPath(metafile).with_name(LOCK_FILE)) if is_stage else metafile
 
 
 @dataclass(frozen=True)

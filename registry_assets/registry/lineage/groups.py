@@ -16,6 +16,7 @@ from registry_assets.model import (
     Registry,
     Stage,
     Tracked,
+    metafile_of,
 )
 from registry_assets.registry.translator import Key
 
@@ -73,8 +74,8 @@ def _collection_groups(registry: Registry) -> Iterator[Group]:
         source = Dependency(f"{registry.raw_folder}/{ITEM}")
         is_import = folder in registry.importing_folders
         template = Unit(
-            address=f"{path}.dvc",
-            metafile=f"{path}.dvc",
+            address=metafile_of(path),
+            metafile=metafile_of(path),
             partition=ITEM,
             outputs=(Output(path),),
             dependencies=(source,) if is_import and registry.raw_folder else (),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from registry_assets.errors import NotTrackedError
-from registry_assets.model import Dataset, Registry
+from registry_assets.model import Dataset, Registry, metafile_of
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.registry.translator import COLLECTIONS, Key
 
@@ -24,7 +24,7 @@ def dataset_with_inputs(registry: Registry, group: AssetGroup) -> Dataset | None
 
 def is_taken_in(registry: Registry, dataset: Dataset, collection: str) -> bool:
     """Whether a data set has a collection now."""
-    return (registry.root / f"{dataset.inputs}/{collection}.dvc").exists()
+    return (registry.root / metafile_of(f"{dataset.inputs}/{collection}")).exists()
 
 
 def keys_that_follow(lineage: Lineage, collection: str, *, is_new: bool) -> Iterator[Key]:

@@ -15,7 +15,7 @@ from registry_assets.git_repo.work_tree import KeptOut, describe_kept_out, find_
 from registry_assets.images.contents import has_image_suffix
 from registry_assets.images.entries import is_video
 from registry_assets.leftovers import find_leftover, find_leftover_in
-from registry_assets.model import check_collection_name
+from registry_assets.model import check_collection_name, metafile_of
 from registry_assets.registry.status.archive_names import (
     archive_stem,
     unreadable_stem,
@@ -67,7 +67,7 @@ def find_arrivals(folder: Path) -> Iterator[Arrival]:
     kept_out: KeptOut | None = None
     for arrival in _find_untracked(folder):
         kept_out = kept_out or find_kept_out(GitRepo(folder))
-        metafile = f"{arrival.name}.dvc"
+        metafile = metafile_of(arrival.name)
         if arrival.reason is None and kept_out.lacks(metafile):
             path = f"{GitRepo(folder).prefix()}{metafile}"
             arrival = replace(arrival, reason=f"{path} {describe_kept_out(path)}")
@@ -83,7 +83,7 @@ def _find_untracked(folder: Path) -> Iterator[Arrival]:
     loose: list[str] = []
     first_of_name: dict[str, str] = {}
     for name in sorted(entries):
-        if name.startswith(".") or f"{name}.dvc" in entries:
+        if name.startswith(".") or metafile_of(name) in entries:
             continue
         if find_leftover(name, is_folder=entries[name].is_dir()) is not None:
             continue
@@ -116,7 +116,7 @@ def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival
     """Arrivals, those with the reason whose ``.dvc`` file DVC would not see."""
     listed = list(arrivals)
     metafiles = {
-        arrival.path: f"{dvc.relative(arrival.path.with_name(arrival.name))}.dvc"
+        arrival.path: metafile_of(dvc.relative(arrival.path.with_name(arrival.name)))
         for arrival in listed
         if arrival.reason is None
     }
@@ -139,7 +139,7 @@ def _archive_arrival(
     """
     note = Landing(archive.parent, name).read_note()
     is_known = note is not None and (note.source, note.stamp) == (archive.name, stamp_of(archive))
-    is_tracked = f"{name}.dvc" in beside
+    is_tracked = metafile_of(name) in beside
     reason = reason_against_name(name)
     if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
         return Arrival(name, archive) if is_tracked else None

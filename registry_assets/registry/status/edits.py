@@ -11,7 +11,7 @@ from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import DataBeingWrittenError, RegistryError
-from registry_assets.model import RawCollection, Registry, is_folder
+from registry_assets.model import DVC_SUFFIX, RawCollection, Registry, is_folder
 from registry_assets.registry.status.arrivals import holds_a_file
 
 _NOT_THERE = "not there"
@@ -90,7 +90,7 @@ def _read_raw(registry: Registry, dvc: DvcRepo) -> Iterator[RawCollection]:
     folder = registry.raw_folder
     names = sorted(os.listdir(registry.root / folder)) if folder is not None else []
     for name in names:
-        if name.endswith(".dvc") and not name.startswith("."):
+        if name.endswith(DVC_SUFFIX) and not name.startswith("."):
             try:
                 found = dvc.read_dvc_file(f"{folder}/{name}")
             except RegistryError:  # broken, which `registry status` says

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
-from registry_assets.model import Stage, Version, is_folder
+from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Stage, Version, is_folder
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
 from registry_assets.registry.status.edits import describe_link, describe_missing
@@ -22,7 +22,7 @@ from registry_assets.registry.status.values import (
 )
 from registry_assets.units import few_of
 
-_METAFILES = (".dvc", "dvc.lock", "dvc.yaml")
+_METAFILES = (DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE)
 
 
 def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:

@@ -16,12 +16,11 @@ from registry_assets.git_repo.committing import fold_trailers
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.git_repo.work_tree import find_edited, find_kept_out
 from registry_assets.images.decisions import DECISIONS_FOLDER, Decision, parse_decisions
-from registry_assets.model import Registry, Version
+from registry_assets.model import LOCK_FILE, Registry, Version
 from registry_assets.registry.decisions import decisions_files
 from registry_assets.revisions.changes.merging import (
     COLLECTIONS_FILE,
     IGNORE_FILE,
-    LOCK_FILE,
     can_merge,
     is_decisions_file,
 )

@@ -17,11 +17,10 @@ from registry_assets.dvc_repo.lock_text import LockText, split_lock
 from registry_assets.forgotten import FORGOTTEN_FILE, join_record, split_record
 from registry_assets.images.decision_text import DecisionText, split_decisions
 from registry_assets.images.decisions import DECISIONS_FOLDER
+from registry_assets.model import DVC_SUFFIX, LOCK_FILE
 
 COLLECTIONS_FILE = "collections.yaml"
 IGNORE_FILE = ".gitignore"
-LOCK_FILE = "dvc.lock"
-DVC_SUFFIX = ".dvc"
 
 DECISION_FILES = f"**/{DECISIONS_FOLDER}/*.yaml"
 

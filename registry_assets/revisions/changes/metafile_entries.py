@@ -16,8 +16,8 @@ from ruamel.yaml.error import YAMLError
 from registry_assets.dvc_repo.lock_text import HEADER
 from registry_assets.dvc_repo.plain_yaml import read_plain
 from registry_assets.errors import MetafileError
-from registry_assets.model import Version
-from registry_assets.revisions.changes.merging import DVC_SUFFIX, LOCK_FILE, read_lock
+from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Version
+from registry_assets.revisions.changes.merging import read_lock
 
 _MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
@@ -171,4 +171,4 @@ def split_entries(path: str, text: str | None) -> Mapping[str, MetafileEntry]:
 
 def stage_address(lock: str, name: str) -> str:
     """DVC's address of a stage, by the ``dvc.lock`` that records it and its name there."""
-    return f"{PurePosixPath(lock).with_name('dvc.yaml')}:{name}"
+    return f"{PurePosixPath(lock).with_name(PIPELINE_FILE)}:{name}"

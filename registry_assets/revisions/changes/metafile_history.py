@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 from registry_assets.dvc_repo import cut_entry
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import DVC_SUFFIX, LOCK_FILE
 from registry_assets.revisions.changes.metafile_entries import split_entries
 from registry_assets.settings import read_settings
 
-_LOCK_FILE = "dvc.lock"
-_METAFILES = ("*.dvc", _LOCK_FILE, f"*/{_LOCK_FILE}")
+_METAFILES = (f"*{DVC_SUFFIX}", LOCK_FILE, f"*/{LOCK_FILE}")
 _MOST_COMMITS = 50
 # More alternatives make Git's search slower than looking at every change of a version.
 _MOST_PATTERNS = 20
@@ -53,7 +53,7 @@ class CommitFinder:
         """
         metafile, _, name = address.partition(":")
         if name:
-            metafile = str(PurePosixPath(metafile).with_name(_LOCK_FILE))
+            metafile = str(PurePosixPath(metafile).with_name(LOCK_FILE))
         if not _records(self._text_at("HEAD", metafile), name, md5):
             return None
         start, commit = "HEAD", None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from registry_assets.dvc_repo.initialising import keep_together
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import DVC_FOLDER
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
@@ -50,7 +51,7 @@ class Snapshots:
             NotFoundError: when there is none.
         """
         if root not in self._lineages:
-            if (root / ".dvc").is_dir():
+            if (root / DVC_FOLDER).is_dir():
                 keep_together(root)
             self._lineages[root] = build_lineage(read_registry(root))
         return self._lineages[root]

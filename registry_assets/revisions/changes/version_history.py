@@ -24,9 +24,8 @@ from registry_assets.git_repo.history import (
     read_staged_blobs,
     read_tips,
 )
-from registry_assets.model import Registry, Version
+from registry_assets.model import DVC_SUFFIX, LOCK_FILE, Registry, Version
 from registry_assets.revisions.changes.committing import metafiles_of
-from registry_assets.revisions.changes.merging import DVC_SUFFIX, LOCK_FILE
 from registry_assets.revisions.changes.metafile_entries import (
     MetafileEntry,
     records_versions,
