@@ -33,7 +33,7 @@ sources.py      the sources of imports: what they have now, fetched into the cac
 availability.py what the remotes of the sources of imports lack
 switching.py    data that follows a checkout of Git
 tracking.py     `dvc add` and the in-repository `dvc import-url`
-taking_out.py   `dvc remove` of a collection and all that a data set made of it
+removing.py     `dvc remove` of a collection and all that a data set made of it
 garbage.py      the cache as it lies on the disk
 purging.py      single files taken out of folders; contents removed from cache and remotes
 updating.py     `dvc import` from another repository, and `dvc update`

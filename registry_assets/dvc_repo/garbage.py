@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.versions import caches_of
-from registry_assets.model import FOLDER_SUFFIX
+from registry_assets.model import DVC_FOLDER, FOLDER_SUFFIX
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -50,7 +50,7 @@ def _symlinked(repo: Repo) -> frozenset[str]:
     found = set()
     for where, folders, files in os.walk(repo.root_dir):
         if where == repo.root_dir:
-            folders[:] = [name for name in folders if name not in (".dvc", ".git")]
+            folders[:] = [name for name in folders if name not in (DVC_FOLDER, ".git")]
         for place in (Path(where) / name for name in (*folders, *files)):
             target = place.readlink() if place.is_symlink() else None
             if target is not None and target.parent.parent in caches:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from registry_assets.addresses import is_local, is_same_repository
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import DVC_FOLDER
 
 
 class Origins:
@@ -73,4 +74,4 @@ class Origins:
 
 def _is_repository(folder: Path) -> bool:
     # A bare one has its HEAD at the top.
-    return any((folder / name).exists() for name in (".git", ".dvc", "HEAD"))
+    return any((folder / name).exists() for name in (".git", DVC_FOLDER, "HEAD"))

@@ -28,7 +28,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import OutputNotFoundError, RepositoryBusyError
-from registry_assets.model import is_folder
+from registry_assets.model import DVC_FOLDER, is_folder
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -310,7 +310,7 @@ def _copy_writable(source: Path, target: Path) -> None:
 
 
 def _folder(root: Path) -> Path:
-    return root / ".dvc" / "tmp" / "registry"
+    return root / DVC_FOLDER / "tmp" / "registry"
 
 
 def _drop(folder: Path) -> None:

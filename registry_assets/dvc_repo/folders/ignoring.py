@@ -15,6 +15,7 @@ from dvc.ignore import DvcIgnore, DvcIgnoreFilter
 
 from registry_assets.errors import FileNotStorableError
 from registry_assets.leftovers import find_leftover
+from registry_assets.model import DVC_FOLDER
 from registry_assets.settings import read_settings
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def refused_reason(name: str, *, is_folder: bool) -> str | None:
     """
     if name == DvcIgnore.DVCIGNORE_FILE:
         return REFUSED_IGNORE_FILE
-    if name == ".dvc":
+    if name == DVC_FOLDER:
         return "a DVC repository of its own"
     if name == ".git" or (name == ".hg" and is_folder):
         return "a repository of its own"
