@@ -2,6 +2,39 @@
 
 The public names are loaded when they are first used: reading a registry must not cost the import
 of Dagster.
+
+The rooms, from the top; each imports only what stands below it:
+
+cli/            the command `registry`
+definitions.py  the code location that Dagster loads
+orchestration/  assets, IO manager, checks, jobs and sensors; the only room that imports Dagster
+making/         outputs brought up to date, one or many at once
+retention/      forgetting pictures, freeing the cache
+curation/       decisions about single images, duplicates
+intake/         what comes in: registries set up, folders and archives
+provenance/     where a file came from and went, on to models
+revisions/      the registry at several commits: compared, merged, published
+registry/       what a registry is, and what is current in it
+dvc_repo/       the only room that imports DVC
+git_repo/       the only room that runs Git
+images/         decoding, measuring and judging images
+
+The values and small helpers that every room may use:
+
+model.py        the registry as frozen dataclasses; no I/O
+errors.py       what callers can catch
+settings.py     the settings in `pyproject.toml`
+forgotten.py    the record of forgotten pictures
+addresses.py    addresses of repositories: compared, and shown without secrets
+fingerprint.py  telling that files changed without reading them
+leftovers.py    what file managers leave in folders
+units.py        numbers and names as people read them
+
+Names that stand in repositories and configurations of users, and therefore stay:
+
+merge_driver.py  the program with which Git merges metafiles
+models/          what training code of version 0.1.0 imports
+deciding/        what stage programs of version 0.1.0 import
 """
 
 from __future__ import annotations

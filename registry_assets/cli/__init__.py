@@ -1,18 +1,19 @@
-"""The command line: each command a few lines over the library.
+"""The command line `registry`: each command is a few lines over the library.
 
-looking.py    status, lineage, trace, duplicates: what there is, nothing is changed
-running.py    materialize, sync: data brought up to date, and Dagster told
-taking_in.py  add, import, update, take-out: data taken in, moved on, and taken out again
-deciding.py   allow, deny, decisions: single images
-forgetting.py forget, gc: data let go
-publishing.py push, publish, resolve: the work of several people
-versions.py   diff, checkout, tag, versions: what was, compared, brought back and named
-starting.py   init, demo, ui
-models.py     what trace says of models
-reading.py    what they all start with
+looking.py     status, lineage, trace, duplicates: read-only
+running.py     materialize, sync: bring data up to date, tell Dagster
+taking_in.py   add, import, update, take-out: collections in and out of the registry and data sets
+deciding.py    allow, deny, decisions: single images
+forgetting.py  forget, gc: remove pictures, free the cache
+publishing.py  push, publish, resolve: share work and merge it
+versions.py    diff, checkout, tag, versions: compare, restore and name versions
+starting.py    init, demo, ui
+demo.py        the summary that the demo prints
+models.py      what trace prints about models
+reading.py     what all commands start with: the graph, the history, exit codes
+gc_tuning.py   Python's garbage collector tuned for short commands
 
-Dagster is imported by the commands that need it only: it costs longer than most of the others
-take.
+Commands import Dagster only when they need it: the import takes longer than most commands do.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ collecting.py   every metafile loaded, as far as it can be, and what is wrong wi
 unseen.py       where DVC does not look: what is ignored, and folders behind links
 overlaps.py     whether what is new overlaps with what is declared
 reading.py      what was loaded -> the values of `registry_assets.model`
+plain_yaml.py   the plain YAML that DVC writes, read without a YAML parser
+lock_text.py    the text of a `dvc.lock` taken apart
 metafiles.py    the text of metafiles, written in one rename
 listings.py     the files of folders' versions, looked up in the cache without DVC
 versions.py     what a version is: named by metafiles, listed in the cache

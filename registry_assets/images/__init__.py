@@ -5,6 +5,44 @@ knows Dagster or DVC.
 
 The public names are loaded when they are first used: a stage that links files by a table must not
 wait for decoders.
+
+Files and decoders:
+
+entries.py            the files of a collection, each once, sorted
+contents.py           the bytes of a file that may be an image
+decoding.py           bytes -> an 8-bit RGB image, or the reason why there is none
+jpeg_decoding.py      JPEG, decoded so that damage shows
+bare_pictures.py      a file with nothing but its first picture, to tell where the damage is
+tiff_directories.py   what a TIFF says of its pictures before anything is decoded
+camera_raw.py         camera raw, developed by LibRaw
+workers.py            a function mapped over files in processes that may crash
+worker_process.py     one such process, and its limits
+
+Measures and verdicts:
+
+measures.py           arrays -> numbers
+file_measuring.py     one file measured, decoded once
+measuring.py          a collection measured
+measurements.py       the table of a collection
+memo.py               what was measured before, by content
+verdicts.py           a measurement and thresholds -> what is kept and what it is called
+algorithms.py         the versions of the algorithms
+likeness.py           which pictures look alike
+tables.py             CSV files: UTF-8, complete, the same bytes for the same rows
+linking.py            files passed on unchanged, as links where possible
+contact_sheets.py     one picture of many
+
+Videos:
+
+frames.py             the videos of a collection -> frames, and a table
+video_decoding.py     one video -> frames
+videos.py             the table that says how each video fared
+
+Decisions:
+
+decisions.py          what people decided about single images
+decision_text.py      the text of a file of decisions, edited by entry
+initial_decisions.py  the decisions that a collection starts with
 """
 
 from importlib import import_module

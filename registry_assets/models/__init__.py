@@ -1,1 +1,4 @@
-"""The name by which training code written for version 0.1.0 finds `links`."""
+"""The name by which training code written for version 0.1.0 finds `ModelLinks`.
+
+links.py  `provenance.models.links` under its former name
+"""
