@@ -5,7 +5,7 @@
     │   └── OutputNotFoundError      no metafile declares an output at that path
     ├── NotTrackedError              a collection that DVC, or a data set, does not know yet
     ├── MetafileError                a metafile, list or setting that cannot be read
-    ├── RefusedError                 not done as things stand: something is to be mended first
+    ├── RefusedError                 not done: something has to be fixed or decided first
     │   ├── RejectedError            a folder or archive that cannot become a collection
     │   ├── FileNotStorableError     a pipe, a name that is no text, what may not be read
     │   └── DataModifiedError        edited by hand, so that restoring would lose the edit
@@ -39,7 +39,7 @@ class RegistryError(Exception):
 
 
 class NotFoundError(RegistryError):
-    """There is nothing of a name, or at a path, here or in the source of an import."""
+    """Nothing has that name or path, here or in the source of an import."""
 
 
 class OutputNotFoundError(NotFoundError):
@@ -66,7 +66,7 @@ class MetafileError(RegistryError):
 
 
 class RefusedError(RegistryError):
-    """Something stands in the way of what was asked for, and is to be mended or decided first."""
+    """Something has to be fixed or decided before this can be done."""
 
 
 class RejectedError(RefusedError):
@@ -78,7 +78,7 @@ class RejectedError(RefusedError):
 
 
 class FileNotStorableError(RefusedError):
-    """DVC cannot store a file, and would wait for ever or break off at it."""
+    """DVC cannot store a file: it would wait for ever, or fail."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
@@ -101,7 +101,7 @@ class DataModifiedError(RefusedError):
 
 
 class DataNotAvailableError(RegistryError):
-    """A recorded version is nowhere to be had."""
+    """A recorded version could not be found anywhere."""
 
     def __init__(self, path: str, reason: str, next_step: str | None = None) -> None:
         self.path = path
@@ -121,7 +121,7 @@ class ListingNotAvailableError(RegistryError):
 
 
 def describe_unread(outputs: Sequence[str]) -> str:
-    """What to say of outputs whose listings the cache lacks."""
+    """The message for outputs whose listings the cache lacks."""
     first, *others = outputs
     more = f" and {len(others)} more" if others else ""
     target = "" if others else f" {first}"
@@ -173,14 +173,14 @@ class RemoteAccessError(RemoteError):
 
 
 class RemoteUnreachableError(RemoteError):
-    """A remote does not answer, or stopped to do so."""
+    """A remote does not answer, or stopped answering."""
 
     def __init__(self, remote: str, url: str, reason: str) -> None:
         super().__init__(
             remote,
             url,
             f"cannot be reached ({reason})",
-            "check its address and the way there, then run this again: it goes on where it stopped",
+            "check its address and the network, then run this again: it resumes where it stopped",
         )
 
 
@@ -203,7 +203,7 @@ class DataBeingWrittenError(RegistryError):
         self.path = path
         super().__init__(
             f"{path} changed while it was being stored, so nothing was recorded: wait until "
-            "nobody writes to it, and run the same again"
+            "nobody writes to it, and run this again"
         )
 
 
@@ -218,7 +218,7 @@ class StageFailedError(RegistryError):
 
 
 class RepositoryChangedError(RegistryError):
-    """Something that a result depends on changed while it was being made."""
+    """Something that a result depends on changed during the run."""
 
     def __init__(self, what: str, change: str) -> None:
         super().__init__(

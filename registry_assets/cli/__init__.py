@@ -54,7 +54,7 @@ _NEXT_STEPS = {
 
 
 class _Commands(click.Group):
-    """Turns whatever ends a command into one line and exit code 1."""
+    """Turns any error into one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -63,7 +63,7 @@ class _Commands(click.Group):
             raise
         except Exception as error:
             if isinstance(error, BrokenPipeError):
-                # Whoever reads what is said has gone, which click knows about.
+                # Nobody reads the output any more, which click handles.
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
@@ -72,7 +72,7 @@ class _Commands(click.Group):
 
 
 def _describe(error: Exception) -> str:
-    """What to say of an error: the cause, and the next step."""
+    """The message for an error: the cause, and the next step."""
     if isinstance(error, RegistryError):
         return str(error)
     if isinstance(error, OSError):
@@ -87,7 +87,7 @@ def _describe(error: Exception) -> str:
 
 
 def _ask_owner(place: Path) -> str:
-    """What to do where permission is denied."""
+    """The next step if permission is denied."""
     try:
         there = next(path for path in (place, *place.absolute().parents) if os.path.lexists(path))
         owner = owner_of(there)
@@ -104,9 +104,9 @@ def _ask_owner(place: Path) -> str:
     "--root",
     type=click.Path(path_type=Path),
     default=Path(),
-    help="Any folder of the registry; the current one by default.",
+    help="Any folder of the registry (default: the current one).",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of what ends a command.")
+@click.option("--debug", is_flag=True, help="Show the traceback when a command fails.")
 @click.version_option(package_name="registry-assets")
 @click.pass_context
 def main(ctx: click.Context, root: Path, debug: bool) -> None:

@@ -25,18 +25,18 @@ def _which(command: _Command) -> _Command:
     """The options that narrow an image down to one data set, or one collection of it."""
     for option in (
         click.option(
-            "--collection", help="Only in this one; else in every one that has the image."
+            "--collection", help="Only in this collection (default: every one that has the image)."
         ),
-        click.option("--dataset", help="The data set, where several have the image."),
+        click.option("--dataset", help="The data set, if several have the image."),
     ):
         command = option(command)
     return command
 
 
 def _who(command: _Command) -> _Command:
-    """What both verdicts are given with."""
+    """The arguments and options that `allow` and `deny` share."""
     for option in (
-        click.option("--by", help="Who decides; as Git knows you by default."),
+        click.option("--by", help="Who decides (default: your name in Git)."),
         click.option("--why", required=True, help="The reason, in words."),
     ):
         command = option(command)
@@ -50,8 +50,8 @@ def _who(command: _Command) -> _Command:
 def allow(root: Path, /, files: tuple[str, ...], **said: str | None) -> None:
     """Keep images in a data set, whatever its thresholds say.
 
-    FILE is any path of the image, in raw, a data set or outside, or its md5. It holds for the
-    content, under whatever name. What is no readable image cannot be allowed.
+    FILE is any path of the image, in raw, a data set or outside, or its md5. The decision
+    holds for the content, under any name. An unreadable image cannot be allowed.
     """
     _decide(root, files, "allow", **said)
 
@@ -63,8 +63,8 @@ def allow(root: Path, /, files: tuple[str, ...], **said: str | None) -> None:
 def deny(root: Path, /, files: tuple[str, ...], **said: str | None) -> None:
     """Leave images out of a data set.
 
-    FILE is any path of the image, in raw, a data set or outside, or its md5. It holds for the
-    content, under whatever name.
+    FILE is any path of the image, in raw, a data set or outside, or its md5. The decision
+    holds for the content, under any name.
     """
     _decide(root, files, "deny", **said)
 
@@ -122,7 +122,7 @@ def _say_stale(root: Path, collections: dict[str, str]) -> None:
 @click.command()
 @click.argument("files", metavar="[FILE]..", nargs=-1)
 @_which
-@click.option("--withdraw", is_flag=True, help="Take back what was decided about each FILE.")
+@click.option("--withdraw", is_flag=True, help="Withdraw the decision about each FILE.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def decisions(
@@ -133,7 +133,7 @@ def decisions(
     withdraw: bool,
     as_json: bool,
 ) -> None:
-    """List what was decided about images, about all or FILE, or take it back."""
+    """List decisions about images, all or those about FILE, or withdraw them."""
     from registry_assets.curation.deciding import Decider
     from registry_assets.registry.decisions import find_decided
 
@@ -189,7 +189,7 @@ def leave_out(root: Path, name: str, distance: int | None) -> None:
 
 
 def say_left_out(root: Path, dataset: Dataset, changed: dict[str, LeftOut]) -> None:
-    """Says which duplicates were left out, or came back, and what has to be made again."""
+    """Lists duplicates that were left out or restored, and what has to be made again."""
     _say_changed(changed)
     if changed:
         _say_stale(root, {dataset.decisions_file(name) or "": name for name in changed})

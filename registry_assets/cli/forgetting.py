@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--reason", default="", help="Why, for the record.")
-@click.option("--dry-run", is_flag=True, help="Only say where it is and what would be done.")
+@click.option("--reason", default="", help="The reason, for the record.")
+@click.option("--dry-run", is_flag=True, help="Only print where it is and what would be done.")
 @click.option("--purge", is_flag=True, help="Also remove its objects from cache and remote.")
 @click.option(
-    "--remote", "remotes", multiple=True, metavar="NAME", help="With --purge: from these."
+    "--remote", "remotes", multiple=True, metavar="NAME", help="With --purge: from this remote."
 )
 @click.option("--all-remotes", is_flag=True, help="With --purge: from every remote.")
 @click.option("--yes", is_flag=True, help="With --purge: do not ask.")
@@ -46,10 +46,10 @@ def forget(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Take the image FILE out of raw and data sets, every copy and all that was made of it.
+    """Remove every copy of the image FILE from raw and data sets, and all that was made from it.
 
-    FILE is a path, here or elsewhere, or an md5. Then it is said what is left: older versions,
-    cache and remotes have it still. --purge removes the objects from there, too, for good.
+    FILE is a path, here or elsewhere, or an md5. Afterwards the command lists what is left: older
+    versions in the cache and on remotes. --purge removes those objects too, for good.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.orchestration.sheet_history import check_no_sheets
@@ -119,7 +119,7 @@ def _confirm(
     *,
     yes: bool,
 ) -> None:
-    """Lists what is to be removed for good, and has a person say that it is meant."""
+    """Lists what is to be removed for good, and asks for confirmation."""
     from registry_assets.retention.report import describe_purge
 
     for line in describe_purge(plan, _remains_of(dvc, found, plan), remotes):
@@ -127,15 +127,13 @@ def _confirm(
     if yes:
         return
     if not sys.stdin.isatty():
-        raise RegistryError(
-            "nothing was done: --yes says that this is meant, as nobody can be asked"
-        )
+        raise RegistryError("nothing was done: not at a terminal, so confirm with --yes")
     if click.prompt("Type purge to go on", default="", show_default=False, err=True) != "purge":
         raise RegistryError("nothing was done")
 
 
 def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> list[str]:
-    """Records collections without the picture, and has all that follows made anew."""
+    """Records collections without the picture, and makes everything downstream again."""
     from registry_assets.retention.planning import forget_measures, take_files_out
 
     take_files_out(dvc, found, plan)
@@ -162,18 +160,18 @@ def _remains_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Remains:
 
 
 @click.command()
-@click.option("--yes", is_flag=True, help="Free what is not needed, without asking.")
+@click.option("--yes", is_flag=True, help="Free what nothing needs, without asking.")
 @click.option(
-    "--raw", is_flag=True, help="Also free originals that no commit and no remote has: for good."
+    "--raw", is_flag=True, help="Also free originals that no commit and no remote has, for good."
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     """Show what the cache holds, by collection and version, and free what nothing needs.
 
-    Kept is what a branch, tag or stash has, what is staged, what the metafiles name as they are,
-    and what could not be had again: raw files that no commit and no remote has. At a terminal you
-    are asked; else only --yes frees anything. Remotes are left alone.
+    Keeps what a branch, tag or stash names, what is staged, what the metafiles name now, and what
+    cannot be restored: raw files that no commit and no remote has. Asks at a terminal; elsewhere
+    only --yes frees anything. Remotes are not touched.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.retention import disk_use_report

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from registry_assets.registry.status.values import RegistryStatus
 
 
-_DISTANCE = "Also pictures whose perceptual hashes differ in at most so many of 64 bits."
+_DISTANCE = "Also pictures whose perceptual hashes differ in at most this many of 64 bits."
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def status(root: Path, as_json: bool) -> None:
-    """Say what is up to date and what is not; exit 1 when something is not."""
+    """Show what is up to date and what is not; exit 1 if anything is not."""
     found = find_status(root)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
@@ -57,7 +57,7 @@ def status(root: Path, as_json: bool) -> None:
 
 
 def find_status(root: Path) -> RegistryStatus:
-    """The status, from the last look where nothing was written since."""
+    """The status; the last one again, if nothing was written since."""
     from registry_assets.registry.status.last_status import look
 
     now = look(root)
@@ -80,7 +80,7 @@ def _because(reason: str | None) -> str:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.option("--check", is_flag=True, help="Compare metafiles, asset graph, event log and cache.")
-@click.option("--full", is_flag=True, help="With --check: hash every object in the cache, too.")
+@click.option("--full", is_flag=True, help="With --check: also hash every object in the cache.")
 @click.pass_obj
 def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
     """Show the graph of outputs, or check that Dagster tells the same story as the metafiles."""
@@ -118,7 +118,7 @@ def _version(version: Any) -> dict[str, Any]:
 
 
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
-    """Compares, says what differs, and returns the exit code."""
+    """Compares, prints what differs, and returns the exit code."""
     from registry_assets.orchestration.building import build_definitions
     from registry_assets.orchestration.comparison import compare
 
@@ -145,17 +145,17 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
     "--leave-out",
     "dataset",
     metavar="DATASET",
-    help="Leave each picture out of this data set but where the first of its collections has it.",
+    help="Keep only the first copy of each picture in this data set.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def duplicates(
     root: Path, name: str | None, distance: int | None, dataset: str | None, as_json: bool
 ) -> None:
-    """List pictures that there are twice, or twice with one in NAME; exit 1 when there are.
+    """List duplicate pictures, or those with a copy in NAME; exit 1 if there are any.
 
-    By content; with --distance also what looks alike. With --leave-out they are decided about, as
-    `registry deny` does, and what somebody allowed stays.
+    Compares content; with --distance, also looks. --leave-out records decisions, as `registry deny`
+    does; pictures that somebody allowed stay.
     """
     if dataset is not None:
         if name is not None or as_json:
@@ -200,16 +200,18 @@ def duplicates(
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--forward", is_flag=True, help="Also which data sets hold it or what it became.")
+@click.option(
+    "--forward", is_flag=True, help="Also list which data sets hold it, or what was made from it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-@click.option("--no-runs", is_flag=True, help="Leave Dagster's runs out, which is faster.")
+@click.option("--no-runs", is_flag=True, help="Do not look up Dagster's runs; faster.")
 @click.pass_obj
 def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -> None:
-    """Say where FILE came from, raw file, stages and commits, by its content.
+    """Show where FILE came from: raw file, stages and commits, by its content.
 
-    FILE may also lie outside the registry, or be recorded and not in the workspace. Where an
-    MLflow server is configured, --forward tells the models that were trained on it, too, and FILE
-    may be a model, models:/NAME/VERSION: it is led back to its raw collections.
+    FILE may also be outside the registry, or recorded but not in the workspace. With an MLflow
+    server configured, --forward also lists the models that were trained on it, and FILE may be a
+    model, models:/NAME/VERSION, which is traced back to its raw collections.
     """
     from registry_assets.errors import describe_unread
     from registry_assets.provenance import report as trace_report

@@ -20,16 +20,16 @@ _FEW = 3
 
 
 @click.command()
-@click.option("--branch", help="Its name; after what is in it by default.")
-@click.option("--message", help="What happens, in a line; after what is in it by default.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be published.")
-@click.option("--switch", is_flag=True, help="Check the branch out afterwards; no file changes.")
+@click.option("--branch", help="Branch name (default: derived from its content).")
+@click.option("--message", help="Commit subject (default: derived from its content).")
+@click.option("--dry-run", is_flag=True, help="Only print what would be published.")
+@click.option("--switch", is_flag=True, help="Check out the branch afterwards; no file changes.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def publish(
     root: Path, branch: str | None, message: str | None, dry_run: bool, switch: bool, as_json: bool
 ) -> None:
-    """Publish metafiles on a branch of their own, after their data, and open a pull request.
+    """Push data, then its metafiles on a branch of their own, and open a pull request.
 
     Your work tree, what you have staged, and the checked-out branch stay as they are.
     """
@@ -72,9 +72,9 @@ def publish(
 @click.command()
 @click.pass_obj
 def resolve(root: Path) -> None:
-    """Resolve merge conflicts in metafiles by entry; say what has to be made anew.
+    """Resolve merge conflicts in metafiles by entry, and list what has to be made again.
 
-    For after `git merge`, `git rebase` or `git pull` stopped. Run it again once that is done.
+    Run it when `git merge`, `git rebase` or `git pull` stopped, and again once that is finished.
     """
     from registry_assets.revisions.publishing.resolving import describe_conflict, find_stale
     from registry_assets.revisions.publishing.resolving import resolve as resolve_conflicts
@@ -105,13 +105,13 @@ def resolve(root: Path) -> None:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Send nothing, only say what the remote lacks.")
-@click.option("--full", is_flag=True, help="Read back and hash everything that is there, too.")
+@click.option("--check", is_flag=True, help="Push nothing, only list what the remote lacks.")
+@click.option("--full", is_flag=True, help="Also read back and hash everything on the remote.")
 @click.pass_obj
 def push(root: Path, check: bool, full: bool) -> None:
-    """Send to the remote what it lacks, and look that all of it is there.
+    """Push to the remote what it lacks, and verify that everything is there.
 
-    With --full, what is damaged there is replaced. Exit 1 when something is missing or damaged.
+    With --full, damaged objects are replaced. Exit 1 if anything is missing or damaged.
     """
     from registry_assets.dvc_repo import DvcRepo
 
@@ -120,7 +120,7 @@ def push(root: Path, check: bool, full: bool) -> None:
 
 
 def push_all(dvc: DvcRepo, *, full: bool, report: Callable[[str], None]) -> int:
-    """Pushes, says what is nowhere, and returns the exit code."""
+    """Pushes, lists data that is nowhere, and returns the exit code."""
     missing = dvc.push(full=full, report=report).missing
     for item in missing[:_FEW]:
         report(f"missing  {item}")

@@ -1,4 +1,4 @@
-"""What every command starts with, and how it ends."""
+"""What every command starts with: the graph, the history, the exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINDING = 1
 
 
 def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
-    """Reads the graph of a registry; says which metafiles had to be left out."""
+    """Reads the graph of a registry; prints which metafiles had to be left out."""
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
 
@@ -31,7 +31,7 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
 
 
 def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
-    """Reads the graph of a registry and how it stands, loading the metafiles once for both."""
+    """Reads the graph and the status of a registry, loading the metafiles once for both."""
     from registry_assets.registry.status.reading import read_status
 
     with dvc.reading_once():
@@ -41,7 +41,7 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 
 @contextmanager
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
-    """Opens Dagster's history of a registry; says so when that is not the registry's own."""
+    """Opens Dagster's history of a registry; warns if that is not the registry's own."""
     from registry_assets.orchestration.history import opening
     from registry_assets.registry.home import find_exported_home
 
@@ -53,6 +53,6 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
 
 
 def say_left_out(problems: Iterable[str]) -> None:
-    """Says which metafiles had to be left out."""
+    """Prints which metafiles had to be left out."""
     for problem in problems:
         click.echo(f"registry: left out: {problem}", err=True)

@@ -1,4 +1,4 @@
-"""Commands that bring data up to date: materialize, add, import, update, sync."""
+"""Commands that bring data up to date: materialize, sync; and what others share with them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ _NOTHING_TO_DO = "Nothing to do: everything is up to date."
 
 
 @click.command()
+@click.option("--select", "selection", help="Assets, in Dagster's selection syntax (default: all).")
 @click.option(
-    "--select", "selection", help="Assets, in Dagster's selection syntax; all by default."
-)
-@click.option(
-    "--collection", "collections", multiple=True, metavar="NAME", help="Take NAME all the way."
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="NAME",
+    help="Take NAME all the way, also into data sets that lack it; repeatable.",
 )
 @click.option("--force", is_flag=True, help="Run commands even though nothing changed.")
 @click.pass_obj
 def materialize(
     root: Path, selection: str | None, collections: tuple[str, ...], force: bool
 ) -> None:
-    """Bring assets up to date, recorded where the UI shows it."""
+    """Bring assets up to date; the runs appear in the UI."""
     from registry_assets.registry.home import choose_home
     from registry_assets.registry.status.last_status import look
 
@@ -74,11 +76,11 @@ def materialize_all(
     Args:
         dvc: The repository.
         found: The graph.
-        status: How it stands.
+        status: What is up to date in it.
         selection: The assets, in Dagster's selection syntax; all when None.
         collections: Collections to take all the way.
         force: Whether commands run even though nothing changed.
-        now: A look at the registry from before it was read.
+        now: Stamps of the registry's files from before it was read.
     """
     from registry_assets.making.batch import MakeOptions
     from registry_assets.making.planning import describe_left, plan_bringing
@@ -118,16 +120,16 @@ def make_units(
     *,
     err: bool = False,
 ) -> tuple[Lineage, list[Failed]]:
-    """Makes units in one run, and says what comes of each.
+    """Makes units in one run, and prints the outcome of each.
 
     Args:
         dvc: The repository.
         found: The graph.
         instance: Where it is recorded.
         units: What to make.
-        command: What the run is called after.
+        command: The command, for the tag of the run.
         options: What else is asked for.
-        err: Whether to say what comes of it on standard error.
+        err: Whether to print outcomes on standard error.
 
     Returns:
         The graph afterwards, and what failed.
@@ -152,14 +154,14 @@ def make_units(
 
 
 def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: bool = False) -> None:
-    """Says what came of one output."""
+    """Prints the outcome of one output."""
     from registry_assets.making.progress import describe_step
 
     click.echo(f"  {describe_step(outcome, path, summary)}  {where}".rstrip(), err=err)
 
 
 def say_copied(name: str) -> Callable[[Copied], None]:
-    """What says how far copying is: now and then, and at the end."""
+    """A function that prints the progress of copying, now and then and at the end."""
     from registry_assets.units import format_size
 
     on_terminal = sys.stderr.isatty()
@@ -207,7 +209,7 @@ def sync(root: Path, strip_sheets: bool) -> None:
 
 
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
-    """Brings Dagster's event log up to what the metafiles record, and says how much that was."""
+    """Brings Dagster's event log up to what the metafiles record, and prints how many events."""
     from registry_assets.orchestration.checks import report_checks
     from registry_assets.orchestration.history.reporting import sync as report_changes
 

@@ -25,9 +25,11 @@ from registry_assets.errors import RegistryError
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--upgrade", is_flag=True, help="Give data sets the stages of this version.")
+@click.option(
+    "--upgrade", is_flag=True, help="Replace the stages of data sets with those of this version."
+)
 def init(folder: Path, upgrade: bool) -> None:
-    """Make FOLDER a registry, or fit one that is there to this machine."""
+    """Make FOLDER a registry, or set up an existing one on this machine."""
     from registry_assets.intake.initialising import init_registry
 
     for line in init_registry(folder, upgrade=upgrade):
@@ -41,7 +43,7 @@ def init(folder: Path, upgrade: bool) -> None:
 @click.command()
 @click.pass_obj
 def demo(root: Path) -> None:
-    """Run the main job on the sample photographs and say what came of it."""
+    """Run the main job on the sample photographs and print a summary."""
     from registry_assets.cli.demo import summarise
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.intake.initialising import copy_samples, fit_to_machine
@@ -132,7 +134,7 @@ def ui(root: Path, host: str, port: int) -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Makes sure that the webserver can listen, before a daemon starts to work beside none."""
+    """Makes sure that the webserver can listen, before a daemon starts without one."""
     try:
         with socket.create_server((host, port)):
             pass

@@ -27,17 +27,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="NAME|PATH")
 @click.option(
-    "--name", help="What to call a folder or archive from elsewhere; as there by default."
+    "--name", help="Name of the new collection (default: the name of the folder or archive)."
 )
-@click.option(
-    "--link", is_flag=True, help="Hard-link files from elsewhere instead of copying them."
-)
+@click.option("--link", is_flag=True, help="Hardlink files from elsewhere instead of copying them.")
 @click.pass_obj
 def add(root: Path, source: str, name: str | None, link: bool) -> None:
     """Put a collection under DVC, as `dvc add` does, recorded in Dagster.
 
-    What is added is raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)
-    anywhere, which is brought into raw/ first. When that was interrupted, the same command goes on.
+    Adds raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) at any path,
+    which is brought into raw/ first. After an interruption, run the same command again.
     """
     from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
     from registry_assets.leftovers import describe_left_out
@@ -65,7 +63,7 @@ def _say_failed(failed: Sequence[Failed]) -> None:
 
 
 def _say_duplicates(now: Lineage, name: str) -> None:
-    """Says which files of this collection others have, too, and which it has twice."""
+    """Says which files of this collection are in others too, or twice in itself."""
     from registry_assets.curation.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
@@ -76,10 +74,10 @@ def _say_duplicates(now: Lineage, name: str) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]..")
-@click.option("--check", is_flag=True, help="Only say what is behind; exit 1 if anything is.")
+@click.option("--check", is_flag=True, help="Only list what is behind; exit 1 if anything is.")
 @click.pass_obj
 def update(root: Path, names: tuple[str, ...], check: bool) -> None:
-    """Move imports on to what their sources have now; all that are behind, or those named."""
+    """Update imports to what their sources have now: all that are behind, or those named."""
     from registry_assets.dvc_repo import source_session
     from registry_assets.registry.status.imports import choose_imports, compare_imports
 
@@ -111,7 +109,7 @@ def _say_state(state: ImportState) -> None:
 
 
 def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
-    """Materializes imports in the version that their sources have now; returns what failed."""
+    """Updates imports to the version that their sources have now; returns what failed."""
     from registry_assets.making.batch import MakeOptions
     from registry_assets.making.planning import units_of
     from registry_assets.orchestration.sensors.imports import build_observation
@@ -126,9 +124,9 @@ def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
 @click.command(name="import")
 @click.argument("name")
 @click.option("--into", "dataset", required=True, help="The data set.")
-@click.option("--from", "url", help="Another repository that has it: a Git URL or a path.")
-@click.option("--rev", help="With --from: a branch, tag or commit to stay at.")
-@click.option("--path", help="With --from: the path there; raw/NAME by default.")
+@click.option("--from", "url", help="Import from another repository: a Git URL or a path.")
+@click.option("--rev", help="With --from: the branch, tag or commit to import.")
+@click.option("--path", help="With --from: the path in that repository (default: raw/NAME).")
 @click.pass_obj
 def import_(
     root: Path, name: str, dataset: str, url: str | None, rev: str | None, path: str | None
@@ -162,12 +160,12 @@ def import_(
 @click.command(name="take-out")
 @click.argument("name")
 @click.option("--from", "dataset", required=True, help="The data set.")
-@click.option("--force", is_flag=True, help="Also when data was edited that is saved nowhere.")
+@click.option("--force", is_flag=True, help="Also if that loses edits that are saved nowhere.")
 @click.pass_obj
 def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
-    """Take the collection NAME out of a data set again, with all that was made of it there.
+    """Remove the collection NAME from a data set, with everything that was made from it there.
 
-    Raw data stays, and the cache keeps every version.
+    Raw data stays in place, and the cache keeps every version.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.model import check_collection_name
@@ -203,7 +201,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 
 
 def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: str) -> None:
-    """Brings back what was left out of a data set as a duplicate in what was taken out."""
+    """Restores pictures that were left out as duplicates of those in the removed collection."""
     from registry_assets.cli.deciding import say_left_out
     from registry_assets.curation.deciding import Decider
 
@@ -213,7 +211,7 @@ def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: st
 
 
 def _unit_in(found: Lineage, folder: str, name: str) -> Unit:
-    """One collection of a family, there already or not."""
+    """The unit of one collection of a family, whether it exists yet or not."""
     from registry_assets.making.unit import Unit
     from registry_assets.model import check_collection_name
 
@@ -229,7 +227,7 @@ def _make(
     *,
     observed: Sequence[AssetObservation] = (),
 ) -> tuple[Lineage, list[Failed]]:
-    """Makes units over a history that is up to date.
+    """Makes units, after telling Dagster what changed outside it.
 
     Returns:
         The graph after them, and what failed.

@@ -25,7 +25,7 @@ _MOST_MISSING = 20
 @click.argument("after", required=False, metavar="[B]")
 @click.option("--dataset", metavar="NAME", help="Only this data set; A and B may be v1, v2, …")
 @click.option("--collection", metavar="NAME", help="Only this collection.")
-@click.option("--files", is_flag=True, help="List the files, too.")
+@click.option("--files", is_flag=True, help="Also list the files.")
 @click.option(
     "--most",
     type=click.IntRange(0),
@@ -45,10 +45,10 @@ def diff(
     most: int,
     as_json: bool,
 ) -> None:
-    """Say what became of images between two versions, and why.
+    """Show what changed between two versions of images, and why.
 
-    A and B are commits, branches or tags; A is HEAD by default, B the work tree. A..B does, too.
-    What differs is what the metafiles record; `registry status` tells what was edited since.
+    A (default: HEAD) and B (default: the work tree) are commits, branches or tags; A..B works, too.
+    Compares what the metafiles record; `registry status` lists edits since.
     """
     from registry_assets.revisions.versions import diff_report
     from registry_assets.revisions.versions.diffing import compare_revisions
@@ -87,10 +87,10 @@ def diff(
 @click.argument("rev")
 @click.pass_obj
 def checkout(root: Path, rev: str) -> None:
-    """Bring the work tree to REV, a branch, tag or commit, with its data; then tell Dagster.
+    """Check out REV, a branch, tag or commit, with its data, and tell Dagster.
 
-    Data comes from the cache, else from the remote. `registry checkout -` goes back. What is saved
-    nowhere is never replaced. Exit 1 when some data is nowhere to be had.
+    Data comes from the cache, else from the remote. `registry checkout -` goes back. Edits that are
+    saved nowhere are never overwritten. Exit 1 if some data could not be fetched.
     """
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
@@ -106,9 +106,9 @@ def checkout(root: Path, rev: str) -> None:
 
 @click.command()
 @click.argument("name", metavar="DATASET[/VERSION]")
-@click.option("-m", "--message", help="What is new about it, in a line.")
-@click.option("--rev", help="The commit; what is checked out by default.")
-@click.option("--push", is_flag=True, help="Push the tag to the Git remote, too.")
+@click.option("-m", "--message", help="What is new in it, in one line.")
+@click.option("--rev", help="The commit (default: what is checked out).")
+@click.option("--push", is_flag=True, help="Also push the tag to the Git remote.")
 @click.pass_obj
 def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool) -> None:
     """Make a version of a data set: a tag that others import at, the next number by default.
@@ -141,7 +141,7 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
-    """List the versions of DATASET, or of all, what they hold, and what changed in each."""
+    """List the versions of DATASET, or of all data sets: what they hold and what changed."""
     from registry_assets.revisions.versions import version_report
     from registry_assets.revisions.versions.dataset_versions import read_versions
 
@@ -182,6 +182,6 @@ def _say_checked_out(done: CheckedOut, rev: str) -> None:
         more = len(data.missing) - _MOST_MISSING
         click.echo(
             (f"… and {more} more\n" if more > 0 else "")
-            + f"{len(data.missing)} outputs are not to be had, and not there: `registry push` on a "
-            "machine that has them, then the same again"
+            + f"{len(data.missing)} outputs could not be fetched: `registry push` on a machine "
+            "that has them, then run this again"
         )

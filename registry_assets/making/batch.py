@@ -44,7 +44,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Failed:
-    """A unit that was not."""
+    """A unit that could not be brought up to date, and why."""
 
     unit: Unit
     error: RegistryError
@@ -52,13 +52,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class MakeOptions:
-    """What can be asked for besides.
+    """Options of a batch.
 
     Attributes:
         force: Whether commands run even though nothing changed.
-        update: Whether imports from elsewhere move on to what their sources have now.
-        sources: Where imports that are not there yet are taken in from, by address; from the raw
-            folder where nothing else is said.
+        update: Whether imports from elsewhere are updated to what their sources have now.
+        sources: Sources of imports that do not exist yet, by address (default: the raw folder).
     """
 
     force: bool = False
@@ -73,16 +72,16 @@ def make_all(
     report: Report,
     options: MakeOptions | None = None,
 ) -> Iterator[Made | Failed]:
-    """Brings units up to date, and yields what came of each as it comes.
+    """Brings units up to date, and yields the result of each when it is there.
 
-    What failed does not stop the others, but for what is made of it.
+    A failure stops only what depends on it.
 
     Args:
         dvc: The repository.
         lineage: The graph, as it was when the units were chosen.
         units: What to make, in the order of dependencies.
         report: Takes what commands say, from several threads.
-        options: What else is asked for.
+        options: See `MakeOptions`.
     """
     options = options or MakeOptions()
     failed: set[str | None] = set()
@@ -105,7 +104,7 @@ def read_again(dvc: DvcRepo, lineage: Lineage, addresses: set[str]) -> Lineage:
 def _make_data(
     dvc: DvcRepo, lineage: Lineage, units: Sequence[Unit], report: Report, options: MakeOptions
 ) -> Iterator[Made | Failed]:
-    # Asked about all at once, Git takes no longer than for one.
+    # One question to Git for all units takes no longer than for one.
     dvc.why_unseen([unit.address for unit in units])
     refused: set[str | None] = set()
     for unit in units:

@@ -1,4 +1,4 @@
-"""Which units a request comes to, and in which order."""
+"""Which units to make for a request, and in which order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plan_units(
 ) -> list[Unit]:
     """The units of assets, each after those that it reads.
 
-    An asset that is made together with others brings them along.
+    Assets that are made together are always planned together.
 
     Args:
         lineage: The graph.
@@ -29,7 +29,7 @@ def plan_units(
             `take_in` wants them. When empty, each data set gets those that it has.
 
     Raises:
-        CollectionNameError: when a collection cannot have such a name.
+        RefusedError: when a collection cannot have such a name.
     """
     for name in collections:
         check_collection_name(name)
@@ -80,7 +80,7 @@ def units_of(lineage: Lineage, paths: Iterable[str]) -> list[Unit]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What there is to bring up to date.
+    """What is to be brought up to date.
 
     Attributes:
         units: What to make, upstream before downstream.
@@ -100,7 +100,7 @@ def plan_bringing(
     *,
     force: bool = False,
 ) -> Plan:
-    """Plans what brings everything, or what is asked for, up to date.
+    """Plans the units that bring everything, or what is asked for, up to date.
 
     With `modified = "leave"`, raw data that was edited is planned only where it is named: by a
     selection, or as a collection.
@@ -108,7 +108,7 @@ def plan_bringing(
     Args:
         lineage: The graph.
         dvc: The repository.
-        status: How it stands.
+        status: What is up to date.
         selected: The assets; all when None.
         collections: Collections to take all the way.
         force: Whether commands run even though nothing changed.
@@ -126,7 +126,7 @@ def plan_bringing(
 
 
 def describe_left(lineage: Lineage, path: str, edit: Edit) -> str:
-    """What to say of an edit that is left to a person, with what to do about it."""
+    """The message about an edit that is left to a person, with the next step."""
     node = lineage.nodes[path]
     folder, _, name = path.rpartition("/")
     is_collection = folder == lineage.registry.raw_folder
@@ -136,7 +136,7 @@ def describe_left(lineage: Lineage, path: str, edit: Edit) -> str:
 
 
 def _find_edits(lineage: Lineage, dvc: DvcRepo, status: RegistryStatus) -> dict[str, Edit]:
-    """Raw data whose content is not any more what its metafile records, by path."""
+    """Raw data whose content differs from what its metafile records, by path."""
     suspects = [item.path for item in status.raw if item.state == "modified"]
     suspects += [item.path for item in status.outputs if item.state == "stale"]
     found = {}
@@ -171,7 +171,7 @@ def stale_keys(
 
     Args:
         lineage: The graph.
-        status: How it stands.
+        status: What is up to date.
         held: Outputs that are not brought up to date, so that nothing need follow them.
     """
     stale = {

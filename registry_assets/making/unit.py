@@ -1,8 +1,7 @@
 """One unit brought up to date: a collection, an import, or one item of a stage.
 
-Whoever asks, a run in the UI, a batch or a command, it is made here. What comes out is a
-`PendingResult`: the outputs stand in the workspace and are held, and `PendingResult.persist`
-records them in the metafiles.
+A run in the UI, a batch and a command all make it here. The result is a `PendingResult`: the
+outputs are in the workspace and held, and `PendingResult.persist` records them in the metafiles.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Unit:
 
     @property
     def address(self) -> str:
-        """The stage or ``.dvc`` file that declares it, or will."""
+        """The stage or ``.dvc`` file that declares it, whether that exists yet or not."""
         return self.group.address_of(self.partition)
 
     @property
@@ -63,12 +62,12 @@ class Unit:
 
 @dataclass(frozen=True)
 class ForeignSource:
-    """Where a collection of another repository is taken in from.
+    """The source of an import from another repository.
 
     Attributes:
         url: The repository: a Git URL or a local path.
         path: The path in it.
-        revision: A branch, tag or commit to stay at; the newest commit when None.
+        revision: A branch, tag or commit; the newest commit when None.
     """
 
     url: str
@@ -96,10 +95,10 @@ def make(
         unit: What to make.
         report: Takes progress.
         force: Whether commands run even though nothing changed.
-        update: Whether an import from elsewhere moves on to what its source has now. One from
-            this repository always does.
-        source: Where to take in an import that is not there yet; from the raw folder of this
-            repository when None.
+        update: Whether an import from elsewhere is updated to what its source has now. One from
+            this repository always is.
+        source: The source of an import that does not exist yet; the raw folder of this repository
+            when None.
 
     Raises:
         RegistryError: with the next step in its message.

@@ -1,4 +1,4 @@
-"""What was decided about images, as the files of all data sets say it."""
+"""The decisions about single images in all data sets."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class _Builder:
     def _partitions(
         self, upstreams: Sequence[Sequence[Upstream]], group_of_key: Mapping[Key, Group]
     ) -> Mapping[int, str]:
-        """Names the partitions of each family; those that go hand in hand share theirs."""
+        """Names the partitions of each family; families with the same items share theirs."""
         parent = {id(group): group for group in self.groups if group.is_family}
 
         def find(group: Group) -> Group:

@@ -1,4 +1,4 @@
-"""What makes the results of a stage what they are beside its inputs: command, parameters, code."""
+"""What determines the results of a stage besides its inputs: command, parameters, code."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Tracer:
 
     @cached_property
     def rank(self) -> Mapping[str, int]:
-        """How many steps an output is away from what nothing upstream makes."""
+        """How many steps an output is away from the start of the graph."""
         rank = dict.fromkeys(self.lineage.nodes, 0)
         waiting = {path: len(up) for path, up in self.lineage.upstream_of.items()}
         ready = [path for path in rank if not waiting.get(path)]
@@ -198,7 +198,7 @@ class Tracer:
         return found, unread
 
     def find_standing(self, md5s: Collection[str]) -> Mapping[str, str]:
-        """Those of some contents that a current version has, each with an output that has it."""
+        """Which of the contents a current version has, each with an output that has it."""
         wanted, found = frozenset(md5s), dict[str, str]()
         for output, version in self.recorded.items() if wanted else ():
             held = self._listings.contents(version) or frozenset()

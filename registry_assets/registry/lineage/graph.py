@@ -108,7 +108,7 @@ class AssetGroup:
     stage: Stage | None = None
 
     def address_of(self, partition: str | None) -> str:
-        """The stage or ``.dvc`` file of a partition, also of one that is not there yet."""
+        """The stage or ``.dvc`` file of a partition, whether that exists yet or not."""
         known = self.addresses.get(partition)
         return known or self.address.replace(ITEM, partition or "")
 
@@ -117,7 +117,7 @@ class AssetGroup:
         return recorded_in(self.address_of(partition))
 
     def path_of(self, output: AssetOutput, partition: str | None) -> str:
-        """The path of an output in a partition, also of one that is not there yet."""
+        """The path of an output in a partition, whether that exists yet or not."""
         return output.paths.get(partition) or output.path.replace(ITEM, partition or "")
 
 

@@ -1,7 +1,7 @@
 """Which assets take a new collection in, and which follow when one has a next version.
 
-Declared per data set (`take_in` in ``[tool.registry_assets]``); a person's `registry import` is not
-asked.
+Declared per data set by `take_in` in ``[tool.registry_assets]``, which does not restrict
+`registry import`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from registry_assets.registry.translator import COLLECTIONS, Key
 
 
 def dataset_with_inputs(registry: Registry, group: AssetGroup) -> Dataset | None:
-    """The data set that assets belong to, None for those of no data set that takes in."""
+    """The data set that assets belong to; None if that takes no collections in."""
     if group.kind == "raw":
         return None
     dataset = registry.dataset_of(group.metafile)
@@ -66,7 +66,7 @@ def stages_of(lineage: Lineage, dataset: Dataset, collection: str) -> list[str]:
 
 
 def not_taken_in(collection: str, stage: str, dataset: str) -> NotTrackedError:
-    """What to raise where the pipeline of a data set does not list a collection."""
+    """The error for a collection that the pipeline of a data set does not list."""
     return NotTrackedError(
         f"{stage} does not list {collection}: run `registry import {collection} --into {dataset}`"
     )

@@ -1,4 +1,4 @@
-"""What stands in the folder that collections are dropped into, before DVC knows it."""
+"""What is in the raw folder and not under DVC yet."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def reason_against_name(name: str) -> str | None:
 
 
 def holds_a_file(path: Path) -> bool:
-    """Whether there is a file, or a file somewhere in a folder that no file manager left there."""
+    """Whether this is a file, or a folder with a file in it that no file manager left there."""
     return path.is_file() or any(
         find_leftover_in((Path(where) / name).relative_to(path).as_posix()) is None
         for where, _, files in os.walk(path)

@@ -45,7 +45,7 @@ class Look:
 def look_for_edits(
     registry: Registry, before: Mapping[str, Look], *, most_seconds: float
 ) -> Iterator[tuple[str, Look]]:
-    """Looks at the collections in the raw folder, those first that were not looked at for longest.
+    """Looks at the collections in the raw folder, the least recently checked first.
 
     Walks through folders, and has DVC compare those whose stamp is a new one and has been the same
     for `settle_seconds`.
@@ -146,7 +146,7 @@ def _look(
 
 
 def why_not_there(root: Path, item: RawCollection) -> str | None:
-    """What to say of a collection that is recorded and not in its place; None where it is."""
+    """The message for a collection that is recorded but missing; None if it is there."""
     path, version = item.output.path, item.output.version
     place = root / path
     if version is not None and is_folder(version.md5) and place.is_symlink():
@@ -166,7 +166,7 @@ def describe_link(path: str, target: str) -> str:
 
 
 def describe_missing(path: str) -> str:
-    """What to do about a collection that is recorded and not in the workspace."""
+    """The next step for a collection that is recorded but not in the workspace."""
     return (
         f"`dvc checkout {path}` brings it back, `dvc remove {path}.dvc` takes it out of the "
         "registry"

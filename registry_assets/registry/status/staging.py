@@ -1,4 +1,4 @@
-"""Where a collection is gathered before it stands in the raw folder, whole, under its name.
+"""Where a collection is gathered before it is moved, complete, into the raw folder.
 
 ``.arriving`` in the raw folder, so that one rename puts a collection into its place. It is hidden
 from the sensor and from Git, and has DVC ignore what is in it: an archive may hold metafiles.
@@ -56,7 +56,7 @@ class Landing:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """While this process gathers the collection: no other one does.
+        """Keeps other processes from gathering the collection meanwhile.
 
         Raises:
             RegistryError: when another one is at it.
