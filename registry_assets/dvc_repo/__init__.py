@@ -29,6 +29,7 @@ processes.py    telling living processes from dead ones
 commands.py     the command of a stage, run as DVC runs it
 results.py      what came of a stage or collection, and how its files differ from before
 running.py      one stage: unchanged, restored or run
+staged_listings.py listings that dvc-data leaves in memory
 batch.py        many stages in one go
 origins.py      where the repositories of imports are, and which of them is this one
 sources.py      the sources of imports: what they have now, fetched into the cache

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsspec.implementations.memory import MemoryFileSystem
-
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.results import Outcome, RecordedOutput
 from registry_assets.dvc_repo.running import Before, StageRun, paths_of, record_all, stamps_of
+from registry_assets.dvc_repo.staged_listings import StagedListings
 from registry_assets.errors import RegistryError, RepositoryBusyError, RepositoryChangedError
 
 if TYPE_CHECKING:
@@ -105,6 +104,7 @@ class _Batch:
     ) -> None:
         self.dvc, self.repo, self.force, self.report = dvc, repo, force, report
         self.executor, self.most_at_once = executor, most_at_once
+        self.listings = StagedListings(repo)
         self.tasks = {task.address: task for task in tasks}
         self.waiting_for = {
             task.address: {address for address in task.inputs if address in self.tasks}
@@ -297,7 +297,7 @@ class _Batch:
         recorded = record_all(
             self.dvc, self.repo, runs, self.report, order=self.order, written=written
         )
-        _forget_listings()
+        self.listings.drop()
         for run, outputs in zip(runs, recorded, strict=True):
             is_recorded = not isinstance(outputs, RegistryError)
             with self.in_hand[run]:
@@ -331,15 +331,3 @@ class _Batch:
                     yield StageResult(
                         reader, None, error=RegistryError(f"{reader}: not run, as {maker} failed")
                     )
-
-
-def _forget_listings() -> None:
-    """Drops the listings of folders that dvc-data has left in memory.
-
-    Every folder it hashes leaves one in fsspec's file system in memory, for the life of the
-    process, and looking one up goes through all of them: N folders would cost N². What was
-    recorded is in the cache.
-    """
-    memory = MemoryFileSystem()
-    memory.store.clear()
-    del memory.pseudo_dirs[1:]

@@ -31,6 +31,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_erro
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
+from registry_assets.dvc_repo.staged_listings import hashing
 from registry_assets.dvc_repo.states import is_changed
 from registry_assets.dvc_repo.versions import (
     listings_of,
@@ -200,7 +201,8 @@ class StageRun:
         self.made = read_outputs(self._repo, self.stage)
         for out in self.stage.outs:
             if self.made[out.fs_path] is None:
-                out.get_hash()
+                with hashing if out.isdir() else contextlib.nullcontext():
+                    out.get_hash()
         self.outcome = "ran"
 
     def check_nothing_changed(self, head: str | None) -> None:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import psutil
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo, StageResult, StageTask
 from registry_assets.errors import DvcError
-from tests.conftest import run, write_tree
+from tests.conftest import UPPER, run, write_tree
 from tests.persisting.helpers import (
     INPUT_FILE,
     UPPER_STAGE,
@@ -30,6 +31,8 @@ from tests.persisting.helpers import (
 
 NAMES = ("01_a", "02_b", "03_c")
 COUNT_STAGE = "processed/texts/dvc.yaml:count@{}"
+# What DVC itself has to hash, for the link.
+LINKING = f"{UPPER}(target / 'link.txt').symlink_to(path.name)\n"
 
 
 @pytest.fixture
@@ -276,3 +279,21 @@ def test_what_overlaps_is_refused_within_a_session_too(root: Path) -> None:
                 track(path)
     assert not (root / "raw.dvc").exists()
     assert not (root / "raw/04_d/sub.dvc").exists()
+
+
+def test_files_in_memory_of_the_process_around_it_stay(root: Path) -> None:
+    write_tree(root, {"processed/texts/upper.py": LINKING})
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/theirs/note.txt", b"a note")
+    # Named like those of dvc-data, as they are where the process uses DVC itself.
+    memory.pipe_file("/.AAAAAAAAAAAAAAAAAAAAAA.tmp", b"[]")
+    memory.mkdir("/theirs/empty")
+    before = (dict(memory.store), list(memory.pseudo_dirs))
+    try:
+        for force in (False, True):
+            results = run_batch(root, force=force)
+            assert {result.error for result in results.values()} == {None}
+            assert (dict(memory.store), list(memory.pseudo_dirs)) == before
+    finally:
+        memory.rm("/theirs", recursive=True)
+        memory.rm("/.AAAAAAAAAAAAAAAAAAAAAA.tmp")
