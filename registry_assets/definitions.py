@@ -1,16 +1,20 @@
 """The code location: definitions for the repository that Dagster was started in.
 
-The only module that does work when it is imported. The repository is the one that REGISTRY_ROOT
-names, else the one around the working directory.
+The only module that does work when it is imported, in the code server that Dagster starts for it,
+or in the process of a run. That process is ours, and set up as such: its garbage collector, levels
+of loggers, environment and umask. A code location of your own calls `build_definitions` instead,
+which changes none of them. The repository is the one that REGISTRY_ROOT names, else the one around
+the working directory.
 """
 
 import os
 from pathlib import Path
 
-from registry_assets.cli.gc_tuning import look_for_cycles_less_often
+from registry_assets.cli.own_process import set_up_process
 
-look_for_cycles_less_often()
+_root = Path(os.environ.get("REGISTRY_ROOT") or Path.cwd())
+set_up_process(_root)
 
 from registry_assets.orchestration.building import build_definitions  # noqa: E402 - what it imports is much
 
-defs = build_definitions(os.environ.get("REGISTRY_ROOT") or Path.cwd())
+defs = build_definitions(_root)

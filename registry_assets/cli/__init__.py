@@ -11,7 +11,7 @@ starting.py    init, demo, ui
 demo.py        the summary that the demo prints
 models.py      what trace prints about models
 reading.py     what all commands start with: the graph, the history, exit codes
-gc_tuning.py   Python's garbage collector tuned for short commands
+own_process.py what a process of ours sets for itself: collector, loggers, umask
 
 Commands import Dagster only when they need it: the import takes longer than most commands do.
 """
@@ -36,10 +36,10 @@ from registry_assets.cli import (
     taking_in,
     versions,
 )
-from registry_assets.cli.gc_tuning import look_for_cycles_less_often
+from registry_assets.cli.own_process import set_up_process
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
-from registry_assets.registry.sharing import owner_of, share_files
+from registry_assets.registry.sharing import owner_of
 from registry_assets.units import printable
 
 _NEXT_STEPS = {
@@ -117,8 +117,7 @@ def main(ctx: click.Context, root: Path, debug: bool) -> None:
         raise RegistryError(
             "you have no home folder here: set HOME to a folder that you may write to"
         ) from error
-    look_for_cycles_less_often()
-    share_files(root)
+    set_up_process(root)
     ctx.obj = root
 
 

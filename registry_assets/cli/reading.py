@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,13 +46,48 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
     """Opens Dagster's history of a registry; warns if that is not the registry's own."""
     from registry_assets.orchestration.history import opening
-    from registry_assets.registry.home import find_exported_home
+    from registry_assets.registry.home import choose_home, find_exported_home
 
     elsewhere = find_exported_home(root)
     if elsewhere is not None:
         click.echo(f"registry: the history is in {elsewhere}, where DAGSTER_HOME leads", err=True)
-    with opening.open_history(root, launches_runs=launches_runs) as instance:
-        yield instance
+    home = choose_home(root).resolve()
+    with ExitStack() as stack:
+        # What Dagster itself writes goes there, too, and assets may ask it for its instance.
+        stack.enter_context(_exported_home(home))
+        stack.enter_context(_hearing_interrupts())
+        yield stack.enter_context(opening.open_history(root, launches_runs=launches_runs))
+
+
+@contextmanager
+def _exported_home(home: Path) -> Iterator[None]:
+    before = os.environ.get("DAGSTER_HOME")
+    os.environ["DAGSTER_HOME"] = str(home)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """Has this process hear SIGINT, where a shell started it in the background.
+
+    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`).
+    What it starts for a run would inherit that, and the run would wait for ever for it to end.
+    """
+    is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if not is_deaf or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def say_left_out(problems: Iterable[str]) -> None:

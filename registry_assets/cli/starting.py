@@ -31,7 +31,9 @@ from registry_assets.errors import RegistryError
 def init(folder: Path, upgrade: bool) -> None:
     """Make FOLDER a registry, or set up an existing one on this machine."""
     from registry_assets.intake.initialising import init_registry
+    from registry_assets.registry.sharing import share_files
 
+    share_files(folder)
     for line in init_registry(folder, upgrade=upgrade):
         click.echo(line)
     click.echo(

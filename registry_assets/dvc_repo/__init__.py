@@ -7,6 +7,7 @@ opening.py      opening a repository, its locks, and DVC's errors turned into ou
 initialising.py making a repository, and its configuration
 loading.py      stages out of metafiles, by DVC's own classes
 collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
+quiet_import.py importing DVC without what it does to loggers
 unseen.py       where DVC does not look: what is ignored, and folders behind links
 overlaps.py     whether what is new overlaps with what is declared
 reading.py      what was loaded -> the values of `registry_assets.model`
@@ -47,10 +48,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from registry_assets.dvc_repo.quiet_import import import_dvc
+
 if TYPE_CHECKING:
     from registry_assets.dvc_repo.batch import StageResult, StageTask
     from registry_assets.dvc_repo.edits import Edit
+    from registry_assets.dvc_repo.folders.ignoring import IgnoreRule, refused_reason
     from registry_assets.dvc_repo.garbage import ObjectUse
+    from registry_assets.dvc_repo.initialising import keep_together
     from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
@@ -82,13 +87,18 @@ _PLACES = {
     "StageResult": "batch",
     "StageTask": "batch",
     "ObjectUse": "garbage",
+    "IgnoreRule": "folders.ignoring",
     "Unsaved": "switching",
     "build_listing": "listings",
     "cut_entry": "metafiles",
     "hash_listing": "listings",
+    "keep_together": "initialising",
     "read_lock_text": "metafiles",
+    "refused_reason": "folders.ignoring",
     "source_session": "sources",
 }
+
+_WITHOUT_DVC = {"listings", "results"}
 
 __all__ = [
     "Before",
@@ -96,6 +106,7 @@ __all__ = [
     "CachedObject",
     "DvcRepo",
     "Edit",
+    "IgnoreRule",
     "Listings",
     "ObjectUse",
     "OutputState",
@@ -113,7 +124,9 @@ __all__ = [
     "build_listing",
     "cut_entry",
     "hash_listing",
+    "keep_together",
     "read_lock_text",
+    "refused_reason",
     "source_session",
 ]
 
@@ -121,4 +134,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _PLACES[name] not in _WITHOUT_DVC:
+        import_dvc()
     return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

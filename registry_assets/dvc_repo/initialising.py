@@ -17,7 +17,7 @@ from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
 from registry_assets.dvc_repo.metafiles import replace_text
-from registry_assets.dvc_repo.opening import find_origin_remote, name_user, translated_errors
+from registry_assets.dvc_repo.opening import check_user, find_origin_remote, translated_errors
 from registry_assets.errors import RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
@@ -48,7 +48,7 @@ def init_dvc(root: Path) -> bool:
     if around is not None:
         raise RegistryError(f"{root} lies in the DVC repository {around}: name a folder elsewhere")
     git = next((f for f in (root, *root.parents) if (f / ".git").exists()), None)
-    name_user()
+    check_user()
     with translated_errors():
         Repo.init(str(root), no_scm=git is None, subdir=git not in (None, root)).close()
     return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import logging
 import os
 import sys
 import threading
@@ -30,6 +29,7 @@ from registry_assets.errors import (
     DvcError,
     NotFoundError,
     RepositoryBusyError,
+    UnusableError,
 )
 from registry_assets.git_repo import GitRepo
 
@@ -66,15 +66,19 @@ def translated_errors() -> Iterator[None]:
         raise DvcError(said or type(error).__name__) from error
 
 
-def name_user() -> None:
-    """Gives this process's user a name where the machine has none for it, as in a container.
+def check_user() -> None:
+    """Makes sure that this process's user has a name, as DVC asks for one.
 
-    DVC asks for one, and `getpass.getuser` fails then; it looks into the environment first.
+    Raises:
+        UnusableError: when the machine has none, as in a container, nor the environment.
     """
     try:
         getpass.getuser()
-    except (KeyError, OSError):
-        os.environ["LOGNAME"] = f"uid{os.getuid()}"
+    except (KeyError, OSError) as error:
+        raise UnusableError(
+            f"this machine has no name for the user {os.getuid()}, and DVC asks for one: set "
+            "LOGNAME to any"
+        ) from error
 
 
 STORAGE = ".dvc/storage"
@@ -125,10 +129,11 @@ class RepoAccess:
 
     Raises:
         NotFoundError: when there is no DVC repository at or above the folder.
+        UnusableError: when the user has no name.
     """
 
     def __init__(self, root: Path, *, wait_seconds: float = 3600.0) -> None:
-        name_user()
+        check_user()
         try:
             self.root = Path(Repo.find_root(str(root)))
         except NotDvcRepoError as error:
@@ -138,10 +143,6 @@ class RepoAccess:
             ) from error
         self.wait_seconds = wait_seconds
         self._opened = threading.local()
-        # DVC tells people at a terminal what to type next; here that is ours to say.
-        logging.getLogger("dvc").setLevel(logging.ERROR)
-        # It logs each error that it raises, with where it came from.
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
 
     @property
     def git(self) -> GitRepo:

@@ -29,7 +29,6 @@ from registry_assets.leftovers import find_leftover_in, ignore_lines
 from registry_assets.model import DVC_FOLDER, PIPELINE_FILE, is_folder
 from registry_assets.registry.home import check_place, prepare_home, write_env
 from registry_assets.registry.reading import read_registry
-from registry_assets.registry.sharing import share_files
 from registry_assets.revisions.changes.merge_driver import (
     DESCRIPTION,
     NAME,
@@ -145,7 +144,6 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     check_checked_out(git)
     if find_kept_out(git).lacks(_DVC_CONFIG):
         raise kept_out(_DVC_CONFIG)
-    share_files(root)
     if (root / DVC_FOLDER).is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain, count
 from pathlib import Path
 
-from registry_assets.dvc_repo.folders.ignoring import IgnoreRule, refused_reason
+from registry_assets.dvc_repo import IgnoreRule, refused_reason
 from registry_assets.errors import RegistryError
 from registry_assets.forgotten import Forgotten
 from registry_assets.images.contents import SET_ASIDE_PREFIX, hash_file

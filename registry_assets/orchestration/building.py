@@ -31,7 +31,7 @@ from registry_assets.registry.home import check_home
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
-from registry_assets.registry.sharing import share_files, share_history
+from registry_assets.registry.sharing import share_history
 from registry_assets.registry.translator import COLLECTIONS, Key, RegistryTranslator
 
 
@@ -42,6 +42,9 @@ def build_definitions(
     assets: Sequence[AssetsDefinition] = (),
 ) -> Definitions:
     """Builds Dagster definitions for a DVC repository.
+
+    Nothing of this process is changed. Where several people share the registry's files, call
+    `registry.sharing.share_files` in a code location of your own: it sets the umask.
 
     Args:
         root: Any folder of the repository.
@@ -56,7 +59,6 @@ def build_definitions(
         RegistryError: when assets of your own have some of a stage's outputs for keys, but not all,
             or Dagster was led to the history of the registry that this one is a copy of.
     """
-    share_files(Path(root))
     lineage = build_lineage(read_registry(Path(root)), translator)
     registry = lineage.registry
     check_home(registry.root)

@@ -2,7 +2,8 @@
 
 Git is told by `core.sharedRepository`, and DVC by `cache.shared`, who that is; both then take care
 of their own files. What else this package and Dagster write follows the umask of the process, which
-is set once, where a process begins. SQLite makes its files 0644 whatever the umask.
+is set once, where a process of ours begins: a command, or `registry_assets.definitions`. SQLite
+makes its files 0644 whatever the umask.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from configparser import Error as ConfigError
 from configparser import RawConfigParser
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import DVC_FOLDER
@@ -24,7 +26,11 @@ _DATABASES = ("history", "history/runs", "schedules")
 
 
 def share_files(start: Path) -> None:
-    """Has this process make files that those can write who share the registry around a folder."""
+    """Has this process make files that those can write who share the registry around a folder.
+
+    Sets its umask, so this is for the process to call: commands and `registry_assets.definitions`
+    do, and a code location of your own may.
+    """
     folder = start.resolve()
     around = (place for place in (folder, *folder.parents) if (place / DVC_FOLDER).is_dir())
     root = next(around, folder)
@@ -60,9 +66,7 @@ def _is_cache_shared(root: Path) -> bool:
 
 def share_history(home: Path) -> None:
     """Gives the databases of a Dagster instance the mode that other files get from the umask."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    mode = 0o666 & ~mask
+    mode = _mode_of_new_files(home)
     if not mode & 0o022:
         return
     for entry in _find_databases(home):
@@ -72,6 +76,23 @@ def share_history(home: Path) -> None:
             if wanted != stat.S_IMODE(status.st_mode):
                 with suppress(OSError):
                     Path(entry.path).chmod(wanted)
+
+
+def _mode_of_new_files(folder: Path) -> int:
+    """The mode of files that this process makes; 0 where it can make none.
+
+    Seen on one, as the umask can only be read by setting it, for all threads.
+    """
+    place = folder / f".{uuid4().hex}.tmp"
+    try:
+        descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return 0
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+        place.unlink(missing_ok=True)
 
 
 def owner_of(place: Path) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -58,27 +55,18 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
             "class": "OpenSqliteStorage",
         }
         overrides["storage"] = {"custom": {**own, "config": {"base_dir": str(home)}}}
-    before = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(home)
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(_translated_database_errors(home))
-            _check_writable(home)
-            stack.callback(share_history, home)
-            with _translated_settings_errors(_name_settings(root, home)):
-                stack.enter_context(_hearing_interrupts())
-                instance = stack.enter_context(open_instance(home, overrides))
-                # Dagster loads them when a run needs them, which then fails before its first step.
-                for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
-                    getattr(instance, needed)
-                instance.get_handlers()
-            share_history(home)
-            yield instance
-    finally:
-        if before is None:
-            del os.environ["DAGSTER_HOME"]
-        else:
-            os.environ["DAGSTER_HOME"] = before
+    with ExitStack() as stack:
+        stack.enter_context(_translated_database_errors(home))
+        _check_writable(home)
+        stack.callback(share_history, home)
+        with _translated_settings_errors(_name_settings(root, home)):
+            instance = stack.enter_context(open_instance(home, overrides))
+            # Dagster loads them when a run needs them, which then fails before its first step.
+            for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
+                getattr(instance, needed)
+            instance.get_handlers()
+        share_history(home)
+        yield instance
 
 
 def _check_writable(home: Path) -> None:
@@ -160,21 +148,3 @@ def _next_step(said: str) -> str:
 def _in_one_line(text: str, most: int = 300) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else f"{line[:most]} …"
-
-
-@contextmanager
-def _hearing_interrupts() -> Iterator[None]:
-    """Has this process hear SIGINT, where a shell started it in the background.
-
-    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`).
-    What it starts for a run would inherit that, and the run would wait for ever for it to end.
-    """
-    is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if not is_deaf or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)

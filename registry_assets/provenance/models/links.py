@@ -52,8 +52,6 @@ _MOST_RUNS = 100
 _MOST_REASON = 300
 _NAMED = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[^/@]+)|@(?P<alias>[^/@]+))")
 _SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
-# MLflow asks for two minutes by itself before it says that nobody is there.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 
 
 @dataclass(frozen=True)
@@ -134,9 +132,6 @@ class ModelLinks:
                 "MLflow's client is not installed here: pip install 'registry-assets[mlflow]'"
             )
         self.address = address
-        # MLflow reports usage to its makers unless it is told not to, before it is imported.
-        for name, value in {"MLFLOW_DISABLE_TELEMETRY": "true", **_PATIENCE}.items():
-            os.environ.setdefault(name, value)
 
     def _client(self) -> MlflowClient:
         from mlflow import MlflowClient

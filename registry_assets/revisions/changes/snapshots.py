@@ -6,7 +6,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from registry_assets.dvc_repo.initialising import keep_together
+from registry_assets.dvc_repo import keep_together
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import DVC_FOLDER
 from registry_assets.registry.lineage.building import build_lineage
