@@ -49,7 +49,7 @@ def set_up_process(root: Path) -> None:
 
 
 def look_for_cycles_less_often() -> None:
-    """Has the collector look once in 50,000 new objects, not in 700, and not at the end.
+    """Runs the collector every 50,000 new objects, not every 700, and not at exit.
 
     Looking through all that Dagster and DVC define, again and again while it is defined and once
     more when the process ends, is 40 % of the processor time of a short command, and 60 % of that
