@@ -11,16 +11,23 @@ from dvc.dvcfile import (
     DVC_FILE_SUFFIX,
     LOCK_FILE,
     PROJECT_FILE,
+    FileIsGitIgnored,
     FileMixin,
     Lockfile,
     ProjectFile,
     SingleStageFile,
+    check_dvcfile_path,
+    is_git_ignored,
 )
-from dvc.stage.exceptions import StageFileDoesNotExistError, StageNotFound
-from dvc.stage.loader import StageLoader
+from dvc.stage.exceptions import (
+    StageFileDoesNotExistError,
+    StageFileIsNotDvcFileError,
+    StageNotFound,
+)
+from dvc.stage.loader import SingleStageLoader
 from dvc.utils import relpath
 from dvc.utils.serialize import YAMLError
-from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError, validate
+from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError, load, validate
 
 from registry_assets.dvc_repo.metafiles import read_lock
 from registry_assets.dvc_repo.plain_yaml import read_plain
@@ -39,53 +46,69 @@ _JUST_WRITTEN_SECONDS = 3.0
 
 def read_stages(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
     """All stages of a metafile, by name."""
-    kind = _PipelineFile if Path(path).name == PROJECT_FILE else _StageFile
-    return _read_again(path, lambda: kind(repo, path).stages)
+    if Path(path).name != PROJECT_FILE:
+        return _read_again(path, lambda: _load_single(repo, path))
+    return _read_again(path, lambda: _load_pipeline(repo, path, lambda: _load_lock(repo, path)))
 
 
 def read_found(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
-    """The same of a metafile of which it is known that Git does not ignore it."""
-    if Path(path).suffix != DVC_FILE_SUFFIX:
-        return read_stages(repo, path)
-    return _read_again(path, lambda: _FoundFile(repo, path, verify=False).stages)
+    """The same of a metafile of which it is known that Git does not ignore it.
 
-
-class _PlainFirst(FileMixin):  # type: ignore[misc]
-    """A metafile whose text is parsed by all rules of YAML only where it needs them."""
-
-    def _load_yaml(self, **kwargs: Any) -> tuple[Any, str]:
-        text = "" if kwargs else _text_of(Path(self.path))
-        data = read_plain(text)
-        if data is None:
-            loaded: tuple[Any, str] = super()._load_yaml(**kwargs)
-            return loaded
-        validate(data, self.SCHEMA, text=text, path=relpath(self.path))
-        return data, text
-
-
-class _StageFile(_PlainFirst, SingleStageFile):  # type: ignore[misc]
-    pass
-
-
-class _LockFile(_PlainFirst, Lockfile):  # type: ignore[misc]
-    pass
-
-
-class _PipelineFile(_PlainFirst, ProjectFile):  # type: ignore[misc]
-    @property
-    def _lockfile(self) -> _LockFile:
-        return _LockFile(self.repo, super()._lockfile.path)
-
-
-class _FoundFile(_StageFile):
-    """A ``.dvc`` file that Git was asked about already.
-
-    DVC asks for each, and holds it against every line of ``.gitignore``, where each collection has
+    DVC asks of each, and holds it against every line of ``.gitignore``, where each collection has
     one: N collections would cost N².
     """
+    if Path(path).suffix != DVC_FILE_SUFFIX:
+        return read_stages(repo, path)
+    return _read_again(path, lambda: _load_single(repo, path, is_found=True))
 
-    def _is_git_ignored(self) -> bool:
-        return False
+
+def _load_single(repo: Repo, path: str, *, is_found: bool = False) -> Mapping[str | None, DvcStage]:
+    file = SingleStageFile(repo, path)
+    stages: Mapping[str | None, DvcStage] = SingleStageLoader(file, *_read(file, is_found=is_found))
+    return stages
+
+
+def _load_pipeline(
+    repo: Repo, path: str, load_lock: Callable[[], object]
+) -> Mapping[str | None, DvcStage]:
+    """The stages of a ``dvc.yaml``, with what was recorded of them."""
+    file = ProjectFile(repo, path)
+    # What DVC would read itself, the first time that it is asked for.
+    file.contents, _ = _read(file)
+    file.lockfile_contents = load_lock()
+    stages: Mapping[str | None, DvcStage] = file.stages
+    return stages
+
+
+def _load_lock(repo: Repo, path: str) -> object:
+    """All of the ``dvc.lock`` beside a ``dvc.yaml``; nothing where there is none."""
+    file = Lockfile(repo, str(Path(path).with_name(LOCK_FILE)))
+    if is_git_ignored(repo, file.path):
+        raise FileIsGitIgnored(file.path)
+    return _parse(file)[0] if file.exists() else {}
+
+
+def _read(file: FileMixin, *, is_found: bool = False) -> tuple[Any, str]:
+    """A metafile and its text, where DVC would read it."""
+    if not file.exists():
+        is_ignored = file.repo.dvcignore.is_ignored_file(file.path)
+        raise StageFileDoesNotExistError(file.path, dvc_ignored=is_ignored)
+    if not is_found:
+        check_dvcfile_path(file.repo, file.path)
+    return _parse(file)
+
+
+def _parse(file: FileMixin) -> tuple[Any, str]:
+    """What is in a metafile, by all rules of YAML only where it needs them; and its text."""
+    if not file.repo.fs.isfile(file.path):
+        raise StageFileIsNotDvcFileError(file.path)
+    text = _text_of(Path(file.path))
+    data = read_plain(text)
+    if data is None:
+        loaded: tuple[Any, str] = load(file.path, file.SCHEMA, file.repo.fs)
+        return loaded
+    validate(data, file.SCHEMA, text=text, path=relpath(file.path))
+    return data, text
 
 
 def _text_of(path: Path) -> str:
@@ -152,14 +175,10 @@ def _read_some(repo: Repo, path: str, names: Sequence[str]) -> Mapping[str | Non
     if Path(path).name != PROJECT_FILE:
         return read_stages(repo, path)
 
-    def read() -> Mapping[str | None, DvcStage]:
-        declared = _PipelineFile(repo, path)
-        loader: Mapping[str | None, DvcStage] = StageLoader(
-            declared, declared.contents, {"stages": read_lock(Path(path), names)}
-        )
-        return loader
+    def load_lock() -> object:
+        return {"stages": read_lock(Path(path), names)}
 
-    return _read_again(path, read)
+    return _read_again(path, lambda: _load_pipeline(repo, path, load_lock))
 
 
 def address_of(stage: DvcStage) -> str:
