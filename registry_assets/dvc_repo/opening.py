@@ -22,7 +22,6 @@ from dvc.rwlock import rwlock
 
 from registry_assets.addresses import is_local, without_secrets
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
-from registry_assets.dvc_repo.run_cache import RootedStageCache
 from registry_assets.dvc_repo.unseen import check_links
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
@@ -175,7 +174,6 @@ class RepoAccess:
                 repo.close()
                 # What is said here outlasts DVC's reading its configuration again.
                 repo = _Repo(str(self.root), config={"remote": remote})
-            repo.stage_cache = RootedStageCache(repo)
             try:
                 yield repo
             finally:

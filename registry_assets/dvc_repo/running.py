@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from dvc.dependency.base import DependencyDoesNotExistError
 from dvc.dvcfile import LOCK_FILE
-from dvc.stage.cache import RunCacheNotFoundError
 
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, fetch
@@ -31,6 +30,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_erro
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
+from registry_assets.dvc_repo.run_cache import RunCache
 from registry_assets.dvc_repo.staged_listings import hashing
 from registry_assets.dvc_repo.states import is_changed
 from registry_assets.dvc_repo.versions import (
@@ -352,12 +352,13 @@ def _restore_outputs(
             return "unchanged"
         _fetch_missing(repo, stage, report)
     _take(stage, aside, repo)
-    if is_current and _restore(dvc, repo, stage, report, repo.stage_cache.restore):
+    run_cache = RunCache(repo)
+    if is_current and _restore(dvc, repo, stage, report, run_cache.restore):
         return "restored"
     _save_deps(stage, ensured)
     # Without the lock first, as opening and closing it costs more than the question.
-    is_known = not force and repo.stage_cache.knows(stage)
-    if is_known and _restore(dvc, repo, stage, report, repo.stage_cache.take):
+    is_known = not force and run_cache.knows(stage)
+    if is_known and _restore(dvc, repo, stage, report, run_cache.take):
         return "restored"
     return None
 
@@ -387,14 +388,11 @@ def _restore(
     repo: Repo,
     stage: PipelineStage,
     report: Report,
-    restore: Callable[[PipelineStage], bool | None],
+    restore: Callable[[PipelineStage], bool],
 ) -> bool:
     """Links outputs that the cache holds for exactly these inputs; False when it lacks them."""
     with dvc.write_lock(repo, report):
-        try:
-            if restore(stage) is False:
-                return False
-        except RunCacheNotFoundError:
+        if not restore(stage):
             return False
     report(f"{address_of(stage)}: restored from the cache, the command did not have to run")
     return True
@@ -474,7 +472,7 @@ def _keep_outputs(repo: Repo, run: StageRun) -> None:
     run.made = None
     before = note_outputs(stage, contents)
     if in_run_cache:
-        repo.stage_cache.save(stage)
+        RunCache(repo).save(stage)
     for place, md5 in store_outputs(repo, stage, contents, before).items():
         run.report(describe_overwritten(repo, place, md5))
 
