@@ -1,4 +1,4 @@
-"""What we rely on beyond the public interface of Dagster, name by name.
+"""What we rely on beyond the public interfaces of Dagster, DVC and the rest, name by name.
 
 When an upgrade fails here, the message says what the name is used for. What follows from them is
 held to its promises elsewhere; here is what can be told in a few lines.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import pkgutil
+import shutil
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 from dagster import (
@@ -23,9 +27,17 @@ from dagster import (
     DynamicPartitionsDefinition,
     define_asset_job,
 )
+from dvc.config import Config
+from dvc.dvcfile import ProjectFile, SingleStageFile
+from dvc.fs import localfs
+from dvc.ignore import DvcIgnoreFilter
+from dvc.repo import Repo
+from dvc.stage.loader import SingleStageLoader
 from sqlalchemy import select
 
 import registry_assets
+from registry_assets.dvc_repo import internals as dvc_internals
+from registry_assets.dvc_repo.run_cache import RunCache
 from registry_assets.orchestration import internals
 from registry_assets.orchestration.history.event_storage import OpenSqliteStorage
 from registry_assets.orchestration.internals import open_instance, show_partitions_as_missing
@@ -35,6 +47,10 @@ MAY_USE_DAGSTER = {
     "orchestration/internals.py",
 }
 PRIVATE_IN_DAGSTER = ("dagster._", "dagster_shared")
+DVC_INTERNALS = "dvc_repo/internals.py"
+OTHERS_THAT_ARE_PRIVATE = {"images/workers.py": {"_max_workers"}}
+# Documented in spite of their names: of named tuples, and of `os`.
+PUBLIC = {"_replace", "_exit"}
 
 
 @pytest.fixture
@@ -165,6 +181,177 @@ def test_only_internals_imports_what_is_private_in_dagster() -> None:
             names = [name for name in _imported(path) if name.startswith(PRIVATE_IN_DAGSTER)]
             found |= {place: names} if names else {}
     assert found == {}, "import it in orchestration/internals.py, with the reason"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Iterator[Repo]:
+    opened = Repo.init(str(tmp_path), no_scm=True)
+    yield opened
+    opened.close()
+
+
+def test_a_configuration_is_edited_as_dvc_does_and_written_by_us(repo: Repo) -> None:
+    taken = list(inspect.signature(Config._save_config).parameters)
+    assert taken == ["self", "level", "conf_dict"], "WholeConfig replaces it"
+    place = Path(repo.dvc_dir) / Config.CONFIG_LOCAL
+    place.write_text("[core]\n    site_cache_dir = /ä\n", encoding="utf-8")
+    old = place.stat().st_ino
+    with dvc_internals.WholeConfig(repo.dvc_dir).edit("local") as edited:
+        edited["remote"]["mine"] = {"url": "/ö"}
+    assert place.read_text(encoding="utf-8") == (
+        "[core]\n    site_cache_dir = /ä\n['remote \"mine\"']\n    url = /ö\n"
+    ), "Config.edit saves in another way, or _pack_named names sections otherwise"
+    assert place.stat().st_ino != old, "Config.edit writes in place, and not by _save_config"
+    assert Config(repo.dvc_dir)["remote"]["mine"]["url"] == "/ö", "DVC does not read what we write"
+
+
+def test_sections_of_a_configuration_are_named_as_dvc_names_them() -> None:
+    packed = dvc_internals._pack_named(
+        {
+            "core": {},
+            "cache": {"type": "copy"},
+            "remote": {"a": {"url": "/b"}},
+            "machine": {},
+            "db": {},
+        }
+    )
+    assert packed == {"cache": {"type": "copy"}, 'remote "a"': {"url": "/b"}}, "WholeConfig"
+
+
+@pytest.mark.parametrize(
+    ("executable", "started"),
+    [
+        (None, "some"),
+        ("/bin/bash", ["/bin/bash", "--noprofile", "--norc", "-c", "some"]),
+        ("/bin/zsh", ["/bin/zsh", "--no-rcs", "-c", "some"]),
+        ("/bin/sh", ["/bin/sh", "-c", "some"]),
+    ],
+)
+def test_a_command_is_given_to_a_shell_as_before(
+    executable: str | None, started: str | list[str]
+) -> None:
+    changed = "commands.py starts stages in another way than it did; `dvc repro` does, too"
+    assert dvc_internals.shell_command(executable, "some") == started, changed
+
+
+def test_patterns_of_ignore_files_are_merged_on_the_way_down(tmp_path: Path) -> None:
+    (tmp_path / "a/nested/.dvc").mkdir(parents=True)
+    (tmp_path / ".dvcignore").write_text("*.tmp\n")
+    (tmp_path / "a/.dvcignore").write_text("logs/\n!kept.tmp\n")
+    found = dvc_internals.patterns_above(
+        DvcIgnoreFilter(localfs, str(tmp_path)), str(tmp_path / "a")
+    )
+    purpose = "folders/ignoring.py says what a folder loses to the ignore files above it"
+    assert found.dirname == str(tmp_path), purpose
+    place = str(tmp_path / "a")
+    assert found.matches(place, "one.tmp"), purpose
+    assert not found.matches(place, "kept.tmp"), purpose
+    assert found.matches(place, "logs", is_dir=True), purpose
+    assert not found.matches(place, "nested", is_dir=True), "a repository in it is no pattern"
+    rules = [(bool(rule[0].match("a/logs/")), *rule[1:3]) for rule in found.ignore_spec]
+    assert (True, True, True) in rules, "a rule starts with regex, ignored, for folders only"
+
+
+def test_what_was_read_already_is_what_dvc_loads_stages_from(repo: Repo) -> None:
+    purpose = "loading.py assigns what it read"
+    file = ProjectFile(repo, str(Path(repo.root_dir) / "dvc.yaml"))
+    file.contents = {"stages": {"some": {"cmd": "true", "outs": ["a"]}}}
+    recorded = {"cmd": "true", "outs": [{"path": "a", "md5": "5" * 32, "hash": "md5"}]}
+    file.lockfile_contents = {"stages": {"some": recorded}}
+    (out,) = file.stages["some"].outs
+    assert out.hash_info.value == "5" * 32, purpose
+    single = SingleStageFile(repo, str(Path(repo.root_dir) / "a.dvc"))
+    stages = SingleStageLoader(single, {"outs": [{"path": "a", "md5": "5" * 32}]}, "outs: …")
+    assert stages[None].outs[0].hash_info.value == "5" * 32, purpose
+
+
+def test_the_run_cache_lies_where_dvc_has_it(repo: Repo) -> None:
+    place = Path(repo.cache.legacy.path) / "runs"
+    assert Path(repo.stage_cache.cache_dir) == place, "run_cache.py reads and writes there"
+
+
+def test_entries_of_the_run_cache_are_named_and_written_as_by_dvc(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, entries = Path(repo.root_dir), Path(repo.stage_cache.cache_dir)
+    monkeypatch.chdir(root)
+    (root / "a").write_text("1")
+    kept = {"outs": ["b"], "metrics_no_cache": ["c.json"]}
+    stage = repo.run(name="some", cmd="cp a b; cp a c.json", deps=["a"], **kept)
+    theirs = _read_entries(entries)
+    shutil.rmtree(entries)
+    RunCache(repo).save(stage)
+    assert theirs, "DVC keeps its run cache in another form"
+    assert _read_entries(entries) == theirs, (
+        "run_cache.py hashes what DVC hashes, and writes what it writes"
+    )
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_pool_knows_how_many_workers_it_has(kind: type[Executor]) -> None:
+    with kind(3) as pool:  # type: ignore[call-arg]
+        purpose = "images/workers.py takes 64 for granted, and as many more images into memory"
+        assert getattr(pool, "_max_workers", None) == 3, purpose
+
+
+def test_only_internals_names_what_is_private_elsewhere() -> None:
+    """Finds imports, attributes, and `getattr` with the name itself."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE).as_posix()
+        if place.startswith("shipped/") or place == DVC_INTERNALS:
+            continue
+        imported = {
+            part
+            for name in _imported(path)
+            if not name.startswith(("registry_assets.", "__future__", *PRIVATE_IN_DAGSTER))
+            for part in name.split(".")
+            if part.startswith("_")
+        }
+        names = (imported | _private_attributes(path)) - OTHERS_THAT_ARE_PRIVATE.get(place, set())
+        found |= {place: names} if names else {}
+    assert found == {}, f"of DVC, name it in {DVC_INTERNALS}, with the reason"
+
+
+def test_only_internals_replaces_what_is_private_elsewhere() -> None:
+    found = set()
+    for module in pkgutil.walk_packages([str(PACKAGE)], "registry_assets."):
+        if ".shipped" in module.name or module.name.endswith("__main__"):
+            continue
+        for kind in vars(import_module(module.name)).values():
+            if inspect.isclass(kind) and kind.__module__ == module.name:
+                found |= {f"{module.name}.{kind.__name__}.{name}" for name in _replaced(kind)}
+    assert found == {"registry_assets.dvc_repo.internals.WholeConfig._save_config"}
+
+
+def _replaced(kind: type) -> Iterator[str]:
+    """Methods that start with ``_`` and replace one of a class that is not ours."""
+    others = [b for b in kind.__mro__ if not b.__module__.startswith("registry_assets")]
+    for name, value in vars(kind).items():
+        is_method = isinstance(value, FunctionType | property | classmethod | staticmethod)
+        if is_method and name.startswith("_") and not name.endswith("__"):
+            yield from (name for base in others if name in vars(base))
+
+
+def _private_attributes(path: Path) -> set[str]:
+    """Attributes that start with ``_``, but for those that the module defines itself."""
+    named, own = set(), set(PUBLIC)
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+                own.add(name)
+            case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                own.add(name)
+            case ast.Attribute(attr=name):
+                named.add(name)
+            case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_]):
+                named.add(name)
+    return {name for name in named - own if name.startswith("_") and not name.endswith("__")}
+
+
+def _read_entries(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def _imported(path: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ The public names are loaded when they are first used: taking a metafile apart ne
 repository.py   `DvcRepo`, what the rest of the package asks of DVC
 opening.py      opening a repository, its locks, and DVC's errors turned into ours
 initialising.py making a repository, and its configuration
+internals.py    all that we use of DVC beyond its public interface
 loading.py      stages out of metafiles, by DVC's own classes
 collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
 quiet_import.py importing DVC without what it does to loggers

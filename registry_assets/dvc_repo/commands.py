@@ -17,8 +17,9 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from dvc.dvcfile import PROJECT_FILE
-from dvc.stage.run import _make_cmd, get_executable, prepare_kwargs
+from dvc.stage.run import get_executable, prepare_kwargs
 
+from registry_assets.dvc_repo.internals import shell_command
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import Report
 from registry_assets.dvc_repo.previous_outputs import PreviousOutputs
@@ -72,7 +73,7 @@ def _run_line(
 ) -> None:
     last_lines: deque[str] = deque(maxlen=_LAST_LINES)
     process = subprocess.Popen(
-        _make_cmd(get_executable(), command),
+        shell_command(get_executable(), command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

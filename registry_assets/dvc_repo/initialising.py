@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
-from configobj import ConfigObj
-from dvc.config import Config, _pack_named
+from dvc.config import Config
 from dvc.config_schema import RelPath
 from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
-from registry_assets.dvc_repo.metafiles import replace_text
+from registry_assets.dvc_repo.internals import WholeConfig
 from registry_assets.dvc_repo.opening import check_user, find_origin_remote, translated_errors
 from registry_assets.errors import RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
 Level = Literal["repo", "local"]
-
-
-class _Config(Config):  # type: ignore[misc]
-    """DVC's configuration, written in one rename, and also where it holds more than ASCII.
-
-    DVC reads that, but when it writes, it empties the file and then breaks off.
-    """
-
-    def _save_config(self, level: str, conf_dict: Mapping[str, object]) -> None:
-        stream = BytesIO()
-        ConfigObj(_pack_named(conf_dict), encoding="utf-8").write(stream)
-        replace_text(Path(self.files[level]), stream.getvalue().decode("utf-8"))
 
 
 def init_dvc(root: Path) -> bool:
@@ -82,7 +67,7 @@ def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
     if link_type != "hardlink":
         return False
     with translated_errors():
-        config = _Config(str(root / Repo.DVC_DIR))
+        config = WholeConfig(str(root / Repo.DVC_DIR))
         if config["cache"].get("type"):
             return False
         with config.edit(level) as edited:
@@ -99,7 +84,7 @@ def set_default_remote(root: Path, name: str, folder: Path, level: Level) -> boo
     address yet gets this one, for this machine.
     """
     with translated_errors():
-        config = _Config(str(root / Repo.DVC_DIR))
+        config = WholeConfig(str(root / Repo.DVC_DIR))
         chosen = config["core"].get("remote", name)
         if chosen in config["remote"]:
             return False
@@ -131,9 +116,9 @@ def mend_moved_remote(root: Path, storage: Path) -> list[str]:
     files: dict[Level, str] = {"repo": Config.CONFIG, "local": Config.CONFIG_LOCAL}
     mended = []
     with translated_errors():
-        name = _Config(str(place))["core"].get("remote")
+        name = WholeConfig(str(place))["core"].get("remote")
         for level, file in files.items():
-            config = _Config(str(place)).load_one(level)
+            config = WholeConfig(str(place)).load_one(level)
             url = config["remote"].get(name, {}).get("url") if name else None
             if (
                 url is None
@@ -142,7 +127,7 @@ def mend_moved_remote(root: Path, storage: Path) -> list[str]:
             ):
                 continue
             if Path(url) == storage or storage.is_dir() or not Path(url).exists():
-                with _Config(str(place)).edit(level) as edited:
+                with WholeConfig(str(place)).edit(level) as edited:
                     edited["remote"][name]["url"] = _url_of(root, storage)
                 mended.append(file)
     return mended
@@ -155,7 +140,7 @@ def lead_to_origin(root: Path) -> str | None:
         The storage of the origin, None where the clone has its own or there is none.
     """
     with translated_errors():
-        config = _Config(str(root / Repo.DVC_DIR))
+        config = WholeConfig(str(root / Repo.DVC_DIR))
         remotes = find_origin_remote(config, root)
         for name, settings in remotes.items():
             with config.edit("local") as edited:
@@ -169,7 +154,7 @@ def keep_together(root: Path) -> None:
     Otherwise some is left on the machine for every path that a repository ever was at.
     """
     folder = root / Repo.DVC_DIR
-    with translated_errors(), _Config(str(folder)).edit("local") as edited:
+    with translated_errors(), WholeConfig(str(folder)).edit("local") as edited:
         edited["core"]["site_cache_dir"] = str(folder / "tmp" / "site")
 
 
@@ -190,7 +175,7 @@ class SharedRemote:
 def read_shared_remote(root: Path) -> SharedRemote | None:
     """The default remote of ``.dvc/config`` alone, which is the one that is committed."""
     with translated_errors():
-        config = _Config(str(root / Repo.DVC_DIR)).load_one("repo")
+        config = WholeConfig(str(root / Repo.DVC_DIR)).load_one("repo")
     name = config["core"].get("remote")
     if not name:
         return None
@@ -205,8 +190,8 @@ def share_settings(root: Path, other: Path) -> None:
     """
     share_cache(root, other)
     with translated_errors():
-        theirs = _Config(str(other / Repo.DVC_DIR)).load_one("local")
-        with _Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
+        theirs = WholeConfig(str(other / Repo.DVC_DIR)).load_one("local")
+        with WholeConfig(str(root / Repo.DVC_DIR)).edit("local") as edited:
             edited["remote"].update(theirs["remote"])
 
 
@@ -218,7 +203,7 @@ def share_cache(root: Path, other: Path) -> None:
             folder, types = str(theirs.cache.local_cache_dir), theirs.config["cache"].get("type")
         finally:
             theirs.close()
-        with _Config(str(root / Repo.DVC_DIR)).edit("local") as edited:
+        with WholeConfig(str(root / Repo.DVC_DIR)).edit("local") as edited:
             edited["cache"]["dir"] = folder
             if types:
                 edited["cache"]["type"] = types

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dvc.dvcfile import DVC_FILE_SUFFIX, PROJECT_FILE
 from dvc.ignore import DvcIgnore, DvcIgnoreFilter
 
+from registry_assets.dvc_repo.internals import patterns_above
 from registry_assets.errors import FileNotStorableError
 from registry_assets.leftovers import find_leftover
 from registry_assets.model import DVC_FOLDER
@@ -136,7 +137,7 @@ IgnoreRule = Callable[[str, str, bool], bool]
 def rule_above(repo: Repo, place: str) -> IgnoreRule:
     """What the ignore files above a folder say of anything in it; those in it are not heeded."""
     above, _, name = place.rpartition(os.sep)
-    patterns: DvcIgnorePatterns = repo.dvcignore._get_trie_pattern(above, ignore_subrepos=False)
+    patterns = patterns_above(repo.dvcignore, above)
     start = len(patterns.dirname) + 1
     rules = [rule[:3] for rule in reversed(patterns.ignore_spec)]
     is_all_ignored = bool(patterns.matches(above, name, is_dir=True))
