@@ -17,7 +17,7 @@ import browser
 from cells import Cells, Time
 from registries import build_registry, shoot
 
-from registry_assets.registry.environment import KEPT_FOLDER
+from registry_assets.registry.kept_answers import KEPT_FOLDER
 
 _COLLECTIONS = 10
 _MOST_SECONDS = 180.0

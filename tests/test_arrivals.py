@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from registry_assets.errors import RegistryError
+from registry_assets.fingerprint import measure_extent
 from registry_assets.images.entries import find_entries
 from registry_assets.intake.setting_aside import SET_ASIDE_FOLDER, set_aside_unstorable
 from registry_assets.registry.status.arrivals import (
     find_arrivals,
     holds_a_file,
-    measure_extent,
 )
 from tests.conftest import run, write_tree
 

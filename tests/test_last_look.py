@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.registry.status.last_status import Look, look
+from registry_assets.registry.status.last_status import Observation, observe
 from registry_assets.registry.status.reading import read_status
 from registry_assets.registry.status.values import RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
@@ -28,9 +28,9 @@ def done(finished_registry: Path, tmp_path: Path) -> Path:
     return copy_repository(finished_registry, tmp_path / "registry")
 
 
-def settled(root: Path) -> Look:
+def settled(root: Path) -> Observation:
     time.sleep(2 * SETTLED)
-    found = look(root / "raw", settled_seconds=SETTLED)
+    found = observe(root / "raw", settled_seconds=SETTLED)
     assert found is not None
     return found
 
@@ -91,7 +91,7 @@ def test_an_object_that_is_gone_or_has_come_back_ends_it(done: Path) -> None:
 
 def test_an_answer_is_not_kept_while_the_clock_could_hide_a_change(done: Path) -> None:
     write_tree(done, {"raw/01_a/one.txt": "one\n"})
-    now = look(done)
+    now = observe(done)
     assert now is not None
     lineage = lineage_of(done)
     now.keep(lineage.registry, read_status(lineage), DvcRepo(done).object_folders)

@@ -58,9 +58,9 @@ def status(root: Path, as_json: bool) -> None:
 
 def find_status(root: Path) -> RegistryStatus:
     """The status; the last one again, if nothing was written since."""
-    from registry_assets.registry.status.last_status import look
+    from registry_assets.registry.status.last_status import observe
 
-    now = look(root)
+    now = observe(root)
     if now is not None and now.status is not None:
         say_left_out(now.status.problems)
         return now.status

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from registry_assets.making.batch import Failed, MakeOptions
     from registry_assets.making.unit import Unit
     from registry_assets.registry.lineage.graph import Lineage
-    from registry_assets.registry.status.last_status import Look
+    from registry_assets.registry.status.last_status import Observation
     from registry_assets.registry.status.values import RegistryStatus
 
 _NOTHING_TO_DO = "Nothing to do: everything is up to date."
@@ -42,9 +42,9 @@ def materialize(
 ) -> None:
     """Bring assets up to date; the runs appear in the UI."""
     from registry_assets.registry.home import choose_home
-    from registry_assets.registry.status.last_status import look
+    from registry_assets.registry.status.last_status import observe
 
-    now = look(root)
+    now = observe(root)
     if now is not None and not (selection or collections or force):
         status = now.status
         if status is not None and status.up_to_date and now.is_synced(choose_home(now.root)):
@@ -69,7 +69,7 @@ def materialize_all(
     collections: Iterable[str] = (),
     *,
     force: bool = False,
-    now: Look | None = None,
+    now: Observation | None = None,
 ) -> int:
     """Plans, runs and reports; returns the exit code.
 

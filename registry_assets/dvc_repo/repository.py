@@ -292,6 +292,12 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return unseen.why_unseen(self, repo, metafiles)
 
+    def ignored_folders(self, folders: Sequence[str]) -> frozenset[str]:
+        """Those of some folders, by path from the root, that ``.dvcignore`` files ignore."""
+        with self.open() as repo:
+            ignored = repo.dvcignore.is_ignored_dir
+            return frozenset(path for path in folders if ignored(str(self.root / path)))
+
     def check_seen(self, metafile: str) -> None:
         """Makes sure that DVC sees a metafile, or will see it when it is written.
 

@@ -45,6 +45,7 @@ from registry_assets.errors import (
     RegistryError,
     RepositoryChangedError,
 )
+from registry_assets.fingerprint import FileIdentity
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
@@ -246,14 +247,13 @@ def paths_of(stage: PipelineStage) -> tuple[list[str], list[str]]:
     return read, [out.fs_path for out in stage.outs]
 
 
-def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, int, int, int]]:
+def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, FileIdentity]]:
     """What tells the metafiles of stages from later ones."""
     found = set()
     for path in {Path(stage.path) for stage in stages}:
         for metafile in (path, path.with_name(LOCK_FILE)):
             with contextlib.suppress(FileNotFoundError):
-                is_now = metafile.stat()
-                found.add((str(metafile), is_now.st_ino, is_now.st_mtime_ns, is_now.st_size))
+                found.add((str(metafile), FileIdentity.of(metafile.stat())))
     return found
 
 

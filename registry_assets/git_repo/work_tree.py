@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from registry_assets.errors import RefusedError, RegistryError
+from registry_assets.fingerprint import FileIdentity
 from registry_assets.git_repo.reading import GitRepo
 
 _SKIPPED = "S"
@@ -61,8 +62,7 @@ def find_kept_out(git: GitRepo) -> KeptOut:
     index = _place_of_index(git)
     if index is None or not index.exists():
         return KeptOut(git.root, {})
-    status = index.stat()
-    return _read(git.root, (status.st_ino, status.st_mtime_ns, status.st_size))
+    return _read(git.root, FileIdentity.of(index.stat()))
 
 
 def bring_in(git: GitRepo, path: str) -> None:
@@ -133,7 +133,7 @@ def _find_index(root: Path) -> Path:
 
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
-def _read(root: Path, _stamp: tuple[int, int, int]) -> KeptOut:
+def _read(root: Path, _index: FileIdentity) -> KeptOut:
     said = GitRepo(root).call("ls-files", "-v", "--stage", "-z", check=False).stdout
     files = {}
     for entry in said.decode(errors="surrogateescape").split("\0")[:-1]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from registry_assets.errors import RejectedError
+from registry_assets.fingerprint import fingerprint_file
 from registry_assets.intake.setting_aside import free_place_aside
 from registry_assets.intake.unpacking import (
     UnpackingLimits,
@@ -22,7 +23,7 @@ from registry_assets.registry.status.archive_names import (
     unreadable_stem,
     why_unreadable,
 )
-from registry_assets.registry.status.staging import Landing, Note, stamp_of
+from registry_assets.registry.status.staging import Landing, Note
 
 
 def limits_of(settings: Settings) -> UnpackingLimits:
@@ -80,7 +81,7 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
         yield
         return
     with landing.held():
-        stamp = stamp_of(archive)
+        stamp = fingerprint_file(archive)
         if not os.path.lexists(place) and not metafile.exists():
             report(f"unpacking {archive.name}")
             left_out = unpack_into(archive, landing, limits)
@@ -108,7 +109,7 @@ def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> Map
     """
     is_beside = archive.parent == landing.target.parent
     source = archive.name if is_beside else str(archive.absolute())
-    note = Note(source, stamp_of(archive))
+    note = Note(source, fingerprint_file(archive))
     landing.clear()
     left_out: list[str] = []
     try:

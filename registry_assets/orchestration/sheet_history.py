@@ -31,8 +31,8 @@ from registry_assets.orchestration.internals import (
     sql_event_log,
     write_event,
 )
-from registry_assets.registry.environment import write_kept
 from registry_assets.registry.home import choose_home, has_history
+from registry_assets.registry.kept_answers import write_kept
 
 _HELD = "![contact sheet](data:image/jpeg;base64,"
 """How the metadata of an event began that holds a picture."""

@@ -2,7 +2,8 @@
 
 reading.py       metafiles and settings -> a `Registry`
 last_reading.py  the `Registry` as it was read last, kept until a metafile changes
-environment.py   what such an answer depends on outside the work tree
+kept_answers.py  where such answers are kept, and what they depend on outside the work tree
+metafile_walk.py the one walk that finds metafiles, and where it does not look
 translator.py    every rule that turns a path into a key, group, partition or description
 decisions.py     what was decided about single images, in all data sets
 lineage/         the graph of outputs and the assets that stand for them

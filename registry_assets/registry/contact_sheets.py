@@ -16,7 +16,7 @@ from urllib.parse import quote
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.images import build_contact_sheet
 from registry_assets.model import FOLDER_SUFFIX, is_folder
-from registry_assets.registry.environment import KEPT_FOLDER, write_kept
+from registry_assets.registry.kept_answers import KEPT_FOLDER, write_kept
 from registry_assets.registry.reading import read_registry
 
 MOST_KEPT = 500

@@ -7,28 +7,28 @@ deleting it loses nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from registry_assets.fingerprint import Stamp, UntoldChangesError
-from registry_assets.model import Registry
-from registry_assets.registry.environment import (
-    KEPT_FOLDER,
+from registry_assets.fingerprint import (
     SETTLED_SECONDS,
-    SPECIAL_FOLDERS,
+    TreeFingerprint,
+    UntoldChangesError,
+    is_settled,
+)
+from registry_assets.model import Registry
+from registry_assets.registry.kept_answers import (
+    KEPT_FOLDER,
     find_outside,
-    find_unseen,
-    stamp_of_surroundings,
+    fingerprint_environment,
     write_kept,
 )
+from registry_assets.registry.metafile_walk import SPECIAL_FOLDERS, Kind, find_unseen, walk
 from registry_assets.settings import SETTINGS_FILE
 
 _KEPT = f"{KEPT_FOLDER}/registry.json"
-_METAFILES = {"dvc.yaml", "dvc.lock", "collections.yaml", ".gitignore", ".dvcignore"}
-_POINTER = ".dvc"
 
 
 def recall(root: Path) -> Registry | None:
@@ -38,10 +38,10 @@ def recall(root: Path) -> Registry | None:
         if registry.root != root:
             # Copied along with the registry: it is about the original.
             return None
-        if kept["surroundings"] != stamp_of_surroundings(kept["outside"]):
+        if kept["environment"] != fingerprint_environment(kept["outside"]):
             return None
-        stamp = _stamp_of(registry, frozenset(kept["unseen"]))
-        return registry if stamp.digest() == kept["stamp"] else None
+        now = _fingerprint(registry, frozenset(kept["unseen"]))
+        return registry if now.digest() == kept["fingerprint"] else None
     except Exception:
         # Whatever is wrong with a copy, which another version may have kept: the original is there.
         return None
@@ -60,69 +60,38 @@ def keep(registry: Registry, started: float, settled_seconds: float = SETTLED_SE
         return
     unseen = find_unseen(registry)
     with suppress(OSError, UntoldChangesError):
-        stamp = _stamp_of(registry, frozenset(unseen))
-        if stamp.newest > (started - settled_seconds) * 1e9:
+        fingerprint = _fingerprint(registry, frozenset(unseen))
+        if not is_settled(fingerprint.newest, started, settled_seconds):
             return
         outside = find_outside(registry.root)
         kept = {
-            "stamp": stamp.digest(),
+            "fingerprint": fingerprint.digest(),
             "unseen": unseen,
             "outside": outside,
-            "surroundings": stamp_of_surroundings(outside),
+            "environment": fingerprint_environment(outside),
         }
         _write(registry.root / _KEPT, kept, registry)
 
 
-def _stamp_of(registry: Registry, unseen: frozenset[str]) -> Stamp:
-    """A stamp of all that `read_registry` reads, and of the folders that it looks for."""
+def _fingerprint(registry: Registry, unseen: Collection[str]) -> TreeFingerprint:
+    """A fingerprint of all that `read_registry` reads, and of the folders that it looks for."""
     root = registry.root
-    stamp = Stamp(is_strict=True)
-    skipped = {path for path, output in registry.outputs.items() if output.is_cached}
-    for path in _find_files(registry, skipped | unseen):
-        stamp.add(root / path)
+    fingerprint = TreeFingerprint(is_strict=True)
+    for path, kind in walk(registry, lambda _folders: unseen):
+        # Of these it counts that they are there, and not what is in them.
+        mark = {Kind.LINK: "/is a link", Kind.FAMILY_FOLDER: "/is a folder"}.get(kind, "")
+        fingerprint.add(root / f"{path}{mark}")
     settings = [f"{folder}/{name}" for folder, names in SPECIAL_FOLDERS.items() for name in names]
     for path in sorted(
         {SETTINGS_FILE, *settings, *registry.variable_files, *_parameters(registry)}
     ):
-        stamp.add(root / path)
-    return stamp
+        fingerprint.add(root / path)
+    return fingerprint
 
 
 def _parameters(registry: Registry) -> Iterator[str]:
     for stage in (*registry.stages, *(template.stage for template in registry.templates)):
         yield from (parameter.file for parameter in stage.parameters)
-
-
-def _find_files(registry: Registry, skipped: set[str] | frozenset[str]) -> Iterator[str]:
-    """Metafiles, ignore files and, as paths that are not there, folders of collections.
-
-    Nothing is looked for in outputs that DVC keeps, as it looks for nothing there, either, or in
-    collections.
-    """
-    families = [pattern.removesuffix("/*") for pattern in registry.settings.families]
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(registry.root / folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if path in skipped or path in SPECIAL_FOLDERS:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if registry.settings.is_collection(path):
-                    continue
-                waiting.append(path)
-                if any(
-                    path.count("/") == family.count("/") and PurePosixPath(path).match(family)
-                    for family in families
-                ):
-                    yield f"{path}/is a folder"
-            elif entry.is_symlink() and not entry.is_file():
-                # DVC follows none to a folder.
-                yield f"{path}/is a link"
-            elif entry.name in _METAFILES or entry.name.endswith(_POINTER):
-                yield path
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Registry]:

@@ -18,7 +18,7 @@ from registry_assets.making.planning import describe_left, plan_bringing
 from registry_assets.orchestration.checks import MATCHES_DVC_LOCK
 from registry_assets.orchestration.sensors.edits import EDIT_SENSOR_NAME
 from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
-from registry_assets.registry.status.edits import Look, look_for_edits
+from registry_assets.registry.status.edits import EditScan, look_for_edits
 from registry_assets.registry.status.reading import read_status
 from tests.conftest import lineage_of, run, write_tree
 from tests.test_sensor import set_settle_seconds
@@ -36,7 +36,7 @@ def root(materialized_registry: Path) -> Path:
     return materialized_registry
 
 
-def looks(root: Path, before: dict[str, Look] | None = None) -> dict[str, Look]:
+def looks(root: Path, before: dict[str, EditScan] | None = None) -> dict[str, EditScan]:
     found = look_for_edits(read_registry(root), before or {}, most_seconds=60)
     return dict(found)
 

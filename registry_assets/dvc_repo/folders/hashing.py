@@ -35,6 +35,7 @@ from registry_assets.dvc_repo.folders.state import (
 from registry_assets.dvc_repo.folders.threads import THREADS
 from registry_assets.dvc_repo.listings import build_listing, hash_listing
 from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
+from registry_assets.fingerprint import FileIdentity
 from registry_assets.units import is_text
 
 if TYPE_CHECKING:
@@ -84,11 +85,7 @@ class FolderContent:
 
 def is_same(before: FileStatus | os.stat_result, now: FileStatus | os.stat_result) -> bool:
     """Whether a file is the one that it was, by what DVC's state goes by."""
-    return (before.st_ino, before.st_mtime_ns, before.st_size) == (
-        now.st_ino,
-        now.st_mtime_ns,
-        now.st_size,
-    )
+    return FileIdentity.of(before) == FileIdentity.of(now)
 
 
 def check_same(path: str, file: HashedFile) -> os.stat_result:

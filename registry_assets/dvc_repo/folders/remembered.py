@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile
 from registry_assets.dvc_repo.versions import place_in
-from registry_assets.fingerprint import Stamp, UntoldChangesError
+from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -96,7 +96,7 @@ def stamp_of(*places: str) -> str | None:
 
     By the times and sizes by which DVC, too, knows files again that it has hashed.
     """
-    stamp = Stamp(is_strict=False)
+    stamp = TreeFingerprint(is_strict=False)
     try:
         for place in places:
             stamp.add(Path(place))

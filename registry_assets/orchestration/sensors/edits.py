@@ -26,14 +26,14 @@ from registry_assets.orchestration.sensors.folders import newest_run
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.reading import read_registry
-from registry_assets.registry.status.edits import Look, look_for_edits
+from registry_assets.registry.status.edits import EditScan, look_for_edits
 from registry_assets.registry.translator import COLLECTIONS, RegistryTranslator
 
 EDIT_SENSOR_NAME = "modified_raw_collections"
 
 _MOST_SAID = 20
 
-_FIELDS = {field.name for field in fields(Look)}
+_FIELDS = {field.name for field in fields(EditScan)}
 
 
 def build_edit_sensor(
@@ -67,7 +67,7 @@ def build_edit_sensor(
     def watch(context: SensorEvaluationContext) -> SensorResult:
         told = read_cursor(context.cursor)
         before = {
-            name: Look(**look)
+            name: EditScan(**look)
             for name, look in told.items()
             if isinstance(look, dict)
             and look.keys() == _FIELDS  # not told by another version of this

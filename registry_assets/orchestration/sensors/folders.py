@@ -21,6 +21,7 @@ from dagster import (
 )
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.fingerprint import measure_extent
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import (
     MAX_RETRIES_TAG,
@@ -33,7 +34,7 @@ from registry_assets.orchestration.internals import (
 from registry_assets.orchestration.sensors import read_cursor
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
-from registry_assets.registry.status.arrivals import find_arrivals, measure_extent, reject_unseen
+from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
 from registry_assets.registry.translator import COLLECTIONS
 
 TAKE_IN_JOB = "take_in_collection"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from registry_assets.fingerprint import fingerprint_dates
 from registry_assets.model import Registry
 from registry_assets.registry.decisions import decisions_files
+from registry_assets.registry.metafile_walk import IgnoreRule, Kind, walk
 
 _PIPELINE = "dvc.yaml"
-_LOCK = "dvc.lock"
-_POINTER = ".dvc"
 
 
 @dataclass(frozen=True)
@@ -48,51 +45,13 @@ def read_stamps(registry: Registry) -> Stamps:
             if not dependency.is_external and not registry.holds_data(dependency.path)
         )
     return Stamps(
-        _stamp(registry.root, metafiles | lists | decided), _stamp(registry.root, files - decided)
+        fingerprint_dates(registry.root, metafiles | lists | decided),
+        fingerprint_dates(registry.root, files - decided),
     )
 
 
 def _find_metafiles(registry: Registry) -> Iterator[str]:
-    """Metafiles by path from the root; not of outputs, of collections and of hidden folders."""
-    settings = registry.settings
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            with os.scandir(registry.root / folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except FileNotFoundError:
-            continue
-        names = {entry.name for entry in entries}
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name in (_PIPELINE, _LOCK) or entry.name.endswith(_POINTER):
-                if entry.is_file() and settings.declares(path):
-                    yield path
-            elif (
-                entry.is_dir(follow_symlinks=False)
-                and not entry.name.startswith(".")
-                and f"{entry.name}{_POINTER}" not in names
-                and path not in registry.outputs
-                and not settings.is_collection(path)
-            ):
-                waiting.append(path)
-
-
-def _stamp(root: Path, paths: Iterable[str]) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    for path in sorted(set(paths)):
-        for file in _files_at(root / path):
-            try:
-                status = file.stat()
-            except FileNotFoundError:
-                continue
-            digest.update(f"{file}:{status.st_mtime_ns}:{status.st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def _files_at(place: Path) -> Iterator[Path]:
-    if place.is_dir():
-        yield from sorted(p for p in place.rglob("*") if p.suffix != ".pyc" and p.is_file())
-    else:
-        yield place
+    """Metafiles that declare anything, by path from the root."""
+    for path, kind in walk(registry, IgnoreRule(registry.root).refuse):
+        if kind is Kind.METAFILE and registry.settings.declares(path):
+            yield path

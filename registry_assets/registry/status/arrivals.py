@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError
+from registry_assets.fingerprint import fingerprint_file
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import KeptOut, describe_kept_out, find_kept_out
 from registry_assets.images.contents import has_image_suffix
@@ -21,7 +21,7 @@ from registry_assets.registry.status.archive_names import (
     unreadable_stem,
     why_unreadable,
 )
-from registry_assets.registry.status.staging import Landing, stamp_of
+from registry_assets.registry.status.staging import Landing
 
 
 @dataclass(frozen=True)
@@ -39,22 +39,6 @@ class Arrival:
     path: Path
     reason: str | None = None
     is_loose: bool = False
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What a folder holds, without reading any of it.
-
-    Attributes:
-        nfiles: Files, links and the like, in all sub-folders.
-        size: Bytes.
-        changed: When anything in it changed last, in seconds since the epoch: contents, or, as
-            copies keep the dates of their originals, the entries themselves.
-    """
-
-    nfiles: int
-    size: int
-    changed: float
 
 
 def find_arrivals(folder: Path) -> Iterator[Arrival]:
@@ -138,7 +122,10 @@ def _archive_arrival(
         first: The first of the archives that would become the same collection.
     """
     note = Landing(archive.parent, name).read_note()
-    is_known = note is not None and (note.source, note.stamp) == (archive.name, stamp_of(archive))
+    is_known = note is not None and (note.source, note.stamp) == (
+        archive.name,
+        fingerprint_file(archive),
+    )
     is_tracked = metafile_of(name) in beside
     reason = reason_against_name(name)
     if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
@@ -190,21 +177,3 @@ def holds_a_file(path: Path) -> bool:
         for where, _, files in os.walk(path)
         for name in files
     )
-
-
-def measure_extent(path: Path) -> Extent:
-    """Counts what is in a folder, or takes a file, and finds when it changed last."""
-    status = path.lstat()
-    changed = status.st_ctime
-    nfiles, size = (0, 0) if stat.S_ISDIR(status.st_mode) else (1, status.st_size)
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            try:
-                status = (Path(folder) / name).lstat()
-            except FileNotFoundError:
-                continue
-            changed = max(changed, status.st_ctime)
-            if not stat.S_ISDIR(status.st_mode):
-                nfiles += 1
-                size += status.st_size
-    return Extent(nfiles, size, changed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import DataBeingWrittenError, RegistryError
+from registry_assets.fingerprint import fingerprint_totals
 from registry_assets.model import DVC_SUFFIX, RawCollection, Registry, is_folder
 from registry_assets.registry.status.arrivals import holds_a_file
 
@@ -18,7 +18,7 @@ _NOT_THERE = "not there"
 
 
 @dataclass(frozen=True)
-class Look:
+class EditScan:
     """What was seen of one collection.
 
     Attributes:
@@ -43,8 +43,8 @@ class Look:
 
 
 def look_for_edits(
-    registry: Registry, before: Mapping[str, Look], *, most_seconds: float
-) -> Iterator[tuple[str, Look]]:
+    registry: Registry, before: Mapping[str, EditScan], *, most_seconds: float
+) -> Iterator[tuple[str, EditScan]]:
     """Looks at the collections in the raw folder, the least recently checked first.
 
     Walks through folders, and has DVC compare those whose stamp is a new one and has been the same
@@ -67,8 +67,8 @@ def look_for_edits(
 
 
 def _look_at_all(
-    registry: Registry, dvc: DvcRepo, before: Mapping[str, Look], until: float
-) -> Iterator[tuple[str, Look]]:
+    registry: Registry, dvc: DvcRepo, before: Mapping[str, EditScan], until: float
+) -> Iterator[tuple[str, EditScan]]:
     raw = {item.name: item for item in _read_raw(registry, dvc)}
     order = [
         *(name for name in raw if name not in before),
@@ -100,8 +100,8 @@ def _read_raw(registry: Registry, dvc: DvcRepo) -> Iterator[RawCollection]:
 
 
 def _look(
-    registry: Registry, dvc: DvcRepo, item: RawCollection, before: Look | None
-) -> Look | None:
+    registry: Registry, dvc: DvcRepo, item: RawCollection, before: EditScan | None
+) -> EditScan | None:
     place, version = registry.root / item.output.path, item.output.version
     if version is None:
         return None
@@ -110,22 +110,22 @@ def _look(
         stamp = f"{_NOT_THERE} {version.md5} {absence}"
         is_known = before is not None and before.stamp == stamp
         said = f"{item.output.path} is not there: {absence}"
-        return before if is_known else Look(stamp, time.time(), said, is_settled=True)
+        return before if is_known else EditScan(stamp, time.time(), said, is_settled=True)
     if not place.is_dir():
         return None
-    stamp, now = f"{version.md5} {_stamp(place)}", time.time()
+    stamp, now = f"{version.md5} {fingerprint_totals(place)}", time.time()
     if before is not None and before.stamp == stamp and before.is_settled:
         return before
     since = before.since if before is not None and before.stamp == stamp else now
     is_quiet = now - since >= registry.settings.settle_seconds
     if before is not None and not is_quiet:
-        return Look(stamp, since)
+        return EditScan(stamp, since)
     edit = dvc.find_edit(item.metafile, item.output.path)
     path, name = item.output.path, item.name
     if edit is None or not is_quiet:
-        return Look(stamp, since, is_settled=edit is None)
+        return EditScan(stamp, since, is_settled=edit is None)
     if edit.is_known:
-        return Look(
+        return EditScan(
             stamp,
             since,
             f"{path} holds a version that was recorded before, here or on another branch: `dvc "
@@ -134,8 +134,8 @@ def _look(
             is_settled=True,
         )
     if not holds_a_file(place):
-        return Look(stamp, since, f"{path} was emptied: `registry add {name}`", is_settled=True)
-    return Look(
+        return EditScan(stamp, since, f"{path} was emptied: `registry add {name}`", is_settled=True)
+    return EditScan(
         stamp,
         since,
         f"{path} was modified: `registry add {name}` records it as the next version, `dvc checkout "
@@ -171,25 +171,3 @@ def describe_missing(path: str) -> str:
         f"`dvc checkout {path}` brings it back, `dvc remove {path}.dvc` takes it out of the "
         "registry"
     )
-
-
-def _stamp(place: Path) -> str:
-    """Number and size of files, and their dates; of folders the dates, in which names change.
-
-    Neither inodes nor the times that links are counted at: DVC and the stages link files.
-    """
-    nfiles = size = dates = 0
-    waiting = [os.fspath(place)]
-    while waiting:
-        folder = waiting.pop()
-        dates += os.stat(folder).st_mtime_ns  # noqa: PTH116
-        with os.scandir(folder) as listing:
-            for entry in listing:
-                status = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append(entry.path)
-                else:
-                    nfiles += 1
-                    size += status.st_size
-                    dates += status.st_mtime_ns
-    return f"{nfiles}:{size}:{dates % (1 << 64):x}"

@@ -1,4 +1,4 @@
-"""The answer of the last look at a registry, kept for as long as nothing is written.
+"""The last status of a registry, kept for as long as nothing is written.
 
 Comparing everything takes DVC, and seconds of starting it; that nothing was written since takes a
 walk over names, times and sizes. What is kept is a copy of an answer: deleting it loses nothing.
@@ -6,76 +6,82 @@ walk over names, times and sizes. What is kept is a copy of an answer: deleting 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from registry_assets.fingerprint import Stamp, UntoldChangesError
-from registry_assets.model import Registry
-from registry_assets.registry.environment import (
-    KEPT_FOLDER,
+from registry_assets.fingerprint import (
     SETTLED_SECONDS,
-    SPECIAL_FOLDERS,
+    ObjectsFingerprint,
+    TreeFingerprint,
+    UntoldChangesError,
+    is_settled,
+)
+from registry_assets.model import Registry
+from registry_assets.registry.home import ENV_FILE, event_log_file
+from registry_assets.registry.kept_answers import (
+    KEPT_FOLDER,
     find_outside,
-    find_unseen,
-    is_self_contained,
-    stamp_of_surroundings,
+    fingerprint_environment,
     write_kept,
 )
-from registry_assets.registry.home import ENV_FILE, event_log_file
+from registry_assets.registry.metafile_walk import (
+    SPECIAL_FOLDERS,
+    find_unseen,
+    named_paths,
+    without_named,
+)
 from registry_assets.registry.status.values import RegistryStatus
 
 _KEPT = f"{KEPT_FOLDER}/last_look.json"
 _SYNCED = "registry_assets.json"
-# Of a cache: where objects lie.
-_OBJECTS = re.compile(r"[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """A registry as it stood at a moment, by names, times and sizes.
 
     Attributes:
         root: Of the registry.
-        entries: A stamp of each entry of the root that counts.
-        is_settled: Whether every later change is sure to change a stamp.
-        kept: What an earlier look left.
-        told_from: What changed before that, in nanoseconds since the epoch, can be told from what
-            changes after this look.
+        entries: A fingerprint of each entry of the root that counts.
+        is_settled: Whether every later change is sure to change a fingerprint.
+        kept: What an earlier observation left.
+        told_from: What changed before that, in seconds since the epoch, can be told from what
+            changes after this observation.
     """
 
     root: Path
     entries: Mapping[str, str]
     is_settled: bool
     kept: Mapping[str, Any]
-    told_from: int = 0
+    told_from: float = 0
 
     @property
     def status(self) -> RegistryStatus | None:
-        """What an earlier look found, when nothing was written since."""
+        """The status that was found earlier, when nothing was written since."""
         if not self.is_settled:
             return None
         try:
             if self.kept["entries"] != self.entries:
                 return None
-            if self.kept["setting"] != stamp_of_surroundings(self.kept["outside"]):
+            if self.kept["environment"] != fingerprint_environment(self.kept["outside"]):
                 return None
-            if self.kept["objects"] != _stamp_of_objects(self.kept["caches"]).digest:
+            if self.kept["objects"] != ObjectsFingerprint.of(self.kept["caches"]).digest:
                 return None
             return RegistryStatus.from_json(self.kept["status"])
         except Exception:
             # Whatever is wrong with a copy, which another version may have kept: ask anew.
             return None
 
-    def keep(self, registry: Registry, found: RegistryStatus, caches: Iterable[Path]) -> Look:
-        """Keeps what was found after this look for the next one, if looks can tell that it holds.
+    def keep(
+        self, registry: Registry, found: RegistryStatus, caches: Iterable[Path]
+    ) -> Observation:
+        """Keeps what was found after this observation, if later ones can tell that it holds.
 
         Args:
             registry: What was read meanwhile.
@@ -83,21 +89,23 @@ class Look:
             caches: The folders of the objects that it depends on.
 
         Returns:
-            The look as it would be taken now.
+            The observation as it would be made now.
         """
         if not self.is_settled or not is_self_contained(registry):
             return self
-        objects = _stamp_of_objects(map(str, caches))
-        if objects.newest >= self.told_from:
+        objects = ObjectsFingerprint.of(map(str, caches))
+        if not is_settled(objects.newest, self.told_from, 0):
             return self
-        unseen = find_unseen(registry)
-        entries = {name: stamp for name, stamp in self.entries.items() if name not in unseen}
+        unseen = without_named(registry, find_unseen(registry))
+        entries = self._entries_without(unseen)
+        if entries is None:
+            return self
         outside = find_outside(registry.root)
         kept = {
             "unseen": unseen,
             "entries": entries,
             "outside": outside,
-            "setting": stamp_of_surroundings(outside),
+            "environment": fingerprint_environment(outside),
             "caches": [str(cache) for cache in caches],
             "objects": objects.digest,
             "status": found.as_json(),
@@ -105,13 +113,30 @@ class Look:
         _write(self.root / _KEPT, kept)
         return replace(self, entries=entries, kept=kept)
 
+    def _entries_without(self, unseen: Collection[str]) -> Mapping[str, str] | None:
+        """The entries as they were observed, had these folders been left out.
+
+        None when anything else was written meanwhile, so that this cannot be told.
+        """
+        entries = {name: found for name, found in self.entries.items() if name not in unseen}
+        skipped = _skipped(self.kept)
+        for name in {path.split("/")[0] for path in skipped.symmetric_difference(unseen)}:
+            if name in entries:
+                without, _ = _fingerprint(self.root, name, unseen)
+                # Looked at last, so that it vouches for what was looked at before.
+                again, _ = _fingerprint(self.root, name, skipped)
+                if again.digest() != entries[name]:
+                    return None
+                entries[name] = without.digest()
+        return entries
+
     def is_synced(self, home: Path) -> bool:
-        """Whether all that this look shows was told to the Dagster instance in a home folder."""
+        """Whether all that was observed was told to the Dagster instance in a home folder."""
         told = self._told_to(home)
         return told is not None and _read(home / _SYNCED).get(str(self.root)) == told
 
     def mark_synced(self, home: Path) -> None:
-        """Remembers that all that this look shows was told to Dagster."""
+        """Remembers that all that was observed was told to Dagster."""
         told = self._told_to(home)
         if told is not None:
             _write(home / _SYNCED, {**_read(home / _SYNCED), str(self.root): told})
@@ -127,66 +152,63 @@ class Look:
             return None
 
 
-def look(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Look | None:
+def observe(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Observation | None:
     """Looks at the registry around a folder; None when there is none.
 
     Reads no file of it, runs no program and imports neither DVC nor Dagster.
 
     Args:
         start: Any folder of the registry.
-        settled_seconds: How old the newest change has to be for the look to tell later ones.
+        settled_seconds: How old the newest change has to be to tell later ones.
     """
     root = _find_root(start)
     if root is None:
         return None
     kept = _read(root / _KEPT)
-    unseen = kept.get("unseen")
-    skipped = {ENV_FILE, *(map(str, unseen) if isinstance(unseen, list) else ())}
-    started = time.time_ns()
+    started = time.time()
+    entries, is_told = {}, True
     newest = 0
-    entries = {}
-    is_told = True
+    skipped = _skipped(kept)
     for name in sorted(os.listdir(root)):
         # What leads Dagster here is written anew in a copy, and says nothing of the registry.
-        if name in skipped:
+        if name == ENV_FILE or name in skipped:
             continue
-        stamp = Stamp(is_strict=True)
-        try:
-            if name in SPECIAL_FOLDERS:
-                for file in SPECIAL_FOLDERS[name]:
-                    stamp.add(root / name / file)
-            else:
-                stamp.add(root / name)
-        except (UntoldChangesError, OSError):
-            is_told = False
-        entries[name] = stamp.digest()
-        newest = max(newest, stamp.newest)
-    told_from = started - int(settled_seconds * 1e9)
-    return Look(root, entries, is_told and newest < told_from, kept, told_from)
+        fingerprint, is_whole = _fingerprint(root, name, skipped)
+        entries[name] = fingerprint.digest()
+        is_told = is_told and is_whole
+        newest = max(newest, fingerprint.newest)
+    told_from = started - settled_seconds
+    return Observation(root, entries, is_told and is_settled(newest, told_from, 0), kept, told_from)
 
 
-class _Objects(NamedTuple):
-    """Which objects caches hold, as far as their folders tell without being read.
-
-    Attributes:
-        newest: When one was added or removed last, in nanoseconds since the epoch.
-    """
-
-    digest: str
-    newest: int
+def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:
+    """The folders that an earlier observation found to be unseen, by path from the root."""
+    unseen = kept.get("unseen")
+    return frozenset(map(str, unseen)) if isinstance(unseen, list) else frozenset()
 
 
-def _stamp_of_objects(caches: Iterable[str]) -> _Objects:
-    lines, newest = [], 0
-    for cache in caches:
-        with suppress(OSError), os.scandir(cache) as folders:
-            for folder in folders:
-                if _OBJECTS.fullmatch(folder.name):
-                    status = folder.stat()
-                    lines.append(f"{folder.path}\0{status.st_ino} {status.st_mtime_ns}\n")
-                    newest = max(newest, status.st_mtime_ns)
-    text = "".join(sorted(lines)).encode("utf-8", "surrogateescape")
-    return _Objects(hashlib.blake2b(text, digest_size=16).hexdigest(), newest)
+def _fingerprint(root: Path, name: str, skipped: Collection[str]) -> tuple[TreeFingerprint, bool]:
+    """The fingerprint of an entry of the root, and whether it covers all that is in there."""
+    fingerprint = TreeFingerprint(is_strict=True)
+    without = {f"{root}/{path}" for path in skipped}
+    try:
+        if name in SPECIAL_FOLDERS:
+            for file in SPECIAL_FOLDERS[name]:
+                fingerprint.add(root / name / file)
+        else:
+            fingerprint.add(root / name, without)
+    except (UntoldChangesError, OSError):
+        return fingerprint, False
+    return fingerprint, True
+
+
+def is_self_contained(registry: Registry) -> bool:
+    """Whether the status depends on nothing that lies elsewhere."""
+    return (
+        all(item.is_frozen for item in registry.inputs)
+        and not any(d.is_external for stage in registry.stages for d in stage.dependencies)
+        and not any(path.startswith(("..", "/")) for path in named_paths(registry))
+    )
 
 
 def _find_root(start: Path) -> Path | None:

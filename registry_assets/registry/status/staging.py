@@ -113,9 +113,3 @@ class Landing:
     def forget(self) -> None:
         """Removes all that is remembered: the collection is registered."""
         shutil.rmtree(self._place, ignore_errors=True)
-
-
-def stamp_of(file: Path) -> str:
-    """What tells a file from a later one at its place, without reading it."""
-    status = file.stat()
-    return f"{status.st_size}:{status.st_mtime_ns}"

@@ -1,0 +1,207 @@
+"""The one walk through a registry that finds metafiles, and the one rule about where it looks.
+
+The rule is DVC's own, so that whoever only wants to know whether a metafile changed looks where
+reading them would (`dvc_repo.collecting`), without importing DVC. Not looked into:
+
+* ``.git``, ``.hg`` and ``.dvc`` anywhere, and DVC repositories of their own below the root;
+* folders behind symbolic links, which are only told to be there;
+* collections (`Settings.is_collection`), outputs that DVC keeps and what a ``.dvc`` file stands
+  beside: data;
+* what Git or ``.dvcignore`` ignores, such as a virtual environment, also by an ignore file of its
+  own; but not folders that may hold collections, since reading says that they are ignored.
+
+Other hidden folders are looked into. Asking about ignored folders takes a process, so the answers
+of `find_unseen` are kept with what was read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from registry_assets.git_repo import GitRepo
+from registry_assets.model import Registry
+from registry_assets.registry.home import HOME
+
+SPECIAL_FOLDERS = {".git": (), ".dvc": ("config", "config.local")}
+"""Folders at the root of which these files count, and nothing else."""
+
+_REPOSITORIES = {".git", ".hg", ".dvc"}
+_POINTER = ".dvc"
+_METAFILES = {"dvc.yaml", "dvc.lock"}
+_LISTS = {"collections.yaml"}
+_IGNORE_FILES = {".gitignore", ".dvcignore"}
+
+Refuse = Callable[[Sequence[str]], Collection[str]]
+"""Takes folders by path from the root; returns those that are ignored."""
+
+
+class Kind(Enum):
+    """What a path is that the walk found."""
+
+    METAFILE = auto()
+    LIST = auto()
+    IGNORE_FILE = auto()
+    LINK = auto()
+    """A link to a folder, or to nothing."""
+    FAMILY_FOLDER = auto()
+    """A folder that holds collections."""
+
+
+class Found(NamedTuple):
+    """Something that tells what a registry declares; the path is from the root."""
+
+    path: str
+    kind: Kind
+
+
+def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
+    """Finds metafiles, lists of collections and ignore files, level by level.
+
+    Args:
+        registry: As it was read last, for its root, settings and outputs.
+        refuse: Asked once for each level, about those folders that no other rule leaves out, after
+            the ignore files above them were yielded.
+    """
+    settings = registry.settings
+    families = [pattern.removesuffix("/*") for pattern in settings.families]
+    kept = {path for path, output in registry.outputs.items() if output.is_cached}
+    level = [""]
+    while level:
+        asked: list[str] = []
+        below: list[str] = []
+        for folder in level:
+            with suppress(OSError):
+                found, inside = _look_into(registry.root, folder)
+                yield from found
+                for path in inside:
+                    if path in kept or settings.is_collection(path):
+                        continue
+                    if any(_fits(path, family) for family in families):
+                        yield Found(path, Kind.FAMILY_FOLDER)
+                    (below if settings.leads_to_collections(path) else asked).append(path)
+        refused = refuse(asked) if asked else ()
+        level = sorted([*below, *(path for path in asked if path not in refused)])
+
+
+def _look_into(root: Path, folder: str) -> tuple[list[Found], list[str]]:
+    """What counts in a folder, and the folders in it that may be looked into."""
+    with os.scandir(root / folder) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    names = {entry.name for entry in entries}
+    found: list[Found] = []
+    inside: list[str] = []
+    for entry in entries:
+        name = entry.name
+        path = f"{folder}/{name}" if folder else name
+        if entry.is_dir(follow_symlinks=False):
+            if name == _POINTER and folder:
+                # A repository of its own.
+                return [], []
+            is_data = f"{name}{_POINTER}" in names
+            if name not in _REPOSITORIES and not is_data and path != HOME:
+                inside.append(path)
+        elif entry.is_symlink() and not entry.is_file():
+            found.append(Found(path, Kind.LINK))
+        elif name in _METAFILES or name.endswith(_POINTER):
+            found.append(Found(path, Kind.METAFILE))
+        elif name in _LISTS:
+            found.append(Found(path, Kind.LIST))
+        elif name in _IGNORE_FILES:
+            found.append(Found(path, Kind.IGNORE_FILE))
+    return found, inside
+
+
+def _fits(path: str, family: str) -> bool:
+    parts, pattern = path.split("/"), family.split("/")
+    return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
+
+
+def find_unseen(registry: Registry) -> list[str]:
+    """Folders that are not looked into because Git or ``.dvcignore`` ignores them, topmost ones."""
+    rule = IgnoreRule(registry.root)
+    for _ in walk(registry, rule.refuse):
+        pass
+    own = [HOME] if (registry.root / HOME).is_dir() else []
+    return sorted({*rule.ignored, *own})
+
+
+def without_named(registry: Registry, folders: Collection[str]) -> list[str]:
+    """Those of some folders of which nothing that a pipeline names is, or lies in or above."""
+    named = {os.path.normpath(path) for path in named_paths(registry) if path}
+    above = {str(folder) for path in named for folder in PurePosixPath(path).parents}
+    return [
+        folder
+        for folder in folders
+        if folder not in above
+        and named.isdisjoint({folder, *map(str, PurePosixPath(folder).parents)})
+    ]
+
+
+def named_paths(registry: Registry) -> Iterator[str]:
+    """Everything that the pipelines name."""
+    yield from registry.variable_files
+    yield from registry.outputs
+    for stage in registry.stages:
+        yield from (dependency.path for dependency in stage.dependencies)
+        yield from (parameter.file for parameter in stage.parameters)
+
+
+class IgnoreRule:
+    """Which folders Git and ``.dvcignore`` ignore; each is asked about once.
+
+    Attributes:
+        ignored: Those that were asked about and are ignored.
+
+    Args:
+        root: Of the registry.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: set[str] = set()
+        self.ignored: set[str] = set()
+
+    def refuse(self, folders: Sequence[str]) -> Collection[str]:
+        """Those of some folders that are ignored."""
+        new = [folder for folder in folders if folder not in self._known]
+        if new:
+            self._known.update(new)
+            by_git = GitRepo(self._root).ignored([f"{path}/" for path in new]) or frozenset()
+            left = []
+            for path in new:
+                if f"{path}/" in by_git or _ignores_itself(self._root / path):
+                    self.ignored.add(path)
+                else:
+                    left.append(path)
+            self.ignored.update(self._ignored_by_dvc(left))
+        return self.ignored
+
+    def _ignored_by_dvc(self, folders: Sequence[str]) -> Collection[str]:
+        above = {str(up) for folder in folders for up in PurePosixPath(folder).parents}
+        files = [self._root / folder / ".dvcignore" for folder in above]
+        if not any(map(_holds_a_pattern, files)):
+            return ()
+        from registry_assets.dvc_repo import DvcRepo
+
+        return DvcRepo(self._root).ignored_folders(folders)
+
+
+def _ignores_itself(folder: Path) -> bool:
+    """As caches of tools and newer virtual environments do."""
+    with suppress(OSError, UnicodeDecodeError):
+        lines = (folder / ".gitignore").read_text(encoding="utf-8").split()
+        return "*" in lines and not any(line.startswith("!") for line in lines)
+    return False
+
+
+def _holds_a_pattern(ignore_file: Path) -> bool:
+    with suppress(OSError):
+        lines = ignore_file.read_bytes().splitlines()
+        return any(line.strip() and not line.startswith(b"#") for line in lines)
+    return False
