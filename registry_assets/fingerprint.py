@@ -41,7 +41,7 @@ _OBJECTS = re.compile(r"[0-9a-f]{2}")
 
 
 class UntoldChangesError(Exception):
-    """A link to a folder: changes in there cannot be seen from outside."""
+    """A folder behind a link, or one that cannot be listed: changes in there cannot be seen."""
 
 
 class _Status(Protocol):

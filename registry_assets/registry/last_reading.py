@@ -78,6 +78,8 @@ def _fingerprint(registry: Registry, unseen: Collection[str]) -> TreeFingerprint
     root = registry.root
     fingerprint = TreeFingerprint(is_strict=True)
     for path, kind in walk(registry, lambda _folders: unseen):
+        if kind is Kind.UNLISTED:
+            raise UntoldChangesError(path)
         # Of these it counts that they are there, and not what is in them.
         mark = {Kind.LINK: "/is a link", Kind.FAMILY_FOLDER: "/is a folder"}.get(kind, "")
         fingerprint.add(root / f"{path}{mark}")

@@ -11,22 +11,33 @@ reading them would (`dvc_repo.collecting`), without importing DVC. Not looked in
   own; but not folders that may hold collections, since reading says that they are ignored.
 
 Other hidden folders are looked into. Asking about ignored folders takes a process, so the answers
-of `find_unseen` are kept with what was read.
+of `find_unseen` are kept with what was read, and `RepeatedWalk` asks about new folders only.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from enum import Enum, auto
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from registry_assets.fingerprint import (
+    SETTLED_SECONDS,
+    TreeFingerprint,
+    UntoldChangesError,
+    is_settled,
+)
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import Registry
 from registry_assets.registry.home import HOME
+from registry_assets.registry.kept_answers import find_outside
+
+if TYPE_CHECKING:
+    from registry_assets.dvc_repo import DvcRepo
 
 SPECIAL_FOLDERS = {".git": (), ".dvc": ("config", "config.local")}
 """Folders at the root of which these files count, and nothing else."""
@@ -47,10 +58,13 @@ class Kind(Enum):
     METAFILE = auto()
     LIST = auto()
     IGNORE_FILE = auto()
+    """There or not: what decides whether its folder, or those below, are looked into."""
     LINK = auto()
     """A link to a folder, or to nothing."""
     FAMILY_FOLDER = auto()
     """A folder that holds collections."""
+    UNLISTED = auto()
+    """A folder that cannot be listed, so that nothing is known of what is in there."""
 
 
 class Found(NamedTuple):
@@ -76,17 +90,26 @@ def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
         asked: list[str] = []
         below: list[str] = []
         for folder in level:
-            with suppress(OSError):
+            try:
                 found, inside = _look_into(registry.root, folder)
-                yield from found
-                for path in inside:
-                    if path in kept or settings.is_collection(path):
-                        continue
-                    if any(_fits(path, family) for family in families):
-                        yield Found(path, Kind.FAMILY_FOLDER)
-                    (below if settings.leads_to_collections(path) else asked).append(path)
+            except OSError:
+                yield Found(folder, Kind.UNLISTED)
+                continue
+            yield from found
+            for path in inside:
+                if path in kept or settings.is_collection(path):
+                    continue
+                if any(_fits(path, family) for family in families):
+                    yield Found(path, Kind.FAMILY_FOLDER)
+                (below if settings.leads_to_collections(path) else asked).append(path)
         refused = refuse(asked) if asked else ()
-        level = sorted([*below, *(path for path in asked if path not in refused)])
+        for path in asked:
+            if path in refused:
+                # Without its own, it may be looked into.
+                yield Found(f"{path}/.gitignore", Kind.IGNORE_FILE)
+            else:
+                below.append(path)
+        level = sorted(below)
 
 
 def _look_into(root: Path, folder: str) -> tuple[list[Found], list[str]]:
@@ -125,8 +148,7 @@ def _fits(path: str, family: str) -> bool:
 def find_unseen(registry: Registry) -> list[str]:
     """Folders that are not looked into because Git or ``.dvcignore`` ignores them, topmost ones."""
     rule = IgnoreRule(registry.root)
-    for _ in walk(registry, rule.refuse):
-        pass
+    rule.walk(registry)
     own = [HOME] if (registry.root / HOME).is_dir() else []
     return sorted({*rule.ignored, *own})
 
@@ -167,29 +189,92 @@ class IgnoreRule:
         self._known: set[str] = set()
         self.ignored: set[str] = set()
 
-    def refuse(self, folders: Sequence[str]) -> Collection[str]:
-        """Those of some folders that are ignored."""
-        new = [folder for folder in folders if folder not in self._known]
-        if new:
-            self._known.update(new)
-            by_git = GitRepo(self._root).ignored([f"{path}/" for path in new]) or frozenset()
-            left = []
-            for path in new:
-                if f"{path}/" in by_git or _ignores_itself(self._root / path):
-                    self.ignored.add(path)
-                else:
-                    left.append(path)
-            self.ignored.update(self._ignored_by_dvc(left))
-        return self.ignored
+    def walk(self, registry: Registry) -> list[Found]:
+        """What `walk` finds by this rule; DVC's repository is opened once at most."""
+        with ExitStack() as until_done:
+            dvc: DvcRepo | None = None
 
-    def _ignored_by_dvc(self, folders: Sequence[str]) -> Collection[str]:
+            def refuse(folders: Sequence[str]) -> Collection[str]:
+                nonlocal dvc
+                left = self._ask_git([path for path in folders if path not in self._known])
+                if self._may_dvc_ignore(left):
+                    if dvc is None:
+                        dvc = _dvc_repo(self._root)
+                        until_done.enter_context(dvc.session())
+                    self.ignored.update(dvc.ignored_folders(left))
+                return self.ignored
+
+            return list(walk(registry, refuse))
+
+    def _ask_git(self, folders: Sequence[str]) -> Sequence[str]:
+        """Those of some folders that Git does not ignore."""
+        self._known.update(folders)
+        by_git = GitRepo(self._root).ignored([f"{path}/" for path in folders]) or frozenset()
+        left = []
+        for path in folders:
+            if f"{path}/" in by_git or _ignores_itself(self._root / path):
+                self.ignored.add(path)
+            else:
+                left.append(path)
+        return left
+
+    def _may_dvc_ignore(self, folders: Sequence[str]) -> bool:
         above = {str(up) for folder in folders for up in PurePosixPath(folder).parents}
-        files = [self._root / folder / ".dvcignore" for folder in above]
-        if not any(map(_holds_a_pattern, files)):
-            return ()
-        from registry_assets.dvc_repo import DvcRepo
+        return any(_holds_a_pattern(self._root / folder / ".dvcignore") for folder in above)
 
-        return DvcRepo(self._root).ignored_folders(folders)
+
+class RepeatedWalk:
+    """The walk for whoever repeats it in one process: asks only about folders that are new.
+
+    Everything is asked anew once an ignore file, or what Git and DVC go by outside the work tree,
+    has changed.
+
+    Args:
+        root: Of the registry.
+        settled_seconds: How old the newest of these changes has to be to tell later ones.
+    """
+
+    def __init__(self, root: Path, *, settled_seconds: float = SETTLED_SECONDS) -> None:
+        self._root = root
+        self._settled_seconds = settled_seconds
+        self._rule: IgnoreRule | None = None
+        self._outside: list[str] = []
+        self._went_by = ""
+
+    def __call__(self, registry: Registry) -> list[Found]:
+        """What `walk` finds now."""
+        if self._rule is not None:
+            found = self._rule.walk(registry)
+            went_by = self._what_decides(found)
+            if went_by is not None and went_by.digest() == self._went_by:
+                return found
+        started = time.time()
+        rule = IgnoreRule(self._root)
+        self._outside = find_outside(self._root)
+        found = rule.walk(registry)
+        went_by = self._what_decides(found)
+        is_sure = went_by is not None and is_settled(went_by.newest, started, self._settled_seconds)
+        self._rule = rule if is_sure else None
+        self._went_by = "" if went_by is None else went_by.digest()
+        return found
+
+    def _what_decides(self, found: Sequence[Found]) -> TreeFingerprint | None:
+        """A fingerprint of ignore files and settings; None when they may change unnoticed."""
+        fingerprint = TreeFingerprint(is_strict=True)
+        files = (self._root / path for path, kind in found if kind is Kind.IGNORE_FILE)
+        try:
+            for place in (*files, *map(Path, self._outside)):
+                fingerprint.add(place)
+        except (OSError, UntoldChangesError):
+            return None
+        return fingerprint
+
+
+def _dvc_repo(root: Path) -> DvcRepo:
+    # Only where a pattern asks for it: DVC takes half a second to import.
+    from registry_assets.dvc_repo import DvcRepo
+
+    return DvcRepo(root)
 
 
 def _ignores_itself(folder: Path) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from registry_assets.fingerprint import fingerprint_dates
 from registry_assets.model import Registry
 from registry_assets.registry.decisions import decisions_files
-from registry_assets.registry.metafile_walk import IgnoreRule, Kind, walk
+from registry_assets.registry.metafile_walk import Found, Kind, RepeatedWalk
 
 _PIPELINE = "dvc.yaml"
 
@@ -27,9 +27,18 @@ class Stamps:
     definitions: str
 
 
-def read_stamps(registry: Registry) -> Stamps:
-    """Looks at the files of a registry by name, time and size."""
-    metafiles = set(_find_metafiles(registry))
+def read_stamps(
+    registry: Registry, walk: Callable[[Registry], Sequence[Found]] | None = None
+) -> Stamps:
+    """Looks at the files of a registry by name, time and size.
+
+    Args:
+        registry: As it was read last.
+        walk: A `RepeatedWalk`, for whoever looks again and again.
+    """
+    walk = walk or RepeatedWalk(registry.root)
+    declares = registry.settings.declares
+    metafiles = {path for path, kind in walk(registry) if kind is Kind.METAFILE and declares(path)}
     files = {path for path in metafiles if path.endswith(_PIPELINE)}
     files.add("pyproject.toml")
     # A new collection is a new partition: no reason to load the definitions anew.
@@ -48,10 +57,3 @@ def read_stamps(registry: Registry) -> Stamps:
         fingerprint_dates(registry.root, metafiles | lists | decided),
         fingerprint_dates(registry.root, files - decided),
     )
-
-
-def _find_metafiles(registry: Registry) -> Iterator[str]:
-    """Metafiles that declare anything, by path from the root."""
-    for path, kind in walk(registry, IgnoreRule(registry.root).refuse):
-        if kind is Kind.METAFILE and registry.settings.declares(path):
-            yield path

@@ -21,6 +21,7 @@ from registry_assets.orchestration.history.reporting import sync
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.metafile_walk import RepeatedWalk
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.translator import RegistryTranslator
 from registry_assets.units import few_of
@@ -49,7 +50,8 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         registry: As it was when the definitions were loaded.
         translator: The rules for names.
     """
-    loaded = read_stamps(registry).definitions
+    walk = RepeatedWalk(registry.root)
+    loaded = read_stamps(registry, walk).definitions
 
     @sensor(
         name=CHANGE_SENSOR_NAME,
@@ -60,7 +62,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
         cursor = read_cursor(context.cursor)
-        stamps = read_stamps(registry)
+        stamps = read_stamps(registry, walk)
         stamp = f"{stamps.metafiles} {stamps.definitions}"
         events = context.instance.event_log_storage
         is_told = stamp == cursor.get("told") and not _is_fetched(registry, cursor.get("unread"))
