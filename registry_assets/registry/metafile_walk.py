@@ -32,19 +32,25 @@ from registry_assets.fingerprint import (
     is_settled,
 )
 from registry_assets.git_repo import GitRepo
-from registry_assets.model import Registry
+from registry_assets.model import (
+    DVC_FOLDER,
+    DVC_SUFFIX,
+    LOCK_FILE,
+    PIPELINE_FILE,
+    Registry,
+    metafile_of,
+)
 from registry_assets.registry.home import HOME
 from registry_assets.registry.kept_answers import find_outside
 
 if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
 
-SPECIAL_FOLDERS = {".git": (), ".dvc": ("config", "config.local")}
+SPECIAL_FOLDERS = {".git": (), DVC_FOLDER: ("config", "config.local")}
 """Folders at the root of which these files count, and nothing else."""
 
-_REPOSITORIES = {".git", ".hg", ".dvc"}
-_POINTER = ".dvc"
-_METAFILES = {"dvc.yaml", "dvc.lock"}
+_REPOSITORIES = {".git", ".hg", DVC_FOLDER}
+_METAFILES = {PIPELINE_FILE, LOCK_FILE}
 _LISTS = {"collections.yaml"}
 _IGNORE_FILES = {".gitignore", ".dvcignore"}
 
@@ -123,15 +129,15 @@ def _look_into(root: Path, folder: str) -> tuple[list[Found], list[str]]:
         name = entry.name
         path = f"{folder}/{name}" if folder else name
         if entry.is_dir(follow_symlinks=False):
-            if name == _POINTER and folder:
+            if name == DVC_FOLDER and folder:
                 # A repository of its own.
                 return [], []
-            is_data = f"{name}{_POINTER}" in names
+            is_data = metafile_of(name) in names
             if name not in _REPOSITORIES and not is_data and path != HOME:
                 inside.append(path)
         elif entry.is_symlink() and not entry.is_file():
             found.append(Found(path, Kind.LINK))
-        elif name in _METAFILES or name.endswith(_POINTER):
+        elif name in _METAFILES or name.endswith(DVC_SUFFIX):
             found.append(Found(path, Kind.METAFILE))
         elif name in _LISTS:
             found.append(Found(path, Kind.LIST))

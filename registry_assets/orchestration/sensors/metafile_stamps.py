@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from registry_assets.fingerprint import fingerprint_dates
-from registry_assets.model import Registry
+from registry_assets.model import PIPELINE_FILE, Registry
 from registry_assets.registry.decisions import decisions_files
 from registry_assets.registry.metafile_walk import Found, Kind, RepeatedWalk
-
-_PIPELINE = "dvc.yaml"
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ def read_stamps(
     walk = walk or RepeatedWalk(registry.root)
     declares = registry.settings.declares
     metafiles = {path for path, kind in walk(registry) if kind is Kind.METAFILE and declares(path)}
-    files = {path for path in metafiles if path.endswith(_PIPELINE)}
+    files = {path for path in metafiles if path.endswith(PIPELINE_FILE)}
     files.add("pyproject.toml")
     # A new collection is a new partition: no reason to load the definitions anew.
     lists = {dataset.collections_file for dataset in registry.datasets if dataset.collections_file}
