@@ -94,7 +94,8 @@ def extract_video(
         ValueError: If `frames_per_second` is not above 0.
     """
     # Here, because the many workers that decode photographs never need the video libraries.
-    import av
+    import imageio.v3 as iio
+    from imageio.plugins.pyav import PyAVPlugin
 
     rate = as_rate(frames_per_second)
     name = os.path.basename(os.fspath(path)) if name is None else name
@@ -105,10 +106,17 @@ def extract_video(
         return replace(video, reason=f"is unreadable ({error.strerror})")
     with file:
         try:
-            container = av.open(file, "r", options={"format_whitelist": _CONTAINERS})
-        except _decoding_errors():
-            return replace(video, reason="cannot be opened")
-        with container:
+            reader = iio.imopen(
+                file, "r", plugin=PyAVPlugin, options={"format_whitelist": _CONTAINERS}
+            )
+        except OSError as error:
+            # Asking for the first of no video streams is the one error that tells something.
+            is_sound = isinstance(error.__cause__, IndexError)
+            return replace(video, reason="has no pictures" if is_sound else "cannot be opened")
+        with reader:
+            # imageio's own iterator yields pixels without their times and rotation; both are on
+            # the frames of the PyAV container that it reads from.
+            container = cast("av.container.InputContainer", reader._container)
             return _Extraction(video, Path(out), rate).run(container)
 
 

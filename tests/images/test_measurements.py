@@ -209,7 +209,7 @@ def test_tasks_hold_only_what_can_travel_to_another_machine(tmp_path: Path) -> N
 def test_importing_images_loads_neither_dagster_nor_dvc_nor_the_video_libraries() -> None:
     program = (
         "import sys\nfrom registry_assets.images import *\n"
-        "print({'dagster', 'dvc', 'av'} & set(sys.modules))"
+        "print({'dagster', 'dvc', 'av', 'imageio'} & set(sys.modules))"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run(
