@@ -12,10 +12,13 @@ import pkgutil
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
 
+import av
+import imageio.v3 as iio
 import pytest
 from dagster import (
     AssetCheckEvaluation,
@@ -33,6 +36,7 @@ from dvc.fs import localfs
 from dvc.ignore import DvcIgnoreFilter
 from dvc.repo import Repo
 from dvc.stage.loader import SingleStageLoader
+from imageio.plugins.pyav import PyAVPlugin
 from sqlalchemy import select
 
 import registry_assets
@@ -48,7 +52,10 @@ MAY_USE_DAGSTER = {
 }
 PRIVATE_IN_DAGSTER = ("dagster._", "dagster_shared")
 DVC_INTERNALS = "dvc_repo/internals.py"
-OTHERS_THAT_ARE_PRIVATE = {"images/workers.py": {"_max_workers"}}
+OTHERS_THAT_ARE_PRIVATE = {
+    "images/video_decoding.py": {"_container"},
+    "images/workers.py": {"_max_workers"},
+}
 # Documented in spite of their names: of named tuples, and of `os`.
 PUBLIC = {"_replace", "_exit"}
 
@@ -294,6 +301,14 @@ def test_a_pool_knows_how_many_workers_it_has(kind: type[Executor]) -> None:
         assert getattr(pool, "_max_workers", None) == 3, purpose
 
 
+def test_a_video_that_imageio_opened_has_the_container_of_pyav() -> None:
+    video = next(Path(__file__).parents[1].glob("samples/**/*.mp4"))
+    with iio.imopen(video, "r", plugin=PyAVPlugin) as reader:
+        container = getattr(reader, "_container", None)
+        purpose = "images/video_decoding.py reads times and rotation of frames from it"
+        assert isinstance(container, av.container.InputContainer), purpose
+
+
 def test_only_internals_names_what_is_private_elsewhere() -> None:
     """Finds imports, attributes, and `getattr` with the name itself."""
     found = {}
@@ -319,7 +334,9 @@ def test_only_internals_replaces_what_is_private_elsewhere() -> None:
         if ".shipped" in module.name or module.name.endswith("__main__"):
             continue
         for kind in vars(import_module(module.name)).values():
-            if inspect.isclass(kind) and kind.__module__ == module.name:
+            # An enumeration gets such methods from its own metaclass.
+            is_ours = inspect.isclass(kind) and kind.__module__ == module.name
+            if is_ours and not issubclass(kind, Enum):
                 found |= {f"{module.name}.{kind.__name__}.{name}" for name in _replaced(kind)}
     assert found == {"registry_assets.dvc_repo.internals.WholeConfig._save_config"}
 
