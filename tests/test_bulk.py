@@ -2,16 +2,24 @@
 
 from pathlib import Path
 
-from dagster import AssetKey, DagsterInstance, RunsFilter
+import pytest
+from dagster import AssetKey, AssetMaterialization, DagsterInstance, RunsFilter
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
 
 from registry_assets import build_definitions
-from registry_assets.orchestration.batch_job import BRING_JOB, BRING_OP
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
+from registry_assets.making.batch import Failed, Made, make_all
+from registry_assets.making.planning import plan_units
+from registry_assets.making.unit import Unit
+from registry_assets.orchestration import batch_job, io_manager
+from registry_assets.orchestration.batch_job import BRING_JOB, BRING_OP, Batch
 from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import AssetPartition, read_seen
 from registry_assets.orchestration.history.reporting import sync
 from tests.conftest import lineage_of, write_tree
+from tests.runs import define_assets, execute, plan_runs
 
 DATA = "processed/texts/data"
 KEYS = {
@@ -107,3 +115,59 @@ def test_a_collection_that_fails_fails_the_run_after_the_others_are_made(
     assert len(failures) == 1
     # The stage, what is made of it, and the collection that is not there.
     assert "failed" in str(failures[0].user_failure_data or failures[0].error)
+
+
+def test_what_cannot_be_committed_is_told_and_the_rest_is_made(
+    text_registry: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RegistryError("Git does not know who you are")
+
+    monkeypatch.setattr(batch_job, "_TELL_SECONDS", 0.0)
+    monkeypatch.setattr(batch_job, "commit_written", refuse)
+    units = plan_units(lineage_of(text_registry), lineage_of(text_registry).output_of, ["01_a"])
+    batch = Batch(DvcRepo(text_registry), lineage_of(text_registry), instance, print)
+    told: list[AssetMaterialization] = []
+    made: list[Made | Failed] = []
+
+    def write(event: AssetMaterialization) -> None:
+        told.append(event)
+        instance.report_runless_asset_event(event)
+
+    def run() -> None:
+        # One by one: what was made before it ends in an error counts.
+        for result in batch.run(units, write):
+            made.append(result)
+
+    with pytest.raises(RegistryError, match="who you are"):
+        run()
+    assert [type(result) for result in made] == [Made] * len(units)
+    assert len(told) == sum(len(result.outputs) for result in made if isinstance(result, Made))
+
+
+def test_what_fails_in_one_data_set_stops_nothing_in_another(text_registry: Path) -> None:
+    lineage, dvc = lineage_of(text_registry), DvcRepo(text_registry)
+    (imported,) = [group for group in lineage.groups if group.kind == "import"]
+    stages = [group for group in lineage.groups if group.kind == "stage" and group.partitions]
+    # An import that fails, beside a unit of the same name that is made of something else.
+    (text_registry / "raw/01_a/.gitkeep").touch()
+    units = [Unit(imported, "01_a"), *(Unit(group, "01_a") for group in stages)]
+    results = list(make_all(dvc, lineage, units, print))
+    assert all(isinstance(result, Failed) for result in results)
+    assert len(results) == len(units)
+    assert "not run, as processed/texts/data/inputs/01_a.dvc failed" in str(results[1].error)
+
+
+def test_a_run_that_cannot_commit_tells_what_it_recorded(
+    text_registry: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RegistryError("Git does not know who you are")
+
+    monkeypatch.setattr(io_manager, "commit_written", refuse)
+    lineage = lineage_of(text_registry)
+    (planned,) = plan_runs(lineage, {("raw",)}, ["01_a"])
+    done = execute(define_assets(lineage), instance, planned, force=False, tags={})
+    assert [failure.endswith("who you are") for failure in done.failures] == [True]
+    told = instance.fetch_materializations(AssetKey(["raw"]), limit=2).records
+    assert [record.partition_key for record in told] == ["01_a"]

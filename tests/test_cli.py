@@ -150,7 +150,7 @@ def test_one_collection_that_fails_does_not_stop_the_others(text_registry: Path)
     (text_registry / "raw/01_a/one.txt").write_bytes(b"\xff\xfe not text")
     done = registry(text_registry, "materialize", "--collection", "01_a", "--collection", "02_b")
     assert done.exit_code == 1
-    assert "01_a: processed/texts/dvc.yaml:upper@01_a" in done.stderr
+    assert "registry: processed/texts/dvc.yaml:upper@01_a" in done.stderr
     assert "UnicodeDecodeError" in done.stderr
     assert (text_registry / "processed/texts/data/outputs/lines/02_b").exists()
     assert not (text_registry / "processed/texts/data/outputs/lines/01_a").exists()

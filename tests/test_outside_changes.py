@@ -52,10 +52,12 @@ def test_what_takes_too_long_goes_on_the_next_time(
     materialized_registry: Path, instance: DagsterInstance
 ) -> None:
     lineage = lineage_of(materialized_registry)
-    assert sync(lineage, instance, print, most_seconds=0)[:2] == (0, False)
+    # Every call tells something, however little time it has.
+    assert sync(lineage, instance, print, most_seconds=0)[:2] == (1, False)
+    assert sync(lineage, instance, print, most_seconds=0)[:2] == (1, False)
     done = sync(lineage, instance, print)
     assert done.is_complete
-    assert done.reported == 5
+    assert done.reported == 3
     assert sync(lineage, instance, print)[:2] == (0, True)
 
 

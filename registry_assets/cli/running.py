@@ -106,7 +106,7 @@ def materialize_all(
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
     for failure in failed:
-        click.echo(f"registry: {failure.unit.partition or 'run'}: {failure.error}", err=True)
+        click.echo(f"registry: {failure.error}", err=True)
     return FINDING if failed or plan.left or found.registry.problems else 0
 
 

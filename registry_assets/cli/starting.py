@@ -67,7 +67,8 @@ def demo(root: Path) -> None:
     click.echo()
     for line in summarise(found):
         click.echo(line)
-    click.echo("\nWhere to look next: `make ui`, then http://127.0.0.1:3000")
+    program = "make" if (dvc.root / "Makefile").exists() else "registry"
+    click.echo(f"\nWhere to look next: `{program} ui`, then http://127.0.0.1:3000")
     sys.exit(code)
 
 

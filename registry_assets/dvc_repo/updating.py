@@ -97,7 +97,7 @@ def importing_from_repository(
     if dvc.path_of(metafile_of(path)).exists():
         raise RegistryError(
             f"{path} is imported already: `registry update {path}` moves it on, "
-            f"`dvc remove {metafile_of(path)}` makes room"
+            "`registry take-out` makes room"
         )
     with dvc.open() as repo:
         check_seen(dvc, repo, metafile_of(path))

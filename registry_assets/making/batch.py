@@ -84,16 +84,51 @@ def make_all(
         options: See `MakeOptions`.
     """
     options = options or MakeOptions()
-    failed: set[str | None] = set()
+    failed: dict[_Name, Unit] = {}
     for is_stage, group in groupby(units, lambda unit: unit.group.kind == "stage"):
-        left = [unit for unit in group if unit.partition not in failed]
-        if is_stage:
-            yield from _make_stages(dvc, lineage, left, report, options)
+        if not is_stage:
+            yield from _make_data(dvc, lineage, list(group), report, options, failed)
             continue
-        for result in _make_data(dvc, lineage, left, report, options):
-            if isinstance(result, Failed) and result.unit.partition is not None:
-                failed.add(result.unit.partition)
-            yield result
+        left = []
+        for unit in group:
+            cause = _find_cause(lineage, unit, failed)
+            if cause is None:
+                left.append(unit)
+            else:
+                failed[_name(unit)] = unit
+                yield _not_run(unit, cause)
+        yield from _make_stages(dvc, lineage, left, report, options)
+
+
+_Name = tuple[str, str | None]
+
+
+def _name(unit: Unit) -> _Name:
+    return unit.group.name, unit.partition
+
+
+def _find_cause(lineage: Lineage, unit: Unit, failed: Mapping[_Name, Unit]) -> Unit | None:
+    """What failed of that which a unit is made of.
+
+    What is made of a whole family is made of what there is of it.
+    """
+    for upstream in unit.group.upstream:
+        maker = lineage.group_of.get(upstream.key)
+        if maker is None or upstream.partitions == "all":
+            continue
+        names: tuple[str | None, ...] = (None,)
+        if upstream.partitions == "same":
+            names = (unit.partition,)
+        elif upstream.partitions is not None:
+            names = upstream.partitions
+        for name in names:
+            if (maker.name, name) in failed:
+                return failed[maker.name, name]
+    return None
+
+
+def _not_run(unit: Unit, cause: Unit) -> Failed:
+    return Failed(unit, RegistryError(f"{unit.address}: not run, as {cause.address} failed"))
 
 
 def read_again(dvc: DvcRepo, lineage: Lineage, addresses: set[str]) -> Lineage:
@@ -102,13 +137,22 @@ def read_again(dvc: DvcRepo, lineage: Lineage, addresses: set[str]) -> Lineage:
 
 
 def _make_data(
-    dvc: DvcRepo, lineage: Lineage, units: Sequence[Unit], report: Report, options: MakeOptions
+    dvc: DvcRepo,
+    lineage: Lineage,
+    units: Sequence[Unit],
+    report: Report,
+    options: MakeOptions,
+    failed: dict[_Name, Unit],
 ) -> Iterator[Made | Failed]:
+    """Makes collections and imports in turn, and adds those that fail to `failed`."""
     # One question to Git for all units takes no longer than for one.
     dvc.why_unseen([unit.address for unit in units])
-    refused: set[str | None] = set()
     for unit in units:
-        if unit.group.kind == "import" and unit.partition in refused:
+        cause = _find_cause(lineage, unit, failed) if unit.group.kind == "import" else None
+        # What is recorded of a collection is taken in, whatever became of its next version.
+        if cause is not None and not dvc.path_of(cause.address).exists():
+            failed[_name(unit)] = unit
+            yield _not_run(unit, cause)
             continue
         source = options.sources.get(unit.address)
         try:
@@ -123,10 +167,8 @@ def _make_data(
             ) as result:
                 outputs = result.persist()
         except RegistryError as error:
+            failed[_name(unit)] = unit
             yield Failed(unit, error)
-            if unit.group.kind == "raw" and not dvc.path_of(unit.address).exists():
-                # There is nothing to take in.
-                refused.add(unit.partition)
         else:
             yield Made(unit, result.outcome, result.seconds, outputs)
 
@@ -152,6 +194,9 @@ def _make_stages(
             ):
                 stage = unit.group.address.partition("@")[0]
                 yield Failed(unit, not_taken_in(unit.partition, stage, dataset.name))
+            elif unit.partition in unit.group.addresses:
+                gone = f"{unit.address} is declared no more: run the same again"
+                yield Failed(unit, RegistryError(gone))
             continue
         made = Unit(found, unit.partition)
         path = made.paths[0]

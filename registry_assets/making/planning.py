@@ -31,8 +31,7 @@ def plan_units(
     Raises:
         RefusedError: when a collection cannot have such a name.
     """
-    for name in collections:
-        check_collection_name(name)
+    collections = [check_collection_name(name) for name in dict.fromkeys(collections)]
     units = []
     for group in lineage.groups_in_order():
         if not any(output.key in selected for output in group.outputs):
@@ -112,7 +111,6 @@ def plan_bringing(
         selected: The assets; all when None.
         collections: Collections to take all the way.
         force: Whether commands run even though nothing changed.
-
     """
     wanted = lineage.output_of if selected is None else selected
     units = plan_units(lineage, wanted, collections)

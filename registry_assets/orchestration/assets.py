@@ -135,6 +135,7 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
         # Read when the result is recorded, once for all outputs.
         tracer = partial(read_ancestry, dvc, lineage, group, partition)
         describer = Describer(dvc, lineage, tracer)
+        problems: list[RegistryError] = []
         with (
             dvc.session(),
             make(
@@ -147,7 +148,9 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
             ) as result,
         ):
             for name, path in zip(output_names, unit.paths, strict=True):
-                yield Output(PendingOutput(result, path, unit, describer), name)
+                yield Output(PendingOutput(result, path, unit, describer, problems), name)
+        if problems:
+            raise problems[0]
 
     return materialize
 

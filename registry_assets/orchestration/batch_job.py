@@ -79,6 +79,7 @@ class Batch:
     run_id: str = ""
     _untold: list[Made] = field(default_factory=list)
     _seen: dict[AssetPartition, Seen] | None = None
+    _problem: RegistryError | None = None
 
     def run(self, units: Sequence[Unit], write: Write) -> Iterator[Made | Failed]:
         """Yields what came of each unit, as they come.
@@ -99,6 +100,8 @@ class Batch:
                         told = time.monotonic()
             finally:
                 self.tell(write)
+        if self._problem is not None:
+            raise self._problem
 
     def tell(self, write: Write) -> None:
         """Logs a materialization of every output that was made since the last time."""
@@ -107,12 +110,11 @@ class Batch:
         made, self._untold = self._untold, []
         now = read_again(self.dvc, self.lineage, {item.unit.address for item in made})
         self.lineage = now
-        problem = None
         try:
             commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
         except RegistryError as error:
-            # What was recorded is told all the same.
-            problem = error
+            # What was recorded is told all the same, and what is left is made.
+            self._problem = self._problem or error
         sync_partitions(now, self.instance)
         position = {group.name: number for number, group in enumerate(now.groups_in_order())}
         if self._seen is None:
@@ -132,15 +134,13 @@ class Batch:
         metadata = Describer(self.dvc, now).describe(tellings, reporter.commit)
         for telling, found in zip(tellings, metadata, strict=True):
             reporter.materialize(now.nodes[telling.record.path], found)
-        if problem is not None:
-            raise problem
 
 
 def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
     """What was recorded, for the commit that may be made of it."""
     for item in made:
         paths = tuple(path for path in item.outputs if path in lineage.nodes)
-        # What is unchanged was written by somebody else, who may want to look at it first.
+        # An unchanged stage was recorded by somebody else, who may not want it committed yet.
         if paths and (item.outcome != "unchanged" or item.unit.address.endswith(DVC_SUFFIX)):
             partition = f" [{item.unit.partition}]" if item.unit.partition else ""
             asset = "/".join(lineage.nodes[paths[0]].key or ())
@@ -286,7 +286,7 @@ def _raise(failures: Sequence[Failed]) -> None:
 
 
 def read_failures(result: ExecuteInProcessResult) -> tuple[str, ...]:
-    """What failed in a run, a line each; nothing only where the run itself says it succeeded.
+    """What failed in a run, a line each; empty only if the run succeeded.
 
     A run can also fail before its first step, or be canceled, and then no step says why.
     """
@@ -308,6 +308,11 @@ def describe_failure(error: SerializableErrorInfo | None, otherwise: str) -> str
     message = otherwise
     while error is not None:
         name, _, words = error.message.strip().partition(": ")
+        if name.endswith(".DagsterExecutionInterruptedError"):
+            return (
+                "interrupted: what was recorded stays, and the rest was put back; run the same "
+                "again to go on"
+            )
         if name.startswith("registry_assets."):
             return words
         message = " ".join(error.message.split()) or message

@@ -69,9 +69,9 @@ class Describer:
 
     Args:
         dvc: The repository.
-        lineage: The graph. It may be older than what is described, but for what `tracer` gives.
-        tracer: Gives what follows files back, by a graph that knows what is described; made of
-            `lineage` when None.
+        lineage: The graph. May be older than what is described; then pass a `tracer` whose graph
+            is not.
+        tracer: Builds the `Tracer` that finds where files came from; one over `lineage` when None.
     """
 
     def __init__(

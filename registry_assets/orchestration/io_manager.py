@@ -35,12 +35,18 @@ _LEAST_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class PendingOutput:
-    """One output of a pending result: what the generated assets hand to the IO manager."""
+    """One output of a pending result: what the generated assets hand to the IO manager.
+
+    Attributes:
+        problems: Takes what went wrong after the output was recorded: Dagster is told of the
+            version all the same, and then the step fails.
+    """
 
     result: PendingResult
     path: str
     unit: Unit
     describer: Describer
+    problems: list[RegistryError]
 
 
 class DvcIOManager(ConfigurableIOManager):
@@ -78,12 +84,17 @@ class DvcIOManager(ConfigurableIOManager):
         # Of what stood there already, making it took nothing.
         took = f", in {seconds:.1f} s" if seconds >= _LEAST_SECONDS else ""
         context.log.info(f"{said}{took}")
-        # What is unchanged was written by somebody else, who may want to look at it first.
+        # An unchanged stage was recorded by somebody else, who may not want it committed yet.
         if outcome != "unchanged" or result.address.endswith(DVC_SUFFIX):
             partition = f" [{context.partition_key}]" if context.has_partition_key else ""
             asset = f"{context.asset_key.to_user_string()}{partition}"
             written = Written(result.address, tuple(outputs), asset)
-            commit_written(dvc, [written], context.run_id, context.log.info)
+            try:
+                commit_written(dvc, [written], context.run_id, context.log.info)
+            except RegistryError as error:
+                if not isinstance(obj, PendingOutput):
+                    raise
+                obj.problems.append(error)
         commit = dvc.git.commit()
         if isinstance(obj, PendingOutput):
             unit = obj.unit

@@ -81,18 +81,22 @@ def share_history(home: Path) -> None:
 def _mode_of_new_files(folder: Path) -> int:
     """The mode of files that this process makes; 0 where it can make none.
 
-    Seen on one, as the umask can only be read by setting it, for all threads.
+    Seen on one, as the umask can only be read by setting it, for all threads. Where the file system
+    can make one without a name (Linux, `O_TMPFILE`), nothing is left of it whenever this ends.
     """
-    place = folder / f".{uuid4().hex}.tmp"
-    try:
-        descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-    except OSError:
-        return 0
-    try:
-        return stat.S_IMODE(os.fstat(descriptor).st_mode)
-    finally:
-        os.close(descriptor)
-        place.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    named = folder / f".{uuid4().hex}.tmp"
+    for place, kind in ((folder, getattr(os, "O_TMPFILE", None)), (named, os.O_CREAT | os.O_EXCL)):
+        if kind is None:
+            continue
+        with suppress(OSError):
+            descriptor = os.open(place, flags | kind, 0o666)
+            try:
+                return stat.S_IMODE(os.fstat(descriptor).st_mode)
+            finally:
+                os.close(descriptor)
+                named.unlink(missing_ok=True)
+    return 0
 
 
 def owner_of(place: Path) -> str:

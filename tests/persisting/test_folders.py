@@ -192,7 +192,7 @@ def test_what_changes_while_it_is_stored_is_not_stored(tmp_path: Path, kinds: st
             stream.write("more\n")
         with dvc.write_lock(repo, quiet):
             note_outputs(stage, hashed)
-            with pytest.raises(DataBeingWrittenError, match=r"2\.jpg changed .* run the same"):
+            with pytest.raises(DataBeingWrittenError, match=r"2\.jpg changed .* run this again"):
                 store_outputs(repo, stage, hashed)
     assert not [name for name in objects(root) if name.endswith(".dir")]
     track(root)

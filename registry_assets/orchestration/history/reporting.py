@@ -89,11 +89,12 @@ def sync(
 ) -> Synced:
     """Brings Dagster's event log up to what the metafiles record.
 
-    Reads the metafiles only. Every output whose recorded version, or whose recorded inputs,
-    Dagster has not seen gets a materialization; what the checked-out commit does not have gets
-    one with the data version ``absent``. Upstream comes before downstream, and where ``dvc.lock``
-    names an older input than the current one, the older one first: for partitions Dagster compares
-    the events that a materialization points at, not their versions.
+    Goes by the metafiles; what is in versions it reads from the cache. Every output whose recorded
+    version, or whose recorded inputs, Dagster has not seen gets a materialization; what the
+    checked-out commit does not have gets one with the data version ``absent``. Upstream comes
+    before downstream, and where ``dvc.lock`` names an older input than the current one, the older
+    one first: for partitions Dagster compares the events that a materialization points at, not
+    their versions.
 
     While a metafile cannot be read, nothing is told to be gone: who knows what it declares. Nor is
     what Git keeps the metafile of out of the work tree, such as a collection outside a sparse
@@ -103,7 +104,7 @@ def sync(
         lineage: The graph.
         instance: The history.
         report: Takes a line for each.
-        most_seconds: How long it may take; when that is over, what is left is for the next time.
+        most_seconds: After these no further output is told; what is left is for the next time.
 
     Returns:
         How many materializations were reported, and whether that was all.
@@ -114,11 +115,11 @@ def sync(
     untold = [node for node in _upstream_first(lineage) if reporter.has_to_tell(node)]
     for start in range(0, len(untold), _AT_ONCE):
         page = untold[start : start + _AT_ONCE]
-        reporter.describe(page)
-        for node in page:
-            if time.monotonic() - started > most_seconds:
-                return Synced(reporter.count, is_complete=False)
+        for node, _ in zip(page, reporter.describe(page), strict=True):
             reporter.bring_up_to_date(node)
+            # Asked afterwards, so that every call tells something.
+            if time.monotonic() - started > most_seconds and node is not untold[-1]:
+                return Synced(reporter.count, is_complete=False)
     if not lineage.registry.problems:
         reporter.report_absent()
         show_as_missing(lineage, instance, reporter.seen)
@@ -226,16 +227,19 @@ class Reporter:
             if told is not None and node.version is not None and not told.is_described:
                 yield node.path, node.version.md5
 
-    def describe(self, nodes: Sequence[Node]) -> None:
-        """Finds out what there is to say of outputs that are about to be reported."""
-        tellings = [
-            Telling(self._record(node, node.version), self.lineage.group_of[key], node.partition)
+    def describe(self, nodes: Sequence[Node]) -> Iterator[Node]:
+        """Finds out what there is to say of outputs, just before each of them is reported."""
+        tellings = {
+            node.path: Telling(
+                self._record(node, node.version), self.lineage.group_of[key], node.partition
+            )
             for node in nodes
             if node.version is not None and (key := node.key) is not None
-        ]
-        found = Describer(self._dvc, self.lineage).describe(tellings, self.commit)
-        paths = (telling.record.path for telling in tellings)
-        self._described = dict(zip(paths, found, strict=True))
+        }
+        found = Describer(self._dvc, self.lineage).describe([*tellings.values()], self.commit)
+        for node, metadata in zip(nodes, found, strict=True):
+            self._described = {node.path: metadata}
+            yield node
 
     def _record(self, node: Node, version: Version) -> RecordedOutput:
         """A version as it is recorded, beside the one that Dagster was told of before."""
