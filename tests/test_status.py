@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
 from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.status.report import status_as_json
 from registry_assets.registry.status.values import CollectionStatus, OutputStatus, RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
 
@@ -117,7 +119,7 @@ def test_a_collection_in_no_data_set_is_named_and_no_finding(done: Path) -> None
 def test_the_json_has_the_documented_shape(done: Path) -> None:
     write_tree(done, {"raw/02_b/one.txt": "1", "raw/x; rm/one.txt": "1"})
     rewrite(done / LINES, "99\n")
-    found = json.loads(json.dumps(read_status(lineage_of(done)).as_json()))
+    found = json.loads(json.dumps(status_as_json(read_status(lineage_of(done))), default=asdict))
     assert set(found) == {"root", "up_to_date", "raw", "outputs", "problems", "notes"}
     assert (found["root"], found["up_to_date"], found["problems"]) == (str(done), False, [])
     for item in found["raw"]:

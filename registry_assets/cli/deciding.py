@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, read_lineage, say_json
 
 if TYPE_CHECKING:
     from registry_assets.images.decisions import Verdict
@@ -155,8 +154,10 @@ def decisions(
 
 
 def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> None:
+    from registry_assets.registry.decisions import decided_as_json
+
     if as_json:
-        click.echo(json.dumps([item.as_json() for item in found], indent=2))
+        say_json([decided_as_json(item) for item in found])
         return
     for item in found:
         made = item.decision

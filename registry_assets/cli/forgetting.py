@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli import models
-from registry_assets.cli.reading import FINDING, open_history, read_lineage
+from registry_assets.cli.reading import FINDING, open_history, read_lineage, say_json
 from registry_assets.cli.running import make_units
 from registry_assets.errors import RegistryError, describe_unread
 
@@ -53,6 +52,7 @@ def forget(
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.orchestration.sheet_history import check_no_sheets
+    from registry_assets.provenance.models.report import describe_trained
     from registry_assets.retention import report as forget_report
     from registry_assets.retention.planning import find_left, plan_forgetting, record
     from registry_assets.retention.purging import purge as purge_objects
@@ -82,12 +82,10 @@ def forget(
             failures += purge_objects(dvc, plan.descent, entry, chosen, said)
     remains, trained = _remains_of(dvc, found, plan), models.find_models(found, plan.md5)
     if as_json:
-        left = {**remains.as_json(), **models.as_json(trained)}
-        told = {**forget_report.plan_as_json(plan), "left": left}
-        click.echo(json.dumps({**told, "failures": failures}, indent=2))
+        say_json(forget_report.forgetting_as_json(plan, remains, trained, failures))
     else:
         lines = forget_report.describe_remains(remains, is_done=not dry_run)
-        for line in (*lines, *models.describe(trained)):
+        for line in (*lines, *describe_trained(trained)):
             click.echo(line)
     gaps = [*((plan.problem,) if plan.problem else ()), *models.gaps(trained)]
     for failure in (*failures, *(f"incomplete: {gap}" for gap in gaps)):
@@ -180,8 +178,8 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
 
     dvc, found = DvcRepo(root), read_lineage(root)
     use = read_disk_use(found, dvc)
-    told = use.as_json()
-    for line in () if as_json else disk_use_report.describe(use, found):
+    told = disk_use_report.disk_use_as_json(use)
+    for line in () if as_json else disk_use_report.describe_disk_use(use, found):
         click.echo(line)
     wanted, command = use.objects_to_free(raw=raw), "registry gc --raw" if raw else "registry gc"
     asks = not yes and not as_json and bool(wanted) and sys.stdin.isatty()
@@ -196,4 +194,4 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     elif wanted and not as_json and not asks:
         click.echo(f"`{command} --yes` frees it")
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        say_json(told)

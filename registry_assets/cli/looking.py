@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +15,7 @@ from registry_assets.cli.reading import (
     open_history,
     read_lineage,
     read_status_too,
+    say_json,
     say_left_out,
 )
 
@@ -34,25 +33,14 @@ _DISTANCE = "Also pictures whose perceptual hashes differ in at most this many o
 @click.pass_obj
 def status(root: Path, as_json: bool) -> None:
     """Show what is up to date and what is not; exit 1 if anything is not."""
+    from registry_assets.registry.status.report import describe_status, status_as_json
+
     found = find_status(root)
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2))
+        say_json(status_as_json(found))
     else:
-        for item in found.raw:
-            if item.state != "tracked":
-                click.echo(f"{item.state:<10} {item.path}{_because(item.reason)}")
-        for output in found.outputs:
-            if output.state != "up_to_date":
-                click.echo(f"{output.state:<10} {output.path}{_because('; '.join(output.why))}")
-        for note in found.notes:
-            click.echo(note)
-        tracked = sum(item.state == "tracked" for item in found.raw)
-        collections = sum(item.state != "loose" for item in found.raw)
-        current = sum(output.state == "up_to_date" for output in found.outputs)
-        click.echo(
-            f"{tracked} of {collections} collections tracked, "
-            f"{current} of {len(found.outputs)} outputs up to date"
-        )
+        for line in describe_status(found):
+            click.echo(line)
     sys.exit(0 if found.up_to_date else FINDING)
 
 
@@ -73,10 +61,6 @@ def find_status(root: Path) -> RegistryStatus:
     return status
 
 
-def _because(reason: str | None) -> str:
-    return f"  ({reason})" if reason else ""
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.option("--check", is_flag=True, help="Compare metafiles, asset graph, event log and cache.")
@@ -84,37 +68,18 @@ def _because(reason: str | None) -> str:
 @click.pass_obj
 def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
     """Show the graph of outputs, or check that Dagster tells the same story as the metafiles."""
+    from registry_assets.registry.lineage.report import describe_lineage, lineage_as_json
+
     if full and not check:
         raise click.UsageError("--full goes with --check")
     found = read_lineage(root)
     if check:
         sys.exit(check_lineage(found, most_hashed=None if full else 0))
     if as_json:
-        nodes = [
-            {
-                "path": node.path,
-                "asset": "/".join(node.key) if node.key else None,
-                "partition": node.partition,
-                "kind": node.kind,
-                "stage": node.address if node.kind == "stage" else None,
-                **_version(node.version),
-            }
-            for node in sorted(found.nodes.values(), key=lambda node: node.path)
-        ]
-        edges = sorted(list(edge) for edge in found.edges)
-        click.echo(json.dumps({"nodes": nodes, "edges": edges}, indent=2))
+        say_json(lineage_as_json(found))
         return
-    for group in found.groups:
-        for output in group.outputs:
-            click.echo(
-                "/".join(output.key) + (f"  [{len(output.paths)}]" if group.partitions else "")
-            )
-            for upstream in group.upstream:
-                click.echo(f"    <- {'/'.join(upstream.key)}")
-
-
-def _version(version: Any) -> dict[str, Any]:
-    return asdict(version) if version else {"md5": None, "size": None, "nfiles": None}
+    for line in describe_lineage(found):
+        click.echo(line)
 
 
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
@@ -175,7 +140,7 @@ def duplicates(
     )
     folder = lineage.registry.raw_folder
     if as_json:
-        click.echo(json.dumps([asdict(item) for item in found.found], indent=2))
+        say_json(found.found)
     else:
         for item in found.found:
             how = "same" if item.distance is None else f"alike {item.distance}"
@@ -214,8 +179,9 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
     model, models:/NAME/VERSION, which is traced back to its raw collections.
     """
     from registry_assets.errors import describe_unread
-    from registry_assets.provenance import report as trace_report
     from registry_assets.provenance.finding import trace_file
+    from registry_assets.provenance.models.report import describe_trained
+    from registry_assets.provenance.report import describe_trace, trace_as_json
 
     if models.is_model(file):
         if forward:
@@ -228,10 +194,9 @@ def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -
         found = _find_runs(found, lineage.registry.root)
     trained = models.find_models(lineage, found.md5) if forward else None
     if as_json:
-        told = {**trace_report.as_json(found), **models.as_json(trained)}
-        click.echo(json.dumps(told, indent=2))
+        say_json(trace_as_json(found, trained))
     else:
-        for line in (*trace_report.describe(found, lineage.registry), *models.describe(trained)):
+        for line in (*describe_trace(found, lineage.registry), *describe_trained(trained)):
             click.echo(line)
     gaps = [*((describe_unread(found.unread),) if found.unread else ()), *models.gaps(trained)]
     for gap in gaps:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from registry_assets.cli.reading import say_json
 from registry_assets.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def say_model(root: Path, uri: str, as_json: bool) -> None:
     model = ModelLinks(address).find(uri)
     traces = trace_data(top, model.data)
     if as_json:
-        click.echo(json.dumps(model_as_json(model, traces), indent=2))
+        say_json(model_as_json(model, traces))
     else:
         for line in describe_model(model, traces):
             click.echo(line)
@@ -66,24 +66,6 @@ def find_models(lineage: Lineage, md5: str) -> Trained | None:
     except RegistryError as error:
         return Trained(None, (str(error),))
     return find_trained(lineage.registry.root, md5, models)
-
-
-def as_json(trained: Trained | None) -> dict[str, Any]:
-    """What the models add to the JSON of a trace: nothing where nobody was asked."""
-    from registry_assets.provenance.models.report import trained_as_json
-
-    if trained is None:
-        return {}
-    return {"models": None if trained.models is None else trained_as_json(trained.models)}
-
-
-def describe(trained: Trained | None) -> Iterable[str]:
-    """What the models add to the lines of a trace."""
-    from registry_assets.provenance.models.report import describe_trained
-
-    if trained is None or trained.models is None:
-        return ()
-    return describe_trained(trained.models)
 
 
 def gaps(trained: Trained | None) -> Sequence[str]:

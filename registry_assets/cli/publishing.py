@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from registry_assets.cli.reading import FINDING, read_lineage
+from registry_assets.cli.reading import FINDING, read_lineage, say_json
 
 if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
@@ -42,7 +41,10 @@ def publish(
     found = read_lineage(root)
     plan = plan_publication(found, branch=branch, title=message)
     if isinstance(plan, publication.Nothing):
-        click.echo(json.dumps(publication.as_json(plan), indent=2) if as_json else plan.reason)
+        if as_json:
+            say_json(publication.publication_as_json(plan))
+        else:
+            click.echo(plan.reason)
         if switch and plan.branch is not None and plan.tree is not None:
             publishing.switch(found.registry.root, plan.branch, plan.tree)
         return
@@ -50,7 +52,7 @@ def publish(
         click.echo(f"registry: {warning}", err=True)
     if dry_run:
         if as_json:
-            click.echo(json.dumps(publication.as_json(plan), indent=2))
+            say_json(publication.publication_as_json(plan))
             return
         click.echo(f"branch {plan.branch}, to merge into {plan.target} of {plan.remote.name}")
         for file in plan.files:
@@ -62,7 +64,7 @@ def publish(
     if switch and not plan.is_committed:
         publishing.switch(found.registry.root, plan.branch, plan.tree)
     if as_json:
-        click.echo(json.dumps(publication.as_json(done), indent=2))
+        say_json(publication.publication_as_json(done))
         return
     request = publication.describe_pull_request(done.pull_request)
     if request:

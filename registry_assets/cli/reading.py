@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -94,3 +96,13 @@ def say_left_out(problems: Iterable[str]) -> None:
     """Prints which metafiles had to be left out."""
     for problem in problems:
         click.echo(f"registry: left out: {problem}", err=True)
+
+
+def say_json(value: object) -> None:
+    """Prints what `--json` asks for; docs/json.md is the reference."""
+    click.echo(json.dumps(value, indent=2, default=_as_plain))
+
+
+def _as_plain(value: Any) -> Any:
+    # A date, as a parameter may be one, is told as text.
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli import running
-from registry_assets.cli.reading import FINDING, read_lineage, say_left_out
+from registry_assets.cli.reading import FINDING, read_lineage, say_json, say_left_out
 
 if TYPE_CHECKING:
     from registry_assets.revisions.versions.checking_out import CheckedOut
@@ -64,9 +63,9 @@ def diff(
         report=partial(click.echo, err=True),
     )
     if as_json:
-        click.echo(json.dumps(diff_report.as_json(found, files=files), indent=2, default=str))
+        say_json(diff_report.diff_as_json(found, files=files))
     else:
-        for line in diff_report.describe(found):
+        for line in diff_report.describe_diff(found):
             click.echo(line)
         for line in diff_report.describe_files(found.data.files, most) if files else ():
             click.echo(line)
@@ -151,9 +150,9 @@ def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
     report = partial(click.echo, err=True)
     found = [version for item in chosen for version in read_versions(lineage, item, report)]
     if as_json:
-        click.echo(json.dumps(version_report.as_json(found), indent=2, default=str))
+        say_json(version_report.versions_as_json(found))
         return
-    for line in version_report.describe(found):
+    for line in version_report.describe_versions(found):
         click.echo(line)
     if not found:
         click.echo("no versions yet: `registry tag DATASET` makes the first one")

@@ -32,9 +32,9 @@ class Duplicate:
 
     Attributes:
         collection: The collection that was asked about; of two, the later by name.
-        path: Inside it.
+        path: Where in it the file is.
         other: The collection that has it, too; the same one if it has it twice.
-        other_path: Inside that one; the nearest, or first, of several.
+        other_path: Where in that one; the nearest, or first, of several.
         distance: In how many bits the perceptual hashes differ; None for the same content.
     """
 

@@ -5,17 +5,147 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import TypedDict
 
 from registry_assets.model import Registry
 from registry_assets.provenance.finding import FormerPlace, Trace
+from registry_assets.provenance.models.report import TrainedJson, trained_as_json
+from registry_assets.provenance.models.tracing import Trained
+from registry_assets.registry.decisions import DecidedJson, decided_as_json
+from registry_assets.registry.lineage.derivation import How, Origin
 from registry_assets.registry.lineage.file_lineage import Chain, Step
 
 _MOST_FILES = 3
 _SHORT_COMMIT = 10
 
 
-def describe(trace: Trace, registry: Registry) -> Iterator[str]:
+class OriginJson(TypedDict):
+    """What a file was made from, and what tells so.
+
+    Attributes:
+        path: The file, from the root.
+        how: What tells.
+        proof: Whether it is proved by the content; otherwise names tell.
+        frame: Which frame of a video it is, counted from 0; null where it is none.
+        also: Other files that it may have been made from just as well.
+    """
+
+    path: str
+    how: How
+    proof: bool
+    frame: int | None
+    also: list[str]
+
+
+_From = TypedDict("_From", {"from": OriginJson | None})
+
+
+class StepJson(_From):
+    """One file on the way.
+
+    Attributes:
+        path: The file, from the root.
+        output: The output that holds it.
+        file: Where in the output it is.
+        md5: The content.
+        version: The version of the output.
+        current: Whether the output's metafile still names that version.
+        stage: The stage or ``.dvc`` file that declares the output.
+        asset: The key of its asset, with slashes.
+        partition: Which partition of the asset; null when it has none.
+        commit: Which recorded the version; null when it is not committed yet.
+        run: The Dagster run that recorded it.
+        run_note: Why there is no `run`; null where nobody looked.
+        made_with: The programs and the machine that made the version; null where nobody knows.
+        from: Where it came from; null at the end of the way.
+        made_of: The outputs that its output was made of; plain files where there are none.
+    """
+
+    path: str
+    output: str
+    file: str
+    md5: str
+    version: str
+    current: bool
+    stage: str | None
+    asset: str
+    partition: str | None
+    commit: str | None
+    run: str | None
+    run_note: str | None
+    made_with: str | None
+    made_of: tuple[str, ...]
+
+
+class ChainJson(TypedDict):
+    """The way of one file back to where it came from.
+
+    Attributes:
+        collection: The raw collection it ends in; null where it ends elsewhere.
+        source: The file at the end of the way.
+        video: The video it is a frame of.
+        frame: Which frame of that, counted from 0.
+        steps: From the file back to its source.
+        unread: Outputs upstream whose listings the cache lacks: what may have been in them is not
+            known.
+    """
+
+    collection: str | None
+    source: str
+    video: str | None
+    frame: int | None
+    steps: list[StepJson]
+    unread: tuple[str, ...]
+
+
+class FormerJson(TypedDict):
+    """Where an older version held a file.
+
+    Attributes:
+        path: The file, from the root; in the output only, where no commit tells which that is.
+        output: The output that held it; null where no commit recorded the version.
+        version: The version of the output.
+        commit: The newest commit that recorded it; null where none did.
+    """
+
+    path: str
+    output: str | None
+    version: str
+    commit: str | None
+
+
+class _TraceJson(TypedDict):
+    file: str
+    md5: str
+    chains: list[ChainJson]
+    equals: list[str]
+    forward: list[StepJson] | None
+    former: list[FormerJson]
+    unread: tuple[str, ...]
+    decisions: list[DecidedJson]
+
+
+class TraceJson(_TraceJson, total=False):
+    """Where a file came from and went.
+
+    Attributes:
+        file: The file that was asked about.
+        md5: Its content.
+        chains: Each way back, the newest first.
+        equals: Other raw files of the same content.
+        forward: With `--forward`, every file that it is or that was made of it, upstream before
+            downstream; null without.
+        former: Where older versions held it, when no current one does.
+        unread: Outputs whose listings the cache lacks.
+        decisions: What was decided about it.
+        models: The models that were trained on it; null when the server is away. With `--forward`,
+            where an MLflow server is configured and its client installed.
+    """
+
+    models: list[TrainedJson] | None
+
+
+def describe_trace(trace: Trace, registry: Registry) -> Iterator[str]:
     """Lines for people: each way back, newest first, and what was made of it."""
     for chain in trace.chains:
         yield from _describe_chain(chain, registry)
@@ -117,18 +247,12 @@ def _count(trace: Trace, registry: Registry) -> str:
     )
 
 
-def as_json(trace: Trace) -> dict[str, Any]:
-    """The form of `registry trace --json`.
+def trace_as_json(trace: Trace, trained: Trained | None = None) -> TraceJson:
+    """The form of `registry trace FILE --json`.
 
-    ``{"file", "md5", "chains": [{"collection", "source", "video", "frame", "steps": [STEP, ..],
-    "unread": [output, ..]}], "equals": [path, ..], "forward": null | [STEP, ..], "former":
-    [{"path", "output", "version", "commit"}], "unread": [output, ..], "decisions": [{"dataset",
-    "collection", "decision", "md5", "by", "why", "date", "path", "only_here", "duplicate_of"}]}``,
-    where STEP is ``{"path",
-    "output", "file", "md5", "version", "current": bool, "stage", "asset", "partition", "commit",
-    "run", "run_note", "made_with", "from": null | {"path", "how", "proof": bool, "frame",
-    "also": [path, ..]}, "made_of": [output, ..]}``. Steps of a chain go from the file back to its
-    source; those of `forward` from upstream to downstream.
+    Args:
+        trace: What was found about the file.
+        trained: The models that were trained on it; None where nobody was asked.
     """
     return {
         "file": trace.file,
@@ -139,15 +263,13 @@ def as_json(trace: Trace) -> dict[str, Any]:
                 "source": chain.source.place.path,
                 "video": chain.video,
                 "frame": chain.frame,
-                "steps": [_step_as_json(step) for step in chain.steps],
-                "unread": list(chain.unread),
+                "steps": list(map(_step_as_json, chain.steps)),
+                "unread": chain.unread,
             }
             for chain in trace.chains
         ],
         "equals": [place.path for place in trace.equals],
-        "forward": (
-            None if trace.forward is None else [_step_as_json(step) for step in trace.forward]
-        ),
+        "forward": None if trace.forward is None else list(map(_step_as_json, trace.forward)),
         "former": [
             {
                 "path": former.path,
@@ -157,13 +279,13 @@ def as_json(trace: Trace) -> dict[str, Any]:
             }
             for former in trace.former
         ],
-        "unread": list(trace.unread),
-        "decisions": [item.as_json() for item in trace.decided],
+        "unread": trace.unread,
+        "decisions": list(map(decided_as_json, trace.decided)),
+        **trained_as_json(trained),
     }
 
 
-def _step_as_json(step: Step) -> dict[str, Any]:
-    origin = step.origin
+def _step_as_json(step: Step) -> StepJson:
     return {
         "path": step.place.path,
         "output": step.place.output,
@@ -178,13 +300,16 @@ def _step_as_json(step: Step) -> dict[str, Any]:
         "run": step.run,
         "run_note": step.run_note,
         "made_with": step.made_with,
-        "from": origin
-        and {
-            "path": origin.place.path,
-            "how": origin.how,
-            "proof": origin.is_proof,
-            "frame": origin.frame,
-            "also": [place.path for place in origin.also],
-        },
-        "made_of": list(step.made_of),
+        "from": None if step.origin is None else _origin_as_json(step.origin),
+        "made_of": step.made_of,
+    }
+
+
+def _origin_as_json(origin: Origin) -> OriginJson:
+    return {
+        "path": origin.place.path,
+        "how": origin.how,
+        "proof": origin.is_proof,
+        "frame": origin.frame,
+        "also": [place.path for place in origin.also],
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TypedDict
 
 from registry_assets.images.decision_text import read_text
-from registry_assets.images.decisions import EMPTY, Decision, parse_decisions
+from registry_assets.images.decisions import EMPTY, Decision, Verdict, parse_decisions
 from registry_assets.model import ITEM, Dataset, Registry
 from registry_assets.registry.lineage.graph import AssetGroup
 
@@ -41,16 +41,55 @@ class Decided:
         where = f"{self.dataset} (collection {self.collection})"
         return f"{done} {where} by {decision.by}{when}, because: {decision.why}"
 
-    def as_json(self) -> dict[str, Any]:
-        """All of it, with the verdict as `decision`."""
-        values = asdict(self.decision)
-        verdict = values.pop("verdict")
-        return {
-            "dataset": self.dataset,
-            "collection": self.collection,
-            "decision": verdict,
-            **values,
-        }
+
+class DecidedJson(TypedDict):
+    """What was decided about one content, in a collection of a data set.
+
+    Attributes:
+        dataset: The path of the data set.
+        collection: The collection of the data set.
+        decision: ``allow``: it is kept, whatever the thresholds say. ``deny``: it is left out.
+        md5: Of the image.
+        by: Who decided.
+        why: In words.
+        date: When, as in 2026-11-26.
+        path: Where in the collection it stood then.
+        only_here: Whether it holds in this collection only; otherwise in every collection of the
+            data set that comes to have the content.
+        duplicate_of: The picture that is kept instead, `COLLECTION/PATH`, of one that was left out
+            because the data set has it a second time; empty otherwise.
+        kept_path: Where that picture is in this collection, empty when another one has it.
+    """
+
+    dataset: str
+    collection: str
+    decision: Verdict
+    md5: str
+    by: str
+    why: str
+    date: str
+    path: str
+    only_here: bool
+    duplicate_of: str
+    kept_path: str
+
+
+def decided_as_json(decided: Decided) -> DecidedJson:
+    """The form of each item of `registry decisions --json`."""
+    decision = decided.decision
+    return {
+        "dataset": decided.dataset,
+        "collection": decided.collection,
+        "decision": decision.verdict,
+        "md5": decision.md5,
+        "by": decision.by,
+        "why": decision.why,
+        "date": decision.date,
+        "path": decision.path,
+        "only_here": decision.only_here,
+        "duplicate_of": decision.duplicate_of,
+        "kept_path": decision.kept_path,
+    }
 
 
 def find_decided(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError, describe_unread
@@ -101,44 +101,6 @@ class DiskUse:
     def size_to_free(self, *, raw: bool) -> int:
         """The bytes of that."""
         return self.freed + (sum(o.size for o in self.originals) if raw else 0)
-
-    def as_json(self) -> dict[str, Any]:
-        """The form of `registry gc --json`."""
-        return {
-            "objects": self.objects,
-            "size": self.size,
-            "needed": self.needed,
-            "unneeded": {"objects": len(self.unneeded), "size": self.freed},
-            "linked": self.linked,
-            "originals": {
-                "objects": len(self.originals),
-                "size": sum(original.size for original in self.originals),
-                "files": [asdict(original) for original in self.originals],
-            },
-            "unread": list(self.unread),
-            "unasked": list(self.unasked),
-            "outputs": [
-                {
-                    "path": output.path,
-                    "kind": output.kind,
-                    "versions": [
-                        {
-                            "version": version.md5,
-                            "state": version.standing,
-                            "commit": version.commit,
-                            "kept_by": list(version.keepers),
-                            "objects": version.objects,
-                            "size": version.size,
-                            "own": version.own,
-                            "freed": version.freed,
-                            "missing": version.missing,
-                        }
-                        for version in output.versions
-                    ],
-                }
-                for output in self.outputs
-            ],
-        }
 
 
 def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:

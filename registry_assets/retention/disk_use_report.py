@@ -1,14 +1,16 @@
-"""What the cache holds, in lines for people."""
+"""What the cache holds, for people and for programs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import TypedDict
 
 from registry_assets.model import ITEM, is_folder
 from registry_assets.registry.lineage.graph import Lineage
-from registry_assets.retention.disk_use import DiskUse, OutputUse, VersionUse
+from registry_assets.retention.disk_use import DiskUse, OutputUse, Standing, VersionUse
+from registry_assets.retention.originals import Original
 from registry_assets.units import format_size
 
 _MOST_NAMED = 2
@@ -17,7 +19,105 @@ _SHORT = 10
 _WIDTH = 10
 
 
-def describe(use: DiskUse, lineage: Lineage) -> Iterator[str]:
+class ObjectsJson(TypedDict):
+    """Objects in numbers.
+
+    Attributes:
+        objects: How many there are.
+        size: Their bytes.
+    """
+
+    objects: int
+    size: int
+
+
+class OriginalsJson(ObjectsJson):
+    """What nothing needs, but cannot be had again as far as is known.
+
+    Attributes:
+        objects: How many objects there are.
+        size: Their bytes.
+        files: Each of them.
+    """
+
+    files: tuple[Original, ...]
+
+
+class VersionUseJson(TypedDict):
+    """What one version of an output has in the cache.
+
+    Attributes:
+        version: The md5 that DVC records.
+        state: ``current``: metafiles name it now; ``kept``: a branch, tag or stash does; ``old``:
+            none does.
+        commit: The newest that recorded it; null where none did.
+        kept_by: The branches, tags and stashes that have it now.
+        objects: How many of its objects are there.
+        size: Their bytes.
+        own: The bytes of those that nothing has that is listed before it.
+        freed: The bytes of those that nothing needs.
+        missing: How many of its objects are not there, and may be on a remote.
+    """
+
+    version: str
+    state: Standing
+    commit: str | None
+    kept_by: tuple[str, ...]
+    objects: int
+    size: int
+    own: int
+    freed: int
+    missing: int
+
+
+class OutputUseJson(TypedDict):
+    """What the versions of one output have in the cache.
+
+    Attributes:
+        path: The output, from the root.
+        kind: What it is; ``gone``: the metafiles do not have it any more.
+        versions: The current one first.
+    """
+
+    path: str
+    kind: str
+    versions: list[VersionUseJson]
+
+
+class _DiskUseJson(TypedDict):
+    objects: int
+    size: int
+    needed: int
+    unneeded: ObjectsJson
+    linked: int
+    originals: OriginalsJson
+    unread: tuple[str, ...]
+    unasked: tuple[str, ...]
+    outputs: list[OutputUseJson]
+
+
+class DiskUseJson(_DiskUseJson, total=False):
+    """What is in the cache.
+
+    Attributes:
+        objects: How many objects there are in all.
+        size: Their bytes.
+        needed: The bytes of what metafiles, branches, tags or stashes need.
+        unneeded: The objects that nothing needs and that can be had again: a commit or a remote has
+            them, or a stage makes them; but for those that are linked.
+        linked: How many objects nothing needs that have another name on this disk.
+        originals: What nothing needs either, but cannot be had again.
+        unread: Versions whose listings are not there.
+        unasked: Remotes that could not be asked, each with the reason.
+        outputs: Raw collections first, upstream before downstream; then what the metafiles do not
+            have any more.
+        removed: How many objects were removed. With `--yes`, where there were any to free.
+    """
+
+    removed: int
+
+
+def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
     """A line for each raw collection, with those of its older versions, and for each family."""
     yield _row("current", "older", "not needed", "")
     family_of = {
@@ -107,3 +207,43 @@ def _describe_version(version: VersionUse) -> str:
     own, freed = (format_size(size) if size else "" for size in (version.own, version.freed))
     columns = (own, "", "") if version.standing == "current" else ("", own, freed)
     return _row(*columns, f"    {version.md5[:_SHORT]} {by}{kept}{gone}")
+
+
+def disk_use_as_json(use: DiskUse) -> DiskUseJson:
+    """The form of `registry gc --json`, but for what was removed."""
+    return {
+        "objects": use.objects,
+        "size": use.size,
+        "needed": use.needed,
+        "unneeded": {"objects": len(use.unneeded), "size": use.freed},
+        "linked": use.linked,
+        "originals": {
+            "objects": len(use.originals),
+            "size": sum(original.size for original in use.originals),
+            "files": use.originals,
+        },
+        "unread": use.unread,
+        "unasked": use.unasked,
+        "outputs": [
+            {
+                "path": output.path,
+                "kind": output.kind,
+                "versions": list(map(_version_as_json, output.versions)),
+            }
+            for output in use.outputs
+        ],
+    }
+
+
+def _version_as_json(version: VersionUse) -> VersionUseJson:
+    return {
+        "version": version.md5,
+        "state": version.standing,
+        "commit": version.commit,
+        "kept_by": version.keepers,
+        "objects": version.objects,
+        "size": version.size,
+        "own": version.own,
+        "freed": version.freed,
+        "missing": version.missing,
+    }

@@ -105,6 +105,7 @@ class Original:
     """An object that is kept, as nothing could make it again.
 
     Attributes:
+        md5: Its content.
         size: In bytes.
         version: A version of a folder that has it, which nothing names any more; None where there
             is none, as of the listing of one.

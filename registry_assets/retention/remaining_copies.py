@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from registry_assets.dvc_repo import CachedObject, DvcRepo, Listings, RemoteContents
 from registry_assets.git_repo.history import find_paths_of
@@ -68,42 +67,6 @@ class Remains:
     sheets: int
     decided: tuple[Decided, ...]
     unread: tuple[VersionOf, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The form of `registry forget --json`."""
-        return {
-            "objects": self.objects,
-            "versions": [
-                {
-                    "path": version.path or None,
-                    "version": version.md5,
-                    "files": version.files,
-                    "commit": version.commit,
-                    "kept_by": list(version.keepers),
-                }
-                for version in self.versions
-            ],
-            "cache": {
-                "objects": len(self.cache),
-                "size": sum(item.size for item in self.cache),
-                "other_links": sum(item.other_names for item in self.cache),
-            },
-            "remotes": [
-                {
-                    "name": remote.name,
-                    "objects": None if remote.problem else len(remote.sizes),
-                    "size": None if remote.problem else sum(remote.sizes.values()),
-                    "problem": remote.problem,
-                }
-                for remote in self.remotes
-            ],
-            "git": list(self.git),
-            "raw": list(self.loose),
-            "tables": self.tables,
-            "contact_sheets": self.sheets,
-            "decisions": [decided.as_json() for decided in self.decided],
-            "unread": [f"{path} {md5}" for path, md5 in self.unread],
-        }
 
 
 def find_remains(

@@ -1,13 +1,16 @@
-"""What forgetting a picture comes to, and what is left of it, in lines for people."""
+"""What forgetting a picture comes to, and what is left of it, for people and for programs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TypedDict
 
 from registry_assets.dvc_repo import CachedObject
+from registry_assets.provenance.models.report import TrainedJson, trained_as_json
+from registry_assets.provenance.models.tracing import Trained
+from registry_assets.registry.decisions import DecidedJson, decided_as_json
 from registry_assets.registry.status.archive_names import archive_stem
 from registry_assets.retention.planning import Forgetting
 from registry_assets.retention.remaining_copies import OlderVersion, Remains
@@ -15,6 +18,131 @@ from registry_assets.units import format_size
 
 _MOST_NAMED = 5
 _SHORT = 10
+
+
+class PlaceJson(TypedDict):
+    """Where a current version has the picture, or what was made of it.
+
+    Attributes:
+        path: The file, from the root.
+        output: The output that holds it.
+        md5: Its content.
+    """
+
+    path: str
+    output: str
+    md5: str
+
+
+class OlderVersionJson(TypedDict):
+    """A version that has the picture, or what was made of it, and is not the current one.
+
+    Attributes:
+        path: The output; null where nothing tells.
+        version: The md5 that DVC records.
+        files: How many such files it has.
+        commit: The newest that recorded it; null where none did.
+        kept_by: The branches, tags and stashes that have it now.
+    """
+
+    path: str | None
+    version: str
+    files: int
+    commit: str | None
+    kept_by: tuple[str, ...]
+
+
+class CacheJson(TypedDict):
+    """What the cache has.
+
+    Attributes:
+        objects: How many objects there are.
+        size: Their bytes.
+        other_links: How many other names they have on this disk.
+    """
+
+    objects: int
+    size: int
+    other_links: int
+
+
+class RemoteJson(TypedDict):
+    """What a remote has.
+
+    Attributes:
+        name: Its name.
+        objects: How many objects it has; null when it does not answer.
+        size: Their bytes; null when it does not answer.
+        problem: Why it does not answer; null when it does.
+    """
+
+    name: str
+    objects: int | None
+    size: int | None
+    problem: str | None
+
+
+class _RemainsJson(TypedDict):
+    objects: int
+    versions: list[OlderVersionJson]
+    cache: CacheJson
+    remotes: list[RemoteJson]
+    git: tuple[str, ...]
+    raw: tuple[str, ...]
+    tables: int
+    contact_sheets: int
+    decisions: list[DecidedJson]
+    unread: list[str]
+
+
+class RemainsJson(_RemainsJson, total=False):
+    """What is left of a picture.
+
+    Attributes:
+        objects: How many contents were looked for: the picture, and what was made of it.
+        versions: Older ones that have it.
+        cache: What the cache has.
+        remotes: What the remotes have.
+        git: Files that Git itself has, or had, of the same content.
+        raw: Copies in the raw folder that are no part of a collection, and archives that
+            collections with it came from.
+        tables: How many older tables of measurements have a row of it.
+        contact_sheets: How many in Dagster's history are of versions that have it.
+        decisions: What was decided about it, and about pictures that were left out in its favour.
+        unread: Versions whose listings are nowhere to be had, each with its path.
+        models: The models that were trained on it; null when the server is away. Where an MLflow
+            server is configured and its client installed.
+    """
+
+    models: list[TrainedJson] | None
+
+
+class ForgettingJson(TypedDict):
+    """What forgetting a picture came to, or comes to with `--dry-run`.
+
+    Attributes:
+        file: The file that was asked about.
+        md5: Its content.
+        current: Where the current versions have it, and what was made of it.
+        taken_out_of: The collections that are recorded without it.
+        renewed: The outputs that are made anew.
+        blocked: The outputs that keep it, each with the reason.
+        made_of_it: The contents that were made of it.
+        unread: Outputs whose listings the cache lacks.
+        left: What is left of it.
+        failures: What did not succeed.
+    """
+
+    file: str
+    md5: str
+    current: list[PlaceJson]
+    taken_out_of: list[str]
+    renewed: list[str]
+    blocked: dict[str, str]
+    made_of_it: list[str]
+    unread: list[str]
+    left: RemainsJson
+    failures: Sequence[str]
 
 
 def describe_plan(found: Forgetting) -> Iterator[str]:
@@ -146,18 +274,57 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + more
 
 
-def plan_as_json(found: Forgetting) -> dict[str, Any]:
-    """The form of `registry forget --json`, but for what is left."""
+def forgetting_as_json(
+    plan: Forgetting, remains: Remains, trained: Trained | None, failures: Sequence[str]
+) -> ForgettingJson:
+    """The form of `registry forget --json`."""
     return {
-        "file": found.file,
-        "md5": found.md5,
+        "file": plan.file,
+        "md5": plan.md5,
         "current": [
-            {"path": place.path, "output": place.output, "md5": place.md5}
-            for place in found.current
+            {"path": place.path, "output": place.output, "md5": place.md5} for place in plan.current
         ],
-        "taken_out_of": sorted(found.takes),
-        "renewed": list(found.renewed),
-        "blocked": dict(found.blocked),
-        "made_of_it": list(found.descent.made_of_it),
-        "unread": list(found.unread),
+        "taken_out_of": sorted(plan.takes),
+        "renewed": list(plan.renewed),
+        "blocked": dict(plan.blocked),
+        "made_of_it": list(plan.descent.made_of_it),
+        "unread": list(plan.unread),
+        "left": {**_remains_as_json(remains), **trained_as_json(trained)},
+        "failures": failures,
+    }
+
+
+def _remains_as_json(remains: Remains) -> _RemainsJson:
+    return {
+        "objects": remains.objects,
+        "versions": [
+            {
+                "path": version.path or None,
+                "version": version.md5,
+                "files": version.files,
+                "commit": version.commit,
+                "kept_by": version.keepers,
+            }
+            for version in remains.versions
+        ],
+        "cache": {
+            "objects": len(remains.cache),
+            "size": sum(item.size for item in remains.cache),
+            "other_links": sum(item.other_names for item in remains.cache),
+        },
+        "remotes": [
+            {
+                "name": remote.name,
+                "objects": None if remote.problem else len(remote.sizes),
+                "size": None if remote.problem else sum(remote.sizes.values()),
+                "problem": remote.problem,
+            }
+            for remote in remains.remotes
+        ],
+        "git": remains.git,
+        "raw": remains.loose,
+        "tables": remains.tables,
+        "contact_sheets": remains.sheets,
+        "decisions": list(map(decided_as_json, remains.decided)),
+        "unread": [f"{path} {md5}" for path, md5 in remains.unread],
     }

@@ -1,6 +1,7 @@
 """What is up to date and what is not.
 
 values.py         what is up to date, as values
+report.py         saying so, to people and to programs
 reading.py        finding it out: `dvc status`, plus what that does not look at
 last_status.py    the last answer, kept for as long as nothing is written
 check_results.py  the same for each asset, as its checks say it

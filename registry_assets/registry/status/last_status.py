@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Observation:
                 return None
             if self.kept["objects"] != ObjectsFingerprint.of(self.kept["caches"]).digest:
                 return None
-            return RegistryStatus.from_json(self.kept["status"])
+            return RegistryStatus.from_dict(self.kept["status"])
         except Exception:
             # Whatever is wrong with a copy, which another version may have kept: ask anew.
             return None
@@ -108,7 +108,7 @@ class Observation:
             "environment": fingerprint_environment(outside),
             "caches": [str(cache) for cache in caches],
             "objects": objects.digest,
-            "status": found.as_json(),
+            "status": asdict(found),
         }
         _write(self.root / _KEPT, kept)
         return replace(self, entries=entries, kept=kept)

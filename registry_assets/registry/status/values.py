@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 RawState = Literal["new", "tracked", "modified", "missing", "rejected", "loose"]
@@ -15,9 +15,15 @@ class CollectionStatus:
     """A collection in the raw folder.
 
     Attributes:
+        collection: Its name.
+        path: Where it is, from the root.
         state: ``new``: DVC does not know it yet. ``rejected``: it cannot be taken in, for `reason`.
             ``modified``: it differs from its recorded version. ``missing``: it is not in the
             workspace. ``loose``: no collection, but photographs and videos outside any folder.
+        reason: Why it is in this state, where there is more to say.
+        md5: The recorded version; None where none is.
+        size: Its bytes, where recorded.
+        nfiles: Its files, where recorded.
     """
 
     collection: str
@@ -34,9 +40,13 @@ class OutputStatus:
     """An import, or the output of a stage.
 
     Attributes:
+        path: Where it is, from the root.
+        asset: The key of its asset, with slashes.
+        partition: Which partition of that it is; None where the asset has none.
         state: ``behind``: an import whose source has moved on. ``never_run``: no version is
             recorded. ``missing``: it is recorded, but not in the workspace.
         why: What changed, in words.
+        md5: The recorded version; None where none is.
     """
 
     path: str
@@ -71,20 +81,9 @@ class RegistryStatus:
             and not any(item.state in ("modified", "missing") for item in self.raw)
         )
 
-    def as_json(self) -> dict[str, Any]:
-        """The form of `registry status --json`."""
-        return {
-            "root": self.root,
-            "up_to_date": self.up_to_date,
-            "raw": [asdict(item) for item in self.raw],
-            "outputs": [asdict(output) for output in self.outputs],
-            "problems": list(self.problems),
-            "notes": list(self.notes),
-        }
-
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RegistryStatus:
-        """The other way round."""
+    def from_dict(cls, data: Mapping[str, Any]) -> RegistryStatus:
+        """The status that `asdict` made a dictionary of, also when that was JSON meanwhile."""
         return cls(
             data["root"],
             tuple(CollectionStatus(**item) for item in data["raw"]),

@@ -24,6 +24,7 @@ class ImageChange:
     """A file of one version or the other.
 
     Attributes:
+        kind: What became of it.
         path: Where it is, from the root; of one that was removed, where it was.
         before: Where it was, of one that was renamed or moved.
         stage: The stage that made or kept one that was added, though nobody put it in, or that
@@ -50,6 +51,10 @@ class Counts:
     What moved from class to class counts as removed from the one and added to the other.
 
     Attributes:
+        added: Files that are new.
+        removed: Files that are gone.
+        changed: Files of another content.
+        renamed: Files of another name in the same place.
         unknown: How many versions have no listing on this machine, so that nothing is counted.
     """
 

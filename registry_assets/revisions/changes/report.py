@@ -18,7 +18,7 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def tell_counts(family: FamilyChange) -> str:
+def describe_counts(family: FamilyChange) -> str:
     """How many images came and went, or other files where no image did."""
     counts = family.images if family.images else family.others
     said = f"+{counts.added} -{counts.removed}"
@@ -27,7 +27,7 @@ def tell_counts(family: FamilyChange) -> str:
     return f"{'images' if counts is family.images or not counts else 'files'} {said}"
 
 
-def tell_flow(flow: ImageFlow) -> str:
+def describe_flow(flow: ImageFlow) -> str:
     """Where images went, in a line."""
     images = count(flow.images, "image")
     source, target = (name and class_name(name) for name in (flow.source, flow.target))
@@ -40,7 +40,7 @@ def tell_flow(flow: ImageFlow) -> str:
     }[flow.way]
 
 
-def tell_decisions(changes: Sequence[DecisionChange]) -> Iterator[str]:
+def describe_decisions(changes: Sequence[DecisionChange]) -> Iterator[str]:
     """A line for each decision, what people said before what was left out as a duplicate."""
     told = [(change, change.after or change.before) for change in changes]
     for change, decision in sorted(told, key=lambda one: bool(one[1] and one[1].duplicate_of)):

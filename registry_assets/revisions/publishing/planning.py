@@ -29,8 +29,8 @@ from registry_assets.revisions.publishing.made_with import find_made_with
 from registry_assets.revisions.publishing.publication import Nothing, Publication
 from registry_assets.revisions.publishing.report import (
     Summary,
-    describe,
     describe_briefly,
+    describe_summary,
     summarise,
 )
 
@@ -123,7 +123,7 @@ def plan_publication(
         files=changed,
         summary=summary,
         title=said,
-        description=describe(summary),
+        description=describe_summary(summary),
         message=build_message(said, describe_briefly(summary), assets, run_id),
         warnings=tuple(warnings),
     )

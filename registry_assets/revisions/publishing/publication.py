@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 from registry_assets.dvc_repo import PushResult
 from registry_assets.git_repo import BlobChange, GitRemote
 from registry_assets.revisions.changes.committing import MetafileChanges
+from registry_assets.revisions.changes.image_changes import FamilyChange
 from registry_assets.revisions.publishing.pull_requests import PullRequest
 from registry_assets.revisions.publishing.report import Summary
 
@@ -84,12 +86,89 @@ class Published:
     pull_request: PullRequest
 
 
-def as_json(found: Publication | Published | Nothing) -> dict[str, Any]:
+class NothingJson(TypedDict):
+    """There is nothing to publish.
+
+    Attributes:
+        state: That.
+        reason: Why.
+    """
+
+    state: Literal["nothing"]
+    reason: str
+
+
+class SummaryJson(TypedDict):
+    """What a publication changes, in numbers.
+
+    Attributes:
+        raw: The collections as they were shot; null where none changed.
+        datasets: By data set, its inputs and what nothing else is made of: its classes.
+    """
+
+    raw: FamilyChange | None
+    datasets: dict[str, Sequence[FamilyChange]]
+
+
+class PushedDataJson(TypedDict):
+    """What is on the DVC remotes.
+
+    Attributes:
+        remotes: The remotes, by name.
+        objects: How many objects were looked for.
+        pushed: How many of them were sent just now.
+    """
+
+    remotes: tuple[str, ...]
+    objects: int
+    pushed: int
+
+
+class _PublicationJson(TypedDict):
+    state: Literal["planned", "published"]
+    branch: str
+    target: str
+    remote: str
+    commit: str | None
+    title: str
+    description: str
+    files: list[str]
+    made_with: tuple[str, ...]
+    summary: SummaryJson
+    warnings: tuple[str, ...]
+
+
+class PublicationJson(_PublicationJson, total=False):
+    """What was published, or is to be.
+
+    Attributes:
+        state: ``planned`` with `--dry-run`.
+        branch: The branch it goes to.
+        target: The branch that it is to be merged into.
+        remote: Where both are.
+        commit: What the branch is at; before, null unless a branch holds the same already.
+        title: What happens, in a line.
+        description: The description of the pull request, in Markdown.
+        files: All files that differ from the target.
+        made_with: Those of them that results were made with and that are no metafiles.
+        summary: What changes, in numbers.
+        warnings: What a person should know before.
+        pull_request: What became of it. Once published.
+        data: What is on the DVC remotes. Once published.
+    """
+
+    pull_request: PullRequest
+    data: PushedDataJson
+
+
+def publication_as_json(
+    found: Publication | Published | Nothing,
+) -> PublicationJson | NothingJson:
     """The form of `registry publish --json`."""
     if isinstance(found, Nothing):
         return {"state": "nothing", "reason": found.reason}
     plan = found.publication if isinstance(found, Published) else found
-    said: dict[str, Any] = {
+    said: PublicationJson = {
         "state": "planned",
         "branch": plan.branch,
         "target": plan.target,
@@ -98,21 +177,16 @@ def as_json(found: Publication | Published | Nothing) -> dict[str, Any]:
         "title": plan.title,
         "description": plan.description,
         "files": [file.path for file in plan.files],
-        "made_with": list(plan.summary.made_with),
-        "summary": {
-            "raw": asdict(plan.summary.raw) if plan.summary.raw else None,
-            "datasets": {
-                name: [asdict(family) for family in families]
-                for name, families in plan.summary.datasets.items()
-            },
-        },
-        "warnings": list(plan.warnings),
+        "made_with": plan.summary.made_with,
+        "summary": {"raw": plan.summary.raw, "datasets": dict(plan.summary.datasets)},
+        "warnings": plan.warnings,
     }
     if isinstance(found, Published):
-        request = found.pull_request
-        said |= {"state": "published", "commit": found.commit, "pull_request": asdict(request)}
+        said["state"] = "published"
+        said["commit"] = found.commit
+        said["pull_request"] = found.pull_request
         said["data"] = {
-            "remotes": list(found.data.remotes),
+            "remotes": found.data.remotes,
             "objects": found.data.objects,
             "pushed": found.data.pushed,
         }

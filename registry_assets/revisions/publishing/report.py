@@ -16,10 +16,10 @@ from registry_assets.revisions.changes.families import Families, family_path
 from registry_assets.revisions.changes.image_changes import FamilyChange, ImageFlow
 from registry_assets.revisions.changes.reading import read_data_changes
 from registry_assets.revisions.changes.report import (
+    describe_counts,
+    describe_decisions,
+    describe_flow,
     short_name,
-    tell_counts,
-    tell_decisions,
-    tell_flow,
 )
 
 _MOST_NAMED = 3
@@ -161,7 +161,7 @@ def summarise(
         },
         checks=tuple(_check(lineage, keys)),
         lineage=tuple(_excerpt(lineage, keys, members)),
-        decisions=tuple(tell_decisions(changes.decisions)),
+        decisions=tuple(describe_decisions(changes.decisions)),
     )
 
 
@@ -206,7 +206,7 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def describe(summary: Summary) -> str:
+def describe_summary(summary: Summary) -> str:
     """The description of a pull request, in Markdown."""
     lines = []
     if summary.raw is not None:
@@ -223,7 +223,9 @@ def describe(summary: Summary) -> str:
             *(_row(name, family) for name, family in families),
             "",
         ]
-        said = [f"- {name}: {said}" for name, flow in _flows(summary) for said in [tell_flow(flow)]]
+        said = [
+            f"- {name}: {said}" for name, flow in _flows(summary) for said in [describe_flow(flow)]
+        ]
         lines += [*_first(said), ""] if said else []
     if summary.decisions:
         lines += ["## Decisions", "", *(f"- {line}" for line in _first(summary.decisions)), ""]
@@ -246,8 +248,8 @@ def describe_briefly(summary: Summary) -> list[str]:
     lines = list(_collection_lines(summary.raw)) if summary.raw else []
     for dataset, changed in summary.datasets.items():
         for family in changed:
-            lines.append(f"{dataset}, {short_name(family.name)}: {tell_counts(family)}")
-    lines += [f"{dataset}: {tell_flow(flow)}" for dataset, flow in _flows(summary)]
+            lines.append(f"{dataset}, {short_name(family.name)}: {describe_counts(family)}")
+    lines += [f"{dataset}: {describe_flow(flow)}" for dataset, flow in _flows(summary)]
     made_with = [f"Made with {', '.join(summary.made_with)}"] if summary.made_with else []
     return [*lines, *_first(summary.decisions), *made_with]
 

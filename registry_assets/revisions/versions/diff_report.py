@@ -3,26 +3,159 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
 
-from registry_assets.revisions.changes.image_changes import FamilyChange, ImageChange
+from registry_assets.images.decisions import Decision
+from registry_assets.revisions.changes.families import Role
+from registry_assets.revisions.changes.image_changes import (
+    Counts,
+    FamilyChange,
+    Flow,
+    ImageChange,
+)
 from registry_assets.revisions.changes.report import (
     class_name,
     count,
-    tell_counts,
-    tell_decisions,
-    tell_flow,
+    describe_counts,
+    describe_decisions,
+    describe_flow,
 )
 from registry_assets.revisions.versions.diffing import Diff
-from registry_assets.revisions.versions.run_reasons import Reason
+from registry_assets.revisions.versions.run_reasons import Reason, ReasonKind
 
 _MOST_NAMED = 5
 _MOST_DECISIONS = 20
 _LONGEST_VALUE = 40
 
 
-def describe(diff: Diff) -> Iterator[str]:
+class RevisionJson(TypedDict):
+    """A version of the registry.
+
+    Attributes:
+        name: What it was asked for by; null of the work tree.
+        commit: The commit; null of the work tree.
+    """
+
+    name: str | None
+    commit: str | None
+
+
+class FamilyJson(TypedDict):
+    """What changed about an output, or a family of outputs.
+
+    Attributes:
+        dataset: The data set it belongs to; null for none.
+        role: ``raw``: collections as they were shot. ``input``: what a data set takes in. ``end``:
+            what nothing else is made of, its classes.
+        name: The path, without what tells the members of a family apart.
+        added: Members that are new: collections, for most families.
+        updated: Members that have another version.
+        removed: Members that are gone.
+        images: The images in them.
+        others: All other files in them.
+    """
+
+    dataset: str | None
+    role: Role
+    name: str
+    added: list[str]
+    updated: list[str]
+    removed: list[str]
+    images: Counts
+    others: Counts
+
+
+class FlowJson(TypedDict):
+    """Images that went the same way.
+
+    Attributes:
+        dataset: The data set; null for none.
+        way: ``moved`` from one class to another; ``kept`` or ``left out`` by a stage that read them
+            all the time; ``made`` or ``made no more`` by one.
+        source: The class they were in; null where they were in none.
+        target: The class they are in; null where they are in none.
+        stage: The stage, where one decided.
+        images: How many.
+    """
+
+    dataset: str | None
+    way: Flow
+    source: str | None
+    target: str | None
+    stage: str | None
+    images: int
+
+
+class ReasonJson(TypedDict):
+    """Something that a stage was run with and that changed.
+
+    Attributes:
+        dataset: The data set; null for none.
+        kind: What it is; a command counts where no parameter explains it.
+        what: The parameter, with its file; the path of the code; the stage.
+        before: What `dvc.lock` recorded of it: of a parameter its value.
+        after: What it records now.
+        stages: The stages that read it.
+        runs: Of how many runs: one for each collection, for most stages.
+    """
+
+    dataset: str | None
+    kind: ReasonKind
+    what: str
+    before: object
+    after: object
+    stages: tuple[str, ...]
+    runs: int
+
+
+class DecisionChangeJson(TypedDict):
+    """What the two versions say differently about an image.
+
+    Attributes:
+        dataset: The data set; null for none.
+        file: Where it says so.
+        collection: The collection of the image.
+        before: What was decided; null where nothing was.
+        after: What is decided; null where nothing is.
+    """
+
+    dataset: str | None
+    file: str
+    collection: str
+    before: Decision | None
+    after: Decision | None
+
+
+_From = TypedDict("_From", {"from": RevisionJson})
+
+
+class _DiffJson(_From):
+    to: RevisionJson
+    families: list[FamilyJson]
+    flows: list[FlowJson]
+    reasons: list[ReasonJson]
+    decisions: list[DecisionChangeJson]
+    unread: tuple[str, ...]
+
+
+class DiffJson(_DiffJson, total=False):
+    """How two versions of a registry differ.
+
+    Attributes:
+        from: The one.
+        to: The other.
+        families: What changed, what was put in before what came out.
+        flows: Images that went the same way.
+        reasons: What else changed that stages were run with.
+        decisions: What people decided otherwise about single images.
+        unread: Outputs whose listings are nowhere to be had.
+        files: Every file, by path. With `--files`.
+    """
+
+    files: list[ImageChange]
+
+
+def describe_diff(diff: Diff) -> Iterator[str]:
     """Lines for people: families in numbers, images that went the same way, and what changed."""
     yield f"from {diff.before} to {diff.after}"
     if not diff.data.families:
@@ -50,11 +183,11 @@ def _describe_dataset(diff: Diff, dataset: str | None) -> Iterator[str]:
     names = [f.name if dataset is None else class_name(f.name) for f in families]
     width = max(map(len, names), default=0)
     for name, family in zip(names, families, strict=True):
-        yield f"{name:<{width}}  {_tell(diff, family)}"
-    yield from map(tell_flow, diff.data.flows.get(dataset, ()))
+        yield f"{name:<{width}}  {_describe_family(diff, family)}"
+    yield from map(describe_flow, diff.data.flows.get(dataset, ()))
     for reason in diff.reasons.get(dataset, ()):
-        yield f"changed: {_tell_reason(reason, dataset)}"
-    decided = list(tell_decisions(diff.decisions.get(dataset, ())))
+        yield f"changed: {_describe_reason(reason, dataset)}"
+    decided = list(describe_decisions(diff.decisions.get(dataset, ())))
     yield from (f"decided: {line}" for line in decided[:_MOST_DECISIONS])
     if len(decided) > _MOST_DECISIONS:
         yield f"decided: … and {count(len(decided) - _MOST_DECISIONS, 'more image')}"
@@ -69,9 +202,9 @@ def _in_order(diff: Diff) -> list[FamilyChange]:
     )
 
 
-def _tell(diff: Diff, family: FamilyChange) -> str:
+def _describe_family(diff: Diff, family: FamilyChange) -> str:
     """What changed about a family: its members where they are collections, and files in numbers."""
-    said = tell_counts(family)
+    said = describe_counts(family)
     if diff.data.places[family.name].role in ("raw", "input"):
         members = (
             ("added", family.added),
@@ -92,7 +225,7 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _tell_reason(reason: Reason, dataset: str | None) -> str:
+def _describe_reason(reason: Reason, dataset: str | None) -> str:
     where = f"{_named(reason.stages)}, {count(reason.runs, 'run')}"
     what = reason.what.partition(f"/{dataset}/")[2] or reason.what
     if reason.kind == "parameter":
@@ -127,37 +260,64 @@ def _decided(file: ImageChange) -> str:
     return f"left out by {file.stage}" if file.had_it else f"{file.stage} makes it no more"
 
 
-def as_json(diff: Diff, *, files: bool) -> dict[str, Any]:
+def diff_as_json(diff: Diff, *, files: bool) -> DiffJson:
     """The form of `registry diff --json`."""
-    data = diff.data
-    said: dict[str, Any] = {
+    said: DiffJson = {
         "from": {"name": diff.before.name, "commit": diff.before.commit},
         "to": {"name": diff.after.name, "commit": diff.after.commit},
-        "families": [
-            {
-                "dataset": data.places[family.name].dataset,
-                "role": data.places[family.name].role,
-                **asdict(family),
-            }
-            for family in _in_order(diff)
-        ],
+        "families": [_family_as_json(diff, family) for family in _in_order(diff)],
         "flows": [
-            {"dataset": dataset, **asdict(flow)}
-            for dataset, flows in data.flows.items()
+            {
+                "dataset": dataset,
+                "way": flow.way,
+                "source": flow.source,
+                "target": flow.target,
+                "stage": flow.stage,
+                "images": flow.images,
+            }
+            for dataset, flows in diff.data.flows.items()
             for flow in flows
         ],
         "reasons": [
-            {"dataset": dataset, **asdict(reason)}
+            {
+                "dataset": dataset,
+                "kind": reason.kind,
+                "what": reason.what,
+                "before": reason.before,
+                "after": reason.after,
+                "stages": reason.stages,
+                "runs": reason.runs,
+            }
             for dataset, reasons in diff.reasons.items()
             for reason in reasons
         ],
         "decisions": [
-            {"dataset": dataset, **asdict(change)}
+            {
+                "dataset": dataset,
+                "file": change.file,
+                "collection": change.collection,
+                "before": change.before,
+                "after": change.after,
+            }
             for dataset, changes in diff.decisions.items()
             for change in changes
         ],
-        "unread": list(data.unread),
+        "unread": diff.data.unread,
     }
     if files:
-        said["files"] = [asdict(file) for file in sorted(data.files, key=lambda file: file.path)]
+        said["files"] = sorted(diff.data.files, key=lambda file: file.path)
     return said
+
+
+def _family_as_json(diff: Diff, family: FamilyChange) -> FamilyJson:
+    place = diff.data.places[family.name]
+    return {
+        "dataset": place.dataset,
+        "role": place.role,
+        "name": family.name,
+        "added": family.added,
+        "updated": family.updated,
+        "removed": family.removed,
+        "images": family.images,
+        "others": family.others,
+    }

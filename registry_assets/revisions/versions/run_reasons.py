@@ -14,6 +14,8 @@ from registry_assets.revisions.changes.committing import MetafileChanges
 from registry_assets.revisions.changes.families import Families, FamilyPlace
 from registry_assets.revisions.changes.merging import is_decisions_file
 
+ReasonKind = Literal["parameter", "code", "command"]
+
 
 @dataclass(frozen=True)
 class Reason:
@@ -28,7 +30,7 @@ class Reason:
         runs: Of how many runs: one for each collection, for most stages.
     """
 
-    kind: Literal["parameter", "code", "command"]
+    kind: ReasonKind
     what: str
     before: object
     after: object

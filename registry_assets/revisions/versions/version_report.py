@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypedDict
 
 from registry_assets.git_repo.committing import fold_trailers
 from registry_assets.revisions.changes.report import class_name, count
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT
 from registry_assets.revisions.versions.dataset_versions import DatasetVersion, Held
-from registry_assets.revisions.versions.diff_report import as_json as diff_as_json
-from registry_assets.revisions.versions.diff_report import describe_changes
+from registry_assets.revisions.versions.diff_report import DiffJson, describe_changes, diff_as_json
 from registry_assets.revisions.versions.tagging import NewVersion
 
 _TRAILER = "Registry-Dataset"
 
 
-def describe(versions: Sequence[DatasetVersion]) -> Iterator[str]:
+class DatasetVersionJson(TypedDict):
+    """A version of a data set.
+
+    Attributes:
+        version: The tag.
+        commit: The commit.
+        date: When the tag was made.
+        message: What the tag says.
+        contents: What it holds, inputs first.
+        since: How it differs from the version before; null of the first one.
+    """
+
+    version: str
+    commit: str
+    date: str
+    message: str
+    contents: tuple[Held, ...]
+    since: DiffJson | None
+
+
+def describe_versions(versions: Sequence[DatasetVersion]) -> Iterator[str]:
     """Lines for people, the newest version first."""
     for version in reversed(versions):
         tag = version.tag
@@ -57,7 +76,7 @@ def tag_message(version: NewVersion, subject: str | None) -> str:
     return "\n\n".join(text.rstrip() for text in paragraphs) + "\n"
 
 
-def as_json(versions: Sequence[DatasetVersion]) -> list[dict[str, Any]]:
+def versions_as_json(versions: Sequence[DatasetVersion]) -> list[DatasetVersionJson]:
     """The form of `registry versions --json`, the oldest first."""
     return [
         {
@@ -65,16 +84,7 @@ def as_json(versions: Sequence[DatasetVersion]) -> list[dict[str, Any]]:
             "commit": version.tag.commit,
             "date": version.tag.date,
             "message": version.tag.message,
-            "contents": [
-                {
-                    "family": held.family,
-                    "is_input": held.is_input,
-                    "members": held.members,
-                    "images": held.images,
-                    "others": held.others,
-                }
-                for held in version.contents
-            ],
+            "contents": version.contents,
             "since": diff_as_json(version.since, files=False)
             if version.since.before.commit
             else None,
