@@ -19,7 +19,7 @@ help:
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
-	@echo "make format  format the code"
+	@echo "make format  format the code, and write docs/json.md anew"
 	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"
 
 $(INSTALLED): requirements.lock pyproject.toml
@@ -72,6 +72,7 @@ bench: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python scripts/json_reference.py
 
 # The lock holds versions and hashes and no address, so that any package index can serve it.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy fewest \

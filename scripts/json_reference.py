@@ -1,0 +1,147 @@
+"""Writes docs/json.md, the reference of what `--json` prints, from the types of what is printed.
+
+python scripts/json_reference.py
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from registry_assets.curation.duplicates import Duplicate
+from registry_assets.provenance.models.report import ModelJson
+from registry_assets.provenance.report import TraceJson
+from registry_assets.registry.decisions import DecidedJson
+from registry_assets.registry.lineage.report import LineageJson
+from registry_assets.registry.status.report import StatusJson
+from registry_assets.retention.disk_use_report import DiskUseJson
+from registry_assets.retention.report import ForgettingJson
+from registry_assets.revisions.publishing.publication import NothingJson, PublicationJson
+from registry_assets.revisions.versions.diff_report import DiffJson
+from registry_assets.revisions.versions.version_report import DatasetVersionJson
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "json.md"
+
+PRINTED: dict[str, Any] = {
+    "status": StatusJson,
+    "lineage": LineageJson,
+    "trace": TraceJson,
+    "trace models:/NAME/VERSION": ModelJson,
+    "duplicates": list[Duplicate],
+    "decisions": list[DecidedJson],
+    "forget": ForgettingJson,
+    "gc": DiskUseJson,
+    "publish": PublicationJson | NothingJson,
+    "diff": DiffJson,
+    "versions": list[DatasetVersionJson],
+}
+"""What each command prints."""
+
+_INTRODUCTION = """\
+# What `--json` prints
+
+Made by `scripts/json_reference.py` from the types of what is printed: `make format` writes it anew.
+
+Keys come in the order of the tables. An optional key is left out where its line does not apply.
+Sizes are in bytes, and paths are from the root of the registry, unless it says otherwise.
+"""
+
+_PLAIN = {
+    str: "string",
+    int: "integer",
+    bool: "true or false",
+    NoneType: "null",
+    object: "anything",
+}
+_ATTRIBUTE = re.compile(r"    (\w+): (.*(?:\n {8}.*)*)")
+
+
+def write_reference() -> str:
+    """The text of the reference."""
+    commands, objects = [], dict[type, None]()
+    for command, printed in PRINTED.items():
+        commands.append(f"| `registry {command} --json` | {describe_type(printed)} |")
+        objects.update(dict.fromkeys(find_objects(printed)))
+    parts = [_INTRODUCTION, "\n".join(["| command | prints |", "|---|---|", *commands, ""])]
+    return "\n".join([*parts, *map(_describe_object, objects)])
+
+
+def find_objects(printed: Any) -> list[type]:
+    """The objects that something printed consists of, each before what it consists of."""
+    if not is_object(printed):
+        return [found for part in get_args(printed) for found in find_objects(part)]
+    hints = get_type_hints(printed)
+    parts = (find_objects(hints[name]) for name in read_attributes(printed))
+    return [printed, *(found for some in parts for found in some)]
+
+
+def is_object(printed: Any) -> bool:
+    """Whether it is a type whose values are printed as objects."""
+    return isinstance(printed, type) and (is_typeddict(printed) or is_dataclass(printed))
+
+
+def read_attributes(printed: type) -> dict[str, str]:
+    """What its docstring says of each key, in the order in which keys are printed.
+
+    Raises:
+        ValueError: when it does not say of every key what it is.
+    """
+    _, _, section = (inspect.getdoc(printed) or "").partition("\nAttributes:\n")
+    found = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(section)}
+    if found.keys() != get_type_hints(printed).keys():
+        differing = ", ".join(sorted(found.keys() ^ get_type_hints(printed).keys()))
+        raise ValueError(f"the docstring of {printed.__name__} and its keys differ: {differing}")
+    return found
+
+
+def optional_keys(printed: type) -> frozenset[str]:
+    """The keys that are left out at times."""
+    keys: frozenset[str] = getattr(printed, "__optional_keys__", frozenset())
+    return keys
+
+
+def describe_type(printed: Any) -> str:
+    """In words, with links to objects."""
+    if is_object(printed):
+        name = _name(printed)
+        return f"[{name}](#{name.lower()})"
+    origin, parts = get_origin(printed), get_args(printed)
+    if origin is Literal:
+        return ", ".join(f'`"{value}"`' for value in parts)
+    if origin in (Union, UnionType):
+        return " or ".join(map(describe_type, parts))
+    if origin is not None and issubclass(origin, dict):
+        return f"object: by name, {describe_type(parts[1])}"
+    if origin is tuple and parts[-1] is not Ellipsis:
+        return f"[{', '.join(map(describe_type, parts))}]"
+    if origin is not None:
+        return f"list of {describe_type(parts[0])}"
+    return _PLAIN[printed]
+
+
+def _name(printed: type) -> str:
+    return printed.__name__.removesuffix("Json")
+
+
+def _as_markdown(text: str) -> str:
+    return re.sub(r"\bNone\b", "null", text).replace("``", "`")
+
+
+def _describe_object(printed: type) -> str:
+    summary = (inspect.getdoc(printed) or "").partition("\n")[0]
+    hints, left_out = get_type_hints(printed), optional_keys(printed)
+    rows = (
+        f"| `{name}`{', optional' if name in left_out else ''} | {describe_type(hints[name])} "
+        f"| {_as_markdown(text)} |"
+        for name, text in read_attributes(printed).items()
+    )
+    lines = [f"## {_name(printed)}", "", summary, "", "| key | value | |", "|---|---|---|", *rows]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    REFERENCE.write_text(write_reference(), encoding="utf-8")
