@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -84,3 +85,19 @@ def test_functions_that_are_named_exist(guide: str) -> None:
         )
     ]
     assert lost == []
+
+
+def test_only_git_repo_runs_git() -> None:
+    """Sees commands that are given to a call as a list or tuple with the program first."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE)
+        if place.parts[0] in ("git_repo", "shipped"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for given in node.args if isinstance(node, ast.Call) else ():
+                words = given.elts if isinstance(given, ast.List | ast.Tuple) else []
+                first = words[0] if words else None
+                if isinstance(first, ast.Constant) and first.value == "git":
+                    found.append(f"{place}:{node.lineno}")
+    assert found == []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.registry.lineage.graph import Lineage
     from registry_assets.retention.planning import Forgetting
-    from registry_assets.retention.remaining_copies import Remains
+    from registry_assets.retention.remaining_copies import RemainingCopies
 
 
 @click.command()
@@ -79,12 +79,12 @@ def forget(
         for line in forget_report.describe_links(dvc.find_in_cache([plan.md5])):
             said(line)
         if purge and not failures:
-            failures += purge_objects(dvc, plan.descent, entry, chosen, said)
-    remains, trained = _remains_of(dvc, found, plan), models.find_models(found, plan.md5)
+            failures += purge_objects(dvc, plan.occurrences, entry, chosen, said)
+    remains, trained = _remaining_copies_of(dvc, found, plan), models.find_models(found, plan.md5)
     if as_json:
         say_json(forget_report.forgetting_as_json(plan, remains, trained, failures))
     else:
-        lines = forget_report.describe_remains(remains, is_done=not dry_run)
+        lines = forget_report.describe_remaining_copies(remains, is_done=not dry_run)
         for line in (*lines, *describe_trained(trained)):
             click.echo(line)
     gaps = [*((plan.problem,) if plan.problem else ()), *models.gaps(trained)]
@@ -120,7 +120,7 @@ def _confirm(
     """Lists what is to be removed for good, and asks for confirmation."""
     from registry_assets.retention.report import describe_purge
 
-    for line in describe_purge(plan, _remains_of(dvc, found, plan), remotes):
+    for line in describe_purge(plan, _remaining_copies_of(dvc, found, plan), remotes):
         said(line)
     if yes:
         return
@@ -145,16 +145,16 @@ def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> l
             units = units_of(found, plan.renewed)
             _, failed = make_units(dvc, found, instance, units, "forget", err=err)
         failures = [f"{item.unit.partition or item.unit.address}: {item.error}" for item in failed]
-    forget_measures(dvc.root, plan.descent.contents)
+    forget_measures(dvc.root, plan.occurrences.contents)
     return failures
 
 
-def _remains_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Remains:
-    from registry_assets.retention.remaining_copies import find_remains
+def _remaining_copies_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> RemainingCopies:
+    from registry_assets.retention.remaining_copies import find_remaining_copies
     from registry_assets.revisions.changes.version_history import read_version_history
 
     history = read_version_history(found.registry, dvc.run_cache_folder)
-    return find_remains(dvc, found, history, plan.descent, plan.content.size)
+    return find_remaining_copies(dvc, found, history, plan.occurrences, plan.content.size)
 
 
 @click.command()

@@ -21,7 +21,7 @@ VersionOf = tuple[str, str]
 
 
 @dataclass
-class Descent:
+class Occurrences:
     """A content and what was made of it.
 
     Attributes:
@@ -55,24 +55,26 @@ class Descent:
         return (self.md5, *self.made_of_it)
 
 
-def find_descent(tracer: Tracer, history: VersionHistory, listings: Listings, md5: str) -> Descent:
+def find_occurrences(
+    tracer: Tracer, history: VersionHistory, listings: Listings, md5: str
+) -> Occurrences:
     """Finds a content, and what was made of it, in all versions.
 
     By content wherever it is; by lineage step by step, as `derivation` tells it.
     """
-    return _Search(tracer, history, listings, Descent(md5)).run()
+    return _Search(tracer, history, listings, Occurrences(md5)).run()
 
 
 class _Search:
     def __init__(
-        self, tracer: Tracer, history: VersionHistory, listings: Listings, found: Descent
+        self, tracer: Tracer, history: VersionHistory, listings: Listings, found: Occurrences
     ) -> None:
         self._tracer = tracer
         self._history = history
         self._listings = listings
         self._found = found
 
-    def run(self) -> Descent:
+    def run(self) -> Occurrences:
         waiting: list[VersionOf] = []
         recorded = {name for _, name in self._history.versions}
         unrecorded = [("", n) for n in self._listings.find(self._found.md5) if n not in recorded]

@@ -22,7 +22,7 @@ from registry_assets.provenance.finding import identify, not_recorded, paths_in_
 from registry_assets.registry.lineage.derivation import FileVersion
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage, Node, recorded_in
-from registry_assets.retention.occurrences import Descent, find_descent
+from registry_assets.retention.occurrences import Occurrences, find_occurrences
 from registry_assets.revisions.changes.version_history import VersionHistory, read_version_history
 
 _MEMOS = "measures-*.sqlite"
@@ -47,7 +47,7 @@ class Forgetting:
     Attributes:
         file: As it was asked for.
         history: All versions that were ever recorded.
-        descent: The picture, and what was made of it, in all of them.
+        occurrences: The picture, and what was made of it, in all of them.
         current: Those files of the current versions, upstream before downstream.
         raw: All raw collections, by path.
         takes: The raw collections that lose files: the files, by path of the collection.
@@ -61,7 +61,7 @@ class Forgetting:
     file: str
     content: Content
     history: VersionHistory
-    descent: Descent
+    occurrences: Occurrences
     current: tuple[FileVersion, ...]
     raw: frozenset[str]
     takes: Mapping[str, tuple[str, ...]]
@@ -80,7 +80,7 @@ class Forgetting:
         """Where it is, or was, in raw collections; in other outputs if in none of those."""
         equal = [
             place
-            for (path, md5), places in self.descent.places.items()
+            for (path, md5), places in self.occurrences.places.items()
             for place in places
             if place.md5 == self.md5 and self.history.is_known(path, md5)
         ]
@@ -112,12 +112,12 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
         raise RefusedError(f"{file} is empty: there is no picture in it to forget")
     holders, unread = tracer.holders(content.md5)
     _check_is_source(tracer, file, content, holders)
-    descent = find_descent(tracer, history, listings, content.md5)
-    if not descent.places and content.md5 not in read_forgotten(dvc.root):
+    occurrences = find_occurrences(tracer, history, listings, content.md5)
+    if not occurrences.places and content.md5 not in read_forgotten(dvc.root):
         raise not_recorded(file, content.md5, unread)
-    current = _current(tracer, descent)
+    current = _current(tracer, occurrences)
     blocked = {
-        **dict(_find_kept_out(dvc, history, descent)),
+        **dict(_find_kept_out(dvc, history, occurrences)),
         **dict(_find_blocked(lineage, current)),
     }
     takes: dict[str, list[str]] = {}
@@ -131,11 +131,11 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
         str(file),
         content,
         history,
-        descent,
+        occurrences,
         current,
         frozenset(path for path, node in lineage.nodes.items() if node.kind == "raw"),
         {path: tuple(files) for path, files in takes.items()},
-        tuple(_find_renewed(tracer, [*takes, *_affected(lineage, descent, current)], blocked)),
+        tuple(_find_renewed(tracer, [*takes, *_affected(lineage, occurrences, current)], blocked)),
         blocked,
         tuple(unread),
         problem,
@@ -177,11 +177,11 @@ def _check_is_source(
         )
 
 
-def _current(tracer: Tracer, descent: Descent) -> tuple[FileVersion, ...]:
+def _current(tracer: Tracer, occurrences: Occurrences) -> tuple[FileVersion, ...]:
     return tuple(
         place
         for version in tracer.recorded.items()
-        for place in sorted(descent.places.get(version, ()), key=lambda place: place.file)
+        for place in sorted(occurrences.places.get(version, ()), key=lambda place: place.file)
     )
 
 
@@ -215,11 +215,11 @@ def _find_blocked(lineage: Lineage, current: Iterable[FileVersion]) -> Iterator[
 
 
 def _find_kept_out(
-    dvc: DvcRepo, history: VersionHistory, descent: Descent
+    dvc: DvcRepo, history: VersionHistory, occurrences: Occurrences
 ) -> Iterator[tuple[str, str]]:
     """What has the picture and is recorded by a metafile that Git keeps out of the work tree."""
     kept_out = find_kept_out(dvc.git)
-    for version in descent.places if kept_out.files else ():
+    for version in occurrences.places if kept_out.files else ():
         for number in history.versions.get(version, ()):
             metafile = recorded_in(history.entries[number].address)
             if INDEX in history.keepers[number] and kept_out.lacks(metafile):
@@ -229,12 +229,14 @@ def _find_kept_out(
                 )
 
 
-def _affected(lineage: Lineage, descent: Descent, current: Iterable[FileVersion]) -> Iterator[str]:
+def _affected(
+    lineage: Lineage, occurrences: Occurrences, current: Iterable[FileVersion]
+) -> Iterator[str]:
     """What has it, and what has not but was made of what had: a table of names, or a count."""
     yield from (place.output for place in current)
     for path in lineage.nodes:
         read = lineage.versions_read(path).items()
-        if any((source, version.md5) in descent.places for source, version in read):
+        if any((source, version.md5) in occurrences.places for source, version in read):
             yield path
 
 

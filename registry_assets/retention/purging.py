@@ -15,7 +15,7 @@ from registry_assets.registry.contact_sheets import clear_kept_sheets
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.reading import read_registry
-from registry_assets.retention.occurrences import Descent
+from registry_assets.retention.occurrences import Occurrences
 from registry_assets.retention.planning import now, write_record
 
 CACHE = "cache"
@@ -24,7 +24,7 @@ CACHE = "cache"
 
 def purge(
     dvc: DvcRepo,
-    descent: Descent,
+    occurrences: Occurrences,
     entry: Forgotten,
     remotes: Sequence[str],
     report: Callable[[str], None],
@@ -33,7 +33,7 @@ def purge(
 
     Args:
         dvc: The repository.
-        descent: The picture.
+        occurrences: The picture.
         entry: The record of it.
         remotes: From which remotes, by name.
         report: Takes a line for each place.
@@ -44,14 +44,14 @@ def purge(
 
     def find_needed() -> Collection[str]:
         lineage = build_lineage(read_registry(dvc.root))
-        return Tracer(lineage, dvc.listings()).find_standing(descent.contents)
+        return Tracer(lineage, dvc.listings()).find_standing(occurrences.contents)
 
     def note(place: str) -> Forgotten:
         gone = Forgotten(entry.md5, None, entry.when, purged=now(), purged_from=(place,))
         return write_record(dvc, gone)
 
     for name in remotes:
-        contents = sorted(set(descent.contents) - set(find_needed()))
+        contents = sorted(set(occurrences.contents) - set(find_needed()))
         try:
             dvc.remove_from_remote(name, contents, report=report)
         except RegistryError as error:
@@ -60,7 +60,7 @@ def purge(
             note(name)
             report(f"removed from remote {name}")
     try:
-        count = dvc.remove_from_cache(descent.contents, find_needed, report=report)
+        count = dvc.remove_from_cache(occurrences.contents, find_needed, report=report)
     except RegistryError as error:
         yield str(error)
     else:

@@ -17,7 +17,7 @@ from registry_assets.registry.contact_sheets import count_kept_sheets
 from registry_assets.registry.decisions import Decided, find_decided
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.archive_names import archive_stem
-from registry_assets.retention.occurrences import Descent, VersionOf
+from registry_assets.retention.occurrences import Occurrences, VersionOf
 from registry_assets.revisions.changes.version_history import VersionHistory
 
 
@@ -40,7 +40,7 @@ class OlderVersion:
 
 
 @dataclass(frozen=True)
-class Remains:
+class RemainingCopies:
     """What is left of a picture.
 
     Attributes:
@@ -69,42 +69,46 @@ class Remains:
     unread: tuple[VersionOf, ...]
 
 
-def find_remains(
-    dvc: DvcRepo, lineage: Lineage, history: VersionHistory, descent: Descent, size: int | None
-) -> Remains:
+def find_remaining_copies(
+    dvc: DvcRepo,
+    lineage: Lineage,
+    history: VersionHistory,
+    occurrences: Occurrences,
+    size: int | None,
+) -> RemainingCopies:
     """Looks for what is left of a picture, asking every remote.
 
     Args:
         dvc: The repository.
         lineage: The graph, from the metafiles as they are now.
         history: Of the same moment.
-        descent: The picture, and what was made of it.
+        occurrences: The picture, and what was made of it.
         size: Of the picture, in bytes, where that is known.
     """
     listings = dvc.listings()
-    contents = descent.contents
-    older = tuple(find_older(lineage, history, descent))
-    return Remains(
+    contents = occurrences.contents
+    older = tuple(find_older(lineage, history, occurrences))
+    return RemainingCopies(
         objects=len(contents),
         versions=older,
         cache=tuple(dvc.find_in_cache(contents)),
         remotes=tuple(dvc.find_on_remote(name, contents) for name in dvc.remote_names()),
-        git=tuple(_in_git(dvc, listings, descent.md5)),
-        loose=tuple(_loose(lineage, descent, size)),
+        git=tuple(_in_git(dvc, listings, occurrences.md5)),
+        loose=tuple(_loose(lineage, occurrences, size)),
         tables=_count_tables(listings, lineage, history, contents),
-        sheets=count_kept_sheets(dvc.root, [md5 for _, md5 in descent.places]),
-        decided=tuple(_decided(lineage, descent)),
-        unread=tuple({md5: (path, md5) for path, md5 in reversed(descent.unread)}.values()),
+        sheets=count_kept_sheets(dvc.root, [md5 for _, md5 in occurrences.places]),
+        decided=tuple(_decided(lineage, occurrences)),
+        unread=tuple({md5: (path, md5) for path, md5 in reversed(occurrences.unread)}.values()),
     )
 
 
 def find_older(
-    lineage: Lineage, history: VersionHistory, descent: Descent
+    lineage: Lineage, history: VersionHistory, occurrences: Occurrences
 ) -> Iterator[OlderVersion]:
     """The versions with a picture that are not the current ones, each once."""
     current = {(n.path, n.version.md5) for n in lineage.nodes.values() if n.version is not None}
-    told = {md5 for path, md5 in descent.places if history.is_known(path, md5)}
-    for (path, md5), places in descent.places.items():
+    told = {md5 for path, md5 in occurrences.places if history.is_known(path, md5)}
+    for (path, md5), places in occurrences.places.items():
         if (path, md5) in current or (md5 in told and not history.is_known(path, md5)):
             continue
         yield OlderVersion(
@@ -123,14 +127,14 @@ def _in_git(dvc: DvcRepo, listings: Listings, md5: str) -> list[str]:
     return find_paths_of(dvc.git, place)
 
 
-def _loose(lineage: Lineage, descent: Descent, size: int | None) -> Iterator[str]:
+def _loose(lineage: Lineage, occurrences: Occurrences, size: int | None) -> Iterator[str]:
     """Copies in the raw folder beside what DVC tracks there, hashing what has the same size."""
     registry = lineage.registry
     if registry.raw_folder is None:
         return
     raw = registry.root / registry.raw_folder
     tracked = {node.path for node in lineage.nodes.values() if node.kind == "raw"}
-    collections = {path.rpartition("/")[2] for path, _ in descent.places}
+    collections = {path.rpartition("/")[2] for path, _ in occurrences.places}
     waiting = [raw]
     while waiting:
         folder = waiting.pop()
@@ -144,7 +148,7 @@ def _loose(lineage: Lineage, descent: Descent, size: int | None) -> Iterator[str
             elif entry.is_file(follow_symlinks=False):
                 stem = archive_stem(entry.name)
                 is_source = stem in collections and folder in (raw, raw / SET_ASIDE_FOLDER)
-                is_equal = size == entry.stat().st_size and hash_file(entry.path) == descent.md5
+                is_equal = size == entry.stat().st_size and hash_file(entry.path) == occurrences.md5
                 if is_source or (is_equal and path not in tracked):
                     yield path
 
@@ -165,12 +169,12 @@ def _count_tables(
     return sum(any(content in text for content in wanted) for text in texts)
 
 
-def _decided(lineage: Lineage, descent: Descent) -> Iterator[Decided]:
-    contents = set(descent.contents)
+def _decided(lineage: Lineage, occurrences: Occurrences) -> Iterator[Decided]:
+    contents = set(occurrences.contents)
     raw = lineage.registry.raw_folder
     stood = {
         place.path.removeprefix(f"{raw}/")
-        for (path, _), places in descent.places.items()
+        for (path, _), places in occurrences.places.items()
         for place in (places if path.startswith(f"{raw}/") else ())
     }
     for decided in find_decided(lineage.registry):

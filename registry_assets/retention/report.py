@@ -13,7 +13,7 @@ from registry_assets.provenance.models.tracing import Trained
 from registry_assets.registry.decisions import DecidedJson, decided_as_json
 from registry_assets.registry.status.archive_names import archive_stem
 from registry_assets.retention.planning import Forgetting
-from registry_assets.retention.remaining_copies import OlderVersion, Remains
+from registry_assets.retention.remaining_copies import OlderVersion, RemainingCopies
 from registry_assets.units import format_size
 
 _MOST_NAMED = 5
@@ -82,7 +82,7 @@ class RemoteJson(TypedDict):
     problem: str | None
 
 
-class _RemainsJson(TypedDict):
+class _RemainingCopiesJson(TypedDict):
     objects: int
     versions: list[OlderVersionJson]
     cache: CacheJson
@@ -95,7 +95,7 @@ class _RemainsJson(TypedDict):
     unread: list[str]
 
 
-class RemainsJson(_RemainsJson, total=False):
+class RemainingCopiesJson(_RemainingCopiesJson, total=False):
     """What is left of a picture.
 
     Attributes:
@@ -141,7 +141,7 @@ class ForgettingJson(TypedDict):
     blocked: dict[str, str]
     made_of_it: list[str]
     unread: list[str]
-    left: RemainsJson
+    left: RemainingCopiesJson
     failures: Sequence[str]
 
 
@@ -164,9 +164,11 @@ def describe_plan(found: Forgetting) -> Iterator[str]:
         yield f"  stays in  {path}: it {reason}"
 
 
-def describe_purge(found: Forgetting, remains: Remains, remotes: Sequence[str]) -> Iterator[str]:
+def describe_purge(
+    found: Forgetting, remains: RemainingCopies, remotes: Sequence[str]
+) -> Iterator[str]:
     """What purging removes, for good."""
-    names = [found.md5[:_SHORT], *(md5[:_SHORT] for md5 in found.descent.made_of_it)]
+    names = [found.md5[:_SHORT], *(md5[:_SHORT] for md5 in found.occurrences.made_of_it)]
     made = f" and {len(names) - 1} made of it" if len(names) > 1 else ""
     yield f"Purging removes for good the objects of this picture{made} ({_some(names)}):"
     size = format_size(sum(item.size for item in remains.cache))
@@ -177,10 +179,10 @@ def describe_purge(found: Forgetting, remains: Remains, remotes: Sequence[str]) 
             yield f"  remote    {remote.name} ({remote.url}): {there}"
     if remains.sheets:
         yield f"  sheets    {_count(remains.sheets, 'contact sheet')}, made anew without it"
-    for md5, path in found.descent.shared.items():
+    for md5, path in found.occurrences.shared.items():
         yield f"  stays     {md5[:_SHORT]}, as {path} has the same content and was not made of it"
     history = found.history
-    committed = [v for v in found.descent.places if history.commit_of(*v) is not None]
+    committed = [v for v in found.occurrences.places if history.commit_of(*v) is not None]
     if committed:
         yield (
             f"Commits have {_count(len(committed), 'version')} with them: `dvc checkout` and `dvc "
@@ -200,7 +202,7 @@ def describe_links(kept: Sequence[CachedObject]) -> Iterator[str]:
             )
 
 
-def describe_remains(remains: Remains, *, is_done: bool) -> Iterator[str]:
+def describe_remaining_copies(remains: RemainingCopies, *, is_done: bool) -> Iterator[str]:
     """What is left of it, and where; or what would be, besides the current versions."""
     yield "What is left of it:" if is_done else "What would be left of it:"
     yield from _describe_versions(remains.versions)
@@ -275,7 +277,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def forgetting_as_json(
-    plan: Forgetting, remains: Remains, trained: Trained | None, failures: Sequence[str]
+    plan: Forgetting, remains: RemainingCopies, trained: Trained | None, failures: Sequence[str]
 ) -> ForgettingJson:
     """The form of `registry forget --json`."""
     return {
@@ -287,14 +289,14 @@ def forgetting_as_json(
         "taken_out_of": sorted(plan.takes),
         "renewed": list(plan.renewed),
         "blocked": dict(plan.blocked),
-        "made_of_it": list(plan.descent.made_of_it),
+        "made_of_it": list(plan.occurrences.made_of_it),
         "unread": list(plan.unread),
-        "left": {**_remains_as_json(remains), **trained_as_json(trained)},
+        "left": {**_remaining_copies_as_json(remains), **trained_as_json(trained)},
         "failures": failures,
     }
 
 
-def _remains_as_json(remains: Remains) -> _RemainsJson:
+def _remaining_copies_as_json(remains: RemainingCopies) -> _RemainingCopiesJson:
     return {
         "objects": remains.objects,
         "versions": [
