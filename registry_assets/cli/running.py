@@ -106,7 +106,9 @@ def materialize_all(
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
     for failure in failed:
-        click.echo(f"registry: {failure.error}", err=True)
+        # One line for what went wrong, not one for each that was not tried for it.
+        if failure.cause is None:
+            click.echo(f"registry: {failure.error}", err=True)
     return FINDING if failed or plan.left or found.registry.problems else 0
 
 

@@ -44,10 +44,15 @@ class Made:
 
 @dataclass(frozen=True)
 class Failed:
-    """A unit that could not be brought up to date, and why."""
+    """A unit that was not made.
+
+    Attributes:
+        cause: What failed before it, where it was not tried for that.
+    """
 
     unit: Unit
     error: RegistryError
+    cause: Unit | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,8 @@ def _find_cause(lineage: Lineage, unit: Unit, failed: Mapping[_Name, Unit]) -> U
 
 
 def _not_run(unit: Unit, cause: Unit) -> Failed:
-    return Failed(unit, RegistryError(f"{unit.address}: not run, as {cause.address} failed"))
+    error = RegistryError(f"{unit.address}: not run, as {cause.address} failed")
+    return Failed(unit, error, cause)
 
 
 def read_again(dvc: DvcRepo, lineage: Lineage, addresses: set[str]) -> Lineage:
