@@ -128,3 +128,14 @@ def test_what_made_a_version_is_told_and_traced(photographs: Path) -> None:
         told[path][MADE_WITH]
     ]
     assert "made with registry-assets" in run(photographs, "registry", "trace", str(picture))
+
+
+def test_a_damaged_listing_is_not_told_of_again_and_again(
+    photographs: Path, instance: DagsterInstance
+) -> None:
+    (listing, *_) = sorted((photographs / ".dvc/cache/files/md5").glob("??/*.dir"))
+    listing.chmod(0o644)
+    listing.write_text("[]")
+    first = sync(lineage_of(photographs), instance, print)
+    assert listing.parent.name + listing.name in first.unread.values()
+    assert sync(lineage_of(photographs), instance, print).reported == 0

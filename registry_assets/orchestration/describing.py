@@ -209,7 +209,8 @@ def version_metadata(path: str, version: Version, commit: str | None) -> dict[st
 def is_readable(dvc: DvcRepo, record: RecordedOutput) -> bool:
     """Whether there is now more to say of a version than its name."""
     if is_folder(record.version.md5):
-        return record.listings.place_of(record.version.md5) is not None
+        # A damaged listing is there, and tells nothing.
+        return record.files is not None
     is_metrics = PurePosixPath(record.path).suffix in _METRICS_SUFFIXES
     return not is_metrics or _content_of(dvc, record) is not None
 

@@ -15,7 +15,7 @@ from dagster import (
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
-from registry_assets.model import Registry
+from registry_assets.model import Registry, is_folder
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.reporting import sync
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
@@ -111,7 +111,8 @@ def _is_fetched(registry: Registry, unread: Mapping[str, str] | None) -> bool:
     """Whether the cache has by now what it lacked of versions when Dagster was told of them."""
     listings = DvcRepo(registry.root).listings() if unread else None
     return listings is not None and any(
-        listings.place_of(md5) is not None for md5 in (unread or {}).values()
+        listings.contents(md5) is not None if is_folder(md5) else listings.place_of(md5) is not None
+        for md5 in (unread or {}).values()
     )
 
 
