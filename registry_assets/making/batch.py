@@ -119,14 +119,9 @@ def _find_cause(lineage: Lineage, unit: Unit, failed: Mapping[_Name, Unit]) -> U
     """
     for upstream in unit.group.upstream:
         maker = lineage.group_of.get(upstream.key)
-        if maker is None or upstream.partitions == "all":
+        if maker is None:
             continue
-        names: tuple[str | None, ...] = (None,)
-        if upstream.partitions == "same":
-            names = (unit.partition,)
-        elif upstream.partitions is not None:
-            names = upstream.partitions
-        for name in names:
+        for name in upstream.read_by(unit.partition) or ():
             if (maker.name, name) in failed:
                 return failed[maker.name, name]
     return None

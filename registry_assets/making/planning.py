@@ -152,14 +152,7 @@ def _find_held(lineage: Lineage, left: Collection[str]) -> frozenset[str]:
 
     An import takes what is recorded.
     """
-    held = set(left)
-    waiting = list(left)
-    while waiting:
-        for target in lineage.downstream_of.get(waiting.pop(), ()):
-            if target not in held and lineage.nodes[target].kind == "stage":
-                held.add(target)
-                waiting.append(target)
-    return frozenset(held)
+    return frozenset(lineage.with_all_downstream(left, only="stage"))
 
 
 def stale_keys(
@@ -179,16 +172,7 @@ def stale_keys(
         and (output.state != "behind" or _follows(lineage, output.path))
     }
     stale |= {item.path for item in status.raw if item.state in ("new", "modified", "missing")}
-    stale -= set(held)
-    downstream: dict[str, list[str]] = {}
-    for source, target in lineage.edges:
-        downstream.setdefault(source, []).append(target)
-    waiting = list(stale)
-    while waiting:
-        for target in downstream.get(waiting.pop(), ()):
-            if target not in stale:
-                stale.add(target)
-                waiting.append(target)
+    stale = lineage.with_all_downstream(stale - set(held))
     nodes = (lineage.nodes[path] for path in stale if path in lineage.nodes)
     return frozenset((node.key, node.partition) for node in nodes if node.key is not None)
 

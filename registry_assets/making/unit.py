@@ -198,15 +198,12 @@ def _input_addresses(lineage: Lineage, unit: Unit) -> Iterator[str]:
         maker = lineage.group_of.get(upstream.key)
         if maker is None:
             continue
-        if upstream.partitions == "same":
-            yield maker.address_of(unit.partition)
-        elif upstream.partitions == "all":
+        names = upstream.read_by(unit.partition)
+        if names is None:
             # Which items there are changes with every collection, so they are read again.
             yield from _addresses_now(lineage, upstream.key)
-        elif upstream.partitions is None:
-            yield maker.address
         else:
-            yield from (maker.address_of(name) for name in upstream.partitions)
+            yield from map(maker.address_of, names)
 
 
 def _addresses_now(lineage: Lineage, key: Key) -> Iterator[str]:

@@ -56,12 +56,11 @@ def _addresses_behind(
             maker = lineage.group_of.get(upstream.key)
             if maker is None:
                 continue
-            if upstream.partitions == "all":
+            names = upstream.read_by(partition)
+            if names is None:
                 yield None
-            elif upstream.partitions == "same" or upstream.partitions is None:
-                waiting.append((maker, partition if upstream.partitions else None))
             else:
-                waiting.extend((maker, name) for name in upstream.partitions)
+                waiting.extend((maker, name) for name in names)
 
 
 def build_origin_table(tracer: Tracer, output: str) -> list[dict[str, str]]:

@@ -229,14 +229,12 @@ class Reporter:
 
     def describe(self, nodes: Sequence[Node]) -> Iterator[Node]:
         """Finds out what there is to say of outputs, just before each of them is reported."""
-        tellings = {
-            node.path: Telling(
-                self._record(node, node.version), self.lineage.group_of[key], node.partition
-            )
+        tellings = [
+            Telling(self._record(node, node.version), self.lineage.group_of[key], node.partition)
             for node in nodes
             if node.version is not None and (key := node.key) is not None
-        }
-        found = Describer(self._dvc, self.lineage).describe([*tellings.values()], self.commit)
+        ]
+        found = Describer(self._dvc, self.lineage).describe(tellings, self.commit)
         for node, metadata in zip(nodes, found, strict=True):
             self._described = {node.path: metadata}
             yield node

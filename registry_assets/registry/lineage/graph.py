@@ -7,7 +7,7 @@ and `Lineage.groups` gathers them into assets, families as partitions.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -55,6 +55,14 @@ class Upstream:
 
     key: Key
     partitions: Literal["same", "all"] | tuple[str, ...] | None = None
+
+    def read_by(self, partition: str | None) -> tuple[str | None, ...] | None:
+        """The partitions that one partition reads; None for all that there are."""
+        if self.partitions == "all":
+            return None
+        if self.partitions == "same":
+            return (partition,)
+        return (None,) if self.partitions is None else self.partitions
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,18 @@ class Lineage:
         for source, target in self.edges:
             found[source].append(target)
         return {path: tuple(targets) for path, targets in found.items()}
+
+    def with_all_downstream(
+        self, paths: Collection[str], *, only: NodeKind | None = None
+    ) -> set[str]:
+        """Paths, and all that is made of them; of one kind only, where that is given."""
+        found, waiting = set(paths), list(paths)
+        while waiting:
+            for target in self.downstream_of.get(waiting.pop(), ()):
+                if target not in found and (only is None or self.nodes[target].kind == only):
+                    found.add(target)
+                    waiting.append(target)
+        return found
 
     def groups_in_order(self) -> Iterator[AssetGroup]:
         """Groups after those that they read; among equals, collections before stages."""
