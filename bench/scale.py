@@ -14,9 +14,10 @@ from cells import Cells, Time
 from dagster import build_sensor_context
 from registries import DATASET, build_registry, copy_registry, shoot
 
-from registry_assets import build_definitions
+from registry_assets import build_definitions, read_registry
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.names import own_name
 from registry_assets.orchestration.sensors.folders import SENSOR_NAME
 
 _ARRIVE = [sys.executable, str(Path(__file__).with_name("arrive.py"))]
@@ -157,12 +158,15 @@ def measure_tick(scratch: Path, folders: int) -> Iterator[Cells]:
     (root / "raw/.gitignore").write_text(ignored, encoding="utf-8")
     subprocess.run(["git", "add", "raw"], cwd=root, check=True, capture_output=True)
     definitions = build_definitions(root)
-    sensor = definitions.resolve_sensor_def(SENSOR_NAME)
+    name = own_name(read_registry(root), SENSOR_NAME)
+    sensor = definitions.resolve_sensor_def(name)
     seconds = []
     with open_history(root) as instance:
         for _ in range(_TICKS):
             context = build_sensor_context(
-                instance=instance, definitions=definitions, sensor_name=SENSOR_NAME
+                instance=instance,
+                definitions=definitions,
+                sensor_name=name,
             )
             started = monotonic()
             sensor(context)

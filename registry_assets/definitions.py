@@ -15,6 +15,13 @@ from registry_assets.cli.own_process import set_up_process
 _root = Path(os.environ.get("REGISTRY_ROOT") or Path.cwd())
 set_up_process(_root)
 
-from registry_assets.orchestration.building import build_definitions  # noqa: E402 - what it imports is much
+# What these import is much.
+from dagster import Definitions, in_process_executor  # noqa: E402
 
-defs = build_definitions(_root)
+from registry_assets.orchestration.building import build_definitions  # noqa: E402
+
+defs = Definitions.merge(
+    build_definitions(_root),
+    # A run has one collection: a process for each of its steps would cost seconds each.
+    Definitions(executor=in_process_executor),
+)

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
+from unicodedata import normalize
 
 from registry_assets.errors import NotFoundError, RefusedError
 
@@ -63,6 +64,12 @@ def _reason_against_name(name: str) -> str | None:
 def metafile_of(path: str) -> str:
     """The ``.dvc`` file beside a tracked path."""
     return f"{path}{DVC_SUFFIX}"
+
+
+def name_of_folder(root: Path) -> str:
+    """The name of a registry whose settings give it none, made of its folder's."""
+    ascii_only = normalize("NFKD", root.resolve().name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_") or "registry"
 
 
 FOLDER_SUFFIX = ".dir"
@@ -292,6 +299,9 @@ class Settings:
     """What ``[tool.registry_assets]`` in the repository's ``pyproject.toml`` sets.
 
     Attributes:
+        name: What Dagster calls the registry, where several share an instance; the folder's name
+            when None.
+        key_prefix: What the keys of all its assets begin with.
         families: Patterns of paths that hold collections; the last part is the collection.
         settle_seconds: How long nothing may have changed in a new folder before it is taken in.
         import_check_seconds: How often the sources of imports are looked at; 0 for never.
@@ -316,6 +326,8 @@ class Settings:
             nowhere.
     """
 
+    name: str | None = None
+    key_prefix: tuple[str, ...] = ()
     families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
     settle_seconds: float = 30.0
     import_check_seconds: float = 3600.0
@@ -394,6 +406,11 @@ class Registry:
     datasets: tuple[Dataset, ...] = ()
     variable_files: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """What tells it from others in Dagster and in addresses: letters, digits and ``_``."""
+        return self.settings.name or name_of_folder(self.root)
 
     @cached_property
     def tracked(self) -> tuple[Tracked, ...]:

@@ -20,6 +20,8 @@ else:
 
 SETTINGS_FILE = "pyproject.toml"
 _BRANCH_TEMPLATE = re.compile(r"(?:[A-Za-z0-9._/+-]|\{name\}|\{id\})+")
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+_KEY_PART = re.compile(r"[A-Za-z0-9_.-]+")
 _NUMBERS = (
     *("settle_seconds", "import_check_seconds", "modified_check_seconds"),
     *("archive_most_ratio", "archive_most_files", "archive_free_gigabytes"),
@@ -75,6 +77,7 @@ def read_settings(root: Path) -> Settings:
             'mlflow_tracking_uri = "http://127.0.0.1:5000"',
         )
     return Settings(
+        **_read_names(given),
         families=tuple(families),
         mlflow_tracking_uri=tracking_uri,
         modified=modified,
@@ -83,6 +86,27 @@ def read_settings(root: Path) -> Settings:
         **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},
         **_read_git_settings(given),
     )
+
+
+def _read_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings say about names in Dagster, checked; what they do not say is left out."""
+    found: dict[str, Any] = {}
+    if "name" in given:
+        name = found["name"] = given["name"]
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise MetafileError(
+                SETTINGS_FILE, 'name must be letters, digits and "_": name = "harbour_photos"'
+            )
+    if "key_prefix" in given:
+        prefix = given["key_prefix"]
+        parts = tuple(prefix.split("/")) if isinstance(prefix, str) and prefix else ()
+        if not isinstance(prefix, str) or not all(map(_KEY_PART.fullmatch, parts)):
+            raise MetafileError(
+                SETTINGS_FILE,
+                'key_prefix must be one or several parts of an asset key: key_prefix = "harbour"',
+            )
+        found["key_prefix"] = parts
+    return found
 
 
 def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:

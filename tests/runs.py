@@ -3,8 +3,15 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from pathlib import Path
 
-from dagster import AssetKey, DagsterInstance, Definitions, in_process_executor
+from dagster import (
+    AssetKey,
+    DagsterInstance,
+    Definitions,
+    DynamicPartitionsDefinition,
+    in_process_executor,
+)
 
 from registry_assets.making.planning import plan_units, units_of
 from registry_assets.making.unit import Unit
@@ -12,7 +19,9 @@ from registry_assets.orchestration.assets import build_lineage_assets
 from registry_assets.orchestration.batch_job import read_failures
 from registry_assets.orchestration.building import build_resources
 from registry_assets.orchestration.describing import SUMMARY
+from registry_assets.orchestration.names import own_name
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
+from registry_assets.registry.reading import read_registry
 from registry_assets.registry.translator import Key
 
 
@@ -58,6 +67,11 @@ class RunResult:
     run_id: str
     steps: tuple[StepResult, ...]
     failures: tuple[str, ...] = field(default=())
+
+
+def own(root: Path, name: str) -> str:
+    """What Dagster calls a job, a sensor, a schedule or the partitions of a registry."""
+    return own_name(read_registry(root), name)
 
 
 def define_assets(lineage: Lineage) -> Definitions:
@@ -144,9 +158,12 @@ def execute(
         tags: Tags of the run.
         update: Whether imports from elsewhere move on to what their sources have now.
     """
-    if run.partition is not None and run.partitions is not None:
-        instance.add_dynamic_partitions(run.partitions, [run.partition])
     keys = [AssetKey(list(key)) for key in run.keys]
+    if run.partition is not None:
+        partitions = definitions.resolve_assets_def(keys[0]).partitions_def
+        assert isinstance(partitions, DynamicPartitionsDefinition), run
+        assert partitions.name is not None, run
+        instance.add_dynamic_partitions(partitions.name, [run.partition])
     job = definitions.resolve_implicit_job_def_def_for_assets(keys)
     assert job is not None, run
     said = {name: True for name, is_said in (("force", force), ("update", update)) if is_said}

@@ -31,7 +31,7 @@ from registry_assets.orchestration.assets import select_keys
 from registry_assets.registry.status.reading import read_status
 from registry_assets.registry.translator import Key
 from tests.conftest import lineage_of, run, write_tree
-from tests.runs import PlannedRun, RunResult, execute, runs_of
+from tests.runs import PlannedRun, RunResult, execute, own, runs_of
 
 TEXTS = ("processed", "texts", "data")
 RAW: Key = ("raw",)
@@ -103,7 +103,9 @@ def test_there_is_one_asset_for_each_family_and_output(text_registry: Path) -> N
         **dict.fromkeys((INPUTS, UPPER, LINES, NAMES), "processed__texts"),
     }
     for key, node in nodes.items():
-        assert node.partitions_def == DynamicPartitionsDefinition(name="collections")
+        assert node.partitions_def == DynamicPartitionsDefinition(
+            name=own(text_registry, "collections")
+        )
         assert "dvc" in node.kinds
         assert ("python" in node.kinds) == (key == UPPER)
         assert node.is_materializable
@@ -209,13 +211,14 @@ def test_no_op_has_a_name_that_dagster_keeps_for_itself(name: str) -> None:
 
 def test_no_stage_has_the_name_of_a_job_or_op_of_this_package(text_registry: Path) -> None:
     definitions = build_definitions(text_registry)
+    prefix = own(text_registry, "")
     stages = {group.name for group in lineage_of(text_registry).groups}
-    own = {job.name for job in definitions.resolve_all_job_defs()}
-    own |= {node.name for job in definitions.resolve_all_job_defs() for node in job.nodes}
-    own = {name for name in own - stages if not name.startswith("__")}
-    assert {"bring", "bring_up_to_date", "in_cache", "take_in_collection"} <= own
-    for name in own:
-        assert RegistryTranslator().op_name("dvc.yaml", name) not in own
+    taken = {job.name for job in definitions.resolve_all_job_defs()}
+    taken |= {node.name for job in definitions.resolve_all_job_defs() for node in job.nodes}
+    ours = {name.removeprefix(prefix) for name in taken if name.startswith(prefix)} - stages
+    assert {"bring", "bring_up_to_date", "in_cache", "take_in_collection"} <= ours
+    for name in ours:
+        assert RegistryTranslator().op_name("dvc.yaml", name) not in ours
 
 
 # --- what materializing leaves ----------------------------------------------------------------
@@ -414,7 +417,7 @@ def test_dagsters_own_command_records_in_the_same_history_from_any_folder(
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     with DagsterInstance.from_config(str(home)) as history:
-        history.add_dynamic_partitions("collections", ["01_a"])
+        history.add_dynamic_partitions(own(text_registry, "collections"), ["01_a"])
     command = [sys.executable, "-m", "dagster", "asset", "materialize"]
     command += ["-m", "registry_assets.definitions", "--select", 'key:"raw"', "--partition", "01_a"]
     run(text_registry / folder, *command, env={"DAGSTER_HOME": str(home)})
@@ -453,7 +456,9 @@ def test_an_asset_of_ones_own_owns_its_key_and_is_persisted(
     }
     owned = build_definitions(text_registry, assets=[mine])
     assert owned.resolve_assets_def(AssetKey(["report.txt"])).op.name == "report_txt"
-    assert definitions.resolve_assets_def(AssetKey(["report.txt"])).op.name == "report"
+    assert definitions.resolve_assets_def(AssetKey(["report.txt"])).op.name == own(
+        text_registry, "report"
+    )
     (text_registry / "dvc.yaml").unlink()
     definitions = build_definitions(text_registry, assets=[mine, other])
     expected: dict[Key, str] = {("report.txt",): "mine\n", ("reports", "other"): "other\n"}

@@ -19,7 +19,7 @@ from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import AssetPartition, read_seen
 from registry_assets.orchestration.history.reporting import sync
 from tests.conftest import lineage_of, write_tree
-from tests.runs import define_assets, execute, plan_runs
+from tests.runs import define_assets, execute, own, plan_runs
 
 DATA = "processed/texts/data"
 KEYS = {
@@ -31,7 +31,7 @@ KEYS = {
 
 def bring(root: Path, instance: DagsterInstance, **config: object) -> bool:
     """Runs the job as the launchpad does; returns whether it succeeded."""
-    job = build_definitions(root).resolve_job_def(BRING_JOB)
+    job = build_definitions(root).resolve_job_def(own(root, BRING_JOB))
     result = job.execute_in_process(
         instance=instance,
         raise_on_error=False,
@@ -44,7 +44,7 @@ def test_one_run_makes_a_true_materialization_of_every_output(
     text_registry: Path, instance: DagsterInstance
 ) -> None:
     assert bring(text_registry, instance, collections=["01_a", "02_b"])
-    (run,) = instance.get_runs(RunsFilter(job_name=BRING_JOB))
+    (run,) = instance.get_runs(RunsFilter(job_name=own(text_registry, BRING_JOB)))
     lineage = lineage_of(text_registry)
     seen = read_seen(lineage, instance)
     assert set(seen) == {AssetPartition(key, name) for key in KEYS for name in ("01_a", "02_b")}
@@ -106,7 +106,7 @@ def test_a_collection_that_fails_fails_the_run_after_the_others_are_made(
     assert {part for part in seen if part[1] == "02_b"} == {(key[-1], "02_b") for key in KEYS}
     assert {part for part in seen if part[1] == "01_a"} == {("raw", "01_a"), ("inputs", "01_a")}
     assert not any(part[1] == "03_missing" for part in seen)
-    (run,) = instance.get_runs(RunsFilter(job_name=BRING_JOB))
+    (run,) = instance.get_runs(RunsFilter(job_name=own(text_registry, BRING_JOB)))
     failures = [
         log.dagster_event.step_failure_data
         for log in instance.all_logs(run.run_id)

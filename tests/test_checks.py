@@ -14,6 +14,7 @@ from registry_assets.orchestration.checks import (
     report_checks,
 )
 from tests.conftest import lineage_of, run, write_tree
+from tests.runs import own
 
 DATA = "processed/texts/data"
 INPUTS = f"{DATA}/inputs"
@@ -32,7 +33,8 @@ def execute_checks(
     keys = {key for key in job.asset_layer.asset_graph.asset_check_keys if key.name == name}
     subset = job.get_subset(asset_check_selection=keys)
     result = subset.execute_in_process(
-        instance=instance, run_config={"ops": {name: {"config": config}}} if config else None
+        instance=instance,
+        run_config={"ops": {own(root, name): {"config": config}}} if config else None,
     )
     return {
         evaluation.asset_key.to_user_string(): (
@@ -196,8 +198,10 @@ def test_the_cache_is_looked_at_once_without_being_asked_and_then_every_night(
     assert {key for key, record in newest.items() if record.evaluation} == set(keys)
     assert report_checks(lineage_of(materialized_registry), its_history) == 0
     definitions = build_definitions(materialized_registry)
-    assert definitions.resolve_schedule_def("check_cache_every_night").job_name == "check_cache"
-    result = definitions.resolve_job_def("check_cache").execute_in_process(instance=its_history)
+    job = own(materialized_registry, "check_cache")
+    schedule = own(materialized_registry, "check_cache_every_night")
+    assert definitions.resolve_schedule_def(schedule).job_name == job
+    result = definitions.resolve_job_def(job).execute_in_process(instance=its_history)
     found = {e.asset_key.to_user_string() for e in result.get_asset_check_evaluations()}
     assert found == ALL
     assert {e.check_name for e in result.get_asset_check_evaluations()} == {IN_CACHE}
@@ -215,6 +219,6 @@ def test_a_run_of_one_asset_brings_its_checks_along(
     )
     names = {evaluation.check_name for evaluation in result.get_asset_check_evaluations()}
     assert names == {MATCHES_DVC_LOCK, IN_CACHE}
-    take_in = definitions.resolve_job_def("take_in_collection")
+    take_in = definitions.resolve_job_def(own(materialized_registry, "take_in_collection"))
     assert take_in.asset_layer.executable_asset_keys
     assert not AssetSelection.all_asset_checks().resolve_checks(take_in.asset_layer.asset_graph)

@@ -13,6 +13,7 @@ from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import of_node, read_seen
 from registry_assets.orchestration.history.reporting import sync
 from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.runs import own
 
 DATA = "processed/texts/data"
 PATHS = (
@@ -112,7 +113,7 @@ def test_a_lost_history_is_a_difference_for_each_output_and_sync_mends_it(
         assert said.index(f"reported {PATHS[0]}") < said.index(f"reported {PATHS[1]}")
         assert said.index(f"reported {PATHS[1]}") < said.index(f"reported {PATHS[2]}")
         assert said.index(f"reported {PATHS[2]}") < said.index(f"reported {PATHS[3]}")
-        assert fresh.get_dynamic_partitions("collections") == ["01_a"]
+        assert fresh.get_dynamic_partitions(own(root, "collections")) == ["01_a"]
 
 
 def test_a_run_of_dvc_is_reported(root: Path, instance: DagsterInstance) -> None:
@@ -211,7 +212,7 @@ def test_a_collection_that_dvc_took_in_is_reported_with_its_partition(
         "raw/02_b: Dagster has no materialization of it: registry sync"
     ]
     assert mend(root, instance) == ["reported raw/02_b"]
-    assert set(instance.get_dynamic_partitions("collections")) == {"01_a", "02_b"}
+    assert set(instance.get_dynamic_partitions(own(root, "collections"))) == {"01_a", "02_b"}
 
 
 def test_a_history_that_is_wiped_is_reported_anew(root: Path, instance: DagsterInstance) -> None:
@@ -240,7 +241,7 @@ def test_what_the_commit_does_not_have_is_told_as_absent_and_comes_back(
     said = mend(root, instance)
     assert len(said) == 5
     assert all(line.endswith("as absent") for line in said)
-    assert "01_a" not in instance.get_dynamic_partitions("collections")
+    assert "01_a" not in instance.get_dynamic_partitions(own(root, "collections"))
     assert mend(root, instance) == []
     run(root, "git", "checkout", "--quiet", with_it)
     assert mend(root, instance) == [f"reported {path}" for path in PATHS]

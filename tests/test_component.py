@@ -10,7 +10,7 @@ from dagster.components import load_from_defs_folder
 
 from registry_assets import RegistryTranslator, build_definitions, build_lineage, read_registry
 from tests.conftest import write_tree
-from tests.runs import execute, plan_runs
+from tests.runs import execute, own, plan_runs
 
 Graph = dict[str, tuple[set[str], str]]
 
@@ -92,7 +92,7 @@ def test_yaml_gives_the_same_assets_as_python(text_registry: Path, project: Path
     write_tree(project, {"defs/photos/defs.yaml": text})
     definitions = load_from_defs_folder(path_within_project=project)
     assert graph_of(definitions) == graph_of(build_definitions(text_registry))
-    assert definitions.resolve_sensor_def("new_raw_collections") is not None
+    assert definitions.resolve_sensor_def(own(text_registry, "new_raw_collections")) is not None
 
 
 def test_yaml_renames_assets_and_what_points_at_them(text_registry: Path, project: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
+from registry_assets import read_registry
 from registry_assets.dvc_repo import build_listing, hash_listing
 from registry_assets.orchestration import webserver
 from registry_assets.orchestration.describing import contact_sheet_metadata
@@ -27,7 +28,6 @@ from registry_assets.registry.contact_sheets import (
     count_kept_sheets,
     make_sheet,
     read_kept_sheet,
-    registry_name,
     sheet_address,
 )
 from tests.browser import Answer, fetch, get, image_address
@@ -53,6 +53,10 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def app(root: Path) -> Starlette:
     return build_sheet_app(root)
+
+
+def name_of(root: Path) -> str:
+    return read_registry(root).name
 
 
 def version_of(root: Path, metafile: str = "raw/01_a.dvc") -> str:
@@ -90,15 +94,15 @@ def check_is_sheet(answer: Answer) -> None:
 def test_a_version_is_shown_and_its_sheet_kept(root: Path, app: Starlette) -> None:
     md5 = version_of(root)
     assert read_kept_sheet(root, md5) is None
-    answer = get(app, sheet_address(root, md5))
+    answer = get(app, sheet_address(name_of(root), md5))
     check_is_sheet(answer)
     assert colours(answer.body) == {"red", "blue"}
     kept = root / KEPT / f"{md5.removesuffix('.dir')}.webp"
     assert [*kept.parent.iterdir()] == [kept]
     assert kept.read_bytes() == answer.body
-    assert get(app, sheet_address(root, md5)).body == answer.body
+    assert get(app, sheet_address(name_of(root), md5)).body == answer.body
     assert run(root, "git", "status", "--short", "--ignored=no", ".dvc/tmp") == ""
-    assert get(app, sheet_address(root, md5), "HEAD").status == 200
+    assert get(app, sheet_address(name_of(root), md5), "HEAD").status == 200
     assert get(app, f"/registry/any/sheets/{md5.removesuffix('.dir')}.webp").status == 200
 
 
@@ -108,19 +112,22 @@ def test_an_older_version_is_shown_too(root: Path, app: Starlette) -> None:
     (root / "raw/01_a/b/blue.png").unlink()
     save(root / "raw/01_a/c/green.png", Image.new("RGB", (40, 40), GREEN))
     run(root, "dvc", "add", "--quiet", "raw/01_a")
-    assert colours(get(app, sheet_address(root, before)).body) == {"red", "blue"}
-    assert colours(get(app, sheet_address(root, version_of(root))).body) == {"red", "green"}
+    assert colours(get(app, sheet_address(name_of(root), before)).body) == {"red", "blue"}
+    assert colours(get(app, sheet_address(name_of(root), version_of(root))).body) == {
+        "red",
+        "green",
+    }
 
 
 def test_nothing_is_read_from_the_workspace(root: Path, app: Starlette) -> None:
     shutil.rmtree(root / "raw/01_a")
-    assert colours(get(app, sheet_address(root, version_of(root))).body) == {"red", "blue"}
+    assert colours(get(app, sheet_address(name_of(root), version_of(root))).body) == {"red", "blue"}
 
 
 def test_of_what_is_partly_in_the_cache_that_is_shown_and_nothing_kept(
     root: Path, app: Starlette
 ) -> None:
-    address = sheet_address(root, version_of(root))
+    address = sheet_address(name_of(root), version_of(root))
     place = object_of(root, "b/blue.png")
     place.rename(root / "away")
     assert colours(get(app, address).body) == {"red"}
@@ -139,16 +146,17 @@ def text_of(answer: Answer) -> list[str]:
 def test_what_is_not_in_the_cache_says_how_to_have_it(root: Path, app: Starlette) -> None:
     md5 = version_of(root)
     shutil.rmtree(root / ".dvc/cache")
-    said = text_of(get(app, sheet_address(root, md5)))
+    said = text_of(get(app, sheet_address(name_of(root), md5)))
     assert said == ["not in the cache:", "dvc pull raw/01_a"]
-    said = text_of(get(app, sheet_address(root, f"{'0' * 32}.dir")))
+    said = text_of(get(app, sheet_address(name_of(root), f"{'0' * 32}.dir")))
     assert said == ["not in the cache,", "nor the current version of anything"]
     assert not (root / KEPT).exists()
 
 
 def test_a_registry_that_cannot_be_read_says_so(root: Path, app: Starlette) -> None:
+    address = sheet_address(name_of(root), version_of(root))
     (root / ".dvc/config").write_text("[core\n")
-    said = text_of(get(app, sheet_address(root, version_of(root))))
+    said = text_of(get(app, address))
     assert said[0].startswith("DVC's configuration cannot be used")
 
 
@@ -156,7 +164,7 @@ def test_a_version_without_pictures_says_so(root: Path, app: Starlette) -> None:
     (root / "raw/02_b").mkdir()
     (root / "raw/02_b/notes.png").write_text("no picture")
     run(root, "dvc", "add", "--quiet", "raw/02_b")
-    answer = get(app, sheet_address(root, version_of(root, "raw/02_b.dvc")))
+    answer = get(app, sheet_address(name_of(root), version_of(root, "raw/02_b.dvc")))
     assert text_of(answer) == ["no picture that can be shown"]
 
 
@@ -173,10 +181,10 @@ def test_a_listing_leads_nowhere_but_into_the_cache(root: Path, app: Starlette) 
     cache = root / ".dvc/cache/files/md5"
     for md5 in (f"..{secret}", f"..{os.path.relpath(secret, cache / '..')}"):
         assert (cache / md5[:2] / md5[2:]).samefile(secret)
-        address = sheet_address(root, store(root, build_listing([("a.png", md5)])))
+        address = sheet_address(name_of(root), store(root, build_listing([("a.png", md5)])))
         assert get(app, address).status == 404
     for damaged in (b"{", b"[1]", b'[{"md5": 1}]', json.dumps([{"relpath": "x"}]).encode()):
-        assert get(app, sheet_address(root, store(root, damaged))).status == 404
+        assert get(app, sheet_address(name_of(root), store(root, damaged))).status == 404
 
 
 @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ def test_nothing_else_is_served(root: Path, app: Starlette, target: str) -> None
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_it_is_there_to_be_looked_at_only(root: Path, app: Starlette, method: str) -> None:
-    answer = get(app, sheet_address(root, version_of(root)), method)
+    answer = get(app, sheet_address(name_of(root), version_of(root)), method)
     assert answer.status == 405
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert not (root / KEPT).exists()
@@ -229,7 +237,7 @@ def test_few_are_made_at_once_and_not_endlessly_many_wait(
 
     monkeypatch.setattr(webserver, "make_sheet", make_slowly)
     monkeypatch.setattr(webserver, "_MOST_WAITING", 6)
-    address = sheet_address(root, version_of(root))
+    address = sheet_address(name_of(root), version_of(root))
 
     async def ask_often() -> list[Answer]:
         asked = [asyncio.create_task(fetch(app, address)) for _ in range(8)]
@@ -288,7 +296,7 @@ def test_the_newest_are_kept_and_all_of_them_cleared(
 def test_it_is_shown_where_nothing_can_be_kept(root: Path, app: Starlette) -> None:
     (root / KEPT).parent.mkdir(parents=True, exist_ok=True)
     (root / KEPT).write_text("no folder")
-    answer = get(app, sheet_address(root, version_of(root)))
+    answer = get(app, sheet_address(name_of(root), version_of(root)))
     assert colours(answer.body) == {"red", "blue"}
 
 
@@ -296,7 +304,7 @@ def test_those_who_share_the_registry_share_the_sheets(root: Path) -> None:
     run(root, "git", "config", "core.sharedRepository", "group")
     program = (
         "from registry_assets.orchestration.webserver import sheet_app; from tests.browser import "
-        f"get; print(get(sheet_app(), {sheet_address(root, version_of(root))!r}).status)"
+        f"get; print(get(sheet_app(), {sheet_address(name_of(root), version_of(root))!r}).status)"
     )
     repository = Path(__file__).parents[1]
     done = subprocess.run(
@@ -312,23 +320,12 @@ def test_those_who_share_the_registry_share_the_sheets(root: Path) -> None:
     assert kept.parent.stat().st_mode & 0o070 == 0o070
 
 
-def test_a_registry_is_called_after_its_folder_as_addresses_can(tmp_path: Path) -> None:
-    for name, expected in {
-        "photos": "photos",
-        "our photos (2)": "our-photos-2",
-        "Bäume": "B-ume",
-        "фото": "registry",
-        "a]b)c": "a-b-c",
-    }.items():
-        assert registry_name(tmp_path / name) == expected
-
-
 def test_what_the_history_holds_is_short_and_names_no_host(tmp_path: Path) -> None:
-    root, md5 = tmp_path / "our photos", f"{'a' * 32}.dir"
+    md5 = f"{'a' * 32}.dir"
     for path in ("raw/01_a", "raw/a]b[c", "raw/**x**<b>`y`_z_\\", f"raw/{'x' * 200}"):
-        (value,) = contact_sheet_metadata(root, path, md5).values()
+        (value,) = contact_sheet_metadata("photos", path, md5).values()
         text = str(value.value)
-        assert image_address(text) == f"/registry/our-photos/sheets/{'a' * 32}.webp"
+        assert image_address(text) == f"/registry/photos/sheets/{'a' * 32}.webp"
         assert "registry ui" in text
         # The UI shows inline what is shorter than 1000.
         assert len(text) < 700

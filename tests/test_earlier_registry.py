@@ -23,6 +23,7 @@ from dagster import DagsterInstance, Definitions, SensorResult, build_sensor_con
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
+    InstigatorStatus,
     InstigatorType,
     SensorInstigatorData,
 )
@@ -32,10 +33,12 @@ import registry_assets
 from registry_assets import RegistryError, build_definitions
 from registry_assets.orchestration.describing import CONTACT_SHEET
 from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.history.reporting import sync
 from registry_assets.orchestration.webserver import build_sheet_app
 from tests.browser import get, image_address
-from tests.conftest import run
+from tests.conftest import lineage_of, run
 from tests.images.drawing import save
+from tests.runs import own
 
 EARLIER = Path(__file__).parent / "earlier" / "0.1.0"
 FORMER_PLACE = "/tmp/registry-0.1.0"
@@ -174,6 +177,10 @@ def test_the_history_shows_every_partition_and_run_as_before(
     definitions = build_definitions(root)
     graph = definitions.resolve_asset_graph()
     assert {key.to_user_string() for key in graph.materializable_asset_keys} == {"raw", *dataset}
+    assert not history.get_dynamic_partitions(own(root, "collections"))
+    sync(lineage_of(root), history, lambda _line: None)
+    assert set(history.get_dynamic_partitions(own(root, "collections"))) >= COLLECTIONS
+    # Another process may still run the version that knows the former name.
     assert set(history.get_dynamic_partitions("collections")) >= COLLECTIONS
     registered = set(graph.asset_check_keys)
     said = history.event_log_storage.get_latest_asset_check_execution_by_key(sorted(registered))
@@ -330,7 +337,9 @@ def test_dagster_loads_the_definitions_that_the_workspace_names(root: Path) -> N
         f"from {target.module_name} import defs;"
         "print(*(sensor.name for sensor in defs.get_repository_def().sensor_defs))"
     )
-    assert set(run(root, sys.executable, "-c", program).split()) == SENSORS
+    assert set(run(root, sys.executable, "-c", program).split()) == {
+        own(root, name) for name in SENSORS
+    }
 
 
 def sensor_states(instance: DagsterInstance) -> dict[str, InstigatorState]:
@@ -357,15 +366,25 @@ def tick(
 def test_sensors_go_on_from_their_old_cursors_and_report_nothing_again(
     root: Path, history: DagsterInstance
 ) -> None:
-    states = sensor_states(history)
-    assert set(states) >= SENSORS
+    former = sensor_states(history)
+    assert set(former) >= SENSORS
+    stopped = former["import_sources"].with_status(InstigatorStatus.STOPPED)
+    history.update_instigator_state(stopped)
     told = count_materializations(root)
+    # As `registry ui` does before it starts a daemon.
+    sync(lineage_of(root), history, lambda _line: None)
+    states = sensor_states(history)
+    assert states[own(root, "import_sources")].status == InstigatorStatus.STOPPED
+    # Another process may still run the version that knows the former names.
+    assert {name: cursor_of(states[name]) for name in SENSORS} == {
+        name: cursor_of(former[name]) for name in SENSORS
+    }
     definitions = build_definitions(root)
     repository = definitions.get_repository_def()
-    for name in sorted(SENSORS):
+    for name in sorted(own(root, name) for name in SENSORS):
         cursor = cursor_of(states[name])
         assert cursor, name
-        if name == "follow_changes":
+        if name == own(root, "follow_changes"):
             data = repository.get_sensor_def(name).evaluate_tick(
                 build_sensor_context(
                     instance=history,
@@ -399,7 +418,7 @@ def test_no_sensor_fails_over_a_cursor_of_another_version(
     root: Path, history: DagsterInstance, cursor: str
 ) -> None:
     definitions = build_definitions(root)
-    for name in sorted(SENSORS - {"follow_changes"}):
+    for name in sorted(own(root, name) for name in SENSORS - {"follow_changes"}):
         result = tick(name, definitions, history, cursor)
         assert not result.run_requests, name
 

@@ -30,7 +30,6 @@ def use_all():
     from registry_assets.orchestration.component import DvcRegistryComponent
     from registry_assets.orchestration.history.opening import open_history
     from registry_assets.orchestration.io_manager import DvcIOManager
-    from registry_assets.orchestration.resources import DvcRepoResource
     from registry_assets.provenance.models.links import ModelLinks, is_installed
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
@@ -41,7 +40,6 @@ def use_all():
     read_status(lineage, dvc)
     build_definitions(root).get_repository_def()
     DvcIOManager(root=str(root))
-    DvcRepoResource(root=str(root))
     DvcRegistryComponent(root=str(root))
     with open_history(root):
         pass

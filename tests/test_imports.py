@@ -35,6 +35,7 @@ from registry_assets.registry.status.imports import ImportState, choose_imports,
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import contents, copy_repository, leftovers, metafiles
+from tests.runs import own
 
 INPUTS = "processed/texts/data/inputs"
 FAR = f"{INPUTS}/far"
@@ -748,9 +749,12 @@ def test_a_server_that_is_down_is_not_taken_for_a_file_that_is_gone(
 def tick(root: Path, instance: DagsterInstance, cursor: str | None = None) -> SensorResult:
     definitions = build_definitions(root)
     context = build_sensor_context(
-        instance=instance, cursor=cursor, definitions=definitions, sensor_name=IMPORT_SENSOR_NAME
+        instance=instance,
+        cursor=cursor,
+        definitions=definitions,
+        sensor_name=own(root, IMPORT_SENSOR_NAME),
     )
-    result = definitions.resolve_sensor_def(IMPORT_SENSOR_NAME)(context)
+    result = definitions.resolve_sensor_def(own(root, IMPORT_SENSOR_NAME))(context)
     assert isinstance(result, SensorResult)
     return result
 
@@ -823,15 +827,16 @@ def test_how_often_sources_are_looked_at_is_a_setting(text_registry: Path) -> No
         sensors = build_definitions(text_registry).sensors or ()
         return {sensor.name for sensor in sensors}
 
-    sensor = build_definitions(text_registry).resolve_sensor_def(IMPORT_SENSOR_NAME)
+    name = own(text_registry, IMPORT_SENSOR_NAME)
+    sensor = build_definitions(text_registry).resolve_sensor_def(name)
     assert sensor.minimum_interval_seconds == 3600
     settings = text_registry / "pyproject.toml"
     text = settings.read_text()
     settings.write_text(f"{text}import_check_seconds = 60\n")
-    sensor = build_definitions(text_registry).resolve_sensor_def(IMPORT_SENSOR_NAME)
+    sensor = build_definitions(text_registry).resolve_sensor_def(name)
     assert sensor.minimum_interval_seconds == 60
     settings.write_text(f"{text}import_check_seconds = 0\n")
-    assert IMPORT_SENSOR_NAME not in names()
+    assert name not in names()
     settings.write_text(f'{text}import_check_seconds = "often"\n')
     with pytest.raises(MetafileError, match="import_check_seconds must be a number"):
         read_settings(text_registry)

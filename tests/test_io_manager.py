@@ -27,6 +27,7 @@ from registry_assets.orchestration.webserver import build_sheet_app
 from tests.browser import get, image_address
 from tests.conftest import lineage_of, run, write_tree
 from tests.persisting.helpers import contents, leftovers
+from tests.runs import own
 
 MANAGER = "dvc_io_manager"
 
@@ -290,7 +291,7 @@ def test_an_input_from_a_generated_asset_is_the_path_of_its_partition(
     generated = build_definitions(root)
     raw = generated.resolve_assets_def(AssetKey(["raw"]))
     # Also one that was never taken in here.
-    instance.add_dynamic_partitions("collections", ["01_a", "02_b", "03_c"])
+    instance.add_dynamic_partitions(own(root, "collections"), ["01_a", "02_b", "03_c"])
     seen: list[Any] = []
 
     @asset(
@@ -341,7 +342,7 @@ def test_an_input_from_a_grid_is_found_by_its_partition(
     write_tree(root, {"dvc.yaml": GRID})
     run(root, "dvc", "repro", "--quiet", "dvc.yaml")
     partitions = build_definitions(root).resolve_assets_def(AssetKey(["grid"])).partitions_def
-    instance.add_dynamic_partitions("grid", ["1-a", "1-b", "2-a", "2-b"])
+    instance.add_dynamic_partitions(own(root, "grid"), ["1-a", "1-b", "2-a", "2-b"])
 
     @asset(
         key=["made", "from_grid"],
@@ -430,12 +431,12 @@ def test_what_a_stage_makes_is_not_touched(
 def test_a_partitioned_asset_is_one_asset_once_its_folder_is_a_family(
     root: Path, instance: DagsterInstance
 ) -> None:
-    instance.add_dynamic_partitions("collections", ["01_a"])
+    instance.add_dynamic_partitions(own(root, "collections"), ["01_a"])
 
     @asset(
         key=["made", "small"],
         io_manager_key=MANAGER,
-        partitions_def=DynamicPartitionsDefinition(name="collections"),
+        partitions_def=DynamicPartitionsDefinition(name=own(root, "collections")),
     )
     def small() -> bytes:
         return b"small"
@@ -496,7 +497,7 @@ def test_the_numbers_of_metrics_become_numbers(root: Path, instance: DagsterInst
         m.asset_key.path[-1]: {
             name: value.value for name, value in m.metadata.items() if name.startswith("metrics/")
         }
-        for m in result.asset_materializations_for_node("score")
+        for m in result.asset_materializations_for_node(own(root, "score"))
     }
     assert found == {
         "score.json": {"metrics/accuracy": 0.5, "metrics/count/day": 3},

@@ -24,6 +24,7 @@ from registry_assets.orchestration.history.reporting import Reporter, sync
 from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME
 from registry_assets.registry.lineage.code_versions import CodeReader
 from tests.conftest import lineage_of, run, write_tree
+from tests.runs import own
 
 CONFLICT = "<<<<<<< ours\n=======\n>>>>>>> theirs\n"
 
@@ -71,9 +72,12 @@ def tick(
     """What the sensor says, and its cursor."""
     definitions = definitions or build_definitions(root)
     context = build_sensor_context(
-        instance=instance, cursor=cursor, definitions=definitions, sensor_name=CHANGE_SENSOR_NAME
+        instance=instance,
+        cursor=cursor,
+        definitions=definitions,
+        sensor_name=own(root, CHANGE_SENSOR_NAME),
     )
-    result = definitions.resolve_sensor_def(CHANGE_SENSOR_NAME)(context)
+    result = definitions.resolve_sensor_def(own(root, CHANGE_SENSOR_NAME))(context)
     assert isinstance(result, SensorResult)
     assert result.skip_reason is not None
     return result.skip_reason.skip_message or "", result.cursor or cursor

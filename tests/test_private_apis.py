@@ -30,6 +30,16 @@ from dagster import (
     DynamicPartitionsDefinition,
     define_asset_job,
 )
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+)
 from dvc.config import Config
 from dvc.dvcfile import ProjectFile, SingleStageFile
 from dvc.fs import localfs
@@ -162,6 +172,23 @@ def test_a_partition_that_is_taken_out_of_the_count_stays_out(instance: DagsterI
         assert set(there.get_partition_keys()) == {"two", "three"}, (
             "history/reporting.py shows what the checked-out commit lacks as missing"
         )
+
+
+def test_what_is_kept_of_a_sensor_is_copied_to_its_new_name(instance: DagsterInstance) -> None:
+    location = RegisteredCodeLocationOrigin("photos")
+    repository = RemoteRepositoryOrigin(location, "__repository__")
+    for name, cursor in (("former", "1"), ("kept", "2"), ("renamed", "3"), ("other", "4")):
+        data = SensorInstigatorData(cursor=cursor)
+        origin = RemoteInstigatorOrigin(repository_origin=repository, instigator_name=name)
+        status = InstigatorStatus.STOPPED
+        state = internals.InstigatorState(origin, InstigatorType.SENSOR, status, data)
+        instance.add_instigator_state(state)
+    internals.copy_sensor_states(instance, {"former": "new", "kept": "renamed", "gone": "never"})
+    states = {state.instigator_name: state for state in instance.all_instigator_state()}
+    assert set(states) == {"former", "kept", "renamed", "other", "new"}
+    assert states["new"].status == InstigatorStatus.STOPPED
+    assert states["new"].instigator_data == states["former"].instigator_data
+    assert states["renamed"].instigator_data == SensorInstigatorData(cursor="3")
 
 
 @pytest.mark.parametrize(

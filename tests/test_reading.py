@@ -308,7 +308,7 @@ def test_settings_have_defaults_and_can_be_set(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.registry_assets]\nfamilies = ['photos/*']\nsettle_seconds = 2\n"
     )
-    assert read_settings(tmp_path) == Settings(("photos/*",), 2.0)
+    assert read_settings(tmp_path) == Settings(families=("photos/*",), settle_seconds=2.0)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dagster import (
 from registry_assets import build_definitions
 from registry_assets.orchestration.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
 from tests.conftest import run, write_tree
+from tests.runs import own
 
 
 def set_settle_seconds(root: Path, seconds: float) -> None:
@@ -42,9 +43,12 @@ def tick(
     """One tick, of a freshly loaded code location unless one is given."""
     definitions = definitions or build_definitions(root)
     context = build_sensor_context(
-        instance=instance, cursor=cursor, definitions=definitions, sensor_name=SENSOR_NAME
+        instance=instance,
+        cursor=cursor,
+        definitions=definitions,
+        sensor_name=own(root, SENSOR_NAME),
     )
-    result = definitions.resolve_sensor_def(SENSOR_NAME)(context)
+    result = definitions.resolve_sensor_def(own(root, SENSOR_NAME))(context)
     assert isinstance(result, SensorResult)
     return result
 
@@ -62,10 +66,10 @@ def skip_message(result: SensorResult) -> str:
 
 def test_it_runs_by_default_and_takes_a_collection_all_the_way(root: Path) -> None:
     definitions = build_definitions(root)
-    sensor = definitions.resolve_sensor_def(SENSOR_NAME)
+    sensor = definitions.resolve_sensor_def(own(root, SENSOR_NAME))
     assert sensor.default_status == DefaultSensorStatus.RUNNING
-    assert sensor.job_name == TAKE_IN_JOB
-    job = definitions.resolve_job_def(TAKE_IN_JOB)
+    assert sensor.job_name == own(root, TAKE_IN_JOB)
+    job = definitions.resolve_job_def(own(root, TAKE_IN_JOB))
     assert {key.path[-1] for key in job.asset_layer.executable_asset_keys} == {
         "raw",
         "inputs",
@@ -82,7 +86,7 @@ def test_each_settled_new_folder_is_one_run_and_one_partition(
     assert set(run_keys(result)) == {"01_a", "02_b"}
     assert len(result.run_requests or ()) == 2
     (added,) = result.dynamic_partitions_requests or ()
-    assert added.partitions_def_name == "collections"
+    assert added.partitions_def_name == own(root, "collections")
     assert set(added.partition_keys) == {"01_a", "02_b"}
     assert result.skip_reason is None
 
@@ -92,8 +96,8 @@ def test_the_run_that_it_asks_for_takes_the_collection_in(
 ) -> None:
     (request, *_) = tick(root, instance).run_requests or ()
     assert request.partition_key == "01_a"
-    instance.add_dynamic_partitions("collections", ["01_a"])
-    job = build_definitions(root).resolve_job_def(TAKE_IN_JOB)
+    instance.add_dynamic_partitions(own(root, "collections"), ["01_a"])
+    job = build_definitions(root).resolve_job_def(own(root, TAKE_IN_JOB))
     assert job.execute_in_process(instance=instance, partition_key="01_a").success
     assert (root / "processed/texts/data/intermediate/upper/01_a/one.txt").exists()
     assert set(run_keys(tick(root, instance))) == {"02_b"}

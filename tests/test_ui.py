@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from PIL import Image
 
+from registry_assets import read_registry
 from registry_assets.dvc_repo import build_listing, hash_listing
 from registry_assets.registry.contact_sheets import sheet_address
 from tests.commands import program
@@ -107,11 +108,11 @@ def check_that_contact_sheets_are_served(port: int, root: Path) -> None:
         place = root / ".dvc/cache/files/md5" / name[:2] / name[2:]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
-    address = sheet_address(root, md5)
+    address = sheet_address(read_registry(root).name, md5)
     assert look(port, address) == (200, "image/webp")
     assert look(port, address, "HEAD") == (200, "image/webp")
     assert look(port, address, "POST")[0] == 405
-    nothing = sheet_address(root, f"{'0' * 32}.dir")
+    nothing = sheet_address(read_registry(root).name, f"{'0' * 32}.dir")
     assert look(port, nothing) == (404, "image/svg+xml")
     assert look(port, "/registry/x/sheets/..%2f..%2fetc.webp")[1] == "text/html"
     assert look(port, "/server_info") == (200, "application/json")

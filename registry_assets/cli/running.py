@@ -204,7 +204,7 @@ def sync(root: Path, strip_sheets: bool) -> None:
     from registry_assets.orchestration import sheet_history
     from registry_assets.units import format_size
 
-    taken = sheet_history.strip_sheets(found.registry.root)
+    taken = sheet_history.strip_sheets(found.registry)
     size = f", {format_size(taken.size)}," if taken.sheets else ""
     some = "contact sheet" if taken.sheets == 1 else "contact sheets"
     click.echo(f"took {taken.sheets} {some}{size} out of Dagster's history")

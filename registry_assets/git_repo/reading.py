@@ -179,6 +179,13 @@ class GitRepo:
         """The current commit, None where there is none yet."""
         return self._run("rev-parse", "--verify", "--quiet", "HEAD")
 
+    def first_commit(self) -> str | None:
+        """The oldest commit, which all clones share; None where the history does not show it."""
+        if self.is_shallow:
+            return None
+        roots = self._run("rev-list", "--max-parents=0", "HEAD")
+        return roots.split()[-1] if roots else None
+
     def branch(self) -> str | None:
         """The short name of the checked-out branch; None where none is."""
         return self._run("symbolic-ref", "--quiet", "--short", "HEAD")

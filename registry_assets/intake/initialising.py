@@ -26,7 +26,7 @@ from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out, kept_out
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.leftovers import find_leftover_in, ignore_lines
-from registry_assets.model import DVC_FOLDER, PIPELINE_FILE, is_folder
+from registry_assets.model import DVC_FOLDER, PIPELINE_FILE, is_folder, name_of_folder
 from registry_assets.registry.home import check_place, prepare_home, write_env
 from registry_assets.registry.reading import read_registry
 from registry_assets.revisions.changes.merge_driver import (
@@ -79,6 +79,7 @@ dependencies = ["registry-assets"]
 module_name = "registry_assets.definitions"
 
 [tool.registry_assets]
+name = "{registry}"
 families = ["raw/*", "processed/*/data/inputs/*"]
 settle_seconds = 30
 """
@@ -192,7 +193,9 @@ def _write_files(root: Path) -> Iterator[str]:
     files = {
         ".gitignore": _GITIGNORE,
         "README.md": _README.format(name=name, dataset=DATASET),
-        "pyproject.toml": _PYPROJECT.format(name=_project_name(name)),
+        "pyproject.toml": _PYPROJECT.format(
+            name=_project_name(name), registry=name_of_folder(root)
+        ),
         "dagster.yaml": (SHIPPED / "dagster.yaml").read_text(encoding="utf-8"),
         "workspace.yaml": (SHIPPED / "workspace.yaml").read_text(encoding="utf-8"),
         "raw/.gitignore": "",

@@ -3,7 +3,7 @@
 building.py       `build_definitions`: assets, checks, jobs and sensors of a registry
 component.py      the same for a `dg` project, from YAML
 assets.py         the assets
-resources.py      their configuration
+names.py          names that tell one registry from another in the same Dagster
 io_manager.py     where their results become versions
 describing.py     what Dagster is told of a version, whoever made it
 batch_job.py      the job that makes many units in one run

@@ -17,8 +17,8 @@ from dagster import (
     AssetsDefinition,
     AssetSelection,
     AssetSpec,
+    Config,
     DagsterError,
-    DynamicPartitionsDefinition,
     IdentityPartitionMapping,
     Nothing,
     Output,
@@ -26,7 +26,9 @@ from dagster import (
     SpecificPartitionsPartitionMapping,
     multi_asset,
 )
+from pydantic import Field
 
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.making.unit import Unit, make
 from registry_assets.model import (
@@ -34,12 +36,25 @@ from registry_assets.model import (
 )
 from registry_assets.orchestration.describing import Describer
 from registry_assets.orchestration.io_manager import IO_MANAGER_KEY, PendingOutput
-from registry_assets.orchestration.resources import DvcRepoResource, MaterializeConfig
+from registry_assets.orchestration.names import own_name, partitions_definition
 from registry_assets.orchestration.sensors.automation import build_condition
 from registry_assets.provenance.origin_table import read_ancestry
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage, Upstream
 from registry_assets.registry.translator import Key, RegistryTranslator
+
+
+class MaterializeConfig(Config):
+    """What can be said at the launch of a run."""
+
+    force: bool = Field(
+        default=False, description="Run the command even though nothing changed since dvc.lock."
+    )
+    update: bool = Field(
+        default=False,
+        description="Move an import from elsewhere on to what its source has now, as `dvc update` "
+        "does; otherwise it is restored as it was taken.",
+    )
 
 
 def build_registry_assets(
@@ -99,22 +114,18 @@ def select_keys(lineage: Lineage, selection: str | None) -> frozenset[Key]:
     return keys
 
 
-def partitions_definition(group: AssetGroup) -> DynamicPartitionsDefinition | None:
-    """The partitions of a group's assets."""
-    return DynamicPartitionsDefinition(name=group.partitions) if group.partitions else None
-
-
 def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
+    registry = lineage.registry
     output_names = {f"output_{n}": output for n, output in enumerate(group.outputs)}
     condition = build_condition(lineage, group)
 
     @multi_asset(
-        name=group.name,
+        name=own_name(registry, group.name),
         outs={
             name: AssetOut(
                 key=AssetKey(list(output.key)),
                 description=output.description,
-                io_manager_key=IO_MANAGER_KEY,
+                io_manager_key=own_name(registry, IO_MANAGER_KEY),
                 group_name=group.group,
                 code_version=group.code_version,
                 automation_condition=condition,
@@ -124,14 +135,14 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
             for name, output in output_names.items()
         },
         ins={f"input_{n}": _input(upstream) for n, upstream in enumerate(group.upstream)},
-        partitions_def=partitions_definition(group),
+        partitions_def=partitions_definition(registry, group),
     )
     def materialize(
-        context: AssetExecutionContext, config: MaterializeConfig, dvc_repo: DvcRepoResource
+        context: AssetExecutionContext, config: MaterializeConfig
     ) -> Iterator[Output[Any]]:
         partition = context.partition_key if context.has_partition_key else None
         unit = Unit(group, partition)
-        dvc = dvc_repo.dvc()
+        dvc = DvcRepo(registry.root)
         # Read when the result is recorded, once for all outputs.
         tracer = partial(read_ancestry, dvc, lineage, group, partition)
         describer = Describer(dvc, lineage, tracer)

@@ -21,6 +21,7 @@ from dagster import (
     MetadataValue,
     OpExecutionContext,
     TableRecord,
+    in_process_executor,
     job,
     logger,
     op,
@@ -33,13 +34,14 @@ from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, re
 from registry_assets.making.planning import describe_left, plan_bringing
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
-from registry_assets.model import DVC_SUFFIX
+from registry_assets.model import DVC_SUFFIX, Registry
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.describing import Describer, Telling
+from registry_assets.orchestration.history.claims import claim_names
 from registry_assets.orchestration.history.event_log import AssetPartition, Seen, read_seen
 from registry_assets.orchestration.history.reporting import Reporter, sync_partitions
 from registry_assets.orchestration.internals import SerializableErrorInfo
-from registry_assets.orchestration.resources import DvcRepoResource
+from registry_assets.orchestration.names import own_name
 from registry_assets.orchestration.sensors.automation import BRING_JOB
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
@@ -88,6 +90,7 @@ class Batch:
             units: What to make, in the order of dependencies.
             write: Writes an event.
         """
+        claim_names(self.lineage, self.instance)
         told = time.monotonic()
         with self.dvc.session():
             try:
@@ -163,18 +166,16 @@ class BringConfig(Config):
     )
 
 
-def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
+def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDefinition:
     """The job that brings everything, or what is asked for, up to date in one run."""
 
     @op(
-        name=BRING_OP,
+        name=own_name(registry, BRING_OP),
         description="Brings stages, collections and imports up to date, side by side; logs a "
         "materialization of each output.",
     )
-    def bring_up_to_date(
-        context: OpExecutionContext, config: BringConfig, dvc_repo: DvcRepoResource
-    ) -> None:
-        dvc = dvc_repo.dvc()
+    def bring_up_to_date(context: OpExecutionContext, config: BringConfig) -> None:
+        dvc = DvcRepo(registry.root)
         lineage = build_lineage(read_registry(dvc.root), translator)
         plan = plan_bringing(
             lineage,
@@ -200,12 +201,13 @@ def build_bring_job(translator: RegistryTranslator) -> JobDefinition:
         _raise(failures)
 
     @job(
-        name=BRING_JOB,
+        name=own_name(registry, BRING_JOB),
+        executor_def=in_process_executor,
         description="Brings everything that is not up to date, up to date in one run; the quick "
         "way for many collections. What commands say is in the output of the step.",
     )
     def bring() -> None:
-        bring_up_to_date()
+        bring_up_to_date.alias(BRING_OP)()
 
     return bring
 
@@ -229,7 +231,9 @@ def make_in_process(
     """
     failures: list[Failed] = []
 
-    @op(name=BRING_OP)
+    registry = batch.lineage.registry
+
+    @op(name=own_name(registry, BRING_OP))
     def bring_up_to_date(context: OpExecutionContext) -> None:
         batch.run_id = context.run_id
         for result in batch.run(units, context.log_event):
@@ -239,9 +243,9 @@ def make_in_process(
         _raise(failures)
 
     # The command itself says what comes of it.
-    @job(name=BRING_JOB, logger_defs={_SILENT: _silent})
+    @job(name=own_name(registry, BRING_JOB), logger_defs={_SILENT: _silent})
     def bring() -> None:
-        bring_up_to_date()
+        bring_up_to_date.alias(BRING_OP)()
 
     result = bring.execute_in_process(
         instance=batch.instance,

@@ -3,14 +3,13 @@
 import os
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
 
 from dagster import (
     AssetsDefinition,
     Definitions,
+    DynamicPartitionsDefinition,
     JobDefinition,
     SensorDefinition,
-    in_process_executor,
 )
 
 from registry_assets.errors import RegistryError
@@ -20,8 +19,8 @@ from registry_assets.orchestration.batch_job import build_bring_job
 from registry_assets.orchestration.checks import build_asset_checks, build_cache_schedule
 from registry_assets.orchestration.internals import UnresolvedAssetJobDefinition
 from registry_assets.orchestration.io_manager import IO_MANAGER_KEY, DvcIOManager
+from registry_assets.orchestration.names import collections_definition, own_name
 from registry_assets.orchestration.publish_job import build_publish_job
-from registry_assets.orchestration.resources import DvcRepoResource
 from registry_assets.orchestration.sensors.automation import build_follow_sensor
 from registry_assets.orchestration.sensors.edits import build_edit_sensor
 from registry_assets.orchestration.sensors.folders import build_arrival_sensor, build_take_in_job
@@ -43,7 +42,10 @@ def build_definitions(
 ) -> Definitions:
     """Builds Dagster definitions for a DVC repository.
 
-    Nothing of this process is changed. Where several people share the registry's files, call
+    Nothing of this process is changed, nor is an executor or a logger set for what else is in the
+    code location. Runs of single assets are quickest in one process: pass
+    `Definitions(executor=in_process_executor)` beside these where nothing speaks against it. Where
+    several people share the files of the registry, call
     `registry.sharing.share_files` in a code location of your own: it sets the umask.
 
     Args:
@@ -51,7 +53,9 @@ def build_definitions(
         translator: The rules for names; the default ones when None.
         assets: Assets of your own. One whose key names an output owns that key: it is not
             generated a second time. With `io_manager_key="dvc_io_manager"` what they return is
-            persisted through DVC.
+            persisted through DVC, and the dynamic partitions `collections` are those of this
+            registry. In a code location with several registries, use the key that begins with the
+            registry's name: `"harbour__dvc_io_manager"`.
 
     Raises:
         NotFoundError: when there is no DVC repository.
@@ -69,8 +73,8 @@ def build_definitions(
     _check_owned(lineage, {tuple(key.path) for key in own_keys})
     generated = build_lineage_assets(lineage, skip=own_keys)
     jobs: list[JobDefinition | UnresolvedAssetJobDefinition] = [
-        build_bring_job(lineage.translator),
-        build_publish_job(lineage.translator),
+        build_bring_job(registry, lineage.translator),
+        build_publish_job(registry, lineage.translator),
     ]
     sensors: list[SensorDefinition] = [build_change_sensor(registry, lineage.translator)]
     if registry.settings.import_check_seconds:
@@ -82,24 +86,31 @@ def build_definitions(
         asset
         for asset in generated
         if isinstance(asset, AssetsDefinition)
-        and getattr(asset.partitions_def, "name", None) == COLLECTIONS
+        and asset.partitions_def == collections_definition(registry)
     ]
     if by_collection and registry.raw_folder is not None:
-        job = build_take_in_job(by_collection)
+        job = build_take_in_job(registry, by_collection)
         jobs.append(job)
         sensors.append(build_arrival_sensor(lineage, registry.raw_folder, job))
         if registry.settings.modified_check_seconds:
             sensors.append(build_edit_sensor(registry, lineage.translator, job))
     return Definitions(
-        assets=[*generated, *assets],
+        assets=[*generated, *(_with_own_partitions(registry, asset) for asset in assets)],
         asset_checks=build_asset_checks(lineage, lineage.output_of),
         jobs=jobs,
         sensors=sensors,
         schedules=[build_cache_schedule(lineage)] if lineage.output_of else [],
-        resources=build_resources(registry),
-        # One collection is one run: a process for each of its steps would cost seconds each.
-        executor=in_process_executor,
+        resources=build_resources(registry, assets),
     )
+
+
+def _with_own_partitions(registry: Registry, asset: AssetsDefinition) -> AssetsDefinition:
+    """An asset of a user's own, its `collections` being those of this registry."""
+    shared = DynamicPartitionsDefinition(name=COLLECTIONS)
+    if asset.partitions_def != shared:
+        return asset
+    own = collections_definition(registry)
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(partitions_def=own))
 
 
 def _check_owned(lineage: Lineage, owned: Set[Key]) -> None:
@@ -115,9 +126,18 @@ def _check_owned(lineage: Lineage, owned: Set[Key]) -> None:
             )
 
 
-def build_resources(registry: Registry) -> dict[str, Any]:
-    """What assets need to run, by the names that they ask for it by."""
-    return {
-        IO_MANAGER_KEY: DvcIOManager(root=str(registry.root)),
-        "dvc_repo": DvcRepoResource(root=str(registry.root)),
-    }
+def build_resources(
+    registry: Registry, assets: Sequence[AssetsDefinition] = ()
+) -> dict[str, DvcIOManager]:
+    """What assets need to run, by the keys that they ask for it by.
+
+    Args:
+        registry: Where outputs are recorded.
+        assets: Assets of a user's own. The short key is there for them only, as other registries
+            of a code location may have such, too.
+    """
+    manager = DvcIOManager(root=str(registry.root))
+    resources = {own_name(registry, IO_MANAGER_KEY): manager}
+    if any(IO_MANAGER_KEY in asset.required_resource_keys for asset in assets):
+        resources[IO_MANAGER_KEY] = manager
+    return resources

@@ -28,6 +28,7 @@ from dagster import (
     ScheduleDefinition,
     TableRecord,
     define_asset_job,
+    in_process_executor,
     op,
 )
 from pydantic import Field
@@ -43,6 +44,7 @@ from registry_assets.orchestration.internals import (
     AssetCheckExecutionRecord,
     find_newest_evaluations,
 )
+from registry_assets.orchestration.names import own_name
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
@@ -84,12 +86,13 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         keys: The assets to check; those that the registry generates.
     """
     checked = [asset_key(key) for key in keys]
-    translator, root = lineage.translator, lineage.registry.root
+    registry, translator = lineage.registry, lineage.translator
+    root = registry.root
     if not checked:
         return []
 
     @op(
-        name=MATCHES_DVC_LOCK,
+        name=own_name(registry, MATCHES_DVC_LOCK),
         **_ins_and_outs(checked),
         description="Compares the workspace with the metafiles, as `dvc status` does.",
     )
@@ -99,7 +102,7 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         yield from _results(selected, MATCHES_DVC_LOCK, check_status(now, selected))
 
     @op(
-        name=IN_CACHE,
+        name=own_name(registry, IN_CACHE),
         **_ins_and_outs(checked),
         description="Looks for the objects of the recorded versions in the cache and hashes some "
         "of them, or all with `mode: full`.",
@@ -113,7 +116,7 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
         yield from _results(selected, IN_CACHE, check_cache(now, selected, most_hashed))
 
     @op(
-        name=NO_DUPLICATES,
+        name=own_name(registry, NO_DUPLICATES),
         **_ins_and_outs(checked[:1]),
         description="Compares the files of all collections by content, as their versions list it.",
     )
@@ -138,12 +141,13 @@ def build_cache_schedule(lineage: Lineage) -> ScheduleDefinition:
     """The schedule that looks into the cache every night."""
     keys = (AssetCheckKey(asset_key(key), IN_CACHE) for key in lineage.output_of)
     job = define_asset_job(
-        CACHE_JOB,
+        own_name(lineage.registry, CACHE_JOB),
+        executor_def=in_process_executor,
         selection=AssetSelection.checks(*keys),
         description="Looks for the objects of all recorded versions and hashes some of them.",
     )
     return ScheduleDefinition(
-        name=CACHE_SCHEDULE,
+        name=own_name(lineage.registry, CACHE_SCHEDULE),
         job=job,
         cron_schedule="0 3 * * *",
         default_status=DefaultScheduleStatus.RUNNING,

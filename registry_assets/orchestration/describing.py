@@ -97,7 +97,14 @@ class Describer:
         """
         duplicates = self._find_duplicates(outputs)
         for item in outputs:
-            found = describe_version(self._dvc, item.record, commit, item.outcome, item.seconds)
+            found = describe_version(
+                self._dvc,
+                self._lineage.registry.name,
+                item.record,
+                commit,
+                item.outcome,
+                item.seconds,
+            )
             if item.group.kind != "raw":
                 found |= _origins(self._tracer, item.record.path)
             found |= duplicates.get(item.record.path, {})
@@ -158,6 +165,7 @@ class Describer:
 
 def describe_version(
     dvc: DvcRepo,
+    registry_name: str,
     record: RecordedOutput,
     commit: str | None,
     outcome: str | None = None,
@@ -167,6 +175,7 @@ def describe_version(
 
     Args:
         dvc: The repository.
+        registry_name: What the registry is called in addresses.
         record: What was recorded.
         commit: What is checked out.
         outcome: How it came about; see `Telling`.
@@ -183,7 +192,7 @@ def describe_version(
         if record.files is None:
             found[UNREAD] = MetadataValue.text(f"`dvc pull {record.path}` brings it")
         elif any(map(has_image_suffix, record.files)):
-            found |= contact_sheet_metadata(dvc.root, record.path, record.version.md5)
+            found |= contact_sheet_metadata(registry_name, record.path, record.version.md5)
         found |= _changes(record)
     elif PurePosixPath(record.path).suffix in _METRICS_SUFFIXES:
         place = _content_of(dvc, record)
@@ -245,12 +254,12 @@ def _tools() -> str:
     return f"{', '.join(versions)}; on {platform.node()} ({machine})"
 
 
-def contact_sheet_metadata(root: Path, path: str, md5: str) -> Metadata:
+def contact_sheet_metadata(registry_name: str, path: str, md5: str) -> Metadata:
     """Where a webserver has a picture of what is in a folder; it makes that when it is shown."""
     # What Markdown reads anything into. Up to 1000 signs the UI shows it without a click.
     quoted = re.sub(r"([][\\`*_<>&!~|])", r"\\\1", " ".join(printable(path).split()))
     text = f"contact sheet of {quoted}, which registry ui shows"
-    return {CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(root, md5)})")}
+    return {CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(registry_name, md5)})")}
 
 
 def _changes(record: RecordedOutput) -> Metadata:

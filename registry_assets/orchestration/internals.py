@@ -33,6 +33,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.scheduler.instigation import InstigatorState
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.tags import (
@@ -42,7 +43,7 @@ from dagster._core.storage.tags import (
     RETRY_STRATEGY_TAG,
     RUN_KEY_TAG,
 )
-from dagster._record import record
+from dagster._record import copy, record
 from dagster_shared.error import SerializableErrorInfo
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ __all__ = [
     "AssetCheckExecutionRecord",
     "SerializableErrorInfo",
     "UnresolvedAssetJobDefinition",
+    "copy_sensor_states",
     "event_tables",
     "find_newest_evaluations",
     "get_input_data_version_tag",
@@ -162,6 +164,30 @@ def show_partitions_as_missing(
             instance.update_asset_cached_status_data(
                 key, counted._replace(serialized_materialized_partition_subset=left.serialize())
             )
+
+
+def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) -> None:
+    """Gives sensors and schedules that were renamed what Dagster keeps of them: on, off, cursors.
+
+    There is nothing public that writes a state: Dagster keeps them by name.
+
+    Args:
+        instance: Where they are kept. States under the former names stay.
+        new_names: By former name.
+    """
+    if instance.schedule_storage is None:
+        return
+    states = instance.all_instigator_state()
+    kept = {state.selector_id for state in states}
+    for state in states:
+        name = new_names.get(state.instigator_name)
+        if name is not None:
+            origin = copy(state.origin, instigator_name=name)
+            renamed = InstigatorState(
+                origin, state.instigator_type, state.status, state.instigator_data
+            )
+            if renamed.selector_id not in kept:
+                instance.add_instigator_state(renamed)
 
 
 # --- Dagster's webserver --------------------------------------------------------------------------

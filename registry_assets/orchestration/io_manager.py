@@ -22,9 +22,9 @@ from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
-from registry_assets.model import DVC_SUFFIX, metafile_of
+from registry_assets.model import DVC_SUFFIX, Registry, metafile_of
 from registry_assets.orchestration.describing import Describer, Telling, describe_version
-from registry_assets.registry.translator import COLLECTIONS
+from registry_assets.orchestration.names import collections_definition
 from registry_assets.revisions.changes.committing import Written, commit_written
 from registry_assets.settings import read_settings
 
@@ -66,6 +66,10 @@ class DvcIOManager(ConfigurableIOManager):
     def _dvc(self) -> DvcRepo:
         return DvcRepo(Path(self.root), wait_seconds=self.wait_seconds)
 
+    def _registry_name(self) -> str:
+        root = Path(self.root)
+        return Registry(root, read_settings(root)).name
+
     def handle_output(self, context: OutputContext, obj: Any) -> None:
         """Records an output and sets the asset's data version and metadata."""
         dvc = self._dvc()
@@ -101,7 +105,9 @@ class DvcIOManager(ConfigurableIOManager):
             telling = Telling(record, unit.group, unit.partition, outcome, seconds)
             (metadata,) = obj.describer.describe([telling], commit)
         else:
-            metadata = describe_version(dvc, record, commit, outcome, seconds)
+            metadata = describe_version(
+                dvc, self._registry_name(), record, commit, outcome, seconds
+            )
         context.step_context.set_data_version(context.asset_key, DataVersion(record.version.md5))
         context.add_output_metadata(metadata)
 
@@ -169,10 +175,10 @@ def _check_place(dvc: DvcRepo, context: OutputContext, path: str) -> None:
             "that output out of its metafile, or give the asset another key"
         ) from error
     folder = PurePosixPath(path).parent
-    families = (PurePosixPath(f).parent for f in read_settings(dvc.root).families)
-    is_of_collections = (
-        context.has_partition_key
-        and getattr(context.asset_partitions_def, "name", None) == COLLECTIONS
+    settings = read_settings(dvc.root)
+    families = (PurePosixPath(f).parent for f in settings.families)
+    is_of_collections = context.has_partition_key and (
+        context.asset_partitions_def == collections_definition(Registry(dvc.root, settings))
     )
     if is_of_collections and not any(folder.match(str(family)) for family in families):
         context.log.warning(

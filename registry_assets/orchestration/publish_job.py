@@ -3,10 +3,19 @@
 Dagster reads annotations at run time, so this module does without postponed ones.
 """
 
-from dagster import Config, JobDefinition, MetadataValue, OpExecutionContext, job, op
+from dagster import (
+    Config,
+    JobDefinition,
+    MetadataValue,
+    OpExecutionContext,
+    in_process_executor,
+    job,
+    op,
+)
 from pydantic import Field
 
-from registry_assets.orchestration.resources import DvcRepoResource
+from registry_assets.model import Registry
+from registry_assets.orchestration.names import own_name
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.translator import RegistryTranslator
@@ -34,18 +43,16 @@ class PublishConfig(Config):
     dry_run: bool = Field(default=False, description="Only say what would be published.")
 
 
-def build_publish_job(translator: RegistryTranslator) -> JobDefinition:
+def build_publish_job(registry: Registry, translator: RegistryTranslator) -> JobDefinition:
     """The job that publishes what `registry publish` publishes."""
 
     @op(
-        name=PUBLISH_OP,
+        name=own_name(registry, PUBLISH_OP),
         description="Pushes data, verifies that it is there, then pushes the metafiles on a branch "
         "of their own and opens a pull request.",
     )
-    def publish_metafiles(
-        context: OpExecutionContext, config: PublishConfig, dvc_repo: DvcRepoResource
-    ) -> None:
-        root = dvc_repo.dvc().root
+    def publish_metafiles(context: OpExecutionContext, config: PublishConfig) -> None:
+        root = registry.root
         plan = plan_publication(
             build_lineage(read_registry(root), translator),
             branch=config.branch,
@@ -74,12 +81,13 @@ def build_publish_job(translator: RegistryTranslator) -> JobDefinition:
             context.log.info(said)
 
     @job(
-        name=PUBLISH_JOB,
+        name=own_name(registry, PUBLISH_JOB),
+        executor_def=in_process_executor,
         description="Publishes the metafiles as they are: their data to the DVC remote, then a "
         "branch of their own to the Git remote, with a pull request. The work tree does not move.",
     )
     def publish_job() -> None:
-        publish_metafiles()
+        publish_metafiles.alias(PUBLISH_OP)()
 
     return publish_job
 

@@ -22,6 +22,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from registry_assets.errors import RegistryError
+from registry_assets.model import Registry
 from registry_assets.orchestration.describing import CONTACT_SHEET, contact_sheet_metadata
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.orchestration.internals import (
@@ -79,12 +80,13 @@ def check_no_sheets(root: Path) -> None:
             write_kept(mark, str(newest).encode())
 
 
-def strip_sheets(root: Path) -> Stripped:
+def strip_sheets(registry: Registry) -> Stripped:
     """Takes the contact sheets out of the history of a registry, wherever Dagster keeps an event.
 
     Raises:
         RegistryError: when the history is kept by something that cannot do that.
     """
+    root, name = registry.root, registry.name
     if not has_history(root):
         return Stripped(0, 0)
     with open_history(root) as instance:
@@ -99,12 +101,12 @@ def strip_sheets(root: Path) -> Stripped:
         others = [
             taken
             for run_id in run_shards(storage)
-            for taken in _strip(root, partial(storage.run_connection, run_id), events.c.event)
+            for taken in _strip(name, partial(storage.run_connection, run_id), events.c.event)
         ]
         # The newest of each asset again.
-        others += _strip(root, storage.index_connection, assets.c.last_materialization)
+        others += _strip(name, storage.index_connection, assets.c.last_materialization)
         # Last, as it is here that they are looked for: what was interrupted is asked for again.
-        found = _strip(root, storage.index_connection, events.c.event)
+        found = _strip(name, storage.index_connection, events.c.event)
         write_kept(choose_home(root) / _LOOKED_AT, str(newest).encode())
     count = sum(taken.is_materialization for taken in found)
     return Stripped(count, sum(taken.size for taken in (*found, *others)))
@@ -154,11 +156,11 @@ class _Taken:
     size: int
 
 
-def _strip(root: Path, connect: Callable[[], Any], column: Any) -> list[_Taken]:
+def _strip(registry_name: str, connect: Callable[[], Any], column: Any) -> list[_Taken]:
     """Takes the pictures out of a column of events, a few rows at a time.
 
     Args:
-        root: The registry.
+        registry_name: What the registry is called in addresses.
         connect: Opens a connection, in a transaction.
         column: What has the events.
     """
@@ -177,7 +179,7 @@ def _strip(root: Path, connect: Callable[[], Any], column: Any) -> list[_Taken]:
             for after, text in rows:
                 event = read_event(text)
                 entry = event.event_log_entry if isinstance(event, EventLogRecord) else event
-                shorter = _with_address(root, entry)
+                shorter = _with_address(registry_name, entry)
                 if shorter is None:
                     continue
                 is_record = isinstance(event, EventLogRecord)
@@ -199,7 +201,7 @@ def _strip(root: Path, connect: Callable[[], Any], column: Any) -> list[_Taken]:
     return found
 
 
-def _with_address(root: Path, entry: EventLogEntry) -> EventLogEntry | None:
+def _with_address(registry_name: str, entry: EventLogEntry) -> EventLogEntry | None:
     """An event with the address of its picture in place of it; None if it holds none."""
     event = entry.dagster_event
     if event is None or not _holds_sheet(entry):
@@ -207,7 +209,7 @@ def _with_address(root: Path, entry: EventLogEntry) -> EventLogEntry | None:
     metadata = {name: value for name, value in _metadata(entry).items() if name != CONTACT_SHEET}
     told = [getattr(metadata.get(name), "value", None) for name in ("dvc/path", "dvc/md5")]
     if all(told):
-        metadata |= contact_sheet_metadata(root, *map(str, told))
+        metadata |= contact_sheet_metadata(registry_name, *map(str, told))
     data: Any = event.event_specific_data
     if event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
         data = data._replace(materialization=data.materialization.with_metadata(metadata))

@@ -6,12 +6,10 @@ removes one from the cache for good clears what is kept after that.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.images import build_contact_sheet
@@ -23,18 +21,11 @@ MOST_KEPT = 500
 """The newest; some 20 kB each."""
 
 _SUFFIX = ".webp"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._~-]+")
 
 
-def registry_name(root: Path) -> str:
-    """What a registry is called in addresses: its folder's name, as far as they can have that."""
-    return _UNSAFE.sub("-", root.resolve().name).strip("-") or "registry"
-
-
-def sheet_address(root: Path, md5: str) -> str:
+def sheet_address(registry_name: str, md5: str) -> str:
     """The path at which a webserver has the contact sheet of a version of a folder."""
-    name = quote(registry_name(root), safe="")
-    return f"/registry/{name}/sheets/{md5.removesuffix(FOLDER_SUFFIX)}{_SUFFIX}"
+    return f"/registry/{registry_name}/sheets/{md5.removesuffix(FOLDER_SUFFIX)}{_SUFFIX}"
 
 
 def read_kept_sheet(root: Path, md5: str) -> bytes | None:

@@ -15,7 +15,7 @@ from registry_assets.orchestration.history.reporting import sync
 from registry_assets.orchestration.sensors.automation import BRING_JOB, FOLLOW_SENSOR_NAME
 from tests.conftest import lineage_of
 from tests.intake.test_edits import configure, edit
-from tests.runs import PlannedRun, define_assets, execute
+from tests.runs import PlannedRun, define_assets, execute, own
 
 Tick = EvaluateAutomationConditionsResult
 STAGES = {"upper", "lines", "names"}
@@ -61,7 +61,9 @@ def test_only_what_was_taken_in_follows(
     assert requested(added) == set()
 
     # While a run that makes many is at work, it is left to it.
-    busy = create_run_for_test(instance, job_name=BRING_JOB, status=DagsterRunStatus.STARTED)
+    busy = create_run_for_test(
+        instance, job_name=own(root, BRING_JOB), status=DagsterRunStatus.STARTED
+    )
     materialize(root, instance, "inputs", "02_b")
     held = tick(defs, instance, added)
     assert requested(held) == set()
@@ -81,7 +83,7 @@ def test_what_came_from_outside_dagster_in_one_piece_is_no_change(
 
 def test_a_manual_data_set_follows_nothing(materialized_registry: Path) -> None:
     names = {sensor.name for sensor in build_definitions(materialized_registry).sensors or ()}
-    assert FOLLOW_SENSOR_NAME in names
+    assert own(materialized_registry, FOLLOW_SENSOR_NAME) in names
     configure(materialized_registry, 'take_in = { texts = "manual" }')
     names = {sensor.name for sensor in build_definitions(materialized_registry).sensors or ()}
-    assert FOLLOW_SENSOR_NAME not in names
+    assert own(materialized_registry, FOLLOW_SENSOR_NAME) not in names

@@ -19,6 +19,7 @@ from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 from registry_assets.registry.status.reading import read_status
 from tests.conftest import lineage_of, run, write_tree
 from tests.intake.test_edits import configure
+from tests.runs import own
 from tests.test_sensor import set_settle_seconds, tick
 
 
@@ -38,7 +39,9 @@ class Daemon:
         result = tick(self.root, self.instance, self.cursor, self.definitions)
         self.cursor = result.cursor
         for added in result.dynamic_partitions_requests or ():
-            self.instance.add_dynamic_partitions("collections", list(added.partition_keys))
+            self.instance.add_dynamic_partitions(
+                own(self.root, "collections"), list(added.partition_keys)
+            )
         self.said = str(result.skip_reason.skip_message) if result.skip_reason else ""
         new = [r for r in result.run_requests or () if r.run_key not in self.started]
         self.started |= {request.run_key for request in new}
@@ -47,7 +50,7 @@ class Daemon:
 
     def work(self, most: int) -> dict[str | None, bool]:
         """Executes runs of the queue; returns which of them succeeded."""
-        job = self.definitions.resolve_job_def(TAKE_IN_JOB)
+        job = self.definitions.resolve_job_def(own(self.root, TAKE_IN_JOB))
         done = {}
         for request in self.queue[:most]:
             assert request.asset_selection is not None
@@ -113,7 +116,7 @@ def test_ten_at_once_are_each_registered_once_or_reported(
     events = instance.fetch_materializations(AssetKey("raw"), limit=100).records
     assert len(events) == len(good) + 1
     sync(lineage_of(root), instance, lambda _line: None)
-    assert "09_gone" not in instance.get_dynamic_partitions("collections")
+    assert "09_gone" not in instance.get_dynamic_partitions(own(root, "collections"))
     assert not [p for p in (raw / ".arriving").rglob("*") if p.name == "content"]
     assert "09_gone" not in (raw / ".gitignore").read_text()
     assert run(root, "dvc", "status", "raw/13_slow.dvc").strip().endswith("up to date.")

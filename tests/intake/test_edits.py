@@ -21,6 +21,7 @@ from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 from registry_assets.registry.status.edits import EditScan, look_for_edits
 from registry_assets.registry.status.reading import read_status
 from tests.conftest import lineage_of, run, write_tree
+from tests.runs import own
 from tests.test_sensor import set_settle_seconds
 
 
@@ -44,9 +45,12 @@ def looks(root: Path, before: dict[str, EditScan] | None = None) -> dict[str, Ed
 def tick(root: Path, instance: DagsterInstance, cursor: str | None = None) -> SensorResult:
     definitions = build_definitions(root)
     context = build_sensor_context(
-        instance=instance, cursor=cursor, definitions=definitions, sensor_name=EDIT_SENSOR_NAME
+        instance=instance,
+        cursor=cursor,
+        definitions=definitions,
+        sensor_name=own(root, EDIT_SENSOR_NAME),
     )
-    result = definitions.resolve_sensor_def(EDIT_SENSOR_NAME)(context)
+    result = definitions.resolve_sensor_def(own(root, EDIT_SENSOR_NAME))(context)
     assert isinstance(result, SensorResult)
     return result
 
@@ -154,7 +158,7 @@ def test_an_edit_is_registered_and_followed_where_that_is_set(
     # One state is one run, as Dagster remembers the key.
     (again,) = tick(root, its_history, result.cursor).run_requests or ()
     assert again.run_key == request.run_key
-    job = build_definitions(root).resolve_job_def(TAKE_IN_JOB)
+    job = build_definitions(root).resolve_job_def(own(root, TAKE_IN_JOB))
     assert request.asset_selection is not None
     chosen = job.get_subset(
         asset_selection=set(request.asset_selection), asset_check_selection=set()

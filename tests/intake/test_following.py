@@ -21,7 +21,7 @@ from registry_assets.registry.reading import read_settings
 from registry_assets.registry.translator import COLLECTIONS
 from tests.conftest import commit_all, lineage_of, run
 from tests.intake.test_edits import configure
-from tests.runs import plan_runs
+from tests.runs import own, plan_runs
 from tests.test_sensor import set_settle_seconds, tick
 
 
@@ -79,7 +79,7 @@ def shown_in_graph(root: Path, name: str) -> set[str]:
     """The partitions of an asset that Dagster's UI counts as materialized."""
     with open_history(root) as history:
         (key,) = [key for key in history.all_asset_keys() if key.path[-1] == name]
-        partitions = DynamicPartitionsDefinition(name=COLLECTIONS)
+        partitions = DynamicPartitionsDefinition(name=own(root, COLLECTIONS))
         counted = get_and_update_asset_status_cache_value(history, key, partitions)
         assert counted is not None
         with partition_loading_context(None, history):

@@ -3,5 +3,6 @@
 opening.py        opening it, and errors of its databases turned into ours
 event_storage.py  Dagster's own storage, kept open while a command writes
 event_log.py      what it says of outputs
+claims.py         whose names and asset keys are whose, where several registries share it
 reporting.py      telling it what changed outside Dagster
 """

@@ -13,7 +13,6 @@ from typing import NamedTuple
 from dagster import (
     AssetMaterialization,
     DagsterInstance,
-    DynamicPartitionsDefinition,
     MetadataValue,
 )
 
@@ -28,6 +27,7 @@ from registry_assets.orchestration.describing import (
     describe_version,
     is_readable,
 )
+from registry_assets.orchestration.history.claims import claim_names
 from registry_assets.orchestration.history.event_log import (
     ABSENT,
     AssetPartition,
@@ -54,6 +54,7 @@ from registry_assets.orchestration.internals import (
     get_input_event_pointer_tag,
     show_partitions_as_missing,
 )
+from registry_assets.orchestration.names import own_name, partitions_definition
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals
 from registry_assets.registry.translator import COLLECTIONS, Key
@@ -108,8 +109,12 @@ def sync(
 
     Returns:
         How many materializations were reported, and whether that was all.
+
+    Raises:
+        RefusedError: when another registry of the instance has this one's name or keys.
     """
     started = time.monotonic()
+    claim_names(lineage, instance)
     sync_partitions(lineage, instance)
     reporter = Reporter(lineage, instance, report, read_seen(lineage, instance))
     untold = [node for node in _upstream_first(lineage) if reporter.has_to_tell(node)]
@@ -129,7 +134,8 @@ def sync(
 
 def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
     """Adds the partitions that the metafiles have and Dagster does not know yet."""
-    for name, keys in lineage.partition_keys.items():
+    for shared_name, keys in lineage.partition_keys.items():
+        name = own_name(lineage.registry, shared_name)
         known = set(instance.get_dynamic_partitions(name))
         missing = [key for key in keys if key not in known]
         if missing:
@@ -142,10 +148,11 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
     kept_out = find_kept_out(GitRepo(lineage.registry.root))
     # Also of a family of which nothing is left in the work tree.
     kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(DVC_SUFFIX)}
-    for name in {group.partitions for group in lineage.groups if group.partitions}:
-        declared = set(lineage.partition_keys.get(name, ()))
+    for shared_name in {group.partitions for group in lineage.groups if group.partitions}:
+        name = own_name(lineage.registry, shared_name)
+        declared = set(lineage.partition_keys.get(shared_name, ()))
         gone = set(instance.get_dynamic_partitions(name)) - declared - kept
-        if gone and name == COLLECTIONS and raw_folder is not None:
+        if gone and shared_name == COLLECTIONS and raw_folder is not None:
             arrivals = find_arrivals(lineage.registry.root / raw_folder)
             gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
         for key in gone:
@@ -169,8 +176,9 @@ def show_as_missing(
         if newest.version == ABSENT and asset.partition is not None:
             absent.setdefault(asset.key, []).append(asset.partition)
     for key, names in absent.items():
-        partitions = DynamicPartitionsDefinition(name=lineage.group_of[key].partitions)
-        show_partitions_as_missing(instance, asset_key(key), partitions, names)
+        partitions = partitions_definition(lineage.registry, lineage.group_of[key])
+        if partitions is not None:
+            show_partitions_as_missing(instance, asset_key(key), partitions, names)
 
 
 @dataclass
@@ -341,7 +349,12 @@ class Reporter:
         is_current = node.version is not None and node.version.md5 == version.md5
         metadata = self._described.get(node.path) if is_current else None
         if metadata is None:
-            metadata = describe_version(self._dvc, self._record(node, version), self.commit)
+            metadata = describe_version(
+                self._dvc,
+                self.lineage.registry.name,
+                self._record(node, version),
+                self.commit,
+            )
         tags = self._tags(asset, node, version, inputs)
         self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
 

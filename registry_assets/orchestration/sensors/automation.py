@@ -28,6 +28,7 @@ from dagster import (
 from registry_assets.model import metafile_of
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import record
+from registry_assets.orchestration.names import own_name
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.registry.lineage.taking_in import dataset_with_inputs
 from registry_assets.registry.translator import COLLECTIONS
@@ -71,7 +72,12 @@ class NothingInBulk(AutomationCondition[AssetKey]):
     """True while no run of `bring_up_to_date` is at work: it tells what it made bit by bit.
 
     A run that ended without saying so does not hold others for more than some hours.
+
+    Attributes:
+        job: The name of that job.
     """
+
+    job: str
 
     @property
     def name(self) -> str:
@@ -82,7 +88,7 @@ class NothingInBulk(AutomationCondition[AssetKey]):
         """Keeps all, or nothing."""
         since = datetime.fromtimestamp(time.time() - _MOST_HOURS * 3600, timezone.utc)
         running = context.asset_graph_view.instance.get_runs_count(
-            RunsFilter(job_name=BRING_JOB, statuses=_AT_WORK, created_after=since)
+            RunsFilter(job_name=self.job, statuses=_AT_WORK, created_after=since)
         )
         return AutomationResult(
             context, context.get_empty_subset() if running else context.candidate_subset
@@ -100,17 +106,18 @@ def build_condition(lineage: Lineage, group: AssetGroup) -> AutomationCondition[
     if dataset is None or dataset.take_in.is_manual:
         return None
     condition = AutomationCondition.eager()
+    nothing_in_bulk = NothingInBulk(job=own_name(lineage.registry, BRING_JOB))
     if group.kind == "import":
         here = [asset_key(u.key) for u in group.upstream if u.key not in lineage.sources]
         if not here:
             return None
         condition = condition.allow(AssetSelection.assets(*here))
     if group.partitions is None:
-        return condition.without(~AutomationCondition.any_deps_missing()) & NothingInBulk()
+        return condition.without(~AutomationCondition.any_deps_missing()) & nothing_in_bulk
     if group.partitions != COLLECTIONS:
         return None
     inputs = str(lineage.registry.root / str(dataset.inputs))
-    return condition & IsTakenIn(inputs=inputs) & NothingInBulk()
+    return condition & IsTakenIn(inputs=inputs) & nothing_in_bulk
 
 
 def build_follow_sensor(
@@ -135,7 +142,7 @@ def build_follow_sensor(
         # Of `use_user_code_server`: nobody who runs a command can do anything about it.
         warnings.simplefilter("ignore", BetaWarning)
         return AutomationConditionSensorDefinition(
-            FOLLOW_SENSOR_NAME,
+            own_name(lineage.registry, FOLLOW_SENSOR_NAME),
             target=AssetSelection.assets(*keys),
             default_status=DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=_INTERVAL_SECONDS,

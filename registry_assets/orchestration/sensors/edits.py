@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dagster import (
     DefaultSensorStatus,
-    DynamicPartitionsDefinition,
     RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
@@ -21,13 +20,14 @@ from registry_assets.model import Registry, metafile_of
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import UnresolvedAssetJobDefinition
+from registry_assets.orchestration.names import collections_definition, own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.folders import newest_run
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.edits import EditScan, look_for_edits
-from registry_assets.registry.translator import COLLECTIONS, RegistryTranslator
+from registry_assets.registry.translator import RegistryTranslator
 
 EDIT_SENSOR_NAME = "modified_raw_collections"
 
@@ -57,7 +57,7 @@ def build_edit_sensor(
     )
 
     @sensor(
-        name=EDIT_SENSOR_NAME,
+        name=own_name(registry, EDIT_SENSOR_NAME),
         job=job,
         minimum_interval_seconds=max(int(settings.modified_check_seconds), 1),
         default_status=DefaultSensorStatus.RUNNING,
@@ -94,8 +94,8 @@ def build_edit_sensor(
         lineage = build_lineage(read_registry(registry.root), translator) if edited else None
         requests, failed = [], []
         for name in edited:
-            run_key = f"{name}:edit:{_digest(looks[name].stamp)}"
-            newest = newest_run(context.instance, name, run_key)
+            run_key = f"{registry.name}:{name}:edit:{_digest(looks[name].stamp)}"
+            newest = newest_run(context.instance, job.name, name, run_key)
             if newest is not None and newest.is_finished:
                 failed.append(
                     f"run {newest.run_id[:8]} did not record {name}: `registry add {name}`"
@@ -116,9 +116,7 @@ def build_edit_sensor(
             skip_reason=None
             if requests
             else SkipReason(_few(said) or "all collections are as they were registered"),
-            dynamic_partitions_requests=[
-                DynamicPartitionsDefinition(name=COLLECTIONS).build_add_request(edited)
-            ]
+            dynamic_partitions_requests=[collections_definition(registry).build_add_request(edited)]
             if edited
             else [],
             cursor=json.dumps({name: asdict(look) for name, look in looks.items()}),

@@ -9,7 +9,6 @@ from dagster import (
     DagsterInstance,
     DagsterRun,
     DefaultSensorStatus,
-    DynamicPartitionsDefinition,
     RunRequest,
     RunsFilter,
     SensorDefinition,
@@ -17,11 +16,13 @@ from dagster import (
     SensorResult,
     SkipReason,
     define_asset_job,
+    in_process_executor,
     sensor,
 )
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.fingerprint import measure_extent
+from registry_assets.model import Registry
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import (
     MAX_RETRIES_TAG,
@@ -31,11 +32,11 @@ from registry_assets.orchestration.internals import (
     RUN_KEY_TAG,
     UnresolvedAssetJobDefinition,
 )
+from registry_assets.orchestration.names import collections_definition, own_name
 from registry_assets.orchestration.sensors import read_cursor
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
-from registry_assets.registry.translator import COLLECTIONS
 
 TAKE_IN_JOB = "take_in_collection"
 SENSOR_NAME = "new_raw_collections"
@@ -52,15 +53,18 @@ _RETRIES = {
 _ARRIVAL_INTERVAL_SECONDS = 5
 
 
-def build_take_in_job(assets: list[AssetsDefinition]) -> UnresolvedAssetJobDefinition:
+def build_take_in_job(
+    registry: Registry, assets: list[AssetsDefinition]
+) -> UnresolvedAssetJobDefinition:
     """The job that takes one collection all the way: add, import, every stage."""
     return define_asset_job(
-        TAKE_IN_JOB,
+        own_name(registry, TAKE_IN_JOB),
+        executor_def=in_process_executor,
         # The checks count every partition; the sensor for outside changes has them say it after.
         selection=AssetSelection.assets(
             *(key for asset in assets for key in asset.keys)
         ).without_checks(),
-        partitions_def=DynamicPartitionsDefinition(name=COLLECTIONS),
+        partitions_def=collections_definition(registry),
         tags=_RETRIES,
         description="Takes one collection all the way: registers it, takes it into the data sets "
         "and runs their stages. The sensor leaves out the data sets that do not want it.",
@@ -85,7 +89,7 @@ def build_arrival_sensor(
     settle_seconds = registry.settings.settle_seconds
 
     @sensor(
-        name=SENSOR_NAME,
+        name=own_name(registry, SENSOR_NAME),
         job=job,
         minimum_interval_seconds=_ARRIVAL_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
@@ -107,8 +111,9 @@ def build_arrival_sensor(
             if now - extent.changed < settle_seconds:
                 waiting.append(f"{arrival.path.name} is still changing")
                 continue
-            run_key = f"{arrival.name}:{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
-            newest = newest_run(context.instance, arrival.name, run_key)
+            held = f"{extent.nfiles}:{extent.size}:{extent.changed:.3f}"
+            run_key = f"{registry.name}:{arrival.name}:{held}"
+            newest = newest_run(context.instance, job.name, arrival.name, run_key)
             if newest is None:
                 keys = keys_that_follow(lineage, arrival.name, is_new=True)
                 requests.append(
@@ -131,7 +136,7 @@ def build_arrival_sensor(
                 context.log.warning(f"{folder}/{name} is left alone: {reason}")
         said = [*waiting, *(f"{name} is left alone: {why}" for name, why in rejected.items())]
         names = [request.partition_key for request in requests if request.partition_key]
-        partitions = DynamicPartitionsDefinition(name=COLLECTIONS)
+        partitions = collections_definition(registry)
         return SensorResult(
             run_requests=requests,
             skip_reason=None
@@ -144,9 +149,11 @@ def build_arrival_sensor(
     return watch
 
 
-def newest_run(instance: DagsterInstance, collection: str, run_key: str) -> DagsterRun | None:
+def newest_run(
+    instance: DagsterInstance, job: str, collection: str, run_key: str
+) -> DagsterRun | None:
     """The newest run for a collection, if there was one for what its folder holds now."""
     if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: run_key})):
         return None
-    for_it = RunsFilter(job_name=TAKE_IN_JOB, tags={PARTITION_NAME_TAG: collection})
+    for_it = RunsFilter(job_name=job, tags={PARTITION_NAME_TAG: collection})
     return next(iter(instance.get_runs(for_it, limit=1)), None)

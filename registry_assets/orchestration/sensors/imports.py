@@ -18,6 +18,7 @@ from dagster import (
 from registry_assets.dvc_repo import source_session
 from registry_assets.model import Registry
 from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.names import own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
@@ -44,7 +45,7 @@ def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> S
     seconds = registry.settings.import_check_seconds
 
     @sensor(
-        name=IMPORT_SENSOR_NAME,
+        name=own_name(registry, IMPORT_SENSOR_NAME),
         minimum_interval_seconds=max(int(seconds), 1),
         default_status=DefaultSensorStatus.RUNNING,
         description="Looks at the sources of imports and says which imports are behind; "

@@ -18,6 +18,7 @@ from registry_assets.errors import RegistryError
 from registry_assets.model import Registry, is_folder
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.names import own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.lineage.building import build_lineage
@@ -54,7 +55,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
     loaded = read_stamps(registry, walk).definitions
 
     @sensor(
-        name=CHANGE_SENSOR_NAME,
+        name=own_name(registry, CHANGE_SENSOR_NAME),
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,
         description="Reports what changed outside Dagster (`dvc repro`, `git pull`, an edit), from "

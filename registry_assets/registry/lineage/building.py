@@ -64,6 +64,9 @@ class _Builder:
                 group.keys.append(key)
 
     def _key(self, group: Group, output: Output) -> Key:
+        return (*self.registry.settings.key_prefix, *self._local_key(group, output))
+
+    def _local_key(self, group: Group, output: Output) -> Key:
         declared = group.lead.declared
         if output.is_run and isinstance(declared, Stage):
             folder = str(PurePosixPath(declared.file).parent)
@@ -73,7 +76,8 @@ class _Builder:
         return self.translator.asset_key(output.path)
 
     def _source_key(self, address: str) -> Key:
-        key = self.translator.source_key(address)
+        prefix = self.registry.settings.key_prefix
+        key = (*prefix, *self.translator.source_key(address))
         made = {key for group in self.groups for key in group.keys}
         return (*key, "source") if key in made else key
 
@@ -89,6 +93,10 @@ class _Builder:
             numbered = (f"{wanted}_{number}" for number in count(2))
             names[next(name for name in chain([wanted], numbered) if name not in names)] = None
         return list(names)
+
+    def _group_name(self, metafile: str) -> str:
+        folder = self._folder(metafile)
+        return self.translator.group_name("/".join((*self.registry.settings.key_prefix, folder)))
 
     def _folder(self, metafile: str) -> str:
         """The folder of the nearest ``dvc.yaml`` above, else that of the metafile."""
@@ -219,7 +227,7 @@ class _Builder:
                 addresses={unit.partition: unit.address for unit in real},
                 outputs=outputs,
                 upstream=upstream,
-                group=self.translator.group_name(self._folder(lead.metafile)),
+                group=self._group_name(lead.metafile),
                 metafile=lead.metafile,
                 code_version=self.code.version(stage) if stage else None,
                 folder=group.folder,

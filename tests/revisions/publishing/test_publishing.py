@@ -25,6 +25,7 @@ from tests.persisting.helpers import (
     materialize,
     take_in,
 )
+from tests.runs import own
 
 INPUTS = "processed/texts/data/inputs"
 LOCK = "processed/texts/dvc.lock"
@@ -455,7 +456,7 @@ def test_the_job_in_the_ui_publishes_the_same_with_its_description(
     root: Path, instance: DagsterInstance
 ) -> None:
     planned = publish(root, "--dry-run")
-    job = build_definitions(root).resolve_job_def(PUBLISH_JOB)
+    job = build_definitions(root).resolve_job_def(own(root, PUBLISH_JOB))
     result = job.execute_in_process(instance=instance)
     (output,) = [
         event.step_output_data
