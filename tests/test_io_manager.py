@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from dagster import (
+    AllPartitionMapping,
     AssetIn,
     AssetKey,
     AssetMaterialization,
@@ -14,6 +15,10 @@ from dagster import (
     DagsterInstance,
     DynamicPartitionsDefinition,
     ExecuteInProcessResult,
+    IdentityPartitionMapping,
+    LastPartitionMapping,
+    PartitionMapping,
+    SpecificPartitionsPartitionMapping,
     StaticPartitionsDefinition,
     asset,
     materialize,
@@ -324,6 +329,70 @@ def test_an_input_from_a_generated_asset_is_the_path_of_its_partition(
     assert (root / "raw/01_a/one.txt").read_text() == "one\n"
 
 
+@pytest.mark.parametrize(
+    ("mapping", "is_partitioned", "is_several"),
+    [
+        (None, True, False),
+        (IdentityPartitionMapping(), True, False),
+        (LastPartitionMapping(), True, False),
+        (None, False, True),
+        (AllPartitionMapping(), True, True),
+        (SpecificPartitionsPartitionMapping(["mon"]), True, True),
+    ],
+)
+def test_the_partition_mapping_of_an_input_says_whether_paths_come_by_partition(
+    root: Path,
+    instance: DagsterInstance,
+    mapping: PartitionMapping | None,
+    is_partitioned: bool,
+    is_several: bool,
+) -> None:
+    # There is one partition only, whatever the mapping.
+    days = StaticPartitionsDefinition(["mon"])
+    seen: list[Any] = []
+
+    @asset(key=["made", "by_day"], io_manager_key=MANAGER, partitions_def=days)
+    def by_day() -> bytes:
+        return b"day"
+
+    @asset(
+        key=["made", "report"],
+        io_manager_key=MANAGER,
+        partitions_def=days if is_partitioned else None,
+        ins={"by_day": AssetIn(["made", "by_day"], partition_mapping=mapping)},
+    )
+    def report(by_day: Any) -> bytes:
+        seen.append(by_day)
+        return b"report"
+
+    produce(root, instance, by_day, partition="mon")
+    result = materialize(
+        [by_day, report],
+        instance=instance,
+        selection=[report],
+        resources={MANAGER: DvcIOManager(root=str(root))},
+        partition_key="mon" if is_partitioned else None,
+    )
+    assert result.success
+    place = root / "made/by_day/mon"
+    assert seen == [{"mon": place} if is_several else place]
+
+
+def test_a_partition_loaded_outside_a_run_is_a_path(root: Path, instance: DagsterInstance) -> None:
+    days = StaticPartitionsDefinition(["mon", "tue"])
+
+    @asset(key=["made", "by_day"], io_manager_key=MANAGER, partitions_def=days)
+    def by_day() -> bytes:
+        return b"day"
+
+    produce(root, instance, by_day, partition="tue")
+    definitions = build_definitions(root, assets=[by_day])
+    loaded = definitions.load_asset_value(
+        AssetKey(["made", "by_day"]), instance=instance, partition_key="tue"
+    )
+    assert loaded == root / "made/by_day/tue"
+
+
 GRID = """\
 stages:
   grid:
@@ -359,6 +428,35 @@ def test_an_input_from_a_grid_is_found_by_its_partition(
     assert job is not None
     job.execute_in_process(instance=instance, asset_selection=[key], partition_key="2-a")
     assert (root / "made/from_grid/2-a").read_text() == "2a\n"
+
+
+def test_an_input_from_a_grid_that_moved_meanwhile_names_what_is_missing(
+    root: Path, instance: DagsterInstance
+) -> None:
+    write_tree(root, {"dvc.yaml": GRID})
+    run(root, "dvc", "repro", "--quiet", "dvc.yaml")
+    partitions = build_definitions(root).resolve_assets_def(AssetKey(["grid"])).partitions_def
+    instance.add_dynamic_partitions("grid", ["1-a", "1-b", "2-a", "2-b"])
+
+    @asset(
+        key=["made", "from_grid"],
+        io_manager_key=MANAGER,
+        partitions_def=partitions,
+        ins={"grid": AssetIn(["grid"])},
+    )
+    def from_grid(grid: Path) -> bytes:
+        return grid.read_bytes()
+
+    definitions = build_definitions(root, assets=[from_grid])
+    write_tree(root, {"dvc.yaml": GRID.replace("grid/", "moved/")})
+    key = AssetKey(["made", "from_grid"])
+    job = definitions.resolve_implicit_job_def_def_for_assets([key])
+    assert job is not None
+    result = job.execute_in_process(
+        instance=instance, asset_selection=[key], partition_key="2-a", raise_on_error=False
+    )
+    (failure,) = (event for event in result.all_events if event.is_step_failure)
+    assert "no metafile declares grid/" in str(failure.step_failure_data.error)
 
 
 @pytest.mark.parametrize("value", [3, None, "text", ["x"], {"x": 3}])

@@ -10,10 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dagster import (
+    AllPartitionMapping,
     ConfigurableIOManager,
     DataVersion,
     InputContext,
     OutputContext,
+    SpecificPartitionsPartitionMapping,
+    TimeWindowPartitionMapping,
 )
 from PIL import Image
 from pydantic import Field
@@ -112,10 +115,16 @@ class DvcIOManager(ConfigurableIOManager):
         context.add_output_metadata(metadata)
 
     def load_input(self, context: InputContext) -> Path | dict[str, Path]:
-        """The path of an upstream asset, brought into the workspace; by partition, if several.
+        """Restores an upstream asset to the workspace.
+
+        Returns:
+            Its path, or its paths by partition key where the partition mapping selects several
+            partitions.
 
         Raises:
-            DataNotAvailableError: when the recorded version is nowhere to be had.
+            DataNotAvailableError: when the recorded version cannot be fetched from anywhere.
+            OutputNotFoundError: when no metafile declares the path.
+            RegistryError: when nothing tells where the upstream asset is stored.
         """
         dvc = self._dvc()
         upstream = context.upstream_output
@@ -135,15 +144,34 @@ class DvcIOManager(ConfigurableIOManager):
 
         if not context.has_asset_partitions:
             return place(None)
-        keys = list(context.asset_partition_keys)
-        if len(keys) == 1:
+        keys = context.asset_partition_keys
+        if len(keys) == 1 and not _selects_several(context):
             return place(keys[0])
         places = {}
         for key in keys:
-            # Collections are partitions of every data set, also of those that never took them in.
+            # All data sets share the partition keys, also those that never took a collection in.
             with suppress(OutputNotFoundError):
                 places[key] = place(key)
         return places
+
+
+def _selects_several(context: InputContext) -> bool:
+    """Whether the partition mapping of an input selects any number of partitions.
+
+    False where only their number can tell, as for a mapping of a user's own. Dagster's own IO
+    managers go by the number alone, so that a family with one partition arrives as another type.
+    """
+    if not context.has_input_name:  # loaded outside a run, for the partitions that were asked for
+        return False
+    step = context.step_context
+    assets = step.job_def.asset_layer.get_assets_def_for_node(step.node_handle)
+    mapping = assets.get_partition_mapping(context.asset_key) if assets is not None else None
+    if isinstance(mapping, TimeWindowPartitionMapping):
+        return mapping.start_offset != mapping.end_offset
+    if mapping is not None:
+        return isinstance(mapping, AllPartitionMapping | SpecificPartitionsPartitionMapping)
+    # Dagster infers the mapping: all partitions where what reads them has none.
+    return assets is None or assets.partitions_def is None
 
 
 def _record_own(
@@ -201,9 +229,16 @@ def _with_partition(path: str, partition: str | None) -> str:
 
 
 def _output_like(pattern: str, paths: Iterable[str]) -> str:
-    """The output of a stage that is repeated over a grid: the partition's name tells no path."""
+    """The output of one item of a `matrix` stage, whose path the partition key does not tell.
+
+    Raises:
+        OutputNotFoundError: when the stage has no such output any more.
+    """
     expression = "[^/]*".join(map(re.escape, pattern.split("*")))
-    return next(path for path in paths if re.fullmatch(expression, path))
+    found = next((path for path in paths if re.fullmatch(expression, path)), None)
+    if found is None:
+        raise OutputNotFoundError(pattern)
+    return found
 
 
 def dump(obj: Any, place: Path) -> None:
