@@ -8,7 +8,7 @@
     ├── RefusedError                 not done: something has to be fixed or decided first
     │   ├── RejectedError            a folder or archive that cannot become a collection
     │   ├── FileNotStorableError     a pipe, a name that is no text, what may not be read
-    │   └── DataModifiedError        edited by hand, so that restoring would lose the edit
+    │   └── DataModifiedError        edited by hand, or never recorded: going on would lose it
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
     ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataBeingWrittenError        a file that changed while it was being stored: wait, run again
@@ -90,13 +90,16 @@ class FileNotStorableError(RefusedError):
 
 
 class DataModifiedError(RefusedError):
-    """Data was edited by hand, and restoring the recorded version would lose the edit."""
+    """Data was edited by hand or never recorded, and going on would lose it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, is_recorded: bool = True) -> None:
         self.path = path
         super().__init__(
             f"{path} differs from its recorded version and the difference is saved nowhere: "
             f"keep it with `dvc commit {path}`, or drop it with `dvc checkout --force {path}`"
+            if is_recorded
+            else f"{path} was never recorded and is saved nowhere: "
+            f"keep it with `dvc commit {path}`, or delete it"
         )
 
 

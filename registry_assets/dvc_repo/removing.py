@@ -53,7 +53,7 @@ def take_collection_out(
         The outputs that were removed, by path.
 
     Raises:
-        DataModifiedError: when data was edited that is saved nowhere.
+        DataModifiedError: when data was edited or never recorded, and is saved nowhere.
         RegistryError: when the pipeline lists the collection elsewhere.
     """
     with dvc.open() as repo:
@@ -72,7 +72,8 @@ def take_collection_out(
             recover(dvc, repo, report)
             for out in outs if not force else ():
                 if out.exists and out.status():
-                    raise DataModifiedError(path_in_repo(repo, out))
+                    is_recorded = bool(out.hash_info)
+                    raise DataModifiedError(path_in_repo(repo, out), is_recorded=is_recorded)
             with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
                 for stage in stages:
                     stage.remove_outs(ignore_remove=True, force=True)

@@ -19,7 +19,7 @@ from registry_assets.orchestration.history.opening import open_history
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.reading import read_settings
 from registry_assets.registry.translator import COLLECTIONS
-from tests.conftest import commit_all, lineage_of, run
+from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.intake.test_edits import configure
 from tests.runs import own, plan_runs
 from tests.test_sensor import set_settle_seconds, tick
@@ -85,6 +85,21 @@ def shown_in_graph(root: Path, name: str) -> set[str]:
         with partition_loading_context(None, history):
             shown = counted.deserialize_materialized_partition_subsets(partitions)
             return set(shown.get_partition_keys())
+
+
+def test_taking_out_data_that_was_never_recorded_says_so(materialized_registry: Path) -> None:
+    root = materialized_registry
+    run(root, "dvc", "add", "--quiet", "raw/02_b")
+    assert registry(root, "import", "02_b", "--into", "texts").exit_code == 0
+    path = "processed/texts/data/intermediate/upper/02_b"
+    write_tree(root, {f"{path}/own.txt": "mine\n"})
+    refused = registry(root, "take-out", "02_b", "--from", "texts")
+    assert refused.exit_code == 1
+    assert f"{path} was never recorded and is saved nowhere: keep it with `dvc" in refused.stderr
+    assert (root / path / "own.txt").read_text() == "mine\n"
+    run(root, "dvc", "commit", "--quiet", "--force", path)
+    taken_out = registry(root, "take-out", "02_b", "--from", "texts")
+    assert taken_out.exit_code == 0, taken_out.output
 
 
 def test_taking_out_leaves_what_was_there_before(materialized_registry: Path) -> None:
