@@ -127,7 +127,11 @@ def test_what_made_a_version_is_told_and_traced(photographs: Path) -> None:
     assert [step["made_with"] for step in steps if step["output"] == path] == [
         told[path][MADE_WITH]
     ]
-    assert "made with registry-assets" in run(photographs, "registry", "trace", str(picture))
+    lines = run(photographs, "registry", "trace", str(picture)).splitlines()
+    programs, _, machine = str(told[path][MADE_WITH]).partition("; ")
+    place = lines.index(f"        made with {programs}")
+    assert lines[place + 1] == f"        {machine}"
+    assert lines[place - 1].startswith(f"    {steps[0]['stage']}, ")
 
 
 def test_a_damaged_listing_is_not_told_of_again_and_again(

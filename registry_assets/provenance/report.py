@@ -174,6 +174,10 @@ def _describe_chain(chain: Chain, registry: Registry) -> Iterator[str]:
     for step in chain.steps:
         yield f"{arrow}{step.place.path}"
         yield f"    {_describe_version(step)}"
+        if step.made_with is not None:
+            # Programs, then the machine: too much for the line of the version, or for one.
+            programs, *machine = step.made_with.split("; ")
+            yield from (f"        {part}" for part in (f"made with {programs}", *machine))
         if step.origin is not None:
             others = len(step.origin.also)
             also = f" (or {others} other{'s' if others > 1 else ''})" if others else ""
@@ -205,8 +209,6 @@ def _describe_version(step: Step) -> str:
         parts[1] = f"an older version, {parts[1]}"
     if step.run is not None or step.run_note is not None:
         parts.append(f"run {step.run}" if step.run else str(step.run_note))
-    if step.made_with is not None:
-        parts.append(f"made with {step.made_with}")
     return ", ".join(parts)
 
 
