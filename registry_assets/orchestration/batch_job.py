@@ -34,7 +34,7 @@ from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, re
 from registry_assets.making.planning import describe_left, plan_bringing
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
-from registry_assets.model import DVC_SUFFIX, Registry
+from registry_assets.model import Registry
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.describing import Describer, Telling
 from registry_assets.orchestration.history.claims import claim_names
@@ -143,11 +143,9 @@ def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
     """What was recorded, for the commit that may be made of it."""
     for item in made:
         paths = tuple(path for path in item.outputs if path in lineage.nodes)
-        # An unchanged stage was recorded by somebody else, who may not want it committed yet.
-        if paths and (item.outcome != "unchanged" or item.unit.address.endswith(DVC_SUFFIX)):
-            partition = f" [{item.unit.partition}]" if item.unit.partition else ""
+        if paths:
             asset = "/".join(lineage.nodes[paths[0]].key or ())
-            yield Written(item.unit.address, paths, f"{asset}{partition}")
+            yield Written(item.unit.address, paths, item.outcome, asset, item.unit.partition)
 
 
 class BringConfig(Config):

@@ -25,7 +25,7 @@ from registry_assets.dvc_repo import DvcRepo, PendingResult, RecordedOutput
 from registry_assets.errors import DvcError, OutputNotFoundError, RegistryError
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
-from registry_assets.model import DVC_SUFFIX, Registry, metafile_of
+from registry_assets.model import Registry, metafile_of
 from registry_assets.orchestration.describing import Describer, Telling, describe_version
 from registry_assets.orchestration.names import collections_definition
 from registry_assets.revisions.changes.committing import Written, commit_written
@@ -91,17 +91,15 @@ class DvcIOManager(ConfigurableIOManager):
         # Of what stood there already, making it took nothing.
         took = f", in {seconds:.1f} s" if seconds >= _LEAST_SECONDS else ""
         context.log.info(f"{said}{took}")
-        # An unchanged stage was recorded by somebody else, who may not want it committed yet.
-        if outcome != "unchanged" or result.address.endswith(DVC_SUFFIX):
-            partition = f" [{context.partition_key}]" if context.has_partition_key else ""
-            asset = f"{context.asset_key.to_user_string()}{partition}"
-            written = Written(result.address, tuple(outputs), asset)
-            try:
-                commit_written(dvc, [written], context.run_id, context.log.info)
-            except RegistryError as error:
-                if not isinstance(obj, PendingOutput):
-                    raise
-                obj.problems.append(error)
+        asset = context.asset_key.to_user_string()
+        partition = context.partition_key if context.has_partition_key else None
+        written = Written(result.address, tuple(outputs), outcome, asset, partition)
+        try:
+            commit_written(dvc, [written], context.run_id, context.log.info)
+        except RegistryError as error:
+            if not isinstance(obj, PendingOutput):
+                raise
+            obj.problems.append(error)
         commit = dvc.git.commit()
         if isinstance(obj, PendingOutput):
             unit = obj.unit

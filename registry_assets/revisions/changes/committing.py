@@ -16,7 +16,7 @@ from registry_assets.git_repo.committing import fold_trailers
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.git_repo.work_tree import find_edited, find_kept_out
 from registry_assets.images.decisions import DECISIONS_FOLDER, Decision, parse_decisions
-from registry_assets.model import LOCK_FILE, Registry, Version
+from registry_assets.model import DVC_SUFFIX, LOCK_FILE, Registry, Version
 from registry_assets.registry.decisions import decisions_files
 from registry_assets.revisions.changes.merging import (
     COLLECTIONS_FILE,
@@ -221,12 +221,28 @@ class Written:
     Attributes:
         address: The stage or ``.dvc`` file.
         paths: Its outputs.
-        asset: The asset, with the partition in brackets where it has one.
+        outcome: How they came about; see `dvc_repo.results.Outcome`.
+        asset: The key of the asset, with slashes.
+        partition: Its partition key.
     """
 
     address: str
     paths: tuple[str, ...]
+    outcome: str
     asset: str
+    partition: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the run recorded it, so that it is the run's to commit.
+
+        An unchanged stage was recorded by somebody else, who may not want it committed yet; a
+        collection or an import that a run found registered already is committed.
+        """
+        return self.outcome != "unchanged" or self.address.endswith(DVC_SUFFIX)
+
+    def __str__(self) -> str:
+        return f"{self.asset} [{self.partition}]" if self.partition else self.asset
 
 
 def commit_written(
@@ -246,6 +262,7 @@ def commit_written(
         The commit; None where there is nothing to commit, or it must not be.
     """
     settings, git = read_settings(dvc.root), dvc.git
+    written = [item for item in written if item.is_own]
     if settings.git != "commit" or not written or not git.is_present:
         return None
     branch = git.branch()
@@ -256,7 +273,7 @@ def commit_written(
     builder = TreeBuilder(git)
     outputs = [path for item in written for path in item.paths]
     subject = shorten(f"Record {outputs[0]}" if len(outputs) == 1 else _count_recorded(written))
-    assets = dict.fromkeys(item.asset for item in written)
+    assets = dict.fromkeys(map(str, written))
     for _ in range(_MOST_TRIES):
         head = git.commit()
         if head is None:
@@ -295,7 +312,7 @@ def _find_edits_behind(builder: TreeBuilder, head: str, tree: str) -> list[str]:
 
 
 def _count_recorded(written: Sequence[Written]) -> str:
-    assets = {item.asset.partition(" [")[0] for item in written}
+    assets = {item.asset for item in written}
     return f"Record {sum(len(item.paths) for item in written)} outputs of {len(assets)} assets"
 
 
