@@ -187,16 +187,16 @@ def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDe
             context.log.warning(describe_left(lineage, path, edit))
         options = MakeOptions(force=config.force)
         batch = Batch(dvc, lineage, context.instance, print, options, context.run_id)
-        failures = []
-        for result in batch.run(plan.units, context.log_event):
+
+        def say(result: Made | Failed) -> None:
             if isinstance(result, Failed):
-                failures.append(result)
                 context.log.error(f"{result.unit.address}: {result.error}")
-                continue
+                return
             for path, record in result.outputs.items():
-                # Not an event, of which there may be ten thousand: in the output of the step.
+                # To the output of the step, as ten thousand lines are too many for the event log.
                 print(describe_step(result.outcome, path, record.summary))
-        _raise(failures)
+
+        _make_in_op(context, batch, plan.units, say, [])
 
     @job(
         name=own_name(registry, BRING_JOB),
@@ -234,11 +234,7 @@ def make_in_process(
     @op(name=own_name(registry, BRING_OP))
     def bring_up_to_date(context: OpExecutionContext) -> None:
         batch.run_id = context.run_id
-        for result in batch.run(units, context.log_event):
-            say(result)
-            if isinstance(result, Failed):
-                failures.append(result)
-        _raise(failures)
+        _make_in_op(context, batch, units, say, failures)
 
     # The command itself says what comes of it.
     @job(name=own_name(registry, BRING_JOB), logger_defs={_SILENT: _silent})
@@ -271,7 +267,22 @@ def _silent(_context: InitLoggerContext) -> logging.Logger:
     return logger
 
 
-def _raise(failures: Sequence[Failed]) -> None:
+def _make_in_op(
+    context: OpExecutionContext,
+    batch: Batch,
+    units: Sequence[Unit],
+    say: Callable[[Made | Failed], None],
+    failures: list[Failed],
+) -> None:
+    """Makes units as the work of an op, and adds those that fail to `failures`.
+
+    Raises:
+        Failure: when a unit failed; all others were made.
+    """
+    for result in batch.run(units, context.log_event):
+        say(result)
+        if isinstance(result, Failed):
+            failures.append(result)
     if failures:
         raise Failure(
             f"{len(failures)} failed: {failures[0].error}",
