@@ -135,7 +135,7 @@ def test_what_a_check_said_is_shown_again_after_a_run_that_made_the_same(
     @op
     def make_again(context: OpExecutionContext) -> None:
         seen = read_seen(lineage, instance)
-        Reporter(lineage, instance, print, seen, context.log_event).materialize(node, {})
+        Reporter(lineage, instance, print, seen, context.log_event).report_made(node, {})
 
     @job
     def again() -> None:

@@ -83,7 +83,7 @@ def materialize_all(
         now: Stamps of the registry's files from before it was read.
     """
     from registry_assets.making.batch import MakeOptions
-    from registry_assets.making.planning import describe_left, plan_bringing
+    from registry_assets.making.planning import describe_edit, plan_bringing
     from registry_assets.orchestration.assets import select_keys
     from registry_assets.orchestration.history.reporting import sync
     from registry_assets.registry.home import choose_home
@@ -91,8 +91,8 @@ def materialize_all(
     root = found.registry.root
     selected = None if selection is None else select_keys(found, selection)
     plan = plan_bringing(found, dvc, status, selected, tuple(collections), force=force)
-    for path, edit in plan.left.items():
-        click.echo(f"  {describe_left(found, path, edit)}")
+    for path, edit in plan.edited.items():
+        click.echo(f"  {describe_edit(found, path, edit)}")
     with open_history(root) as instance:
         sync(found, instance, lambda _line: None)
         if now is not None:
@@ -101,15 +101,15 @@ def materialize_all(
             if found.registry.problems:
                 click.echo("Nothing to do for what can be read.")
                 return FINDING
-            click.echo("Nothing to do for anything else." if plan.left else _NOTHING_TO_DO)
-            return FINDING if plan.left else 0
+            click.echo("Nothing to do for anything else." if plan.edited else _NOTHING_TO_DO)
+            return FINDING if plan.edited else 0
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
     for failure in failed:
         # One line for what went wrong, not one for each that was not tried for it.
         if failure.cause is None:
             click.echo(f"registry: {failure.error}", err=True)
-    return FINDING if failed or plan.left or found.registry.problems else 0
+    return FINDING if failed or plan.edited or found.registry.problems else 0
 
 
 def make_units(

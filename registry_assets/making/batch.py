@@ -94,15 +94,15 @@ def make_all(
         if not is_stage:
             yield from _make_data(dvc, lineage, list(group), report, options, failed)
             continue
-        left = []
+        runnable = []
         for unit in group:
             cause = _find_cause(lineage, unit, failed)
             if cause is None:
-                left.append(unit)
+                runnable.append(unit)
             else:
                 failed[_name(unit)] = unit
                 yield _not_run(unit, cause)
-        yield from _make_stages(dvc, lineage, left, report, options)
+        yield from _make_stages(dvc, lineage, runnable, report, options)
 
 
 _Name = tuple[str, str | None]
@@ -201,10 +201,10 @@ def _make_stages(
             continue
         made = Unit(found, unit.partition)
         path = made.paths[0]
-        waiting = undecided.setdefault(found.name, set())
+        of_stage = undecided.setdefault(found.name, set())
         if unit.partition is not None and now.nodes[path].version is None:
-            waiting.add(unit.partition)
-        before = decide_before(dvc, now, found, unit.partition, report, waiting)
+            of_stage.add(unit.partition)
+        before = decide_before(dvc, now, found, unit.partition, report, of_stage)
         tasks.append(StageTask(address, now.input_addresses(path), before))
         by_address[address] = made
     workers = os.cpu_count() or 1

@@ -83,11 +83,11 @@ class Plan:
 
     Attributes:
         units: What to make, upstream before downstream.
-        left: Raw data that was edited and is left to a person, by path.
+        edited: Raw data that was edited and is left for a person to record, by path.
     """
 
     units: tuple[Unit, ...]
-    left: Mapping[str, Edit]
+    edited: Mapping[str, Edit]
 
 
 def plan_bringing(
@@ -116,15 +116,15 @@ def plan_bringing(
     units = plan_units(lineage, wanted, collections)
     leaves = lineage.registry.settings.modified == "leave" and selected is None
     edits = _find_edits(lineage, dvc, status) if leaves else {}
-    left = {p: edit for p, edit in edits.items() if lineage.nodes[p].partition not in collections}
-    held = _find_held(lineage, left)
+    edited = {p: edit for p, edit in edits.items() if lineage.nodes[p].partition not in collections}
+    blocked = _find_blocked(lineage, edited)
     if not force:
-        units = only_stale(units, lineage, status, held)
-    return Plan(tuple(unit for unit in units if held.isdisjoint(unit.paths)), left)
+        units = only_stale(units, lineage, status, blocked)
+    return Plan(tuple(unit for unit in units if blocked.isdisjoint(unit.paths)), edited)
 
 
-def describe_left(lineage: Lineage, path: str, edit: Edit) -> str:
-    """The message about an edit that is left to a person, with the next step."""
+def describe_edit(lineage: Lineage, path: str, edit: Edit) -> str:
+    """The message about an edit that is left for a person to record, with the next step."""
     node = lineage.nodes[path]
     folder, _, name = path.rpartition("/")
     is_collection = folder == lineage.registry.raw_folder
@@ -147,47 +147,47 @@ def _find_edits(lineage: Lineage, dvc: DvcRepo, status: RegistryStatus) -> dict[
     return found
 
 
-def _find_held(lineage: Lineage, left: Collection[str]) -> frozenset[str]:
-    """What waits for edits: they themselves, and stages that would read them as they stand there.
+def _find_blocked(lineage: Lineage, edited: Collection[str]) -> frozenset[str]:
+    """Outputs that wait until edits are recorded: the edited data, and stages that read it.
 
-    An import takes what is recorded.
+    An import reads the recorded version, so it does not wait.
     """
-    return frozenset(lineage.with_all_downstream(left, only="stage"))
+    return frozenset(lineage.with_all_downstream(edited, only="stage"))
 
 
 def stale_keys(
-    lineage: Lineage, status: RegistryStatus, held: Collection[str] = ()
+    lineage: Lineage, status: RegistryStatus, blocked: Collection[str] = ()
 ) -> frozenset[tuple[Key, str | None]]:
-    """What is not up to date, by asset and partition, and all that is made of it.
+    """The assets and partitions that are not up to date, and all downstream of them.
 
     Args:
         lineage: The graph.
-        status: What is up to date.
-        held: Outputs that are not brought up to date, so that nothing need follow them.
+        status: The status of the registry.
+        blocked: Outputs that will not be made, so that nothing downstream changes because of them.
     """
     stale = {
         output.path
         for output in status.outputs
         if output.state != "up_to_date"
-        and (output.state != "behind" or _follows(lineage, output.path))
+        and (output.state != "behind" or _is_updated_by_default(lineage, output.path))
     }
     stale |= {item.path for item in status.raw if item.state in ("new", "modified", "missing")}
-    stale = lineage.with_all_downstream(stale - set(held))
+    stale = lineage.with_all_downstream(stale - set(blocked))
     nodes = (lineage.nodes[path] for path in stale if path in lineage.nodes)
     return frozenset((node.key, node.partition) for node in nodes if node.key is not None)
 
 
-def _follows(lineage: Lineage, path: str) -> bool:
-    """Whether materializing an import that is behind moves it on; others are updated on request."""
+def _is_updated_by_default(lineage: Lineage, path: str) -> bool:
+    """Whether materializing an import updates it; others are updated only on request."""
     imported = lineage.registry.import_of.get(path)
     return imported is not None and imported.repository is None
 
 
 def only_stale(
-    units: Iterable[Unit], lineage: Lineage, status: RegistryStatus, held: Collection[str] = ()
+    units: Iterable[Unit], lineage: Lineage, status: RegistryStatus, blocked: Collection[str] = ()
 ) -> list[Unit]:
-    """Those units that are not up to date, or not there yet."""
-    stale = stale_keys(lineage, status, held)
+    """The units that are not up to date, or were never made."""
+    stale = stale_keys(lineage, status, blocked)
     return [
         unit
         for unit in units

@@ -132,8 +132,8 @@ def make(
         is_from_here = known.repository is None and not known.source.is_external
         origin = known.source.path
         if not is_from_here or not dvc.path_of(metafile_of(origin)).exists():
-            follows = update or (is_from_here and dvc.path_of(origin).exists())
-            return (dvc.updating if follows else dvc.restoring)(address, report=report)
+            is_updated = update or (is_from_here and dvc.path_of(origin).exists())
+            return (dvc.updating if is_updated else dvc.restoring)(address, report=report)
     elif group.kind == "raw" or known is not None:
         return _make_raw(dvc, lineage.registry, unit, report, force=force)
     else:

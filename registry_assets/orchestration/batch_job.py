@@ -31,7 +31,7 @@ from pydantic import Field
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, read_again
-from registry_assets.making.planning import describe_left, plan_bringing
+from registry_assets.making.planning import describe_edit, plan_bringing
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
 from registry_assets.model import Registry
@@ -136,7 +136,7 @@ class Batch:
         tellings.sort(key=lambda telling: position[telling.group.name])
         metadata = Describer(self.dvc, now).describe(tellings, reporter.commit)
         for telling, found in zip(tellings, metadata, strict=True):
-            reporter.materialize(now.nodes[telling.record.path], found)
+            reporter.report_made(now.nodes[telling.record.path], found)
 
 
 def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
@@ -183,8 +183,8 @@ def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDe
             config.collections,
             force=config.force,
         )
-        for path, edit in plan.left.items():
-            context.log.warning(describe_left(lineage, path, edit))
+        for path, edit in plan.edited.items():
+            context.log.warning(describe_edit(lineage, path, edit))
         options = MakeOptions(force=config.force)
         batch = Batch(dvc, lineage, context.instance, print, options, context.run_id)
 

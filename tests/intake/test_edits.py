@@ -14,7 +14,7 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance, SensorResult, buil
 from registry_assets import build_definitions, read_registry
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.making.planning import describe_left, plan_bringing
+from registry_assets.making.planning import describe_edit, plan_bringing
 from registry_assets.orchestration.checks import MATCHES_DVC_LOCK
 from registry_assets.orchestration.sensors.edits import EDIT_SENSOR_NAME
 from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
@@ -228,23 +228,23 @@ def test_an_edit_is_shown_and_left_unless_it_is_named(
     lineage, dvc = lineage_of(two_files), DvcRepo(two_files)
     status = read_status(lineage)
     plan = plan_bringing(lineage, dvc, status, force=force)
-    (line,) = [describe_left(lineage, path, found) for path, found in plan.left.items()]
+    (line,) = [describe_edit(lineage, path, found) for path, found in plan.edited.items()]
     assert line.startswith(f"left raw/01_a: {said}")
     assert "`registry add 01_a`" in line
     assert ("raw",) not in {key for unit in plan.units for key in unit.keys}
     for named in ({"collections": ["01_a"]}, {"selected": {("raw",)}}):
         chosen = plan_bringing(lineage, dvc, status, **named)  # type: ignore[arg-type]
-        assert not chosen.left
+        assert not chosen.edited
         assert ("raw",) in {key for unit in chosen.units for key in unit.keys}
     configure(two_files, 'modified = "register"')
     registers = plan_bringing(lineage_of(two_files), dvc, status, force=force)
-    assert not registers.left
+    assert not registers.edited
 
 
 def test_what_lies_in_the_cache_no_more_is_no_edit(two_files: Path) -> None:
     shutil.rmtree(two_files / ".dvc/cache/files")
     lineage = lineage_of(two_files)
-    assert not plan_bringing(lineage, DvcRepo(two_files), read_status(lineage)).left
+    assert not plan_bringing(lineage, DvcRepo(two_files), read_status(lineage)).edited
 
 
 def test_what_is_recorded_is_told_with_what_changed(two_files: Path) -> None:

@@ -117,11 +117,11 @@ def sync(
     claim_names(lineage, instance)
     sync_partitions(lineage, instance)
     reporter = Reporter(lineage, instance, report, read_seen(lineage, instance))
-    untold = [node for node in _upstream_first(lineage) if reporter.has_to_tell(node)]
+    untold = [node for node in _upstream_first(lineage) if reporter.needs_report(node)]
     for start in range(0, len(untold), _AT_ONCE):
         page = untold[start : start + _AT_ONCE]
         for node, _ in zip(page, reporter.describe(page), strict=True):
-            reporter.bring_up_to_date(node)
+            reporter.report_recorded(node)
             # Asked afterwards, so that every call tells something.
             if time.monotonic() - started > most_seconds and node is not untold[-1]:
                 return Synced(reporter.count, is_complete=False)
@@ -214,8 +214,8 @@ class Reporter:
     def _listings(self) -> Listings:
         return self._dvc.listings()
 
-    def has_to_tell(self, node: Node) -> bool:
-        """Whether Dagster's newest materialization tells another story, or less than there is."""
+    def needs_report(self, node: Node) -> bool:
+        """Whether Dagster's newest materialization of an output differs, or lacks its content."""
         asset = of_node(node)
         if asset is None or node.version is None:
             return False
@@ -255,29 +255,29 @@ class Reporter:
         previous = Version(told.version) if told is not None and is_other else None
         return RecordedOutput(node.path, version, previous, self._listings)
 
-    def bring_up_to_date(self, node: Node) -> None:
-        """Reports an output that was described."""
+    def report_recorded(self, node: Node) -> None:
+        """Reports the version that the metafiles record of an output, if that is still needed."""
         asset = of_node(node)
         assert asset is not None, f"{node.path} is no output"
         assert node.version is not None, f"{node.path} was never recorded"
         # It may have been told meanwhile, as what another output was made of.
-        if not self.has_to_tell(node):
+        if not self.needs_report(node):
             return
-        self._materialize(asset, node, node.version, recorded_inputs(self.lineage, node))
+        self._report_version(asset, node, node.version, recorded_inputs(self.lineage, node))
         self.report(f"reported {node.path}")
 
-    def materialize(self, node: Node, metadata: Mapping[str, MetadataValue]) -> None:
-        """Writes a materialization of what the metafiles record of an output.
+    def report_made(self, node: Node, metadata: Mapping[str, MetadataValue]) -> None:
+        """Reports the version that was just made of an output, as the metafiles record it.
 
         Args:
             node: The output, with a version.
-            metadata: What there is to say of it.
+            metadata: The metadata of the materialization.
         """
         asset = of_node(node)
         assert asset is not None, f"{node.path} is no output"
         assert node.version is not None, f"{node.path} was never recorded"
         tags = self._tags(asset, node, node.version, recorded_inputs(self.lineage, node))
-        self._log(asset, tags, metadata, None)
+        self._write_event(asset, tags, metadata, None)
 
     def _tags(
         self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
@@ -321,13 +321,13 @@ class Reporter:
         event = find_event(self.instance, item.asset, item.version.md5)
         if event is None:
             source = self.lineage.nodes[item.path]
-            self._materialize(item.asset, source, item.version, ())
+            self._report_version(item.asset, source, item.version, ())
             event = self._number_of(item.asset)
             self.report(f"reported {item.path} as it was")
             if current is not None and source.version and current.version == source.version.md5:
                 # The older version was told of later, so the current one has to be told again.
                 inputs = recorded_inputs(self.lineage, source)
-                self._materialize(item.asset, source, source.version, inputs)
+                self._report_version(item.asset, source, source.version, inputs)
                 self.report(f"reported {item.path}")
         return event
 
@@ -343,7 +343,7 @@ class Reporter:
         assert event is not None, f"the event of {asset} was stored"
         return event
 
-    def _materialize(
+    def _report_version(
         self, asset: AssetPartition, node: Node, version: Version, inputs: Sequence[Input]
     ) -> None:
         is_current = node.version is not None and node.version.md5 == version.md5
@@ -356,7 +356,7 @@ class Reporter:
                 self.commit,
             )
         tags = self._tags(asset, node, version, inputs)
-        self._log(asset, tags, metadata, "Recorded by DVC outside Dagster.")
+        self._write_event(asset, tags, metadata, "Recorded by DVC outside Dagster.")
 
     def report_absent(self) -> None:
         """Says so of what Dagster has seen and the checked-out commit does not have."""
@@ -365,11 +365,11 @@ class Reporter:
             metadata: Metadata = {}
             if self.commit is not None:
                 metadata["git/commit"] = MetadataValue.text(self.commit)
-            self._log(asset, tags, metadata, "The checked-out commit does not have it.")
+            self._write_event(asset, tags, metadata, "The checked-out commit does not have it.")
             name = "/".join(asset.key)
             self.report(f"reported {name} {asset.partition or ''} as absent")
 
-    def _log(
+    def _write_event(
         self,
         asset: AssetPartition,
         tags: Mapping[str, str],
