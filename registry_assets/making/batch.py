@@ -1,7 +1,7 @@
-"""Many units brought up to date in one go: collections in turn, stages side by side.
+"""Many units brought up to date in one batch: collections one by one, stages in parallel.
 
-One unit is made as `unit.make` makes it. Here the metafiles are read once for all of them and
-written for many at a time, so that the cost of N units is N.
+Each unit is made as `unit.make` makes it, but metafiles are read once per batch and written for
+many units at a time, so that the cost grows linearly with the number of units.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Made:
     """A unit that was brought up to date.
 
     Attributes:
-        outcome: How; see `dvc_repo.results.Outcome`.
+        outcome: See `dvc_repo.results.Outcome`.
         seconds: How long it took.
-        outputs: What was recorded, by path.
+        outputs: The recorded outputs, by path.
     """
 
     unit: Unit
@@ -47,7 +47,7 @@ class Failed:
     """A unit that was not made.
 
     Attributes:
-        cause: What failed before it, where it was not tried for that.
+        cause: The upstream unit whose failure kept this one from being run; None if it was run.
     """
 
     unit: Unit
@@ -77,16 +77,16 @@ def make_all(
     report: Report,
     options: MakeOptions | None = None,
 ) -> Iterator[Made | Failed]:
-    """Brings units up to date, and yields the result of each when it is there.
+    """Brings units up to date, and yields each result as soon as it is known.
 
-    A failure stops only what depends on it.
+    A failed unit stops only the units downstream of it.
 
     Args:
         dvc: The repository.
         lineage: The graph, as it was when the units were chosen.
-        units: What to make, in the order of dependencies.
-        report: Takes what commands say, from several threads.
-        options: See `MakeOptions`.
+        units: The units, upstream before downstream.
+        report: Takes the output of commands, line by line and from several threads.
+        options: Options of the batch.
     """
     options = options or MakeOptions()
     failed: dict[_Name, Unit] = {}
@@ -113,9 +113,9 @@ def _name(unit: Unit) -> _Name:
 
 
 def _find_cause(lineage: Lineage, unit: Unit, failed: Mapping[_Name, Unit]) -> Unit | None:
-    """What failed of that which a unit is made of.
+    """The failed unit that a unit reads, if there is one.
 
-    What is made of a whole family is made of what there is of it.
+    A unit that reads a whole family is made from the partitions that exist, so none stops it.
     """
     for upstream in unit.group.upstream:
         maker = lineage.group_of.get(upstream.key)
@@ -133,7 +133,7 @@ def _not_run(unit: Unit, cause: Unit) -> Failed:
 
 
 def read_again(dvc: DvcRepo, lineage: Lineage, addresses: set[str]) -> Lineage:
-    """The graph with what some stages and ``.dvc`` files record now."""
+    """The graph, after reading again what some stages and ``.dvc`` files record."""
     return build_lineage(reread(dvc, lineage.registry, addresses), lineage.translator)
 
 
@@ -145,12 +145,12 @@ def _make_data(
     options: MakeOptions,
     failed: dict[_Name, Unit],
 ) -> Iterator[Made | Failed]:
-    """Makes collections and imports in turn, and adds those that fail to `failed`."""
-    # One question to Git for all units takes no longer than for one.
+    """Makes collections and imports one by one, and adds those that fail to `failed`."""
+    # Asks Git once for all units: that takes no longer than asking for one.
     dvc.why_unseen([unit.address for unit in units])
     for unit in units:
         cause = _find_cause(lineage, unit, failed) if unit.group.kind == "import" else None
-        # What is recorded of a collection is taken in, whatever became of its next version.
+        # An import takes the recorded version, even if recording the next one failed.
         if cause is not None and not dvc.path_of(cause.address).exists():
             failed[_name(unit)] = unit
             yield _not_run(unit, cause)
@@ -177,7 +177,7 @@ def _make_data(
 def _make_stages(
     dvc: DvcRepo, lineage: Lineage, units: Sequence[Unit], report: Report, options: MakeOptions
 ) -> Iterator[Made | Failed]:
-    # A collection that was just taken in is listed in the metafiles now.
+    # The metafiles list a collection only since it was taken in.
     new = {unit.address for unit in units if unit.partition not in unit.group.addresses}
     now = read_again(dvc, lineage, new)
     tasks: list[StageTask] = []
@@ -196,7 +196,7 @@ def _make_stages(
                 stage = unit.group.address.partition("@")[0]
                 yield Failed(unit, not_taken_in(unit.partition, stage, dataset.name))
             elif unit.partition in unit.group.addresses:
-                gone = f"{unit.address} is declared no more: run the same again"
+                gone = f"{unit.address} is no longer declared: run the command again"
                 yield Failed(unit, RegistryError(gone))
             continue
         made = Unit(found, unit.partition)

@@ -18,18 +18,18 @@ from registry_assets.registry.translator import COLLECTIONS, Key
 def plan_units(
     lineage: Lineage, selected: Collection[Key], collections: Sequence[str] = ()
 ) -> list[Unit]:
-    """The units of assets, each after those that it reads.
+    """Plans the units of assets, upstream before downstream.
 
-    Assets that are made together are always planned together.
+    A group is planned whole, even if only some of its assets are selected.
 
     Args:
         lineage: The graph.
         selected: The assets.
-        collections: Collections to take all the way, also into data sets that lack them and whose
-            `take_in` wants them. When empty, each data set gets those that it has.
+        collections: Collections to take all the way, also into data sets that lack them if their
+            `take_in` wants them (default: the collections that each data set has).
 
     Raises:
-        RefusedError: when a collection cannot have such a name.
+        RefusedError: when a name cannot be the name of a collection.
     """
     collections = [check_collection_name(name) for name in dict.fromkeys(collections)]
     units = []
@@ -50,7 +50,7 @@ def plan_units(
 
 
 def _wants(lineage: Lineage, group: AssetGroup, name: str) -> bool:
-    """Whether a data set takes in a collection that it lacks."""
+    """Whether the data set of a group takes in a collection, or has taken it in already."""
     dataset = dataset_with_inputs(lineage.registry, group)
     return (
         dataset is None
@@ -60,10 +60,10 @@ def _wants(lineage: Lineage, group: AssetGroup, name: str) -> bool:
 
 
 def units_of(lineage: Lineage, paths: Iterable[str]) -> list[Unit]:
-    """The units that make outputs, each once and after those that it reads.
+    """The units that make some outputs, each once, upstream before downstream.
 
     Raises:
-        OutputNotFoundError: when nothing declares one of them.
+        OutputNotFoundError: when no metafile declares one of them.
     """
     wanted: dict[str, dict[str | None, None]] = {}
     for path in paths:
@@ -79,10 +79,10 @@ def units_of(lineage: Lineage, paths: Iterable[str]) -> list[Unit]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be brought up to date.
+    """The units to make for a request.
 
     Attributes:
-        units: What to make, upstream before downstream.
+        units: The units, upstream before downstream.
         edited: Raw data that was edited and is left for a person to record, by path.
     """
 
@@ -99,18 +99,18 @@ def plan_bringing(
     *,
     force: bool = False,
 ) -> Plan:
-    """Plans the units that bring everything, or what is asked for, up to date.
+    """Plans the units that bring assets up to date.
 
-    With `modified = "leave"`, raw data that was edited is planned only where it is named: by a
-    selection, or as a collection.
+    With `modified = "leave"`, edited raw data is planned only if the request names it, by a
+    selection or as a collection.
 
     Args:
         lineage: The graph.
         dvc: The repository.
-        status: What is up to date.
-        selected: The assets; all when None.
+        status: The status of the registry.
+        selected: The assets (default: all).
         collections: Collections to take all the way.
-        force: Whether commands run even though nothing changed.
+        force: Whether to run commands even though nothing changed.
     """
     wanted = lineage.output_of if selected is None else selected
     units = plan_units(lineage, wanted, collections)

@@ -1,7 +1,7 @@
 """One unit brought up to date: a collection, an import, or one item of a stage.
 
-A run in the UI, a batch and a command all make it here. The result is a `PendingResult`: the
-outputs are in the workspace and held, and `PendingResult.persist` records them in the metafiles.
+Runs in the UI, batches and commands all make units here. The result is a `PendingResult`: the
+outputs are in the workspace and locked, and `PendingResult.persist` records them in the metafiles.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Unit:
-    """What is made together: all outputs of a group, for one partition or for none."""
+    """All outputs of a group that are made together, for one partition or for none."""
 
     group: AssetGroup
     partition: str | None = None
 
     @property
     def address(self) -> str:
-        """The stage or ``.dvc`` file that declares it, whether that exists yet or not."""
+        """The stage or ``.dvc`` file that declares it, which may not exist yet."""
         return self.group.address_of(self.partition)
 
     @property
@@ -87,18 +87,17 @@ def make(
 ) -> AbstractContextManager[PendingResult]:
     """Brings the outputs of a unit into the workspace.
 
-    A collection that came after the lineage was read is found by its metafiles.
+    The graph may be older than the unit: the metafiles of a new collection are read here.
 
     Args:
         dvc: The repository.
         lineage: The graph.
-        unit: What to make.
-        report: Takes progress.
-        force: Whether commands run even though nothing changed.
-        update: Whether an import from elsewhere is updated to what its source has now. One from
-            this repository always is.
-        source: The source of an import that does not exist yet; the raw folder of this repository
-            when None.
+        unit: The unit.
+        report: Takes a line of progress.
+        force: Whether to run commands even though nothing changed.
+        update: Whether to update an import from elsewhere to the newest version of its source. An
+            import from this repository is always updated.
+        source: The source of a new import (default: the raw folder of this repository).
 
     Raises:
         RegistryError: with the next step in its message.
@@ -157,8 +156,8 @@ def _make_raw(
             raise no_collection(place.name, dvc.relative(place.parent))
         is_link = place.is_symlink() and not place.is_file()
         reason = reason_against(place.name, place) if place.exists() or is_link else None
-        # An empty folder may be the next version of a collection, but not its first. What `dvc add`
-        # made of a single file stays as it is.
+        # An empty folder may be the next version of a collection, but not its first one. A single
+        # file that `dvc add` tracks stays tracked as it is.
         if reason is not None and (not is_tracked or is_link):
             raise RejectedError(path, reason)
         if place.is_dir():
@@ -171,7 +170,7 @@ def _make_raw(
                 read_recorded=cache(lambda: dvc.read_recorded_files(address, path)),
             )
             if aside:
-                # Ignore files of its own may be among that.
+                # Files with ignore rules may be among them.
                 dvc.forget_ignored()
             aside |= set_aside_forgotten(place, read_forgotten(dvc.root))
             for name, reason in aside.items():
@@ -183,7 +182,11 @@ def _make_raw(
 
 
 def _check_taken_in(dvc: DvcRepo, lineage: Lineage, unit: Unit) -> None:
-    """Makes sure that a stage is declared for a collection that the graph does not know yet."""
+    """Checks that a stage is declared for a collection that the graph does not know yet.
+
+    Raises:
+        NotTrackedError: when the data set has not taken the collection in.
+    """
     group, partition = unit.group, unit.partition
     if partition is None or partition in group.addresses or dvc.declares(unit.address):
         return
@@ -193,14 +196,14 @@ def _check_taken_in(dvc: DvcRepo, lineage: Lineage, unit: Unit) -> None:
 
 
 def _input_addresses(lineage: Lineage, unit: Unit) -> Iterator[str]:
-    """The metafiles that record what a stage reads, also of a collection that is new."""
+    """The metafiles that record the inputs of a stage, also for a new collection."""
     for upstream in unit.group.upstream:
         maker = lineage.group_of.get(upstream.key)
         if maker is None:
             continue
         names = upstream.read_by(unit.partition)
         if names is None:
-            # Which items there are changes with every collection, so they are read again.
+            # The stage reads all items, and new collections add some: read them again.
             yield from _addresses_now(lineage, upstream.key)
         else:
             yield from map(maker.address_of, names)
