@@ -4,16 +4,16 @@ building.py       `build_definitions`: assets, checks, jobs and sensors of a reg
 component.py      the same for a `dg` project, from YAML
 assets.py         the assets
 names.py          names that tell one registry from another in the same Dagster
-io_manager.py     where their results become versions
-describing.py     what Dagster is told of a version, whoever made it
-batch_job.py      the job that makes many units in one run
+io_manager.py     records their results as versions
+describing.py     the metadata of a materialization, whoever made the version
+batch_job.py      the job that brings many units up to date in one run
 checks.py         asset checks
-comparison.py     whether metafiles, graph, event log and cache tell the same story
+comparison.py     whether metafiles, graph, event log and cache agree
 publish_job.py    `registry publish` for the UI
-webserver.py      contact sheets for browsers
-dagster_dev.py    `dagster dev` with that webserver
+webserver.py      serves contact sheets to browsers
+dagster_dev.py    `dagster dev` with this webserver
 sheet_history.py  the contact sheets that version 0.1.0 put into Dagster's history
-internals.py      what is used of Dagster beyond its public interface, and why
-history/          Dagster's history of a registry: opened, read, brought up to date
-sensors/          what runs by itself
+internals.py      the private names of Dagster that are used, and why
+history/          Dagster's history of a registry: opening, reading and updating it
+sensors/          sensors and automation conditions
 """

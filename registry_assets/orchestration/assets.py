@@ -1,7 +1,7 @@
-"""The assets that stand for what DVC tracks.
+"""The assets that represent what DVC tracks.
 
-One multi-asset for each stage (or family of stages) and one for each family of collections.
-Dagster reads annotations at run time, so this module does without postponed ones.
+There is one multi-asset for each stage (or family of stages) and one for each family of
+collections. Dagster reads annotations at run time, so they are not postponed here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,9 +66,9 @@ def build_registry_assets(
     """Builds the assets of a registry.
 
     Args:
-        registry: What the metafiles declare.
-        translator: The rules for names; the default ones when None.
-        skip: Keys that somebody else's code defines.
+        registry: The registry, as its metafiles declare it.
+        translator: The rules for names (default: `RegistryTranslator`).
+        skip: Asset keys to leave out, as other code defines them.
     """
     return build_lineage_assets(build_lineage(registry, translator), skip=skip)
 
@@ -76,7 +76,7 @@ def build_registry_assets(
 def build_lineage_assets(
     lineage: Lineage, *, skip: Sequence[AssetKey] = ()
 ) -> list[AssetsDefinition | AssetSpec]:
-    """Builds the assets of a graph that was built already; see `build_registry_assets`."""
+    """Builds the assets of an existing graph; see `build_registry_assets`."""
     skipped = {tuple(key.path) for key in skip}
     assets: list[AssetsDefinition | AssetSpec] = [
         AssetSpec(AssetKey(list(key)), description=f"Outside this repository: `{address}`.")
@@ -90,10 +90,10 @@ def build_lineage_assets(
 
 
 def select_keys(lineage: Lineage, selection: str | None) -> frozenset[Key]:
-    """The assets that a selection in Dagster's syntax names; all when None.
+    """The keys that a selection in Dagster's syntax matches; all keys when it is None.
 
     Raises:
-        RegistryError: when it cannot be read, or names nothing.
+        RegistryError: when the selection cannot be parsed or matches no asset.
     """
     if selection is None:
         return frozenset(lineage.output_of)
@@ -143,7 +143,7 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
         partition = context.partition_key if context.has_partition_key else None
         unit = Unit(group, partition)
         dvc = DvcRepo(registry.root)
-        # Read when the result is recorded, once for all outputs.
+        # Called only when the result is recorded, and once for all outputs.
         tracer = partial(read_ancestry, dvc, lineage, group, partition)
         describer = Describer(dvc, lineage, tracer)
         problems: list[RegistryError] = []
@@ -167,7 +167,7 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
 
 
 def _input(upstream: Upstream) -> AssetIn:
-    """An edge of the graph, under a name that Dagster takes: `deps` would name it after the key."""
+    """An edge of the graph, as an input, since the name that `deps` gives it may be invalid."""
     mapping: PartitionMapping | None = None
     if upstream.partitions == "same":
         mapping = IdentityPartitionMapping()

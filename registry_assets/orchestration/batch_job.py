@@ -1,8 +1,8 @@
-"""The job that brings many units up to date in one run, with a true materialization of each.
+"""The job that brings many units up to date in one run, with a materialization of each output.
 
-A run costs Dagster half a second, and a run of assets over several partitions gives all of them
-one data version. So here one op makes a whole plan, all stages side by side, and logs an event of
-its own for every output.
+A run of its own for each unit would add half a second per unit, and a run of assets over several
+partitions would give all of them the same data version. So one op makes the whole plan, stages in
+parallel, and logs one materialization per output.
 """
 
 import logging
@@ -57,20 +57,20 @@ Write = Callable[[AssetMaterialization], None]
 _MOST_EXAMPLES = 20
 _SILENT = "silent"
 _TELL_SECONDS = 20.0
-"""How long results wait to be told to Dagster: telling reads the metafiles anew."""
+"""How often results are reported to Dagster: each time, the metafiles have to be read again."""
 
 
 @dataclass
 class Batch:
-    """Makes units and tells Dagster.
+    """Makes units and reports them to Dagster.
 
     Attributes:
         dvc: The repository.
-        lineage: The graph, as it was when the units were chosen, and as far as was told since.
-        instance: Where events are read.
-        report: Takes what commands say, from several threads.
-        options: What else is asked for.
-        run_id: The run, where there is one.
+        lineage: The graph; read again whenever results are reported.
+        instance: The Dagster instance that events are read from.
+        report: Takes the output of commands, line by line and from several threads.
+        options: Options for making the units.
+        run_id: The run; empty outside of one.
     """
 
     dvc: DvcRepo
@@ -84,11 +84,14 @@ class Batch:
     _problem: RegistryError | None = None
 
     def run(self, units: Sequence[Unit], write: Write) -> Iterator[Made | Failed]:
-        """Yields what came of each unit, as they come.
+        """Makes units, and yields each result as soon as it is known.
 
         Args:
-            units: What to make, in the order of dependencies.
+            units: The units, upstream before downstream.
             write: Writes an event.
+
+        Raises:
+            RegistryError: at the end, when results could not be committed.
         """
         claim_names(self.lineage, self.instance)
         told = time.monotonic()
@@ -107,7 +110,7 @@ class Batch:
             raise self._problem
 
     def tell(self, write: Write) -> None:
-        """Logs a materialization of every output that was made since the last time."""
+        """Logs a materialization of every output that was made since the last call."""
         if not self._untold:
             return
         made, self._untold = self._untold, []
@@ -116,7 +119,7 @@ class Batch:
         try:
             commit_written(self.dvc, list(_written(now, made)), self.run_id, self.report)
         except RegistryError as error:
-            # What was recorded is told all the same, and what is left is made.
+            # Report what was recorded all the same, and make the remaining units.
             self._problem = self._problem or error
         sync_partitions(now, self.instance)
         position = {group.name: number for number, group in enumerate(now.groups_in_order())}
@@ -132,7 +135,7 @@ class Batch:
             and node.version is not None
             and node.version.md5 == record.version.md5
         ]
-        # Asset by asset, those that are read first: so the events of each are looked up once.
+        # Grouped by asset, so that the events of each are looked up once; upstream first.
         tellings.sort(key=lambda telling: position[telling.group.name])
         metadata = Describer(self.dvc, now).describe(tellings, reporter.commit)
         for telling, found in zip(tellings, metadata, strict=True):
@@ -140,7 +143,7 @@ class Batch:
 
 
 def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
-    """What was recorded, for the commit that may be made of it."""
+    """What the run recorded, for a commit of it."""
     for item in made:
         paths = tuple(path for path in item.outputs if path in lineage.nodes)
         if paths:
@@ -149,15 +152,15 @@ def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
 
 
 class BringConfig(Config):
-    """What to bring up to date."""
+    """Which assets to bring up to date."""
 
     select: str | None = Field(
-        default=None, description="Assets, in Dagster's selection syntax; all when not given."
+        default=None, description="Assets, in Dagster's selection syntax (default: all)."
     )
     collections: list[str] = Field(
         default_factory=list,
-        description="Collections to take all the way, also into data sets that lack them; those "
-        "that each data set has when empty.",
+        description="Collections to take all the way, also into data sets that lack them "
+        "(default: the collections that each data set has).",
     )
     force: bool = Field(
         default=False, description="Run commands even though nothing changed since dvc.lock."
@@ -165,12 +168,12 @@ class BringConfig(Config):
 
 
 def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDefinition:
-    """The job that brings everything, or what is asked for, up to date in one run."""
+    """Builds the job that brings assets up to date in one run."""
 
     @op(
         name=own_name(registry, BRING_OP),
-        description="Brings stages, collections and imports up to date, side by side; logs a "
-        "materialization of each output.",
+        description="Brings collections, imports and stages up to date, stages in parallel; logs "
+        "a materialization of each output.",
     )
     def bring_up_to_date(context: OpExecutionContext, config: BringConfig) -> None:
         dvc = DvcRepo(registry.root)
@@ -201,8 +204,8 @@ def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDe
     @job(
         name=own_name(registry, BRING_JOB),
         executor_def=in_process_executor,
-        description="Brings everything that is not up to date, up to date in one run; the quick "
-        "way for many collections. What commands say is in the output of the step.",
+        description="Brings all stale assets, or those selected, up to date in one run: the fast "
+        "way for many collections. The output of commands is in the output of the step.",
     )
     def bring() -> None:
         bring_up_to_date.alias(BRING_OP)()
@@ -219,13 +222,16 @@ def make_in_process(
     """Makes units in this process, in a run of the same job.
 
     Args:
-        batch: How; its events become those of the run.
-        units: What.
-        say: Takes each result as it comes.
+        batch: Makes the units; its events are logged to the run.
+        units: The units, upstream before downstream.
+        say: Takes each result as soon as it is known.
         tags: Tags of the run.
 
     Returns:
-        What failed.
+        The units that failed.
+
+    Raises:
+        RegistryError: when the run failed for any other reason.
     """
     failures: list[Failed] = []
 
@@ -236,7 +242,7 @@ def make_in_process(
         batch.run_id = context.run_id
         _make_in_op(context, batch, units, say, failures)
 
-    # The command itself says what comes of it.
+    # The command prints the results itself.
     @job(name=own_name(registry, BRING_JOB), logger_defs={_SILENT: _silent})
     def bring() -> None:
         bring_up_to_date.alias(BRING_OP)()
@@ -247,7 +253,7 @@ def make_in_process(
         raise_on_error=False,
         run_config={"loggers": {_SILENT: {}}},
     )
-    # Units that failed have ended the run with `Failure`; anything else ended it before.
+    # Failed units end the run with a `Failure`; any other error ended it early.
     is_said = any(
         event.step_failure_data.user_failure_data is not None
         for event in result.all_events
@@ -261,7 +267,7 @@ def make_in_process(
 
 @logger
 def _silent(_context: InitLoggerContext) -> logging.Logger:
-    """A logger that says nothing."""
+    """A logger without output."""
     logger = logging.Logger(_SILENT)
     logger.addHandler(logging.NullHandler())
     return logger
@@ -299,9 +305,9 @@ def _make_in_op(
 
 
 def read_failures(result: ExecuteInProcessResult) -> tuple[str, ...]:
-    """What failed in a run, a line each; empty only if the run succeeded.
+    """The failures of a run, a line each; empty only if the run succeeded.
 
-    A run can also fail before its first step, or be canceled, and then no step says why.
+    A run that fails before its first step, or is canceled, has a line although no step failed.
     """
     failures = tuple(
         describe_failure(event.step_failure_data.error, "the step failed")
@@ -317,14 +323,14 @@ def read_failures(result: ExecuteInProcessResult) -> tuple[str, ...]:
 
 
 def describe_failure(error: SerializableErrorInfo | None, otherwise: str) -> str:
-    """What failed, in the words of our own error where there is one, else of the first cause."""
+    """The message of our own error if it is among the causes, else of the root cause."""
     message = otherwise
     while error is not None:
         name, _, words = error.message.strip().partition(": ")
         if name.endswith(".DagsterExecutionInterruptedError"):
             return (
-                "interrupted: what was recorded stays, and the rest was put back; run the same "
-                "again to go on"
+                "interrupted: what was recorded stays, and everything else was restored; run the "
+                "command again to continue"
             )
         if name.startswith("registry_assets."):
             return words

@@ -1,4 +1,4 @@
-"""Dagster definitions for a repository."""
+"""Dagster definitions for a DVC repository."""
 
 import os
 from collections.abc import Sequence, Set
@@ -60,14 +60,14 @@ def build_definitions(
     Raises:
         NotFoundError: when there is no DVC repository.
         MetafileError: when settings or a list of collections cannot be read.
-        RegistryError: when assets of your own have some of a stage's outputs for keys, but not all,
-            or Dagster was led to the history of the registry that this one is a copy of.
+        RegistryError: when your own assets replace some outputs of a stage but not all of them, or
+            when DAGSTER_HOME is the history of the registry that this one was copied from.
     """
     lineage = build_lineage(read_registry(Path(root)), translator)
     registry = lineage.registry
     check_home(registry.root)
     if "DAGSTER_HOME" in os.environ:
-        # What Dagster's own processes made there, which do not load this.
+        # Dagster's own processes write files there without loading this module.
         share_history(Path(os.environ["DAGSTER_HOME"]))
     own_keys = [key for asset in assets for key in asset.keys]
     _check_owned(lineage, {tuple(key.path) for key in own_keys})
@@ -114,7 +114,11 @@ def _with_own_partitions(registry: Registry, asset: AssetsDefinition) -> AssetsD
 
 
 def _check_owned(lineage: Lineage, owned: Set[Key]) -> None:
-    """Makes sure that what is made together belongs together."""
+    """Checks that the user's assets replace all outputs of a stage or none.
+
+    Raises:
+        RegistryError: when they replace some of them.
+    """
     for group in lineage.groups:
         keys = {output.key for output in group.outputs}
         left = sorted("/".join(key) for key in keys - owned)

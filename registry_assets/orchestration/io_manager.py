@@ -1,4 +1,4 @@
-"""The IO manager that persists through DVC: the one place where data becomes a version."""
+"""The IO manager that records outputs in DVC: the one place where data becomes a version."""
 
 import os
 import re
@@ -33,16 +33,16 @@ from registry_assets.settings import read_settings
 
 IO_MANAGER_KEY = "dvc_io_manager"
 _LEAST_SECONDS = 0.05
-"""What takes less is not worth a word."""
+"""Shorter durations are not logged."""
 
 
 @dataclass(frozen=True)
 class PendingOutput:
-    """One output of a pending result: what the generated assets hand to the IO manager.
+    """One output of a pending result, which a generated asset returns to the IO manager.
 
     Attributes:
-        problems: Takes what went wrong after the output was recorded: Dagster is told of the
-            version all the same, and then the step fails.
+        problems: Collects errors that occur after the output was recorded: the version is still
+            reported to Dagster, and the step fails afterwards.
     """
 
     result: PendingResult
@@ -53,17 +53,17 @@ class PendingOutput:
 
 
 class DvcIOManager(ConfigurableIOManager):
-    """Persists what an asset returns as a version in DVC, and loads it as a path.
+    """Records what an asset returns as a version in DVC, and loads it as a path.
 
-    Generated assets hand over a `PendingOutput`; the first output of a stage records the whole
-    stage, the others find it done. Assets of a user's own return a path, bytes, a picture, or a
-    mapping of file names to those; they become a tracked output at the path their key names, with
-    the partition key as last part.
+    Generated assets return a `PendingOutput`; the first output of a stage records the whole stage,
+    so that nothing is left to do for the others. A user's own assets return a path, bytes, a
+    picture, or a mapping from file names to those. DVC tracks it at the path that the asset key
+    names, with the partition key as its last part.
     """
 
     root: str = Field(description="The root of the DVC repository.")
     wait_seconds: float = Field(
-        default=3600.0, description="How long to wait for a lock that somebody else holds."
+        default=3600.0, description="How long to wait for a lock that another process holds."
     )
 
     def _dvc(self) -> DvcRepo:
@@ -74,7 +74,7 @@ class DvcIOManager(ConfigurableIOManager):
         return Registry(root, read_settings(root)).name
 
     def handle_output(self, context: OutputContext, obj: Any) -> None:
-        """Records an output and sets the asset's data version and metadata."""
+        """Records an output and sets the data version and metadata of its materialization."""
         dvc = self._dvc()
         with dvc.session():
             self._record(dvc, context, obj)
@@ -88,7 +88,7 @@ class DvcIOManager(ConfigurableIOManager):
             result, outputs = _record_own(dvc, context, obj, path)
         record, outcome, seconds = outputs[path], result.outcome, result.seconds
         said = describe_step(outcome, record.path, record.summary)
-        # Of what stood there already, making it took nothing.
+        # An output that was there already took no time to make.
         took = f", in {seconds:.1f} s" if seconds >= _LEAST_SECONDS else ""
         context.log.info(f"{said}{took}")
         asset = context.asset_key.to_user_string()
@@ -175,7 +175,7 @@ def _selects_several(context: InputContext) -> bool:
 def _record_own(
     dvc: DvcRepo, context: OutputContext, obj: Any, path: str
 ) -> tuple[PendingResult, Mapping[str, RecordedOutput]]:
-    """Records what an asset of somebody's own returned."""
+    """Records what a user's own asset returned."""
     _check_place(dvc, context, path)
     with dvc.replacing(path) as replacement:
         if not (isinstance(obj, Path) and obj.resolve() == dvc.path_of(path).resolve()):
@@ -187,10 +187,10 @@ def _record_own(
 
 
 def _check_place(dvc: DvcRepo, context: OutputContext, path: str) -> None:
-    """Makes sure that an asset of somebody's own can be recorded at a path, before it is touched.
+    """Checks that a user's own asset can be recorded at a path, before anything is written.
 
     Raises:
-        RegistryError: when a metafile declares the path, or something around or in it, already.
+        RegistryError: when a metafile already declares the path, or a path above or below it.
     """
     try:
         dvc.check_trackable(path)
@@ -208,13 +208,13 @@ def _check_place(dvc: DvcRepo, context: OutputContext, path: str) -> None:
     )
     if is_of_collections and not any(folder.match(str(family)) for family in families):
         context.log.warning(
-            f"{folder} is no family: until `families` in pyproject.toml names {folder}/*, what is "
-            "in it is shown a second time, an asset for each partition"
+            f"{folder} is no family: until `families` in pyproject.toml names {folder}/*, each "
+            "partition is shown as an asset of its own, too"
         )
 
 
 def path_of_asset(context: OutputContext) -> str:
-    """The path that an asset's key names, with the partition key as last part."""
+    """The path that an asset key names, with the partition key as its last part."""
     pattern = (context.definition_metadata or {}).get("dvc/path")
     base = str(pattern) if pattern else "/".join(context.asset_key.path)
     return _with_partition(base, context.partition_key if context.has_partition_key else None)
@@ -240,15 +240,15 @@ def _output_like(pattern: str, paths: Iterable[str]) -> str:
 
 
 def dump(obj: Any, place: Path) -> None:
-    """Writes what an asset returned to a place where there is nothing yet.
+    """Writes what an asset returned to a path that does not exist yet.
 
     Args:
-        obj: A path (what it leads to is copied), bytes, a Pillow image (in the format that the
-            name's ending says, PNG when it says none), or a mapping of file names to those.
-        place: Where to.
+        obj: A path (its content is copied), bytes, a Pillow image (written in the format of the
+            path's suffix, as PNG if it has none), or a mapping from file names to those.
+        place: The path.
 
     Raises:
-        RegistryError: for anything else.
+        RegistryError: when `obj` is anything else, or a file name leads out of the folder.
     """
     if isinstance(obj, Path):
         if obj.is_dir():
@@ -271,5 +271,5 @@ def dump(obj: Any, place: Path) -> None:
     else:
         raise RegistryError(
             f"{type(obj).__name__} cannot be persisted through DVC: return a pathlib.Path, bytes, "
-            "a PIL.Image.Image, or a mapping of file names to those"
+            "a PIL.Image.Image, or a mapping from file names to those"
         )

@@ -1,6 +1,6 @@
-"""The job that publishes, for who works in the UI.
+"""The job that does `registry publish` from the UI.
 
-Dagster reads annotations at run time, so this module does without postponed ones.
+Dagster reads annotations at run time, so they are not postponed here.
 """
 
 from dagster import (
@@ -32,24 +32,24 @@ PUBLISH_OP = "publish_metafiles"
 
 
 class PublishConfig(Config):
-    """How to publish."""
+    """Options for publishing."""
 
     branch: str | None = Field(
-        default=None, description="The name of the branch; after what is in it when not given."
+        default=None, description="Branch name (default: derived from its content)."
     )
     message: str | None = Field(
-        default=None, description="What happens, in a line; after what is in it when not given."
+        default=None, description="Subject of the commit (default: derived from its content)."
     )
-    dry_run: bool = Field(default=False, description="Only say what would be published.")
+    dry_run: bool = Field(default=False, description="Only show what would be published.")
 
 
 def build_publish_job(registry: Registry, translator: RegistryTranslator) -> JobDefinition:
-    """The job that publishes what `registry publish` publishes."""
+    """Builds the job that publishes what `registry publish` publishes."""
 
     @op(
         name=own_name(registry, PUBLISH_OP),
-        description="Pushes data, verifies that it is there, then pushes the metafiles on a branch "
-        "of their own and opens a pull request.",
+        description="Pushes data and verifies that it arrived, then pushes the metafiles on a new "
+        "branch and opens a pull request.",
     )
     def publish_metafiles(context: OpExecutionContext, config: PublishConfig) -> None:
         root = registry.root
@@ -83,8 +83,8 @@ def build_publish_job(registry: Registry, translator: RegistryTranslator) -> Job
     @job(
         name=own_name(registry, PUBLISH_JOB),
         executor_def=in_process_executor,
-        description="Publishes the metafiles as they are: their data to the DVC remote, then a "
-        "branch of their own to the Git remote, with a pull request. The work tree does not move.",
+        description="Publishes the metafiles as they are: pushes their data to the DVC remote, "
+        "then a new branch to the Git remote, with a pull request. The work tree does not change.",
     )
     def publish_job() -> None:
         publish_metafiles.alias(PUBLISH_OP)()
