@@ -1,7 +1,7 @@
-"""Asset checks: what is up to date, and what is in the cache, said where the graph is looked at.
+"""Asset checks: they show in the asset graph whether data is up to date and in the cache.
 
-Each asset has two, and raw data a third: which collections share files. A family is one asset, so
-a check counts its partitions and names examples.
+Each asset has these two checks, and raw data a third one for files that collections share. A family
+is one asset, so a check counts its partitions and names a few of them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,12 +70,12 @@ _MOST_EXAMPLES = 20
 
 
 class CacheCheckConfig(Config):
-    """How thoroughly to look into the cache."""
+    """How thoroughly to check the cache."""
 
     mode: Literal["sampled", "full"] = Field(
-        default="sampled", description="Hash some of the objects, chosen by chance, or all."
+        default="sampled", description="Hash a random sample of the objects, or all."
     )
-    sample: int = Field(default=100, ge=0, description="How many files to hash when sampled.")
+    sample: int = Field(default=100, ge=0, description="How many files to hash in a sample.")
 
 
 def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetChecksDefinition]:
@@ -83,7 +83,7 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
 
     Args:
         lineage: The graph.
-        keys: The assets to check; those that the registry generates.
+        keys: The assets to check: those that the registry generates.
     """
     checked = [asset_key(key) for key in keys]
     registry, translator = lineage.registry, lineage.translator
@@ -104,8 +104,8 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
     @op(
         name=own_name(registry, IN_CACHE),
         **_ins_and_outs(checked),
-        description="Looks for the objects of the recorded versions in the cache and hashes some "
-        "of them, or all with `mode: full`.",
+        description="Checks that the cache has the objects of the recorded versions, and hashes "
+        "a sample of them, or all with `mode: full`.",
     )
     def in_cache(
         context: AssetCheckExecutionContext, config: CacheCheckConfig
@@ -118,7 +118,7 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
     @op(
         name=own_name(registry, NO_DUPLICATES),
         **_ins_and_outs(checked[:1]),
-        description="Compares the files of all collections by content, as their versions list it.",
+        description="Compares the files of all collections by content, using their listings.",
     )
     def no_duplicates(context: AssetCheckExecutionContext) -> Iterator[AssetCheckResult]:
         verdict = check_duplicates(build_lineage(read_registry(root), translator))
@@ -138,13 +138,14 @@ def build_asset_checks(lineage: Lineage, keys: Iterable[Key]) -> list[AssetCheck
 
 
 def build_cache_schedule(lineage: Lineage) -> ScheduleDefinition:
-    """The schedule that looks into the cache every night."""
+    """Builds the schedule that checks the cache every night."""
     keys = (AssetCheckKey(asset_key(key), IN_CACHE) for key in lineage.output_of)
     job = define_asset_job(
         own_name(lineage.registry, CACHE_JOB),
         executor_def=in_process_executor,
         selection=AssetSelection.checks(*keys),
-        description="Looks for the objects of all recorded versions and hashes some of them.",
+        description="Checks that the cache has the objects of all recorded versions, and hashes a "
+        "sample of them.",
     )
     return ScheduleDefinition(
         name=own_name(lineage.registry, CACHE_SCHEDULE),
@@ -155,9 +156,9 @@ def build_cache_schedule(lineage: Lineage) -> ScheduleDefinition:
 
 
 def _ins_and_outs(keys: Sequence[AssetKey]) -> dict[str, Any]:
-    """Inputs and outputs of an op that checks assets, by the names of the arguments of `op`.
+    """The `ins` and `out` arguments of an op that checks assets.
 
-    `multi_asset_check` makes names of keys, and stops at one with a space in it.
+    `multi_asset_check` derives names from asset keys and fails for a key with a space in it.
     """
     return {
         "ins": {f"asset_{number}": In(Nothing) for number, _ in enumerate(keys)},
@@ -199,10 +200,10 @@ def _results(
 
 
 def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
-    """Evaluates checks outside runs, where there is something new to say.
+    """Evaluates checks outside runs, and reports the results that changed.
 
     Returns:
-        How many evaluations were reported.
+        The number of evaluations reported.
     """
     history = _History(lineage, instance)
     results = {
@@ -217,7 +218,7 @@ def report_checks(lineage: Lineage, instance: DagsterInstance) -> int:
 
 
 class _History:
-    """What checks said before of the assets of a registry, and what they are made of now."""
+    """The newest check evaluations and materializations of the assets of a registry."""
 
     def __init__(self, lineage: Lineage, instance: DagsterInstance) -> None:
         self._instance = instance
@@ -240,10 +241,10 @@ class _History:
         }
 
     def says(self, key: Key, record: AssetCheckExecutionRecord | None, fingerprint: object) -> bool:
-        """Whether an evaluation says what there is to say, and the UI shows that.
+        """Whether an evaluation is still current and the UI still shows it.
 
-        It shows none from before the newest materialization of an asset, also where that recorded
-        the same version (`AssetCheckExecutionRecord.targets_latest_materialization`).
+        The UI hides evaluations older than the newest materialization of an asset, even if that has
+        the same data version (`AssetCheckExecutionRecord.targets_latest_materialization`).
         """
         if record is None or _said(record, FINGERPRINT) != fingerprint:
             return False
@@ -256,7 +257,7 @@ class _History:
         return latest.storage_id == target.storage_id
 
     def report(self, key: Key, name: str, verdict: CheckResult) -> None:
-        """Writes an evaluation, of what is materialized now."""
+        """Writes an evaluation that targets the newest materialization."""
         latest = self._materialized.get(key)
         self._instance.report_runless_asset_event(
             AssetCheckEvaluation(
@@ -272,10 +273,10 @@ class _History:
 
 
 def _status_results(lineage: Lineage, history: _History) -> Mapping[Key, CheckResult]:
-    """What changed since `matches_dvc_lock` was evaluated last, or does not show any more.
+    """The results of `matches_dvc_lock` that changed, or that the UI does not show any more.
 
-    From the metafiles alone, but for assets where somebody's look at the workspace found
-    something: there it is looked at again.
+    They come from the metafiles alone. Only assets that failed when somebody compared the workspace
+    are compared with it again.
     """
     newest = history.newest(MATCHES_DVC_LOCK)
     results = check_recorded_status(lineage, lineage.output_of)
@@ -296,7 +297,7 @@ def _status_results(lineage: Lineage, history: _History) -> Mapping[Key, CheckRe
 
 
 def _first_cache_results(lineage: Lineage, history: _History) -> Mapping[Key, CheckResult]:
-    """Whether objects are there, for assets that `in_cache` was never evaluated of."""
+    """The results of `in_cache`, without hashing, for assets that have none yet."""
     newest = history.newest(IN_CACHE)
     recorded = {
         node.key for node in lineage.nodes.values() if node.key and node.address and node.version
@@ -305,14 +306,14 @@ def _first_cache_results(lineage: Lineage, history: _History) -> Mapping[Key, Ch
 
 
 def _raw_keys(lineage: Lineage) -> list[Key]:
-    """The asset of the collections in the raw folder, if there is one."""
+    """The key of the asset of raw collections, if there is one."""
     folder = lineage.registry.raw_folder
     groups = (g for g in lineage.groups if g.kind == "raw" and g.folder == folder)
     return [group.outputs[0].key for group in groups if folder is not None]
 
 
 def _duplicates_results(lineage: Lineage, history: _History) -> Mapping[Key, CheckResult]:
-    """Which collections share files, where there are other versions than the last time."""
+    """The results of `no_duplicates`, if versions changed since it was evaluated last."""
     newest = history.newest(NO_DUPLICATES)
     now = fingerprint_collections(lineage)
     return {
@@ -323,7 +324,7 @@ def _duplicates_results(lineage: Lineage, history: _History) -> Mapping[Key, Che
 
 
 def _arguments(verdict: CheckResult) -> dict[str, Any]:
-    """What an `AssetCheckResult` and an `AssetCheckEvaluation` both take."""
+    """The arguments that `AssetCheckResult` and `AssetCheckEvaluation` share."""
     metadata: dict[str, MetadataValue] = {
         name: MetadataValue.int(value) if isinstance(value, int) else MetadataValue.text(value)
         for name, value in verdict.counts.items()

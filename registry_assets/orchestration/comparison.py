@@ -1,4 +1,4 @@
-"""Whether metafiles, asset graph, event log and cache tell the same story."""
+"""Whether metafiles, asset graph, event log and cache agree."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ _SHORT = 10
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that two sources tell differently.
+    """One thing about which two sources disagree.
 
     Attributes:
         what: The path or asset.
-        difference: What each says.
-        mend: The command that brings them together.
+        difference: How they differ.
+        mend: The command that makes them agree.
     """
 
     what: str
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared, and where it differs."""
+    """How much was compared, and the differences found."""
 
     outputs: int
     edges: int
@@ -65,10 +65,10 @@ def compare(
 
     Args:
         lineage: The graph, from the metafiles as they are now.
-        definitions: What Dagster has loaded.
-        instance: Where materializations are recorded.
-        most_hashed: How many objects of the cache to hash, chosen by chance; None for all, also
-            those of older versions.
+        definitions: The definitions that Dagster has loaded.
+        instance: The Dagster instance with the materializations.
+        most_hashed: How many objects of the cache to hash, picked at random; None for all,
+            including those of older versions.
     """
     nodes = [node for node in lineage.nodes.values() if node.key is not None and node.address]
     recorded = [node for node in nodes if node.version is not None]
@@ -87,7 +87,7 @@ def compare(
 
 
 def _forgotten(lineage: Lineage) -> Iterator[Difference]:
-    """Pictures that were forgotten and have come back with a merge, or by `dvc`."""
+    """Forgotten pictures that a merge or `dvc` brought back."""
     root = lineage.registry.root
     tracer = Tracer(lineage, DvcRepo(root).listings())
     for md5, path in tracer.find_standing(read_forgotten(root)).items():
@@ -100,7 +100,7 @@ def _unread(lineage: Lineage) -> Iterator[Difference]:
 
 
 def _dvc_edges(lineage: Lineage) -> Iterator[Difference]:
-    """Our edges against those that DVC's own index draws."""
+    """Edges that only our graph or only DVC's own index has."""
     if lineage.registry.problems:
         return
     dvc_edges = DvcRepo(lineage.registry.root).read_edges()
@@ -128,7 +128,7 @@ _METAFILE = "dvc/metafile"
 
 def _asset_graph(lineage: Lineage, definitions: Definitions) -> Iterator[Difference]:
     graph = definitions.resolve_asset_graph()
-    # An asset of a user's own names no metafile, and has whatever edges its author gave it.
+    # A user's own asset has no metafile, and whatever edges its author gave it.
     generated = {key for key in graph.get_all_asset_keys() if _METAFILE in graph.get(key).metadata}
     for key in sorted(generated):
         if tuple(key.path) not in lineage.output_of:
@@ -203,13 +203,13 @@ def _cache(
 
 
 def _older_versions(lineage: Lineage) -> Iterator[Difference]:
-    """What is wrong with the objects of versions that are not the current ones."""
+    """Damaged or lost objects of older versions."""
     dvc = DvcRepo(lineage.registry.root)
     listings, history = dvc.listings(), read_version_history(lineage.registry)
     current = {node.version.md5 for node in lineage.nodes.values() if node.version is not None}
     held = (listings.contents(md5) or frozenset() for md5 in current)
     older = [(path, md5) for path, md5 in history.versions if md5 not in current]
-    # Files are called after where they came in, as far as that is known.
+    # Prefer the path in raw data for the name of an object.
     raw = {path for path, node in lineage.nodes.items() if node.kind == "raw"}
     older.sort(key=lambda version: version[0] not in raw)
     for item in dvc.find_damaged_objects(current.union(*held)):
@@ -230,9 +230,9 @@ def _older_versions(lineage: Lineage) -> Iterator[Difference]:
 def _lost(
     lineage: Lineage, dvc: DvcRepo, history: VersionHistory, older: Iterable[tuple[str, str]]
 ) -> Iterator[Difference]:
-    """Files of raw data that a branch or tag has, and neither this cache nor a remote.
+    """Raw files of older versions on a branch or tag that neither this cache nor a remote has.
 
-    Only of versions whose listings are here: what was never fetched is no finding.
+    Versions without a listing in the cache are skipped: they were never fetched here.
     """
     listings, forgotten = dvc.listings(), read_forgotten(lineage.registry.root)
     lacking: dict[tuple[str, str], frozenset[str]] = {}

@@ -1,4 +1,4 @@
-"""The component that gives a DVC repository to a `dg` project, from YAML."""
+"""The component that adds a DVC repository to a `dg` project with YAML."""
 
 from typing import Annotated, Any
 
@@ -30,8 +30,8 @@ class DvcRegistryComponent(Component, Resolvable, Model):
 
     Attributes:
         root: Any folder of the repository, relative to the folder of the YAML file.
-        translation: What to change of each asset; `spec` is the asset as it would be, `path` its
-            path in the repository. A changed key changes in the dependencies that point at it too.
+        translation: Attributes of each asset to override; `spec` is the asset as generated, `path`
+            its path in the repository. Dependencies on an asset follow its new key.
     """
 
     root: str
@@ -51,7 +51,7 @@ class DvcRegistryComponent(Component, Resolvable, Model):
 
 
 class _YamlTranslator(RegistryTranslator):
-    """The default rules, and then what YAML says."""
+    """The default rules, overridden by the YAML."""
 
     def __init__(self, translation: Translation) -> None:
         self._translation = translation
@@ -62,7 +62,7 @@ class _YamlTranslator(RegistryTranslator):
         return tuple(self._translation(AssetSpec(AssetKey(list(key))), facts).key.path)
 
     def translate(self, spec: AssetSpec) -> AssetSpec:
-        """Everything but the key, which was translated when the graph was built."""
+        """Overrides all attributes but the key, which the graph has translated already."""
         path = spec.metadata.get("dvc/path")
         if path is None:
             return spec

@@ -1,4 +1,4 @@
-"""Dagster's command line, whose `dagster dev` starts the webserver that has contact sheets."""
+"""Dagster's command line, with a `dagster dev` whose webserver also serves contact sheets."""
 
 from registry_assets.orchestration.internals import run_dagster
 

@@ -1,8 +1,8 @@
-"""What Dagster is told of a recorded output: the one place where that is put together.
+"""The metadata of a recorded output's materialization, built in one place.
 
-Everything comes from what DVC and the cache hold, and from what was decided, so that it is the
-same for a run in the UI, a batch, `registry add`, a `dvc repro` in a terminal, a clone and an old
-commit. Only how a version was made is known to nobody but its maker.
+It is derived from DVC, its cache and the decisions alone, so that it is the same after a run in the
+UI, a batch, `registry add`, a `dvc repro` in a terminal, in a clone and at an old commit. Only the
+process that made a version can add how it was made.
 """
 
 import io
@@ -34,9 +34,9 @@ from registry_assets.units import printable
 Metadata = dict[str, MetadataValue]
 
 SUMMARY = "dvc/summary"
-"""What a version holds, and how it differs from the one before."""
+"""What a version contains, and how it differs from the previous one."""
 UNREAD = "dvc/not_in_cache"
-"""That the cache lacked the version when Dagster was told, so that there is more to tell later."""
+"""Set when the cache lacked the version, so that its content has to be reported later."""
 MADE_WITH = "made/with"
 CONTACT_SHEET = "contact_sheet"
 
@@ -49,12 +49,11 @@ class Telling:
     """One output to describe.
 
     Attributes:
-        record: What was recorded of it.
+        record: The recorded version.
         group: The group of its asset.
-        partition: Which of the group.
-        outcome: How it came about (see `dvc_repo.results.Outcome`); None for what was made outside
-            Dagster.
-        seconds: How long that took.
+        partition: The partition key.
+        outcome: See `dvc_repo.results.Outcome`; None if it was made outside Dagster.
+        seconds: How long making it took.
     """
 
     record: RecordedOutput
@@ -69,9 +68,8 @@ class Describer:
 
     Args:
         dvc: The repository.
-        lineage: The graph. May be older than what is described; then pass a `tracer` whose graph
-            is not.
-        tracer: Builds the `Tracer` that finds where files came from; one over `lineage` when None.
+        lineage: The graph. If it is older than the outputs, pass a `tracer` with a newer one.
+        tracer: Builds the `Tracer` that finds the origins of files (default: one for `lineage`).
     """
 
     def __init__(
@@ -81,7 +79,7 @@ class Describer:
 
     @cached_property
     def listings(self) -> Listings:
-        """What the cache lists of versions."""
+        """The listings of versions in the cache."""
         return self._dvc.listings()
 
     @cached_property
@@ -89,11 +87,11 @@ class Describer:
         return self._find_tracer() if self._find_tracer else Tracer(self._lineage, self.listings)
 
     def describe(self, outputs: Sequence[Telling], commit: str | None) -> Iterator[Metadata]:
-        """The metadata of each output; pictures are compared with others' for all in one go.
+        """Yields the metadata of each output; duplicates are searched once for all of them.
 
         Args:
-            outputs: What to describe.
-            commit: What is checked out.
+            outputs: The outputs.
+            commit: The commit that is checked out.
         """
         duplicates = self._find_duplicates(outputs)
         for item in outputs:
@@ -112,7 +110,7 @@ class Describer:
             yield found
 
     def _find_duplicates(self, outputs: Sequence[Telling]) -> dict[str, Metadata]:
-        """What other collections have, too, of those whose data or table is among the outputs."""
+        """The duplicates of those collections whose raw data or measurements are described."""
         raw: dict[str, Telling] = {}
         measured: dict[str, Telling] = {}
         for item in outputs:
@@ -133,7 +131,7 @@ class Describer:
                 self.listings,
                 {*measured},
                 distance=self._lineage.registry.settings.duplicate_distance,
-                # The graph may be older than the collections.
+                # The graph may lack new collections.
                 versions=self._raw_versions({*measured}),
                 tables=self._tables(measured),
             )
@@ -151,7 +149,7 @@ class Describer:
         }
 
     def _tables(self, measured: Mapping[str, Telling]) -> dict[str, Path]:
-        """The tables of versions that the graph does not know yet."""
+        """The measurement tables of versions that the graph does not know yet."""
         tables = {}
         for name, item in measured.items():
             node = self._lineage.nodes.get(item.record.path)
@@ -171,7 +169,7 @@ def describe_version(
     outcome: str | None = None,
     seconds: float = 0.0,
 ) -> Metadata:
-    """What there is to say of a version by itself: what it is, what changed, what is in it.
+    """The metadata that a version has by itself: its name, its changes and its content.
 
     Args:
         dvc: The repository.
@@ -204,7 +202,7 @@ def describe_version(
 
 
 def version_metadata(path: str, version: Version, commit: str | None) -> dict[str, str | int]:
-    """What names a version: path, md5, size, number of files and commit, as far as is known."""
+    """What identifies a version: path, md5, size, number of files and commit, where known."""
     metadata: dict[str, str | int] = {"dvc/path": path, "dvc/md5": version.md5}
     if version.size is not None:
         metadata["dvc/size"] = version.size
@@ -216,27 +214,27 @@ def version_metadata(path: str, version: Version, commit: str | None) -> dict[st
 
 
 def is_readable(dvc: DvcRepo, record: RecordedOutput) -> bool:
-    """Whether there is now more to say of a version than its name."""
+    """Whether the content of a version can be read now, to describe it."""
     if is_folder(record.version.md5):
-        # A damaged listing is there, and tells nothing.
+        # None also if the listing is damaged.
         return record.files is not None
     is_metrics = PurePosixPath(record.path).suffix in _METRICS_SUFFIXES
     return not is_metrics or _content_of(dvc, record) is not None
 
 
 def _content_of(dvc: DvcRepo, record: RecordedOutput) -> Path | None:
-    """Where the recorded content of a file is: in the cache, or the workspace where that has it."""
+    """The path of a file's recorded content, in the cache or else in the workspace, if any."""
     place = record.listings.place_of(record.version.md5)
     if place is not None:
         return place
     there = dvc.path_of(record.path)
-    # What DVC does not keep (`cache: false`) stands in the workspace only.
+    # Outputs with `cache: false` are in the workspace only.
     is_recorded = there.is_file() and hash_file(there) == record.version.md5
     return there if is_recorded else None
 
 
 def _making(outcome: str, seconds: float) -> Metadata:
-    """How a version came about, and with what where that is this process."""
+    """How a version was made; if this process made it, also with which software and how fast."""
     found: Metadata = {"dvc/outcome": MetadataValue.text(outcome)}
     if outcome in ("ran", "recorded"):
         found["made/seconds"] = MetadataValue.float(round(seconds, 3))
@@ -246,7 +244,7 @@ def _making(outcome: str, seconds: float) -> Metadata:
 
 @cache
 def _tools() -> str:
-    """The programs of this process and the machine: what a result may depend on unnoticed."""
+    """The software of this process and the machine, as results may depend on them."""
     packages = ("registry-assets", "pillow", "dvc", "dagster")
     versions = [f"{name} {version_of_package(name)}" for name in packages]
     versions.insert(1, f"Python {platform.python_version()}")
@@ -255,15 +253,15 @@ def _tools() -> str:
 
 
 def contact_sheet_metadata(registry_name: str, path: str, md5: str) -> Metadata:
-    """Where a webserver has a picture of what is in a folder; it makes that when it is shown."""
-    # What Markdown reads anything into. Up to 1000 signs the UI shows it without a click.
+    """The address of a folder's contact sheet, which the webserver makes on request."""
+    # Escapes Markdown. Up to 1000 characters are shown in the UI without a click.
     quoted = re.sub(r"([][\\`*_<>&!~|])", r"\\\1", " ".join(printable(path).split()))
     text = f"contact sheet of {quoted}, which registry ui shows"
     return {CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(registry_name, md5)})")}
 
 
 def _changes(record: RecordedOutput) -> Metadata:
-    """Files added, removed and changed since the version before."""
+    """Files added, removed and changed since the previous version."""
     changes = record.changes
     if changes is None:
         return {}
@@ -282,13 +280,13 @@ def _changes(record: RecordedOutput) -> Metadata:
 
 
 def _origins(tracer: Tracer, path: str) -> Metadata:
-    """Where a few images of a version came from."""
+    """The origins of a few images of a version."""
     rows = build_origin_table(tracer, path)
     return {"files/origins": MetadataValue.table(list(map(TableRecord, rows)))} if rows else {}
 
 
 def _duplicates(duplicates: Duplicates, collection: str) -> Metadata:
-    """Which files of a collection others have, too; nothing where its listing is not to be had."""
+    """The duplicates of a collection; nothing if the cache lacks its listing."""
     if collection in duplicates.unread:
         return {}
     found = [item for item in duplicates.found if item.collection == collection]
@@ -310,7 +308,7 @@ def _duplicates(duplicates: Duplicates, collection: str) -> Metadata:
 
 
 def _decisions(registry: Registry, group: AssetGroup, partition: str | None) -> Metadata:
-    """How many images people allowed and denied, and why, where a stage heeds that."""
+    """The decisions about images that a stage applies."""
     file = decisions_file_of(registry, group, partition)
     if file is None:
         return {}
@@ -322,7 +320,7 @@ def _decisions(registry: Registry, group: AssetGroup, partition: str | None) -> 
         "decisions/denied": MetadataValue.int(len(decided) - len(allowed) - len(duplicates)),
         "decisions/duplicates": MetadataValue.int(len(duplicates)),
     }
-    # Of what people said first: it is less, and says more.
+    # Decisions of people first: there are fewer of them, and they tell more.
     examples = sorted(decided, key=lambda item: bool(item.duplicate_of))[:_MOST_EXAMPLES]
     if examples:
         rows = [
@@ -342,13 +340,13 @@ def _decisions(registry: Registry, group: AssetGroup, partition: str | None) -> 
 
 
 def _numbers(place: Path, suffix: str) -> Metadata:
-    """The numbers of a metrics file, so that the UI plots them over time."""
+    """The numbers of a metrics file, which the UI plots over time."""
     from ruamel.yaml import YAML
 
     try:
         text = place.read_text(encoding="utf-8")
         data = json.loads(text) if suffix == ".json" else YAML(typ="safe").load(io.StringIO(text))
-    except Exception:  # somebody else's file: what cannot be parsed is not plotted
+    except Exception:  # any file can be declared as metrics: do not plot what cannot be parsed
         return {}
     found: Metadata = {}
 

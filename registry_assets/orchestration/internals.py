@@ -1,10 +1,11 @@
-"""All that we use of Dagster beyond its public interface, and why nothing public serves.
+"""All private names of Dagster that we use, and why no public name does the job.
 
-`tests/test_private_apis.py` says of each name what we rely on, so that an upgrade fails there, in
-words, and not somewhere in a run. No other module imports from ``dagster._…``.
+`tests/test_private_apis.py` states what we rely on for each name, so that an incompatible Dagster
+fails there with a clear message and not somewhere in a run. No other module imports from
+``dagster._…``.
 
-The SQLite storages are imported when they are asked for: with SQLAlchemy and Alembic they take
-longer than most commands, of which few open the history.
+The SQLite storages are imported lazily: importing them, with SQLAlchemy and Alembic, takes longer
+than most commands, and few commands open the history.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,24 +61,24 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 __all__ = [
-    # The provenance of a materialization is in its tags, which Dagster writes in a run and nobody
-    # else can: of what was made outside, we write them, so that it counts as up to date.
+    # The tags with the provenance of a materialization. Dagster writes them only in a run; for
+    # versions made outside Dagster we write them, so that they count as up to date.
     "CODE_VERSION_TAG",
     "DATA_VERSION_TAG",
     "DEFAULT_DATA_VERSION",
-    # How Dagster tags runs, of which its documentation gives the strings only.
+    # Tags of runs; the documentation gives the strings, but no constants.
     "MAX_RETRIES_TAG",
     "NULL_EVENT_POINTER",
     "PARTITION_NAME_TAG",
     "RETRY_ON_ASSET_OR_OP_FAILURE_TAG",
     "RETRY_STRATEGY_TAG",
-    # What stands for the run of an event that was reported outside any.
+    # The run ID of an event that was reported outside a run.
     "RUNLESS_RUN_ID",
     "RUN_KEY_TAG",
-    # An evaluation reported outside a run shows in the UI only if it says of what it was; within
-    # one, Dagster sees to that.
+    # The UI shows an evaluation from outside a run only if it names the materialization that it
+    # targets; within a run, Dagster adds that.
     "AssetCheckEvaluationTargetMaterializationData",
-    # The types of what public functions give: `define_asset_job`, evaluations of checks,
+    # Return types of public names: `define_asset_job`, check evaluations and
     # `DagsterEvent.event_specific_data`.
     "AssetCheckExecutionRecord",
     "SerializableErrorInfo",
@@ -88,8 +89,8 @@ __all__ = [
     "get_input_data_version_tag",
     "get_input_event_pointer_tag",
     "open_instance",
-    # A condition of our own with a field has to be a record, as Dagster's own are: its automation
-    # copies and compares conditions as such.
+    # Our own automation conditions have to be records, like Dagster's, which copies and compares
+    # conditions that way.
     "read_event",
     "record",
     "run_dagster",
@@ -106,8 +107,8 @@ _STORAGES = {
     "SQLITE_BUSY_TIMEOUT_SECONDS": "dagster._core.storage.sqlite",
     "SqliteEventLogStorage": "dagster._core.storage.event_log.sqlite.sqlite_event_log",
 }
-"""What the storage that stays open is made of: Dagster opens and closes each database for every
-event, and no setting says otherwise."""
+"""Base classes of the storage that stays open: Dagster opens and closes each database for every
+event, and no setting changes that."""
 
 
 def __getattr__(name: str) -> Any:
@@ -117,14 +118,14 @@ def __getattr__(name: str) -> Any:
 
 
 def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
-    """The instance whose home is a folder, with some of its settings replaced.
+    """Opens the Dagster instance of a home folder, with some of its settings replaced.
 
-    `DagsterInstance.get` and `DagsterInstance.from_config` take settings from ``dagster.yaml``
-    alone, and the storage that stays open is for this process, not for everybody's file.
+    `DagsterInstance.get` and `DagsterInstance.from_config` read settings from ``dagster.yaml``
+    only, but the storage that stays open is meant for this process alone.
 
     Args:
-        home: The folder with its ``dagster.yaml``.
-        overrides: Goes before what that says.
+        home: The folder with ``dagster.yaml``.
+        overrides: Settings that take precedence over ``dagster.yaml``.
     """
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=dict(overrides)))
 
@@ -132,10 +133,9 @@ def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
 def find_newest_evaluations(
     instance: DagsterInstance, checks: Sequence[AssetCheckKey]
 ) -> Mapping[AssetCheckKey, AssetCheckExecutionRecord]:
-    """The newest execution of each check, of those that were ever executed.
+    """The newest execution of each check that was ever executed.
 
-    The public `DagsterInstance` has no reader of checks; events would have to be searched, for as
-    long as the history is.
+    `DagsterInstance` has no public reader for checks other than searching all events.
     """
     storage = instance.event_log_storage
     return storage.get_latest_asset_check_execution_by_key(list(checks))
@@ -147,11 +147,11 @@ def show_partitions_as_missing(
     partitions: DynamicPartitionsDefinition,
     names: Sequence[str],
 ) -> None:
-    """Has Dagster count partitions of an asset as missing, and keeps every event.
+    """Makes Dagster count partitions of an asset as missing, and keeps all events.
 
-    It counts each that ever had a materialization, and its storages cannot wipe a single partition.
-    But it counts in a cache, to which it only adds what is materialized later: what is taken out
-    there stays out.
+    Dagster counts every partition that ever had a materialization, and no storage can wipe a single
+    partition. But it counts in a cache and only adds to that what is materialized later: a
+    partition removed from the cache stays removed.
     """
     counted = get_and_update_asset_status_cache_value(instance, key, partitions)
     if counted is None or not instance.event_log_storage.can_write_asset_status_cache():
@@ -192,12 +192,12 @@ def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) 
 
 # --- Dagster's webserver --------------------------------------------------------------------------
 #
-# Dagster has no way to add a route to its webserver, and `dagster dev` none to start another one.
-# Both are programs, of which one function each is replaced: whatever else they do, they still do.
+# Dagster has no way to add a route to its webserver, or to have `dagster dev` start another one. So
+# one function of each program is replaced, and the rest works as before.
 
 
 def run_webserver(routes: "Sequence[BaseRoute]") -> None:
-    """`dagster-webserver`, by the arguments of this process, with routes in front of its own."""
+    """Runs `dagster-webserver` with the arguments of this process and additional routes."""
     cli: Any = import_module("dagster_webserver.cli")
     create = cli.create_app_from_workspace_process_context
 
@@ -211,10 +211,10 @@ def run_webserver(routes: "Sequence[BaseRoute]") -> None:
 
 
 def run_dagster(webserver: str) -> None:
-    """`dagster`, by the arguments of this process, with a webserver of ours for `dagster dev`.
+    """Runs `dagster` with the arguments of this process, and `dagster dev` with our webserver.
 
     Args:
-        webserver: The module to run in place of ``dagster_webserver``.
+        webserver: The module to run instead of ``dagster_webserver``.
     """
     cli: Any = import_module("dagster._cli")
     dev: Any = import_module("dagster._cli.dev")
@@ -230,12 +230,12 @@ def run_dagster(webserver: str) -> None:
 
 # --- The tables of the event log ------------------------------------------------------------------
 #
-# Events are for ever, and nothing public changes one. What version 0.1.0 wrote into them is taken
-# out once (`sheet_history`); nothing else of ours may touch these tables.
+# No public function changes an event. `sheet_history` removes once what version 0.1.0 wrote into
+# events; nothing else of ours may touch these tables.
 
 
 def sql_event_log(instance: DagsterInstance) -> "SqlEventLogStorage | None":
-    """What keeps the events of an instance, where that is a database with Dagster's tables."""
+    """The event log storage of an instance, if it is a SQL database with Dagster's tables."""
     from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
     storage: Any = instance.event_log_storage
@@ -243,31 +243,31 @@ def sql_event_log(instance: DagsterInstance) -> "SqlEventLogStorage | None":
 
 
 def run_shards(storage: "SqlEventLogStorage") -> Sequence[str]:
-    """The runs whose events are in databases of their own, which `run_connection` opens."""
+    """The IDs of runs whose events are in a separate database, as `run_connection` opens it."""
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
     if not isinstance(storage, SqliteEventLogStorage):
         return ()
-    # Dagster leaves out what was reported outside any run.
+    # Dagster leaves out events that were reported outside a run.
     return (RUNLESS_RUN_ID, *storage.get_all_run_ids())
 
 
 def event_tables() -> "tuple[Table, Table]":
-    """The table of all events, and that of assets, which has a copy of the newest of each."""
+    """The table of events, and the table of assets with a copy of each asset's newest event."""
     from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
 
     return SqlEventLogStorageTable, AssetKeyTable
 
 
 def read_event(text: str) -> Any:
-    """What a table has of an event, as an object."""
+    """Deserializes an event from its text in a table."""
     from dagster._serdes import deserialize_value
 
     return deserialize_value(text)
 
 
 def write_event(event: Any) -> str:
-    """The same, as a table has it."""
+    """Serializes an event to its text in a table."""
     from dagster._serdes import serialize_value
 
     return serialize_value(event)

@@ -1,7 +1,7 @@
-"""The contact sheets that version 0.1.0 put into Dagster's history: taking them out, once.
+"""Removes the contact sheets that version 0.1.0 wrote into Dagster's history.
 
-It wrote each into two events, as base64, and Dagster keeps copies of those. The events stay, and
-name an address instead, as those do that are written since.
+It wrote each sheet into two events, as base64, and Dagster keeps copies of events. The events stay,
+with the address of the sheet instead, as newer events have it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -36,10 +36,10 @@ from registry_assets.registry.home import choose_home, has_history
 from registry_assets.registry.kept_answers import write_kept
 
 _HELD = "![contact sheet](data:image/jpeg;base64,"
-"""How the metadata of an event began that holds a picture."""
+"""How the metadata of an event with an embedded sheet begins."""
 
 _LOOKED_AT = "registry_assets_sheets"
-"""The file in the home folder that says up to which event there are none."""
+"""The file in the home folder with the number of the last event that was checked."""
 
 _PAGE = 50
 _SHOWING = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.HANDLED_OUTPUT}
@@ -47,11 +47,11 @@ _SHOWING = {DagsterEventType.ASSET_MATERIALIZATION, DagsterEventType.HANDLED_OUT
 
 @dataclass(frozen=True)
 class Stripped:
-    """What was taken out of a history.
+    """What was removed from a history.
 
     Attributes:
-        sheets: How many contact sheets, each of one materialization.
-        size: In bytes, of all that held them.
+        sheets: The number of contact sheets, one per materialization.
+        size: The size of all their copies, in bytes.
     """
 
     sheets: int
@@ -59,10 +59,10 @@ class Stripped:
 
 
 def check_no_sheets(root: Path) -> None:
-    """Makes sure that the history of a registry holds no pictures, looking at each event once.
+    """Checks that the history of a registry contains no sheets; each event is read only once.
 
     Raises:
-        RegistryError: when it does.
+        RegistryError: when it contains one.
     """
     if not has_history(root):
         return
@@ -72,9 +72,9 @@ def check_no_sheets(root: Path) -> None:
         known = _read_mark(mark)
         if any(_find_sheets(instance, known if known <= newest else 0)):
             raise RegistryError(
-                "Dagster's history has contact sheets in it, as version 0.1.0 put them there, and "
-                "one may show the picture: take them out once with `registry sync --strip-sheets`, "
-                "then run this again"
+                "Dagster's history contains contact sheets written by version 0.1.0, and one may "
+                "show the picture: remove them once with `registry sync --strip-sheets`, then run "
+                "this command again"
             )
         if newest != known:
             write_kept(mark, str(newest).encode())
@@ -84,7 +84,7 @@ def strip_sheets(registry: Registry) -> Stripped:
     """Takes the contact sheets out of the history of a registry, wherever Dagster keeps an event.
 
     Raises:
-        RegistryError: when the history is kept by something that cannot do that.
+        RegistryError: when the storage of the history does not allow that.
     """
     root, name = registry.root, registry.name
     if not has_history(root):
@@ -93,8 +93,8 @@ def strip_sheets(registry: Registry) -> Stripped:
         storage = sql_event_log(instance)
         if storage is None:
             raise RegistryError(
-                f"{type(instance.event_log_storage).__name__} keeps Dagster's history, and nothing "
-                "can be taken out of that: start a new one"
+                f"Dagster's history is kept by {type(instance.event_log_storage).__name__}, which "
+                "cannot change events: start a new history"
             )
         newest = _newest_event(instance)
         events, assets = event_tables()
@@ -103,9 +103,9 @@ def strip_sheets(registry: Registry) -> Stripped:
             for run_id in run_shards(storage)
             for taken in _strip(name, partial(storage.run_connection, run_id), events.c.event)
         ]
-        # The newest of each asset again.
+        # The copy of each asset's newest event.
         others += _strip(name, storage.index_connection, assets.c.last_materialization)
-        # Last, as it is here that they are looked for: what was interrupted is asked for again.
+        # Last, since `check_no_sheets` looks here: an interruption is noticed and can be repeated.
         found = _strip(name, storage.index_connection, events.c.event)
         write_kept(choose_home(root) / _LOOKED_AT, str(newest).encode())
     count = sum(taken.is_materialization for taken in found)
@@ -114,7 +114,7 @@ def strip_sheets(registry: Registry) -> Stripped:
 
 def _newest_event(instance: DagsterInstance) -> int:
     storage = sql_event_log(instance)
-    # Of what keeps them otherwise, no number says where to go on.
+    # Other storages have no number to continue from.
     return (storage.get_maximum_record_id() or 0) if storage is not None else 0
 
 
@@ -125,7 +125,7 @@ def _read_mark(place: Path) -> int:
 
 
 def _find_sheets(instance: DagsterInstance, after: int) -> Iterator[EventLogRecord]:
-    """Finds the materializations after an event that hold pictures."""
+    """Finds the materializations after an event that contain a sheet."""
     for key in instance.get_asset_keys():
         records_filter = AssetRecordsFilter(asset_key=key, after_storage_id=after)
         cursor, has_more = None, True
@@ -162,13 +162,13 @@ def _strip(registry_name: str, connect: Callable[[], Any], column: Any) -> list[
     Args:
         registry_name: What the registry is called in addresses.
         connect: Opens a connection, in a transaction.
-        column: What has the events.
+        column: The column that contains the events.
     """
     found: list[_Taken] = []
     number, after, rows = column.table.c.id, 0, [None]
     while rows:
         with connect() as connection:
-            # Has SQLite write over what goes; other databases see to that themselves.
+            # Makes SQLite overwrite deleted content; other databases do so themselves.
             is_sqlite = connection.dialect.name == "sqlite"
             if is_sqlite:
                 connection.exec_driver_sql("PRAGMA secure_delete = ON")
@@ -193,7 +193,7 @@ def _strip(registry_name: str, connect: Callable[[], Any], column: Any) -> list[
                     _Taken(kind == DagsterEventType.ASSET_MATERIALIZATION, len(text) - len(changed))
                 )
     if found and is_sqlite:
-        # The file gets smaller, as far as nobody else is reading.
+        # Shrinks the file, unless somebody else is reading it.
         with suppress(OperationalError), connect() as connection:
             connection.exec_driver_sql("VACUUM")
         with connect() as connection:
@@ -202,7 +202,7 @@ def _strip(registry_name: str, connect: Callable[[], Any], column: Any) -> list[
 
 
 def _with_address(registry_name: str, entry: EventLogEntry) -> EventLogEntry | None:
-    """An event with the address of its picture in place of it; None if it holds none."""
+    """The event with the address of its sheet instead of the sheet; None if it has no sheet."""
     event = entry.dagster_event
     if event is None or not _holds_sheet(entry):
         return None

@@ -1,10 +1,10 @@
-"""Contact sheets for browsers: beside Dagster's UI on its port, or by themselves.
+"""Serves contact sheets to browsers: on the port of Dagster's UI, or on a port of its own.
 
-Events name an address on the webserver that shows them, so a proxy in front of Dagster has to lead
-`/registry/` here: `uvicorn --factory registry_assets.orchestration.webserver:sheet_app`.
+Events contain addresses without a host, so a proxy in front of Dagster has to forward `/registry/` here:
+`uvicorn --factory registry_assets.orchestration.webserver:sheet_app`.
 
-Nothing is written but what is kept of what was made. Browsers keep nothing, as a picture that was
-forgotten may be on a sheet.
+Only the sheets themselves are cached on disk. Browsers must not cache them, since a picture on a
+sheet may be forgotten later.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from registry_assets.registry.contact_sheets import describe_absence, make_sheet
 from registry_assets.registry.sharing import share_files
 
 _MOST_AT_ONCE = 2
-"""Sheets that are made side by side, as whoever works on this machine wants to go on."""
+"""How many sheets are made in parallel; few, to leave the machine to other work."""
 
 _MOST_WAITING = 50
 
@@ -42,12 +42,12 @@ Result = TypeVar("Result")
 
 
 def build_sheet_app(root: Path) -> Starlette:
-    """An application that has the contact sheets of a registry, and nothing else."""
+    """Builds an application that serves only the contact sheets of a registry."""
     return Starlette(routes=[sheet_route(root)])
 
 
 def sheet_app() -> Starlette:
-    """The same for the registry that REGISTRY_ROOT names, else the one around this folder."""
+    """Builds that application for REGISTRY_ROOT, or else the registry around this folder."""
     from registry_assets.dvc_repo import DvcRepo
 
     root = DvcRepo(Path(os.environ.get("REGISTRY_ROOT") or Path.cwd())).root
@@ -56,7 +56,7 @@ def sheet_app() -> Starlette:
 
 
 def sheet_route(root: Path) -> Route:
-    """What answers for the contact sheets of a registry, by whatever name it is called."""
+    """The route of the contact sheets of a registry, whatever name the address gives it."""
     makers = ThreadPoolExecutor(_MOST_AT_ONCE, "contact-sheets")
     waiting = 0
 
@@ -83,7 +83,7 @@ def sheet_route(root: Path) -> Route:
             finally:
                 waiting -= 1
             if sheet is None:
-                # Browsers show what comes with a 404, too.
+                # Browsers show the image of a 404 response, too.
                 return Response(_draw(lines), 404, _HEADERS, "image/svg+xml")
         return Response(sheet, headers=_HEADERS, media_type="image/webp")
 
@@ -91,7 +91,7 @@ def sheet_route(root: Path) -> Route:
 
 
 def _draw(lines: tuple[str, ...]) -> str:
-    """A small picture of some lines of text."""
+    """Draws lines of text as a small SVG image."""
     width = 16 + 8 * max(map(len, lines))
     texts = "".join(
         f'<text x="8" y="{20 + 18 * number}">{escape(line)}</text>'
