@@ -196,7 +196,7 @@ def _make_stages(
                 stage = unit.group.address.partition("@")[0]
                 yield Failed(unit, not_taken_in(unit.partition, stage, dataset.name))
             elif unit.partition in unit.group.addresses:
-                gone = f"{unit.address} is no longer declared: run the command again"
+                gone = f"{unit.address} is no longer declared: run this again"
                 yield Failed(unit, RegistryError(gone))
             continue
         made = Unit(found, unit.partition)

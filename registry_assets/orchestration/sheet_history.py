@@ -74,7 +74,7 @@ def check_no_sheets(root: Path) -> None:
             raise RegistryError(
                 "Dagster's history contains contact sheets written by version 0.1.0, and one may "
                 "show the picture: remove them once with `registry sync --strip-sheets`, then run "
-                "this command again"
+                "this again"
             )
         if newest != known:
             write_kept(mark, str(newest).encode())

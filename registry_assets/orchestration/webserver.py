@@ -1,7 +1,7 @@
 """Serves contact sheets to browsers: on the port of Dagster's UI, or on a port of its own.
 
-Events contain addresses without a host, so a proxy in front of Dagster has to forward `/registry/` here:
-`uvicorn --factory registry_assets.orchestration.webserver:sheet_app`.
+Events contain addresses without a host, so a proxy in front of Dagster has to forward `/registry/`
+here: `uvicorn --factory registry_assets.orchestration.webserver:sheet_app`.
 
 Only the sheets themselves are cached on disk. Browsers must not cache them, since a picture on a
 sheet may be forgotten later.

@@ -1,6 +1,6 @@
 """Dagster's history of a registry.
 
-opening.py        opening it, and errors of its databases turned into ours
+opening.py        opens it, and translates errors of its database
 event_storage.py  Dagster's own storage, kept open while a command writes
 event_log.py      what it says of outputs
 claims.py         whose names and asset keys are whose, where several registries share it

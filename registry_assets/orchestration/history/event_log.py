@@ -1,4 +1,4 @@
-"""What Dagster's event log says of the outputs of a registry."""
+"""Reads the outputs of a registry from Dagster's event log."""
 
 import hashlib
 from collections import Counter
@@ -29,7 +29,7 @@ from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.translator import Key
 
 ABSENT = "absent"
-"""The data version of what the checked-out commit does not have."""
+"""The data version of an output that the checked-out commit does not have."""
 
 _MOST_EVENTS = 200
 _PAGE = 500
@@ -43,10 +43,11 @@ class Seen:
 
     Attributes:
         version: Its data version.
-        inputs: What Dagster recorded as the data versions of what it was made of, by asset.
-        code_version: What Dagster recorded as the version of the code that made it.
-        event: The number of the event, None when it was not asked for yet.
-        is_described: Whether it says what is in the version, which the cache may have lacked.
+        inputs: The recorded data versions of its inputs, by asset.
+        code_version: The recorded code version.
+        event: The storage ID of the event; None if it was not read yet.
+        is_described: Whether its metadata describe the content of the version, which is impossible
+            if the cache lacks it.
     """
 
     version: str
@@ -65,14 +66,14 @@ class AssetPartition:
 
 
 def asset_key(key: Key) -> AssetKey:
-    """Dagster's form of a key."""
+    """A key as Dagster's `AssetKey`."""
     return AssetKey(list(key))
 
 
 def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartition, Seen]:
     """Reads the newest materialization of every partition of every asset of a registry.
 
-    Partitions that the metafiles do not have any more are among them.
+    This includes partitions that the metafiles do not have any more.
     """
     found: dict[AssetPartition, Seen] = {}
     for group in lineage.groups:
@@ -100,14 +101,14 @@ def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartitio
 
 
 def is_described(metadata: Mapping[str, MetadataValue]) -> bool:
-    """Whether a materialization says what is in the version, and not only which it is."""
+    """Whether the metadata of a materialization describe the content of its version."""
     return SUMMARY in metadata and UNREAD not in metadata
 
 
 def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[AssetPartition]:
-    """Finds what Dagster shows a version of and the checked-out commit does not have.
+    """Finds assets that have a version in Dagster, but not in the checked-out commit.
 
-    Of what Git keeps out of the work tree, the commit has a version all the same.
+    The commit has what Git only keeps out of the work tree, as in a sparse checkout.
     """
     there = {of_node(node) for node in lineage.nodes.values() if node.version is not None}
     gone = [a for a, newest in seen.items() if a not in there and newest.version != ABSENT]
@@ -121,7 +122,7 @@ def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator
 def newest_events(
     key: Key, is_partitioned: bool, instance: DagsterInstance
 ) -> Mapping[str | None, int]:
-    """The number of the newest materialization of each partition of an asset."""
+    """The storage ID of the newest materialization of each partition of an asset."""
     if is_partitioned:
         newest = instance.get_latest_storage_id_by_partition(
             asset_key(key), DagsterEventType.ASSET_MATERIALIZATION
@@ -146,14 +147,14 @@ def _newest(
 
 
 def of_node(node: Node) -> AssetPartition | None:
-    """The asset that stands for a path, None for plain files and sources."""
+    """The asset that represents a path; None for plain files and sources."""
     if node.key is None or node.address is None:
         return None
     return AssetPartition(node.key, node.partition)
 
 
 def find_event(instance: DagsterInstance, asset: AssetPartition, version: str) -> int | None:
-    """The number of the newest materialization of an asset with a data version."""
+    """The storage ID of the newest materialization of an asset with a given data version."""
     records = instance.fetch_materializations(
         AssetRecordsFilter(
             asset_key=asset_key(asset.key),
@@ -173,7 +174,8 @@ def find_run(instance: DagsterInstance, node: Node, version: str) -> RunOfVersio
     """The newest run that recorded a version of an output.
 
     Returns:
-        One without a run when Dagster was only told of the version; None when it has not seen it.
+        A value without a run if the version was reported outside any run; None if Dagster does not
+        know the version.
     """
     asset = of_node(node)
     if asset is None:
@@ -183,7 +185,7 @@ def find_run(instance: DagsterInstance, node: Node, version: str) -> RunOfVersio
         asset_partitions=[asset.partition] if asset.partition is not None else None,
     )
     run, made_with, cursor = None, None, None
-    # A few at a time: mostly the first ones are it.
+    # A few at a time: it is usually among the first.
     for _ in range(_MOST_EVENTS // _FEW):
         page = instance.fetch_materializations(records_filter, limit=_FEW, cursor=cursor)
         for record in page.records:
@@ -191,7 +193,7 @@ def find_run(instance: DagsterInstance, node: Node, version: str) -> RunOfVersio
             tags = (materialization.tags or {}) if materialization else {}
             if materialization is None or tags.get(DATA_VERSION_TAG) != version:
                 continue
-            # What was told outside any run (`RUNLESS_RUN_ID` is "") gives way to a run.
+            # Prefer a run to an event reported outside any (`RUNLESS_RUN_ID` is "").
             run = run or record.run_id
             told = materialization.metadata.get(MADE_WITH)
             made_with = made_with or (None if told is None else str(told.value))
@@ -204,7 +206,7 @@ def find_run(instance: DagsterInstance, node: Node, version: str) -> RunOfVersio
 
 
 def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:
-    """Whether Dagster's newest materialization says of an output what its metafile records."""
+    """Whether Dagster's newest materialization agrees with the metafile of an output."""
     if seen is None or node.version is None or seen.version != node.version.md5:
         return False
     told = comparable_inputs(lineage, node)
@@ -214,7 +216,7 @@ def tells_the_same(lineage: Lineage, node: Node, seen: Seen | None) -> bool:
 
 
 def made_by(lineage: Lineage, node: Node) -> str | None:
-    """The code version that made what a metafile records, None when it is not the current one."""
+    """The code version that made the recorded version; None if it is not the current one."""
     stage = lineage.registry.stage_of.get(node.path)
     if stage is None or node.key is None:
         return None
@@ -225,11 +227,11 @@ def made_by(lineage: Lineage, node: Node) -> str | None:
 
 @dataclass(frozen=True)
 class Input:
-    """One output, or one partition of a family, that another output was made of.
+    """One output, or one partition of a family, that another output was made from.
 
     Attributes:
-        version: The version that the metafile of the downstream output records; the current one
-            of the input where the dependency is not a whole output.
+        version: The version that the metafile of the downstream output records; the current version
+            of the input if the dependency is not a whole output.
     """
 
     path: str
@@ -238,7 +240,7 @@ class Input:
 
 
 def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
-    """What an output was made of, as its metafile records it."""
+    """The inputs of an output, as its metafile records them."""
     found = []
     for path, version in lineage.versions_read(node.path).items():
         asset = of_node(lineage.nodes[path])
@@ -248,10 +250,10 @@ def recorded_inputs(lineage: Lineage, node: Node) -> tuple[Input, ...]:
 
 
 def comparable_inputs(lineage: Lineage, node: Node) -> Mapping[Key, str]:
-    """The versions of those inputs that a metafile and Dagster both name, by asset.
+    """The input versions that a metafile and Dagster record alike, by asset.
 
-    Where each partition reads some partitions of another asset, but not the one of its own name,
-    the edge in Dagster leads from all of them, and so does the version that a run records.
+    If a partition reads some partitions of another asset, but not the one with the same key, the
+    edge in Dagster comes from all partitions, and a run records the versions of all of them.
     """
     inputs = recorded_inputs(lineage, node)
     read = Counter(item.asset.key for item in inputs)
@@ -269,9 +271,9 @@ def comparable_inputs(lineage: Lineage, node: Node) -> Mapping[Key, str]:
 def input_versions(inputs: Iterable[Input]) -> Mapping[Key, str]:
     """The input data versions that Dagster records for a materialization, by asset.
 
-    For an asset without partitions its data version; for one with partitions the SHA-256 of the
-    versions of the partitions that were read, in the order of their names (Dagster 1.13,
-    `DataVersionCache`). Dagster leaves out what reads a hundred partitions or more.
+    For an unpartitioned asset this is its data version; for a partitioned one, the SHA-256 of the
+    versions of the partitions read, ordered by partition key (Dagster 1.13, `DataVersionCache`).
+    Dagster records none if a hundred partitions or more are read.
     """
     by_key: dict[Key, list[Input]] = {}
     for item in inputs:

@@ -1,8 +1,8 @@
 """Dagster's own SQLite storage, with the event log kept open while a command writes to it.
 
-Dagster opens and closes each database for every event: two thirds of what a materialization costs
-are spent on that, as SQLAlchemy sets every engine up anew and SQLite moves its log into the
-database whenever the last connection closes. The files and what is in them are the same.
+Dagster opens and closes each database for every event. This takes two thirds of the time of a
+materialization, since SQLAlchemy sets up a new engine each time and SQLite checkpoints its log
+whenever the last connection closes. The files and their content are the same.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _MOST_OPEN = 4
 
 
 class OpenSqliteStorage(DagsterSqliteStorage):
-    """Runs, events and schedules where `DagsterSqliteStorage` keeps them."""
+    """Keeps runs, events and schedules in the files of `DagsterSqliteStorage`."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
@@ -43,7 +43,7 @@ class OpenSqliteStorage(DagsterSqliteStorage):
         return self._open_event_log
 
     def register_instance(self, instance: DagsterInstance) -> None:
-        """What Dagster calls with the instance that this is the storage of."""
+        """Called by Dagster with the instance that uses this storage."""
         super().register_instance(instance)
         if not self._open_event_log.has_instance:
             self._open_event_log.register_instance(instance)
@@ -52,26 +52,26 @@ class OpenSqliteStorage(DagsterSqliteStorage):
     def from_config_value(
         cls, inst_data: ConfigurableClassData | None, config_value: Any
     ) -> "OpenSqliteStorage":
-        """What Dagster calls with the configuration of the instance."""
+        """Called by Dagster with the configuration of the instance."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
 
 class OpenEventLogStorage(SqliteEventLogStorage):
-    """One connection to each of the databases that were used last, of which each run has one."""
+    """Keeps a connection to each of the most recently used databases; each run has one."""
 
     def __init__(self, base_dir: str) -> None:
         self._engines: dict[str, Engine] = {}
         self._prepared: set[str] = set()
-        # One thread at a time uses a connection.
+        # Only one thread at a time uses a connection.
         self._engines_lock = Lock()
         super().__init__(base_dir)
 
     def run_connection(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
-        """A connection to the database of a run, in a transaction."""
+        """Opens a transaction on the database of a run."""
         return self._connected(str(run_id))
 
     def index_connection(self) -> AbstractContextManager[Connection]:
-        """A connection to the database of all runs, in a transaction."""
+        """Opens a transaction on the database of all runs."""
         return self._connected(_INDEX)
 
     @contextmanager
@@ -87,10 +87,10 @@ class OpenEventLogStorage(SqliteEventLogStorage):
     def _open_engine(self, shard: str) -> Engine:
         place = Path(self.path_for_shard(shard))
         if not place.exists():
-            # Made here, it has the mode that the umask says; by SQLite, 0644.
+            # Created here, the file has the mode of the umask; SQLite would give it 0644.
             place.touch()
         if shard not in self._prepared:
-            # Dagster's own way in makes the tables that are missing.
+            # Dagster's own connection creates missing tables.
             with super().run_connection(shard):
                 self._prepared.add(shard)
         return _open(self.conn_string_for_shard(shard))
@@ -112,7 +112,7 @@ def _open(address: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _relax(connection: Any, _record: Any) -> None:
-        # What a power cut takes from the end of the log, the metafiles still tell.
+        # Events lost in a power cut can be reported again from the metafiles.
         connection.execute("PRAGMA synchronous = NORMAL")
 
     return engine

@@ -1,4 +1,4 @@
-"""Opening Dagster's history of a registry, and what its databases refuse turned into our errors."""
+"""Opens Dagster's history of a registry, and translates errors of its database into ours."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _NEXT_STEPS = {
     "readonly": "make it writable for you, or set DAGSTER_HOME to a folder that is",
     "unable to open": "make it writable for you, or set DAGSTER_HOME to a folder that is",
     "disk is full": "free some space, then run this again",
-    "disk I/O error": "look whether the disk is full or damaged, then run this again",
+    "disk I/O error": "check whether the disk is full or damaged, then run this again",
     "malformed": _START_AFRESH,
     "not a database": _START_AFRESH,
     "no such": "another Dagster wrote it: install a newer one, or `dagster instance migrate`",
 }
-"""What to do about what SQLite and Alembic say."""
+"""The next step for an error of SQLite or Alembic, by words of its message."""
 
 
 @contextmanager
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
-    """Opens the Dagster instance of a registry, the one that its UI shows.
+    """Opens the Dagster instance of a registry, which its UI shows.
 
     Args:
         root: The registry.
-        launches_runs: Whether runs are to be launched from it, as the UI does.
+        launches_runs: Whether runs will be launched from it, as by the UI.
 
     Raises:
-        MetafileError: when `dagster.yaml` cannot be read or asks for what is not there.
-        UnusableError: when the database cannot be used, now or later.
+        MetafileError: when `dagster.yaml` cannot be read or has a setting that does not work.
+        UnusableError: when the database cannot be used, now or while the instance is open.
     """
     from registry_assets.orchestration.internals import open_instance
 
@@ -61,7 +61,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
         stack.callback(share_history, home)
         with _translated_settings_errors(_name_settings(root, home)):
             instance = stack.enter_context(open_instance(home, overrides))
-            # Dagster loads them when a run needs them, which then fails before its first step.
+            # Dagster would load them when a run starts, and the run would fail without a step.
             for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
                 getattr(instance, needed)
             instance.get_handlers()
@@ -70,7 +70,11 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
 
 
 def _check_writable(home: Path) -> None:
-    """Makes sure that this user can write a history, before leaving files in it."""
+    """Checks that this user can write a history, before any file is written to it.
+
+    Raises:
+        UnusableError: when somebody else owns its database.
+    """
     locked = find_locked_database(home)
     if locked is not None:
         raise _unusable(
@@ -82,14 +86,14 @@ def _check_writable(home: Path) -> None:
 
 
 def _name_settings(root: Path, home: Path) -> str:
-    """What to call the settings of an instance: the file at the root is what people edit."""
+    """The name of the settings file for messages: people edit the one at the root."""
     path = home / "dagster.yaml"
     return "dagster.yaml" if path.resolve() == (root / "dagster.yaml").resolve() else str(path)
 
 
 @contextmanager
 def _translated_settings_errors(file: str) -> Iterator[None]:
-    """Blames `dagster.yaml` for what goes wrong while what it asks for is set up."""
+    """Translates errors while Dagster applies its settings into a `MetafileError`."""
     try:
         yield
     except (RegistryError, OSError):
@@ -106,13 +110,13 @@ def _translated_settings_errors(file: str) -> Iterator[None]:
 
 
 def _describe_refusal(error: Exception) -> str:
-    """What Dagster refuses of its settings, without all that it would have accepted."""
+    """Why Dagster refuses its settings, without the list of all that it would accept."""
     first, *_ = getattr(error, "error_messages", None) or [str(error) or type(error).__name__]
     said = _in_one_line(first.partition(" Expected: ")[0].removeprefix("Failure condition: "))
     unset = _UNSET.search(first)
     if unset is not None:
         return f"the environment variable {unset[1]} is not set: set it, or write the value there"
-    # Dagster names the module, and raises an error of its own while it handles this one.
+    # Dagster's message names the module; it raises its own error while handling the import error.
     if isinstance(error.__cause__ or error.__context__, ImportError):
         return f"{said}: install the package that has it, or take the setting out"
     return f"{said.removesuffix('.')}: correct the setting, or take it out"
@@ -120,7 +124,7 @@ def _describe_refusal(error: Exception) -> str:
 
 @contextmanager
 def _translated_database_errors(home: Path) -> Iterator[None]:
-    """Turns what the database of a history refuses into an `UnusableError`."""
+    """Translates errors of the database of a history into an `UnusableError`."""
     try:
         yield
     except Exception as error:
@@ -136,7 +140,7 @@ def _unusable(home: Path, reason: str, next_step: str) -> UnusableError:
 
 
 def _is_of_database(error: Exception) -> bool:
-    """By name, as importing SQLAlchemy takes longer than most commands."""
+    """Compares module names, since importing SQLAlchemy takes longer than most commands."""
     return type(error).__module__.partition(".")[0] in ("alembic", "sqlalchemy", "sqlite3")
 
 

@@ -1,4 +1,4 @@
-"""Telling Dagster what changed outside it."""
+"""Reports to Dagster what changed outside it."""
 
 import math
 import time
@@ -61,19 +61,19 @@ from registry_assets.registry.translator import COLLECTIONS, Key
 
 _FEW = 20
 _AT_ONCE = 200
-"""How many outputs are described in one go, which compares their pictures with all others'."""
+"""How many outputs are described at once: their pictures are compared with all others each time."""
 _OTHER_CODE = "other"
-"""The code version of what no code made, or not the current one; Dagster reads no provenance
-without one."""
+"""The code version of outputs that no code made, or code other than the current one. Dagster reads
+no provenance from events without a code version."""
 
 
 class Synced(NamedTuple):
-    """What came of bringing Dagster's event log up to the metafiles.
+    """The result of bringing Dagster's event log up to date with the metafiles.
 
     Attributes:
-        reported: How many materializations.
-        is_complete: Whether that was all.
-        unread: A few outputs of which the cache lacks what there is to say, and their versions.
+        reported: The number of materializations reported.
+        is_complete: Whether nothing is left to report.
+        unread: A few outputs whose content the cache lacks, and their versions.
     """
 
     reported: int
@@ -88,24 +88,23 @@ def sync(
     *,
     most_seconds: float = math.inf,
 ) -> Synced:
-    """Brings Dagster's event log up to what the metafiles record.
+    """Brings Dagster's event log up to date with the metafiles.
 
-    Goes by the metafiles; what is in versions it reads from the cache. Every output whose recorded
-    version, or whose recorded inputs, Dagster has not seen gets a materialization; what the
-    checked-out commit does not have gets one with the data version ``absent``. Upstream comes
-    before downstream, and where ``dvc.lock`` names an older input than the current one, the older
-    one first: for partitions Dagster compares the events that a materialization points at, not
-    their versions.
+    Only metafiles, and the cache for the content of versions, are read. Each output gets a
+    materialization if Dagster does not know its recorded version or recorded inputs; one that the
+    checked-out commit does not have gets a materialization with the data version ``absent``.
+    Upstream assets come before downstream ones. If ``dvc.lock`` records an older version of an
+    input, that version is reported before the current one, since for partitions Dagster compares
+    the events that a materialization points at, not data versions.
 
-    While a metafile cannot be read, nothing is told to be gone: who knows what it declares. Nor is
-    what Git keeps the metafile of out of the work tree, such as a collection outside a sparse
-    checkout: the checked-out commit has it.
+    Nothing is reported as absent while a metafile cannot be read, as it may declare the output; nor
+    if Git only keeps the metafile out of the work tree, as in a sparse checkout.
 
     Args:
         lineage: The graph.
-        instance: The history.
-        report: Takes a line for each.
-        most_seconds: After these no further output is told; what is left is for the next time.
+        instance: The Dagster instance.
+        report: Takes a line for each materialization.
+        most_seconds: How long to go on; the rest is left to the next call.
 
     Returns:
         How many materializations were reported, and whether that was all.
@@ -122,7 +121,7 @@ def sync(
         page = untold[start : start + _AT_ONCE]
         for node, _ in zip(page, reporter.describe(page), strict=True):
             reporter.report_recorded(node)
-            # Asked afterwards, so that every call tells something.
+            # Checked afterwards, so that every call makes progress.
             if time.monotonic() - started > most_seconds and node is not untold[-1]:
                 return Synced(reporter.count, is_complete=False)
     if not lineage.registry.problems:
@@ -143,10 +142,10 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 
 
 def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Removes partitions that no metafile, folder of raw data or archive has any more."""
+    """Removes partitions without a metafile, a raw folder or an archive."""
     raw_folder = lineage.registry.raw_folder
     kept_out = find_kept_out(GitRepo(lineage.registry.root))
-    # Also of a family of which nothing is left in the work tree.
+    # Includes families of which nothing is left in the work tree.
     kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(DVC_SUFFIX)}
     for shared_name in {group.partitions for group in lineage.groups if group.partitions}:
         name = own_name(lineage.registry, shared_name)
@@ -162,13 +161,14 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 def show_as_missing(
     lineage: Lineage, instance: DagsterInstance, seen: Mapping[AssetPartition, Seen]
 ) -> None:
-    """Has Dagster count partitions as missing that the checked-out commit does not have.
+    """Makes Dagster count the partitions that the checked-out commit lacks as missing.
 
-    It counts each that ever had a materialization, so one with the version ``absent`` stays green.
+    Otherwise it counts each partition that ever had a materialization, even with the data version
+    ``absent``.
 
     Args:
         lineage: The graph.
-        instance: The history.
+        instance: The Dagster instance.
         seen: The newest materializations.
     """
     absent: dict[Key, list[str]] = {}
@@ -183,15 +183,15 @@ def show_as_missing(
 
 @dataclass
 class Reporter:
-    """Writes materializations with all that Dagster wants to know: versions, code, inputs.
+    """Writes materializations with their provenance: data version, code version and inputs.
 
     Attributes:
         lineage: The graph, as the metafiles record it now.
-        instance: Where events are read.
-        report: Takes a line for each.
-        seen: The newest materializations, kept up to date.
-        write: Writes an event; outside any run where not given.
-        count: How many were written.
+        instance: The Dagster instance that events are read from.
+        report: Takes a line for each materialization.
+        seen: The newest materializations; updated with those that are written.
+        write: Writes an event (default: to the event log, outside any run).
+        count: The number of materializations written.
     """
 
     lineage: Lineage
@@ -228,7 +228,7 @@ class Reporter:
         )
 
     def unread(self) -> Iterator[tuple[str, str]]:
-        """Outputs of which the cache lacks what there is to say, and their versions."""
+        """Outputs whose content the cache lacks, and their versions."""
         for node in self.lineage.nodes.values():
             asset = of_node(node)
             told = self.seen.get(asset) if asset is not None else None
@@ -236,7 +236,7 @@ class Reporter:
                 yield node.path, node.version.md5
 
     def describe(self, nodes: Sequence[Node]) -> Iterator[Node]:
-        """Finds out what there is to say of outputs, just before each of them is reported."""
+        """Yields outputs to report, each when its metadata are known."""
         tellings = [
             Telling(self._record(node, node.version), self.lineage.group_of[key], node.partition)
             for node in nodes
@@ -248,7 +248,7 @@ class Reporter:
             yield node
 
     def _record(self, node: Node, version: Version) -> RecordedOutput:
-        """A version as it is recorded, beside the one that Dagster was told of before."""
+        """A recorded version, with the version reported last as the previous one."""
         asset = of_node(node)
         told = self.seen.get(asset) if asset is not None else None
         is_other = told is not None and told.version not in (ABSENT, version.md5)
@@ -260,7 +260,7 @@ class Reporter:
         asset = of_node(node)
         assert asset is not None, f"{node.path} is no output"
         assert node.version is not None, f"{node.path} was never recorded"
-        # It may have been told meanwhile, as what another output was made of.
+        # It may have been reported meanwhile, as the input of another output.
         if not self.needs_report(node):
             return
         self._report_version(asset, node, node.version, recorded_inputs(self.lineage, node))
@@ -292,12 +292,12 @@ class Reporter:
     def _input_tags(self, asset: AssetPartition, inputs: Sequence[Input]) -> dict[str, str]:
         pointers: dict[Key, int] = {}
         for item in inputs:
-            # An asset that reads several partitions of another points at the newest of them.
+            # Of several partitions of an upstream asset, the newest event counts.
             event = self._event_of(item)
             pointers[item.asset.key] = max(event, pointers.get(item.asset.key, 0))
         versions = input_versions(inputs)
-        # As a run records it: an upstream asset of which this partition reads nothing, or that
-        # lies outside, is not a new one.
+        # Tagged as in a run, so that an external upstream asset, or one of which this partition
+        # reads nothing, does not count as a new dependency.
         unread = {
             tag: value
             for upstream in self.lineage.group_of[asset.key].upstream
@@ -314,7 +314,7 @@ class Reporter:
         }
 
     def _event_of(self, item: Input) -> int:
-        """The event that a downstream asset points at, told of now when there is none."""
+        """The event of an input that a downstream asset points at; reported now if missing."""
         current = self.seen.get(item.asset)
         if current is not None and current.version == item.version.md5:
             return self._number_of(item.asset)
@@ -325,14 +325,14 @@ class Reporter:
             event = self._number_of(item.asset)
             self.report(f"reported {item.path} as it was")
             if current is not None and source.version and current.version == source.version.md5:
-                # The older version was told of later, so the current one has to be told again.
+                # The older version is now the newest event: report the current one again.
                 inputs = recorded_inputs(self.lineage, source)
                 self._report_version(item.asset, source, source.version, inputs)
                 self.report(f"reported {item.path}")
         return event
 
     def _number_of(self, asset: AssetPartition) -> int:
-        """The number of an asset's newest event; those of all its partitions are asked at once."""
+        """The storage ID of an asset's newest event, read for all of its partitions at once."""
         if self.seen[asset].event is None:
             numbers = newest_events(asset.key, asset.partition is not None, self.instance)
             for partition, number in numbers.items():
@@ -359,7 +359,7 @@ class Reporter:
         self._write_event(asset, tags, metadata, "Recorded by DVC outside Dagster.")
 
     def report_absent(self) -> None:
-        """Says so of what Dagster has seen and the checked-out commit does not have."""
+        """Reports outputs that the checked-out commit lacks as ``absent``."""
         for asset in list(find_gone(self.lineage, self.seen)):
             tags = {DATA_VERSION_TAG: ABSENT, CODE_VERSION_TAG: _OTHER_CODE}
             metadata: Metadata = {}

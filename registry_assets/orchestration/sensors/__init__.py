@@ -1,25 +1,25 @@
-"""What runs by itself: sensors, and automation conditions.
+"""Sensors and automation conditions.
 
-folders.py          new folders of raw data
-outside_changes.py  what changed outside Dagster
-edits.py            edited collections
-imports.py          sources of imports
-automation.py       which assets follow on their own
-metafile_stamps.py  noticing that metafiles or code changed, without reading any
+folders.py          requests runs for new folders and archives of raw data
+outside_changes.py  reports what changed outside Dagster
+edits.py            finds edited collections
+imports.py          compares imports with their sources
+automation.py       the conditions under which assets are materialized automatically
+metafile_stamps.py  detects that metafiles or code changed, without reading them
 """
 
 import json
 from typing import Any
 
 MOST_SECONDS = 30
-"""How long a sensor goes on before the next tick has to: Dagster gives each tick a minute."""
+"""How long a tick works before it leaves the rest to the next one; Dagster allows it a minute."""
 
 
 def read_cursor(cursor: str | None) -> dict[str, Any]:
-    """What a sensor left for its next tick; empty where that cannot be read.
+    """Parses the cursor of a sensor; empty if that is impossible.
 
-    A cursor only spares work and keeps things from being said twice. One that another version
-    left is no reason for a tick to fail, and so for all later ones, too.
+    A cursor only saves work and avoids repeated messages. If an unknown one, as another version may
+    have written it, made a tick fail, all later ticks would fail, too.
     """
     try:
         found = json.loads(cursor or "{}")

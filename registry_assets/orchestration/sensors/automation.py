@@ -1,9 +1,9 @@
-"""What follows by itself: Dagster's declarative automation for the assets of data sets.
+"""Declarative automation for the assets of data sets.
 
 Plain `AutomationCondition.eager()` would take every collection into every data set, as a partition
-that was never materialized counts as missing. So a partition follows only when its data set has
-taken the collection in, by what is in the workspace: Dagster has events of collections that were
-taken out again, too.
+that was never materialized counts as missing. So a partition is materialized automatically only if
+its data set has taken the collection in. The workspace tells this, not Dagster, whose event log
+also has collections that were taken out again.
 """
 
 import time
@@ -44,21 +44,21 @@ _AT_WORK = [status for status in DagsterRunStatus if status not in _ENDED]
 
 @record
 class IsTakenIn(AutomationCondition[AssetKey]):
-    """True of the collections that a data set has taken in.
+    """True for the collections that a data set has taken in.
 
     Attributes:
-        inputs: The folder of its imports.
+        inputs: The folder of the imports of the data set.
     """
 
     inputs: str
 
     @property
     def name(self) -> str:
-        """How the UI calls it."""
+        """The name of the condition in the UI."""
         return "is_taken_in"
 
     def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
-        """Keeps the partitions that have a ``.dvc`` file there."""
+        """Keeps the partitions that have a ``.dvc`` file in the folder."""
         candidates = context.candidate_subset
         keys = candidates.expensively_compute_partition_keys()
         taken_in = {key for key in keys if (Path(self.inputs) / metafile_of(key)).exists()}
@@ -69,7 +69,7 @@ class IsTakenIn(AutomationCondition[AssetKey]):
 
 @record
 class NothingInBulk(AutomationCondition[AssetKey]):
-    """True while no run of `bring_up_to_date` is at work: it tells what it made bit by bit.
+    """True while no run of the job that brings assets up to date is going on.
 
     A run that ended without saying so does not hold others for more than some hours.
 
@@ -81,11 +81,11 @@ class NothingInBulk(AutomationCondition[AssetKey]):
 
     @property
     def name(self) -> str:
-        """How the UI calls it."""
+        """The name of the condition in the UI."""
         return "nothing_in_bulk"
 
     def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
-        """Keeps all, or nothing."""
+        """Keeps all candidates or none."""
         since = datetime.fromtimestamp(time.time() - _MOST_HOURS * 3600, timezone.utc)
         running = context.asset_graph_view.instance.get_runs_count(
             RunsFilter(job_name=self.job, statuses=_AT_WORK, created_after=since)
@@ -96,11 +96,11 @@ class NothingInBulk(AutomationCondition[AssetKey]):
 
 
 def build_condition(lineage: Lineage, group: AssetGroup) -> AutomationCondition[AssetKey] | None:
-    """When assets follow what they are made of; None for what never does by itself.
+    """Builds the automation condition of a group; None if it is never materialized automatically.
 
-    Those of a data set do, unless it is manual: imports from this repository when raw has a next
-    version, stages when what they read was made. A stage over a whole family does not wait for
-    collections that were never taken in.
+    The assets of a data set follow upstream changes, unless it is manual: imports from this
+    repository follow new versions of raw data, and stages follow their inputs. A stage over a whole
+    family does not wait for collections that were never taken in.
     """
     dataset = dataset_with_inputs(lineage.registry, group)
     if dataset is None or dataset.take_in.is_manual:
@@ -123,11 +123,11 @@ def build_condition(lineage: Lineage, group: AssetGroup) -> AutomationCondition[
 def build_follow_sensor(
     lineage: Lineage, *, skip: Sequence[AssetKey] = ()
 ) -> AutomationConditionSensorDefinition | None:
-    """The sensor that has generated assets follow; None where none does.
+    """Builds the sensor that evaluates automation conditions; None if no asset has one.
 
     Args:
         lineage: The graph.
-        skip: Keys that somebody else's code defines.
+        skip: Asset keys to leave out, as other code defines them.
     """
     keys = [
         asset_key(output.key)
@@ -139,17 +139,17 @@ def build_follow_sensor(
     if not keys:
         return None
     with warnings.catch_warnings():
-        # Of `use_user_code_server`: nobody who runs a command can do anything about it.
+        # The warning about `use_user_code_server` is of no use to somebody who runs a command.
         warnings.simplefilter("ignore", BetaWarning)
         return AutomationConditionSensorDefinition(
             own_name(lineage.registry, FOLLOW_SENSOR_NAME),
             target=AssetSelection.assets(*keys),
             default_status=DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=_INTERVAL_SECONDS,
-            # A run for each collection: a run gives all its partitions one data version.
+            # One run per collection, since a run gives all its partitions the same data version.
             emit_backfills=False,
-            # Where conditions of one's own are known.
+            # Only the code server can load our own conditions.
             use_user_code_server=True,
-            description="Has imports and stages follow what they are made of, in data sets that "
-            "are not manual; takes nothing in.",
+            description="Materializes imports and stages when their upstream data changes, in "
+            "data sets that are not manual; takes in no collections.",
         )

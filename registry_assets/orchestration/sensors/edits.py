@@ -1,4 +1,4 @@
-"""The sensor that notices collections that were edited, and has them registered if asked to."""
+"""The sensor that finds edited collections, and registers them if the settings say so."""
 
 import hashlib
 import json
@@ -39,30 +39,27 @@ _FIELDS = {field.name for field in fields(EditScan)}
 def build_edit_sensor(
     registry: Registry, translator: RegistryTranslator, job: UnresolvedAssetJobDefinition
 ) -> SensorDefinition:
-    """The sensor for collections that are not any more what their metafiles record.
+    """Builds the sensor for collections that differ from what their metafiles record.
 
-    What it says in its log, and as the reason for skipping, is what `registry status` calls
-    modified. With `modified = "register"` it asks for one run for each new state, which records it
-    as the next version and has the data sets follow that have taken the collection in.
+    Its log and skip reasons name the collections that `registry status` calls modified. With
+    `modified = "register"`, it requests one run for each new state of a collection, which records
+    that state as the next version and updates the data sets that have taken the collection in.
 
     Args:
-        registry: For its root and settings.
+        registry: The registry.
         translator: The rules for names.
-        job: What to run, with the name of the collection as partition key.
+        job: The job to run, with the name of the collection as partition key.
     """
     settings = registry.settings
     registers = settings.modified == "register"
-    becomes = (
-        "records them as their next versions" if registers else "leaves them to `registry add`"
-    )
+    action = "records them as new versions" if registers else "leaves them to `registry add`"
 
     @sensor(
         name=own_name(registry, EDIT_SENSOR_NAME),
         job=job,
         minimum_interval_seconds=max(int(settings.modified_check_seconds), 1),
         default_status=DefaultSensorStatus.RUNNING,
-        description=f"Notices collections that were edited after they were registered, and "
-        f"{becomes}.",
+        description=f"Finds collections that were edited after they were registered, and {action}.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
         told = read_cursor(context.cursor)
@@ -70,10 +67,10 @@ def build_edit_sensor(
             name: EditScan(**look)
             for name, look in told.items()
             if isinstance(look, dict)
-            and look.keys() == _FIELDS  # not told by another version of this
+            and look.keys() == _FIELDS  # else another version of the package wrote it
         }
         found = dict(look_for_edits(registry, before, most_seconds=MOST_SECONDS))
-        # The least recent first: those that there was no time for.
+        # The next tick begins with those for which this one had no time.
         folder = registry.root / str(registry.raw_folder)
         looks = {name: look for name, look in before.items() if _is_recorded(folder, name)} | found
         looks = {name: looks[name] for name in sorted(looks, key=lambda name: name in found)}
@@ -83,8 +80,8 @@ def build_edit_sensor(
                 context.log.warning(look.finding)
         gone = {name for name, look in looks.items() if look.is_missing}
         if gone != {name for name, look in before.items() if look.is_missing}:
-            # All in one line: in a clone none is there. No metafile changed, so nobody else tells
-            # the graph.
+            # One line for all, as a fresh clone has none of them. The checks are reported here,
+            # since no metafile changed and the other sensor does nothing.
             if gone:
                 findings = [str(looks[name].finding) for name in sorted(gone)]
                 context.log.warning(_few(findings))

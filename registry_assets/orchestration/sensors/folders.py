@@ -1,4 +1,4 @@
-"""The sensor that takes in new folders of raw data, and the job that it asks for."""
+"""The sensor that takes in new folders of raw data, and the job that it requests."""
 
 import json
 import time
@@ -41,49 +41,49 @@ from registry_assets.registry.status.arrivals import find_arrivals, reject_unsee
 TAKE_IN_JOB = "take_in_collection"
 SENSOR_NAME = "new_raw_collections"
 
-# A run whose process died starts again, from its start, as what was done is done. One that failed
-# says why. The instance has to have `run_retries` enabled.
+# Retries a run whose process died, with all its steps: those that are done have nothing to do. A
+# run that failed is not retried. The instance needs `run_retries` enabled.
 _RETRIES = {
     MAX_RETRIES_TAG: "2",
     RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "false",
     RETRY_STRATEGY_TAG: "ALL_STEPS",
 }
 
-# A look at ten thousand folders takes 0.05 s, and somebody waits for it.
+# Short, since people wait for it, and looking at ten thousand folders takes only 0.05 s.
 _ARRIVAL_INTERVAL_SECONDS = 5
 
 
 def build_take_in_job(
     registry: Registry, assets: list[AssetsDefinition]
 ) -> UnresolvedAssetJobDefinition:
-    """The job that takes one collection all the way: add, import, every stage."""
+    """Builds the job that takes one collection all the way: add, import and all stages."""
     return define_asset_job(
         own_name(registry, TAKE_IN_JOB),
         executor_def=in_process_executor,
-        # The checks count every partition; the sensor for outside changes has them say it after.
+        # A check looks at every partition; the sensor for outside changes evaluates them later.
         selection=AssetSelection.assets(
             *(key for asset in assets for key in asset.keys)
         ).without_checks(),
         partitions_def=collections_definition(registry),
         tags=_RETRIES,
         description="Takes one collection all the way: registers it, takes it into the data sets "
-        "and runs their stages. The sensor leaves out the data sets that do not want it.",
+        "and runs their stages. The sensor leaves out data sets whose `take_in` excludes it.",
     )
 
 
 def build_arrival_sensor(
     lineage: Lineage, folder: str, job: UnresolvedAssetJobDefinition
 ) -> SensorDefinition:
-    """The sensor that asks for one run for each new folder or archive that has settled.
+    """Builds the sensor that requests a run for each new folder or archive that has settled.
 
-    Looks at names only, and into folders that DVC does not track. The key of a run holds what
-    the folder held when it was asked for, so that Dagster, which remembers keys for good, starts
-    one run for one state of a folder, also after a restart.
+    It looks at names, and into folders that DVC does not track. The run key contains the state of
+    the folder. Since Dagster remembers run keys forever, it starts only one run for each state of a
+    folder, even after a restart.
 
     Args:
-        lineage: For the root, the settings, and the assets that take the collection in.
+        lineage: The graph.
         folder: The folder to watch, from the root.
-        job: What to run, with the name of the new folder as partition key.
+        job: The job to run, with the name of the new folder as partition key.
     """
     registry = lineage.registry
     settle_seconds = registry.settings.settle_seconds
@@ -106,7 +106,7 @@ def build_arrival_sensor(
                 continue
             try:
                 extent = measure_extent(arrival.path)
-            except FileNotFoundError:  # taken away meanwhile
+            except FileNotFoundError:  # removed meanwhile
                 continue
             if now - extent.changed < settle_seconds:
                 waiting.append(f"{arrival.path.name} is still changing")
@@ -152,7 +152,7 @@ def build_arrival_sensor(
 def newest_run(
     instance: DagsterInstance, job: str, collection: str, run_key: str
 ) -> DagsterRun | None:
-    """The newest run for a collection, if there was one for what its folder holds now."""
+    """The newest run for a collection, if one was requested for the current state of its folder."""
     if not instance.get_runs_count(RunsFilter(tags={RUN_KEY_TAG: run_key})):
         return None
     for_it = RunsFilter(job_name=job, tags={PARTITION_NAME_TAG: collection})

@@ -1,4 +1,4 @@
-"""The sensor that looks at the sources of imports, and what it shows of them."""
+"""The sensor that compares imports with their sources."""
 
 import json
 import time
@@ -32,14 +32,14 @@ _FIELDS = {field.name for field in fields(ImportState)}
 
 
 def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:
-    """The sensor that says which imports are behind; it updates none.
+    """Builds the sensor that reports which imports are behind; it updates none.
 
-    Asks each source for its commits, and clones it when they are new. What came of it is kept in
-    the cursor: a source that did not move is not looked at again. What a source has now becomes an
-    observation of the external asset that stands for it.
+    It asks each source for its commits, and clones the source if they are new. The cursor keeps the
+    results, so that a source without new commits is not cloned again. The version that a source has
+    now becomes an observation of its external asset.
 
     Args:
-        registry: For its root and settings.
+        registry: The registry.
         translator: The rules for names.
     """
     seconds = registry.settings.import_check_seconds
@@ -48,8 +48,8 @@ def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> S
         name=own_name(registry, IMPORT_SENSOR_NAME),
         minimum_interval_seconds=max(int(seconds), 1),
         default_status=DefaultSensorStatus.RUNNING,
-        description="Looks at the sources of imports and says which imports are behind; "
-        "`registry update` moves them on.",
+        description="Compares imports with their sources and reports those that are behind; "
+        "`registry update` updates them.",
     )
     def watch(context: SensorEvaluationContext) -> SensorResult:
         before = read_cursor(context.cursor)
@@ -58,7 +58,7 @@ def build_import_sensor(registry: Registry, translator: RegistryTranslator) -> S
             path: ImportState(**told)
             for path, told in before.items()
             if isinstance(told, dict)
-            and told.keys() == _FIELDS  # not told by another version of this
+            and told.keys() == _FIELDS  # else another version of the package wrote it
         }
         now = look_at_sources(lineage, known)
         events, said = [], []
@@ -86,15 +86,15 @@ def look_at_sources(
     before: Mapping[str, ImportState],
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, ImportState]:
-    """Compares imports with their sources, by path; when time runs out, the rest waits.
+    """Compares imports with their sources, as many as time allows.
 
     Args:
         lineage: The graph.
-        before: What was found before; those that were looked at longest ago come first.
-        clock: Gives seconds.
+        before: The previous result; the least recently compared imports come first.
+        clock: Returns the time in seconds.
 
     Returns:
-        What is known now, in the order in which it is to be passed as `before` the next time.
+        The newest known state of each import by path, to be passed as `before` the next time.
     """
     registry, started = lineage.registry, clock()
     turn = {path: number for number, path in enumerate(before)}
@@ -110,10 +110,10 @@ def look_at_sources(
 
 
 def build_observation(lineage: Lineage, state: ImportState) -> AssetObservation | None:
-    """What a source has now, as an observation of the external asset that stands for it.
+    """Builds an observation of the external asset of a source, with the version that it has now.
 
     Returns:
-        None where nobody knows what it has, and for sources in this repository: they have
+        None if that version is unknown, or if the source is in this repository and therefore has
         materializations.
     """
     node = lineage.nodes.get(state.source)
@@ -129,10 +129,10 @@ def build_observation(lineage: Lineage, state: ImportState) -> AssetObservation 
         metadata["git/rev"] = MetadataValue.text(rev)
     if state.state == "behind":
         metadata["behind"] = MetadataValue.text(f"{state.path}: `registry update {state.path}`")
-    # Not as its data version: of whatever a family imports, Dagster would call every partition
-    # out of date when one source moves on.
+    # Not as a data version: Dagster would call all partitions of a family stale when the source of
+    # one of them changes.
     return AssetObservation(
         asset_key(node.key),
-        description=state.why or "What was imported from here is what is here.",
+        description=state.why or "The import is up to date with this source.",
         metadata=metadata,
     )

@@ -1,4 +1,4 @@
-"""Noticing that metafiles or code changed, without reading any of them."""
+"""Detects that metafiles or code changed, without reading them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Stamps:
     """Texts that change when files are written, added or removed.
 
     Attributes:
-        metafiles: Of every metafile, of the lists of collections and of decisions about images.
-        definitions: Of what the assets are: every ``dvc.yaml`` with its variables, the settings,
-            and the code and parameters that code versions are made of.
+        metafiles: Covers all metafiles, lists of collections and decisions about images.
+        definitions: Covers what defines the assets: every ``dvc.yaml`` with its variables, the
+            settings, and the code and parameters of code versions.
     """
 
     metafiles: str
@@ -28,20 +28,20 @@ class Stamps:
 def read_stamps(
     registry: Registry, walk: Callable[[Registry], Sequence[Found]] | None = None
 ) -> Stamps:
-    """Looks at the files of a registry by name, time and size.
+    """Computes the stamps from names, modification times and sizes of files.
 
     Args:
-        registry: As it was read last.
-        walk: A `RepeatedWalk`, for whoever looks again and again.
+        registry: The registry, as it was read last.
+        walk: A `RepeatedWalk`, for repeated calls (default: a new one).
     """
     walk = walk or RepeatedWalk(registry.root)
     declares = registry.settings.declares
     metafiles = {path for path, kind in walk(registry) if kind is Kind.METAFILE and declares(path)}
     files = {path for path in metafiles if path.endswith(PIPELINE_FILE)}
     files.add("pyproject.toml")
-    # A new collection is a new partition: no reason to load the definitions anew.
+    # A new collection is a new partition: the definitions need no reload.
     lists = {dataset.collections_file for dataset in registry.datasets if dataset.collections_file}
-    # Nor is what somebody decided.
+    # The same holds for decisions about images.
     decided = {file for d in registry.datasets for file in decisions_files(registry, d)}
     files.update(path for path in registry.variable_files if path not in lists)
     for stage in (*registry.stages, *(template.stage for template in registry.templates)):

@@ -1,4 +1,4 @@
-"""The sensor that tells Dagster what changed outside it."""
+"""The sensor that reports to Dagster what changed outside it."""
 
 import json
 import os
@@ -33,22 +33,22 @@ CODE_LOCATION = "registry_assets.definitions"
 """The name that Dagster gives the code location when it loads that module."""
 
 UI_ADDRESS = "REGISTRY_UI_ADDRESS"
-"""The environment variable that says where the webserver of `registry ui` listens."""
+"""The environment variable with the address of the webserver of `registry ui`."""
 
 _RELOAD_SECONDS = 30
 _INTERVAL_SECONDS = 10
 
 
 def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> SensorDefinition:
-    """The sensor that tells Dagster what `dvc`, `git` or an editor changed.
+    """Builds the sensor that reports to Dagster what `dvc`, `git` or an editor changed.
 
-    Looks at names, times and sizes of metafiles only. When they have changed, and been quiet for
-    a tick (a run records its version first and its event a moment later), the metafiles are read
-    and the event log is brought up to them. When code, parameters or a pipeline changed since the
-    definitions were loaded, the code location is reloaded, as code versions are read then.
+    Each tick looks only at names, times and sizes of metafiles. When they have changed and then
+    stayed the same for a tick (a run writes its metafile a moment before its event), the metafiles
+    are read and the event log is brought up to date. When code, parameters or a pipeline changed
+    since the definitions were loaded, the code location is reloaded to update code versions.
 
     Args:
-        registry: As it was when the definitions were loaded.
+        registry: The registry, as it was when the definitions were loaded.
         translator: The rules for names.
     """
     walk = RepeatedWalk(registry.root)
@@ -71,7 +71,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         try:
             lineage = None
             if stamps.definitions != loaded and (UI_ADDRESS in os.environ or not is_done):
-                # After definitions that cannot be loaded, no sensor would be there to ask again.
+                # Reload only if it can be read: no sensor would be left to reload it again.
                 lineage = build_lineage(read_registry(registry.root), translator)
                 if reload_code_location(context.log.info):
                     reason = "reloading: a pipeline, code or a parameter changed"
@@ -90,11 +90,13 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         if not is_told:
             done = sync(lineage, context.instance, context.log.info, most_seconds=MOST_SECONDS)
             if not done.is_complete:
-                return SensorResult(skip_reason=f"reported {done.reported}, and goes on")
+                return SensorResult(
+                    skip_reason=f"reported {done.reported}, the next tick continues"
+                )
             cursor["told"] = stamp
             cursor["unread"] = dict(done.unread)
             said = f"{done.reported} materializations and "
-        # Also after runs that changed no metafile: they hide what the checks said before.
+        # Also after runs that changed no metafile, as they hide earlier check evaluations.
         checked = report_checks(lineage, context.instance)
         cursor["event"] = events.get_maximum_record_id()
         said = f"reported {said}{checked} checks"
@@ -109,7 +111,7 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
 
 
 def _is_fetched(registry: Registry, unread: Mapping[str, str] | None) -> bool:
-    """Whether the cache has by now what it lacked of versions when Dagster was told of them."""
+    """Whether the cache now has versions that it lacked when they were reported."""
     listings = DvcRepo(registry.root).listings() if unread else None
     return listings is not None and any(
         listings.contents(md5) is not None if is_folder(md5) else listings.place_of(md5) is not None
@@ -118,10 +120,10 @@ def _is_fetched(registry: Registry, unread: Mapping[str, str] | None) -> bool:
 
 
 def reload_code_location(report: Callable[[str], None]) -> bool:
-    """Asks the webserver that `registry ui` started to load the definitions anew.
+    """Asks the webserver of `registry ui` to reload the definitions.
 
     Returns:
-        Whether it was asked; False where there is no such webserver.
+        Whether it reloads them; False if there is no such webserver or it did not answer.
     """
     address = os.environ.get(UI_ADDRESS)
     if not address:
