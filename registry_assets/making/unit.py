@@ -56,7 +56,7 @@ class Unit:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The assets that stand for its outputs."""
+        """The keys of the assets of its outputs."""
         return tuple(output.key for output in self.group.outputs)
 
 
@@ -124,7 +124,7 @@ def make(
             new_files=new_files,
             report=report,
         )
-    # Before anything is unpacked, moved or stored.
+    # Checked before anything is unpacked, moved or stored.
     dvc.check_seen(address)
     known = dvc.read_dvc_file(address)
     if isinstance(known, ImportedInput):

@@ -154,10 +154,11 @@ class DvcIOManager(ConfigurableIOManager):
 
 
 def _selects_several(context: InputContext) -> bool:
-    """Whether the partition mapping of an input selects any number of partitions.
+    """Whether an input has a partition mapping that selects any number of partitions.
 
-    False where only their number can tell, as for a mapping of a user's own. Dagster's own IO
-    managers go by the number alone, so that a family with one partition arrives as another type.
+    False also for mappings of which only the number of partitions tells, such as a user's own.
+    Dagster's own IO managers always go by the number, so that the type of the input changes when a
+    family gets its second partition.
     """
     if not context.has_input_name:  # loaded outside a run, for the partitions that were asked for
         return False
@@ -168,7 +169,7 @@ def _selects_several(context: InputContext) -> bool:
         return mapping.start_offset != mapping.end_offset
     if mapping is not None:
         return isinstance(mapping, AllPartitionMapping | SpecificPartitionsPartitionMapping)
-    # Dagster infers the mapping: all partitions where what reads them has none.
+    # Dagster's default mapping for an unpartitioned downstream asset selects all partitions.
     return assets is None or assets.partitions_def is None
 
 
@@ -227,7 +228,7 @@ def _with_partition(path: str, partition: str | None) -> str:
 
 
 def _output_like(pattern: str, paths: Iterable[str]) -> str:
-    """The output of one item of a `matrix` stage, whose path the partition key does not tell.
+    """The output of one item of a `matrix` stage: its path does not follow from the partition key.
 
     Raises:
         OutputNotFoundError: when the stage has no such output any more.

@@ -132,7 +132,7 @@ def sync(
 
 
 def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Adds the partitions that the metafiles have and Dagster does not know yet."""
+    """Adds the partitions of the metafiles that Dagster does not know yet."""
     for shared_name, keys in lineage.partition_keys.items():
         name = own_name(lineage.registry, shared_name)
         known = set(instance.get_dynamic_partitions(name))
