@@ -45,15 +45,15 @@ from registry_assets.registry.translator import Key, RegistryTranslator
 
 
 class MaterializeConfig(Config):
-    """What can be said at the launch of a run."""
+    """Launch-time options of a run."""
 
     force: bool = Field(
         default=False, description="Run the command even though nothing changed since dvc.lock."
     )
     update: bool = Field(
         default=False,
-        description="Move an import from elsewhere on to what its source has now, as `dvc update` "
-        "does; otherwise it is restored as it was taken.",
+        description="Update an import from elsewhere to the newest version of its source, as `dvc "
+        "update` does; otherwise the recorded version is restored.",
     )
 
 

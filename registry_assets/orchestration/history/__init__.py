@@ -2,7 +2,7 @@
 
 opening.py        opens it, and translates errors of its database
 event_storage.py  Dagster's own storage, kept open while a command writes
-event_log.py      what it says of outputs
-claims.py         whose names and asset keys are whose, where several registries share it
-reporting.py      telling it what changed outside Dagster
+event_log.py      reads the newest materializations of outputs
+claims.py         which registry owns which names and asset keys, if several share it
+reporting.py      reports what changed outside Dagster
 """
