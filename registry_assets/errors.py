@@ -211,13 +211,16 @@ class DataBeingWrittenError(RegistryError):
 
 
 class StageFailedError(RegistryError):
-    """The command of a stage failed; the previous version is back in its place."""
+    """The command of a stage failed; its previous outputs, if any, are back in place."""
 
-    def __init__(self, stage: str, reason: str, last_lines: Sequence[str] = ()) -> None:
+    def __init__(
+        self, stage: str, reason: str, last_lines: Sequence[str] = (), *, has_previous: bool
+    ) -> None:
         self.stage = stage
         self.reason = reason
         said = "".join(f"\n  | {line}" for line in last_lines)
-        super().__init__(f"{stage}: {reason}; the previous version was kept{said}")
+        kept = "the previous version was kept" if has_previous else "nothing was recorded"
+        super().__init__(f"{stage}: {reason}; {kept}{said}")
 
 
 class RepositoryChangedError(RegistryError):

@@ -199,7 +199,7 @@ def test_what_is_not_there_is_not_imported_and_nothing_is_left(
 ) -> None:
     before = metafiles(text_registry)
     for more, words in (
-        (["--path", "raw/near"], "has no raw/near"),
+        (["--path", "raw/near"], "has no raw/near, so nothing was imported"),
         (["--rev", "nowhere"], "it has no nowhere"),
     ):
         done = registry(

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -60,7 +60,13 @@ def run_command(stage: PipelineStage, aside: PreviousOutputs, report: Report, st
         _run_line(stage, command, options, aside, report, stop)
     for out in stage.outs:
         if not out.exists:
-            raise StageFailedError(address_of(stage), f"the command did not make {out.def_path}")
+            raise _failed(stage, aside, f"the command did not make {out.def_path}")
+
+
+def _failed(
+    stage: PipelineStage, aside: PreviousOutputs, reason: str, last_lines: Sequence[str] = ()
+) -> StageFailedError:
+    return StageFailedError(address_of(stage), reason, last_lines, has_previous=aside.has_any)
 
 
 def _run_line(
@@ -87,14 +93,14 @@ def _run_line(
             last_lines.append(line)
             report(line)
         if stop.is_set():
-            raise StageFailedError(address_of(stage), f"`{command}` was stopped")
+            raise _failed(stage, aside, f"`{command}` was stopped")
         code = process.wait()
     except BaseException:
         _end_group(process)
         raise
     if code != 0:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise StageFailedError(address_of(stage), f"`{command}` {how}", last_lines)
+        raise _failed(stage, aside, f"`{command}` {how}", list(last_lines))
 
 
 def _lines(process: subprocess.Popen[bytes], stop: Event) -> Iterator[str]:

@@ -90,6 +90,11 @@ class PreviousOutputs:
         self._folder = _folder(dvc.root) / name_of_mine()
         self._journal = _Journal(address, recorded=dict(recorded))
 
+    @property
+    def has_any(self) -> bool:
+        """Whether a previous version exists, in the workspace or only in the metafile."""
+        return bool(self._journal.kept) or any(self._journal.recorded.values())
+
     def take(self, path: str, *, keep_in_place: bool = False) -> None:
         """Sets an output aside; with `keep_in_place`, for outputs that persist, a copy stays.
 

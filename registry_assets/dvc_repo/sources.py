@@ -237,7 +237,7 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
         try:
             dep.fs.info(dep.fs_path)
         except FileNotFoundError as error:
-            raise source_gone(str(stage.outs[0]), address, str(dep.def_path)) from error
+            raise source_gone(stage, address, str(dep.def_path)) from error
         try:
             return fetch_into_cache(repo, dep, address)
         except Exception as error:  # each kind of storage has errors of its own
@@ -247,11 +247,15 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
             raise _source_forgotten(str(dep.def_path), address, commit, forgotten) from error
 
 
-def source_gone(path: str, address: str, lacks: str) -> NotFoundError:
-    """What to raise where the source of an import does not have any more what was imported."""
+def source_gone(stage: DvcStage, address: str, lacks: str) -> NotFoundError:
+    """The error for an import whose source has nothing, or nothing any more, at the address."""
+    (out,) = stage.outs
+    source = without_secrets(address)
+    if not out.hash_info:
+        return NotFoundError(f"{source} has no {lacks}, so nothing was imported: check the name")
     return NotFoundError(
-        f"{without_secrets(address)} has no {lacks}, so {path} stays as it is: check the name, or "
-        "import it again from where it is now"
+        f"{source} has no {lacks}, so {out} stays as it is: check the name, or import it again "
+        "from where it is now"
     )
 
 
@@ -302,7 +306,7 @@ def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
     recorded = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV_LOCK)
     try:
         if recorded is None:
-            raise source_gone(str(stage.outs[0]), address_of_source(repo, stage), "commit")
+            raise source_gone(stage, address_of_source(repo, stage), "commit")
         found, _ = fetch_commit(repo, stage, recorded)
         if str(found.value) == wanted:
             return

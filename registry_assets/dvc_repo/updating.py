@@ -192,7 +192,7 @@ def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:
         if tip != recorded:
             definition[RepoDependency.PARAM_REV] = tip
     if tip is None:
-        raise source_gone(str(stage.outs[0]), address, rev or "commit")
+        raise source_gone(stage, address, rev or "commit")
     if tip != recorded or not stage.outs[0].hash_info:
         report(f"{stage.deps[0].def_path} of {without_secrets(address)} at commit {tip[:7]}")
         _take(repo, stage, tip)
@@ -236,7 +236,7 @@ def _move_to_url(repo: Repo, stage: DvcStage, report: Report) -> None:
         raise RegistryError(f"{out} is of a kind that only `dvc update {stage.relpath}` moves on")
     change = changes_of_url(dep)
     if change == "deleted":
-        raise source_gone(str(out), str(dep.def_path), "such file")
+        raise source_gone(stage, str(dep.def_path), "such file")
     if change is None and out.hash_info:
         return
     report(f"fetching {without_secrets(str(dep.def_path))}")

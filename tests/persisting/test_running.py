@@ -258,14 +258,16 @@ def test_a_failed_command_leaves_the_previous_version(growing: Path) -> None:
     assert message.splitlines()[-1] == "  | the reason"
     assert "line 50" in message
     assert "line 3\n" not in message
+    assert "; the previous version was kept" in message
     assert leftovers(growing) == []
 
 
 def test_a_command_that_fails_the_first_time_leaves_nothing(growing: Path) -> None:
     write_tree(growing, {"make.sh": f"set -- one\n{GROWING}exit 1\n"})
     before = everything(growing)
-    with pytest.raises(StageFailedError):
+    with pytest.raises(StageFailedError, match="; nothing was recorded") as caught:
         make(growing, MAKE)
+    assert "previous version" not in str(caught.value)
     assert everything(growing) == before
 
 
