@@ -1,13 +1,13 @@
 """The only package that runs ``git``.
 
 reading.py     `GitRepo`: branches, commits and files of the repository around a registry
-work_tree.py   what Git keeps out of the work tree, and what of it was edited
-committing.py  commits made beside the checked-out work tree, index and branch
-remotes.py     repositories elsewhere: what they have, and branches and tags pushed to them
-tags.py        tags: reading and making them
-switching.py   checking a commit out, and what that would overwrite
-conflicts.py   what a merge or rebase left to be decided; the merge driver
-history.py     files as all commits have had them, and what keeps a commit by name
+work_tree.py   sparse checkouts and index flags; edited files
+committing.py  commits made without touching the checked-out work tree, index and branch
+remotes.py     Git remotes: their refs, fetching and pushing
+tags.py        reading and making tags
+switching.py   `git checkout`, and which files it would overwrite
+conflicts.py   unmerged files, and the merge driver
+history.py     changes of files in all commits, and the refs that keep commits reachable
 """
 
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder

@@ -1,7 +1,7 @@
-"""Commits made beside the checked-out work tree, index and branch.
+"""Commits made without touching the checked-out work tree, index and branch.
 
-A tree is built in an index of its own (`GIT_INDEX_FILE`, see git(1)), so that neither what somebody
-has staged nor what stands in the work tree moves, and nothing else of it gets in.
+Trees are built in a temporary index (`GIT_INDEX_FILE`, see git(1)): the user's index and work tree
+stay unchanged, and nothing else that is staged gets into the commit.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class BlobChange:
 
     Attributes:
         path: From the root of the registry.
-        before: The blob of the first tree; None where it has no such file.
-        after: That of the second.
-        mode: The mode in the second tree, where it has the file.
+        before: The blob in the first tree; None if the file is not in it.
+        after: The blob in the second tree; None if the file is not in it.
+        mode: The file mode in the second tree.
     """
 
     path: str
@@ -48,12 +48,12 @@ def call_with_index(
     stdin: bytes = b"",
     settings: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs ``git``, again while somebody else has the index locked; raises nothing."""
+    """Runs ``git``, retrying while another process holds ``index.lock``; never raises."""
     for _ in range(_MOST_TRIES):
         done = git.call(*arguments, stdin=stdin, settings=settings, check=False)
         if done.returncode == 0 or _INDEX_LOCK not in done.stderr:
             break
-        # Somebody's `git status` has it for a moment.
+        # Even `git status` locks the index for a moment.
         time.sleep(_RETRY_SECONDS)
     return done
 
@@ -70,16 +70,16 @@ class TreeBuilder:
         self._prefix = git.prefix()
 
     def build(self, commit: str, paths: Collection[str], texts: Mapping[str, str]) -> str:
-        """The tree of a commit in which some files are replaced.
+        """Builds a tree from a commit, with some files replaced.
 
         Args:
             commit: The commit or tree to start from.
-            paths: The files to take from the work tree; those that are not there are left out,
-                and those that Git keeps out of it are as the index has them.
-            texts: Files that are to hold something else than in the work tree.
+            paths: The files to take from the work tree. Missing files are removed from the tree;
+                files that Git keeps out of the work tree are taken from the index.
+            texts: New text of files, by path; takes precedence over the work tree.
 
         Raises:
-            RegistryError: when nothing was ever checked out into the work tree.
+            RegistryError: when no commit was checked out yet.
         """
         check_checked_out(self.git)
         kept_out = find_kept_out(self.git).files
@@ -105,7 +105,7 @@ class TreeBuilder:
     def _set_entries(
         self, entries: Mapping[str, StagedFile | None], settings: Mapping[str, str] | None = None
     ) -> None:
-        """Sets what an index has of some files, whatever stands in the work tree."""
+        """Sets index entries, regardless of the work tree; None removes one."""
         lines = [
             f"{entry.mode if entry else 0} {entry.blob if entry else _NO_BLOB}\t"
             f"{self._prefix}{path}\0"
@@ -121,19 +121,19 @@ class TreeBuilder:
             raise RegistryError(f"git update-index failed: {reason}")
 
     def stage(self, changes: Iterable[BlobChange]) -> None:
-        """Has the index of the work tree hold files as the second tree of a comparison does.
+        """Stages files as they are in the second tree of a comparison.
 
         Raises:
-            RegistryError: when somebody else keeps the index locked.
+            RegistryError: when another process keeps the index locked.
         """
         kept_out = find_kept_out(self.git).files
         wanted = {c.path: StagedFile(c.mode, c.after) if c.after else None for c in changes}
-        # Set anew, an entry would be one that Git looks for in the work tree.
+        # Setting an entry again would clear its `skip-worktree` flag.
         same = {path for path, entry in wanted.items() if entry and kept_out.get(path) == entry}
         self._set_entries({path: wanted[path] for path in wanted.keys() - same})
 
     def compare(self, before: str, after: str, folder: str = ".") -> tuple[BlobChange, ...]:
-        """The files below `root`, or a folder in it, that differ between two commits or trees."""
+        """Compares two commits or trees below a folder (default: `root`)."""
         done = self.git.call(
             *("diff-tree", "-r", "-z", "--no-renames", "--relative", before, after),
             *("--", f":(literal){folder}"),
@@ -149,17 +149,17 @@ class TreeBuilder:
 
     @cached_property
     def empty_tree(self) -> str:
-        """A tree without files."""
+        """The hash of a tree without files."""
         return self.git.call("mktree").stdout.decode().strip()
 
     def read_blobs(self, blobs: Iterable[str | None]) -> Mapping[str | None, str | None]:
-        """The texts of blobs, by blob; None stays None."""
+        """The texts of blobs, by hash; None maps to None."""
         wanted = list(dict.fromkeys(blob for blob in blobs if blob))
         said = self.git.call("cat-file", "--batch", stdin="\n".join(wanted).encode()).stdout
         texts: dict[str | None, str | None] = {None: None}
         place = 0
         for blob in wanted:
-            # "<blob> blob <size>", the content, and the end of a line (git-cat-file(1)).
+            # "<blob> blob <size>\n<content>\n" (git-cat-file(1)).
             start = said.index(b"\n", place) + 1
             end = start + int(said[place:start].split()[2])
             texts[blob] = said[start:end].decode(errors="surrogateescape")
@@ -167,12 +167,12 @@ class TreeBuilder:
         return texts
 
     def files_at(self, commit: str) -> list[str]:
-        """The files of a commit below `root`."""
+        """The files below `root` in a commit."""
         done = self.git.call("ls-tree", "-r", "-z", "--name-only", commit)
         return done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
 
     def commit(self, tree: str, parent: str, message: str) -> str:
-        """Makes a commit that no branch has yet.
+        """Makes a commit that is not on any branch yet.
 
         Raises:
             RegistryError: when Git does not know who is committing.
@@ -182,10 +182,10 @@ class TreeBuilder:
         return done.stdout.decode().strip()
 
     def check_identity(self) -> None:
-        """Makes sure that Git knows who is committing.
+        """Checks that Git knows who is committing.
 
         Raises:
-            RegistryError: with the next step.
+            RegistryError: when it does not.
         """
         if self.git.call("var", "GIT_COMMITTER_IDENT", check=False).returncode != 0:
             raise RegistryError(
@@ -194,12 +194,12 @@ class TreeBuilder:
             )
 
     def set_branch(self, name: str, commit: str, before: str | None) -> bool:
-        """Moves a branch, unless it is not where it was thought to be.
+        """Moves a branch, unless somebody else has moved it.
 
         Args:
             name: The full name, such as ``refs/heads/main``.
-            commit: Where it is to be.
-            before: Where it is now; None where it is to be new.
+            commit: The commit to move it to.
+            before: The commit it is expected to be at; None to create it.
 
         Returns:
             Whether it was moved.
@@ -209,5 +209,5 @@ class TreeBuilder:
 
 
 def fold_trailers(trailers: Sequence[tuple[str, str]]) -> str:
-    """Trailers as they stand at the end of a message (git-interpret-trailers(1))."""
+    """Formats trailers for the end of a commit message (git-interpret-trailers(1))."""
     return "".join(f"{key}: {' '.join(value.split())}\n" for key, value in trailers)

@@ -1,4 +1,4 @@
-"""What a merge or rebase left to be decided, and the program that Git merges metafiles with."""
+"""Files with merge conflicts, and the merge driver for metafiles."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _IN_PROGRESS = {
 
 @dataclass(frozen=True)
 class Unmerged:
-    """A file that both sides changed; each of its blobs is None where that side has no such file.
+    """A file that both sides changed; a blob is None if that side does not have the file.
 
     Attributes:
         path: From the root of the registry.
-        base: What both sides started from.
-        ours: Of the checked-out side; while rebasing, of the branch that is rebased onto.
-        theirs: Of the other side.
+        base: The blob of the common ancestor.
+        ours: The blob of the checked-out side; during a rebase, of the branch rebased onto.
+        theirs: The blob of the other side.
     """
 
     path: str
@@ -34,7 +34,7 @@ class Unmerged:
 
 
 def find_unmerged(git: GitRepo) -> list[Unmerged]:
-    """The files below the root that wait for a decision, as the index has them (git-ls-files)."""
+    """Finds the unmerged files in the index, below the root (git-ls-files(1))."""
     blobs: dict[str, dict[str, str]] = {}
     said = git.call("ls-files", "--unmerged", "-z").stdout.decode(errors="surrogateescape")
     for line in said.split("\0")[:-1]:
@@ -48,7 +48,7 @@ def find_unmerged(git: GitRepo) -> list[Unmerged]:
 
 
 def find_next_step(git: GitRepo) -> str | None:
-    """The command that ends what is in progress (merge, rebase, …); None when nothing is."""
+    """The command that finishes the merge, rebase, … in progress; None if there is none."""
     for name, command in _IN_PROGRESS.items():
         place = git.call("rev-parse", "--git-path", name).stdout.decode().strip()
         if (git.root / place).exists():
@@ -57,13 +57,13 @@ def find_next_step(git: GitRepo) -> str | None:
 
 
 def mark_resolved(git: GitRepo, paths: Sequence[str]) -> None:
-    """Has the index take files as they stand in the work tree, or as gone."""
+    """Stages files as they are in the work tree; missing files are staged as deleted."""
     if paths:
         git.call("update-index", "--add", "--remove", "--", *paths)
 
 
 def install_merge_driver(git: GitRepo, name: str, description: str, command: str) -> bool:
-    """Configures a merge driver in this clone (gitattributes(5)); False when it is so already."""
+    """Configures a merge driver in this clone (gitattributes(5)); False if it already is."""
     # In this order: Git refuses to merge with a driver that has a name and no command.
     wanted = {f"merge.{name}.driver": command, f"merge.{name}.name": description}
     if all(git.setting(key) == value for key, value in wanted.items()):

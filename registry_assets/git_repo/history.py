@@ -1,4 +1,4 @@
-"""Files as all commits have had them: what a commit changed, and which commits have a name."""
+"""Changes of files in all commits, and the refs that keep commits reachable."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from registry_assets.git_repo.reading import GitRepo
 
 _STASH = "refs/stash"
 INDEX = "what is staged"
-"""What keeps a file that is staged and not committed."""
+"""What references a file that is staged but not committed."""
 OTHER_WORK_TREE = "another work tree"
-"""What keeps a file of a work tree beside this one."""
+"""What references a file of another work tree of the same repository."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class CommittedChange:
 
     Attributes:
         path: From the root.
-        before: The blobs that its parents have; none where it is new.
-        after: The blob that it has; None where it removed the file.
+        before: The blobs in the parents of the commit; empty if the file is new.
+        after: The blob in the commit; None if the commit removed the file.
     """
 
     commit: str
@@ -32,13 +32,13 @@ class CommittedChange:
 
 
 def read_changes(git: GitRepo, patterns: Sequence[str]) -> Iterator[CommittedChange]:
-    """Every change of some files in all commits that a branch, tag or stash leads to, newest first.
+    """Yields every change of some files in all reachable commits, newest first.
 
-    Of a merge those files that it has otherwise than each of its parents.
+    For a merge, only files that differ from every parent.
 
     Args:
         git: The repository.
-        patterns: The files to look at, as patterns of Git; those below its `root` count.
+        patterns: Git pathspecs of the files to look at, below its `root`.
     """
     said = git.call(
         *("-c", "core.quotePath=false", "log", "--all", *_head(git), "--format=%x00%H"),
@@ -56,8 +56,8 @@ def _head(git: GitRepo) -> tuple[str, ...]:
 
 
 def _read_change(commit: str, line: str) -> CommittedChange:
-    # ":modes of n parents, mode, blobs of n parents, blob, status, tab, path" (git-diff(1), "RAW
-    # OUTPUT FORMAT"), with as many colons as parents.
+    # "<colon per parent><mode per parent> mode <blob per parent> blob status\tpath"
+    # (git-diff(1), "RAW OUTPUT FORMAT").
     told, path = line.split("\t", 1)
     parents = len(told) - len(told.lstrip(":"))
     blobs = [_blob(text) for text in told.split(" ")[parents + 1 : 2 * parents + 2]]
@@ -69,11 +69,10 @@ def _blob(text: str) -> str | None:
 
 
 def read_tips(git: GitRepo) -> Mapping[str, tuple[str, ...]]:
-    """The commits that something is called after, with what that is.
+    """The commits that are named by a ref, with the names.
 
-    Branches and tags, those of remotes as they were fetched last, every stash with what was staged
-    and not tracked, what DVC keeps of experiments, and what is checked out, here and in other work
-    trees.
+    Includes branches, tags, remote-tracking branches, stashes (with their index and untracked
+    commits), DVC experiments, and the HEAD of every work tree.
     """
     found: dict[str, dict[str, None]] = {}
     for kind, commit, name in _named(git):
@@ -101,7 +100,7 @@ def _named(git: GitRepo) -> Iterator[tuple[str, str, str]]:
 
 
 def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
-    """The other work trees of the same repository, each with where `root` would be in it."""
+    """Finds other work trees of the repository: the top folder, and the path of `root` in it."""
     inside = git.call("rev-parse", "--show-prefix").stdout.decode(errors="surrogateescape").strip()
     here = git.top()
     found = []
@@ -116,13 +115,13 @@ def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
 
 
 def find_files(git: GitRepo, patterns: Sequence[str]) -> list[str]:
-    """The files of a work tree that are tracked or could be, by path below `root`."""
+    """Finds tracked and untracked files in the work tree, by path below `root`."""
     said = git.call("ls-files", "-z", "--cached", "--others", "--", *patterns).stdout
     return sorted({*said.decode(errors="surrogateescape").split("\0")} - {""})
 
 
 def short_name(ref: str) -> str:
-    """What people call a reference."""
+    """A ref as people write it: ``branch main`` for ``refs/heads/main``."""
     kinds = {"refs/heads/": "branch ", "refs/tags/": "tag ", "refs/remotes/": "branch "}
     for prefix, kind in kinds.items():
         if ref.startswith(prefix):
@@ -131,13 +130,13 @@ def short_name(ref: str) -> str:
 
 
 def read_blobs_at(git: GitRepo, commit: str, is_wanted: Callable[[str], bool]) -> Mapping[str, str]:
-    """The blobs of files of a commit below `root`, by path."""
+    """The blobs of files in a commit, by path below `root`."""
     said = git.call("ls-tree", "-r", "-z", commit).stdout.decode(errors="surrogateescape")
     return _choose(((entry, 2) for entry in said.split("\0")[:-1]), is_wanted)
 
 
 def read_staged_blobs(git: GitRepo, is_wanted: Callable[[str], bool]) -> Mapping[str, str]:
-    """The blobs of files that are staged, by path."""
+    """The blobs of files in the index, by path."""
     said = git.call("ls-files", "--stage", "-z").stdout.decode(errors="surrogateescape")
     return _choose(((entry, 1) for entry in said.split("\0")[:-1]), is_wanted)
 
@@ -154,10 +153,10 @@ def _choose(
 
 
 def find_paths_of(git: GitRepo, place: Path) -> list[str]:
-    """Where Git itself has, or had, a file of the content of another, in any commit or staged.
+    """Finds where Git has stored the content of a file, in any commit or in the index.
 
     Returns:
-        Paths from the top of the work tree; the blob where no commit tells.
+        Paths from the top of the work tree; ``blob HASH`` if no commit names a path.
     """
     blob = git.call("hash-object", "--no-filters", str(place)).stdout.decode().strip()
     if git.call("cat-file", "-e", blob, check=False).returncode != 0:

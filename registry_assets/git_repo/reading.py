@@ -1,4 +1,4 @@
-"""What the registry asks Git: branches, commits and files of the repository around it."""
+"""Running ``git``, and reading branches, commits and files of a repository."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ _ANSWER_SECONDS = 20
 _FATAL = 128
 _DISTRUSTED = b"dubious ownership"
 _OLDEST = (2, 31)
-"""`rev-parse --path-format` came with it."""
+"""The first version with `rev-parse --path-format`."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 def is_commit(rev: str) -> bool:
-    """Whether a revision reads like the hash of a commit, in full or shortened."""
+    """Whether a revision looks like a full or abbreviated commit hash."""
     return _COMMIT.fullmatch(rev) is not None
 
 
 def find_rev(refs: Mapping[str, str], rev: str | None) -> str | None:
-    """The commit that a branch, a tag or, for None, the default branch is at, if it is there.
+    """Finds the commit of a branch or tag; None if there is no such ref.
 
     Args:
-        refs: As `GitRepo.read_refs` gives them.
-        rev: The name; a tag goes before a branch of the same name (gitrevisions(7)).
+        refs: As `GitRepo.read_refs` returns them.
+        rev: The name (default: the default branch). A tag takes precedence over a branch of the
+            same name (gitrevisions(7)).
     """
     if rev is None:
         return refs.get("HEAD")
     names = (rev, f"refs/{rev}", f"refs/tags/{rev}", f"refs/heads/{rev}")
-    # Of an annotated tag, the commit that it stands for.
+    # An annotated tag is peeled to its commit.
     found = (refs.get(f"{name}^{{}}") or refs.get(name) for name in names)
     return next(filter(None, found), None)
 
 
 def no_questions() -> dict[str, str]:
-    """Environment variables with which Git fails instead of asking somebody who is not there."""
+    """Environment variables that make Git fail instead of prompting."""
     settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     if "GIT_SSH_COMMAND" not in os.environ:
         settings["GIT_SSH_COMMAND"] = "ssh -oBatchMode=yes"
@@ -49,7 +50,7 @@ def no_questions() -> dict[str, str]:
 
 
 def telling_line(said: str) -> str:
-    """The line of what Git says on standard error that tells what is wrong."""
+    """The line of Git's stderr that states the error."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "! ["))]
     return (telling or lines or [""])[0]
@@ -61,16 +62,16 @@ def run_git(
     settings: Mapping[str, str] | None = None,
     most_seconds: float | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs ``git``; its exit status is the caller's to look at.
+    """Runs ``git``; the caller checks the exit status.
 
     Args:
         arguments: Of the command.
         stdin: What it reads.
-        settings: Environment variables besides those there are.
-        most_seconds: How long it may take.
+        settings: Additional environment variables.
+        most_seconds: Timeout.
 
     Raises:
-        UnusableError: when there is no Git, or it trusts a repository's owner not.
+        UnusableError: when Git is not installed, or does not trust the owner of the repository.
         TimeoutExpired: when it takes too long.
     """
     try:
@@ -79,7 +80,7 @@ def run_git(
             capture_output=True,
             input=stdin,
             check=False,
-            # What it says is looked at here: without translation.
+            # Its messages are parsed, so they must not be translated.
             env={**os.environ, "LANGUAGE": "en", **(settings or {})},
             timeout=most_seconds,
         )
@@ -96,10 +97,10 @@ def run_git(
 
 
 def check_git() -> None:
-    """Makes sure that there is a Git that is new enough.
+    """Checks that a recent enough Git is installed.
 
     Raises:
-        UnusableError: when there is none.
+        UnusableError: when it is not.
     """
     said = run_git("version").stdout.decode(errors="replace").strip()
     found = re.search(r"(\d+)\.(\d+)", said)
@@ -108,7 +109,7 @@ def check_git() -> None:
 
 
 class GitRepo:
-    """The Git repository around a registry, or the lack of one.
+    """The Git repository that a folder lies in, if any.
 
     Args:
         root: Any folder of the work tree.
@@ -135,11 +136,11 @@ class GitRepo:
             arguments: Of the command.
             check: Whether to raise when it fails.
             stdin: What it reads.
-            settings: Environment variables besides those there are.
-            most_seconds: How long it may take.
+            settings: Additional environment variables.
+            most_seconds: Timeout.
 
         Raises:
-            RegistryError: with what Git says, when it fails or takes too long.
+            RegistryError: with Git's message, when it fails or takes too long.
         """
         try:
             done = run_git(
@@ -168,15 +169,15 @@ class GitRepo:
 
     @property
     def is_shallow(self) -> bool:
-        """Whether the history ends before its beginning, as in a clone with ``--depth``."""
+        """Whether the clone is shallow, as made with ``--depth``."""
         return self._run("rev-parse", "--is-shallow-repository") == "true"
 
     def head(self) -> str | None:
-        """The checked-out branch, else the commit of a detached HEAD, else None (no Git)."""
+        """The full name of the checked-out branch, or the commit of a detached HEAD, or None."""
         return self._run("symbolic-ref", "--quiet", "HEAD") or self.commit()
 
     def commit(self) -> str | None:
-        """The current commit, None where there is none yet."""
+        """The checked-out commit; None if there is none yet."""
         return self._run("rev-parse", "--verify", "--quiet", "HEAD")
 
     def first_commit(self) -> str | None:
@@ -187,18 +188,18 @@ class GitRepo:
         return roots.split()[-1] if roots else None
 
     def branch(self) -> str | None:
-        """The short name of the checked-out branch; None where none is."""
+        """The short name of the checked-out branch; None if HEAD is detached."""
         return self._run("symbolic-ref", "--quiet", "--short", "HEAD")
 
     def setting(self, key: str) -> str | None:
-        """What Git's configuration says; None where it says nothing."""
+        """The value of a setting in Git's configuration; None if it is not set."""
         return self._run("config", "--get", key) or None
 
     def author(self) -> str:
-        """Who would be the author of a commit: name and address.
+        """The author of a new commit: name and email address.
 
         Raises:
-            RegistryError: when Git does not know, with the next step.
+            RegistryError: when Git does not know it.
         """
         found = self.find_author()
         if found is None:
@@ -209,31 +210,28 @@ class GitRepo:
         return found
 
     def find_author(self) -> str | None:
-        """The same; None when Git does not know."""
+        """The author of a new commit; None when Git does not know it."""
         said = self._run("var", "GIT_AUTHOR_IDENT")
-        # What follows the address is the time.
+        # "NAME <ADDRESS> TIME".
         return None if said is None else said.rpartition(">")[0] + ">"
 
     def text_at(self, commit: str, path: str) -> str | None:
-        """A file as a commit has it, None when it does not; the path counts from `root`."""
+        """The text of a file in a commit, by path from `root`; None if it is not in it."""
         return self._run("show", f"{commit}:./{path}")
 
     def newest_change(self, text: str, path: str, start: str = "HEAD") -> str | None:
-        """The newest commit from `start` back that made a text occur more or less often in a file.
-
-        None when there is none.
-        """
+        """The newest ancestor of `start` that added or removed a text in a file; None if none."""
         return self._run("log", "-1", "--format=%H", f"-S{text}", start, "--", path) or None
 
     def changes(self, pattern: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """The commits of all branches that changed lines with a pattern, each with the file.
+        """Yields the commits of all branches that changed lines matching a pattern.
 
         Args:
-            pattern: A regular expression, as `git log -G` takes it.
-            paths: The files to look at, as patterns of Git; those below `root` count.
+            pattern: A regular expression, as for `git log -G`.
+            paths: Git pathspecs of the files to look at, below `root`.
 
         Yields:
-            Commit and path from `root`, newest first.
+            Commit and path of the file from `root`, newest first.
         """
         said = self._run(
             *("-c", "core.quotePath=false", "log", "--all", "--format=%x00%H"),
@@ -244,30 +242,30 @@ class GitRepo:
             yield from ((commit, file) for file in files if file)
 
     def init(self) -> None:
-        """Makes the folder a Git repository whose first branch is called main."""
-        # DVC reads no other object format, which may be the default here.
+        """Makes the folder a Git repository with the branch ``main``."""
+        # DVC cannot read SHA-256 repositories, which may be the configured default.
         self._run("init", "--quiet", "--initial-branch=main", "--object-format=sha1", check=True)
 
     @property
     def has_readable_objects(self) -> bool:
-        """Whether DVC can read this repository: it knows objects that are named by SHA-1."""
+        """Whether DVC can read this repository: it supports SHA-1 objects only."""
         return self._run("rev-parse", "--show-object-format") in (None, "sha1")
 
     def top(self) -> Path | None:
         """The top folder of the work tree."""
         done = self.call("rev-parse", "--show-toplevel", check=False)
-        # Its name may end in a blank.
+        # Only the newline is removed: the name may end in a space.
         said = done.stdout.decode(errors="surrogateescape").removesuffix("\n")
         return Path(said) if done.returncode == 0 and said else None
 
     def ignored(self, paths: Sequence[str]) -> frozenset[str] | None:
-        """Those of some paths that Git ignores, whether or not it tracks them.
+        """Filters paths that match an ignore rule, whether or not Git tracks them.
 
         Args:
             paths: From `root`, or absolute; a folder ends in ``/``.
 
         Returns:
-            None where Git does not say: outside a repository, or where a path lies in a submodule.
+            None if Git cannot tell: outside a repository, or when a path lies in a submodule.
         """
         if not paths:
             return frozenset()
@@ -277,10 +275,10 @@ class GitRepo:
         return frozenset(said.split("\0")) if done.returncode in (0, 1) else None
 
     def ignore_rules(self, paths: Sequence[str]) -> Mapping[str, str]:
-        """The rules by which Git ignores paths, as ``.gitignore:3: raw/**``, by path.
+        """The rule that ignores each path, as ``.gitignore:3: raw/**``, by path.
 
         Args:
-            paths: As for `ignored`; those that are not ignored have no rule.
+            paths: As for `ignored`; paths that are not ignored are left out of the result.
         """
         if not paths:
             return {}
@@ -293,12 +291,12 @@ class GitRepo:
         return {path: f"{file}:{line}: {rule}" for file, line, rule, path in fields}
 
     def tracked(self, paths: Sequence[str]) -> frozenset[str]:
-        """Those of some files that Git tracks, of folders the files in them."""
+        """The tracked files among paths; a folder stands for all files in it."""
         done = self.call("ls-files", "-z", "--", *(f":(literal){path}" for path in paths))
         return frozenset(done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
 
     def tracked_like(self, patterns: Sequence[str]) -> tuple[str, ...]:
-        """The files of the index that fit one of some patterns, in which ``**`` is any folders."""
+        """The tracked files that match one of some glob patterns (``**`` matches folders)."""
         if not patterns:
             return ()
         wanted = (f":(glob){pattern}" for pattern in patterns)
@@ -306,7 +304,7 @@ class GitRepo:
         return tuple(path for path in found.split("\0") if path)
 
     def settings_files(self) -> tuple[Path, ...]:
-        """Where this repository's own settings and the files it ignores for itself are written."""
+        """The files with this repository's settings and local ignore rules."""
         named = ("config", "info/exclude")
         asked = [word for name in named for word in ("--git-path", name)]
         said = self._run("rev-parse", "--path-format=absolute", *asked) or ""
@@ -314,20 +312,20 @@ class GitRepo:
         return tuple(map(Path, [*said.splitlines(), *((excludes,) if excludes else ())]))
 
     def prefix(self) -> str:
-        """The path of the folder from the top of the work tree, with a ``/`` at its end."""
-        # The name of a folder may begin or end with a blank.
+        """The path of `root` from the top of the work tree, ending in ``/``; "" at the top."""
+        # Only the newline is removed: the name may begin or end with a space.
         done = self.call("rev-parse", "--show-prefix", check=False)
         return "" if done.returncode else os.fsdecode(done.stdout).removesuffix("\n")
 
     def remotes(self) -> tuple[str, ...]:
-        """The addresses of the remotes of this repository."""
+        """The URLs of all remotes."""
         listed = self._run("remote", "--verbose") or ""
-        # "origin<tab>ADDRESS (fetch)": an address may have blanks in it.
+        # "origin<tab>URL (fetch)": the URL may contain spaces.
         addresses = (line.partition("\t")[2].rpartition(" (")[0] for line in listed.splitlines())
         return tuple(dict.fromkeys(filter(None, addresses)))
 
     def resolve(self, rev: str | None) -> str | None:
-        """The commit of a revision here, of what is checked out for None, if there is one."""
+        """The commit of a revision (default: HEAD), also of a branch of origin; None if unknown."""
         names = ("HEAD",) if rev is None else (rev, f"refs/remotes/origin/{rev}")
         found = (
             self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
@@ -336,40 +334,40 @@ class GitRepo:
         return next(filter(None, found), None)
 
     def holds(self, commit: str) -> bool:
-        """Whether a branch or tag, or what is checked out, has a commit in its history.
+        """Whether a commit is reachable from HEAD, a branch or a tag.
 
-        What none of them has is not in a clone, even where the object is still there.
+        A clone gets reachable commits only, even if this repository still has the object.
         """
         if self._run("merge-base", "--is-ancestor", commit, "HEAD") is not None:
             return True
         return bool(self._run("for-each-ref", "--count=1", "--contains", commit))
 
     def resolve_ref(self, name: str) -> str | None:
-        """The commit that a ref of exactly this full name is at, if there is one."""
+        """The commit of a ref, by its full name; None if there is no such ref."""
         return self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
     def is_branch_name(self, name: str) -> bool:
-        """Whether a branch may be called so."""
+        """Whether this is a valid name for a branch."""
         return self._run("check-ref-format", "--branch", name) == name
 
     def merge_base(self, one: str, other: str) -> str | None:
-        """The newest commit that two histories share."""
+        """The best common ancestor of two commits; None if they share no history."""
         return self._run("merge-base", one, other)
 
     def is_known(self, commit: str) -> bool:
-        """Whether this repository has a commit, in whatever history."""
+        """Whether this repository has a commit, reachable or not."""
         return self._run("cat-file", "-e", f"{commit}^{{commit}}") is not None
 
     def count_commits(self, start: str, end: str) -> int:
-        """How many commits the second history has that the first lacks."""
+        """The number of commits in ``start..end``."""
         return int(self._run("rev-list", "--count", f"{start}..{end}") or 0)
 
     def check_out(self, source: str, commit: str) -> None:
-        """Clones a repository into this folder, which is not there yet, as it is at a commit.
+        """Clones a repository into this folder, which must not exist, and checks out a commit.
 
         Args:
-            source: An address, or a repository on this machine, whose objects are shared.
-            commit: The commit; also one that no branch of a repository on this machine has.
+            source: A URL, or a local repository, whose objects are shared.
+            commit: The commit; in a local repository it need not be reachable.
 
         Raises:
             SourceUnreachableError: when it cannot be cloned, or has no such commit.
@@ -380,7 +378,7 @@ class GitRepo:
             clone,
             ["-C", str(self.root), "checkout", "--quiet", "--detach", commit, "--"],
         ):
-            # Hooks are for people who work in a clone.
+            # Configured hooks are meant for people who work in a clone.
             done = run_git(
                 "-c", f"core.hooksPath={os.devnull}", *arguments, settings=no_questions()
             )
@@ -389,22 +387,22 @@ class GitRepo:
                 raise SourceUnreachableError(source, said or "git failed")
 
     def read_refs(self, url: str) -> Mapping[str, str]:
-        """Asks a repository elsewhere for its branches and tags, and fetches nothing.
+        """Lists the refs of a repository elsewhere; fetches nothing.
 
         Returns:
-            Commits by the full names of refs, and by ``HEAD`` for the default branch.
+            Commits by the full names of refs, with ``HEAD`` for the default branch.
 
         Raises:
-            SourceUnreachableError: with Git's reason.
+            SourceUnreachableError: with Git's message.
         """
         lines = (line.split("\t", 1) for line in self.list_remote(url))
         return {name: commit for commit, name in lines}
 
     def list_remote(self, url: str, *options: str) -> list[str]:
-        """What `git ls-remote` says of a repository elsewhere, line by line.
+        """The output of `git ls-remote`, line by line.
 
         Raises:
-            SourceUnreachableError: with Git's reason.
+            SourceUnreachableError: with Git's message.
         """
         asked = ("ls-remote", *options, "--", url)
         try:

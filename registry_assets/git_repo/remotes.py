@@ -1,4 +1,4 @@
-"""Repositories elsewhere that belong to this one: what they have, and branches pushed to them."""
+"""Git remotes: their refs, fetching and pushing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SAID_BY_SERVER = "remote:"
 
 @dataclass(frozen=True)
 class RemoteRefs:
-    """What a repository elsewhere has.
+    """The refs of a remote.
 
     Attributes:
-        default: Its default branch; None where it has no commit yet.
+        default: The default branch; None if it has no commit yet.
         branches: Commits by the short names of branches.
         tags: Commits by the short names of tags.
     """
@@ -33,13 +33,13 @@ class RemoteRefs:
 
 @dataclass(frozen=True)
 class GitRemote:
-    """A repository that branches are pushed to.
+    """A remote that branches are pushed to.
 
     Attributes:
-        git: The repository here.
-        name: What it is called here.
-        url: Where to push to.
-        addresses: How it is called where people look at it: as configured, and as Git reads that.
+        git: The local repository.
+        name: The name of the remote.
+        url: The URL to push to.
+        addresses: Its URL as configured, and as Git rewrites it (``url.<base>.insteadOf``).
     """
 
     git: GitRepo
@@ -49,10 +49,10 @@ class GitRemote:
 
     @classmethod
     def find(cls, git: GitRepo, branch: str | None) -> GitRemote:
-        """The remote that a branch is pushed to, as `git push` chooses it.
+        """Finds the remote that `git push` would push a branch to.
 
         Raises:
-            RegistryError: when there is none, or none can be chosen.
+            RegistryError: when there is none, or the choice is ambiguous.
         """
         names = (git.call("remote").stdout.decode()).split()
         if not names:
@@ -82,10 +82,10 @@ class GitRemote:
         return cls(git, name, url, tuple(dict.fromkeys(filter(None, addresses))))
 
     def read_state(self) -> RemoteRefs:
-        """Asks it for its branches and tags, and fetches nothing.
+        """Lists its branches and tags; fetches nothing.
 
         Raises:
-            SourceUnreachableError: with Git's reason.
+            SourceUnreachableError: with Git's message.
         """
         default, branches, tags = None, {}, {}
         for line in self.git.list_remote(self.url, "--symref"):
@@ -95,12 +95,12 @@ class GitRemote:
             elif name.startswith(_BRANCHES):
                 branches[name.removeprefix(_BRANCHES)] = what
             elif name.startswith(_TAGS):
-                # Of an annotated tag, the commit comes second.
+                # For an annotated tag, the peeled commit follows and overwrites the tag object.
                 tags[name.removeprefix(_TAGS).removesuffix(_PEELED)] = what
         return RemoteRefs(default if default in branches else None, branches, tags)
 
     def fetch(self, branch: str) -> None:
-        """Fetches a branch, which moves no branch of this repository."""
+        """Fetches a branch, without updating any ref of this repository."""
         self.git.call(
             *("fetch", "--quiet", "--no-tags", self.url, f"{_BRANCHES}{branch}"),
             settings=no_questions(),
@@ -108,26 +108,26 @@ class GitRemote:
         )
 
     def push(self, branch: str, commit: str) -> tuple[str, ...]:
-        """Pushes a commit to a branch, which must not be there or be behind it.
+        """Pushes a commit to a branch, which must be new or fast-forward.
 
         Returns:
-            What the server says, a line each.
+            The messages of the server, line by line.
 
         Raises:
-            RegistryError: with Git's reason.
+            RegistryError: with Git's message.
         """
         return self._push(
             f"{commit}:{_BRANCHES}{branch}", f"the branch {branch}", "registry publish"
         )
 
     def push_tag(self, name: str) -> tuple[str, ...]:
-        """Pushes a tag, which must not be there with another commit.
+        """Pushes a tag, unless the remote has it at another commit.
 
         Returns:
-            What the server says, a line each.
+            The messages of the server, line by line.
 
         Raises:
-            RegistryError: with Git's reason.
+            RegistryError: with Git's message.
         """
         ref = f"{_TAGS}{name}"
         return self._push(f"{ref}:{ref}", f"the tag {name}", f"registry tag {name} --push")
@@ -143,8 +143,8 @@ class GitRemote:
         if done.returncode != 0:
             raise RegistryError(
                 f"pushing {called} to {without_secrets(self.url)} failed: "
-                f"{without_secrets(telling_line(said))}; its data is there already, so run "
-                f"`{again}` again once that is mended"
+                f"{without_secrets(telling_line(said))}; its data is pushed already: fix this, "
+                f"then run `{again}` again"
             )
         lines = (line.strip() for line in said.splitlines())
         return tuple(

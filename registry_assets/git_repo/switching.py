@@ -1,4 +1,4 @@
-"""Checking a commit out: what it would overwrite, and doing it without the hooks of DVC."""
+"""`git checkout` without DVC's hooks, and which files it would overwrite."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from registry_assets.git_repo.committing import BlobChange, TreeBuilder, call_wi
 from registry_assets.git_repo.reading import GitRepo
 
 PREVIOUS = "-"
-"""What Git calls the commit or branch that was checked out before."""
+"""Git's name for the previously checked-out branch or commit."""
 
-# `dvc install` makes a hook that runs `dvc checkout`, here or through the tool pre-commit.
+# `dvc install` makes a hook that runs `dvc checkout`, directly or through pre-commit.
 _HOOK_SETTING = "PRE_COMMIT_CHECKOUT_TYPE"
 _SKIP_SETTING = "SKIP"
 _HOOK_ID = "dvc-post-checkout"
@@ -21,11 +21,11 @@ _HOOK_ID = "dvc-post-checkout"
 
 @dataclass(frozen=True)
 class Overwritten:
-    """What stands in the way of checking a commit out.
+    """Uncommitted files that a checkout would overwrite.
 
     Attributes:
-        lost: Files that are not as the checked-out commit has them, nor as the other one does.
-        same: Files that nobody committed, and that are as the other commit has them.
+        lost: Files that differ from both commits: a checkout would lose their content.
+        same: Files that already are as in the other commit.
     """
 
     lost: tuple[str, ...]
@@ -33,9 +33,9 @@ class Overwritten:
 
 
 def find_overwritten(builder: TreeBuilder, before: str, after: str) -> Overwritten:
-    """Which files below the root would be replaced that are not committed."""
+    """Finds uncommitted files below the root that a checkout would overwrite."""
     git = builder.git
-    # Dates alone make no difference; that Git says so of some is no failure.
+    # So that a changed mtime alone does not count as an edit. It exits with 1 for edited files.
     git.call("update-index", "-q", "--refresh", check=False)
     said = git.call("diff-index", "--name-only", "-z", "--relative", before).stdout
     edited = set(said.decode(errors="surrogateescape").split("\0"))
@@ -58,26 +58,26 @@ def _blob_of(git: GitRepo, path: str) -> str:
 
 
 def switch(git: GitRepo, name: str, commit: str) -> None:
-    """Checks a branch, tag or commit out, as `git checkout` does.
+    """Checks out a branch, tag or commit.
 
     Args:
         git: The repository.
-        name: As Git understands it; `PREVIOUS` for what was checked out before.
-        commit: What it stands for.
+        name: The revision to check out, or `PREVIOUS`.
+        commit: The commit that it resolves to.
 
     Raises:
-        RegistryError: with what Git says, when it refuses; nothing has changed then.
+        RegistryError: with Git's message, when it refuses; nothing is changed then.
     """
     skipped = [*filter(None, os.environ.get(_SKIP_SETTING, "").split(",")), _HOOK_ID]
     settings = {_HOOK_SETTING: "0", _SKIP_SETTING: ",".join(skipped)}
     done = call_with_index(git, "checkout", "--quiet", name, "--", settings=settings)
-    # Somebody's hook may have failed after all was done.
+    # A hook may fail after the checkout has succeeded.
     if done.returncode != 0 and git.commit() != commit:
         raise RegistryError(f"git checkout failed: {without_secrets(_told(done.stderr))}")
 
 
 def _told(stderr: bytes) -> str:
-    """What Git says is wrong, with the files that it lists below that."""
+    """Git's error message, with the files that it lists below."""
     lines = stderr.decode(errors="replace").splitlines()
     telling = [line.strip() for line in lines if line.startswith(("error:", "fatal:", "\t"))]
     return " ".join(telling or lines)

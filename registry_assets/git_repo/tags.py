@@ -1,4 +1,4 @@
-"""Annotated tags: names that stay where they are."""
+"""Reading and making tags."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ class Tag:
 
     Attributes:
         name: Without ``refs/tags/``.
-        commit: What it names.
-        date: When it was made, in the form of ISO 8601; of one without a message of its own, when
-            its commit was.
-        message: Its own, or that of its commit.
+        commit: The commit that it points to.
+        date: When it was made (ISO 8601); for a lightweight tag, the date of the commit.
+        message: The message of the tag; for a lightweight tag, of the commit.
     """
 
     name: str
@@ -29,11 +28,11 @@ class Tag:
 
 
 def read_tags(git: GitRepo, *selection: str) -> Iterator[Tag]:
-    """The tags of a repository, the oldest first.
+    """Yields tags, oldest first.
 
     Args:
         git: The repository.
-        selection: Further arguments of git-for-each-ref(1).
+        selection: Further arguments for git-for-each-ref(1).
     """
     form = "".join(f"%({field})%00" for field in _FIELDS)
     done = git.call("for-each-ref", "--sort=creatordate", f"--format={form}", *selection)
@@ -43,19 +42,19 @@ def read_tags(git: GitRepo, *selection: str) -> Iterator[Tag]:
 
 
 def read_tags_in(git: GitRepo, prefix: str) -> list[Tag]:
-    """The tags whose names begin with a folder."""
+    """The tags named ``prefix/…``."""
     return list(read_tags(git, f"refs/tags/{prefix}/"))
 
 
 def tags_at(git: GitRepo, commit: str) -> list[str]:
-    """The names of the tags of a commit; none where it is not here."""
+    """The names of the tags at a commit; empty if this repository lacks the commit."""
     if not git.is_known(commit):
         return []
     return [tag.name for tag in read_tags(git, f"--points-at={commit}", "refs/tags/")]
 
 
 def is_tag_name(git: GitRepo, name: str) -> bool:
-    """Whether a tag may be called so."""
+    """Whether this is a valid name for a tag."""
     done = git.call("check-ref-format", f"refs/tags/{name}", check=False)
     return done.returncode == 0 and not name.startswith("-")
 
@@ -64,7 +63,7 @@ def make_tag(git: GitRepo, name: str, commit: str, message: str) -> None:
     """Makes an annotated tag.
 
     Raises:
-        RegistryError: with what Git says, such as that there is one.
+        RegistryError: with Git's message, such as that the tag exists.
     """
     git.call(
         *("tag", "--annotate", "--cleanup=verbatim", "--file=-", name, commit),
@@ -73,5 +72,5 @@ def make_tag(git: GitRepo, name: str, commit: str, message: str) -> None:
 
 
 def remove_tag(git: GitRepo, name: str) -> None:
-    """Removes a tag here."""
+    """Removes a tag from this repository."""
     git.call("tag", "--delete", name)

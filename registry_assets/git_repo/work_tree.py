@@ -1,8 +1,8 @@
-"""Where the index stands for the work tree: sparse checkouts, `skip-worktree`, `assume-unchanged`.
+"""Files that Git does not look for in the work tree, and files that were edited.
 
-A file that Git keeps out of the work tree is not deleted, and of one that it was told not to look
-at it says that nothing changed (git-update-index(1), git-sparse-checkout(1)). Whoever compares the
-work tree with a commit has to ask here before taking a file that is not there for a deleted one.
+With a sparse checkout, `skip-worktree` or `assume-unchanged`, a missing file is not a deleted one
+(git-sparse-checkout(1), git-update-index(1)). Code that compares the work tree with a commit has to
+check that here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_REMEMBERED = 64
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A file as the index has it."""
+    """An entry of the index."""
 
     mode: str
     blob: str
@@ -34,30 +34,30 @@ class StagedFile:
 
 @dataclass(frozen=True)
 class KeptOut:
-    """The files of which Git takes the index for what the work tree holds.
+    """The files that Git does not look for in the work tree.
 
     Attributes:
-        root: Where paths count from.
-        files: What the index has of them, by path.
+        root: The folder that paths start from.
+        files: Their index entries, by path.
     """
 
     root: Path
     files: Mapping[str, StagedFile]
 
     def lacks(self, path: str) -> bool:
-        """Whether a file is not in the work tree because Git keeps it out."""
+        """Whether a file is missing from the work tree because Git keeps it out."""
         return path in self.files and not os.path.lexists(self.root / path)
 
     @property
     def lacking(self) -> tuple[str, ...]:
-        """All such files, sorted."""
+        """All files that `lacks` is true of, sorted."""
         return tuple(sorted(path for path in self.files if self.lacks(path)))
 
 
 def find_kept_out(git: GitRepo) -> KeptOut:
-    """The files below the root that Git does not look for in the work tree.
+    """Finds the files below the root that Git does not look for in the work tree.
 
-    Asks Git once for each state of the index.
+    The result is cached until the index changes.
     """
     index = _place_of_index(git)
     if index is None or not index.exists():
@@ -66,7 +66,7 @@ def find_kept_out(git: GitRepo) -> KeptOut:
 
 
 def bring_in(git: GitRepo, path: str) -> None:
-    """Writes a file that Git keeps out of the work tree as the index has it."""
+    """Restores a file from the index if Git keeps it out of the work tree."""
     kept_out = find_kept_out(git)
     if kept_out.lacks(path):
         text = git.call("cat-file", "blob", kept_out.files[path].blob).stdout
@@ -74,13 +74,13 @@ def bring_in(git: GitRepo, path: str) -> None:
 
 
 def check_checked_out(git: GitRepo) -> None:
-    """Makes sure that a commit was ever checked out into the work tree.
+    """Checks that a commit was checked out into the work tree.
 
     After `git clone --no-checkout` and `git worktree add --no-checkout` there is no index, and Git
-    calls everything deleted.
+    reports every file as deleted.
 
     Raises:
-        RegistryError: with the next step.
+        RegistryError: when none was.
     """
     index = _place_of_index(git)
     if index is not None and not index.exists() and git.commit() is not None:
@@ -88,16 +88,14 @@ def check_checked_out(git: GitRepo) -> None:
 
 
 def find_edited(git: GitRepo, paths: Collection[str]) -> Mapping[str, bool]:
-    """The files at or in some paths that are not as the checked-out commit has them.
-
-    Staged or not, and also files that Git does not know yet, unless it ignores them.
+    """Finds files that differ from the checked-out commit, staged or not, and untracked files.
 
     Args:
         git: The repository.
         paths: Files or folders, from its `root`.
 
     Returns:
-        Whether Git knows them, by path from the root.
+        Whether Git tracks each file, by path from the root.
     """
     asked = sorted(f":(literal){path}" for path in paths)
     above = git.prefix() or "."
@@ -108,7 +106,7 @@ def find_edited(git: GitRepo, paths: Collection[str]) -> Mapping[str, bool]:
             *("--ignore-submodules=all", "--", *asked[start : start + _PATHS_AT_ONCE]),
             settings={"GIT_OPTIONAL_LOCKS": "0"},
         ).stdout.decode(errors="surrogateescape")
-        # Two letters, a space and the path from the top; a folder is a repository of its own.
+        # Two letters, a space and the path from the top; a folder is a nested repository.
         for line in said.split("\0")[:-1]:
             if not line.endswith("/"):
                 found[posixpath.relpath(line[3:], above)] = not line.startswith(_UNKNOWN)
@@ -116,7 +114,7 @@ def find_edited(git: GitRepo, paths: Collection[str]) -> Mapping[str, bool]:
 
 
 def _place_of_index(git: GitRepo) -> Path | None:
-    """Where the index is, or would be; None outside of a repository."""
+    """The path of the index, whether or not it exists; None outside a repository."""
     try:
         return _find_index(git.root)
     except LookupError:
@@ -127,7 +125,7 @@ def _place_of_index(git: GitRepo) -> Path | None:
 def _find_index(root: Path) -> Path:
     done = GitRepo(root).call("rev-parse", "--git-path", "index", check=False)
     if done.returncode != 0:
-        # Not remembered, as somebody may make a repository of the folder.
+        # Raised, so that it is not cached: the folder may become a repository.
         raise LookupError(root)
     return root / os.fsdecode(done.stdout).rstrip("\n")
 
@@ -139,22 +137,22 @@ def _read(root: Path, _index: FileIdentity) -> KeptOut:
     for entry in said.decode(errors="surrogateescape").split("\0")[:-1]:
         told, path = entry.split("\t", 1)
         tag, mode, blob, _ = told.split(" ")
-        # The tag of a file that is assumed to be unchanged is in lower case.
+        # Git marks `assume-unchanged` by a tag in lower case.
         if tag == _SKIPPED or tag.islower():
             files[path] = StagedFile(mode, blob)
     return KeptOut(root, files)
 
 
 def kept_out(path: str) -> RefusedError:
-    """What to raise where a metafile that Git keeps out would be written anew."""
+    """The error for writing a metafile that Git keeps out of the work tree."""
     return RefusedError(f"{path} {describe_kept_out(path)}")
 
 
 def describe_kept_out(path: str) -> str:
-    """What to say of a metafile that Git keeps out of the work tree, and how to have it there."""
+    """The reason why a metafile is not in the work tree, and how to restore it."""
     return (
-        "is recorded, but Git keeps it out of this work tree: "
-        f"`git sparse-checkout add {PurePosixPath(path).parent}` brings it in, or where a flag "
-        f"does that (`skip-worktree`, `assume-unchanged`) `git update-index --no-FLAG {path}` and "
+        "is recorded, but Git keeps it out of this work tree: run "
+        f"`git sparse-checkout add {PurePosixPath(path).parent}`, or if a flag keeps it out "
+        f"(`skip-worktree`, `assume-unchanged`), `git update-index --no-FLAG {path}` and "
         f"`git restore {path}`"
     )
