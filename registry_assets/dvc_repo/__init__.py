@@ -1,46 +1,46 @@
 """The only package that imports DVC.
 
-The public names are loaded when they are first used: taking a metafile apart needs no DVC.
+The public names are loaded on first use: parsing a metafile needs no DVC.
 
-repository.py   `DvcRepo`, what the rest of the package asks of DVC
-opening.py      opening a repository, its locks, and DVC's errors turned into ours
-initialising.py making a repository, and its configuration
-internals.py    all that we use of DVC beyond its public interface
-loading.py      stages out of metafiles, by DVC's own classes
-collecting.py   every metafile loaded, as far as it can be, and what is wrong with the rest
-quiet_import.py importing DVC without what it does to loggers
-unseen.py       where DVC does not look: what is ignored, and folders behind links
-overlaps.py     whether what is new overlaps with what is declared
-reading.py      what was loaded -> the values of `registry_assets.model`
-plain_yaml.py   the plain YAML that DVC writes, read without a YAML parser
-lock_text.py    the text of a `dvc.lock` taken apart
-metafiles.py    the text of metafiles, written in one rename
-listings.py     the files of folders' versions, looked up in the cache without DVC
-versions.py     what a version is: named by metafiles, listed in the cache
-remotes.py      what remotes have of outputs: pushed, fetched, looked at
-store.py        the objects of one remote: found, sent, received, removed, each one verified
-remote_errors.py  what goes wrong with remotes, turned into our errors
+repository.py   `DvcRepo`, the interface for the rest of the package
+opening.py      opening a repository, locks, and translating DVC's errors
+initialising.py making and configuring a repository
+internals.py    all private names of DVC that we use
+loading.py      loading stages from metafiles, by DVC's own classes
+collecting.py   loading every metafile, and reporting those that cannot be loaded
+quiet_import.py importing DVC without its changes to loggers
+unseen.py       metafiles that DVC does not see: ignored, or behind symbolic links
+overlaps.py     whether a new output overlaps with declared ones
+reading.py      loaded stages -> the values of `registry_assets.model`
+plain_yaml.py   reading the plain YAML that DVC writes, without a YAML parser
+lock_text.py    splitting the text of a `dvc.lock` into entries
+metafiles.py    reading and editing the text of metafiles
+listings.py     reading the listings of folders from the cache, without DVC
+versions.py     versions and where their objects are in the cache
+remotes.py      pushing outputs to remotes, fetching and checking them
+store.py        the objects of one remote: find, send, receive, remove
+remote_errors.py  translating the errors of storage libraries
 folders/        folders of many files: hashed, put into the cache, linked out of it
-objects.py      whether the cache has the objects of a version, and has them right
-states.py       how the workspace compares with the metafiles, as `dvc status` sees it
-data.py         versions in the workspace: restored, pulled
-edits.py        whether data was edited since it was put under DVC
+objects.py      whether the cache has the objects of a version, undamaged
+states.py       the status of outputs, as `dvc status` reports it
+data.py         restoring versions into the workspace, and pulling them
+edits.py        whether data was edited since it was recorded
 previous_outputs.py  previous outputs, kept until the new ones are recorded
-run_cache.py    the run cache of DVC, independent of the working directory
-processes.py    telling living processes from dead ones
-commands.py     the command of a stage, run as DVC runs it
-results.py      what came of a stage or collection, and how its files differ from before
+run_cache.py    DVC's run cache, independent of the working directory
+processes.py    whether the process that made a file is still alive
+commands.py     running the command of a stage, as DVC does
+results.py      the result of a stage or collection, and what changed
 running.py      one stage: unchanged, restored or run
 staged_listings.py listings that dvc-data leaves in memory
-batch.py        many stages in one go
-origins.py      where the repositories of imports are, and which of them is this one
-sources.py      the sources of imports: what they have now, fetched into the cache
-availability.py what the remotes of the sources of imports lack
-switching.py    data that follows a checkout of Git
-tracking.py     `dvc add` and the in-repository `dvc import-url`
-removing.py     `dvc remove` of a collection and all that a data set made of it
-garbage.py      the cache as it lies on the disk
-purging.py      single files taken out of folders; contents removed from cache and remotes
+batch.py        running many stages at once
+origins.py      the addresses of imported repositories, and whether one is this repository
+sources.py      the sources of imports: looking them up, and fetching into the cache
+availability.py objects that the remotes of imported repositories lack
+switching.py    keeping data in step with `git checkout`
+tracking.py     `dvc add`, and `dvc import-url` within the repository
+removing.py     removing a collection from a data set, as `dvc remove`
+garbage.py      the objects in the cache and their disk usage
+purging.py      removing files from folders, and objects from cache and remotes
 updating.py     `dvc import` from another repository, and `dvc update`
 """
 

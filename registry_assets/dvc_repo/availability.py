@@ -1,4 +1,4 @@
-"""Whether what an import was taken from is still to be had from its source."""
+"""Objects that the remotes of imported repositories lack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find_missing(repo: Repo, stage: DvcStage) -> tuple[str, ...]:
-    """Looks on the remote of an import's repository for the objects of what was imported."""
+    """Finds the objects of an import that the remote of its repository lacks."""
     address = address_of_source(repo, stage)
     dependency = stage.deps[0]
     path = str(dependency.def_path)
@@ -31,7 +31,7 @@ def find_missing(repo: Repo, stage: DvcStage) -> tuple[str, ...]:
 
 
 def _path_of(out: DvcOutput) -> str:
-    """The path of an output from the root of its repository, which may be one of a commit."""
+    """The path of an output from the root of its repository, also at another commit."""
     return str(out.fs.relpath(out.fs_path, out.repo.root_dir)).replace("\\", "/")
 
 

@@ -34,23 +34,23 @@ _POLL_SECONDS = 0.1
 
 
 def run_command(stage: PipelineStage, aside: PreviousOutputs, report: Report, stop: Event) -> None:
-    """Runs the command as DVC does: same shell, same environment, same folder.
+    """Runs the command of a stage as DVC does: same shell, same environment, same folder.
 
-    One addition: the folder of this interpreter comes first on PATH, as if its environment were
-    activated, so that `python` in a command is the one that has the packages.
+    In addition, the folder of this interpreter comes first on PATH, as in an activated virtual
+    environment, so that `python` in a command has the installed packages.
 
     Args:
         stage: The stage.
-        aside: What was set aside for it; notes whom to end after a crash.
-        report: Takes what the command says, line by line.
-        stop: When it is set, the command and all that it started are ended.
+        aside: Its previous outputs; notes which process to kill after a crash.
+        report: Takes the output of the command, line by line.
+        stop: When set, the command and its child processes are terminated.
 
     Raises:
-        StageFailedError: when the command fails, is stopped, or leaves an output out.
+        StageFailedError: when the command fails, is stopped, or does not make an output.
     """
     commands = stage.cmd if isinstance(stage.cmd, list) else stage.cmd.splitlines()
     options = prepare_kwargs(stage)
-    # DVC gives it relative to the working directory, which is nobody's choice in a run.
+    # DVC sets it relative to the working directory, which is arbitrary in a Dagster run.
     options["env"]["DVC_STAGE"] = address_of(stage).removeprefix(f"{PROJECT_FILE}:")
     options["env"]["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), options["env"].get("PATH", os.defpath)]
@@ -83,7 +83,7 @@ def _run_line(
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # A process group of its own, so that ending it ends all that it started.
+        # A process group of its own, so that its child processes can be killed with it.
         start_new_session=True,
         **options,  # type: ignore[call-overload]
     )
@@ -104,9 +104,9 @@ def _run_line(
 
 
 def _lines(process: subprocess.Popen[bytes], stop: Event) -> Iterator[str]:
-    """What a command says until it ends, also when something it started holds on to its output.
+    """Yields the output of a command until it exits or `stop` is set.
 
-    Nothing more once it is to stop.
+    Does not wait for child processes that keep the pipe open.
     """
     assert process.stdout is not None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -131,7 +131,7 @@ def _lines(process: subprocess.Popen[bytes], stop: Event) -> Iterator[str]:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the command and what it started: politely, then for good."""
+    """Terminates the process group, then kills it."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sent)

@@ -1,4 +1,4 @@
-"""Stages loaded from metafiles, by DVC's own classes and rules."""
+"""Loading stages from metafiles, by DVC's own classes and rules."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def read_stages(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
 
 
 def read_found(repo: Repo, path: str) -> Mapping[str | None, DvcStage]:
-    """The same of a metafile of which it is known that Git does not ignore it.
+    """Like `read_stages`, for a metafile that is known not to be ignored by Git.
 
-    DVC asks of each, and holds it against every line of ``.gitignore``, where each collection has
-    one: N collections would cost N².
+    DVC would match it against every line of ``.gitignore``, which has one line per collection, so
+    N collections would cost N².
     """
     if Path(path).suffix != DVC_FILE_SUFFIX:
         return read_stages(repo, path)
@@ -71,9 +71,9 @@ def _load_single(repo: Repo, path: str, *, is_found: bool = False) -> Mapping[st
 def _load_pipeline(
     repo: Repo, path: str, load_lock: Callable[[], object]
 ) -> Mapping[str | None, DvcStage]:
-    """The stages of a ``dvc.yaml``, with what was recorded of them."""
+    """The stages of a ``dvc.yaml``, with their recorded versions."""
     file = ProjectFile(repo, path)
-    # What DVC would read itself, the first time that it is asked for.
+    # Set here, as DVC would load both lazily with its slow parser.
     file.contents, _ = _read(file)
     file.lockfile_contents = load_lock()
     stages: Mapping[str | None, DvcStage] = file.stages
@@ -81,7 +81,7 @@ def _load_pipeline(
 
 
 def _load_lock(repo: Repo, path: str) -> object:
-    """All of the ``dvc.lock`` beside a ``dvc.yaml``; nothing where there is none."""
+    """The ``dvc.lock`` beside a ``dvc.yaml``; empty if it does not exist."""
     file = Lockfile(repo, str(Path(path).with_name(LOCK_FILE)))
     if is_git_ignored(repo, file.path):
         raise FileIsGitIgnored(file.path)
@@ -89,7 +89,7 @@ def _load_lock(repo: Repo, path: str) -> object:
 
 
 def _read(file: FileMixin, *, is_found: bool = False) -> tuple[Any, str]:
-    """A metafile and its text, where DVC would read it."""
+    """Parses a metafile after DVC's checks; returns its data and its text."""
     if not file.exists():
         is_ignored = file.repo.dvcignore.is_ignored_file(file.path)
         raise StageFileDoesNotExistError(file.path, dvc_ignored=is_ignored)
@@ -99,7 +99,7 @@ def _read(file: FileMixin, *, is_found: bool = False) -> tuple[Any, str]:
 
 
 def _parse(file: FileMixin) -> tuple[Any, str]:
-    """What is in a metafile, by all rules of YAML only where it needs them; and its text."""
+    """Parses a metafile, with a full YAML parser only if needed; returns its data and its text."""
     if not file.repo.fs.isfile(file.path):
         raise StageFileIsNotDvcFileError(file.path)
     text = _text_of(Path(file.path))
@@ -112,7 +112,7 @@ def _parse(file: FileMixin) -> tuple[Any, str]:
 
 
 def _text_of(path: Path) -> str:
-    """What a file holds; "" where it is no text, for DVC to say so."""
+    """The text of a file; "" if it is not UTF-8, so that DVC reports that."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -120,9 +120,9 @@ def _text_of(path: Path) -> str:
 
 
 def _read_again(path: str, read: Callable[[], T]) -> T:
-    """Reads a metafile, again where it cannot be read and was written a moment ago.
+    """Reads a metafile, retrying while it is invalid and was just written.
 
-    `dvc` writes its metafiles in place, and we read them without its lock.
+    DVC writes its metafiles in place, and we read them without its lock.
     """
     for _ in range(_MOST_READS - 1):
         try:
@@ -139,15 +139,15 @@ def _read_again(path: str, read: Callable[[], T]) -> T:
 def load_stages(
     repo: Repo, root: Path, addresses: Sequence[str], *, skip_missing: bool = False
 ) -> list[DvcStage]:
-    """Loads DVC's stages by address, reading each metafile once and none besides.
+    """Loads DVC's stages by address, reading each of their metafiles once.
 
-    Of a ``dvc.lock`` only their entries: parsing one of a thousand entries takes seconds.
+    Only their entries of a ``dvc.lock`` are parsed: a thousand entries would take seconds.
 
     Args:
         repo: The repository.
         root: Its root.
         addresses: The stages and ``.dvc`` files.
-        skip_missing: Whether to leave out what no metafile declares.
+        skip_missing: Whether to leave out addresses that no metafile declares.
 
     Raises:
         OutputNotFoundError: when a metafile does not declare the stage.
@@ -171,7 +171,7 @@ def load_stages(
 
 
 def _read_some(repo: Repo, path: str, names: Sequence[str]) -> Mapping[str | None, DvcStage]:
-    """The stages of a metafile, of which those of these names know what was recorded of them."""
+    """The stages of a metafile; recorded versions are loaded only for the named ones."""
     if Path(path).name != PROJECT_FILE:
         return read_stages(repo, path)
 
@@ -182,7 +182,7 @@ def _read_some(repo: Repo, path: str, names: Sequence[str]) -> Mapping[str | Non
 
 
 def address_of(stage: DvcStage) -> str:
-    """DVC's own address of a stage, with the path from the root of the repository."""
+    """DVC's address of a stage, with the path from the root of the repository."""
     path = Path(stage.path).relative_to(stage.repo.root_dir).as_posix()
     name = getattr(stage, "name", None)
     return f"{path}:{name}" if name else path

@@ -1,4 +1,4 @@
-"""A DVC repository opened, locked, and its errors turned into ours."""
+"""Opening a DVC repository, locking it, and translating DVC's errors."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from registry_assets.git_repo import GitRepo
 T = TypeVar("T")
 
 Report = Callable[[str], None]
-"""Takes one line of progress; in a run, the run's log."""
+"""Takes one line of progress."""
 
-# What DVC reads Git with knows less than Git: no sparse index, for one.
+# DVC reads Git repositories with it. It does not support a sparse index, for example.
 _GIT_LIBRARY = "dulwich"
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
@@ -46,7 +46,7 @@ _SAY_AGAIN_SECONDS = 30.0
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns whatever DVC and its libraries raise inside into a `DvcError` with the same words."""
+    """Turns errors of DVC and its libraries into a `DvcError` with the same message."""
     try:
         yield
     except Exception as error:
@@ -66,36 +66,36 @@ def translated_errors() -> Iterator[None]:
 
 
 def check_user() -> None:
-    """Makes sure that this process's user has a name, as DVC asks for one.
+    """Checks that the user of this process has a name, which DVC needs.
 
     Raises:
-        UnusableError: when the machine has none, as in a container, nor the environment.
+        UnusableError: when neither the system nor the environment has one, as in a container.
     """
     try:
         getpass.getuser()
     except (KeyError, OSError) as error:
         raise UnusableError(
-            f"this machine has no name for the user {os.getuid()}, and DVC asks for one: set "
-            "LOGNAME to any"
+            f"the user {os.getuid()} has no name on this machine, and DVC needs one: set the "
+            "environment variable LOGNAME to any name"
         ) from error
 
 
 STORAGE = ".dvc/storage"
-"""The folder of the default remote that a registry has within itself, from the root."""
+"""The folder of the default remote inside a registry, relative to the root."""
 
 
 def find_origin_remote(config: Config, root: Path) -> Mapping[str, Mapping[str, str]]:
-    """The default remote of a clone, led to the storage of the registry that it came from.
+    """Finds the default remote's storage in the registry that a local clone was made from.
 
-    A remote within a registry is told from where that lies, so that it moves along. A clone on the
-    same machine has no storage of its own, but can read that of its origin.
+    The URL of a remote inside a registry is relative, so it points to a missing folder in a clone.
+    A clone on the same machine can use the folder of its origin instead.
 
     Args:
         config: DVC's configuration of the clone.
         root: The clone.
 
     Returns:
-        The settings that differ, by the remote's name; nothing where it is as it should be.
+        The settings to override, by remote name; empty if there is nothing to change.
     """
     name = config["core"].get("remote")
     own = root / STORAGE
@@ -109,7 +109,7 @@ def find_origin_remote(config: Config, root: Path) -> Mapping[str, Mapping[str, 
 
 
 class _Repo(Repo):  # type: ignore[misc]
-    """DVC's own, in whose index is nothing that somebody put into a collection."""
+    """DVC's repository, without metafiles inside collections in its index."""
 
     @cached_property
     def dvcignore(self) -> DataHidingIgnore:
@@ -117,14 +117,13 @@ class _Repo(Repo):  # type: ignore[misc]
 
 
 class RepoAccess:
-    """The way into one DVC repository on this machine.
+    """Access to a DVC repository on this machine.
 
-    Holds no state of its own: every operation opens the repository anew, but within a `session`,
-    and reads the metafiles as they are.
+    Every operation opens the repository and reads its metafiles again, except within a `session`.
 
     Args:
         root: Any folder of the repository.
-        wait_seconds: How long to wait for somebody else's lock before giving up.
+        wait_seconds: How long to wait for another process's lock before giving up.
 
     Raises:
         NotFoundError: when there is no DVC repository at or above the folder.
@@ -150,19 +149,19 @@ class RepoAccess:
 
     @cached_property
     def cache_folder(self) -> Path:
-        """Where the content of this repository is kept on this machine."""
+        """The folder of the cache."""
         with self.open() as repo:
             return Path(repo.cache.local.path)
 
     @cached_property
     def object_folders(self) -> tuple[Path, ...]:
-        """Where its objects lie, those of DVC 2 as well."""
+        """The folders with the objects of the cache, including that of DVC 2."""
         with self.open() as repo:
             return tuple(Path(cache.path) for cache in caches_of(repo))
 
     @contextmanager
     def open(self) -> Iterator[Repo]:
-        """Opens DVC's own object; its errors come out as `RegistryError`s."""
+        """Opens DVC's repository object; DVC's errors are raised as `RegistryError`."""
         opened: Repo | None = getattr(self._opened, "repo", None)
         with translated_errors():
             if opened is not None:
@@ -172,7 +171,7 @@ class RepoAccess:
             remote = find_origin_remote(repo.config, self.root)
             if remote:
                 repo.close()
-                # What is said here outlasts DVC's reading its configuration again.
+                # A config passed here survives when DVC reloads its configuration.
                 repo = _Repo(str(self.root), config={"remote": remote})
             try:
                 yield repo
@@ -181,9 +180,9 @@ class RepoAccess:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """While many operations of this thread follow each other: opens the repository once.
+        """Opens the repository once for all operations of this thread within the context.
 
-        A change of DVC's configuration is not seen meanwhile; metafiles are read each time.
+        Changes of DVC's configuration are not noticed meanwhile; metafiles are read each time.
         """
         with self.open() as repo:
             before = getattr(self._opened, "repo", None)
@@ -195,33 +194,33 @@ class RepoAccess:
                 self._opened.known = {}
 
     def forget_ignored(self) -> None:
-        """Has the ignore files of the repository read again in this session: some were moved."""
+        """Makes DVC read the ignore files again in this session."""
         opened: Repo | None = getattr(self._opened, "repo", None)
         if opened is not None:
             opened.__dict__.pop("dvcignore", None)
             opened.state.ignore = opened.dvcignore
 
     def remember(self, known: object) -> None:
-        """Keeps what was found out until the session ends; nothing outside of one."""
+        """Caches a value, by its type, until the session ends; does nothing outside a session."""
         if getattr(self._opened, "repo", None) is not None:
             self._opened.known = {**getattr(self._opened, "known", {}), type(known): known}
 
     def recall(self, kind: type[T]) -> T | None:
-        """What of a kind was remembered in this session."""
+        """The value of a type that was cached in this session, if any."""
         found: T | None = getattr(self._opened, "known", {}).get(kind)
         return found
 
     def path_of(self, path: str) -> Path:
-        """The absolute place of a path from the root."""
+        """The absolute path for a path from the root."""
         return self.root / path
 
     def relative(self, path: str | Path) -> str:
-        """A path from the root, with ``/``."""
+        """The path from the root, with ``/``, for an absolute path."""
         return Path(path).relative_to(self.root).as_posix()
 
     @contextmanager
     def write_lock(self, repo: Repo, report: Report) -> Iterator[None]:
-        """Holds DVC's own lock on the repository, waiting for whoever has it.
+        """Holds DVC's lock on the repository, waiting for it if necessary.
 
         Raises:
             RepositoryBusyError: after `wait_seconds`.
@@ -245,25 +244,25 @@ class RepoAccess:
         report: Report,
         wait_seconds: float | None = None,
     ) -> Iterator[None]:
-        """Holds inputs and outputs in DVC's own ``rwlock``, without locking the repository.
+        """Locks inputs and outputs in DVC's ``rwlock``, without locking the repository.
 
-        Entries of processes that died are dropped by DVC.
+        DVC drops the entries of dead processes.
 
         Args:
             repo: The opened repository.
             read: Absolute paths that must not change meanwhile.
-            write: Absolute paths that nobody else may read or write meanwhile.
-            report: Takes a line when there is somebody to wait for.
-            wait_seconds: How long to wait; as long as for everything else when None.
+            write: Absolute paths that no other process may read or write meanwhile.
+            report: Takes a line while waiting for another process.
+            wait_seconds: How long to wait (default: `wait_seconds` of this object).
 
         Raises:
             RepositoryBusyError: after that time, naming the process that holds a path.
-            RefusedError: when something to write lies behind a link out of the repository.
+            RefusedError: when a path to write lies behind a link that leads out of the repository.
         """
         check_links(repo, write)
 
         def attempt() -> AbstractContextManager[None]:
-            # The same words as DVC's own: it takes an equal entry for its own when it nests.
+            # The same command line as DVC records, so that a nested lock counts as its own.
             lock: AbstractContextManager[None] = rwlock(
                 repo.tmp_dir,
                 repo.fs,
@@ -276,7 +275,7 @@ class RepoAccess:
 
         lock = self._acquire(
             attempt,
-            # DVC goes on to say how to do away with a lock by hand.
+            # Without DVC's advice on how to remove the lock by hand.
             lambda error: " ".join(str(error).partition("\n\n")[0].split())[:300],
             report,
             self.wait_seconds if wait_seconds is None else wait_seconds,
@@ -285,9 +284,10 @@ class RepoAccess:
             yield
 
     def everything_held(self, repo: Repo, report: Report) -> AbstractContextManager[None]:
-        """Waits until no stage, import or `dvc` command is at work, and lets none begin meanwhile.
+        """Locks the whole repository against stages, imports and `dvc` commands.
 
-        Objects that are in the cache already, and named by a metafile only in a moment, are theirs.
+        Otherwise objects could be removed that one of them has put into the cache and is about to
+        record.
 
         Raises:
             RepositoryBusyError: after `wait_seconds`.
@@ -301,7 +301,7 @@ class RepoAccess:
         report: Report,
         wait_seconds: float,
     ) -> AbstractContextManager[None]:
-        """Enters a DVC lock, again and again; DVC itself gives up after three seconds."""
+        """Acquires a DVC lock, retrying; DVC itself gives up after three seconds."""
         started = time.monotonic()
         said = -_SAY_AGAIN_SECONDS
         pause = _RETRY_SECONDS
@@ -316,7 +316,7 @@ class RepoAccess:
                 if waited - said >= _SAY_AGAIN_SECONDS:
                     said = waited
                     report(f"waiting: {holder(error)}")
-                # Many that ask too often would keep the holder from letting go.
+                # Many processes that retry too often would keep the holder from releasing it.
                 time.sleep(pause)
                 pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
             else:
@@ -325,7 +325,7 @@ class RepoAccess:
 
 @contextmanager
 def _entered(lock: AbstractContextManager[None]) -> Iterator[None]:
-    """Leaves a context manager that was entered elsewhere."""
+    """Exits a context manager that was entered elsewhere."""
     try:
         yield
     except BaseException:
@@ -336,7 +336,7 @@ def _entered(lock: AbstractContextManager[None]) -> Iterator[None]:
 
 
 def _lock_holder(repo: Repo) -> str:
-    """Who has the lock on the repository: DVC's lock file holds the number of the process."""
+    """The process that holds the repository lock, by the PID in DVC's lock file."""
     try:
         pid = int(Path(repo.lock.lockfile).read_text(encoding="utf-8"))
         return f"{' '.join(psutil.Process(pid).cmdline())} (PID {pid})"

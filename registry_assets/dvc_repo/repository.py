@@ -1,4 +1,4 @@
-"""Everything that the rest of the package asks of DVC, in one place."""
+"""The interface to DVC for the rest of the package."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 
 
 class DvcRepo(RepoAccess):
-    """One DVC repository on this machine.
+    """A DVC repository on this machine.
 
-    Values go in and come out; none of DVC's own objects leaves this package.
+    Its methods take and return plain values; DVC's own objects stay inside this package.
     """
 
     _reads_once = False
@@ -60,7 +60,7 @@ class DvcRepo(RepoAccess):
 
     @contextmanager
     def reading_once(self) -> Iterator[None]:
-        """While this thread writes nothing: loads all metafiles once, whoever asks for them all."""
+        """Loads all metafiles only once within this context, in which nothing may be written."""
         with self.session():
             self._reads_once = True
             try:
@@ -77,24 +77,24 @@ class DvcRepo(RepoAccess):
         return known
 
     def read_declarations(self) -> reading.Declarations:
-        """What every metafile declares; one that is broken is reported, and the rest is here."""
+        """Reads all metafiles; those that cannot be read are reported in `problems`."""
         with self.open() as repo:
             return reading.read_declarations(repo, self.root, self._collect(repo))
 
     def read_addresses(self, addresses: Sequence[str]) -> reading.Declarations:
-        """What stages and ``.dvc`` files declare and record, reading no other metafile."""
+        """Reads some stages and ``.dvc`` files, those that exist, and no other metafile."""
         with self.open() as repo:
             return reading.read_addresses(repo, self.root, addresses)
 
     def read_dvc_file(self, metafile: str) -> Tracked | None:
-        """Reads one ``.dvc`` file and no other; None when there is none."""
+        """Reads one ``.dvc`` file; None if it does not exist."""
         with self.open() as repo:
             return reading.read_dvc_file(repo, self.root, metafile)
 
     def read_recorded_files(self, metafile: str, path: str) -> Collection[str]:
-        """The files of the version that a ``.dvc`` file records of a folder.
+        """The files in the recorded version of a folder.
 
-        Empty where there is no such file, or the cache lacks the listing.
+        Empty if there is no such ``.dvc`` file, or the cache lacks the listing.
         """
         with self.open() as repo:
             return reading.read_recorded_files(repo, self.root, metafile, path)
@@ -105,7 +105,7 @@ class DvcRepo(RepoAccess):
         """Compares the outputs of stages with their metafiles, as `dvc status` does.
 
         Args:
-            addresses: The stages and ``.dvc`` files to look at; all that can be read when None.
+            addresses: The stages and ``.dvc`` files to check (default: all that can be read).
         """
         with self.open() as repo:
             if addresses is None:
@@ -115,71 +115,70 @@ class DvcRepo(RepoAccess):
             return states.output_states(repo, stages)
 
     def find_edit(self, metafile: str, path: str) -> edits.Edit | None:
-        """Compares an output with its ``.dvc`` file; None when it is as recorded, or not there.
+        """Compares an output with its ``.dvc`` file; None if it is unchanged or missing.
 
-        DVC remembers the hash of every file by its date, size and inode, so that only files that
-        changed are read.
+        Only changed files are hashed: DVC knows the hash of others by mtime, size and inode.
 
         Raises:
-            FileNotFoundError: when it is being written.
-            DataBeingWrittenError: likewise.
+            FileNotFoundError: when a file was removed meanwhile.
+            DataBeingWrittenError: when a file changed meanwhile.
         """
         with self.open() as repo:
             return edits.find_edit(self, repo, metafile, path)
 
     def find_files(self, folder: Path) -> list[Path]:
-        """The files in a folder and its sub-folders that DVC does not ignore."""
+        """The files in a folder and its subfolders that DVC does not ignore."""
         with self.open() as repo:
             return list(ignoring.find_files(repo, folder))
 
     def read_edges(self) -> set[tuple[str, str]]:
-        """The edges between outputs in DVC's own index, from what is read to what is made.
+        """The edges of DVC's own graph of outputs, from dependency to output.
 
-        A stage that makes nothing stands for itself; DVC's graph of outputs leaves it out.
+        A stage without outputs, which DVC's graph leaves out, is represented by its address.
         """
         with self.open() as repo:
             return collecting.read_edges(repo)
 
     def read_listing(self, md5: str) -> Mapping[str, str] | None:
-        """The files of a folder's version and their md5s; None when the cache lacks the listing."""
+        """The files in a version of a folder, with md5s; None if the cache lacks the listing."""
         return self.listings().read(md5)
 
     def listings(self) -> Listings:
-        """The listings of folders in the cache, for who reads many of them."""
+        """The listings of folders in the cache."""
         with self.open() as repo:
             return versions.listings_of(repo)
 
     def read_cache_states(
         self, recorded: Mapping[str, str], *, most_hashed: int | None = 0
     ) -> Mapping[str, objects.CacheState]:
-        """Looks for the objects of versions in the cache, and hashes some of them, or all.
+        """Checks whether the cache has the objects of versions, and hashes some or all of them.
 
-        Listings are hashed in any case: what the version has is not known but from them.
+        Listings are always hashed.
 
         Args:
-            recorded: The md5 that is recorded for each path.
-            most_hashed: How many files to hash in all, chosen by chance; None for every one.
+            recorded: The recorded md5 of each path.
+            most_hashed: How many files to hash, chosen at random; None for all.
         """
         with self.open() as repo:
             return objects.read_cache_states(repo, recorded, most_hashed)
 
     def find_damaged_objects(self, besides: Collection[str]) -> list[objects.VersionObject]:
-        """Hashes every object of the cache; returns those that do not hash to their names.
+        """Hashes every object in the cache; returns those whose hash differs from their name.
 
         Args:
-            besides: Objects to leave out.
+            besides: Objects to skip.
         """
         with self.open() as repo:
             return objects.find_damaged_objects(repo, besides)
 
     @property
     def run_cache_folder(self) -> Path:
-        """Where DVC keeps what stages made of what, of runs on this machine."""
+        """The folder of DVC's run cache."""
         with self.open() as repo:
             return Path(repo.stage_cache.cache_dir)
 
     def declares(self, address: str) -> bool:
-        """Whether a metafile declares a stage, reading that metafile only."""
+        """Whether the metafile in an address declares the stage."""
         with self.open() as repo:
             try:
                 load_stages(repo, self.root, [address])
@@ -190,21 +189,21 @@ class DvcRepo(RepoAccess):
     # --- sources of imports --------------------------------------------------------------------
 
     def find_tip(self, metafile: str) -> str | None:
-        """The commit that an import would be updated to; nothing is fetched.
+        """The commit that `dvc update` would update an import to; fetches nothing.
 
         Returns:
-            The commit that its branch or tag, or the default branch, is at. The commit that it is
-            pinned to stays. None when there is no such branch or tag.
+            The commit of its branch or tag, or of the default branch; the pinned commit if it is
+            pinned to one. None if the source has no such branch or tag.
 
         Raises:
-            SourceUnreachableError: when the repository cannot be asked.
+            SourceUnreachableError: when the repository cannot be reached.
         """
         with self.open() as repo:
             (stage,) = load_stages(repo, self.root, [metafile])
             return sources.find_tip(repo, stage)
 
     def look_at_source(self, metafile: str, commit: str) -> sources.SourceLook:
-        """Looks at what an import was taken from, as it is at a commit; fetches no data.
+        """Looks up the version of an import's source at a commit; fetches no data.
 
         Raises:
             SourceUnreachableError: when the repository cannot be cloned, or lacks the commit.
@@ -214,43 +213,43 @@ class DvcRepo(RepoAccess):
             return sources.look(repo, stage, commit)
 
     def find_missing_at_source(self, metafile: str) -> tuple[str, ...]:
-        """Looks on the remote of an import's repository for the objects of what was imported.
+        """Finds the objects of an import that the remote of its repository lacks.
 
-        Every object is looked for, as a remote that has the listing of a folder need not have all
-        of its files; nothing is fetched but listings.
+        Every object is looked up, as a remote with the listing of a folder may lack some of its
+        files. Only listings are fetched.
 
         Args:
             metafile: The ``.dvc`` file of an import from a Git repository.
 
         Returns:
-            The paths, in the other repository, of what its remote lacks.
+            Paths in the imported repository.
 
         Raises:
-            SourceUnreachableError: when the repository or its remote does not answer, or the commit
-                is not there.
+            SourceUnreachableError: when the repository or its remote cannot be reached, or the
+                recorded commit is gone.
         """
         with self.open() as repo:
             (stage,) = load_stages(repo, self.root, [metafile])
             return availability.find_missing(repo, stage)
 
     def find_newest(self, metafile: str) -> str | None:
-        """The newest commit of the default branch of an import's repository.
+        """The newest commit on the default branch of an import's repository.
 
         Raises:
-            SourceUnreachableError: when the repository cannot be asked.
+            SourceUnreachableError: when the repository cannot be reached.
         """
         with self.open() as repo:
             (stage,) = load_stages(repo, self.root, [metafile])
             return sources.find_commit(repo, sources.address_of_source(repo, stage), None)
 
     def changes_of_url(self, metafile: str) -> str | None:
-        """What `dvc update` would find changed about a path or URL outside: None, when nothing.
+        """What changed at the external path or URL of an import, as `dvc status` says it.
 
         Returns:
-            DVC's word for it; ``deleted`` when there is nothing at the address any more.
+            DVC's word, such as ``deleted``; None if nothing changed.
 
         Raises:
-            SourceUnreachableError: when the address does not answer.
+            SourceUnreachableError: when the server does not answer.
         """
         with self.open() as repo:
             (stage,) = load_stages(repo, self.root, [metafile])
@@ -258,7 +257,7 @@ class DvcRepo(RepoAccess):
 
     # --- persisting ----------------------------------------------------------------------------
 
-    # Each is documented where it is defined, as a function whose first argument is the repository.
+    # Documented where they are defined, as functions whose first argument is the repository.
     running = running_stage
     run_batch = run_stages
     tracking = tracking_path
@@ -269,59 +268,58 @@ class DvcRepo(RepoAccess):
     take_out = take_collection_out
 
     def find_left_out(self, path: str) -> str | None:
-        """Why a folder that is not tracked yet would be refused for what DVC leaves out of it.
+        """Why an untracked folder would be refused: files in it that DVC ignores.
 
-        As far as that is not for what `registry add` sets aside.
+        Files that `registry add` sets aside do not count.
         """
         with self.open() as repo:
             return find_left_out(self, repo, path)
 
     def rule_above(self, place: Path) -> ignoring.IgnoreRule:
-        """What the ignore files above a folder say of anything in it; those in it are not heeded.
+        """The rule that the ignore files above a folder make for its contents.
 
-        Ask it on the way down: it does not know that all is ignored in an ignored folder in there.
+        Ignore files in the folder are not read. Call it top-down: it does not take into account
+        that everything in an ignored subfolder is ignored.
         """
         with self.open() as repo:
             return ignoring.rule_above(repo, str(place))
 
     def why_unseen(self, metafiles: Sequence[str]) -> Mapping[str, RegistryError | None]:
-        """Why DVC does not see metafiles, whether they are there or not; None where it does.
+        """Why DVC does not see each metafile, existing or not; None if it does.
 
-        Git is asked about all of them at once, and within a session about none of them twice.
+        Results are cached within a session.
         """
         with self.open() as repo:
             return unseen.why_unseen(self, repo, metafiles)
 
     def ignored_folders(self, folders: Sequence[str]) -> frozenset[str]:
-        """Those of some folders, by path from the root, that ``.dvcignore`` files ignore."""
+        """The folders, by path from the root, that ``.dvcignore`` files ignore."""
         with self.open() as repo:
             ignored = repo.dvcignore.is_ignored_dir
             return frozenset(path for path in folders if ignored(str(self.root / path)))
 
     def check_seen(self, metafile: str) -> None:
-        """Makes sure that DVC sees a metafile, or will see it when it is written.
+        """Checks that DVC sees a metafile, or will see it once it is written.
 
         Raises:
-            RefusedError: when it lies behind a link.
-            RefusedError: when it is ignored.
+            RefusedError: when it is ignored, or lies behind a symbolic link.
         """
         with self.open() as repo:
             unseen.check_seen(self, repo, metafile)
 
     def check_trackable(self, path: str) -> None:
-        """Makes sure that a path may have a ``.dvc`` file of its own, if it has none.
+        """Checks that a path has, or can have, a ``.dvc`` file.
 
         Raises:
-            RefusedError: when DVC would not see it.
-            RefusedError: when it would lie behind a link.
-            DvcError: naming what it overlaps with, or when Git tracks it.
+            RefusedError: when it would be ignored, or lie behind a symbolic link.
+            DvcError: when the path overlaps with an output, or Git tracks it.
         """
         with self.open() as repo:
             check_trackable(self, repo, path)
 
     @contextmanager
     def replacing(self, path: str) -> Iterator[previous_outputs.Replacement]:
-        """While a path gets new content that is to be recorded: the old comes back if that fails.
+        """Replaces the content of a path; restores the old content if the block raises.
 
         Args:
             path: From the root.
@@ -334,12 +332,10 @@ class DvcRepo(RepoAccess):
             yield replacement
 
     def ensure_in_workspace(self, addresses: Sequence[str], *, report: Report) -> None:
-        """Restores the outputs of stages and ``.dvc`` files from the cache, else pulls them.
-
-        What is there already as recorded is left alone.
+        """Restores the recorded outputs of stages and ``.dvc`` files, pulling what is missing.
 
         Raises:
-            DataNotAvailableError: when one is nowhere to be had.
+            DataNotAvailableError: when one is neither in the cache nor on a remote.
             DataModifiedError: when one was edited by hand.
         """
         with self.open() as repo:
@@ -348,7 +344,7 @@ class DvcRepo(RepoAccess):
                     data.ensure(self, repo, out, report)
 
     def write_text(self, path: str, text: str) -> None:
-        """Replaces the text of a metafile in one rename: a reader sees the old or the new text."""
+        """Replaces the text of a metafile atomically."""
         with self.open() as repo:
             scratch = metafiles.scratch_folder(repo)
             metafiles.replace_text(self.path_of(path), text, scratch=scratch)
@@ -361,14 +357,14 @@ class DvcRepo(RepoAccess):
         full: bool = False,
         report: Report,
     ) -> remotes.PushResult:
-        """Sends to the remotes what they lack of outputs, and looks whether it is there.
+        """Pushes the objects of outputs that their remotes lack, and checks that they arrived.
 
-        A remote that keeps versions of its own (``version_aware``) is left to DVC.
+        DVC itself pushes to ``version_aware`` remotes.
 
         Args:
-            addresses: The stages and ``.dvc`` files whose outputs are sent; all when None.
-            extra: Versions to send besides, by path of the output.
-            full: Whether to read everything that is there, and replace what is damaged.
+            addresses: The stages and ``.dvc`` files whose outputs to push (default: all).
+            extra: Additional versions to push, by path of the output.
+            full: Whether to hash all objects on the remote, and replace damaged ones.
             report: Takes lines of progress.
 
         Raises:
@@ -385,30 +381,30 @@ class DvcRepo(RepoAccess):
 
     @contextmanager
     def standing_still(self, report: Report) -> Iterator[None]:
-        """While nobody else reads or writes an output of the repository.
+        """Locks all outputs, so that no other process reads or writes one meanwhile.
 
         Raises:
-            RefusedError: when somebody does, naming the process.
+            RefusedError: when another process does; names it.
         """
         with self.open() as repo, switching.standing_still(self, repo, report):
             yield
 
     def find_unsaved(self, paths: Sequence[str]) -> Sequence[switching.Unsaved]:
-        """What stands at paths and would be lost with them: what the cache lacks, or DVC ignores.
+        """Finds data at paths that would be lost with them: not in the cache, or ignored by DVC.
 
-        Of a folder that is also what is called how, which its listing says; not what file managers
-        leave, which nobody will miss.
+        For a folder this includes its listing: which file has which name. Files that file managers
+        leave behind do not count.
         """
         with self.open() as repo:
             return list(switching.find_unsaved(repo, paths))
 
     def find_leftovers(self, declared: Collection[str]) -> Mapping[str, str]:
-        """What DVC brought into the workspace, nobody touched since, and nothing declares any more.
+        """Finds unmodified data that DVC linked into the workspace and nothing declares any more.
 
-        `dvc checkout` removes the same. DVC knows it by inode and times (`folders/state.py`).
+        `dvc checkout` removes the same. DVC recognizes it by inode and mtime (`folders/state.py`).
 
         Args:
-            declared: The outputs that there are or will be; what overlaps with one is no leftover.
+            declared: All declared outputs; what overlaps with one is no leftover.
 
         Returns:
             The version of each, by path from the root.
@@ -419,27 +415,27 @@ class DvcRepo(RepoAccess):
     def switch(
         self, gone: Mapping[str, tuple[str, str | None]], move: Callable[[], None], report: Report
     ) -> list[str]:
-        """Moves Git to another commit, and takes away what that does not declare.
+        """Checks out another commit in Git, and removes outputs that it does not declare.
 
-        A folder that no metafile names any more would pass for a new collection, so it goes first;
-        it is put back where Git does not move, also by whoever comes next after a crash.
+        Outputs are set aside first, as a folder without a metafile would look like a new
+        collection. They are put back if the checkout fails, after a crash by the next process.
 
         Args:
-            gone: The outputs that go, by path, with the stage or ``.dvc`` file and the version that
-                it records; None of what nothing records any more.
-            move: Moves Git.
+            gone: The outputs to remove, by path, with the address of their stage or ``.dvc`` file
+                and its recorded md5 (None if no longer recorded).
+            move: Checks out the commit in Git.
             report: Takes progress.
 
         Returns:
-            Those of the outputs that were there.
+            The removed outputs that were in the workspace.
         """
         with self.open() as repo:
             return switching.switch(self, repo, gone, move, report)
 
     def restore_all(self, report: Report) -> switching.Restored:
-        """Brings every recorded version into the workspace: from the cache, else from a remote.
+        """Restores every recorded version into the workspace, pulling what the cache lacks.
 
-        Incomplete outputs are not restored: half a folder would pass for an edited one.
+        Incomplete outputs are not restored: a partial folder would look like an edit.
         """
         with self.open() as repo:
             return switching.restore_all(self, repo, self._collect(repo).stages, report)
@@ -449,19 +445,19 @@ class DvcRepo(RepoAccess):
     def read_remote_states(
         self, addresses: Sequence[str] | None = None, *, full: bool = False
     ) -> Mapping[str, remotes.RemoteState]:
-        """Looks whether the recorded versions of outputs are on their remotes.
+        """Checks whether the recorded versions of outputs are on their remotes.
 
         Args:
-            addresses: The stages and ``.dvc`` files whose outputs to look for, but for those that
-                are not to be pushed; all when None.
-            full: Whether to read and hash every object; else only sizes are compared.
+            addresses: The stages and ``.dvc`` files whose outputs to check (default: all); outputs
+                that are not pushed are left out.
+            full: Whether to hash every object; otherwise only sizes are compared.
 
         Returns:
-            By path.
+            The states by path.
 
         Raises:
-            RemoteError: when a remote cannot be asked.
-            DvcError: when there is none, or it keeps versions of its own.
+            RemoteError: when a remote cannot be used.
+            DvcError: when there is no remote, or it is ``version_aware``.
         """
         with self.open() as repo:
             outs = self._outputs(repo, addresses)
@@ -475,10 +471,10 @@ class DvcRepo(RepoAccess):
     # --- forgetting ----------------------------------------------------------------------------
 
     def check_folder(self, metafile: str, path: str, files: Collection[str]) -> None:
-        """Looks whether a tracked folder may be recorded anew without some files.
+        """Checks that a tracked folder can be recorded again without some files.
 
         Raises:
-            DataModifiedError: when it was edited besides: that would be recorded, too.
+            DataModifiedError: when it has other edits, which would be recorded, too.
         """
         with self.open() as repo:
             purging.check_folder(repo, self, metafile, path, files)
@@ -486,26 +482,25 @@ class DvcRepo(RepoAccess):
     def take_files_out(
         self, metafile: str, path: str, files: Collection[str], *, report: Report
     ) -> None:
-        """Removes files of a tracked folder from the workspace; recording that is another step.
+        """Removes files of a tracked folder from the workspace, without recording the change.
 
-        Only names are removed: what else has the same content by a link keeps it.
+        Other hard links to the same content stay.
 
         Args:
             metafile: The ``.dvc`` file that records the folder.
-            path: The folder, from the root; it is fetched where it is not in the workspace.
-            files: What to remove, by path inside the folder; some may be gone, where an earlier
-                attempt was interrupted.
+            path: The folder, from the root; restored if it is not in the workspace.
+            files: The files to remove, by path inside the folder; missing ones are skipped.
             report: Takes progress.
 
         Raises:
-            DataModifiedError: when the folder was edited besides.
+            DataModifiedError: when the folder has other edits.
             RegistryError: when a file cannot be removed.
         """
         with self.open() as repo:
             purging.take_files_out(self, repo, metafile, path, files, report)
 
     def find_in_cache(self, md5s: Collection[str]) -> list[purging.CachedObject]:
-        """Finds contents in the cache, also where DVC 2 has left them."""
+        """Finds objects in the cache, including that of DVC 2."""
         with self.open() as repo:
             return list(purging.find_in_cache(repo, md5s))
 
@@ -516,14 +511,12 @@ class DvcRepo(RepoAccess):
         *,
         report: Report,
     ) -> int:
-        """Removes contents from the cache, while nobody is at work who may count on them.
-
-        Only what is named is removed: what is put there meanwhile stays.
+        """Removes objects from the cache, once no other process uses the repository.
 
         Args:
-            md5s: The contents.
-            find_needed: Gives those of them that stay all the same; asked once nobody is at work.
-            report: Takes a line when there is somebody to wait for.
+            md5s: The objects to remove.
+            find_needed: Returns those of them that are still needed; called under the lock.
+            report: Takes a line while waiting for another process.
 
         Returns:
             How many objects were removed.
@@ -535,56 +528,57 @@ class DvcRepo(RepoAccess):
             return purging.remove_from_cache(self, repo, md5s, find_needed, report)
 
     def fetch_listings(self, versions: Mapping[str, str], *, report: Report) -> str | None:
-        """Fetches from the default remote those listings of folders that the cache lacks.
+        """Fetches listings of folders that the cache lacks from the default remote.
 
         Args:
-            versions: What to call the folder of each version when something is said about it.
+            versions: The name of the folder in messages, by md5 of the version.
             report: Takes progress.
 
         Returns:
-            Why it cannot be asked; None when it was, or when there is nothing to ask or nobody.
+            Why the remote could not be used; None on success, also if there is nothing to fetch or
+            no default remote.
         """
         with self.open() as repo:
             return purging.fetch_listings(repo, versions, report)
 
     def remote_names(self) -> tuple[str, ...]:
-        """The remotes that are configured, the default one first."""
+        """The names of all configured remotes, the default one first."""
         with self.open() as repo:
             return purging.remote_names(repo)
 
     def default_remote(self) -> str | None:
-        """The remote that data is pushed to by default; None where there is none."""
+        """The name of the default remote; None if there is none."""
         with self.open() as repo:
             name: str | None = repo.config["core"].get("remote")
             return name
 
     def find_on_remote(self, name: str, md5s: Collection[str]) -> purging.RemoteContents:
-        """Asks a remote which of some contents it has."""
+        """Looks up which objects a remote has."""
         with self.open() as repo:
             return purging.find_on_remote(repo, name, md5s)
 
     def remove_from_remote(self, name: str, md5s: Sequence[str], *, report: Report) -> None:
-        """Removes contents from a remote, as far as it has them.
+        """Removes objects from a remote; missing ones are skipped.
 
         Raises:
-            RemoteError: when it does not do it; what was removed is gone.
+            RemoteError: when an object could not be removed; others may be gone by then.
         """
         with self.open() as repo:
             purging.remove_from_remote(repo, name, md5s, report)
 
     def scan_cache(self) -> Mapping[str, garbage.ObjectUse]:
-        """Everything in the cache, by md5, also what DVC 2 left there."""
+        """The disk usage of all objects in the cache, including that of DVC 2, by md5."""
         with self.open() as repo:
             return garbage.scan_cache(repo)
 
     @property
     def shares_cache(self) -> bool:
-        """Whether other clones may use the cache, so that more than this one need what is in it."""
+        """Whether other clones may use the same cache."""
         with self.open() as repo:
             is_inside = Path(repo.cache.local.path).resolve().is_relative_to(self.root.resolve())
             return not is_inside or bool(repo.config["cache"].get("shared"))
 
     def recover(self, report: Report) -> None:
-        """Puts back what killed processes left behind; leaves living ones alone."""
+        """Restores previous outputs that killed processes have set aside."""
         with self.open() as repo:
             previous_outputs.recover(self, repo, report)

@@ -1,4 +1,4 @@
-"""What persisting through DVC hands back."""
+"""The results of persisting through DVC."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from registry_assets.units import format_size
 Outcome = Literal["unchanged", "restored", "ran", "recorded"]
 """How a result came about.
 
-- ``unchanged``: workspace and metafile agreed already.
-- ``restored``: the recorded version, or one that the run cache knows, was linked back.
+- ``unchanged``: the workspace already matched the metafile.
+- ``restored``: the recorded version, or one in the run cache, was linked from the cache.
 - ``ran``: the command was run.
-- ``recorded``: data that is there got its first or next version.
+- ``recorded``: data in the workspace was recorded as a new version.
 """
 
 
 @dataclass(frozen=True)
 class RecordedOutput:
-    """One output after it was recorded.
+    """An output after it was recorded.
 
     Attributes:
         path: Relative to the root.
-        version: What the metafile names now.
-        previous: What it named before, None when there was nothing.
-        listings: Where the files of both are listed.
+        version: The version that the metafile records now.
+        previous: The version that it recorded before; None if there was none.
+        listings: The listings of both versions.
     """
 
     path: str
@@ -39,17 +39,17 @@ class RecordedOutput:
 
     @property
     def is_new(self) -> bool:
-        """Whether it is another version than before."""
+        """Whether the version differs from the previous one."""
         return self.previous is None or self.previous.md5 != self.version.md5
 
     @cached_property
     def files(self) -> Mapping[str, str] | None:
-        """The files of a folder and their md5s; None of a file, or without a listing."""
+        """The files of a folder with md5s; None for a file, or if the listing is missing."""
         return self.listings.read(self.version.md5) if is_folder(self.version.md5) else None
 
     @cached_property
     def changes(self) -> FileChanges | None:
-        """How its files differ from those of the version before; None where that is not known."""
+        """How its files differ from the previous version; None if a listing is missing."""
         if not self.is_new:
             return FileChanges()
         before: Mapping[str, str] | None = {}
@@ -59,7 +59,7 @@ class RecordedOutput:
 
     @property
     def summary(self) -> str:
-        """What it holds and how that differs from the version before, for people."""
+        """The size of the version and its changes, for people; see `summarise_version`."""
         changes = self.changes if self.is_new else None
         return summarise_version(self.version, self.previous, changes)
 
@@ -67,12 +67,12 @@ class RecordedOutput:
 def summarise_version(
     version: Version, previous: Version | None, changes: FileChanges | None = None
 ) -> str:
-    """A version in words: ``65 files (+0 −51 ~0), 3.1 MB (−2.4 MB)``.
+    """Formats a version: ``65 files (+0 −51 ~0), 3.1 MB (−2.4 MB)``.
 
     Args:
         version: The version.
-        previous: The one before, whose size is compared.
-        changes: How the files differ from it; not said when None.
+        previous: The previous version, to compare the size with.
+        changes: How the files differ from it; left out when None.
     """
     said = []
     if version.nfiles is not None:
@@ -89,14 +89,14 @@ def summarise_version(
 
 @dataclass
 class PendingResult:
-    """Outputs that stand in the workspace and are held, but not recorded yet.
+    """Locked outputs in the workspace that are not recorded yet.
 
-    `persist` records them all in one go, whichever output asks first; the others find it done.
+    The first call of `persist` records all of them; further calls return the same result.
 
     Attributes:
         address: The stage or ``.dvc`` file, by its path from the root.
         outcome: How the result came about.
-        seconds: How long making it took.
+        seconds: How long it took.
     """
 
     address: str
@@ -107,14 +107,14 @@ class PendingResult:
 
     @property
     def is_persisted(self) -> bool:
-        """Whether the result was recorded."""
+        """Whether `persist` has recorded the result."""
         return self._recorded is not None
 
     def persist(self) -> Mapping[str, RecordedOutput]:
         """Records every output, once, and returns them by path.
 
         Raises:
-            RegistryError: when it cannot be recorded; the metafile then names the version before.
+            RegistryError: when it cannot be recorded; the metafile then keeps the old version.
         """
         if self._recorded is None:
             self._recorded = self._record()

@@ -1,4 +1,4 @@
-"""One stage: unchanged, restored from the cache, or run the way DVC runs it."""
+"""One stage: unchanged, restored from the cache, or run as DVC runs it."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
 
 
 Before = Callable[[Collection[str]], None]
-"""Called with those inputs of a stage that it was not recorded with, before it is prepared.
+"""Called with the changed inputs of a stage, before its other dependencies are hashed.
 
-They stand in the workspace, the stage is held, and what else it reads was not looked at yet: a file
-that follows from its inputs, and that people edit, can be written now.
+The inputs are in the workspace and the stage is locked, so the callback can write a dependency that
+is derived from them, such as a file that people edit.
 """
 
 
@@ -72,30 +72,30 @@ def running_stage(
     report: Report,
     before: Before | None = None,
 ) -> Iterator[PendingResult]:
-    """Brings the outputs of one stage into the workspace and holds them while they are recorded.
+    """Brings the outputs of a stage up to date in the workspace, ready to be recorded.
 
-    Its inputs are brought into the workspace first. When nothing changed since ``dvc.lock`` the
-    recorded outputs are restored; when the run cache knows the answer, that is; else the command
-    runs, outside every lock but the one on its own inputs and outputs.
+    Its inputs are restored first. If nothing changed since ``dvc.lock``, the recorded outputs are
+    restored; else outputs from the run cache, if it has them; else the command runs. Only the
+    inputs and outputs of the stage are locked meanwhile.
 
     Args:
         dvc: The repository.
         address: The stage.
         inputs: The stages and ``.dvc`` files that make its inputs.
-        force: Whether to run the command in any case.
+        force: Whether to run the command even if nothing changed.
         report: Takes the command's output, line by line.
         before: See `Before`.
 
     Yields:
-        The pending result. When the block is left without `PendingResult.persist`, the previous
-        version is put back.
+        The pending result. If the block ends without `PendingResult.persist`, the previous outputs
+        are restored.
 
     Raises:
-        StageFailedError: when the command fails or leaves an output out.
-        RepositoryChangedError: when the declaration changed while this waited for its turn; from
+        StageFailedError: when the command fails or does not make an output.
+        RepositoryChangedError: when the stage was edited while waiting for the lock; from
             `PendingResult.persist`, when the branch, the code or an input changed meanwhile.
-        DataNotAvailableError: when an input is nowhere to be had.
-        NotFoundError: when a file is missing that it reads and nothing makes.
+        DataNotAvailableError: when an input is neither in the cache nor on a remote.
+        NotFoundError: when a dependency that no stage makes is missing.
         DataModifiedError: when an input was edited by hand.
     """
     with dvc.open() as repo:
@@ -104,7 +104,7 @@ def running_stage(
         with dvc.holding(repo, read=read, write=write, report=report):
             recover(dvc, repo, report)
             if stamps_of(stages) != stamps:
-                # Whoever this waited for has recorded something.
+                # The process that held the lock has recorded something.
                 stages = load_stages(repo, dvc.root, [address, *inputs])
                 if paths_of(stages[0]) != (read, write):
                     raise RepositoryChangedError(address, "what it reads and writes changed")
@@ -125,25 +125,25 @@ def running_stage(
 
 
 class StageRun:
-    """One stage on its way from what is recorded to what is there, in three steps.
+    """One stage in three steps: `prepare`, `execute` and `record_all`.
 
-    `prepare` and `record_all` ask DVC and belong into one thread; `execute` runs the command, and
-    may do so in another. Whoever makes one holds what the stage reads and writes.
+    `prepare` and `record_all` use DVC and must run in the same thread; `execute` runs the command
+    and may run in another. The caller holds the locks on the inputs and outputs of the stage.
 
     Args:
         dvc: The repository.
         repo: The same, opened.
-        stage: The stage, as its metafiles declare and record it now.
+        stage: The stage.
         upstream: The stages and ``.dvc`` files that make its inputs.
-        head: What is checked out.
+        head: The checked-out branch or commit.
         report: Takes the command's output, line by line.
         before: See `Before`.
 
     Attributes:
-        outcome: How it came about, None as long as the command has to run.
-        recorded: What the metafile recorded of each output before.
-        made: What the command made, hashed, until it is recorded.
-        stop: When it is set, from whichever thread, the command is ended.
+        outcome: How the result came about; None while the command has to run.
+        recorded: The previously recorded version of each output.
+        made: The hashed outputs of the command, until they are recorded.
+        stop: When set, from any thread, the command is terminated.
     """
 
     def __init__(
@@ -174,12 +174,12 @@ class StageRun:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on."""
+        """Seconds since the inputs were ready."""
         return time.monotonic() - self._started
 
     @translated_errors()
     def prepare(self, *, force: bool) -> None:
-        """Brings the inputs, and restores the outputs where that can be; else sets them aside."""
+        """Restores the inputs, and the outputs if possible; else sets the outputs aside."""
         ensured = _ensure_inputs(self._dvc, self._repo, self.stage, self._upstream, self.report)
         new = _new_inputs(self.stage, ensured) if self._before is not None else []
         if self._before is not None and new:
@@ -192,13 +192,13 @@ class StageRun:
 
     @translated_errors()
     def execute(self) -> None:
-        """Runs the command; the outputs stand there afterwards.
+        """Runs the command and hashes the outputs.
 
         Raises:
-            StageFailedError: when the command fails, is stopped, or leaves an output out.
+            StageFailedError: when the command fails, is stopped, or does not make an output.
         """
         run_command(self.stage, self._aside, self.report, self.stop)
-        # Hashed now, as the time under the write lock is to be short.
+        # Hashed now, to hold the write lock for a short time only.
         self.made = read_outputs(self._repo, self.stage)
         for out in self.stage.outs:
             if self.made[out.fs_path] is None:
@@ -207,7 +207,7 @@ class StageRun:
         self.outcome = "ran"
 
     def check_nothing_changed(self, head: str | None) -> None:
-        """Makes sure that the outputs are those of what is in the workspace now.
+        """Checks that nothing that the outputs depend on has changed since `prepare`.
 
         Raises:
             RepositoryChangedError: when the branch, the code or an input changed meanwhile.
@@ -225,16 +225,16 @@ class StageRun:
                 raise RepositoryChangedError(self.address, f"{dep.def_path} changed")
 
     def done(self) -> Outcome:
-        """How it came about."""
+        """The outcome, once there is one."""
         assert self.outcome is not None, f"{self.address} was not executed"
         return self.outcome
 
     def put_back(self) -> None:
-        """Puts the previous outputs back."""
+        """Restores the previous outputs."""
         self._aside.put_back()
 
     def close(self, *, is_recorded: bool) -> None:
-        """Lets go of the previous outputs, or puts them back where nothing was recorded."""
+        """Removes the previous outputs, or restores them if nothing was recorded."""
         if is_recorded:
             self._aside.drop()
         else:
@@ -242,13 +242,13 @@ class StageRun:
 
 
 def paths_of(stage: PipelineStage) -> tuple[list[str], list[str]]:
-    """What a stage reads and what it writes."""
+    """The absolute paths of the local dependencies and of the outputs of a stage."""
     read = [dep.fs_path for dep in stage.deps if dep.protocol == "local"]
     return read, [out.fs_path for out in stage.outs]
 
 
 def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, FileIdentity]]:
-    """What tells the metafiles of stages from later ones."""
+    """The identities of the metafiles of stages, to notice changes."""
     found = set()
     for path in {Path(stage.path) for stage in stages}:
         for metafile in (path, path.with_name(LOCK_FILE)):
@@ -260,11 +260,11 @@ def stamps_of(stages: Sequence[PipelineStage]) -> set[tuple[str, FileIdentity]]:
 def _stamps_of_deps(
     stage: PipelineStage, ensured: Collection[str] = ()
 ) -> Mapping[str, str] | None:
-    """What tells each dependency of a stage from later ones; None when only reading them can.
+    """The stamp of each dependency of a stage, to notice changes; None if one has no stamp.
 
     Args:
         stage: The stage.
-        ensured: Places of which the hash was just made sure of: what they were then counts.
+        ensured: Paths that were just hashed; their stamp from before hashing is used.
     """
     stamps = {}
     for dep in stage.deps:
@@ -286,7 +286,7 @@ def _ensure_inputs(
     upstream: Sequence[PipelineStage],
     report: Report,
 ) -> Mapping[str, DvcOutput]:
-    """Brings inputs into the workspace; returns those that stand there as recorded, by place."""
+    """Restores the inputs of a stage into the workspace; returns them by absolute path."""
     paths, _ = paths_of(stage)
     ensured = {}
     for maker in upstream:
@@ -298,8 +298,8 @@ def _ensure_inputs(
 
 
 def _new_inputs(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> list[str]:
-    """The inputs in the workspace that a stage was not recorded with."""
-    # DVC does not look at what a frozen stage reads.
+    """The restored inputs whose version differs from the one recorded for the stage."""
+    # DVC ignores the dependencies of a frozen stage.
     return [
         path_in_repo(stage.repo, dep)
         for dep in stage.deps
@@ -310,10 +310,10 @@ def _new_inputs(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> list[
 
 
 def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
-    """Hashes what a stage reads, but for folders of which the hash was just made sure of.
+    """Hashes the dependencies of a stage, except folders that were just hashed.
 
     Raises:
-        NotFoundError: when something that it reads is not there.
+        NotFoundError: when a dependency is missing.
     """
     for dep in stage.deps:
         out = ensured.get(dep.fs_path)
@@ -325,9 +325,9 @@ def _save_deps(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> None:
         except DependencyDoesNotExistError as error:
             path = path_in_repo(stage.repo, dep)
             raise NotFoundError(
-                f"{address_of(stage)} reads {path}, which is not there: bring it back "
-                f"(`git restore {path}`), run what writes it again (`registry materialize "
-                "--force`), or take it out of the deps"
+                f"{address_of(stage)} reads {path}, which does not exist: restore it "
+                f"(`git restore {path}`), run the stage that writes it again (`registry "
+                "materialize --force`), or remove it from the deps"
             ) from error
 
 
@@ -341,7 +341,7 @@ def _restore_outputs(
     force: bool,
     report: Report,
 ) -> Outcome | None:
-    """Brings the outputs without running anything; None when the command has to run."""
+    """Restores the outputs without running the command; None if it has to run."""
     if stage.frozen:
         changed = [ensure(dvc, repo, out, report) for out in stage.outs]
         return "restored" if any(changed) else "unchanged"
@@ -356,7 +356,7 @@ def _restore_outputs(
     if is_current and _restore(dvc, repo, stage, report, run_cache.restore):
         return "restored"
     _save_deps(stage, ensured)
-    # Without the lock first, as opening and closing it costs more than the question.
+    # Checked before taking the lock, which takes longer than the look-up.
     is_known = not force and run_cache.knows(stage)
     if is_known and _restore(dvc, repo, stage, report, run_cache.take):
         return "restored"
@@ -368,7 +368,7 @@ def _is_recorded(stage: PipelineStage) -> bool:
 
 
 def _fetch_missing(repo: Repo, stage: PipelineStage, report: Report) -> None:
-    """Pulls recorded outputs; when that cannot be, the command makes them anew."""
+    """Pulls recorded outputs; if one is not available, the command will make them again."""
     for out in stage.outs:
         if out.use_cache and not is_in_cache(out):
             try:
@@ -390,7 +390,7 @@ def _restore(
     report: Report,
     restore: Callable[[PipelineStage], bool],
 ) -> bool:
-    """Links outputs that the cache holds for exactly these inputs; False when it lacks them."""
+    """Links the outputs for these inputs from the cache; False if the cache lacks them."""
     with dvc.write_lock(repo, report):
         if not restore(stage):
             return False
@@ -416,19 +416,19 @@ def record_all(
     order: Sequence[str] = (),
     written: Callable[[], None] = lambda: None,
 ) -> list[Mapping[str, RecordedOutput] | RegistryError]:
-    """Moves outputs into the cache, links them back, then writes ``dvc.lock``, once for all.
+    """Puts outputs into the cache, links them back, then writes each ``dvc.lock`` once.
 
     Args:
         dvc: The repository.
         repo: The same, opened.
-        runs: What to record.
-        report: Takes a line when there is somebody to wait for.
-        order: Of new entries; see `write_lock_entries`.
-        written: Called when the metafiles are written, while nobody else can write them.
+        runs: The runs to record.
+        report: Takes a line while waiting for another process.
+        order: The order of new entries; see `write_lock_entries`.
+        written: Called after the metafiles are written, still under the lock.
 
     Returns:
-        For each run its outputs by path; an error, and nothing recorded, for one whose branch,
-        code or input changed meanwhile, or whose outputs cannot be stored.
+        For each run its outputs by path, or an error if it was not recorded: the branch, the code
+        or an input changed meanwhile, or its outputs cannot be stored.
     """
     to_record = [run for run in runs if run.done() != "unchanged" and not run.stage.frozen]
     errors: dict[str, RegistryError] = {}
@@ -457,7 +457,7 @@ def _recorded(repo: Repo, run: StageRun) -> Mapping[str, RecordedOutput]:
 
 
 def _recorded_versions(repo: Repo, stage: PipelineStage) -> dict[str, Version | None]:
-    """What is recorded of each output; of the run, where the stage makes nothing."""
+    """The recorded version of each output; for a stage without outputs, of its last run."""
     if not stage.outs:
         address = address_of(stage)
         return {address: version_of_run(read_lock(Path(stage.path), [stage.name]), stage.name)}
@@ -466,7 +466,7 @@ def _recorded_versions(repo: Repo, stage: PipelineStage) -> dict[str, Version | 
 
 def _keep_outputs(repo: Repo, run: StageRun) -> None:
     stage = run.stage
-    # As `dvc repro`: outputs that DVC does not keep make a stage unfit for the run cache.
+    # As in `dvc repro`: the run cache excludes stages with other uncached outputs.
     in_run_cache = all(out.use_cache or out.is_metric or out.is_plot for out in stage.outs)
     contents = read_outputs(repo, stage, run.made)
     run.made = None

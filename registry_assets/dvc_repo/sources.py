@@ -1,7 +1,7 @@
-"""The sources of imports: what they have now, and fetching it into the cache.
+"""The sources of imports: looking up their current version, and fetching it into the cache.
 
-Nothing here takes a lock or touches the workspace. What comes from a Git repository is read at one
-commit, never from somebody's work tree, so that ``rev_lock`` names what was taken.
+Nothing here takes a lock or touches the workspace. A Git repository is read at one commit, never
+from its work tree, so that ``rev_lock`` names what was imported.
 """
 
 from __future__ import annotations
@@ -51,13 +51,12 @@ _GONE = (404, 410)
 
 @dataclass(frozen=True)
 class SourceLook:
-    """What a repository has at one commit.
+    """The state of an import's source at one commit.
 
     Attributes:
         commit: The commit.
-        md5: The version of what was imported; None when there is nothing at the path.
-        has_recorded_commit: Whether the commit that the import was taken at is still in its
-            history.
+        md5: The version at the imported path; None when nothing is there.
+        has_recorded_commit: Whether the commit in ``rev_lock`` is still in the history.
     """
 
     commit: str
@@ -67,7 +66,7 @@ class SourceLook:
 
 @dataclass
 class _Session:
-    """What was asked already: the refs of repositories, and their files at a commit."""
+    """Cached refs of repositories, and file systems at a commit."""
 
     refs: dict[str, Mapping[str, str] | SourceUnreachableError] = field(default_factory=dict)
     files: dict[str, DVCFileSystem] = field(default_factory=dict)
@@ -78,9 +77,9 @@ _session: ContextVar[_Session | None] = ContextVar("_session", default=None)
 
 @contextmanager
 def source_session() -> Iterator[None]:
-    """Inside, each repository is asked once and cloned once, however many imports it has.
+    """Within this context each repository is queried and cloned once for all its imports.
 
-    Clones are removed at the end; those that were made outside, when the process ends.
+    Clones are removed at the end; those made outside a session, when the process ends.
     """
     token = _session.set(_Session())
     try:
@@ -92,18 +91,18 @@ def source_session() -> Iterator[None]:
 
 @cache
 def clean_up_at_exit() -> None:
-    """Has the clones of this process removed when it ends."""
+    """Removes the clones of this process when it ends."""
     atexit.register(clean_repos)
 
 
 def address_of_source(repo: Repo, stage: DvcStage) -> str:
-    """Where the repository of an import is, seen from this machine."""
+    """The URL or absolute path of an import's repository."""
     url = str(stage.deps[0].def_repo[RepoDependency.PARAM_URL])
     return Origins(Path(repo.root_dir)).locate(url, Path(stage.path))
 
 
 def find_tip(repo: Repo, stage: DvcStage) -> str | None:
-    """The commit that an import would be updated to; nothing is fetched."""
+    """The commit that `dvc update` would update an import to; fetches nothing."""
     definition = stage.deps[0].def_repo
     rev: str | None = definition.get(RepoDependency.PARAM_REV)
     recorded: str | None = definition.get(RepoDependency.PARAM_REV_LOCK)
@@ -113,10 +112,10 @@ def find_tip(repo: Repo, stage: DvcStage) -> str | None:
 
 
 def find_commit(repo: Repo, address: str, rev: str | None) -> str | None:
-    """The commit of a branch, tag or shortened hash at an address; of the default branch for None.
+    """The commit of a branch, tag or commit hash (default: the default branch); None if unknown.
 
     Raises:
-        SourceUnreachableError: when the repository cannot be asked.
+        SourceUnreachableError: when the repository cannot be reached.
     """
     if is_local(address):
         git = GitRepo(Path(address))
@@ -124,7 +123,7 @@ def find_commit(repo: Repo, address: str, rev: str | None) -> str | None:
             raise SourceUnreachableError(address, "there is no Git repository")
         return git.resolve(rev)
     refs = _read_refs(repo, address)
-    # A full hash is taken at its word: which commits there are, only a clone tells.
+    # A full hash is not checked: that would need a clone.
     return find_rev(refs, rev) or (rev if rev and is_commit(rev) and len(rev) == 40 else None)
 
 
@@ -142,7 +141,7 @@ def _read_refs(repo: Repo, address: str) -> Mapping[str, str]:
 
 
 def look(repo: Repo, stage: DvcStage, commit: str) -> SourceLook:
-    """Looks at what an import was taken from, as it is at a commit; fetches no data."""
+    """Looks up the version of an import's source at a commit; fetches no data."""
     address = address_of_source(repo, stage)
     recorded = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV_LOCK)
     with reaching(address):
@@ -155,19 +154,19 @@ def look(repo: Repo, stage: DvcStage, commit: str) -> SourceLook:
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Whatever goes wrong inside, the source cannot be reached."""
+    """Turns any other error into a `SourceUnreachableError`."""
     try:
         yield
     except RegistryError:
         raise
-    except Exception as error:  # each kind of storage has errors of its own
+    except Exception as error:  # each storage library raises errors of its own
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
         reason = f"{error}{cause}".strip() or type(error).__name__
         raise SourceUnreachableError(address, reason) from error
 
 
 def dependency_at(stage: DvcStage, address: str, commit: str) -> RepoDependency:
-    """The dependency of an import, with its files as they are at a commit."""
+    """The dependency of an import, reading its source at a commit."""
     clean_up_at_exit()
     dep = stage.deps[0]
     definition = {
@@ -178,7 +177,7 @@ def dependency_at(stage: DvcStage, address: str, commit: str) -> RepoDependency:
     at_commit = RepoDependency(definition, stage, str(dep.def_path))
     session = _session.get()
     if session is not None:
-        # Reading a large repository takes DVC seconds.
+        # Opening a large repository takes DVC seconds.
         which = {key: value for key, value in definition.items() if key != RepoDependency.PARAM_REV}
         at_commit.fs = session.files.setdefault(repr(sorted(which.items())), at_commit.fs)
     return at_commit
@@ -197,39 +196,40 @@ def _version_there(repo: Repo, dep: RepoDependency) -> str | None:
 
 
 def fetch_into_cache(repo: Repo, dep: DvcDependency, address: str) -> tuple[HashInfo, Meta]:
-    """Copies what a dependency leads to into the cache, as far as the cache lacks it.
+    """Fetches a dependency into the cache.
 
     Returns:
-        The version, and its size and number of files as DVC would record them.
+        Its hash, and the size and number of files that DVC would record.
 
     Raises:
         FileNotFoundError: when there is nothing at the path.
-        DvcError: when part of it cannot be had.
+        DvcError: when an object could not be fetched, or is damaged at the source.
     """
     cache = repo.cache.local
     staging, meta, obj = build(cache, dep.fs_path, dep.fs, _HASH)
     result = transfer(staging, cache, {obj.hash_info}, shallow=False, verify=True)
     if result.failed:
-        raise DvcError(f"{len(result.failed)} objects of {dep.def_path} cannot be had: {address}")
+        failed = len(result.failed)
+        raise DvcError(f"{failed} objects of {dep.def_path} could not be fetched from {address}")
     damaged = sum(not Path(cache.oid_to_path(info.value)).exists() for info in result.transferred)
     if damaged:
-        raise DvcError(f"{damaged} objects of {dep.def_path} are damaged there: {address}")
+        raise DvcError(f"{damaged} objects of {dep.def_path} are damaged at {address}")
     if isinstance(obj, Tree):
-        # What DVC's listings do not tell is looked up in the cache.
+        # Listings have no sizes.
         sizes = (Path(cache.oid_to_path(info.value)).stat().st_size for _, _, info in obj)
         meta.size, meta.nfiles = sum(sizes), len(obj)
-    # A copy that DVC takes of an executable is none.
+    # DVC does not keep the executable bit of imports.
     meta.isexec = False
     return obj.hash_info, meta
 
 
 def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Meta]:
-    """Copies what an import has at a commit of its repository into the cache.
+    """Fetches an import, as it is at a commit of its source, into the cache.
 
     Raises:
         NotFoundError: when there is nothing at the path.
-        RefusedError: when pictures in it were forgotten, and their objects removed.
-        SourceUnreachableError: when it cannot be had.
+        RefusedError: when the source has forgotten pictures in it and removed their objects.
+        SourceUnreachableError: when it could not be fetched.
     """
     address = address_of_source(repo, stage)
     with reaching(address):
@@ -240,7 +240,7 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
             raise source_gone(stage, address, str(dep.def_path)) from error
         try:
             return fetch_into_cache(repo, dep, address)
-        except Exception as error:  # each kind of storage has errors of its own
+        except Exception as error:  # each storage library raises errors of its own
             forgotten = _find_purged(repo, dep, address)
             if not forgotten:
                 raise
@@ -248,7 +248,7 @@ def fetch_commit(repo: Repo, stage: DvcStage, commit: str) -> tuple[HashInfo, Me
 
 
 def source_gone(stage: DvcStage, address: str, lacks: str) -> NotFoundError:
-    """The error for an import whose source has nothing, or nothing any more, at the address."""
+    """The error for an import whose source lacks the path, branch or commit."""
     (out,) = stage.outs
     source = without_secrets(address)
     if not out.hash_info:
@@ -262,20 +262,20 @@ def source_gone(stage: DvcStage, address: str, lacks: str) -> NotFoundError:
 def _source_forgotten(
     path: str, source: str, commit: str, forgotten: Mapping[str, Forgotten]
 ) -> RefusedError:
-    """What to raise where an import holds pictures that its source has forgotten for good."""
+    """The error for an import of pictures that its source has forgotten and purged."""
     name, entry = next(iter(forgotten.items()))
     more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
     who = f" by {entry.who}" if entry.who else ""
     why = f" ({entry.why})" if entry.why else ""
     return RefusedError(
-        f"{path} cannot be had as it was at commit {commit[:7]} of {without_secrets(source)}: "
+        f"{path} cannot be fetched as of commit {commit[:7]} of {without_secrets(source)}: "
         f"{name}{more} was forgotten there on {entry.when[:10]}{who}{why}, and its objects are "
-        "gone for good: take a newer version, without --rev or with another"
+        "gone for good: take a newer version, without --rev or with another one"
     )
 
 
 def _find_purged(repo: Repo, dep: RepoDependency, address: str) -> Mapping[str, Forgotten]:
-    """The pictures that a source has forgotten for good since a commit, by path there."""
+    """The purged pictures that an import has, by path in the source."""
     try:
         tip = find_commit(repo, address, None)
         git = GitRepo(Path(dep.fs.repo.scm.root_dir))
@@ -284,7 +284,7 @@ def _find_purged(repo: Repo, dep: RepoDependency, address: str) -> Mapping[str, 
         purged = {md5: entry for md5, entry in record.items() if entry.purged}
         files = list(dep.fs.find(dep.fs_path)) if purged else []
         md5s = {path: str(dep.fs.info(path).get(_HASH)) for path in files}
-    except Exception:  # what is wrong with the source is known from elsewhere
+    except Exception:  # the caller reports the error that came first
         return {}
     return {
         posixpath.join(str(dep.def_path), posixpath.relpath(path, dep.fs_path)): purged[md5]
@@ -294,10 +294,10 @@ def _find_purged(repo: Repo, dep: RepoDependency, address: str) -> Mapping[str, 
 
 
 def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
-    """Brings the recorded version of an import from a repository into the cache.
+    """Fetches the recorded version of an import into the cache.
 
-    From the commit it was taken at; where that is gone, from the remote of this repository, or
-    from the newest commit there, if that has the same content.
+    Tries the recorded commit, then this repository's remote, then the newest commit of the source
+    if it has the same content.
 
     Raises:
         RegistryError: when none of them has it, with the reason of the first.
@@ -317,7 +317,7 @@ def fetch_recorded(repo: Repo, stage: DvcStage, report: Report) -> None:
         tip = _find_same_content(repo, stage, wanted)
         if tip is None:
             raise
-        report(f"commit {str(recorded)[:7]} did not give it ({error}); commit {tip[:7]} has it too")
+        report(f"not fetched from commit {str(recorded)[:7]} ({error}): using commit {tip[:7]}")
         fetch_commit(repo, stage, tip)
 
 
@@ -332,7 +332,7 @@ def _pull_from_own_remote(repo: Repo, stage: DvcStage, report: Report) -> bool:
 
 
 def _find_same_content(repo: Repo, stage: DvcStage, md5: str) -> str | None:
-    """The newest commit of an import's branch, if it has a version."""
+    """The newest commit of an import's branch, or of the default branch, with this content."""
     rev = stage.deps[0].def_repo.get(RepoDependency.PARAM_REV)
     for name in dict.fromkeys((rev, None)):
         try:
@@ -345,7 +345,7 @@ def _find_same_content(repo: Repo, stage: DvcStage, md5: str) -> str | None:
 
 
 def changes_of_url(dep: DvcDependency) -> str | None:
-    """What `dvc update` would find changed about a path or URL outside: None, when nothing."""
+    """What changed at an external path or URL, as `dvc status` says it; None if nothing."""
     address = str(dep.def_path)
     with reaching(address):
         said = next(iter(dep.status().values()), None)
@@ -355,7 +355,7 @@ def changes_of_url(dep: DvcDependency) -> str | None:
 
 
 def _check_that_it_answers(dep: DvcDependency) -> None:
-    """Tells "there is no such file" from "nobody is there", which look the same to DVC."""
+    """Raises if the server does not answer; DVC reports that as a missing file."""
     try:
         dep.fs.info(dep.fs_path)
     except FileNotFoundError as error:

@@ -1,6 +1,6 @@
 """`dvc import` from another repository, and `dvc update` of what was imported from anywhere.
 
-Everything is fetched into the cache first; the lock is taken for linking and the metafile only.
+Everything is fetched into the cache first; the lock is held only to link and to write the metafile.
 """
 
 from __future__ import annotations
@@ -76,28 +76,28 @@ def importing_from_repository(
     new_files: Mapping[str, str] | None = None,
     report: Report,
 ) -> Iterator[PendingResult]:
-    """Takes a path of another repository in, as `dvc import` does.
+    """Imports a path of another repository, as `dvc import` does.
 
     Args:
         dvc: The repository.
         url: The other repository: a Git URL or a local path.
         source: The path in it.
-        path: Where to take it in.
-        revision: A branch, tag or commit to stay at; the newest commit when None.
+        path: The path to import to.
+        revision: The branch, tag or commit to pin (default: the newest commit).
         collections_file: The YAML file whose list `collections` gets the last part of `path`.
-        new_files: Files that belong to it, by path, and what they hold; made where they are not.
+        new_files: Texts of files to create unless they exist, by path.
         report: Takes progress.
 
     Raises:
-        SourceUnreachableError: when the other repository, or the data in it, cannot be had.
+        SourceUnreachableError: when the repository or its data cannot be fetched.
         NotFoundError: when it has no such path.
         RefusedError: when DVC would not see the metafile.
     """
     place = dvc.path_of(path)
     if dvc.path_of(metafile_of(path)).exists():
         raise RegistryError(
-            f"{path} is imported already: `registry update {path}` moves it on, "
-            "`registry take-out` makes room"
+            f"{path} is imported already: update it with `registry update {path}`, or remove it "
+            "with `registry take-out`"
         )
     with dvc.open() as repo:
         check_seen(dvc, repo, metafile_of(path))
@@ -137,10 +137,10 @@ def importing_from_repository(
 
 @contextmanager
 def updating_import(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
-    """Moves an import on to what its source has now, leaving exactly what `dvc update` leaves.
+    """Updates an import to the current version of its source, with the result of `dvc update`.
 
-    What it was pinned to, a tag or commit, stays. Where the commit it was taken at is gone and the
-    same content is there at another, it is pinned to that one.
+    An import pinned to a tag or commit stays there. If that commit is gone from the source, it is
+    pinned to the newest commit with the same content.
 
     Args:
         dvc: The repository.
@@ -148,8 +148,8 @@ def updating_import(dvc: RepoAccess, address: str, *, report: Report) -> Iterato
         report: Takes progress.
 
     Raises:
-        SourceUnreachableError: when the source cannot be asked, or the data cannot be had.
-        NotFoundError: when the source does not have it any more.
+        SourceUnreachableError: when the source or its data cannot be fetched.
+        NotFoundError: when the source no longer has the path.
         DataModifiedError: when the import was edited by hand.
     """
     with dvc.open() as repo:
@@ -199,7 +199,7 @@ def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:
 
 
 def _find_again(repo: Repo, stage: DvcStage, pinned: str) -> str | None:
-    """The commit an import is pinned to, or where that is gone, the newest with its content."""
+    """The pinned commit of an import; if that is gone, the newest one if it has the content."""
     newest = find_commit(repo, address_of_source(repo, stage), None)
     if newest is None or newest == pinned:
         return newest
@@ -210,14 +210,14 @@ def _find_again(repo: Repo, stage: DvcStage, pinned: str) -> str | None:
 
 
 def _take(repo: Repo, stage: DvcStage, commit: str) -> None:
-    """Fetches what an import has at a commit, and notes version and commit in the stage."""
+    """Fetches an import at a commit, and sets version and commit in the stage."""
     if not _has_content_of(repo, stage, commit):
         _note(stage, *fetch_commit(repo, stage, commit))
     stage.deps[0].def_repo[RepoDependency.PARAM_REV_LOCK] = commit
 
 
 def _has_content_of(repo: Repo, stage: DvcStage, commit: str) -> bool:
-    """Whether the cache holds what an import has at a commit, as its recorded version."""
+    """Whether the source at a commit equals the recorded version, and the cache has that."""
     (out,) = stage.outs
     if not out.hash_info or out.hash_name != "md5" or not is_in_cache(out):
         return False
@@ -233,7 +233,7 @@ def _note(stage: DvcStage, hash_info: HashInfo, meta: Meta) -> None:
 def _move_to_url(repo: Repo, stage: DvcStage, report: Report) -> None:
     (dep,), (out,) = stage.deps, stage.outs
     if stage.is_db_import or stage.is_versioned_import:
-        raise RegistryError(f"{out} is of a kind that only `dvc update {stage.relpath}` moves on")
+        raise RegistryError(f"{out} can only be updated with `dvc update {stage.relpath}`")
     change = changes_of_url(dep)
     if change == "deleted":
         raise source_gone(stage, str(dep.def_path), "such file")
@@ -251,7 +251,7 @@ def _move_to_url(repo: Repo, stage: DvcStage, report: Report) -> None:
 
 
 def _download(repo: Repo, stage: DvcStage) -> tuple[HashInfo, Meta]:
-    """Copies what an import from a path or URL leads to into the cache."""
+    """Downloads the source of an import from a path or URL into the cache."""
     dep, cache = stage.deps[0], repo.cache.local
     folder = scratch_folder(repo)
     folder.mkdir(parents=True, exist_ok=True)
@@ -262,6 +262,6 @@ def _download(repo: Repo, stage: DvcStage) -> tuple[HashInfo, Meta]:
             download_files(dep.fs, dep.fs_path, path)
         staging, meta, obj = build(cache, path, fs, "md5", ignore=repo.dvcignore)
         transfer(staging, cache, {obj.hash_info}, shallow=False)
-    # A copy that DVC takes of an executable is none.
+    # DVC does not keep the executable bit of imports.
     meta.isexec = False
     return obj.hash_info, meta
