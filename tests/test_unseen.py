@@ -159,7 +159,8 @@ def test_a_link_in_the_place_of_a_folder_of_collections_is_named(
     root = materialized_registry
     assert read_registry(root).problems == ()
     change(folder)(root)
-    said = f"{folder} is a symbolic link to {root.parent / 'large/it'}, and DVC follows no link"
+    link = f"{folder} is a symbolic link to {root.parent / 'large/it'}"
+    said = f"{link}, and DVC does not follow links to folders"
     assert read_registry(root).problems[0].startswith(said)
     assert registry(root, "status").exit_code == 1
     metafile = "raw/09_new.dvc" if folder == "raw" else "processed/texts/data/inputs/09_new.dvc"

@@ -1,6 +1,6 @@
-"""Every metafile of a repository loaded, as far as it can be, and what is wrong with the rest.
+"""Loading every metafile of a repository, and reporting those that cannot be loaded.
 
-DVC's own index stops at the first stage, file or pair of outputs that it does not like.
+DVC's own index raises at the first invalid stage, file or pair of outputs.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ _CONFLICT = "<<<<<<< "
 
 @dataclass
 class Metafile:
-    """One metafile.
+    """A metafile.
 
     Attributes:
         path: From the root.
-        loader: What a ``dvc.yaml`` declares, before its templating is resolved.
-        stages: What could be loaded of it.
+        loader: DVC's loader of a ``dvc.yaml``, with its unresolved templates; None for others.
+        stages: The stages that could be loaded.
     """
 
     path: str
@@ -75,7 +75,7 @@ class Metafile:
 
 @dataclass(frozen=True)
 class Collected:
-    """What could be loaded, and a line for each thing that could not."""
+    """The loaded metafiles, and a line for each problem."""
 
     metafiles: tuple[Metafile, ...]
     problems: tuple[str, ...]
@@ -87,7 +87,7 @@ class Collected:
 
 
 def collect(repo: Repo, root: Path) -> Collected:
-    """Loads every metafile; what is broken, or at odds with another, is left out and reported."""
+    """Loads every metafile; invalid and conflicting stages are left out and reported."""
     metafiles: list[Metafile] = []
     settings = read_settings(root)
     found = walk_metafiles(repo, settings, settings.leads_to_collections)
@@ -103,7 +103,7 @@ def collect(repo: Repo, root: Path) -> Collected:
                     problems[describe_problem(root, path, error, ("stages", name))] = None
             else:
                 metafile = Metafile(path, None, [*loaded.values()])
-        except Exception as error:  # whatever it is, the others are still read
+        except Exception as error:  # an invalid metafile must not hide the others
             problems[describe_problem(root, path, error)] = None
         else:
             metafiles.append(metafile)
@@ -117,13 +117,13 @@ def collect(repo: Repo, root: Path) -> Collected:
 
 @dataclass(frozen=True)
 class Walk:
-    """What was found by looking for metafiles; absolute paths.
+    """The metafiles in a repository, as absolute paths.
 
     Attributes:
-        metafiles: Those that DVC sees, folder by folder, what lies directly in one first.
-        ignored: Those that Git ignores where collections are due, by what it ignores: the file, or
-            a folder above, which ends in a slash.
-        links: Links to folders, or to nothing, where folders with collections are due.
+        metafiles: Metafiles that DVC sees, folder by folder; files before subfolders.
+        ignored: Metafiles in folders for collections that Git ignores, by the ignored path: the
+            file itself, or a folder above, which ends in a slash.
+        links: Symbolic links to folders, or broken ones, in place of folders for collections.
     """
 
     metafiles: Sequence[str]
@@ -132,7 +132,7 @@ class Walk:
 
 
 def find_metafiles(repo: Repo) -> Sequence[str]:
-    """Finds every ``.dvc`` file and ``dvc.yaml`` that DVC sees, as `walk_metafiles`."""
+    """Finds every ``.dvc`` file and ``dvc.yaml`` that DVC sees."""
     settings = read_settings(Path(repo.root_dir))
     return walk_metafiles(repo, settings, lambda _folder: False).metafiles
 
@@ -140,16 +140,15 @@ def find_metafiles(repo: Repo) -> Sequence[str]:
 def walk_metafiles(
     repo: Repo, settings: Settings, leads_to_collections: Callable[[str], bool]
 ) -> Walk:
-    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's own rules and `Settings.declares`.
+    """Finds every ``.dvc`` file and ``dvc.yaml``, by DVC's rules and `Settings.declares`.
 
-    What Git or ``.dvcignore`` ignores is left out, and nothing is looked for inside outputs, which
-    Git ignores too, or in a folder of a family.
+    Ignored files, outputs and collections are not searched.
 
     Args:
         repo: The repository.
         settings: Which folders are collections.
-        leads_to_collections: Whether a folder, from the root, holds collections, or lies above
-            such a one: there, what Git ignores is looked at all the same, to say so.
+        leads_to_collections: Whether a folder, by path from the root, contains collections,
+            directly or deeper. There, metafiles that Git ignores are searched too, to report them.
     """
 
     def leads(place: str) -> bool:
@@ -157,16 +156,16 @@ def walk_metafiles(
         return leads_to_collections("" if path == os.curdir else path)
 
     def is_second_name(link: str) -> bool:
-        """Whether a link leads to another such folder, where all is seen."""
+        """Whether a link leads to another folder of collections, which is searched anyway."""
         target = os.path.relpath(os.path.realpath(link), os.path.realpath(repo.root_dir))
         return os.path.isdir(link) and leads_to_collections(target)  # noqa: PTH112 - a text
 
     found: list[str] = []
     unseen: dict[str, list[str]] = {}
     links: list[str] = []
-    # Each folder with the topmost one above, or itself, that Git ignores; "" where it ignores none.
+    # Each folder with its topmost ignored ancestor (or itself); "" if it is not ignored.
     level = [(repo.root_dir, "")]
-    # Git is asked about a whole level at once: one by one, DVC's way, costs a millisecond each.
+    # Git checks a whole level at once: DVC's way takes a millisecond per path.
     while level:
         files, folders, below = [], [], []
         for folder, culprit in level:
@@ -200,9 +199,9 @@ def walk_metafiles(
 
 
 def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
-    """The folders in a folder, links to others or to nothing, and metafiles by their names.
+    """The names of subfolders, of links to folders or broken links, and of metafiles.
 
-    Of a folder that cannot be read, nothing, as `os.walk` has it.
+    Empty for a folder that cannot be read, as in `os.walk`.
     """
     folders: list[str] = []
     links: list[str] = []
@@ -220,10 +219,10 @@ def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
 
 
 def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
-    """A line for what is there and DVC does not see, for each reason."""
+    """Yields a line for each reason why DVC does not see metafiles."""
 
     def path_of(place: str) -> str:
-        # A folder keeps its slash.
+        # Not by `Path`: a folder keeps its slash.
         return place.removeprefix(f"{root}{os.sep}")
 
     ignored = {
@@ -238,7 +237,7 @@ def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
 def _behind_links(
     repo: Repo, stages: Iterable[DvcStage]
 ) -> Iterator[tuple[Sequence[DvcStage], str]]:
-    """Finds stages whose outputs lie behind a link out of the repository, as `find_conflicts`."""
+    """Finds stages whose outputs lie behind a link that leads out of the repository."""
     by_folder: dict[str, list[DvcStage]] = {}
     for stage in stages:
         for out in stage.outs:
@@ -250,9 +249,9 @@ def _behind_links(
 
 
 def _not_read(root: Path, settings: Settings) -> Iterator[str]:
-    """A line for each metafile that somebody means as one, where `Settings.declares` says no.
+    """Yields a line for each metafile in or beside collections, where it is not read.
 
-    That is one that Git tracks; any other came with the data, and is set aside with it.
+    Only metafiles that Git tracks; others are part of the data.
     """
     names = (PROJECT_FILE, f"*{DVC_FILE_SUFFIX}")
     inside = [f"{family}/**/{name}" for family in settings.families for name in names]
@@ -278,7 +277,7 @@ def _ignored(repo: Repo, paths: Sequence[str]) -> Collection[str]:
 
 
 def _load_into(stages: list[DvcStage], loader: StageLoader) -> Iterator[tuple[str, Exception]]:
-    """Loads what can be loaded of a ``dvc.yaml``; the rest with the definition it is of."""
+    """Loads the stages of a ``dvc.yaml``; yields the name and error of those that fail."""
     for name, definition in loader.resolver.definitions.items():
         try:
             is_one = isinstance(definition, EntryDefinition)
@@ -296,20 +295,20 @@ def _load_into(stages: list[DvcStage], loader: StageLoader) -> Iterator[tuple[st
 def describe_problem(
     root: Path, metafile: str, error: Exception, where: Sequence[str | int] = ()
 ) -> str:
-    """One line for what cannot be read: where, and what DVC says of it.
+    """Describes an error in a metafile on one line: file, line and DVC's message.
 
     Args:
         root: Of the repository.
-        metafile: What was being read.
-        error: What was raised.
-        where: The keys that lead to it, where DVC does not say so itself.
+        metafile: The metafile that was being read.
+        error: The error.
+        where: The keys that lead to the invalid entry, if the error does not name them.
     """
     for file in (metafile, str(PurePosixPath(metafile).with_name(LOCK_FILE))):
         conflict = _line_of_conflict(root / file)
         if conflict is not None:
             return f"{_place(file, conflict)}: a merge conflict: choose one side, then commit"
     if isinstance(error, FileIsGitIgnored):
-        # What is ignored itself was not read; a `dvc.lock` is read together with its `dvc.yaml`.
+        # Ignored metafiles are not loaded, so it is the `dvc.lock` beside a `dvc.yaml`.
         lock = str(PurePosixPath(metafile).with_name(LOCK_FILE))
         return "; ".join(describe_ignored(root, {lock: [lock]}))
     if isinstance(error, YAMLValidationError) and error.exc.errors:
@@ -331,7 +330,7 @@ def describe_problem(
 
 
 def _line_of_conflict(path: Path) -> int | None:
-    """Where Git has left two versions for a person to choose from."""
+    """The line of the first merge conflict in a file, if any."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -344,7 +343,7 @@ def _place(file: str, line: int | None) -> str:
 
 
 def find_line(data: Any, keys: Sequence[Any]) -> int | None:
-    """The line of the last of a chain of keys that there is, in YAML read with its places."""
+    """The line of the deepest existing key of a key path, in YAML loaded with positions."""
     line = None
     for key in keys:
         try:
@@ -356,17 +355,17 @@ def find_line(data: Any, keys: Sequence[Any]) -> int | None:
 
 
 def line_in_file(path: Path, keys: Sequence[str | int]) -> int | None:
-    """The line that a chain of keys leads to in a YAML file; None when it cannot be told."""
+    """The line of a key path in a YAML file; None if unknown."""
     if not keys:
         return None
     try:
         return find_line(parse_yaml_for_update(path.read_text(encoding="utf-8"), path.name), keys)
-    except Exception:  # it is about to be reported for just that
+    except Exception:  # the caller reports the error
         return None
 
 
 def _file_of(root: Path, metafile: str, named: str | None) -> str:
-    """The file that a problem is in: a ``dvc.yaml`` is read together with its ``dvc.lock``."""
+    """The file that an error is in: it may be the ``dvc.lock`` of a ``dvc.yaml``."""
     if named is None:
         return metafile
     # DVC names files relative to the working directory.
@@ -374,14 +373,14 @@ def _file_of(root: Path, metafile: str, named: str | None) -> str:
     return place.relative_to(root).as_posix() if place.is_relative_to(root) else metafile
 
 
-# --- what is at odds ---------------------------------------------------------------------------
+# --- conflicts ---------------------------------------------------------------------------------
 
 
 def find_conflicts(stages: Sequence[DvcStage]) -> Iterator[tuple[Sequence[DvcStage], str]]:
-    """Finds stages that DVC takes one by one, but not together, each time with the reason.
+    """Finds groups of valid stages that DVC refuses together, with the reason.
 
-    All that take part are named, as DVC runs none of them either: which of two is wrong, only a
-    person can tell, and the other's data may be what it would overwrite.
+    All stages of a conflict are left out, as DVC runs none of them: only a person can tell which
+    one is wrong, and running it could overwrite the other's data.
     """
     kept = list(stages)
     for refused, problem in _overlaps(stages):
@@ -389,13 +388,13 @@ def find_conflicts(stages: Sequence[DvcStage]) -> Iterator[tuple[Sequence[DvcSta
         yield refused, problem
     made = build_outs_trie(kept)
     yield from _inside_outputs(kept, made)
-    yield from _circles(kept, made)
+    yield from _cycles(kept, made)
 
 
 def _overlaps(stages: Iterable[DvcStage]) -> Iterator[tuple[Sequence[DvcStage], str]]:
     outs = [(out.fs.parts(out.fs_path), out) for stage in stages for out in stage.outs]
     outs.sort(key=lambda pair: pair[0])
-    # Sorted, what lies in an output follows it.
+    # Sorted, so paths inside an output follow it.
     groups: list[list[DvcOutput]] = []
     head = None
     for parts, out in outs:
@@ -424,26 +423,26 @@ def _inside_outputs(
             yield [stage], f"{_where(stage)}: it lies in {_path(out)}, an output of {maker}"
 
 
-def _circles(stages: Iterable[DvcStage], made: Any) -> Iterator[tuple[Sequence[DvcStage], str]]:
+def _cycles(stages: Iterable[DvcStage], made: Any) -> Iterator[tuple[Sequence[DvcStage], str]]:
     graph = {stage: {out.stage for out in outputs_read(stage, made)} for stage in stages}
     for _ in range(len(graph)):
         try:
             TopologicalSorter(graph).prepare()
             return
         except CycleError as error:
-            circle = sorted(set(error.args[1]), key=address_of)
-        first, *others = circle
+            cycle = sorted(set(error.args[1]), key=address_of)
+        first, *others = cycle
         if others:
             named = " and ".join(map(_named, others))
-            yield circle, f"{_where(first)}: {_called(first)} and {named} wait for one another"
+            yield cycle, f"{_where(first)}: {_called(first)} and {named} wait for one another"
         else:
-            yield circle, f"{_where(first)}: {_called(first)} reads what it makes itself"
-        graph = {stage: read for stage, read in graph.items() if stage not in circle}
-        graph = {stage: read.difference(circle) for stage, read in graph.items()}
+            yield cycle, f"{_where(first)}: {_called(first)} reads what it makes itself"
+        graph = {stage: read for stage, read in graph.items() if stage not in cycle}
+        graph = {stage: read.difference(cycle) for stage, read in graph.items()}
 
 
 def outputs_read(stage: DvcStage, made: Any) -> Iterator[DvcOutput]:
-    """The outputs that a stage reads, by DVC's own rule (`dvc.repo.graph.build_outs_graph`)."""
+    """The outputs that a stage depends on, as in `dvc.repo.graph.build_outs_graph`."""
     if stage.is_repo_import or stage.is_db_import:
         return
     for dep in stage.deps:
@@ -459,7 +458,7 @@ def _overlapping(dep: DvcDependency, made: Any) -> Iterator[DvcOutput]:
 
 
 def read_edges(repo: Repo) -> set[tuple[str, str]]:
-    """The edges between outputs in DVC's own index, from what is read to what is made."""
+    """The edges of DVC's own graph of outputs, from dependency to output."""
     index = repo.index
     edges = {
         (path_in_repo(repo, source), path_in_repo(repo, target))
@@ -487,7 +486,7 @@ def _named(stage: DvcStage) -> str:
 
 
 def _where(stage: DvcStage) -> str:
-    """The metafile and, in a ``dvc.yaml``, the line of a stage."""
+    """The metafile of a stage, with the line in a ``dvc.yaml``."""
     path = Path(stage.path)
     file = path.relative_to(stage.repo.root_dir).as_posix()
     if path.name != PROJECT_FILE:

@@ -1,4 +1,4 @@
-"""Versions in the cache, in the workspace and on the remote."""
+"""Restoring versions into the workspace, and pulling them into the cache."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 
 def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
-    """Makes sure that an output stands in the workspace in its recorded version.
+    """Restores the recorded version of an output into the workspace if necessary.
 
     Returns:
-        Whether anything had to be done.
+        Whether it was restored.
 
     Raises:
         DataNotAvailableError: when the version is neither in the cache nor on the remote, or was
             never made.
-        DataModifiedError: when restoring would lose content that is saved nowhere.
+        DataModifiedError: when this would remove content that is not in the cache.
     """
     path = path_in_repo(repo, out)
     if is_as_recorded(repo, out):
@@ -62,7 +62,7 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
         raise DataNotAvailableError(path, "it is not kept in the cache: restore it from Git")
     if not is_in_cache(out):
         fetch(repo, out, report)
-    # Two that read the same input would stumble over each other's files.
+    # Locked, as another process may restore the same input.
     with dvc.write_lock(repo, report):
         if is_as_recorded(repo, out):
             return False
@@ -72,19 +72,19 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
 
 
 def is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
-    """Whether the recorded version of an output stands in the workspace, without an edit."""
+    """Whether the workspace has the recorded version of an output, unedited."""
     try:
         found = hash_folder(repo, out) if out.hash_info.isdir else None
         if found is not None:
             return bool(found == out.hash_info)
         return bool(out.exists) and not out.workspace_status()
     except (FileNotFoundError, DataBeingWrittenError, FileNotStorableError):
-        # Somebody is at work on it: what was seen in the folder is gone.
+        # Another process changes it, or it has a file that DVC cannot store.
         return False
 
 
 def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
-    """Pulls the recorded version of an output into the cache.
+    """Fetches the recorded version of an output into the cache.
 
     Raises:
         DataNotAvailableError: with DVC's reason.
@@ -110,7 +110,7 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
 
 
 def _set_aside_damaged(repo: Repo, out: DvcOutput) -> str:
-    """Makes room for what is not what its name says; returns which files that concerns."""
+    """Renames damaged objects to their actual hash; returns the names of the affected files."""
     if not is_plain(out):
         return ""
     cache, md5 = out.cache, str(out.hash_info.value)
@@ -133,10 +133,10 @@ def _why_damaged(files: str) -> str:
 
 
 def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:
-    """Links the recorded version of an output into the workspace, asking nobody.
+    """Links the recorded version of an output from the cache into the workspace.
 
     Raises:
-        DataModifiedError: when that would remove content that is saved nowhere.
+        DataModifiedError: when this would remove content that is not in the cache.
         DataNotAvailableError: when the cache lacks part of it.
     """
     path = path_in_repo(repo, out)
@@ -157,7 +157,7 @@ def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:
 
 
 def remove_empty(folder: Path, top: Path) -> None:
-    """Removes a folder, and those above it, in which nothing is left, as Git does."""
+    """Removes a folder and its parents, up to `top`, as long as they are empty."""
     while folder != top:
         if folder.is_dir():
             if any(folder.iterdir()):
@@ -167,7 +167,7 @@ def remove_empty(folder: Path, top: Path) -> None:
 
 
 def _check_out(repo: Repo, out: DvcOutput) -> RegistryError | None:
-    """DVC's own way; returns what went wrong."""
+    """Checks an output out by DVC's own code; returns the error, if any."""
     try:
         checkout(
             out.fs_path,

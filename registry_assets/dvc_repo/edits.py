@@ -1,4 +1,4 @@
-"""Whether data that was put under DVC was edited since, hashing only what changed."""
+"""Whether data was edited since it was recorded; only changed files are hashed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Edit:
-    """What an output is now, other than its metafile records.
+    """An output that differs from its metafile.
 
     Attributes:
-        is_known: Whether the cache holds the version that it would get: then that is not a new one,
-            but one that was recorded before, here or on another branch.
-        is_changed: Whether the content differs; else the cache lacks part of what is recorded.
-        summary: What is there, and how that differs, for people; "" where that is not known.
+        is_known: Whether the cache has the new version, because it was recorded before, here or on
+            another branch.
+        is_changed: Whether the content differs; if not, the cache lacks part of the version.
+        summary: Size and changes, for people; "" if unknown.
     """
 
     is_known: bool
@@ -44,7 +44,7 @@ class Edit:
 
 
 def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | None:
-    """Compares an output with its ``.dvc`` file; None when it is as recorded, or not there."""
+    """Compares an output with its ``.dvc`` file; None if it is unchanged or missing."""
     (stage,) = load_stages(repo, dvc.root, [metafile])
     out = next(out for out in stage.outs if path_in_repo(repo, out) == path)
     try:

@@ -1,4 +1,4 @@
-"""Making a folder a DVC repository, and fitting one to the machine it is on."""
+"""Making a folder a DVC repository, and configuring it for this machine."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Level = Literal["repo", "local"]
 
 
 def init_dvc(root: Path) -> bool:
-    """Makes a folder a DVC repository; returns False when it is one already.
+    """Makes a folder a DVC repository; returns False if it already is one.
 
     Raises:
-        RegistryError: when it lies in another one.
+        RegistryError: when it lies in another DVC repository.
     """
     if (root / Repo.DVC_DIR).is_dir():
         return False
@@ -40,7 +40,7 @@ def init_dvc(root: Path) -> bool:
 
 
 def probe_link_type(folder: Path) -> LinkType:
-    """Finds by trying how files of a folder can share their content with the cache beside them."""
+    """Finds, by trying, the best type of link between files in a folder."""
     source = folder / f".probe-{uuid.uuid4().hex}"
     target = source.with_suffix(".link")
     source.write_bytes(b"probe")
@@ -59,10 +59,10 @@ def probe_link_type(folder: Path) -> LinkType:
 
 
 def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
-    """Configures how DVC links files, unless that is configured already.
+    """Sets ``cache.type`` for hardlinks, unless it is set.
 
-    DVC's default is right for reflinks. Hardlinks must stand first in the list, or a fresh output
-    is copied.
+    DVC's default handles reflinks and copies. Hardlinks must come first in the list, or new outputs
+    are copied.
     """
     if link_type != "hardlink":
         return False
@@ -76,12 +76,10 @@ def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
 
 
 def set_default_remote(root: Path, name: str, folder: Path, level: Level) -> bool:
-    """Configures a folder as default remote, unless there is one already.
+    """Configures a folder as default remote, unless there is one.
 
-    One inside the registry is told from where the configuration is, so that it moves along.
-
-    At the level "local", a default remote that is named in the shared configuration but has no
-    address yet gets this one, for this machine.
+    The URL of a folder inside the registry is relative, so that the registry can be moved. If the
+    shared configuration names a default remote without a URL, that remote gets this one.
     """
     with translated_errors():
         config = WholeConfig(str(root / Repo.DVC_DIR))
@@ -100,17 +98,17 @@ def _url_of(root: Path, folder: Path) -> str:
 
 
 def mend_moved_remote(root: Path, storage: Path) -> list[str]:
-    """Has the default remote move along with a registry, where a place that it left is named.
+    """Makes the URL of the default remote relative, if it names the storage inside the registry.
 
-    A former version wrote the absolute path of the folder beside the configuration. A clone that
-    reaches the storage of the registry it came from has no such folder of its own.
+    A former version wrote the absolute path, which is wrong after the registry is moved. The
+    storage of another registry, which a clone may use, is left alone.
 
     Args:
         root: The registry.
         storage: The folder of the default remote in it.
 
     Returns:
-        The files that were corrected.
+        The configuration files that were changed.
     """
     place = root / Repo.DVC_DIR
     files: dict[Level, str] = {"repo": Config.CONFIG, "local": Config.CONFIG_LOCAL}
@@ -134,10 +132,10 @@ def mend_moved_remote(root: Path, storage: Path) -> list[str]:
 
 
 def lead_to_origin(root: Path) -> str | None:
-    """Writes down, for this machine, where a clone reaches its origin; see `find_origin_remote`.
+    """Configures a clone to use the storage of its origin; see `find_origin_remote`.
 
     Returns:
-        The storage of the origin, None where the clone has its own or there is none.
+        The storage of the origin; None if nothing was configured.
     """
     with translated_errors():
         config = WholeConfig(str(root / Repo.DVC_DIR))
@@ -149,9 +147,9 @@ def lead_to_origin(root: Path) -> str | None:
 
 
 def keep_together(root: Path) -> None:
-    """Has DVC keep all that it notes about a repository in it, so that it can be removed whole.
+    """Makes DVC keep its state inside the repository, not in a site-wide folder.
 
-    Otherwise some is left on the machine for every path that a repository ever was at.
+    The site-wide folder keeps state for every path that a repository was ever at.
     """
     folder = root / Repo.DVC_DIR
     with translated_errors(), WholeConfig(str(folder)).edit("local") as edited:
@@ -160,11 +158,11 @@ def keep_together(root: Path) -> None:
 
 @dataclass(frozen=True)
 class SharedRemote:
-    """The default remote that everybody finds who has the files of a commit.
+    """The default remote in the committed configuration.
 
     Attributes:
-        url: None where the configuration names it without saying where it is.
-        is_relative: Whether its place is told from where the configuration file is.
+        url: None if the configuration names the remote without a URL.
+        is_relative: Whether the URL is relative to the configuration file.
     """
 
     name: str
@@ -173,7 +171,7 @@ class SharedRemote:
 
 
 def read_shared_remote(root: Path) -> SharedRemote | None:
-    """The default remote of ``.dvc/config`` alone, which is the one that is committed."""
+    """Reads the default remote from ``.dvc/config`` only, which is committed."""
     with translated_errors():
         config = WholeConfig(str(root / Repo.DVC_DIR)).load_one("repo")
     name = config["core"].get("remote")
@@ -184,9 +182,9 @@ def read_shared_remote(root: Path) -> SharedRemote | None:
 
 
 def share_settings(root: Path, other: Path) -> None:
-    """Has a clone use the cache of another one, and reach remotes as that does on this machine.
+    """Makes a clone use the cache and the local remote settings of another clone.
 
-    Which remote is the default one stays a matter of what is committed.
+    The default remote stays the committed one.
     """
     share_cache(root, other)
     with translated_errors():
@@ -196,7 +194,7 @@ def share_settings(root: Path, other: Path) -> None:
 
 
 def share_cache(root: Path, other: Path) -> None:
-    """Has a repository keep its content where another one does, and link it as that one does."""
+    """Makes a repository use the cache folder and link types of another one."""
     with translated_errors():
         theirs = Repo(str(other))
         try:

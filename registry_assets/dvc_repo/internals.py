@@ -1,8 +1,7 @@
-"""All that we use of DVC beyond its public interface, and why nothing public serves.
+"""All private names of DVC that we use, and why no public one serves.
 
-`tests/test_private_apis.py` says of each name what we rely on, so that an upgrade fails there, in
-words, and not somewhere in a run. No other module names what starts with ``_`` in DVC or in the
-libraries that it is made of.
+`tests/test_private_apis.py` tests what we rely on, so that an incompatible DVC fails there and not
+in a run. No other module uses names starting with ``_`` of DVC or its libraries.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class WholeConfig(Config):  # type: ignore[misc]
-    """DVC's configuration, written in one rename, and also where it holds more than ASCII.
+    """DVC's configuration, written atomically and in UTF-8.
 
-    DVC reads that, but when it writes, it empties the file and then breaks off. `Config.edit` does
-    much that has to stay as it is (paths told from where the file is, the check of the whole), and
-    takes neither an encoding nor another place to write to: we replace the last that it calls.
+    DVC truncates the file and then fails if the configuration is not ASCII. `Config.edit` does much
+    that we need (relative paths, validation) but accepts no encoding, so we override the method
+    that writes the file.
     """
 
     def _save_config(self, level: str, conf_dict: Mapping[str, object]) -> None:
-        # Few commands write a configuration.
+        # Imported here, as few commands write a configuration.
         from configobj import ConfigObj
 
         stream = BytesIO()
@@ -39,12 +38,12 @@ class WholeConfig(Config):  # type: ignore[misc]
 
 
 def shell_command(executable: str | None, command: str) -> str | list[str]:
-    """What DVC starts for a line of a stage's command: a shell that reads nobody's settings.
+    """The arguments to run a line of a stage's command as DVC does: a shell without user settings.
 
-    Its public `run_stage` waits for the command, which can then neither be stopped nor heard.
+    DVC's public `run_stage` waits for the command, which then can neither be stopped nor logged.
 
     Args:
-        executable: The shell, as `dvc.stage.run.get_executable` says.
+        executable: The shell, from `dvc.stage.run.get_executable`.
         command: The line.
     """
     started: str | list[str] = _make_cmd(executable, command)
@@ -52,14 +51,13 @@ def shell_command(executable: str | None, command: str) -> str | list[str]:
 
 
 def patterns_above(ignore: DvcIgnoreFilter, folder: str) -> DvcIgnorePatterns:
-    """The patterns of the ignore files in a folder and above it, merged.
+    """The merged patterns of the ignore files in a folder and above it.
 
-    Of the public attribute `DvcIgnoreFilter.ignores_trie_fs`, each folder that has a ``.dvc`` of
-    its own is a pattern, too, as if somebody had written it; all other public ways answer for one
-    path at a time.
+    The public `DvcIgnoreFilter.ignores_trie_fs` also has a pattern for each nested DVC repository,
+    and other public methods check one path at a time.
 
     Args:
-        ignore: Of the repository.
+        ignore: The ignore filter of the repository.
         folder: Absolute, in the repository.
     """
     return ignore._get_trie_pattern(folder, ignore_subrepos=False)

@@ -1,10 +1,9 @@
-"""The listings of folders' versions in the cache, read as they lie there.
+"""Reading the listings of folders from the cache, without DVC.
 
-A listing is a JSON list of the files of one folder, with `md5` and `relpath` each, kept as
-``xx/yyyy.dir`` under its own md5 (`dvc_data.hashfile.tree`). One that does not hash to its name is
-damaged, and tells no more than one that is not there. Asking whether one names a file is a search
-in its text, which takes milliseconds where parsing many entries does not; what decides
-about removing anything is parsed.
+A listing is a JSON list of the files of a folder, with `md5` and `relpath` each, stored as
+``xx/yyyy.dir`` under its own md5 (`dvc_data.hashfile.tree`). A damaged listing, whose hash differs
+from its name, counts as missing. Whether a listing has a file is found by a text search, which is
+much faster than parsing; code that removes anything parses it.
 """
 
 from __future__ import annotations
@@ -23,22 +22,22 @@ _OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
 
 
 def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
-    """The text of a folder's listing, of the paths and md5s of its files in any order."""
+    """The text of a folder's listing, from the paths and md5s of its files."""
     entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files)]
     return json.dumps(entries).encode()
 
 
 def hash_listing(listing: bytes) -> str:
-    """The md5 of a folder, as metafiles name it, by its listing."""
+    """The md5 of a folder, as in metafiles, from its listing."""
     return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}{FOLDER_SUFFIX}"
 
 
 @dataclass(frozen=True)
 class FileChanges:
-    """How the files of a folder differ between two versions, by path.
+    """The paths of files that differ between two versions of a folder.
 
     Attributes:
-        changed: Those that both have, with another content.
+        changed: Files in both versions with different content.
     """
 
     added: tuple[str, ...] = ()
@@ -46,7 +45,7 @@ class FileChanges:
     changed: tuple[str, ...] = ()
 
     def by_kind(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """What happened to files, in a word, and the files."""
+        """Yields the kinds of changes with the files."""
         yield from (("added", self.added), ("removed", self.removed), ("changed", self.changed))
 
     def __str__(self) -> str:
@@ -54,7 +53,7 @@ class FileChanges:
 
 
 def compare_files(before: Mapping[str, str], after: Mapping[str, str]) -> FileChanges:
-    """Compares the files of two versions, each given as md5s by path."""
+    """Compares the files of two versions, given as md5s by path."""
     return FileChanges(
         tuple(path for path in after if path not in before),
         tuple(path for path in before if path not in after),
@@ -63,34 +62,32 @@ def compare_files(before: Mapping[str, str], after: Mapping[str, str]) -> FileCh
 
 
 class Listings:
-    """The listings of one cache.
+    """The listings in a cache.
 
     Args:
-        folders: Where its objects are, the first that has one counts: DVC 3 keeps them in a
-            folder of its own, DVC 2 kept them directly in the cache.
+        folders: The folders with its objects, in order of preference: those of DVC 3 and DVC 2.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = folders
 
     def read(self, version: str) -> Mapping[str, str] | None:
-        """The files of a folder's version and their md5s; None when the cache lacks the listing."""
+        """The files of a version, with md5s; None if the cache lacks the listing."""
         text = self._text(version)
         if text is None:
             return None
-        # The versions that a collection passes through name the same files, and most are read
-        # beside each other: each name is kept once.
+        # Interned, as many versions of a collection have the same files.
         return {intern(entry["relpath"]): intern(entry["md5"]) for entry in json.loads(text)}
 
     def names(self, version: str, md5: str) -> bool | None:
-        """Whether a folder's version holds a file; None when the cache lacks the listing."""
+        """Whether a version of a folder has a file; None if the cache lacks the listing."""
         text = self._text(version)
         return None if text is None else md5.encode() in text
 
     def contents(self, version: str) -> frozenset[str] | None:
-        """The md5s of the files of a version, itself where it is that of a file.
+        """The md5s of the files of a version; for a file, its own md5.
 
-        None when the cache lacks the listing of a folder, or it cannot be read.
+        None if the listing of a folder is missing or invalid.
         """
         if not is_folder(version):
             return frozenset({version})
@@ -101,7 +98,7 @@ class Listings:
             return None
 
     def find(self, md5: str) -> Iterator[str]:
-        """Every version of a folder, in use or not, that holds a file."""
+        """Yields every version of a folder in the cache, in use or not, that has a file."""
         wanted = md5.encode()
         for folder in self._folders:
             for place in sorted(folder.glob("[0-9a-f][0-9a-f]/*.dir")):
@@ -109,17 +106,17 @@ class Listings:
                     yield place.parent.name + place.name
 
     def place_of(self, md5: str) -> Path | None:
-        """Where the content of a file is in the cache; None when it is not there."""
+        """The path of an object in the cache; None if the cache lacks it."""
         if not _OBJECT.fullmatch(md5):
             return None
         places = (folder / md5[:2] / md5[2:] for folder in self._folders)
         return next((place for place in places if place.is_file()), None)
 
     def places(self, version: str) -> Mapping[str, Path | None]:
-        """The files of a folder's version, and where the cache has the content of each.
+        """The files of a version, each with the path of its object in the cache.
 
-        Nothing where there is no listing, or none that makes sense: it comes from a remote, and
-        what it calls an md5 may be a path.
+        Empty if the listing is missing or invalid. It comes from a remote, so its md5s are not
+        trusted: one could be a path.
         """
         text = self._text(version)
         try:

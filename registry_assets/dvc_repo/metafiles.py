@@ -1,8 +1,8 @@
-"""The text of metafiles, byte for byte as DVC writes it, replaced in one rename.
+"""Reading and editing the text of metafiles; byte for byte as DVC writes it.
 
-DVC rewrites all of ``dvc.lock`` for every entry, through a YAML library that keeps comments, which
-makes N entries cost N². Here one entry is printed by DVC's own printer and spliced into the text;
-a file that is not in the shape DVC gives it is rewritten as a whole, as DVC would.
+DVC rewrites all of ``dvc.lock`` for every entry, with a slow YAML library that keeps comments, so
+that N entries cost N². Here DVC's serializer prints one entry, which is spliced into the text. A
+file in another format is rewritten as a whole, as DVC would.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
     from ruamel.yaml import YAML
 
-# YAML has one way to write these, but for quotes around them.
+# Names that YAML can write in one way only, except for quotes.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_@.-]+")
 IGNORE_FILE = ".gitignore"
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 
 
 def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
-    """Writes a file so that a reader, or a crash, sees either the old text or the new.
+    """Replaces the text of a file atomically.
 
     Args:
         path: The file.
-        text: What it is to hold.
-        scratch: Where the new text is written first; beside the file when None.
+        text: The new text.
+        scratch: The folder for the temporary file (default: that of the file).
 
     Raises:
-        RefusedError: when there is no such file because Git keeps it out of the work tree.
+        RefusedError: when the file is missing because Git keeps it out of the work tree.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     check_not_kept_out(path)
@@ -83,17 +83,17 @@ def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
 
 
 def _keep_access(path: Path, fresh: Path) -> None:
-    """Gives a file that replaces another its mode and, where this user may, its group."""
+    """Copies the mode and, if permitted, the group of a file to its replacement."""
     with suppress(OSError):
         os.chown(fresh, -1, path.stat().st_gid)
     shutil.copymode(path, fresh)
 
 
 def check_not_kept_out(path: Path) -> None:
-    """Makes sure that a metafile is not missing only because Git keeps it out of the work tree.
+    """Checks that a metafile is not missing because Git keeps it out of the work tree.
 
     Raises:
-        RefusedError: when it does.
+        RefusedError: when it is.
     """
     if not path.exists():
         folder = next(above for above in path.parents if above.is_dir())
@@ -104,9 +104,9 @@ def check_not_kept_out(path: Path) -> None:
 
 
 def bring_in_ignore_file(out: DvcOutput) -> None:
-    """Makes sure that the ``.gitignore`` that DVC adds an output to is the one that Git has.
+    """Restores the ``.gitignore`` for an output if Git keeps it out of the work tree.
 
-    Where Git keeps that out of the work tree, DVC would begin a new one, and lose all other lines.
+    Otherwise DVC would create a new one, losing all other lines.
     """
     folder = Path(out.fs_path).parent
     if out.is_in_repo and folder.is_dir():
@@ -114,7 +114,7 @@ def bring_in_ignore_file(out: DvcOutput) -> None:
 
 
 def write_dvc_file(stage: DvcStage) -> None:
-    """Writes the ``.dvc`` file of a stage, keeping comments as DVC does."""
+    """Writes the ``.dvc`` file of a stage, preserving comments as DVC does."""
     text = dumps_yaml(to_single_stage_file(stage))
     replace_text(Path(stage.path), text, scratch=scratch_folder(stage.repo))
 
@@ -123,9 +123,8 @@ def write_lock_entries(stages: Sequence[PipelineStage], order: Sequence[str] = (
     """Writes the entries of stages into the ``dvc.lock`` beside each ``dvc.yaml``.
 
     Args:
-        stages: What to write.
-        order: Names that were in none of the files: their entries follow each other like this,
-            whichever is written first. A new entry of another name goes to the end.
+        stages: The stages.
+        order: The order of new entries, by stage name. Names that are not in it go to the end.
     """
     by_file: dict[Path, list[PipelineStage]] = {}
     for stage in stages:
@@ -140,14 +139,14 @@ def write_lock_entries(stages: Sequence[PipelineStage], order: Sequence[str] = (
 
 
 def entry_names(path: Path) -> frozenset[str]:
-    """The stages that the ``dvc.lock`` beside a ``dvc.yaml`` has entries of."""
+    """The stages with entries in the ``dvc.lock`` beside a ``dvc.yaml``."""
     lock = path.with_name(LOCK_FILE)
     text = lock.read_text(encoding="utf-8") if lock.exists() else ""
     return frozenset(line.strip().removesuffix(":") for line in _NAME_LINE.findall(text))
 
 
 def scratch_folder(repo: Repo) -> Path:
-    """Where work in progress lies: outside Git, and searched for what killed processes left."""
+    """The folder for temporary files; cleaned up after killed processes."""
     return Path(repo.tmp_dir) / "registry"
 
 
@@ -155,8 +154,8 @@ def splice_entry(text: str, entry: Mapping[str, Any], order: Sequence[str] = ())
     """Returns the text of a ``dvc.lock`` with one entry replaced or appended.
 
     Args:
-        text: What the file holds; "" when there is none.
-        entry: The name of the stage and what to record of it, as DVC's `to_lockfile` gives it.
+        text: The text of the file; "" if it does not exist.
+        entry: The entry by name of the stage, as returned by DVC's `to_lockfile`.
         order: See `write_lock_entries`.
     """
     document: str = dumps_yaml({"schema": "2.0", "stages": dict(entry)})
@@ -171,7 +170,7 @@ def splice_entry(text: str, entry: Mapping[str, Any], order: Sequence[str] = ())
         or not ENTRY.match(text, len(HEADER))
         or ODD_LINE.search(text, len(HEADER), section_end)
         or ODD_LINE.search(new)
-        # Values that stand in an entry twice get names, which are counted through the file.
+        # Repeated values get anchors, which are numbered throughout the file.
         or ANCHOR.search(new)
     ):
         return _rewrite(text, entry)
@@ -185,7 +184,7 @@ def splice_entry(text: str, entry: Mapping[str, Any], order: Sequence[str] = ())
 
 
 def _place_of(line: str, text: str, section_end: int, order: Sequence[str]) -> int:
-    """Where a new entry goes: before the first that follows it in the order, else to the end."""
+    """The position of a new entry: before the first that follows it in the order, or the end."""
     name = line.strip().removesuffix(":")
     following = order[order.index(name) + 1 :] if name in order else ()
     there = set(_NAME_LINE.findall(text, len(HEADER) - 1, section_end)) if following else set()
@@ -203,11 +202,11 @@ def read_lock(path: Path, names: Collection[str]) -> dict[str, Any]:
 
 
 def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
-    """Reads some entries of a ``dvc.lock``, parsing no others where it is as DVC writes it.
+    """Reads some entries of a ``dvc.lock``; others are not parsed if it is in DVC's format.
 
     Args:
-        text: What the file holds; "" when there is none.
-        names: The stages; those that have no entry are left out.
+        text: The text of the file; "" if it does not exist.
+        names: The stages; those without an entry are left out of the result.
     """
     if not text:
         return {}
@@ -227,13 +226,13 @@ def _parse(text: str) -> Any:
 
 
 def _is_absent(text: str, name: str) -> bool:
-    """Whether a text cannot have an entry of a name, in whatever form it is written."""
+    """Whether a text certainly has no entry with a name, in any YAML style."""
     is_plain = _PLAIN_NAME.fullmatch(name) is not None
     return is_plain and not re.search(rf"(?<![\w@.-]){re.escape(name)}(?![\w@.-])", text)
 
 
 def read_lock_text(text: str) -> LockText:
-    """Takes any ``dvc.lock`` apart; the entries of one in another form are printed as DVC would.
+    """Splits a ``dvc.lock`` into entries; if it is not in DVC's format, entries are reformatted.
 
     Raises:
         MetafileError: when it is not a ``dvc.lock``.
@@ -247,7 +246,7 @@ def read_lock_text(text: str) -> LockText:
         raise MetafileError(LOCK_FILE, " ".join(str(error.__cause__ or error).split())) from error
     stages = data.get("stages") if isinstance(data, dict) else None
     if isinstance(data, dict) and data and "schema" not in data and stages is None:
-        # DVC 1 wrote stages at the top.
+        # DVC 1 wrote stages at the top level.
         data, stages = {}, data
     if not isinstance(stages, dict) or not all(isinstance(e, dict) for e in stages.values()):
         raise MetafileError(LOCK_FILE, "it holds no stages")
@@ -260,7 +259,7 @@ def read_lock_text(text: str) -> LockText:
 
 
 def without_entries(text: str, names: Collection[str]) -> str:
-    """Returns the text of a ``dvc.lock`` without some entries; "" when none is left."""
+    """Returns the text of a ``dvc.lock`` without some entries; "" if none is left."""
     parsed = read_entries(text, names)
     if not parsed:
         return text
@@ -276,7 +275,7 @@ def without_entries(text: str, names: Collection[str]) -> str:
 
 
 def cut_entry(text: str, name: str) -> str | None:
-    """The text of one entry of a ``dvc.lock`` as DVC writes it, None when it is not found."""
+    """The text of one entry of a ``dvc.lock`` in DVC's format; None if it is not found."""
     start = text.find(f"\n  {name}:\n") + 1
     if start == 0:
         return None
@@ -285,7 +284,7 @@ def cut_entry(text: str, name: str) -> str | None:
 
 
 def _rewrite(text: str, entry: Mapping[str, Any]) -> str:
-    """The slow way: DVC's own, over the whole file."""
+    """Rewrites the whole file, as DVC does; slow."""
     data = parse_yaml_for_update(text, LOCK_FILE)
     if not data:
         data["schema"] = "2.0"
@@ -295,7 +294,7 @@ def _rewrite(text: str, entry: Mapping[str, Any]) -> str:
 
 
 def with_collection(text: str, name: str) -> str:
-    """Returns the text of a ``collections.yaml`` that lists a collection, quoted, comments kept."""
+    """Returns the text of a ``collections.yaml`` with a collection added; comments are kept."""
     from ruamel.yaml.comments import CommentedSeq
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
@@ -307,7 +306,7 @@ def with_collection(text: str, name: str) -> str:
     if name in listed:
         return text
     if not listed:
-        # `collections: []` would go on in one line for ever.
+        # `collections: []` would stay in flow style, on one line.
         listed = CommentedSeq()
     listed.append(DoubleQuotedScalarString(name))
     data["collections"] = listed
@@ -315,7 +314,7 @@ def with_collection(text: str, name: str) -> str:
 
 
 def without_collection(text: str, name: str) -> str:
-    """Returns the text of a ``collections.yaml`` that does not list a collection, comments kept."""
+    """Returns the text of a ``collections.yaml`` without a collection; comments are kept."""
     yaml = _list_yaml()
     data = yaml.load(text)
     listed = data.get("collections") if isinstance(data, Mapping) else None

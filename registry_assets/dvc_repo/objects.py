@@ -1,4 +1,4 @@
-"""Whether the objects of a version are in the cache, and hold what their names say."""
+"""Whether the cache has the objects of a version, undamaged."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 
 class VersionObject(NamedTuple):
-    """One object of a version, as the cache has it.
+    """An object of a version.
 
     Attributes:
-        name: The path inside the output's folder, "" for the output itself (of a folder: its
-            listing).
-        place: Where the object is, or would be.
-        hash_name: How DVC calls the hash that its name is made of.
+        name: The path inside the output; "" for the output itself (for a folder, its listing).
+        place: The path of the object in the cache, whether or not it exists.
+        hash_name: DVC's name of the hash.
     """
 
     name: str
@@ -38,25 +37,25 @@ class VersionObject(NamedTuple):
 
     @property
     def md5(self) -> str:
-        """What it is called after."""
+        """The hash in its name."""
         *_, prefix, name = Path(self.place).parts
         return prefix + name
 
     @property
     def is_listing(self) -> bool:
-        """Whether it says what is in a folder."""
+        """Whether it is the listing of a folder."""
         return is_folder(self.place)
 
 
 @dataclass(frozen=True)
 class CacheState:
-    """How the cache holds one version.
+    """The state of a version in the cache.
 
     Attributes:
-        objects: How many objects the version has, each content once; a listing counts.
-        missing: Those that are not there.
-        hashed: How many were read and hashed.
-        damaged: Those of them that do not hash to their names.
+        objects: The number of distinct objects of the version, including its listing.
+        missing: The objects that the cache lacks.
+        hashed: The number of objects that were hashed.
+        damaged: Hashed objects whose hash differs from their name.
     """
 
     objects: int
@@ -68,7 +67,7 @@ class CacheState:
 def read_cache_states(
     repo: Repo, recorded: Mapping[str, str], most_hashed: int | None
 ) -> Mapping[str, CacheState]:
-    """Looks for the objects of versions in the cache, and hashes some of them, or all."""
+    """Checks whether the cache has the objects of versions, and hashes some or all of them."""
     folders = _Folders()
     listed = {path: list(_objects_of(repo, md5)) for path, md5 in recorded.items()}
     missing = {
@@ -83,7 +82,7 @@ def read_cache_states(
     if most_hashed is not None and len(files) > most_hashed:
         files = random.sample(files, most_hashed)
     chosen = [*(item for item in present.values() if item.is_listing), *files]
-    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # hashing releases the GIL
         verdicts = pool.map(_is_intact, chosen)
         intact = {item.place: verdict for item, verdict in zip(chosen, verdicts, strict=True)}
     return {
@@ -98,7 +97,7 @@ def read_cache_states(
 
 
 def find_damaged_objects(repo: Repo, besides: Collection[str]) -> list[VersionObject]:
-    """Hashes every object of the cache; returns those that do not hash to their names."""
+    """Hashes every object in the cache; returns those whose hash differs from their name."""
     items = [
         VersionObject("", entry.path, str(cache.hash_name))
         for cache in caches_of(repo)
@@ -111,13 +110,13 @@ def find_damaged_objects(repo: Repo, besides: Collection[str]) -> list[VersionOb
 
 
 class _Folders:
-    """The folders of caches, each listed once: asking for objects one by one takes longer."""
+    """The folders of caches, each listed once: faster than a look-up per object."""
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
 
     def have(self, place: str) -> bool:
-        """Whether there is something at a place."""
+        """Whether a path exists."""
         folder, _, name = place.rpartition(os.sep)
         if folder not in self._names:
             names: list[str] = []
@@ -135,7 +134,7 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[VersionObject]:
         return
     try:
         files = Listings([Path(cache.path)]).read(md5) or {}
-    except (ValueError, TypeError, KeyError):  # hashing it says that it is damaged
+    except (ValueError, TypeError, KeyError):  # hashing will report it as damaged
         return
     of_object = {file: name for name, file in files.items()}
     for file, name in of_object.items():

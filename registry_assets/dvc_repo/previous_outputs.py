@@ -1,8 +1,8 @@
-"""Previous outputs, kept beside until the new ones are recorded, and found again after a crash.
+"""Previous outputs, set aside until the new ones are recorded, and restored after a crash.
 
-A folder under ``.dvc/tmp/registry`` holds what was set aside; its name says whose it is, and its
-journal what goes where. The journal is written before anything moves, and removed before what
-is no longer needed, so that whoever comes next can put things back when its process is gone.
+They are moved to a folder under ``.dvc/tmp/registry``, whose name tells the process that owns it
+and whose journal tells the original paths. The journal is written before anything is moved, and
+removed before the previous outputs, so that the next process can restore them after a crash.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 @dataclass
 class _Journal:
-    """What was set aside, and what the metafile said then.
+    """The journal of what was set aside.
 
     Attributes:
-        kept: Paths from the root, by their name in the folder.
-        absent: Paths from the root where there was nothing.
-        recorded: The md5 that the metafile named for each path.
-        linking: A version that is being linked into a path that holds people's own files.
+        kept: Original paths from the root, by name in the folder.
+        absent: Paths from the root where nothing existed.
+        recorded: The md5 that the metafile recorded for each path.
+        linking: The md5 of the version that is being linked into each path, over user files.
         command: The process group of the stage's command.
     """
 
@@ -60,10 +60,10 @@ class _Journal:
 
     @classmethod
     def read(cls, folder: Path) -> _Journal | None:
-        """Reads the journal of a folder; None when there is none.
+        """Reads the journal of a folder; None if there is none.
 
         Raises:
-            ValueError: when it cannot be read, as after a power cut, or is of another version.
+            ValueError: when it is damaged, as after a power cut, or of another version.
         """
         try:
             data = json.loads((folder / _JOURNAL).read_text(encoding="utf-8"))
@@ -77,12 +77,12 @@ class _Journal:
 
 
 class PreviousOutputs:
-    """The previous outputs of one stage, out of the way.
+    """The previous outputs of a stage, set aside.
 
     Args:
         dvc: The repository.
         address: The stage or ``.dvc`` file.
-        recorded: The md5 that the metafile names for each path now.
+        recorded: The md5 that the metafile records for each path.
     """
 
     def __init__(self, dvc: RepoAccess, address: str, recorded: Mapping[str, str | None]) -> None:
@@ -96,9 +96,9 @@ class PreviousOutputs:
         return bool(self._journal.kept) or any(self._journal.recorded.values())
 
     def take(self, path: str, *, keep_in_place: bool = False) -> None:
-        """Sets an output aside; with `keep_in_place`, for outputs that persist, a copy stays.
+        """Sets an output aside; with `keep_in_place`, for ``persist`` outputs, a copy stays.
 
-        The copy is what the command may write to: the original may be one with the cache.
+        The command may write to the copy, while the original may be a link to the cache.
         """
         here = self._dvc.path_of(path)
         if not os.path.lexists(here):
@@ -113,16 +113,17 @@ class PreviousOutputs:
             _copy_writable(kept, here)
 
     def note_command(self, pid: int) -> None:
-        """Notes the process group that is writing, so that a crash does not leave it writing."""
+        """Notes the process group of the command, to kill it after a crash of this process."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._journal.command = Process.of(pid)
             self._write()
 
     @contextmanager
     def linking(self, repo: Repo, path: str, md5: str) -> Iterator[None]:
-        """While the files at a path are replaced by links to a version: none gets lost.
+        """Context in which files at a path are replaced by links to a version.
 
-        Half a collection, left by a crash, must not pass for the next version.
+        After an error or a crash, missing files are copied back: a partial collection would look
+        like a new version.
         """
         self._journal.linking[path] = md5
         self._write()
@@ -135,21 +136,21 @@ class PreviousOutputs:
             self.drop()
 
     def look_up(self, repo: Repo) -> None:
-        """Looks up what the metafile names now."""
+        """Updates the recorded versions from the metafile."""
         self._journal.recorded = _recorded_now(self._dvc, repo, self._journal)
 
     def make_room(self, name: str) -> Path:
-        """A place for something of that name beside what is set aside; it goes with that."""
+        """Returns a path for new content of that name; `drop` and `put_back` remove it."""
         place = self._folder / "new" / name
         place.parent.mkdir(parents=True)
         return place
 
     def put_back(self) -> None:
-        """Puts everything back where it was."""
+        """Restores everything to its original path."""
         _put_back(self._dvc.root, self._folder, self._journal)
 
     def drop(self) -> None:
-        """Removes what was set aside: the new version is recorded."""
+        """Removes what was set aside, once the new version is recorded."""
         _drop(self._folder)
 
     def _write(self) -> None:
@@ -164,8 +165,8 @@ class Replacement:
     """New content of a path.
 
     Attributes:
-        fresh: Where to write it: out of the way, under the name that it is to have.
-        swap: Puts it into its place, and the old content aside.
+        fresh: The temporary path to write it to, with the same file name.
+        swap: Sets the old content aside and moves the new content to its path.
     """
 
     fresh: Path
@@ -174,7 +175,7 @@ class Replacement:
 
 @contextmanager
 def replacing(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Iterator[Replacement]:
-    """While a path gets new content that is to be recorded: the old comes back if that fails."""
+    """Replaces the content of a path; restores the old content if the block raises."""
     aside = PreviousOutputs(dvc, metafile, {path: None})
     aside.look_up(repo)
     fresh = aside.make_room(Path(path).name)
@@ -192,9 +193,9 @@ def replacing(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Iterator
 
 
 def recover(dvc: RepoAccess, repo: Repo, report: Report) -> None:
-    """Puts back what killed processes left behind; leaves living ones alone."""
+    """Restores previous outputs that killed processes have set aside."""
     folder = _folder(dvc.root)
-    # What one process did last is undone first: one may have begun on what another had made.
+    # In reverse order: a process may have started from what an earlier one had made.
     for left in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else []:
         owner = owner_of(left.name)
         if owner is None or owner.is_alive:
@@ -210,10 +211,10 @@ def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
         journal = _Journal.read(folder)
     except ValueError:
         place = dvc.relative(folder)
-        report(f"{place} may hold outputs of a run that broke off: look, then remove the folder")
+        report(f"{place} may have outputs of an interrupted run: look, then remove the folder")
         return
     if journal is None:
-        # Killed before the journal stood, or after it was removed: nothing is needed any more.
+        # Killed before the journal was written, or after it was removed.
         _drop(folder)
         return
     paths = [str(dvc.path_of(path)) for path in (*journal.recorded, *journal.linking)]
@@ -222,7 +223,7 @@ def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
             dvc.holding(repo, read=[], write=paths, report=report, wait_seconds=0),
             dvc.write_lock(repo, report),
         ):
-            # Again, as another may have been here while this one was coming.
+            # Again, now under the lock: another process may have recovered it.
             journal = _Journal.read(folder)
             if journal is None:
                 return
@@ -234,18 +235,18 @@ def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
                 _link_missing(repo, dvc.path_of(path), md5)
             if _recorded_now(dvc, repo, journal) == journal.recorded:
                 _put_back(dvc.root, folder, journal)
-                report(f"{journal.address} was interrupted: what it had set aside is back")
+                report(f"{journal.address} was interrupted: its previous outputs are restored")
             else:
                 _drop(folder)
     except RepositoryBusyError:
-        # Whoever holds the outputs is at work on them, or has recovered them itself.
+        # The process that holds the lock recovers them itself.
         return
     except DvcException as error:
-        report(f"{folder.name} was interrupted and cannot be put back yet: {error}")
+        report(f"outputs set aside in {folder.name} cannot be restored yet: {error}")
 
 
 def _end_command(journal: _Journal) -> None:
-    """Ends a command whose parent was killed: it would go on writing to the outputs."""
+    """Kills a command whose parent was killed: it would go on writing to the outputs."""
     if journal.command and journal.command.is_alive:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(journal.command.pid, signal.SIGKILL)
@@ -263,24 +264,21 @@ def _recorded_now(dvc: RepoAccess, repo: Repo, journal: _Journal) -> dict[str, s
 
 
 def _link_missing(repo: Repo, place: Path, md5: str) -> None:
-    """Copies back the files of a version that were removed, and whose link did not follow."""
+    """Copies missing files of a version from the cache."""
     listing = {"": md5} if not is_folder(md5) else listings_of(repo).read(md5) or {}
     for name, file_md5 in listing.items():
         target = place / name if name else place
         cached = Path(repo.cache.local.oid_to_path(file_md5))
         if not os.path.lexists(target) and cached.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            # In two steps, as this process may be killed too.
+            # Copied, then renamed, as this process may be killed, too.
             fresh = _folder(Path(repo.root_dir)) / f"{name_of_mine()}.tmp"
             shutil.copyfile(cached, fresh)
             shutil.move(fresh, target)
 
 
 def _sweep(*folders: Path) -> None:
-    """Removes the files that DVC writes or tries out before it renames or links them.
-
-    Only ever with the lock on the repository, under which DVC makes them.
-    """
+    """Removes temporary files that DVC left behind; call it under the repository lock."""
     beside, *inside = folders
     found = [*beside.iterdir()] if beside.is_dir() else []
     for folder in inside:
@@ -319,7 +317,7 @@ def _folder(root: Path) -> Path:
 
 
 def _drop(folder: Path) -> None:
-    """Removes a folder with its journal first: half a folder must not be put back."""
+    """Removes a folder, its journal first: a partial folder must not be restored."""
     (folder / _JOURNAL).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 

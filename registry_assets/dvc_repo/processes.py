@@ -1,4 +1,4 @@
-"""Telling a living process from a dead one, by a name that fits into a file name."""
+"""File names that tell which process made a file, and whether that process is alive."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _numbers = count()
 
 @dataclass(frozen=True)
 class Process:
-    """A process that can be told from a later one with the same number.
+    """A process, distinguishable from a later one with the same PID.
 
     Attributes:
-        pid: Its number.
-        started: Seconds from the start of the machine, which nobody sets as they set clocks.
+        pid: Its PID.
+        started: Its start in seconds since boot, which does not change when the clock is set.
     """
 
     pid: int
@@ -29,7 +29,7 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """The process that has a number now.
+        """The process that has a PID now.
 
         Raises:
             psutil.NoSuchProcess: when there is none.
@@ -52,15 +52,15 @@ def _started(pid: int) -> float:
 
 
 def name_of_mine() -> str:
-    """A new name for a file or folder that tells whose it is: this process's.
+    """A new, unique name for a file or folder of this process.
 
-    The names of one process, sorted, are in the order in which they were given.
+    Sorted, the names of a process are in the order of the calls.
     """
     mine = Process.of(os.getpid())
     return f"{mine.pid}-{mine.started:.2f}-{next(_numbers):09}_{uuid.uuid4().hex}"
 
 
 def owner_of(name: str) -> Process | None:
-    """The process that a name was made by; None when it is not such a name."""
+    """The process that made a name with `name_of_mine`; None for other names."""
     found = _NAME.fullmatch(name)
     return Process(int(found[1]), float(found[2])) if found else None

@@ -1,4 +1,4 @@
-"""Single files taken out of folders, and single contents removed wherever DVC keeps them."""
+"""Removing files from tracked folders, and objects from cache and remotes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,18 @@ if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
 
-# What DVC 3 keeps, and what DVC 2 left, each in a place of its own on every remote.
+# The hash names of DVC 3 and DVC 2, which keep objects in separate folders of a remote.
 _HASHES = ("md5", "md5-dos2unix")
 
 
 @dataclass(frozen=True)
 class CachedObject:
-    """A content that the cache has.
+    """An object in the cache.
 
     Attributes:
         size: In bytes.
-        other_names: How many hard links there are to it besides: in work trees, or wherever a
-            collection was linked from.
-        inode: By which those can be found.
+        other_names: The number of other hard links to it, as in work trees.
+        inode: To find those links.
     """
 
     md5: str
@@ -49,11 +48,11 @@ class CachedObject:
 
 @dataclass(frozen=True)
 class RemoteContents:
-    """What a remote has of some contents.
+    """Which of some objects a remote has.
 
     Attributes:
-        sizes: In bytes, of those that are there.
-        problem: Why that is not known; None when it is.
+        sizes: Sizes in bytes of those that it has, by md5.
+        problem: Why the remote could not be used, if so.
     """
 
     name: str
@@ -65,7 +64,7 @@ class RemoteContents:
 def check_folder(
     repo: Repo, dvc: RepoAccess, metafile: str, path: str, files: Collection[str]
 ) -> None:
-    """Looks whether a tracked folder may be recorded anew without some files."""
+    """Checks that a tracked folder can be recorded again without some files."""
     if dvc.path_of(path).exists():
         _check(_output(repo, dvc, metafile, path), repo, path, files)
 
@@ -73,7 +72,7 @@ def check_folder(
 def take_files_out(
     dvc: RepoAccess, repo: Repo, metafile: str, path: str, files: Collection[str], report: Report
 ) -> None:
-    """Removes files of a tracked folder from the workspace; recording that is another step."""
+    """Removes files of a tracked folder from the workspace, without recording the change."""
     place = dvc.path_of(path)
     with dvc.holding(repo, read=[], write=[str(place)], report=report):
         recover(dvc, repo, report)
@@ -114,7 +113,7 @@ def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> Non
 
 
 def find_in_cache(repo: Repo, md5s: Collection[str]) -> Iterator[CachedObject]:
-    """Finds contents in the cache, also where DVC 2 has left them."""
+    """Finds objects in the cache, including that of DVC 2."""
     for cache in caches_of(repo):
         for md5 in md5s:
             place = Path(cache.oid_to_path(md5))
@@ -132,18 +131,18 @@ def remove_from_cache(
     find_needed: Callable[[], Collection[str]],
     report: Report,
 ) -> int:
-    """Removes contents from the cache, while nobody is at work who may count on them."""
+    """Removes objects from the cache, once no other process uses the repository."""
     with dvc.everything_held(repo, report):
         recover(dvc, repo, report)
         with dvc.write_lock(repo, report):
             found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
-            # A listing goes before what it lists: half a version would pass for a whole one.
+            # Listings first: DVC takes a folder for complete when its listing exists.
             for item in sorted(found, key=lambda item: not is_folder(item.md5)):
                 try:
                     item.place.unlink(missing_ok=True)
                 except OSError as error:
                     raise RegistryError(
-                        f"{item.place} cannot be removed ({error.strerror}): remove it as somebody "
+                        f"{item.place} cannot be removed ({error.strerror}): remove it as a user "
                         "who may, then run this again"
                     ) from error
             for folder in {item.place.parent for item in found}:
@@ -152,7 +151,7 @@ def remove_from_cache(
 
 
 def _sync(folder: Path) -> None:
-    """What is said to be gone must not come back with a power cut."""
+    """Syncs a folder to disk, so that removed files do not reappear after a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -164,13 +163,13 @@ def _sync(folder: Path) -> None:
 
 
 def remote_names(repo: Repo) -> tuple[str, ...]:
-    """The remotes that are configured, the default one first."""
+    """The names of all configured remotes, the default one first."""
     default = repo.config["core"].get("remote")
     return tuple(sorted(repo.config["remote"], key=lambda name: (name != default, name)))
 
 
 def find_on_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteContents:
-    """Asks a remote which of some contents it has."""
+    """Looks up which objects a remote has."""
     url = ""
     sizes: dict[str, int] = {}
     try:
@@ -184,7 +183,7 @@ def find_on_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteConten
 
 
 def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> str | None:
-    """Fetches from the default remote those listings of folders that the cache lacks."""
+    """Fetches listings of folders that the cache lacks from the default remote."""
     cache = repo.cache.local
     listings = listings_of(repo)
     lacking = {md5: path for md5, path in versions.items() if listings.contents(md5) is None}
@@ -202,7 +201,7 @@ def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> s
 
 
 def remove_from_remote(repo: Repo, name: str, md5s: Sequence[str], report: Report) -> None:
-    """Removes contents from a remote, as far as it has them."""
+    """Removes objects from a remote; missing ones are skipped."""
     for store in _stores(repo, name):
         store.remove(list(md5s), report)
 
@@ -213,8 +212,8 @@ def _stores(repo: Repo, name: str) -> Iterator[Store]:
         raise RegistryError(f"there is no remote {name}: `dvc remote list` shows them ({known})")
     if keeps_versions(repo, name):
         raise RegistryError(
-            f"remote {name} keeps files under their own names, with versions of the storage's own: "
-            "look there by hand"
+            f"remote {name} is version-aware (files keep their names, and the storage their "
+            "versions): look there by hand"
         )
     for hash_name in _HASHES:
         yield Store(repo, name, hash_name)

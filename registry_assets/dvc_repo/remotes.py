@@ -1,6 +1,6 @@
-"""What remotes have of outputs: looked at, sent, fetched.
+"""Pushing outputs to remotes, fetching and checking them.
 
-DVC takes a folder for complete when its listing is there. Here each of its files is asked for.
+DVC takes a folder for complete when the remote has its listing. Here each file is looked up.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RemoteObject:
-    """One object of a version, on a remote or missing there.
+    """An object of a version, on a remote or missing there.
 
     Attributes:
-        output: The output it belongs to, by path.
+        output: The path of the output.
         md5: The version of the output.
-        name: Its path inside the output; "" for the output itself (of a folder: its listing).
+        name: The path inside the output; "" for the output itself (for a folder, its listing).
     """
 
     output: str
@@ -46,13 +46,13 @@ class RemoteObject:
 
 @dataclass(frozen=True)
 class RemoteState:
-    """How a remote holds one version.
+    """The state of a version on a remote.
 
     Attributes:
         remote: The name of the remote.
-        objects: How many objects the version has, each content once; a listing counts.
-        missing: Those that are not there.
-        damaged: Those that do not hold what their names say, as far as was looked.
+        objects: The number of distinct objects of the version, including its listing.
+        missing: The objects that the remote lacks.
+        damaged: Objects with a wrong size or, if they were hashed, a wrong hash.
     """
 
     remote: str
@@ -63,14 +63,14 @@ class RemoteState:
 
 @dataclass(frozen=True)
 class PushResult:
-    """What is on the remotes after pushing.
+    """The state of the remotes after a push.
 
     Attributes:
-        remotes: The remotes, by name.
-        objects: How many objects were looked for.
-        pushed: How many of them were sent just now.
-        missing: Those that are not there, or not intact, and could not be sent, as the cache lacks
-            them; once for every version that has them.
+        remotes: The names of the remotes.
+        objects: The number of objects that were looked up.
+        pushed: The number of objects that were sent.
+        missing: Objects that the remote lacks, or has damaged, and the cache lacks, too; listed
+            once for every version that has them.
     """
 
     remotes: tuple[str, ...]
@@ -80,10 +80,10 @@ class PushResult:
 
 
 def fetch_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
-    """Brings the recorded version of an output from its remote into the cache.
+    """Fetches the recorded version of an output from its remote into the cache.
 
     Raises:
-        RemoteError: when it is not there as it should be.
+        RemoteError: when an object is missing or damaged, or the remote cannot be used.
         DvcError: when there is no remote.
     """
     store = Store(repo, out.remote, out.hash_name)
@@ -94,16 +94,16 @@ def fetch_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
 
 
 def receive_objects(repo: Repo, out: DvcOutput, names: Mapping[str, str], report: Report) -> None:
-    """Brings single objects from the remote of an output into the cache.
+    """Fetches single objects from the remote of an output into the cache.
 
     Args:
         repo: The opened repository.
         out: The output.
-        names: What to call each when there is something to say about it.
+        names: The name of each object in messages, by md5.
         report: Takes lines of progress.
 
     Raises:
-        RemoteError: when one is not there as it should be.
+        RemoteError: when an object is missing or damaged, or the remote cannot be used.
         DvcError: when there is no remote.
     """
     Store(repo, out.remote, out.hash_name).receive(out.cache, names, report)
@@ -121,7 +121,7 @@ class _Version:
         return str(self.info.value)
 
     def objects_in(self, cache: HashFileDB) -> Mapping[str, RemoteObject]:
-        """Its objects by hash as far as the cache knows them, files before the listing."""
+        """Its objects by hash, files before the listing; only the listing if the cache lacks it."""
         found: dict[str, RemoteObject] = {}
         if self.info.isdir:
             try:
@@ -134,14 +134,14 @@ class _Version:
 
 @dataclass(frozen=True)
 class _Group:
-    """The versions that are to be on one remote, under one kind of hash."""
+    """The versions to push to one remote, with one kind of hash."""
 
     store: Store
     cache: HashFileDB
     versions: Sequence[_Version]
 
     def fetch_listings(self, report: Report) -> None:
-        """Fetches listings that only the remote has, so that the objects of folders are known."""
+        """Fetches listings that the cache lacks, so that the objects of folders are known."""
         lacking = {
             version.md5: version.path
             for version in self.versions
@@ -152,9 +152,9 @@ class _Group:
             self.store.receive(self.cache, {md5: lacking[md5] for md5 in there}, report)
 
     def look(self, oids: Collection[str], *, full: bool) -> tuple[set[str], set[str]]:
-        """Which objects the remote lacks, and which it has damaged.
+        """Finds the objects that the remote lacks, and those that are damaged there.
 
-        An upload that broke off may have left part of an object there, which its size tells.
+        An interrupted upload may leave a partial object, which has another size.
         """
         sizes = self.store.find_sizes(oids)
         damaged = set()
@@ -167,12 +167,12 @@ class _Group:
         return set(oids) - set(sizes), damaged
 
     def not_there(self, oids: Collection[str], *, full: bool) -> list[str]:
-        """The objects that are not on the remote as they should be."""
+        """The objects that the remote lacks or has damaged."""
         missing, damaged = self.look(oids, full=full)
         return [oid for oid in oids if oid in missing or oid in damaged]
 
     def find_whole(self, repo: Repo, oids: Sequence[str]) -> list[str]:
-        """Those of some objects that the cache has, whole: a damaged one replaces nothing."""
+        """Filters objects that the cache has, undamaged."""
         if not oids:
             return []
         trusted = dates_of(self.cache, (version.md5 for version in self.versions))
@@ -200,7 +200,7 @@ def push(
     full: bool,
     report: Report,
 ) -> PushResult:
-    """Sends to the remotes what they lack of outputs, and looks whether it is there."""
+    """Pushes the objects of outputs that their remotes lack, and checks that they arrived."""
     versioned = [out.fs_path for out in outs if keeps_versions(repo, out.remote)]
     pushed = int(repo.push(versioned)) if versioned else 0
     groups = _groups(repo, [out for out in outs if not keeps_versions(repo, out.remote)], extra)
@@ -214,7 +214,7 @@ def push(
                 objects.setdefault(oid, []).append(item)
         wanted = group.not_there(objects, full=full)
         here = group.find_whole(repo, wanted)
-        # DVC takes a folder for complete when its listing is there.
+        # Listings last: DVC takes a folder for complete when the remote has its listing.
         for is_listing in (False, True):
             some = [oid for oid in here if is_folder(oid) is is_listing]
             group.store.send(group.cache, some, report)
@@ -229,7 +229,7 @@ def push(
 def read_remote_states(
     repo: Repo, outs: Sequence[DvcOutput], *, full: bool
 ) -> Mapping[str, RemoteState]:
-    """Looks whether the recorded versions of outputs are on their remotes."""
+    """Checks whether the recorded versions of outputs are on their remotes."""
     states = {}
     for group in _groups(repo, outs, {}):
         group.fetch_listings(lambda _line: None)
@@ -247,14 +247,14 @@ def read_remote_states(
 
 
 def keeps_versions(repo: Repo, name: str | None) -> bool:
-    """Whether a remote keeps files under their own names, with versions of the storage's."""
+    """Whether a remote is ``version_aware``: files keep their names, the storage their versions."""
     name = name or repo.config["core"].get("remote") or ""
     config = repo.config["remote"].get(name.lower(), {})
     return bool(config.get("version_aware") or config.get("worktree"))
 
 
 def _groups(repo: Repo, outs: Sequence[DvcOutput], extra: Mapping[str, str]) -> list[_Group]:
-    """What is to be pushed, by the remote that it goes to."""
+    """Groups the versions to push by remote and kind of hash."""
     versions: dict[tuple[str | None, str], list[_Version]] = {}
     caches: dict[str, HashFileDB] = {}
     for out in outs:

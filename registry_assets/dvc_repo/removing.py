@@ -1,4 +1,4 @@
-"""Taking a collection out of a data set again: what `dvc remove --outs` does, for all of it."""
+"""Removing a collection from a data set: `dvc remove --outs` for all its stages."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def take_collection_out(
 ) -> list[str]:
     """Removes a collection from a data set; the cache keeps its versions.
 
-    Outputs and their entries in ``dvc.lock`` go first, the import next, and the name in the list of
-    collections last: ended anywhere, the same again does the rest.
+    Removes outputs and their entries in ``dvc.lock`` first, then the import, then the name in the
+    list of collections, so that it is safe to rerun after an interruption.
 
     Args:
         dvc: The repository.
         name: The collection.
         metafile: The ``.dvc`` file of its import.
         addresses: The stages that run for it.
-        collections_file: The YAML file that lists the collections that were taken in.
-        force: Whether data goes that was edited and is saved nowhere.
+        collections_file: The YAML file that lists the collections of the data set.
+        force: Whether to remove edited data that is not in the cache.
         report: Takes progress.
 
     Returns:
-        The outputs that were removed, by path.
+        The removed outputs, by path.
 
     Raises:
-        DataModifiedError: when data was edited or never recorded, and is saved nowhere.
+        DataModifiedError: when data is not in the cache: edited, or never recorded.
         RegistryError: when the pipeline lists the collection elsewhere.
     """
     with dvc.open() as repo:
@@ -63,7 +63,7 @@ def take_collection_out(
         listed = _without(dvc, collections_file, name)
         if stages and listed is None:
             raise RegistryError(
-                f"{addresses[0]} does not take {name} from a collections.yaml: take it out of "
+                f"{addresses[0]} does not get {name} from a collections.yaml: remove it from "
                 f"{addresses[0].partition(':')[0]} by hand"
             )
         outs = [out for stage in (*stages, *imports) for out in stage.outs]
@@ -87,7 +87,7 @@ def take_collection_out(
 
 
 def _without(dvc: RepoAccess, collections_file: str | None, name: str) -> str | None:
-    """The text of a list of collections without one; None when it does not list it."""
+    """The text of a list of collections without one; None if it is not listed."""
     if collections_file is None:
         return None
     before = dvc.path_of(collections_file).read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""DVC's run cache, independent of the working directory, and asked without hashing again.
+"""DVC's run cache, independent of the working directory and without hashing again.
 
-Entries lie in ``runs/`` in the cache: in a folder named after the SHA-256 of a stage's command,
-dependencies, parameters and the paths of its outputs, a file named after the SHA-256 of all that
-and the versions of the outputs (`dvc.stage.cache`, DVC 3).
+Entries are files in ``runs/`` in the cache. The folder of an entry is the SHA-256 of a stage's
+command, dependencies, parameters and output paths, its name the SHA-256 of these and the versions
+of the outputs (`dvc.stage.cache`, DVC 3).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 
 class RunCache:
-    """The run cache of a repository, with its throw-away stages placed at the root of that.
+    """The run cache of a repository.
 
-    DVC places them in the working directory, and refuses when that lies outside the repository,
-    where Dagster's processes may well have been started. DVC also hashes the dependencies of a
-    stage anew for each question; here the hashes count that `Stage.save_deps` found.
+    DVC makes its temporary stages in the working directory, and fails if that is outside the
+    repository, as it may be for a Dagster process; here they are made in the root. DVC also hashes
+    the dependencies again for each look-up; here the hashes from `Stage.save_deps` are used.
     """
 
     def __init__(self, repo: Repo) -> None:
@@ -42,28 +42,20 @@ class RunCache:
         self.folder = Path(repo.stage_cache.cache_dir)
 
     def knows(self, stage: PipelineStage) -> bool:
-        """Whether there is an answer to a stage whose dependencies were hashed, in the cache."""
+        """Whether the cache has outputs for a stage whose dependencies were hashed."""
         return self._answer(stage, self._newest(stage)) is not None
 
     def take(self, stage: PipelineStage) -> bool:
-        """Links the outputs that are known for a stage whose dependencies were hashed.
-
-        Returns:
-            Whether there are any.
-        """
+        """Links cached outputs for a stage whose dependencies were hashed; False if none."""
         return _check_out(self._answer(stage, self._newest(stage)))
 
     def restore(self, stage: PipelineStage) -> bool:
-        """Links the outputs that are recorded of a stage whose inputs are as recorded.
-
-        Returns:
-            Whether they are in the cache.
-        """
+        """Links the recorded outputs of an unchanged stage; False if the cache lacks them."""
         recorded = to_single_stage_lockfile(stage) if _is_fit(stage) else None
         return _check_out(self._answer(stage, recorded))
 
     def save(self, stage: PipelineStage) -> None:
-        """Remembers the outputs of a stage whose dependencies and outputs were hashed."""
+        """Saves a stage whose dependencies and outputs were hashed."""
         if not _is_fit(stage):
             return
         entry = to_single_stage_lockfile(stage)
@@ -83,7 +75,7 @@ class RunCache:
         self.repo.cache.legacy.move(str(fresh), str(place))
 
     def _newest(self, stage: PipelineStage) -> Mapping[str, Any] | None:
-        """The newest entry for a stage, None where there is none."""
+        """The newest entry for a stage, if any."""
         try:
             entries = list(self._folder_of(stage).iterdir()) if _is_fit(stage) else []
         except FileNotFoundError:
@@ -94,7 +86,7 @@ class RunCache:
     def _answer(
         self, stage: PipelineStage, entry: Mapping[str, Any] | None
     ) -> PipelineStage | None:
-        """A stage with the outputs of an entry, None where they are not all in the cache."""
+        """A stage with the outputs of an entry; None if the cache lacks one of them."""
         if not entry:
             return None
         answer = self._stage_of(entry, stage.wdir)
@@ -106,7 +98,7 @@ class RunCache:
         return self.folder / key[:2] / key
 
     def _stage_of(self, entry: Mapping[str, Any], wdir: str) -> PipelineStage:
-        """A throw-away stage, of whose outputs all are kept in the cache."""
+        """A temporary stage with the outputs of an entry, all cached."""
         stage = create_stage(
             PipelineStage,
             repo=self.repo,
@@ -126,7 +118,7 @@ def _check_out(answer: PipelineStage | None) -> bool:
 
 
 def _load(place: Path) -> Mapping[str, Any] | None:
-    """An entry, None where there is none; one that is broken is removed, as DVC does."""
+    """Reads an entry; None if there is none. A damaged one is removed, as DVC does."""
     try:
         entry: Mapping[str, Any] = validate(load_yaml(str(place)), _SCHEMA)
     except FileNotFoundError:
@@ -143,7 +135,7 @@ def _hash(entry: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _as_copies(repo: Repo) -> Iterator[None]:
-    """While outputs are committed that Git keeps: they stay files of their own."""
+    """Makes DVC copy files into the cache: outputs that Git tracks must not become links."""
     caches = (repo.cache.local, repo.cache.legacy)
     before = [cache.cache_types for cache in caches]
     try:

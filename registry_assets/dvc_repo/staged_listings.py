@@ -1,6 +1,6 @@
-"""The listings of folders that dvc-data leaves in fsspec's file system in memory.
+"""The listings of folders that dvc-data leaves in fsspec's in-memory file system.
 
-That file system is one for the whole process, with ``memory://`` files of whoever runs us in it.
+The whole process shares that file system, so it may also have files of the host application.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"/\.[\w-]{22}\.tmp")
 
 hashing = Lock()
-"""Held by other threads while DVC hashes a folder in them: it writes a listing, then reads it."""
+"""Held while DVC hashes a folder in another thread: it writes a listing, then reads it."""
 
 
 class StagedListings:
-    """Drops the listings that come from now on, once the cache has them.
+    """Drops listings that are added from now on, once the cache has them.
 
-    Every folder that DVC itself hashes, because of links in it, leaves one for the life of the
-    process, and looking one up goes through all of them: N folders would cost N².
+    Each folder that DVC itself hashes leaves one until the process ends, and a look-up scans all of
+    them: N folders would cost N².
 
     Args:
-        repo: The repository whose cache is meant.
+        repo: The repository with the cache.
     """
 
     def __init__(self, repo: Repo) -> None:
@@ -39,9 +39,9 @@ class StagedListings:
         self._before = self._names()
 
     def drop(self) -> None:
-        """Drops those that the cache has; no other file, and none that was there before."""
+        """Drops the new listings that the cache has; no other file."""
         if not hashing.acquire(blocking=False):
-            # The next time: hashing takes as long as there is to read.
+            # Left for the next call: hashing may take long.
             return
         try:
             store = MemoryFileSystem.store

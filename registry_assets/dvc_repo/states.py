@@ -1,4 +1,4 @@
-"""How what stands in the workspace compares with the metafiles, as `dvc status` sees it."""
+"""The status of outputs, as `dvc status` reports it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputState:
-    """How one output stands against its metafile, as `dvc status` sees it.
+    """The status of an output.
 
     Attributes:
-        path: Relative to the root; for a stage that makes nothing, its address.
-        is_recorded: Whether the metafile names a version.
-        is_present: Whether there is something at the path.
-        changes: What `dvc status` says of the output and of the stage that makes it, in words;
-            empty when it is up to date.
-        link: What a symbolic link leads to that stands where a folder was recorded.
+        path: Relative to the root; for a stage without outputs, its address.
+        is_recorded: Whether the metafile records a version.
+        is_present: Whether something exists at the path.
+        changes: Changes of the output and its stage, in the words of `dvc status`; empty when up
+            to date.
+        link: The target of a symbolic link in place of a recorded folder.
     """
 
     path: str
@@ -56,7 +56,7 @@ def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, Output
             place = Path(out.fs_path)
             link = None
             if out.hash_info.isdir and place.is_symlink():
-                # DVC takes it for the folder that it leads to, and then refuses to write there.
+                # DVC follows the link, and then refuses to write there.
                 link = read_link(place)
                 changes = (f"{path} is a symbolic link to {link}", *changes)
             states[path] = OutputState(path, bool(out.hash_info), bool(out.exists), changes, link)
@@ -64,7 +64,7 @@ def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, Output
 
 
 def is_changed(stage: DvcStage) -> bool:
-    """Whether a stage is not what it was when it ran; folders are looked at last, if at all."""
+    """Whether a stage or its dependencies changed since it ran; folders are checked last."""
     if stage.changed_stage() or stage.is_callback or stage.always_changed:
         return True
     if stage.frozen:
@@ -75,7 +75,7 @@ def is_changed(stage: DvcStage) -> bool:
 
 
 def _stage_changes(stage: DvcStage, reader: StatusReader) -> tuple[str, ...]:
-    """What changed about a stage: its command, dependencies and parameters."""
+    """The changes of a stage: its command, dependencies and parameters."""
     changes: list[str] = []
     if stage.changed_stage():
         changes.append("the command changed" if stage.cmd else "the metafile was edited")
@@ -88,13 +88,13 @@ def _stage_changes(stage: DvcStage, reader: StatusReader) -> tuple[str, ...]:
 
 
 def _changes_of(repo: Repo, out: DvcOutput, reader: StatusReader) -> tuple[str, ...]:
-    """What is to be said of one output, dependency or parameter file."""
+    """The changes of an output, dependency or parameter file."""
     path = path_in_repo(repo, out)
     changes: list[str] = []
     try:
         status = reader.status(out)
     except (FileNotFoundError, DataBeingWrittenError):
-        # What was seen in the folder a moment ago is gone.
+        # A file of the folder was changed or removed meanwhile.
         return (f"{path} is being written",)
     except FileNotStorableError as error:
         inside = Path(error.path).relative_to(repo.root_dir).as_posix()

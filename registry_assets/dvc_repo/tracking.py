@@ -1,4 +1,4 @@
-"""`dvc add`, `dvc import-url` within one repository, and restoring what a ``.dvc`` file records."""
+"""`dvc add`, `dvc import-url` within a repository, and restoring the output of a ``.dvc`` file."""
 
 from __future__ import annotations
 
@@ -75,24 +75,23 @@ def tracking_path(
     is_complete: bool = False,
     report: Report,
 ) -> Iterator[PendingResult]:
-    """Puts a file or folder under DVC, leaving exactly what `dvc add` leaves.
+    """Tracks a file or folder, with the same result as `dvc add`.
 
-    Where there is nothing at the path, the recorded version is restored instead.
+    If nothing is at the path, the recorded version is restored instead.
 
     Args:
         dvc: The repository.
         path: From the root.
-        metafile: The ``.dvc`` file that declares it; the one beside it when None.
-        force: Whether to record the content anew even though nothing seems changed.
-        is_complete: Whether the version must have every file that stands there.
+        metafile: The ``.dvc`` file that declares it (default: the one beside it).
+        force: Whether to record the content again even if it seems unchanged.
+        is_complete: Whether to refuse a folder with files that DVC ignores.
         report: Takes progress.
 
     Raises:
         OutputNotFoundError: when there is neither data nor a metafile.
-        RefusedError: when DVC does not, or would not, see the metafile.
-        RefusedError: when there is a metafile that Git keeps out of the work tree.
-        RefusedError: when a version that must be complete would not be.
-        DvcError: when the path overlaps with what DVC tracks already.
+        RefusedError: when DVC does not see the metafile, Git keeps it out of the work tree, or the
+            folder has files that DVC ignores and must be complete.
+        DvcError: when the path overlaps with a tracked one.
     """
     with dvc.open() as repo:
         place = dvc.path_of(path)
@@ -168,7 +167,7 @@ def _add(
 
 
 def _bring_back(repo: Repo, out: DvcOutput, overwritten: Mapping[str, str], report: Report) -> None:
-    """Fetches objects anew that were edited in place, and says what became of them."""
+    """Fetches objects that were edited in place again, and reports the result."""
     for place, md5 in overwritten.items():
         report(describe_overwritten(repo, place, md5))
     names = {md5: Path(place).name for place, md5 in overwritten.items()}
@@ -177,24 +176,25 @@ def _bring_back(repo: Repo, out: DvcOutput, overwritten: Mapping[str, str], repo
     except RegistryError as error:
         problem = error.reason if isinstance(error, RemoteError) else str(error)
         lost = [name for md5, name in names.items() if not Path(place_in(out.cache, md5)).exists()]
-        report(f"lost {few_of(lost)} as recorded before: only a backup has it, or another clone")
-        report(f"as {problem}")
+        report(
+            f"lost the recorded content of {few_of(lost)}: only a backup or another clone may "
+            f"have it ({problem})"
+        )
     else:
-        report(f"fetched {few_of(list(names.values()))} anew, as recorded before")
-    report(f"`dvc unprotect {path_in_repo(repo, out)}` before the next edit in place")
+        report(f"fetched the recorded content of {few_of(list(names.values()))} again")
+    report(f"run `dvc unprotect {path_in_repo(repo, out)}` before editing files in place")
 
 
 def _check_complete(
     repo: Repo, out: DvcOutput, path: str, content: FolderContent | None, report: Report
 ) -> None:
-    """Makes sure that a version has every file that stands there, before it is recorded.
+    """Checks that a new version has every file in the folder.
 
-    But for what file managers leave, which is ignored on purpose, and counted here.
+    Files that file managers leave behind are ignored on purpose, and only reported.
 
     Raises:
-        RefusedError: naming what DVC would leave out.
-        FileNotStorableError: naming a metafile that no version had before, as DVC takes none in
-            what it does not track yet.
+        RefusedError: naming files that DVC ignores.
+        FileNotStorableError: naming a new metafile in the folder, which `dvc add` refuses.
     """
     if content is not None:
         names, ignored = [file.name for file in content.files], content.ignored
@@ -231,7 +231,7 @@ def _count_files(out: DvcOutput, name: str) -> int:
 
 
 def find_left_out(dvc: RepoAccess, repo: Repo, path: str) -> str | None:
-    """Why a folder that is not tracked yet would be refused for what DVC leaves out of it."""
+    """Why an untracked folder would be refused: files in it that DVC ignores."""
     place = str(dvc.path_of(path))
     left_out = list(find_hidden(repo, place))
     if not left_out:
@@ -241,13 +241,13 @@ def find_left_out(dvc: RepoAccess, repo: Repo, path: str) -> str | None:
 
 def _describe_files_left_out(files: Sequence[str], rule: str) -> str:
     return (
-        f"DVC leaves out {few_of(list(map(printable, files)))} ({rule}), which would be in no "
-        "version: change that line, or take them out of the folder"
+        f"DVC ignores {few_of(list(map(printable, files)))} ({rule}), so no version would have "
+        "them: change that line, or take them out of the folder"
     )
 
 
 def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None) -> DvcStage:
-    """A ``.dvc`` file that is not written yet, of something here or of an import of it."""
+    """A new stage for a ``.dvc`` file, which imports `source` if given; not written yet."""
     place = dvc.path_of(path)
     return repo.stage.create(
         single_stage=True,
@@ -260,13 +260,13 @@ def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None
 
 
 def check_trackable(dvc: RepoAccess, repo: Repo, path: str) -> None:
-    """Makes sure that a path may have a ``.dvc`` file of its own, if it has none."""
+    """Checks that a path has, or can have, a ``.dvc`` file."""
     check_seen(dvc, repo, metafile_of(path))
     if not dvc.path_of(metafile_of(path)).exists():
         dvc.path_of(path).parent.mkdir(parents=True, exist_ok=True)
         stage = _new_stage(dvc, repo, path)
         check_fits(dvc, repo, stage)
-        # As DVC does it, which has written to `.gitignore` by then.
+        # `dvc add` checks this, too, but only after writing to `.gitignore`.
         for out in stage.outs:
             if repo.scm.is_tracked(out.fs_path):
                 raise OutputAlreadyTrackedError(out)
@@ -282,24 +282,24 @@ def importing_path(
     new_files: Mapping[str, str] | None = None,
     report: Report,
 ) -> Iterator[PendingResult]:
-    """Takes a tracked path in at a second one, as `dvc import-url` within a repository does.
+    """Imports a tracked path to another path, as `dvc import-url` within a repository does.
 
-    Nothing is copied: the cache holds the content already. An import that is behind its source
-    moves on to the source's recorded version.
+    The cache has the content already, so it is only linked. An existing import is updated to the
+    recorded version of its source.
 
     Args:
         dvc: The repository.
         source: The tracked path, from the root.
-        path: Where to take it in.
+        path: The path to import to.
         collections_file: The YAML file whose list `collections` gets the last part of `path`.
-        new_files: Files that belong to it, by path, and what they hold; made where they are not.
+        new_files: Texts of files to create unless they exist, by path.
         report: Takes progress.
 
     Raises:
-        NotFoundError: when there is nothing at the source either.
+        NotFoundError: when the source does not exist.
         NotTrackedError: when no ``.dvc`` file records the source.
-        RefusedError: when DVC does not, or would not, see one of the metafiles.
-        RefusedError: when Git keeps that, or the one of the import, out of the work tree.
+        RefusedError: when DVC does not see one of the metafiles, or Git keeps it out of the work
+            tree.
     """
     with dvc.open() as repo:
         place = dvc.path_of(path)
@@ -348,7 +348,7 @@ def _import(
     for item in (dep, out):
         item.hash_name, item.hash_info = source.hash_name, source.hash_info
         item.obj = None
-    # A copy that DVC takes of an executable is none.
+    # DVC does not keep the executable bit of imports.
     dep.meta, out.meta = source.meta, copy(source.meta)
     out.meta.isexec = False
     if not is_in_cache(out):
@@ -360,7 +360,7 @@ def _import(
 def link_import(
     dvc: RepoAccess, repo: Repo, stage: DvcStage, *, is_new: bool, report: Report
 ) -> None:
-    """Links what was imported out of the cache, and writes the ``.dvc`` file of the import."""
+    """Links an import from the cache, and writes its ``.dvc`` file."""
     (out,) = stage.outs
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         if is_new:
@@ -379,7 +379,7 @@ def _relative(target: str, start: Path) -> str:
 
 
 def make_files(dvc: RepoAccess, repo: Repo, texts: Mapping[str, str]) -> None:
-    """Writes files, by path, where there are none."""
+    """Creates files, by path, unless they exist."""
     for path, text in texts.items():
         place = dvc.path_of(path)
         if not place.exists():
@@ -389,7 +389,7 @@ def make_files(dvc: RepoAccess, repo: Repo, texts: Mapping[str, str]) -> None:
 def list_collection(
     dvc: RepoAccess, repo: Repo, collections_file: str, name: str, report: Report
 ) -> None:
-    """Adds a collection to the YAML file that lists those that a data set has taken in."""
+    """Adds a collection to the YAML file that lists the collections of a data set."""
     path = dvc.path_of(collections_file)
     with dvc.write_lock(repo, report):
         before = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -401,12 +401,12 @@ def list_collection(
 
 @contextmanager
 def restoring_recorded(dvc: RepoAccess, address: str, *, report: Report) -> Iterator[PendingResult]:
-    """Brings what a ``.dvc`` file records into the workspace: from the cache, else pulled.
+    """Restores the recorded version of a ``.dvc`` file, pulling it if the cache lacks it.
 
-    What was imported without a download is downloaded, as `dvc repro` does.
+    A partial import (``--no-download``) is downloaded, as by `dvc repro`.
 
     Raises:
-        DataNotAvailableError: when it is nowhere to be had.
+        DataNotAvailableError: when it is neither in the cache nor on a remote.
         DataModifiedError: when it was edited by hand.
     """
     with dvc.open() as repo:
@@ -440,7 +440,7 @@ def restoring_recorded(dvc: RepoAccess, address: str, *, report: Report) -> Iter
 
 
 def _download(dvc: RepoAccess, repo: Repo, stage: DvcStage, report: Report) -> None:
-    """Fetches an import for the first time, with the repository locked, as DVC does it."""
+    """Downloads a partial import under the repository lock, as DVC does."""
     report(f"downloading {stage.deps[0]}")
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         stage.run()
@@ -448,7 +448,7 @@ def _download(dvc: RepoAccess, repo: Repo, stage: DvcStage, report: Report) -> N
 
 
 def _out_at(repo: Repo, stage: DvcStage, path: str) -> DvcOutput:
-    """The output of a ``.dvc`` file at a path: those written by hand may have several."""
+    """The output of a ``.dvc`` file at a path; hand-written files may have several outputs."""
     return next(out for out in stage.outs if path_in_repo(repo, out) == path)
 
 

@@ -1,7 +1,6 @@
-"""Where DVC does not look: what Git or ``.dvcignore`` ignores, and folders behind symbolic links.
+"""Metafiles that DVC does not see: ignored by Git or ``.dvcignore``, or behind symbolic links.
 
-A metafile there is recorded and then seen by nobody, so none is written, and one that is there is
-reported.
+Such metafiles are not written, and existing ones are reported.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What was found out in a session.
+    """The reasons found in a session.
 
     Attributes:
-        reasons: Why DVC does not see a metafile, None where it does, by path.
+        reasons: Why DVC does not see a metafile (None if it does), by path.
     """
 
     reasons: Mapping[str, RegistryError | None]
 
 
 def check_seen(dvc: RepoAccess, repo: Repo, metafile: str) -> None:
-    """Makes sure that DVC sees a metafile, or will see it when it is written."""
+    """Checks that DVC sees a metafile, or will see it once it is written."""
     reason = why_unseen(dvc, repo, [metafile])[metafile]
     if reason is not None:
         raise reason
@@ -46,7 +45,7 @@ def check_seen(dvc: RepoAccess, repo: Repo, metafile: str) -> None:
 def why_unseen(
     dvc: RepoAccess, repo: Repo, metafiles: Sequence[str]
 ) -> Mapping[str, RegistryError | None]:
-    """Why DVC does not see metafiles, whether they are there or not; None where it does."""
+    """Why DVC does not see each metafile, existing or not; None if it does."""
     known = dvc.recall(_Asked) or _Asked({})
     new = [path for path in metafiles if path not in known.reasons]
     if new:
@@ -64,11 +63,11 @@ def _find_reasons(
     for metafile in metafiles:
         folders = [str(folder) for folder in PurePosixPath(metafile).parents][-2::-1]
         if any((root / f"{folder}{DVC_FILE_SUFFIX}").exists() for folder in folders):
-            # Git ignores what is inside an output, where nothing may be declared in any case.
+            # Inside an output, which Git ignores; nothing can be declared there anyway.
             continue
         link = next((folder for folder in folders if (root / folder).is_symlink()), None)
         if link is not None:
-            # Git looks at nothing behind it, either.
+            # Git does not follow links, either.
             reasons[metafile] = link_in_the_way(link, read_link(root / link))
         elif repo.dvcignore.is_ignored_file(str(root / metafile)):
             reasons[metafile] = _ignored([metafile], ".dvcignore")
@@ -88,16 +87,16 @@ def _find_reasons(
 
 
 def read_link(link: Path) -> str:
-    """What a symbolic link leads to, as it is written."""
+    """The target of a symbolic link, as written."""
     return os.fsdecode(os.readlink(link))  # noqa: PTH115 - as it is, not as a path
 
 
 def describe_ignored(root: Path, ignored: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A line for each rule that hides metafiles from DVC.
+    """Yields a line for each rule that hides metafiles from DVC.
 
     Args:
         root: Of the repository.
-        ignored: Metafiles by what Git ignores: the metafile itself, or a folder above, which ends
+        ignored: Metafiles by the ignored path: the metafile itself, or a folder above, which ends
             in ``/``.
     """
     rules = GitRepo(root).ignore_rules(list(ignored))
@@ -110,7 +109,7 @@ def describe_ignored(root: Path, ignored: Mapping[str, Sequence[str]]) -> Iterat
 
 
 def check_links(repo: Repo, places: Iterable[str]) -> None:
-    """Makes sure that no link above places in a repository leads out of it.
+    """Checks that no symbolic link above paths in a repository leads out of it.
 
     Raises:
         RefusedError: naming the link.
@@ -122,9 +121,9 @@ def check_links(repo: Repo, places: Iterable[str]) -> None:
 
 
 def find_link_out(repo: Repo, folder: Path) -> RefusedError | None:
-    """Why nothing below a folder of a repository can be recorded: a link that leads out of it.
+    """The error for a folder behind a symbolic link that leads out of the repository, if it is.
 
-    Git has to ignore what DVC records, and cannot do so behind such a link.
+    Nothing can be recorded there: Git cannot ignore outputs behind such a link.
     """
     root = Path(repo.root_dir)
     is_inside = folder == root or Path(os.path.realpath(folder)).is_relative_to(
@@ -140,10 +139,10 @@ def find_link_out(repo: Repo, folder: Path) -> RefusedError | None:
 
 
 def link_in_the_way(link: str, target: str) -> RefusedError:
-    """What to raise where a symbolic link stands where a folder with data is due."""
+    """The error for a symbolic link in place of a folder with data."""
     return RefusedError(
-        f"{link} is a symbolic link to {target}, and DVC follows no link to a folder: move the "
-        "folder into its place; to have the data on another disk, move the whole registry there, "
+        f"{link} is a symbolic link to {target}, and DVC does not follow links to folders: move "
+        "the folder here; to keep the data on another disk, move the whole registry there, "
         "or its cache (`dvc cache dir --local FOLDER`, then `dvc config --local cache.type "
         "symlink`)"
     )
@@ -152,22 +151,22 @@ def link_in_the_way(link: str, target: str) -> RefusedError:
 def _ignored(
     metafiles: Sequence[str], by: str, rule: str | None = None, culprit: str | None = None
 ) -> RefusedError:
-    """What to raise where DVC does not see metafiles, as they are ignored.
+    """The error for metafiles that are ignored.
 
     Args:
         metafiles: The metafiles, from the root.
-        by: What ignores them: Git, or a ``.dvcignore``.
-        rule: The rule, with its file and line, where it is known.
-        culprit: What the rule is about: a metafile, or a folder above, which ends in ``/``.
+        by: ``Git`` or ``.dvcignore``.
+        rule: The rule, with its file and line, if known.
+        culprit: The ignored path: a metafile, or a folder above, which ends in ``/``.
     """
     them = "it" if len(metafiles) == 1 else "them"
     what = culprit if culprit is not None and culprit.endswith("/") else them
     where = f" ({rule})" if rule is not None else ""
-    next_step = "take the line that does so out"
+    next_step = "remove that line"
     if by == "Git":
         next_step = (
-            "take that line out, as DVC keeps data out of Git by itself, or name "
-            f"{them} in .dvcignore to do without {them}"
+            "remove that line (DVC keeps data out of Git by itself), or add "
+            f"{them} to .dvcignore if DVC is not to see {them}"
         )
     return RefusedError(
         f"{few_of(metafiles)}: {by} ignores {what}{where}, so DVC does not see {them}: {next_step}"

@@ -1,4 +1,4 @@
-"""What a version is: named by metafiles, listed and kept in the cache."""
+"""Versions of outputs, and where their objects are in the cache."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 def version_of(out: DvcOutput) -> Version | None:
     """The version that a metafile records for an output or dependency."""
     if not out.hash_info or not isinstance(out.hash_info.value, str):
-        # Nothing, or a data set (``ds://``) that DVC knows by name and place only.
+        # Not recorded, or a dataset dependency (``ds://``), which has no hash.
         return None
     meta = out.meta
     return Version(out.hash_info.value, meta.size, meta.nfiles)
 
 
 def version_of_run(entries: Mapping[str, Any], name: str) -> Version | None:
-    """The version of the last run of a stage that makes nothing, None when it never ran.
+    """The version of the last run of a stage without outputs; None if it never ran.
 
     It is the md5 of the stage's entry in ``dvc.lock``, as DVC prints it.
 
     Args:
-        entries: Of the ``dvc.lock``, by name; that of the stage is among them if there is one.
+        entries: Entries of the ``dvc.lock``, by name.
         name: The stage.
     """
     entry = entries.get(name)
@@ -46,7 +46,7 @@ def version_of_run(entries: Mapping[str, Any], name: str) -> Version | None:
 def path_in_repo(repo: Repo, out: DvcOutput) -> str:
     """The path of an output from the root.
 
-    What lies outside keeps its address, or its absolute path where the metafile says one.
+    Outside the repository, its URL or its absolute path, as in the metafile.
     """
     if out.protocol != "local" or (not out.is_in_repo and Path(out.def_path).is_absolute()):
         return str(out.def_path)
@@ -61,10 +61,10 @@ def listings_of(repo: Repo) -> Listings:
 
 
 def caches_of(repo: Repo) -> tuple[HashFileDB, HashFileDB]:
-    """Where content lies: DVC 2 kept it beside the place that DVC 3 keeps it at."""
+    """The caches of DVC 3 and DVC 2."""
     return repo.cache.local, repo.cache.legacy
 
 
 def place_in(cache: HashFileDB, md5: str) -> str:
-    """Where an object lies in a cache, or would: ten times quicker than by `pathlib`."""
+    """The path of an object in a cache; ten times faster than with `pathlib`."""
     return f"{cache.path}{os.sep}{md5[:2]}{os.sep}{md5[2:]}"
