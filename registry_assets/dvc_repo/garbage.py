@@ -1,4 +1,4 @@
-"""The cache as it lies on the disk."""
+"""The objects in the cache and their disk usage."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ObjectUse:
-    """What an object of the cache takes on the disk.
+    """The disk usage of an object in the cache.
 
     Attributes:
         size: In bytes.
-        is_linked: Whether it has another name on this disk: removing it frees nothing, and somebody
-            has put it to use.
+        is_linked: Whether a hard or symbolic link to it exists, so that it is in use.
     """
 
     size: int
@@ -30,7 +29,7 @@ class ObjectUse:
 
 
 def scan_cache(repo: Repo) -> Mapping[str, ObjectUse]:
-    """Everything in the cache, by md5, also what DVC 2 left there."""
+    """The disk usage of all objects in the cache, including that of DVC 2, by md5."""
     found: dict[str, ObjectUse] = {}
     symlinked = _symlinked(repo)
     for cache in caches_of(repo):
@@ -43,7 +42,7 @@ def scan_cache(repo: Repo) -> Mapping[str, ObjectUse]:
 
 
 def _symlinked(repo: Repo) -> frozenset[str]:
-    """The objects that symbolic links of the work tree lead to, where DVC may make such links."""
+    """The objects that symbolic links in the workspace lead to, if ``cache.type`` allows them."""
     if "symlink" not in (repo.config["cache"].get("type") or ()):
         return frozenset()
     caches = [Path(cache.path) for cache in caches_of(repo)]
@@ -59,7 +58,7 @@ def _symlinked(repo: Repo) -> frozenset[str]:
 
 
 def scan_objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every object of a cache, by its name."""
+    """Yields every object in a cache folder, with its md5."""
     try:
         beginnings = [entry.name for entry in os.scandir(folder) if len(entry.name) == 2]
     except FileNotFoundError:

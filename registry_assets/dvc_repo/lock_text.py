@@ -1,4 +1,4 @@
-"""The text of a ``dvc.lock`` as DVC writes it, taken apart into entries without parsing any."""
+"""Splitting the text of a ``dvc.lock``, as DVC writes it, into entries without parsing them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ HEADER = "schema: '2.0'\nstages:\n"
 TOP_LEVEL_KEY = re.compile(r"^[^\s#]", re.MULTILINE)
 ENTRY = re.compile(r"^  \S", re.MULTILINE)
 ODD_LINE = re.compile(r"^(?: \S|   \S|  [\"'?#]|  \S.*[^:\n]$|  \S.*:\n(?!    \S))", re.MULTILINE)
-"""What DVC's printer never writes between the names of stages, or writes for rare names only:
-another indentation, keys in quotes or with something behind them, remarks."""
+"""Lines that DVC's serializer never writes, or only for unusual names: another indentation, quoted
+keys, keys with a value on the same line, comments."""
 ANCHOR = re.compile(r"[ ]&id\d+\b")
-"""The name of a value that stands in the file twice; such names are counted through the file."""
+"""The anchor of a repeated value; anchors are numbered throughout the file."""
 
 
 @dataclass(frozen=True)
 class LockText:
-    """A ``dvc.lock`` in parts that make its text again when they are put together.
+    """The text of a ``dvc.lock`` in parts; ``str`` joins them.
 
     Attributes:
         entries: The text of each entry, by the name of its stage.
-        tail: What follows the entries, such as `datasets`.
+        tail: The text after the entries, such as `datasets`.
     """
 
     entries: Mapping[str, str]
@@ -35,7 +35,7 @@ class LockText:
 
 
 def split_lock(text: str) -> LockText | None:
-    """Takes a ``dvc.lock`` apart; None when it is not in the form that DVC gives it."""
+    """Splits a ``dvc.lock``; None if it is not in DVC's format."""
     if not text or text == str(LockText({})):
         return LockText({})
     if not text.startswith(HEADER) or not text.endswith("\n") or ANCHOR.search(text):
@@ -49,6 +49,6 @@ def split_lock(text: str) -> LockText | None:
 
 
 def next_match(pattern: re.Pattern[str], text: str, start: int) -> int:
-    """Where a pattern is found first from a place on; the end of the text when it is not."""
+    """The position of the first match from `start`; the end of the text if there is none."""
     found = pattern.search(text, start)
     return found.start() if found else len(text)

@@ -1,4 +1,4 @@
-"""Where the repositories of imports are, seen from this machine, and which of them is this one."""
+"""The addresses of imported repositories, and whether one is this repository."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from registry_assets.model import DVC_FOLDER
 
 
 class Origins:
-    """Reads the addresses that imports give their repositories.
+    """Resolves the addresses of imported repositories.
 
     Args:
         root: The root of this repository.
@@ -33,13 +33,13 @@ class Origins:
         )
 
     def locate(self, url: str, metafile: Path) -> str:
-        """The address of a repository, which does not depend on the working directory.
+        """The URL or absolute path of a repository.
 
-        DVC takes a relative path as it is given on the command line, and does not record in which
-        folder that was: the root, most often, else one between there and the metafile.
+        DVC records a relative path as given on the command line, but not the working directory,
+        which was the root or a folder between it and the metafile.
 
         Args:
-            url: As the metafile gives it.
+            url: The URL in the metafile.
             metafile: The metafile, absolute.
         """
         if not is_local(url) or Path(url).is_absolute():
@@ -50,15 +50,14 @@ class Origins:
         return str(found.resolve())
 
     def path_here(self, address: str, path: str) -> str | None:
-        """The path in this repository that an import from its own address was taken from.
+        """The source path in this repository, for an import from its own address.
 
         Args:
-            address: As `locate` gives it.
-            path: The path there.
+            address: As `locate` returns it.
+            path: The imported path.
 
         Returns:
-            The path from the root; None when the address is another repository's, or the path lies
-            outside the root.
+            The path from the root; None for another repository, or a path outside the root.
         """
         if is_local(address) and Path(address).resolve() == self._root.resolve():
             return path
@@ -73,5 +72,5 @@ class Origins:
 
 
 def _is_repository(folder: Path) -> bool:
-    # A bare one has its HEAD at the top.
+    # A bare repository has HEAD at the top.
     return any((folder / name).exists() for name in (".git", DVC_FOLDER, "HEAD"))

@@ -1,7 +1,6 @@
-"""Whether what is new overlaps with what metafiles declare, asking DVC only where it might.
+"""Whether a new output overlaps with declared ones; DVC is asked only if it might.
 
-DVC loads every metafile for that, template by template: seconds in a registry of a few hundred
-collections. Where every path that is declared is seen to lie elsewhere, nothing is left to ask.
+DVC would load every metafile and resolve every template: seconds for a few hundred collections.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _PLAIN_FILE = re.compile(
 
 
 class _UnclearError(Exception):
-    """A metafile that only DVC can read."""
+    """A metafile whose outputs only DVC can tell."""
 
 
 def overlap(one: str, other: str) -> bool:
@@ -43,7 +42,7 @@ def overlap(one: str, other: str) -> bool:
 
 
 class Places:
-    """Paths, and whether others overlap with them."""
+    """A set of paths, to check others for overlaps."""
 
     def __init__(self, places: Iterable[Path]) -> None:
         self._places: set[str] = set()
@@ -55,37 +54,35 @@ class Places:
         for place in places:
             self._places.add(str(place))
             folder = str(place.parent)
-            # Above what was met before, all is known.
+            # The parents of a known folder are known, too.
             while folder not in self._above:
                 self._above.add(folder)
                 folder = str(Path(folder).parent)
 
     def overlap(self, place: Path) -> bool:
-        """Whether a path is one of these, lies in one or has one in it."""
+        """Whether a path is in the set, inside one of its paths, or above one."""
         if str(place) in self._above:
             return True
         return not self._places.isdisjoint(map(str, (place, *place.parents)))
 
 
 def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
-    """Makes sure that a ``.dvc`` file that is about to be written fits in, as `check_fits`.
+    """Checks a ``.dvc`` file that is about to be written with `check_fits`, and adds its outputs.
 
     Raises:
-        DvcError: naming what it overlaps with.
+        DvcError: naming the output that it overlaps with.
     """
     check_fits(dvc, repo, stage).add(Path(out.fs_path) for out in stage.outs)
 
 
 def check_fits(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> Places:
-    """Makes sure that a new ``.dvc`` file would fit in: no overlap with anything, and no circle.
-
-    Within a session the outputs are looked for once, and remembered.
+    """Checks that a new ``.dvc`` file would cause no overlapping outputs and no cycle.
 
     Returns:
-        The places of all outputs.
+        The paths of all outputs; cached within a session.
 
     Raises:
-        DvcError: naming what it overlaps with.
+        DvcError: naming the output that it overlaps with.
     """
     places = [Path(out.fs_path) for out in stage.outs]
     known: Places | None = dvc.recall(Places)
@@ -99,7 +96,7 @@ def check_fits(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> Places:
 
 
 def _declared_places(repo: Repo) -> Places | None:
-    """Where outputs may be, more rather than less; None where only DVC can tell."""
+    """The paths of outputs, or of folders that they are in; None if only DVC can tell."""
     try:
         return Places(place for file in find_metafiles(repo) for place in _places_of(Path(file)))
     except _UnclearError:
@@ -107,7 +104,7 @@ def _declared_places(repo: Repo) -> Places | None:
 
 
 def _is_source(place: Path) -> bool:
-    """Whether a path is made of nothing else, so that what reads it closes no circle."""
+    """Whether a path has no dependencies, so that reading it cannot close a cycle."""
     try:
         return "deps" not in _load(place.with_name(f"{place.name}{DVC_FILE_SUFFIX}"))
     except _UnclearError:
@@ -115,7 +112,7 @@ def _is_source(place: Path) -> bool:
 
 
 def _places_of(file: Path) -> Iterator[Path]:
-    """Where the outputs of a metafile may be; of a template, the folder that all are in."""
+    """The paths of the outputs of a metafile; for a template, the folder that they are in."""
     plain = _plain_place(file) if file.suffix == DVC_FILE_SUFFIX else None
     if plain is not None:
         yield plain
@@ -137,9 +134,9 @@ def _places_of(file: Path) -> Iterator[Path]:
 
 
 def _plain_place(file: Path) -> Path | None:
-    """Where the one output of a ``.dvc`` file is, if the file is as `dvc add` writes it.
+    """The path of the output of a ``.dvc`` file, if it is in the format of `dvc add`.
 
-    Parsing it takes a millisecond, and there is one for each collection and each import.
+    Faster than parsing, as there is a file for each collection and each import.
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -174,7 +171,7 @@ def _mapping(data: Any) -> Mapping[str, Any]:
 
 
 def _load(file: Path) -> Mapping[str, Any]:
-    """A metafile with all of its values as texts: which are numbers makes no difference here."""
+    """Loads a metafile with all scalars as strings, which is enough here."""
     try:
         return _mapping(YAML(typ="base").load(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, YAMLError) as error:

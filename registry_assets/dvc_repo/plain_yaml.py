@@ -1,10 +1,9 @@
-"""YAML in the plain form that DVC's printer gives nearly all metafiles, read a line at a time.
+"""Reading the plain YAML that DVC writes, line by line.
 
-A parser of all of YAML takes a millisecond for a ``.dvc`` file, and a second for a ``dvc.lock`` of
-some thousand stages. The plain form has mappings and lists in blocks, keys that are names, and
-values that are nothing else than what they look like: decimal numbers, ``true``, ``false``, and
-text that may be folded or stand in quotes. Whatever is written in another way (a remark, a date,
-an anchor) is left to that parser.
+A full YAML parser takes a millisecond for a ``.dvc`` file, and a second for a ``dvc.lock`` of some
+thousand stages. Plain YAML has block mappings and lists, keys that are names, and unambiguous
+scalars: decimal numbers, ``true``, ``false``, and text, which may be quoted or folded. Anything
+else (a comment, a date, an anchor) is left to the full parser.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# Spaces, the dash of an item, a key, and what is left but for spaces at its end: a printer that
-# folds a text leaves the space where it does so.
+# Indentation, the dash of an item, a key, and the rest without trailing spaces, which folded text
+# may have.
 _LINE = re.compile(r"( *)(- )?(?:([A-Za-z][\w./@-]*):(?: |$))?(.*?) *", re.ASCII)
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
 _QUOTED = re.compile(r"'([ -&(-~]*)'|\"([ !#-\[\]-~]*)\"")
-# Nothing in it makes a key or a remark of it. It starts like a word or a path; where it starts with
-# a digit, a letter or slash says that it is none of the forms of a number or a date (1e3, 0x1f,
-# 0o17, 0b11, 1_000, 2021-10-16T10:00:00Z), or it is the md5 of a file, which is no float.
+# Text that is certainly a string: no key, no comment, and it starts like a word or a path. If it
+# starts with a digit, it has a letter or slash that no number or date has (1e3, 0x1f, 0o17, 0b11,
+# 1_000, 2021-10-16T10:00:00Z), or it is an md5 that is not a float.
 _TEXT = re.compile(
     r"(?!.*(?:: |:$| #| $))"
     r"(?:[A-Za-z/]|\.(?![0-9_])"
@@ -27,23 +26,19 @@ _TEXT = re.compile(
     r"|(?=[0-9be]*[acdf])(?=[0-9a-f]{32}$))"
     r"[ -~]*"
 )
-# In any case; some of them in YAML 1.1 only.
+# Compared in lower case; some are special in YAML 1.1 only.
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "..."}
 _SIDES = {"true": True, "false": False}
 
 
 class _OtherFormError(Exception):
-    """Something is not written in the plain form."""
+    """The text is not plain YAML."""
 
 
 def read_plain(text: str) -> dict[str, Any] | None:
-    """Reads a mapping; None when not all of it is in the plain form.
+    """Parses the text of a metafile; None if it is not plain YAML.
 
-    Args:
-        text: What a metafile holds.
-
-    Returns:
-        What any parser of YAML makes of it.
+    The result is the same as that of a full YAML parser.
     """
     *lines, last = text.split("\n")
     if last:
@@ -55,14 +50,14 @@ def read_plain(text: str) -> dict[str, Any] | None:
 
 
 class _Reader:
-    """Reads lines one after the other.
+    """A recursive-descent parser.
 
     Args:
-        lines: Without their ends.
+        lines: The lines, without line ends.
     """
 
     def __init__(self, lines: list[str]) -> None:
-        # How far in, whether an item of a list begins, the key, and what is behind it. Popped.
+        # The remaining lines, last first: indentation, whether an item begins, key, value.
         self._left = [_split(line) for line in reversed(lines)]
 
     def read(self) -> dict[str, Any]:
@@ -84,7 +79,7 @@ class _Reader:
         return found
 
     def _block(self, indent: int) -> Any:
-        """What stands under a key: a mapping or text further in, or a list."""
+        """The value below a key: a list, or an indented mapping or text."""
         if not self._left:
             raise _OtherFormError
         inside, is_item, key, value = self._left[-1]
@@ -110,7 +105,7 @@ class _Reader:
         return found
 
     def _value(self, text: str, indent: int) -> Any:
-        """A value, with the lines that it goes on in, which are further in than its key."""
+        """A scalar with its continuation lines, which are indented more than its key."""
         left = self._left
         if left and left[-1][0] > indent:
             return _read_text(" ".join([text, *self._rest(indent)]))

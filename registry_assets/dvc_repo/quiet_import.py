@@ -1,8 +1,8 @@
-"""Importing DVC without what its command line wants of a process.
+"""Importing DVC without its changes to loggers and streams.
 
-`dvc.logger.setup`, which ``import dvc`` calls, has its loggers write to stdout from INFO on,
-silences two loggers of others, and has colorama wrap stdout and stderr. In a process that is not
-ours DVC's messages go where that process sends messages, like those of every other library.
+``import dvc`` calls `dvc.logger.setup`, which makes its loggers write to stdout, silences two
+loggers of other libraries, and lets colorama wrap stdout and stderr. A library must not do that to
+its host process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ _importing = Lock()
 
 
 def import_dvc() -> None:
-    """Imports DVC, and leaves loggers and streams of this process as they were.
-
-    Where DVC was there before, whoever imported it has it as DVC sets it up.
-    """
+    """Imports DVC, then restores loggers and streams; does nothing if DVC is already imported."""
     if "dvc" in sys.modules:
         return
     with _importing:

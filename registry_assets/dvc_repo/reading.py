@@ -1,4 +1,4 @@
-"""DVC's index turned into the values of `registry_assets.model`."""
+"""Converting loaded stages to the values of `registry_assets.model`."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Declarations:
-    """What the metafiles of a repository declare, file by file, and what could not be read.
+    """What the metafiles of a repository declare, and problems with those that cannot be read.
 
     Attributes:
-        variable_files: What templates take variables from, by path from the root; those outside
-            it begin with ``..``.
+        variable_files: The files with variables for templates, by path from the root, which may
+            begin with ``..``.
     """
 
     raw: tuple[RawCollection, ...]
@@ -66,7 +66,7 @@ class Declarations:
 
 
 def read_declarations(repo: Repo, root: Path, collected: Collected) -> Declarations:
-    """What every metafile declares; one that is broken is reported, and the rest is here."""
+    """Converts all loaded metafiles."""
     raw: list[RawCollection] = []
     inputs: list[ImportedInput] = []
     stages: list[Stage] = []
@@ -101,7 +101,7 @@ def read_declarations(repo: Repo, root: Path, collected: Collected) -> Declarati
 
 
 def read_addresses(repo: Repo, root: Path, addresses: Sequence[str]) -> Declarations:
-    """Reads some stages and ``.dvc`` files, those there are, and no other."""
+    """Reads some stages and ``.dvc`` files, those that exist, and no other metafile."""
     raw: list[RawCollection] = []
     inputs: list[ImportedInput] = []
     stages: list[Stage] = []
@@ -118,7 +118,7 @@ def read_addresses(repo: Repo, root: Path, addresses: Sequence[str]) -> Declarat
 
 
 def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
-    """Reads one ``.dvc`` file and no other; None when there is none."""
+    """Reads one ``.dvc`` file; None if it does not exist."""
     if not (root / metafile).exists():
         return None
     (stage,) = load_stages(repo, root, [metafile])
@@ -128,7 +128,7 @@ def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:
 
 
 def read_recorded_files(repo: Repo, root: Path, metafile: str, path: str) -> Collection[str]:
-    """The files of the version that a ``.dvc`` file records of a folder."""
+    """The files in the recorded version of a folder."""
     stages = load_stages(repo, root, [metafile], skip_missing=True)
     outs = (out for stage in stages for out in stage.outs if path_in_repo(repo, out) == path)
     return frozenset(name for out in outs for name in read_recorded(out) or ())
@@ -223,7 +223,7 @@ def _dependency(repo: Repo, dep: DvcDependency) -> Dependency:
 
 
 class _ParameterValues:
-    """What parameter files say now, each read once for all the stages that ask the same."""
+    """The current values in parameter files, each read once."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, tuple[str, ...]], Mapping[str, Any]] = {}
@@ -234,7 +234,7 @@ class _ParameterValues:
             try:
                 self._read[key] = dep.read_params()
             except DvcException:
-                # A broken parameters file is reported where it is used: when the stage runs.
+                # An invalid parameter file is reported when a stage that uses it runs.
                 self._read[key] = {}
         return self._read[key]
 
@@ -251,7 +251,7 @@ def _parameters(repo: Repo, dep: ParamsDependency, values: _ParameterValues) -> 
 
 
 def _variable_files(loader: StageLoader, root: Path) -> Iterator[str]:
-    """What a ``dvc.yaml`` and its stages name in their ``vars``, and ``params.yaml`` beside it."""
+    """The files named in ``vars`` of a ``dvc.yaml`` and its stages, and its ``params.yaml``."""
     resolver = loader.resolver
     named = [os.path.relpath(path, resolver.wdir or ".") for path in resolver.context.imports]
     for definition in resolver.definitions.values():
@@ -267,11 +267,10 @@ def _variable_files(loader: StageLoader, root: Path) -> Iterator[str]:
 def _templates(
     repo: Repo, loader: StageLoader, metafile: str, values: _ParameterValues
 ) -> Iterator[StageTemplate]:
-    """Every `foreach` and `matrix` stage of a ``dvc.yaml``, with `ITEM` put in for the item.
+    """Every `foreach` and `matrix` stage of a ``dvc.yaml``, resolved with `ITEM` as its item.
 
-    A family is known by its template, so that it has its place in the graph while it has no items
-    yet. Where DVC cannot fill the template in (items that are dictionaries of something else),
-    there is none, and each item is an output of its own.
+    So a stage without items is in the graph, too. Templates that DVC cannot resolve like this (for
+    items that are dictionaries) are left out, and each item becomes an output of its own.
     """
     dvcfile: ProjectFile = loader.dvcfile
     for name, definition in dvcfile.resolver.definitions.items():
@@ -307,7 +306,7 @@ def _template(
 
 
 def _placeholder(definition: ForeachDefinition | MatrixDefinition) -> dict[str, Any]:
-    """The template's variables with `ITEM` for whatever tells one item from another."""
+    """The variables of the template, with `ITEM` in place of the item."""
     iterable = definition.resolved_iterable
     first = next(iter(definition.normalized_iterable.values()), ITEM)
     if isinstance(definition, MatrixDefinition):

@@ -1,7 +1,6 @@
-"""What goes wrong with remotes, turned into our errors.
+"""Translating the errors of storage libraries.
 
-Each storage library has errors of its own, and only those of the extras that are installed can be
-imported. So they are told by name.
+Errors are recognized by class name, as only the libraries of installed extras can be imported.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from registry_assets.errors import (
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-# Of the classes of an error: the outermost package, and the name. `builtins` are Python's own.
+# Classes of errors: the top-level package and the name.
 _REFUSED = {
     "asyncssh.KeyEncryptionError",
     "asyncssh.KeyImportError",
@@ -88,12 +87,12 @@ _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 @dataclass(frozen=True)
 class RemotePlace:
-    """A remote as people know it, and what must not be said of it.
+    """A remote as named in messages.
 
     Attributes:
-        name: In DVC's configuration.
-        url: Without secrets.
-        secrets: Passwords, keys and tokens that the configuration holds.
+        name: Its name in DVC's configuration.
+        url: Its URL without secrets.
+        secrets: The passwords, keys and tokens in its configuration.
     """
 
     name: str
@@ -107,25 +106,25 @@ class RemotePlace:
         return scheme if found else ""
 
     def without_secrets(self, text: str) -> str:
-        """A text in which no password, key or token of this remote stands."""
+        """The text without passwords, keys and tokens of this remote."""
         for secret in self.secrets:
             text = text.replace(secret, "…").replace(quote(secret, safe=""), "…")
         return without_secrets(text)
 
 
 def place_of(repo: Repo, name: str) -> RemotePlace:
-    """How a remote is called and where it is.
+    """Reads name and URL of a remote from the configuration.
 
     Raises:
-        RemoteAccessError: when it is to be asked with a key that is not there; what is meant as a
-            path would else be sent as if it were the key.
+        RemoteAccessError: when a configured key file is missing; otherwise its path would be sent
+            as if it were the key.
     """
     config: Mapping[str, Any] = repo.config["remote"].get(name.lower(), {})
     place = RemotePlace(name, without_secrets(str(config.get("url", ""))), _secrets_in(config))
     for setting in _FILES:
         path = config.get(setting)
         if path and not Path(path).expanduser().is_file():
-            raise RemoteAccessError(name, place.url, f"there is no file {path}, its {setting}")
+            raise RemoteAccessError(name, place.url, f"its {setting} {path} does not exist")
     return place
 
 
@@ -134,18 +133,18 @@ def _secrets_in(config: Mapping[str, Any]) -> tuple[str, ...]:
     for text in tuple(found):
         parts = (part.partition("=") for part in text.split(";"))
         found += [value for key, _, value in parts if key.lower() in _SECRET_PARTS and value]
-    # The longest first, as one may hold another.
+    # The longest first, as one may contain another.
     return tuple(sorted(found, key=len, reverse=True))
 
 
 @contextmanager
 def reaching_remote(place: RemotePlace) -> Iterator[None]:
-    """Whatever goes wrong inside is the remote's fault, and is said in its name.
+    """Turns any other error into a `RemoteError`.
 
-    The library's own error does not come along: Dagster would keep all of its text.
+    The original error is not chained: Dagster would store its text, which may have secrets.
 
     Raises:
-        RemoteError: with the library's words, without secrets.
+        RemoteError: with the library's message, without secrets.
     """
     try:
         yield
@@ -156,14 +155,14 @@ def reaching_remote(place: RemotePlace) -> Iterator[None]:
 
 
 def translate(error: BaseException, place: RemotePlace) -> RemoteError:
-    """The error of ours that an error of a storage library is."""
+    """The `RemoteError` for an error of a storage library."""
     if isinstance(error, ImportError | RemoteMissingDepsError):
         scheme = place.scheme
         package = f"registry-assets[{scheme}]" if scheme in _EXTRAS else f"dvc-{scheme}"
         return RemoteError(
             place.name,
             place.url,
-            "needs something more to be installed",
+            "needs another package",
             f"run `pip install '{package}'`",
         )
     for cause in _chain(error):
@@ -175,13 +174,13 @@ def translate(error: BaseException, place: RemotePlace) -> RemoteError:
 
 
 def hidden_cause(missing: FileNotFoundError) -> BaseException | None:
-    """What went wrong where a library calls something missing and was not told so.
+    """The real cause of a `FileNotFoundError`, if the file is not known to be missing.
 
-    Over HTTP, that is what fsspec says of a server that does not answer, or refuses.
+    fsspec raises it for an HTTP server that does not answer, or refuses access.
     """
     cause = missing.__cause__
     status = getattr(cause, "status", None)
-    is_refused = isinstance(status, int) and status not in (404, 410)
+    is_refused = isinstance(status, int) and status not in _ABSENT_STATUS
     is_away = isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError)
     return cause if is_refused or is_away else None
 
@@ -197,7 +196,7 @@ def _kind_of(
 ) -> type[RemoteAccessError | RemoteUnreachableError] | None:
     names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
     status = _status_of(error)
-    # Transport errors of Google's are authentication errors as well.
+    # Google's transport errors are subclasses of its authentication error.
     if names & _UNREACHABLE and not names & (_REFUSED - {"google.GoogleAuthError"}):
         return RemoteUnreachableError
     if names & _REFUSED or status in _REFUSED_STATUS:
@@ -208,7 +207,7 @@ def _kind_of(
 
 
 def _status_of(error: BaseException) -> int:
-    """The HTTP status that an error tells, 0 when it tells none."""
+    """The HTTP status of an error; 0 if it has none."""
     if isinstance(error, OSError) and str(error).startswith("Forbidden: "):
         return _REFUSED_STATUS[1]  # gcsfs
     for attribute in ("status_code", "status", "code"):
@@ -219,7 +218,7 @@ def _status_of(error: BaseException) -> int:
 
 
 def _words(error: BaseException, place: RemotePlace) -> str:
-    """The first words of an error that mean something to people, on one line."""
+    """The message of an error, shortened and on one line."""
     text = _ERRNO.sub("", str(error)).partition("\nRequestId")[0]
     if isinstance(error, FileNotFoundError):
         text = f"not found: {text}"

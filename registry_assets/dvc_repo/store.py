@@ -1,6 +1,6 @@
-"""The objects of one remote: found, sent, received, removed, each one verified.
+"""The objects of one remote: find, send, receive, remove.
 
-DVC remembers on this machine what it has sent. Here the remote itself is asked.
+DVC caches on this machine which objects it has sent. Here the remote itself is queried.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
-# Up to so many objects are asked for one by one; for more, all that is there is listed.
+# Up to this number, objects are looked up one by one; above, the whole remote is listed.
 _FEW = 500
-# After so many objects in folders, which answer at once,
+# Objects are transferred in chunks, so that a remote that went away is noticed after one chunk, and
+# not after a timeout for every object. The size of a chunk for folders, and for other remotes per
+# parallel transfer.
 _IN_FOLDERS = 1000
-# and so many elsewhere for each that is under way at once it is seen whether the remote is still
-# there: without, each of the rest would be tried, and wait for what its library takes to give up.
 _ROUNDS = 4
 _SAY_AGAIN_SECONDS = 10.0
 
@@ -54,12 +54,12 @@ class Store:
 
     Args:
         repo: The opened repository.
-        name: The remote; the default one when None.
-        hash_name: How DVC calls the hash that objects are named after.
+        name: The remote (default: the default remote).
+        hash_name: DVC's name of the hash.
 
     Raises:
         DvcError: when there is no remote of that name, or no default one.
-        RemoteError: when this kind of remote cannot be used here.
+        RemoteError: when the remote cannot be used.
     """
 
     def __init__(self, repo: Repo, name: str | None, hash_name: str) -> None:
@@ -74,10 +74,10 @@ class Store:
             self._odb: HashFileDB = repo.cloud.get_remote_odb(name, "push", hash_name)
 
     def find_sizes(self, oids: Collection[str]) -> Mapping[str, int]:
-        """The sizes, in bytes, of those of the objects that are there.
+        """The sizes, in bytes, of the objects that the remote has.
 
         Raises:
-            RemoteError: when the remote cannot be asked.
+            RemoteError: when the remote cannot be used.
         """
         with reaching_remote(self.place):
             if are_folders(self._odb):
@@ -105,10 +105,10 @@ class Store:
                 yield oid, os.stat(place_in(self._odb, oid)).st_size  # noqa: PTH116 - many
 
     def list_sizes(self, oids: Collection[str]) -> Mapping[str, int]:
-        """The same, by listing all that is there, which is quicker for many; not for folders.
+        """Like `find_sizes`, by listing the whole remote: faster for many objects; not for folders.
 
         Raises:
-            RemoteError: when the remote cannot be asked.
+            RemoteError: when the remote cannot be used.
         """
         wanted = set(oids)
         sizes = {}
@@ -118,13 +118,13 @@ class Store:
             try:
                 oid = self._odb.path_to_oid(path)
             except ValueError:
-                continue  # somebody else's file
+                continue  # not an object
             if oid in wanted:
                 sizes[oid] = int(info["size"])
         return sizes
 
     def find_damaged(self, oids: Collection[str]) -> set[str]:
-        """Reads objects and hashes them; returns those that do not hold what their names say.
+        """Hashes objects on the remote; returns those whose hash differs from their name.
 
         Raises:
             RemoteError: when one cannot be read.
@@ -140,10 +140,10 @@ class Store:
         return {oid for oid, damaged in zip(oids, verdicts, strict=True) if damaged}
 
     def send(self, cache: HashFileDB, oids: Sequence[str], report: Report) -> None:
-        """Copies objects from the cache, in place of what is there under their names.
+        """Copies objects from the cache to the remote, overwriting existing ones.
 
         Raises:
-            RemoteError: when one does not arrive; what has arrived stays there.
+            RemoteError: when one could not be copied; others may be copied by then.
         """
         for chunk in self._chunks(oids, "pushed", report):
             with reaching_remote(self.place):
@@ -152,15 +152,15 @@ class Store:
                 raise translate(error, self.place)
 
     def receive(self, cache: HashFileDB, names: Mapping[str, str], report: Report) -> None:
-        """Copies objects into the cache, as far as it lacks them, and hashes each.
+        """Copies objects that the cache lacks from the remote, and hashes them.
 
         Args:
-            cache: Where to; an object that is damaged does not stay there.
-            names: What to call each object when there is something to say about it.
+            cache: The cache; damaged objects are not added.
+            names: The name of each object in messages, by md5.
             report: Takes lines of progress.
 
         Raises:
-            RemoteError: when one does not arrive, or is damaged; what has arrived stays.
+            RemoteError: when one is missing or damaged, or could not be copied; the others stay.
         """
         wanted = [oid for oid in names if not _is_in(cache, oid)]
         for chunk in self._chunks(wanted, "pulled", report):
@@ -169,10 +169,10 @@ class Store:
             self._check_received(cache, chunk, names, errors)
 
     def remove(self, oids: Sequence[str], report: Report) -> None:
-        """Removes objects, and has DVC forget what it remembers of the remote, as `dvc gc` does.
+        """Removes objects, and clears DVC's index of the remote, as `dvc gc` does.
 
         Raises:
-            RemoteError: when one is still there; what was removed is gone.
+            RemoteError: when one could not be removed; others may be removed by then.
         """
         for chunk in self._chunks(oids, "removed", report):
             there = list(self.find_sizes(chunk))
@@ -191,8 +191,8 @@ class Store:
             self._odb.fs.remove(list(paths))
         except NotImplementedError:
             name, url = self.place.name, self.place.url
-            step = "remove it where that gets its files from"
-            raise RemoteError(name, url, "lets nobody remove anything", step) from None
+            step = "remove the objects on the server"
+            raise RemoteError(name, url, "does not support removing objects", step) from None
 
     def _check_received(
         self,
@@ -210,7 +210,7 @@ class Store:
                 self.place.name,
                 self.place.url,
                 f"lacks {few_of(lacks)}",
-                "run `registry push` on a machine that has them in its cache, or make them again",
+                "run `registry push` on a machine that has them in its cache, or materialize again",
             )
         damaged = [names[oid] for oid in oids if not Path(cache.oid_to_path(oid)).exists()]
         if damaged:
@@ -235,9 +235,9 @@ class Store:
 def _copy(
     source: HashFileDB, target: HashFileDB, oids: list[str], jobs: int, *, verify: bool
 ) -> Mapping[str, BaseException]:
-    """Copies objects, in place of what is there; returns why some of them did not arrive.
+    """Copies objects, overwriting existing ones; returns the errors by object.
 
-    With `verify`, one that does not hash to its name is not there afterwards, without a word.
+    With `verify`, objects whose hash differs from their name are silently not added.
     """
     if are_folders(source, target):
         return copy_objects(source, target, oids, verify=verify)
@@ -255,12 +255,12 @@ def _copy(
 
 
 def _is_in(cache: HashFileDB, oid: str) -> bool:
-    """Whether the cache has an object; what was not hashed when it came is hashed now."""
+    """Whether the cache has an object, undamaged; hashes it unless it is read-only."""
     try:
         cache.check(oid)
     except (FileNotFoundError, ObjectFormatError):
         return False
-    # A damaged listing would tell of other files; it is replaced in one rename.
+    # Listings are always hashed: a damaged one would name wrong files.
     return not is_folder(oid) or bool(
         file_md5(place_in(cache, oid), name=cache.hash_name) == oid.removesuffix(FOLDER_SUFFIX)
     )

@@ -1,4 +1,4 @@
-"""Data that follows a checkout of Git: what must not get lost before, and brought back after."""
+"""Keeping data in step with `git checkout`: unsaved data, leftovers, restoring."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _SAY_AGAIN_SECONDS = 10.0
 
 
 def _say_nothing(_line: str) -> None:
-    """Takes a line about one output, of which there may be thousands."""
+    """Drops a line about one output, of which there may be thousands."""
 
 
 @dataclass(frozen=True)
 class Unsaved:
-    """Something in the workspace that the cache does not have.
+    """Data in the workspace that is not in the cache.
 
     Attributes:
-        path: Of an output, or of a file in one.
-        is_ignored: Whether DVC does not look at it.
+        path: The path of an output, or of an ignored file in one.
+        is_ignored: Whether DVC ignores it.
     """
 
     path: str
@@ -58,15 +58,15 @@ class Unsaved:
 
 @dataclass
 class Restored:
-    """What came of bringing data into the workspace.
+    """The result of restoring all outputs.
 
     Attributes:
-        outputs: How many outputs are recorded.
-        linked: Those that were brought from the cache.
-        pulled: Those that were brought from a remote.
-        edited: Those that hold what is saved nowhere, and were left as they are.
-        missing: Those that are nowhere to be had, with the reason; there is nothing at their paths.
-        away: Why the remote cannot be used; None as long as it could be.
+        outputs: The number of recorded outputs.
+        linked: Outputs restored from the cache.
+        pulled: Outputs restored from a remote.
+        edited: Outputs left alone, as their content is not in the cache.
+        missing: Outputs that are not available, with the reason; nothing is at their paths.
+        away: Why the remote cannot be used; None if it can.
     """
 
     outputs: int = 0
@@ -79,21 +79,21 @@ class Restored:
 
 @contextmanager
 def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None]:
-    """While nobody else reads or writes an output of the repository."""
+    """Locks all outputs, so that no other process reads or writes one meanwhile."""
     held = dvc.holding(repo, read=[], write=[str(dvc.root)], report=report, wait_seconds=0)
     with ExitStack() as stack:
         try:
             stack.enter_context(held)
         except RepositoryBusyError as error:
             raise RefusedError(
-                f"a run is at work on what would change ({error.holder}): wait until it has ended"
+                f"a run is using data that would change ({error.holder}): wait until it has ended"
             ) from error
         recover(dvc, repo, report)
         yield
 
 
 def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
-    """What stands at paths and would be lost with them: what the cache lacks, or DVC ignores."""
+    """Finds data at paths that would be lost with them: not in the cache, or ignored by DVC."""
     for path in paths:
         place = Path(repo.root_dir) / path
         if not os.path.lexists(place):
@@ -109,7 +109,7 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
 
 
 def find_leftovers(dvc: RepoAccess, repo: Repo, declared: Collection[str]) -> Mapping[str, str]:
-    """What DVC brought into the workspace, nobody touched since, and nothing declares any more."""
+    """Finds unmodified data that DVC linked into the workspace and nothing declares any more."""
     places = Places(map(dvc.path_of, declared))
     used = {str(dvc.path_of(path)) for path in declared}
     found = {}
@@ -121,11 +121,10 @@ def find_leftovers(dvc: RepoAccess, repo: Repo, declared: Collection[str]) -> Ma
 
 
 def _hash_all(repo: Repo, place: Path) -> tuple[str, Mapping[str, str], Mapping[str, int | None]]:
-    """The version of what stands at a path, and of a folder its files, hashed where they changed.
+    """Hashes a file or folder, without ignored files.
 
-    Third the sizes of all objects, in bytes, where they are known.
-
-    Without what DVC does not look at.
+    Returns:
+        The version, the md5s of the files in a folder, and the known sizes of all objects in bytes.
     """
     cache = repo.cache.local
     _, meta, found = build(
@@ -140,7 +139,7 @@ def _hash_all(repo: Repo, place: Path) -> tuple[str, Mapping[str, str], Mapping[
 
 
 def _is_kept(repo: Repo, version: str, sizes: Mapping[str, int | None]) -> bool:
-    """Whether the cache has a version with its files, whole; where DVC 2 has put them, at all."""
+    """Whether the cache has all objects of a version; those of DVC 3 are checked for damage."""
     local, legacy = caches_of(repo)
     here = {
         md5: Kept(None, size)
@@ -157,7 +156,7 @@ def switch(
     move: Callable[[], None],
     report: Report,
 ) -> list[str]:
-    """Moves Git to another commit, and takes away what that does not declare."""
+    """Checks out another commit in Git, and removes outputs that it does not declare."""
     taken: dict[str, PreviousOutputs] = {}
     with dvc.write_lock(repo, report):
         try:
@@ -179,7 +178,7 @@ def switch(
 def restore_all(
     dvc: RepoAccess, repo: Repo, stages: Sequence[DvcStage], report: Report
 ) -> Restored:
-    """Brings every recorded version into the workspace: from the cache, else from a remote."""
+    """Restores every recorded version into the workspace, pulling what the cache lacks."""
     outs = [
         out
         for stage in stages
@@ -207,7 +206,7 @@ def _restore(dvc: RepoAccess, repo: Repo, out: DvcOutput, done: Restored) -> Non
     is_here = is_in_cache(out)
     missing = None if is_here else _fetch(repo, out, done)
     with dvc.write_lock(repo, _say_nothing):
-        # As a whole: of a version that is replaced file by file, a crash would leave a mixture.
+        # The old version is removed as a whole: a crash while replacing files would leave a mix.
         if out.exists and not unsaved:
             aside = PreviousOutputs(dvc, address_of(out.stage), {path: None})
             aside.take(path)
@@ -221,14 +220,14 @@ def _restore(dvc: RepoAccess, repo: Repo, out: DvcOutput, done: Restored) -> Non
 
 
 def _fetch(repo: Repo, out: DvcOutput, done: Restored) -> str | None:
-    """Pulls the recorded version of an output into the cache; says why that cannot be."""
+    """Pulls the recorded version of an output into the cache; returns why that failed, if so."""
     if done.away is not None and not out.stage.is_repo_import:
         return done.away
     try:
         fetch(repo, out, _say_nothing)
     except DataNotAvailableError as error:
         if isinstance(error.__cause__, RemoteUnreachableError | RemoteAccessError):
-            # Whoever waits for it once need not wait for it with every output.
+            # Not tried again for every output: it may take long to fail.
             done.away = error.reason
         return error.reason
     return None

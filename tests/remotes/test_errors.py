@@ -74,6 +74,6 @@ def test_what_an_error_was_caused_by_tells_its_kind() -> None:
 
 def test_a_missing_extra_is_named() -> None:
     found = str(translate(ImportError(), PLACE))
-    assert "needs something more to be installed: run `pip install 'registry-assets[s3]'`" in found
+    assert "needs another package: run `pip install 'registry-assets[s3]'`" in found
     other = RemotePlace("storage", "webdav://example.org/x", ())
     assert "pip install 'dvc-webdav'" in str(translate(ImportError(), other))

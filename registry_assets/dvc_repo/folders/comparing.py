@@ -1,4 +1,4 @@
-"""What is recorded of a folder held against the cache and the workspace, as `dvc status` does."""
+"""Comparing recorded outputs with the cache and the workspace, as `dvc status` does."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ if TYPE_CHECKING:
 
 
 def read_recorded(out: DvcOutput) -> Mapping[str, str] | None:
-    """The files of the recorded version of a plain folder and their md5s.
+    """The files in the recorded version of a plain folder, with md5s.
 
-    Returns:
-        None where DVC has to find out, also when the cache lacks the listing.
+    None if the output is no plain folder, or the cache lacks the listing.
     """
     if not is_plain(out) or not out.hash_info.isdir:
         return None
     try:
         return Listings([Path(out.cache.path)]).read(str(out.hash_info.value))
-    except (ValueError, TypeError, KeyError):  # no listing: DVC says what it makes of it
+    except (ValueError, TypeError, KeyError):  # an invalid listing: DVC will report it
         return None
 
 
 def is_in_cache(out: DvcOutput) -> bool:
-    """Whether the cache has all of the recorded version, whole, so that it may be handed out.
+    """Whether the cache has the recorded version, complete and undamaged.
 
-    DVC's `Output.changed_cache` trusts what is read-only. Here what was written to is hashed.
+    DVC's `Output.changed_cache` trusts read-only objects. Here, modified ones are hashed.
     """
     verified = verify(out)
     return not out.changed_cache() if verified is None else verified.is_whole
 
 
 def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:
-    """How the cache holds the recorded version; None where DVC has to find out.
+    """Checks the recorded version in the cache; None if the output is not plain.
 
     Args:
         out: An output or a dependency.
@@ -57,10 +56,9 @@ def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:
 
 
 class StatusReader:
-    """Reads the status of outputs: what several stages name is hashed and checked once.
+    """Reads the status of outputs; hashes and checks each only once.
 
-    The output of a stage is read by others, so that DVC would hash the files of a collection
-    once for each stage they pass through.
+    DVC would hash an output again for each stage that depends on it.
     """
 
     def __init__(self) -> None:
@@ -68,11 +66,11 @@ class StatusReader:
         self._is_in_cache: dict[tuple[str, str], bool] = {}
 
     def status(self, out: DvcOutput, content: FolderContent | None = None) -> Mapping[str, object]:
-        """What ``out.status()`` returns: by name, what is to be said of it.
+        """The same as ``out.status()``: changes by name.
 
         Args:
             out: An output or a dependency.
-            content: What stands there, if it was hashed already.
+            content: Its content in the workspace, if already hashed.
 
         Raises:
             DataBeingWrittenError: when a file changes meanwhile.
@@ -100,17 +98,17 @@ class StatusReader:
         key = (out.hash_name, out.hash_info.value)
         if key not in self._is_in_cache:
             known = out.obj
-            # `dvc status` trusts what is read-only, as DVC made it so when it knew the hash.
+            # Like `dvc status`, trust read-only objects.
             verified = verify(out, by_date=False)
             is_there = not out.changed_cache() if verified is None else verified.is_whole
             self._is_in_cache[key] = is_there
-            # Listings of many files would else stay in memory as long as the repository is open.
+            # Otherwise large listings would stay in memory while the repository is open.
             out.obj = known
         return self._is_in_cache[key]
 
 
 def _is_in_workspace(out: DvcOutput) -> bool:
-    """Whether it is a file or folder of this machine that DVC knows by its content alone."""
+    """Whether it is a local file or folder that DVC compares by content only."""
     by_content = (DvcOutput.workspace_status, Dependency.workspace_status)
     return (
         out.protocol == "local"

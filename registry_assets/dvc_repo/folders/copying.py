@@ -1,4 +1,4 @@
-"""Objects copied between a cache and a remote that is a folder, several at once."""
+"""Copying objects between a cache and a folder remote, in threads."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _CHUNK = 2**20
 
 
 class _DamagedError(Exception):
-    """What was read does not hash to its name."""
+    """The hash of an object differs from its name."""
 
 
 def are_folders(*stores: HashFileDB) -> bool:
-    """Whether objects lie in folders of this machine, under the hashes of DVC 3."""
+    """Whether all stores are local folders with DVC 3 hashes."""
     return all(isinstance(s, LocalHashFileDB) and s.hash_name == HASH for s in stores)
 
 
 def copy_objects(
     source: HashFileDB, target: HashFileDB, oids: Sequence[str], *, verify: bool
 ) -> Mapping[str, Exception]:
-    """Copies objects, in place of what is there.
+    """Copies objects, overwriting existing ones.
 
     Args:
-        source: Where from.
-        target: Where to.
+        source: The store to copy from.
+        target: The store to copy to.
         oids: The names of the objects.
-        verify: Whether to hash each on the way; what is damaged does not arrive.
+        verify: Whether to hash each object; damaged ones are silently not copied.
 
     Returns:
-        Why some could not be copied, by name.
+        The errors, by name of the object.
     """
 
     def copy(oid: str) -> OSError | None:

@@ -1,9 +1,9 @@
-"""What stands in a folder, hashed: what `dvc_data.hashfile.build` finds out, for less.
+"""Hashing the files of a folder, with the result of `dvc_data.hashfile.build`.
 
-DVC hashes small files one after the other, builds an object for each, and does all of that twice.
-Here threads hash, each file is looked up in DVC's state before it is read, and told to the state
-when it is stored (`storing.py`). What is not plain (links among the files, pipes, files under
-DVC 2's names) is left to DVC.
+DVC hashes small files one after the other, builds an object for each, and does that twice. Here
+files are looked up in DVC's state database first, others are hashed in threads, and the state is
+updated when they are stored (`storing.py`). Folders that are not plain (with symbolic links, or
+recorded with DVC 2's hash) are left to DVC.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ _BATCH_FILES = 250
 
 @dataclass(frozen=True)
 class FolderContent:
-    """The files of a folder that DVC does not ignore.
+    """The hashed files of a folder.
 
     Attributes:
         place: The folder, absolute.
-        ignored: What DVC ignores, by path in the folder; folders end in ``/``.
-        stamp: Its `stamp_of` from before it was read.
+        files: The files that DVC does not ignore.
+        ignored: The ignored paths, relative to the folder; folders end in ``/``.
+        stamp: The stamp of the folder (`stamp_of`) from before it was hashed.
     """
 
     place: str
@@ -63,36 +64,33 @@ class FolderContent:
     stamp: str | None = None
 
     def is_still_there(self) -> bool:
-        """Whether nothing in the folder changed since it was read, as far as that can be told."""
+        """Whether the folder is certainly unchanged since it was hashed."""
         return self.stamp is not None and self.stamp == stamp_of(self.place)
 
     @cached_property
     def listing(self) -> bytes:
-        """The text of the object that stands for the folder (`dvc_data.hashfile.tree`)."""
+        """The text of the folder's listing (`dvc_data.hashfile.tree`)."""
         return build_listing((file.name, file.md5) for file in self.files)
 
     @cached_property
     def hash_info(self) -> HashInfo:
-        """The folder's own hash."""
+        """The hash of the folder."""
         return HashInfo(HASH, hash_listing(self.listing))
 
     @property
     def meta(self) -> Meta:
-        """What a metafile says of the folder besides."""
+        """The size and number of files, as recorded in a metafile."""
         size = sum(file.status.st_size for file in self.files)
         return Meta(size=size, nfiles=len(self.files), isdir=True)
 
 
 def is_same(before: FileStatus | os.stat_result, now: FileStatus | os.stat_result) -> bool:
-    """Whether a file is the one that it was, by what DVC's state goes by."""
+    """Whether a file is unchanged, by the attributes that DVC's state uses."""
     return FileIdentity.of(before) == FileIdentity.of(now)
 
 
 def check_same(path: str, file: HashedFile) -> os.stat_result:
-    """Makes sure that a file is what was hashed.
-
-    Returns:
-        What the file system says of it.
+    """Checks that a file is unchanged since it was hashed, and returns its status.
 
     Raises:
         DataBeingWrittenError: when it changed.
@@ -104,7 +102,7 @@ def check_same(path: str, file: HashedFile) -> os.stat_result:
 
 
 def is_plain(out: DvcOutput) -> bool:
-    """Whether an output, or what is read, is on this machine, under the hashes of DVC 3."""
+    """Whether an output or dependency is a local one with DVC 3 hashes, which we can handle."""
     return (
         out.protocol == "local"
         and out.is_in_repo
@@ -122,7 +120,7 @@ def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
     """Hashes the files of an output.
 
     Returns:
-        None where DVC has to do it: for a file, and for a folder with anything but plain files.
+        None if DVC has to do it: for a file, and for a folder that is not plain.
 
     Raises:
         DataBeingWrittenError: when a file changes meanwhile.
@@ -131,10 +129,10 @@ def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
 
 
 def hash_folder(repo: Repo, out: DvcOutput) -> HashInfo | None:
-    """The hash of an output as `read_folder` finds it, or found it while nothing in it changed.
+    """The hash of an output, as by `read_folder`; cached while the folder is unchanged.
 
     Returns:
-        None where DVC has to find out.
+        None if DVC has to do it.
 
     Raises:
         DataBeingWrittenError: when a file changes meanwhile.
@@ -172,7 +170,7 @@ def _read(repo: Repo, out: DvcOutput, stamp: str | None) -> FolderContent | None
 def _with_hashes(
     repo: Repo, out: DvcOutput, found: Sequence[tuple[str, FileStatus]], memory: Remembered
 ) -> list[HashedFile]:
-    """The files of an output with their hashes; the state is told those that were read for it."""
+    """The files of an output with hashes; new hashes are saved in DVC's state."""
     cache = out.cache
     prefix = f"{out.fs_path}{os.sep}"
     objects = [memory.object_of(cache, status) for _, status in found]
@@ -196,13 +194,13 @@ def _with_hashes(
 def _find_files(
     repo: Repo, place: str
 ) -> tuple[list[tuple[str, FileStatus]] | None, Sequence[str]]:
-    """The files that DVC does not ignore and their status, and the paths that it does.
+    """Finds the files that DVC does not ignore, with their status, and the ignored paths.
 
     Returns:
-        None instead of the files when one of them is not plain.
+        None instead of the files if there is a symbolic link among them.
 
     Raises:
-        FileNotStorableError: when DVC would break off at one, or wait for it for ever.
+        FileNotStorableError: for a file at which DVC would fail, or hang.
     """
     found = []
     left_out: list[str] = []
@@ -235,7 +233,7 @@ def hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, s
     """
     if not files:
         return
-    # Hashing lets go of the interpreter's lock, and so does waiting for the disk.
+    # Hashing and reading release the GIL.
     with ThreadPoolExecutor(THREADS) as pool:
         for hashes in pool.map(_hash_batch, _batches(files)):
             yield from hashes
@@ -244,7 +242,7 @@ def hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, s
 def _batches(
     files: Iterable[tuple[str, FileStatus]],
 ) -> Iterator[list[tuple[str, FileStatus]]]:
-    """Parts that are worth a thread's turn, and small enough to share the work evenly."""
+    """Batches that are large enough for a thread, and small enough to balance the load."""
     batch: list[tuple[str, FileStatus]] = []
     size = 0
     for item in files:
@@ -268,10 +266,10 @@ def _md5(path: str, status: FileStatus) -> str:
     """The md5 of a file's content.
 
     Raises:
-        DataBeingWrittenError: when there is more or less to read than there was.
+        DataBeingWrittenError: when its size has changed.
     """
     digest = hashlib.md5(usedforsecurity=False)
-    # Past Python's buffers, and one byte more than there should be, so that one call is enough.
+    # Unbuffered, and asking for one byte more than expected, so that one call is usually enough.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         left = status.st_size

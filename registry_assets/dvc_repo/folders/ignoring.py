@@ -1,6 +1,6 @@
-"""What DVC ignores of a folder, asked once for all of its files, and what it takes for its own.
+"""DVC's ignore rules, evaluated once per folder, and the file names that DVC refuses.
 
-DVC asks for each file and for all folders above it, and keeps every answer in memory.
+DVC evaluates them for each file and all folders above, and caches every result in memory.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 
 METAFILE_ENDINGS = (DVC_FILE_SUFFIX, PROJECT_FILE)
-REFUSED_IGNORE_FILE = "it would have DVC leave files out"
+REFUSED_IGNORE_FILE = "it would make DVC ignore files"
 
 
 class DataHidingIgnore(DvcIgnoreFilter):  # type: ignore[misc]
-    """DVC's own, which shows DVC no metafile in what somebody put into a folder of a family.
+    """DVC's ignore filter, which also hides metafiles inside collections.
 
-    DVC walks through the whole repository to look for metafiles, and for nothing else.
+    DVC walks the whole repository only to find metafiles.
     """
 
     def walk(self, fs: FileSystem, path: str, **kwargs: Any) -> Iterator[Any]:
-        """Walks through a folder without what is ignored."""
+        """Walks a folder without ignored files."""
         walked = super().walk(fs, path, **kwargs)
         if path != self.root_dir:
             yield from walked
@@ -53,7 +53,7 @@ class DataHidingIgnore(DvcIgnoreFilter):  # type: ignore[misc]
 def without_data(
     root: str, settings: Settings, folder: str, folders: list[str], files: list[str]
 ) -> tuple[list[str], list[str]]:
-    """What is left of the names in a folder without collections, and without what is data there.
+    """Filters the names in a folder: no collections, and no metafiles that are data.
 
     Args:
         root: Of the repository.
@@ -70,11 +70,10 @@ def without_data(
 
 
 def refused_reason(name: str, *, is_folder: bool) -> str | None:
-    """Why DVC does not store an entry of a folder, by its name alone; None where it does.
+    """Why DVC does not store a file or folder with this name; None if it does.
 
-    It stops at ``.dvcignore`` and, in a folder that it does not track yet, at metafiles, and leaves
-    out the rest without a word; of a repository in the folder also all that lies beside its
-    ``.dvc``.
+    `dvc add` fails for a ``.dvcignore``, and for metafiles in a new folder. It silently ignores
+    repositories: ``.git`` and ``.hg``, and a folder with a ``.dvc`` as a whole.
     """
     if name == DvcIgnore.DVCIGNORE_FILE:
         return REFUSED_IGNORE_FILE
@@ -88,11 +87,11 @@ def refused_reason(name: str, *, is_folder: bool) -> str | None:
 
 
 def walk(repo: Repo, place: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """A folder and those in it.
+    """Walks a folder.
 
     Yields:
-        Each without what DVC ignores: its path and the names of its files; and the names of what
-        DVC ignores there, folders with a ``/`` at the end.
+        The path of each folder that DVC does not ignore, the names of its files that DVC does not
+        ignore, and the names of ignored files and folders; the latter end in ``/``.
     """
     for folder, folders, files in os.walk(place):
         try:
@@ -107,19 +106,19 @@ def walk(repo: Repo, place: str) -> Iterator[tuple[str, list[str], list[str]]]:
             names = {*kept, *wanted}
             ignored = [f"{name}/" for name in folders if name not in names]
             ignored += [name for name in files if name not in names]
-        # In place, so that what is ignored is not walked.
+        # In place, so that ignored folders are not walked.
         folders[:] = kept
         yield folder, wanted, ignored
 
 
 def find_files(repo: Repo, folder: Path) -> Iterator[Path]:
-    """The files in a folder and its sub-folders that DVC does not ignore."""
+    """The files in a folder and its subfolders that DVC does not ignore."""
     for where, files, _ in walk(repo, str(folder)):
         yield from (place for name in files if (place := Path(where) / name).is_file())
 
 
 def list_folder(repo: Repo, place: str) -> tuple[list[str], list[str]]:
-    """The files in a folder that DVC does not ignore, and what it does, by path in the folder."""
+    """The files that DVC does not ignore, and the ignored paths, relative to the folder."""
     names: list[str] = []
     ignored: list[str] = []
     start = len(place) + 1
@@ -131,11 +130,11 @@ def list_folder(repo: Repo, place: str) -> tuple[list[str], list[str]]:
 
 
 IgnoreRule = Callable[[str, str, bool], bool]
-"""Takes a folder, a name in it and whether that is a folder, too; says whether it is ignored."""
+"""Takes a folder, a name in it and whether that is a folder; returns whether it is ignored."""
 
 
 def rule_above(repo: Repo, place: str) -> IgnoreRule:
-    """What the ignore files above a folder say of anything in it; those in it are not heeded."""
+    """The rule that the ignore files above a folder make for its contents."""
     above, _, name = place.rpartition(os.sep)
     patterns = patterns_above(repo.dvcignore, above)
     start = len(patterns.dirname) + 1
@@ -155,9 +154,9 @@ def rule_above(repo: Repo, place: str) -> IgnoreRule:
 
 
 def find_hidden(repo: Repo, place: str) -> Iterator[str]:
-    """What ignore files above a folder have DVC leave out of it, by path in it.
+    """Yields paths in a folder that ignore files above it ignore.
 
-    Without what file managers leave, and what DVC refuses by its name.
+    Without files that file managers leave behind, and names that DVC refuses.
     """
     is_ignored = rule_above(repo, place)
     start = len(place) + 1
@@ -176,7 +175,7 @@ def find_hidden(repo: Repo, place: str) -> Iterator[str]:
 
 
 def describe_pattern(repo: Repo, path: str) -> str:
-    """Which line of which ignore file has DVC ignore a path, as file, number and pattern."""
+    """The rule by which DVC ignores a path: file, line and pattern."""
     found = repo.dvcignore.check_ignore(path)
     told = [info.file_info for info in found.pattern_infos if info.file_info]
     return str(told[-1]) if told else "a rule of DVC"
@@ -185,7 +184,7 @@ def describe_pattern(repo: Repo, path: str) -> str:
 def without_ignored(
     repo: Repo, folder: str, folders: list[str], files: list[str]
 ) -> tuple[list[str], list[str]]:
-    """What is left of the names in a folder, as DVC's own ``repo.dvcignore`` says.
+    """Filters the names in a folder that DVC does not ignore, as ``repo.dvcignore`` does.
 
     Args:
         repo: The repository.
@@ -197,7 +196,7 @@ def without_ignored(
     folders, _ = ignore(folder, folders, [])
     parts = repo.fs.relparts(folder, ignore.root_dir)
     key = () if parts == (os.curdir,) else parts
-    # With those of the folders above it; they were read when it was asked just now.
+    # Merged with those of the folders above. The call above has loaded them.
     patterns: DvcIgnorePatterns = ignore.ignores_trie_fs.longest_prefix(key).value
     above, _, name = folder.rpartition(os.sep)
     if folder != patterns.dirname and patterns.matches(above, name, is_dir=True):

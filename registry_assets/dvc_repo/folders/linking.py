@@ -1,7 +1,7 @@
-"""Folders linked out of the cache, as `dvc checkout` does it.
+"""Linking folders from the cache into the workspace, as `dvc checkout` does.
 
-What stands there is looked at before anything is touched: content that is saved nowhere is never
-removed, and a file is replaced by that of another version in one go.
+Existing files are checked first: content that is not in the cache is never removed. Files are
+replaced atomically.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def link_folder(repo: Repo, out: DvcOutput) -> None:
-    """Brings the recorded version of a folder into the workspace, whatever version is there now.
+    """Links the recorded version of a folder into the workspace, replacing any other version.
 
-    Only ever with the lock on the repository.
+    Call it under the repository lock.
 
     Raises:
-        NotPlainError: when DVC has to do it; nothing was touched that it could not go on with.
-        DataModifiedError: when content that is saved nowhere would be removed.
+        NotPlainError: when DVC has to do it; DVC can continue from the state that this leaves.
+        DataModifiedError: when content that is not in the cache would be removed.
         DataNotAvailableError: when the cache lacks part of the version.
         DataBeingWrittenError: when a file changes meanwhile.
     """
@@ -80,21 +80,18 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
 
 
 def _link(links: Links, source: str, target: str, before: HashedFile | None) -> os.stat_result:
-    """Links an object into the workspace, in the place of the file that was there before, if any.
-
-    Returns:
-        What the file system says of the file then.
+    """Links an object into the workspace, replacing the previous file, and returns its status.
 
     Raises:
-        NotPlainError: when something that DVC ignores is in the way.
-        FileNotFoundError: when there is no such object.
-        DataBeingWrittenError: when the file is not any more what it was.
+        NotPlainError: when the target exists, but is ignored by DVC.
+        FileNotFoundError: when the cache lacks the object.
+        DataBeingWrittenError: when the previous file changed.
     """
     status = os.stat(source)
     if before is not None:
         check_same(target, before)
     try:
-        # DVC does not link what is empty: too many files would be one.
+        # DVC does not link empty files, which would all be the same inode.
         link = links.hardlink if before is None else links.hardlink_over
         if status.st_size and link(source, target):
             return status
@@ -111,7 +108,7 @@ def _link(links: Links, source: str, target: str, before: HashedFile | None) -> 
 
 
 def _is_file_and_folder(names: Collection[str]) -> bool:
-    """Whether something is a file in one version and a folder in the other."""
+    """Whether a path is a file in one version and a folder in the other."""
     folders = {os.path.dirname(name) for name in names} - {""}
     waiting = list(folders)
     while waiting:

@@ -1,4 +1,4 @@
-"""The kinds of links that DVC's `cache.type` names, tried in order."""
+"""The link types of DVC's `cache.type`, tried in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dvc_objects.fs.utils import tmp_fname, umask
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
-# With these, another kind may do (`dvc_objects.fs.generic`); the last: a file has a name too many.
+# Errors after which the next type is tried (`dvc_objects.fs.generic`). EMLINK: too many hard links.
 _NO_SUCH_LINK = {
     errno.EPERM,
     errno.ENOTSUP,
@@ -30,18 +30,18 @@ _MOST_IN_MEMORY = 2**20
 
 
 class NotPlainError(Exception):
-    """Something that DVC's own way is needed for."""
+    """A folder or link type that is left to DVC's own code."""
 
 
 class Links:
-    """Puts files into the cache, or out of it.
+    """Links or copies files between workspace and cache.
 
     Args:
         cache: The cache.
-        kinds: What to try, in order. What the file systems turn out to lack is tried once only.
+        kinds: The link types to try, in order. Unsupported ones are tried only once.
 
     Raises:
-        NotPlainError: when links are wanted that only DVC makes.
+        NotPlainError: when the first type is one that only DVC makes.
     """
 
     def __init__(self, cache: HashFileDB, kinds: Sequence[str]) -> None:
@@ -51,10 +51,10 @@ class Links:
             raise NotPlainError
 
     def hardlink(self, source: str, target: str) -> bool:
-        """Gives a file a second name, if that is what comes first.
+        """Makes a hard link, if that is the first type; returns whether it did.
 
         Raises:
-            FileExistsError: when something has that name.
+            FileExistsError: when the target exists.
         """
         while self._kinds and self._kinds[0] == "hardlink":
             try:
@@ -66,7 +66,7 @@ class Links:
         return False
 
     def hardlink_over(self, source: str, target: str) -> bool:
-        """The same, where the name is taken by another file: that one goes when this one comes."""
+        """Like `hardlink`, but atomically replaces an existing file."""
         fresh = _beside(target)
         if not self.hardlink(source, fresh):
             return False
@@ -74,10 +74,10 @@ class Links:
         return True
 
     def copy(self, source: str, target: str) -> None:
-        """Copies a file to where there is nothing yet: its blocks only by name, if that is wanted.
+        """Makes a reflink or copy of a file; the target must not exist.
 
         Raises:
-            NotPlainError: when a copy is not what is wanted.
+            NotPlainError: when neither is among the types.
         """
         while self._kinds:
             kind = self._kinds[0]
@@ -93,7 +93,7 @@ class Links:
                     os.unlink(target)
                 self._give_up("reflink", error)
             else:
-                # A clone may have the permissions of its source: those of the cache.
+                # A reflink may have the permissions of its source, an object of the cache.
                 os.chmod(target, 0o666 & ~umask)
                 return
         raise NotPlainError
@@ -101,19 +101,19 @@ class Links:
     def _give_up(self, kind: str, error: OSError) -> None:
         if error.errno not in _NO_SUCH_LINK:
             raise error
-        # Several threads may find out.
+        # Not `remove`: several threads may do this.
         self._kinds = [other for other in self._kinds if other != kind]
 
 
 def copy_file(source: str, target: str) -> None:
-    """As `shutil.copyfile`, which asks the file system a dozen things of each file."""
+    """Like `shutil.copyfile`, with far fewer system calls for small files."""
     size = os.stat(source).st_size
     if size > _MOST_IN_MEMORY:
         shutil.copyfile(source, target)
         return
     left = size + 1
     with open(source, "rb", buffering=0) as old, open(target, "xb", buffering=0) as new:
-        # Either may give or take less than it is asked to, as a disk does that is nearly full.
+        # Both may process less than asked for, as on a disk that is nearly full.
         while left > 1 and (data := old.read(left)):
             left -= len(data)
             rest = memoryview(data)
@@ -123,7 +123,7 @@ def copy_file(source: str, target: str) -> None:
 
 @contextmanager
 def in_one_go(target: str) -> Iterator[str]:
-    """Gives a name beside a file, and renames what was written there when it is whole."""
+    """Yields a temporary path beside a file, and renames it to the file if the block succeeds."""
     fresh = _beside(target)
     try:
         yield fresh
@@ -135,7 +135,7 @@ def in_one_go(target: str) -> Iterator[str]:
 
 
 def _beside(target: str) -> str:
-    # As DVC names them, so that whoever recovers from a crash knows them (`previous_outputs.py`).
+    # Named as by DVC, so that they are cleaned up after a crash (`previous_outputs.py`).
     return os.path.join(os.path.dirname(target), tmp_fname())
 
 

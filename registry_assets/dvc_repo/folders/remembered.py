@@ -1,7 +1,7 @@
-"""What was hashed while a repository is open, so that it is not hashed, nor looked up, again.
+"""Hashes found while a repository is open, so that nothing is hashed or looked up twice.
 
-The folder that one stage writes is read by the next, which links files of it into its own: the
-same files under other names. DVC's state, which is asked otherwise, goes by their names.
+A stage often links files of its input into its output: the same files under other paths. DVC's
+state database knows files by path only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Linked(NamedTuple):
-    """A file with several names."""
+    """A file with several hard links."""
 
     mtime_ns: int
     size: int
@@ -32,44 +32,38 @@ class _Linked(NamedTuple):
 
 
 class Remembered:
-    """Hashes of folders, and of files that are linked."""
+    """Hashes of folders, and of hard-linked files."""
 
     def __init__(self) -> None:
         self._folders: dict[str, tuple[str, HashInfo]] = {}
         self._linked: dict[tuple[int, int], _Linked] = {}
 
     def hash_of(self, place: str, stamp: str | None) -> HashInfo | None:
-        """The hash of a folder, if nothing in it changed since it was read."""
+        """The hash of a folder, if it is unchanged since it was hashed."""
         hash_info = self._folders[place][1] if place in self._folders else None
         return hash_info if stamp is not None and stamp == self.stamp_of(place) else None
 
     def stamp_of(self, place: str) -> str | None:
-        """The stamp of a folder when it was read last."""
+        """The stamp of a folder from before it was hashed."""
         return self._folders[place][0] if place in self._folders else None
 
     def keep_folder(self, place: str, stamp: str | None, hash_info: HashInfo) -> None:
-        """Keeps the hash of a folder.
-
-        Args:
-            place: The folder.
-            stamp: Its `stamp_of`, from before it was read.
-            hash_info: Its hash.
-        """
+        """Keeps the hash of a folder, with its `stamp_of` from before it was hashed."""
         if stamp is not None:
             self._folders[place] = stamp, hash_info
 
     def keep_linked(self, files: Iterable[HashedFile]) -> None:
-        """Keeps the hashes of those files that have several names."""
+        """Keeps the hashes of hard-linked files."""
         for file in files:
             status = file.status
-            # An object of the cache was found here, so it is kept already.
+            # A file that is an object was found by this class, so it is kept already.
             if status.st_nlink > 1 and not file.is_object:
                 self._linked[status.st_dev, status.st_ino] = _Linked(
                     status.st_mtime_ns, status.st_size, file.md5
                 )
 
     def object_of(self, cache: HashFileDB, status: FileStatus) -> str | None:
-        """The md5 of a file that is one with an object of the cache, as is one that was hashed."""
+        """The md5 of a file that is a hard link to an object, if it was hashed before."""
         linked = self._linked.get((status.st_dev, status.st_ino))
         if linked is None or linked[:2] != (status.st_mtime_ns, status.st_size):
             return None
@@ -77,7 +71,7 @@ class Remembered:
             held = os.stat(place_in(cache, linked.md5))
         except FileNotFoundError:
             return None
-        # An inode, and even all times, can be those of another file that is gone by now.
+        # Checked, as inode and mtime may be those of a deleted file.
         is_object = (held.st_dev, held.st_ino) == (status.st_dev, status.st_ino)
         is_protected = stat.S_IMODE(held.st_mode) == cache.CACHE_MODE
         return linked.md5 if is_object and is_protected else None
@@ -87,14 +81,14 @@ _of_repositories: WeakKeyDictionary[Repo, Remembered] = WeakKeyDictionary()
 
 
 def remembered(repo: Repo) -> Remembered:
-    """What was hashed since DVC's own object of a repository was made."""
+    """The hashes that belong to an opened repository."""
     return _of_repositories.setdefault(repo, Remembered())
 
 
 def stamp_of(*places: str) -> str | None:
-    """What tells files and folders from later ones; None when only reading them can.
+    """A stamp that changes when files or folders change; None if changes cannot be told by it.
 
-    By the times and sizes by which DVC, too, knows files again that it has hashed.
+    Based on the same attributes by which DVC recognizes files: mtime, size and inode.
     """
     stamp = TreeFingerprint(is_strict=False)
     try:

@@ -1,8 +1,8 @@
-"""DVC's state, asked and told about many files at once.
+"""Batch access to DVC's state database.
 
-It knows the hash of a file by inode, mtime and size (`dvc_data.hashfile.state`), so that `dvc
-status` need not read what is known, and it knows the links that DVC made, so that `dvc checkout`
-can remove those that nothing declares any more.
+It has the hashes of files by path, inode, mtime and size (`dvc_data.hashfile.state`), so that `dvc
+status` need not read unchanged files, and the links that DVC made, so that `dvc checkout` can
+remove those that nothing declares any more.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from dvc_objects.fs.base import FileSystem
 
 HASH = "md5"
-"""The hash of DVC 3; that of DVC 2 has another name."""
+"""The name of DVC 3's hash; that of DVC 2 is ``md5-dos2unix``."""
 
 _ASKED_TOGETHER = 10_000
 
 
 class FileStatus(NamedTuple):
-    """The part of `os.stat_result` that is needed here, in a quarter of its memory."""
+    """The fields of `os.stat_result` that are needed here, with a quarter of its memory."""
 
     st_dev: int
     st_ino: int
@@ -40,7 +40,7 @@ class FileStatus(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileStatus:
-        """The same of what the file system said."""
+        """Converts an `os.stat_result`."""
         return cls(
             status.st_dev,
             status.st_ino,
@@ -57,8 +57,8 @@ class HashedFile(NamedTuple):
 
     Attributes:
         name: The path inside its folder, with ``/``.
-        status: What the file system says of it; of one that was hashed, what it said before.
-        is_object: Whether it is one with the object of the cache.
+        status: Its status from before it was hashed.
+        is_object: Whether it is a hard link to its object in the cache.
     """
 
     name: str
@@ -70,10 +70,10 @@ class HashedFile(NamedTuple):
 def find_known(
     repo: Repo, filesystem: FileSystem, statuses: Mapping[str, FileStatus]
 ) -> Mapping[str, str]:
-    """The md5 of files by path, of those that did not change since the state was told."""
+    """The md5s of unchanged files in the state, by path."""
     found = {}
     paths = iter(statuses)
-    # Some at a time, as a description takes more memory than what is left of it.
+    # In batches, to save memory: the query takes more than the result.
     while part := list(islice(paths, _ASKED_TOGETHER)):
         infos = {path: _info_of(statuses[path]) for path in part}
         for path, _, known in repo.state.get_many(part, filesystem, infos):
@@ -83,7 +83,7 @@ def find_known(
 
 
 def tell_hashes(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
-    """Tells the state the hashes of files of an output."""
+    """Saves the hashes of files of an output in the state."""
     prefix = f"{out.fs_path}{os.sep}"
     repo.state.save_many(
         (
@@ -97,12 +97,12 @@ def tell_hashes(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None
 def tell_objects(
     repo: Repo, filesystem: FileSystem, objects: Iterable[tuple[str, str, FileStatus]]
 ) -> None:
-    """Tells the state the hashes of objects of the cache, as DVC does of those that it adds.
+    """Saves the hashes of objects in the cache in the state, as DVC does for new objects.
 
     Args:
         repo: The repository.
-        filesystem: That of the cache.
-        objects: Place, md5 and status of each.
+        filesystem: The file system of the cache.
+        objects: Path, md5 and status of each object.
     """
     repo.state.save_many(
         ((place, HashInfo(HASH, md5), _info_of(status)) for place, md5, status in objects),
@@ -111,16 +111,16 @@ def tell_objects(
 
 
 def tell_links(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
-    """Tells the state that DVC put a folder with just these files where it is."""
+    """Saves in the state that DVC linked a folder with these files into the workspace."""
     prefix = f"{out.fs_path}{os.sep}"
     mtimes = {f"{prefix}{file.name}": file.status.st_mtime for file in files}
-    # The token is that of `dvc_data.hashfile.utils`, which would look at every file again.
+    # The same token as in `dvc_data.hashfile.utils`, which would stat every file again.
     token = hashlib.md5(json.dumps(mtimes, sort_keys=True).encode(), usedforsecurity=False)
     repo.state.set_link(out.fs_path, os.lstat(out.fs_path).st_ino, token.hexdigest())
 
 
 def _info_of(status: FileStatus) -> dict[str, Any]:
-    """The part of fsspec's description of a file that the state looks at."""
+    """The fields of fsspec's file info that the state uses."""
     return {
         "type": "file",
         "ino": status.st_ino,

@@ -1,9 +1,9 @@
-"""Folders put into the cache, as `dvc add` and `dvc commit` put them there.
+"""Putting outputs into the cache, as `dvc add` and `dvc commit` do.
 
-What takes DVC several rounds over its own objects (stage, transfer, check out) is one round here:
-each file is linked or copied into the cache under its hash, and DVC's state told of it. Formats
-and order are DVC's: objects are read-only and lie under ``xx/yyyy``; a folder's listing comes last.
-What has its name is whole: a link is at once, and a copy is renamed when it is.
+DVC needs several passes (stage, transfer, checkout); here it is one: each file is linked or copied
+into the cache under its hash, and saved in DVC's state. Formats and order are DVC's: objects are
+read-only files ``xx/yyyy``, and the listing of a folder is stored last. An object gets its final
+name only when complete: links are atomic, copies are renamed.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
 Contents = Mapping[str, FolderContent | None]
-"""The outputs of a stage by place, hashed; None for those that DVC has to hash."""
+"""The hashed outputs of a stage, by absolute path; None for those that DVC has to hash."""
 
 
 def read_outputs(repo: Repo, stage: DvcStage, before: Contents | None = None) -> Contents:
-    """Hashes the outputs of a stage, as far as they are plain folders.
+    """Hashes the outputs of a stage that are plain folders.
 
     Args:
         repo: The repository.
         stage: The stage.
-        before: What was read a moment ago; only what changed since is read again.
+        before: An earlier result; only outputs that changed since are hashed again.
 
     Raises:
         DataBeingWrittenError: when a file changes meanwhile.
@@ -69,10 +69,10 @@ def read_outputs(repo: Repo, stage: DvcStage, before: Contents | None = None) ->
 
 
 def note_outputs(stage: DvcStage, contents: Contents) -> Mapping[str, str]:
-    """Has the outputs of a stage name what was hashed, as DVC's `Stage.save_outs` does.
+    """Sets the hashes of a stage's outputs, as DVC's `Stage.save_outs` does.
 
     Returns:
-        The versions that they named before, by place.
+        The previous versions, by absolute path.
     """
     before = {out.fs_path: str(out.hash_info.value) for out in stage.outs if out.hash_info}
     for out in stage.outs:
@@ -94,22 +94,22 @@ def note_outputs(stage: DvcStage, contents: Contents) -> Mapping[str, str]:
 def store_outputs(
     repo: Repo, stage: DvcStage, contents: Contents, before: Mapping[str, str] | None = None
 ) -> Mapping[str, str]:
-    """Puts the outputs that `note_outputs` noted into the cache, as DVC's `Output.commit` does.
+    """Puts outputs into the cache after `note_outputs`, as DVC's `Output.commit` does.
 
-    Only ever with the lock on the repository.
+    Call it under the repository lock.
 
     Args:
         repo: The repository.
         stage: The stage.
-        contents: Its outputs, hashed.
-        before: Their versions before, by place.
+        contents: Its hashed outputs.
+        before: Their previous versions, by absolute path.
 
     Returns:
-        Objects that files of the outputs had overwritten, being linked to them, by the places of
-        those files. They have the names of what they hold now, and their own are free.
+        The md5s of objects that were edited in place through a link, by absolute path of that link.
+        These objects are renamed to their actual hash, so the cache lacks their former content.
 
     Raises:
-        DataBeingWrittenError: when a file is not any more what was hashed.
+        DataBeingWrittenError: when a file changed since it was hashed.
     """
     overwritten: dict[str, str] = {}
     for out in stage.outs:
@@ -127,17 +127,13 @@ def store_outputs(
 def _release_overwritten(
     repo: Repo, out: DvcOutput, content: FolderContent | None
 ) -> Mapping[str, str]:
-    """Gives objects that were edited in place, through files of an output, their true names.
-
-    Returns:
-        The objects, by the places of the files.
-    """
-    # What lies outside the repository has no cache.
+    """Renames objects that were edited in place through links in an output; see `store_outputs`."""
+    # An output outside the repository has no cache.
     cache = out.cache if out.is_in_repo and out.use_cache and out.hash_name == HASH else None
     if not isinstance(cache, LocalHashFileDB):
         return {}
     if content is not None:
-        # Of what is linked to where it came from, there is no object yet.
+        # Hard links to something else, such as an input, have no object yet.
         linked = {
             file.status.st_ino: f"{content.place}/{file.name}"
             for file in content.files
@@ -157,20 +153,20 @@ def _release_overwritten(
     symlinked = [path for path in overwritten if os.path.islink(path)]
     set_aside_damaged(repo, cache, damaged)
     for path in symlinked:
-        # It leads to the name that the object had.
+        # It points to the former name of the object.
         with in_one_go(path) as fresh:
             os.symlink(place_in(cache, damaged[overwritten[path]]), fresh)
     return overwritten
 
 
 def describe_overwritten(repo: Repo, place: str, md5: str) -> str:
-    """What to say of an object that was edited in place through a file."""
+    """The message about an object that was edited in place through a link."""
     path = Path(place).relative_to(repo.root_dir).as_posix()
-    return f"damaged {path}: edited in place, through its link, in the cache, too (was {md5[:10]})"
+    return f"damaged {path}: edited in place, which changed its object {md5[:10]} in the cache, too"
 
 
 def _is_object(cache: LocalHashFileDB, file: HashedFile) -> bool:
-    """Whether a file is one with the object of what it holds."""
+    """Whether a file is a hard link to the object with its hash."""
     try:
         status = os.stat(place_in(cache, file.md5))
     except FileNotFoundError:
@@ -179,12 +175,12 @@ def _is_object(cache: LocalHashFileDB, file: HashedFile) -> bool:
 
 
 def _find_linked(place: str) -> Iterator[tuple[int, str]]:
-    """The inodes that files lead to, whatever kind of link they are."""
+    """Yields inode and path of files that are hard or symbolic links."""
     found = [place] if not os.path.isdir(place) else []
     for folder, _, names in os.walk(place):
         found.extend(f"{folder}/{name}" for name in names)
     for path in found:
-        with suppress(OSError):  # a link that leads nowhere
+        with suppress(OSError):  # a broken link
             status = os.stat(path)
             if status.st_nlink > 1 or os.path.islink(path):
                 yield status.st_ino, path
@@ -200,7 +196,7 @@ def _store(repo: Repo, out: DvcOutput, content: FolderContent, before: str | Non
             make_folder(f"{cache.path}/{prefix}")
     stored = storer.store_all(content.files)
     both = zip(stored, content.files, strict=True)
-    # Of the others the state was told when they were read.
+    # The others were saved in the state when they were hashed.
     tell_hashes(repo, out, [now for now, before in both if now.is_object or now is not before])
     tell_links(repo, out, stored)
     storer.put(listing, lambda fresh: _write(fresh, content.listing))
@@ -213,10 +209,10 @@ class _Storer:
         repo: The repository.
         cache: The cache.
         content: The folder.
-        before: The version that was recorded before.
+        before: The previously recorded version.
 
     Raises:
-        NotPlainError: when links are wanted that only DVC makes.
+        NotPlainError: when ``cache.type`` needs links that only DVC makes.
     """
 
     def __init__(
@@ -232,7 +228,7 @@ class _Storer:
             self._links = Links(cache, ["hardlink", "reflink", "copy"])
             self._copies = False
         elif kinds[0] == "symlink" or any(file.status.st_nlink > 1 for file in content.files):
-            # DVC replaces links by what is wanted.
+            # DVC replaces existing links by the configured type.
             raise NotPlainError
         else:
             self._links = Links(cache, ["reflink", "copy"])
@@ -249,14 +245,14 @@ class _Storer:
         """Puts one file into the cache.
 
         Returns:
-            The same; where the file is replaced by a link to what is there, that.
+            The file, with its new status if it was replaced by a link to an existing object.
         """
         path = f"{self._place}/{file.name}"
         if file.is_object:
             check_same(path, file)
             return file
         if not file.status.st_size:
-            # DVC does not link what is empty: too many files would be one.
+            # DVC does not link empty files, which would all be the same inode.
             check_same(path, file)
             self.put(file.md5, lambda fresh: _write(fresh, b""))
             return file
@@ -270,12 +266,7 @@ class _Storer:
         return file
 
     def put(self, oid: str, write: Callable[[str], None]) -> None:
-        """Has an object written that the cache lacks.
-
-        Args:
-            oid: Its name.
-            write: Writes it to the path that it is given.
-        """
+        """Adds an object if the cache lacks it; `write` writes it to the given path."""
         if self._is_there(oid):
             return
         place = place_in(self._cache, oid)
@@ -284,7 +275,7 @@ class _Storer:
         self._protect(place)
 
     def _is_there(self, oid: str) -> bool:
-        """Whether the cache has an object, whole; a damaged one gets the name of what it holds."""
+        """Whether the cache has an object, undamaged; a damaged one is renamed."""
         try:
             status = FileStatus.of(os.stat(place_in(self._cache, oid)))
         except FileNotFoundError:
@@ -296,10 +287,9 @@ class _Storer:
         return not damaged
 
     def _verify(self, oids: Collection[str]) -> None:
-        """Hashes what the cache has of some objects and may have been written to.
+        """Hashes those of some objects in the cache that may have been modified.
 
-        All at once: asked about one by one, a folder that mostly is in the cache already takes
-        several times as long.
+        In one batch: one by one would take several times as long if most are in the cache.
         """
         suspects = {}
         for oid in oids:
@@ -318,11 +308,11 @@ class _Storer:
 
     @cached_property
     def _trusted(self) -> dict[str, int]:
-        """Until when objects are known to be whole: what versions have that were stored before."""
+        """The times until which objects are trusted; see `dates_of`."""
         return dict(dates_of(self._cache, self._versions))
 
     def _link(self, path: str, file: HashedFile) -> os.stat_result | None:
-        """Makes a file and its object one; None when that cannot be."""
+        """Hard-links a file into the cache, and returns its status; None if that is impossible."""
         place = place_in(self._cache, file.md5)
         try:
             if not self._links.hardlink(path, place):
@@ -338,10 +328,10 @@ class _Storer:
         return status
 
     def _link_back(self, path: str, file: HashedFile, place: str) -> os.stat_result | None:
-        """Replaces a file by a link to the object that the cache has already."""
+        """Replaces a file by a hard link to its existing object."""
         before = check_same(path, file)
         if not self._is_there(file.md5):
-            # It was damaged, and is gone.
+            # It was damaged, and was renamed.
             return self._link(path, file)
         if os.path.samestat(before, os.stat(place)):
             return before
@@ -352,7 +342,7 @@ class _Storer:
         check_same(path, file)
 
     def _protect(self, place: str) -> None:
-        # Where a file system does not let DVC, it goes on, and reads such objects again.
+        # If not permitted, objects stay writable and are hashed again, as by DVC.
         with suppress(OSError):
             os.chmod(place, self._cache.CACHE_MODE)
 

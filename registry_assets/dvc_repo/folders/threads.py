@@ -1,4 +1,4 @@
-"""Many small files in a few threads: for calls that let go of the interpreter's lock."""
+"""Processing many small files in threads, with calls that release the GIL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SOME = 100
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Returns `function(item)` for each item, in their order.
 
-    A thread takes some at a time: handing files over one by one takes longer than copying them.
+    Items are handed to threads in batches: one by one takes longer than copying a small file.
     """
 
     def map_some(start: int) -> list[Result]:

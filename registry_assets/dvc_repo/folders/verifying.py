@@ -1,9 +1,9 @@
-"""Whether objects hold what their names say, found out without reading those nobody wrote to.
+"""Finding damaged objects, whose hash differs from their name, without hashing all of them.
 
-DVC trusts an object that is read-only. A file in the workspace that is linked to it can be written
-to all the same, by root or after a `chmod`, and the object changes with it. The listing of a folder
-is stored after its files, so what was written to later is hashed; so is everything when the sizes
-do not add up to what is recorded. DVC's state remembers what was hashed.
+DVC trusts read-only objects. But a hard link to one in the workspace can be edited, by root or
+after a `chmod`, which changes the object. The listing of a folder is stored after its files, so
+objects modified later are hashed, and all of them if the total size is wrong. DVC's state caches
+the hashes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verified:
-    """How a cache holds the objects of a version.
+    """The state of the objects of a version.
 
     Attributes:
-        missing: Those that are not there.
-        damaged: What those hold that do not hold what their names say.
+        missing: The objects that the cache lacks.
+        damaged: The actual hashes of damaged objects, by name.
     """
 
     missing: frozenset[str] = frozenset()
@@ -43,7 +43,7 @@ class Verified:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all are there as they should be."""
+        """Whether all objects are there, undamaged."""
         return not self.missing and not self.damaged
 
 
@@ -56,16 +56,16 @@ def verify_version(
     *,
     by_date: bool = True,
 ) -> Verified:
-    """Looks at the objects of a version.
+    """Checks the objects of a version.
 
     Args:
         repo: The repository.
         cache: The cache.
         version: The md5 of the version.
-        files: Its files, md5s by path; of a file only itself.
-        size: What is recorded of it, in bytes.
-        by_date: Whether to hash what was written to after the listing was stored; else only what is
-            not read-only is hashed.
+        files: The md5s of its files, by path.
+        size: The recorded size in bytes.
+        by_date: Whether to hash objects modified after the listing was stored; otherwise only
+            writable objects are hashed.
     """
     trusted = date_of(cache, version) if is_folder(version) else None
     sizes: dict[str, int] = {}
@@ -88,7 +88,7 @@ def verify_version(
 
 
 def date_of(cache: HashFileDB, md5: str) -> int | None:
-    """When an object was stored; None when it is not there."""
+    """The mtime of an object in ns; None if the cache lacks it."""
     try:
         return os.stat(place_in(cache, md5)).st_mtime_ns
     except FileNotFoundError:
@@ -96,9 +96,9 @@ def date_of(cache: HashFileDB, md5: str) -> int | None:
 
 
 def dates_of(cache: HashFileDB, versions: Iterable[str]) -> Mapping[str, int]:
-    """Until when the objects of folders' versions are known to be whole, by their md5s.
+    """The time in ns until which the objects of folders are trusted: when the listing was stored.
 
-    A listing that was just read is, too: one that is damaged tells nothing.
+    Damaged listings are skipped.
     """
     found: dict[str, int] = {}
     listings = Listings([Path(cache.path)])
@@ -111,11 +111,11 @@ def dates_of(cache: HashFileDB, versions: Iterable[str]) -> Mapping[str, int]:
 
 
 class Kept(NamedTuple):
-    """A file whose content is to be in the cache.
+    """A file whose content must be in the cache.
 
     Attributes:
-        inode: One that is the object's own is what it was hashed as; None where it is not known.
-        size: In bytes, where it is known.
+        inode: Of the file, if known; if it is the inode of the object, that is not hashed again.
+        size: In bytes, if known.
     """
 
     inode: int | None
@@ -123,13 +123,13 @@ class Kept(NamedTuple):
 
 
 def are_kept(repo: Repo, cache: HashFileDB, files: Mapping[str, Kept], version: str) -> bool:
-    """Whether a cache has the content of files, whole, so that they may be replaced.
+    """Whether a cache has the content of files, undamaged, so that the files can be replaced.
 
     Args:
         repo: The repository.
         cache: The cache.
-        files: By md5.
-        version: The folder's version that they are of, which may be recorded nowhere.
+        files: The files, by md5.
+        version: The md5 of the folder that they are in, which need not be recorded.
     """
     dates: Mapping[str, int] | None = None
     written = {}
@@ -150,9 +150,9 @@ def are_kept(repo: Repo, cache: HashFileDB, files: Mapping[str, Kept], version: 
 def find_damaged(
     repo: Repo, cache: HashFileDB, objects: Mapping[str, FileStatus]
 ) -> dict[str, str]:
-    """Those of some objects that do not hold what their names say, with what they hold.
+    """Hashes objects; returns the actual hashes of damaged ones, by name.
 
-    The others are made read-only, as DVC makes them, so that they need not be asked about again.
+    Undamaged ones are made read-only, as by DVC, so that they are trusted from now on.
     """
     places = {place_in(cache, md5): md5 for md5 in objects}
     statuses = {place: objects[md5] for place, md5 in places.items()}
@@ -161,7 +161,7 @@ def find_damaged(
     tell_objects(repo, cache.fs, [(place, md5, statuses[place]) for place, md5 in fresh.items()])
     damaged = {}
     for place, md5 in places.items():
-        # DVC's state has listings under their names, with the suffix.
+        # In DVC's state, hashes of listings have the suffix.
         held = (known.get(place) or fresh[place]).removesuffix(FOLDER_SUFFIX)
         if held != md5.removesuffix(FOLDER_SUFFIX):
             damaged[md5] = held
@@ -171,7 +171,7 @@ def find_damaged(
 
 
 def set_aside_damaged(repo: Repo, cache: HashFileDB, damaged: Mapping[str, str]) -> None:
-    """Gives objects the names of what they hold, so that nothing is lost and their own are free."""
+    """Renames damaged objects to their actual hash, so that no content is lost."""
     for md5, held in damaged.items():
         place, target = place_in(cache, md5), place_in(cache, held)
         if os.path.lexists(target):
@@ -189,7 +189,7 @@ def set_aside_damaged(repo: Repo, cache: HashFileDB, damaged: Mapping[str, str])
 
 def _protect(place: str, status: FileStatus) -> None:
     if stat.S_IMODE(status.st_mode) != LocalHashFileDB.CACHE_MODE:
-        with suppress(OSError):  # where a file system does not let us, it is read again
+        with suppress(OSError):  # if not permitted, it will be hashed again
             os.chmod(place, LocalHashFileDB.CACHE_MODE)
 
 
