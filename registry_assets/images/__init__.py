@@ -1,48 +1,47 @@
 """Images and videos: decoding, measuring, judging and showing them.
 
 Functions take paths, bytes or arrays and return plain values that can be pickled. Nothing here
-knows Dagster or DVC.
+depends on Dagster or DVC.
 
-The public names are loaded when they are first used: a stage that links files by a table must not
-wait for decoders.
+The public names are loaded on first use: a stage that only links files needs no decoders.
 
 Files and decoders:
 
-entries.py            the files of a collection, each once, sorted
-contents.py           the bytes of a file that may be an image
+entries.py            the files of a collection, sorted
+contents.py           reading the bytes of a file that may be an image
 decoding.py           bytes -> an 8-bit RGB image, or the reason why there is none
-jpeg_decoding.py      JPEG, decoded so that damage shows
-bare_pictures.py      a file with nothing but its first picture, to tell where the damage is
-tiff_directories.py   what a TIFF says of its pictures before anything is decoded
+jpeg_decoding.py      decoding JPEG so that damage is detected
+bare_pictures.py      reducing a file to its first picture, to locate damage
+tiff_directories.py   the tags of a TIFF, read before decoding
 camera_raw.py         camera raw, developed by LibRaw
-workers.py            a function mapped over files in processes that may crash
-worker_process.py     one such process, and its limits
+workers.py            mapping a function over files in worker processes
+worker_process.py     a worker process and its limits
 
 Measures and verdicts:
 
 measures.py           arrays -> numbers
-file_measuring.py     one file measured, decoded once
-measuring.py          a collection measured
-measurements.py       the table of a collection
-memo.py               what was measured before, by content
-verdicts.py           a measurement and thresholds -> what is kept and what it is called
+file_measuring.py     measuring a file
+measuring.py          measuring a collection
+measurements.py       the table of measurements of a collection
+memo.py               a cache of measures by content
+verdicts.py           a measurement and thresholds -> kept or removed, and the class
 algorithms.py         the versions of the algorithms
-likeness.py           which pictures look alike
-tables.py             CSV files: UTF-8, complete, the same bytes for the same rows
-linking.py            files passed on unchanged, as links where possible
-contact_sheets.py     one picture of many
+likeness.py           finding pictures that look alike
+tables.py             reading and writing CSV files
+linking.py            hard-linking files, or copying them
+contact_sheets.py     contact sheets of images
 
 Videos:
 
 frames.py             the videos of a collection -> frames, and a table
-video_decoding.py     one video -> frames
-videos.py             the table that says how each video fared
+video_decoding.py     a video -> frames
+videos.py             the table of videos
 
 Decisions:
 
-decisions.py          what people decided about single images
-decision_text.py      the text of a file of decisions, edited by entry
-initial_decisions.py  the decisions that a collection starts with
+decisions.py          people's decisions about single images
+decision_text.py      editing the text of a file of decisions
+initial_decisions.py  the decisions that a new collection starts with
 """
 
 from importlib import import_module

@@ -1,9 +1,9 @@
 """The versions of the algorithms that stages compute.
 
-They live in this package, where DVC does not look: an upgrade would change what a stage makes and
-leave what it made before up to date. So each data set states in its `params.yaml` which versions
-its results are made with; they are parameters of its stages. Whoever changes what one makes of
-the same input raises its number here and in the `params.yaml` that is shipped.
+The algorithms are in this package, which DVC does not track: after an upgrade, outputs of another
+version would still count as up to date. So the `params.yaml` of each data set states the versions,
+and they are parameters of its stages. Whoever changes the result of an algorithm must increase its
+version here and in the shipped `params.yaml`.
 """
 
 from collections.abc import Mapping
@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from registry_assets.errors import AlgorithmVersionError
 
 ALGORITHMS: Mapping[str, int] = {
-    # Videos to frames: which ones, how large, how they are written.
+    # Extracting frames: their choice, size and format.
     "frames": 2,
-    # What is a readable image, the reasons for what is not, and every number in the table.
+    # The table of measurements: readability, reasons and all numbers.
     "measures": 2,
-    # What thresholds and decisions make of the table.
+    # Verdicts from the table, thresholds and decisions.
     "verdicts": 2,
 }
-"""By name, which version this package computes; version 1 is that of data sets that state none."""
+"""The version that this package computes, by name; data sets that state none have version 1."""
 
 
 def check_algorithm(name: str, version: int) -> None:
-    """Make sure that this package computes the version of an algorithm that is asked for.
+    """Check that this package computes a version of an algorithm.
 
     Raises:
-        AlgorithmVersionError: If it computes another.
+        AlgorithmVersionError: If it computes another one.
     """
     if version != ALGORITHMS[name]:
         raise AlgorithmVersionError(name, version, ALGORITHMS[name])

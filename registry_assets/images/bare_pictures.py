@@ -1,7 +1,7 @@
-"""Copies of files with nothing but their first picture, and what else decoders do not check.
+"""Reducing files to their first picture, and checking the checksums of PNG.
 
-A file can be whole as far as its picture goes and broken elsewhere: a comment of many megabytes, a
-colour profile that was cut, a preview that somebody stripped. Decoders give up on all of it.
+A file can have an intact picture and be damaged elsewhere: a comment of many megabytes, a truncated
+colour profile, a missing preview. Decoders reject the whole file.
 """
 
 import struct
@@ -12,13 +12,13 @@ from registry_assets.images.jpeg_decoding import keep_picture
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS_OF_PNG = frozenset((b"IHDR", b"PLTE", b"IDAT"))
-# What makes other pixels of these, and the frames of an animation.
+# Transparency, and the frames of an animation.
 _NEEDED_OF_PNG = _PIXELS_OF_PNG | {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
 _END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def keep_first_picture(contents: bytes) -> bytes | None:
-    """Return a copy of a JPEG, PNG or WebP without what its picture does not need."""
+    """Return a copy of a JPEG, PNG or WebP with only its first picture; None for other formats."""
     if contents.startswith(b"\xff\xd8"):
         return keep_picture(contents)
     if contents.startswith(_PNG):
@@ -38,13 +38,13 @@ def keep_first_picture(contents: bytes) -> bytes | None:
 
 
 def check_png(contents: bytes) -> str:
-    """Check the chunks of a PNG that its picture is made of, by their checksums.
+    """Check the checksums of a PNG.
 
     Returns:
-        What is wrong with other chunks, empty if nothing is.
+        The first problem with a chunk that is not part of the picture; empty if there is none.
 
     Raises:
-        ValueError: If the picture is damaged.
+        ValueError: If a chunk of the picture is damaged.
     """
     note = kind = ""
     for chunk, begin, end in _png_chunks(contents):
@@ -57,7 +57,7 @@ def check_png(contents: bytes) -> str:
 
 
 def _png_chunks(contents: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each chunk and where its data begins and ends."""
+    """Yield the type of each chunk, and the begin and end of its data."""
     place = len(_PNG)
     while place + 12 <= len(contents):
         (length,) = struct.unpack_from(">I", contents, place)
@@ -78,7 +78,8 @@ def _is_whole(contents: bytes, begin: int, end: int) -> bool:
 def _keep_of_webp(contents: bytes) -> bytes | None:
     for kind, begin, end in _riff_chunks(contents, 12, len(contents)):
         if kind == b"ANMF":
-            # Its place and size come first. One that covers a part of the canvas is no picture.
+            # It begins with its position and size. A frame that covers only a part of the canvas is
+            # not the whole picture.
             is_all = contents[begin : begin + 6] == bytes(6)
             return _as_webp(contents, begin + 16, end) if is_all else None
     return _as_webp(contents, 12, len(contents))
@@ -89,7 +90,7 @@ def _as_webp(contents: bytes, begin: int, end: int) -> bytes | None:
     for kind, at, stop in _riff_chunks(contents, begin, end):
         if kind in (b"ALPH", b"VP8 ", b"VP8L") and stop <= len(contents):
             parts.setdefault(kind, contents[at - 8 : stop + (stop - at) % 2])
-    # The alpha channel is dropped anyway.
+    # Without the alpha channel, which is dropped anyway.
     picture = parts.get(b"VP8 ") or parts.get(b"VP8L")
     if picture is None:
         return None

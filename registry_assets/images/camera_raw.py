@@ -1,11 +1,11 @@
-"""Camera raw: what a sensor measured, as cameras store it, developed to 8-bit RGB by LibRaw.
+"""Camera raw, the sensor data of a camera, developed to 8-bit RGB by LibRaw.
 
-LibRaw is in the extra `raw`. Without it such a file is recognised all the same: the thumbnail in
-it is never taken for the picture.
+LibRaw is in the extra `raw`. Without it, such files are still recognised, so that the embedded
+thumbnail is never taken for the picture.
 
-The picture has the white balance of the camera, is sRGB, not brightened, in full size, and lies as
-the sensor does, before the EXIF orientation. Colours are interpolated linearly between pixels:
-better ways take twice as long and change no measure here.
+The picture is in sRGB and full size, with the white balance of the camera, not brightened, and
+without the EXIF orientation. Demosaicing is linear: better algorithms take twice as long and change
+no measure.
 """
 
 import io
@@ -23,7 +23,7 @@ from registry_assets.images.tiff_directories import (
 )
 
 RAW_FORMAT = "RAW"
-"""What the table of measurements calls the format."""
+"""The name of the format in the table of measurements."""
 
 # Canon CR3, CR2 and CRW, Olympus, Panasonic and Leica, Fujifilm, Minolta, Sigma, Phase One.
 _SIGNATURE = re.compile(
@@ -34,7 +34,7 @@ _SIGNATURE = re.compile(
 
 
 def is_camera_raw(contents: bytes, name: str = "") -> bool:
-    """Tell whether a file is camera raw, by its contents, and by its name if it is a TIFF."""
+    """Return whether a file is camera raw, by its contents and, for a TIFF, its suffix."""
     if _SIGNATURE.match(contents):
         return True
     if not is_tiff(contents):
@@ -45,7 +45,7 @@ def is_camera_raw(contents: bytes, name: str = "") -> bool:
 
 
 def develop(contents: bytes, *, max_pixels: int) -> NDArray[np.uint8] | Unreadable:
-    """Return the picture in camera raw, height × width × 3, or why there is none."""
+    """Develop camera raw to pixels, height × width × 3."""
     try:
         import rawpy
     except ImportError:

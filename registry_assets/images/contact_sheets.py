@@ -1,4 +1,4 @@
-"""A picture of many pictures, for people to see at a glance what a collection holds."""
+"""Contact sheets: one picture with thumbnails of a collection's images."""
 
 import io
 import os
@@ -17,21 +17,21 @@ from registry_assets.images.workers import map_in_order
 _MARGIN = 2
 _BACKGROUND = (128, 128, 128)
 _MOST_TRIED = 8
-"""In each part of a folder: what is no image so often, is taken for a folder of something else."""
+"""The number of files to try in each part of a folder until one is an image."""
 
 _SECONDS_PER_PICTURE = 10.0
-"""Of processor time: a sheet is not worth waiting for longer."""
+"""The CPU time limit for a thumbnail."""
 
 _SECONDS = 30.0
-"""After so long nothing more is tried."""
+"""The time limit for a sheet."""
 
 File = tuple[str, str | os.PathLike[str]]
-"""What a file is called, and where it is: DVC keeps contents under names of its own."""
+"""The name of a file and its path, which may be an object in DVC's cache."""
 
 _QUALITY = 80
 
-# JPEG's frame headers (ITU-T T.81, table B.1), SOF3, 7, 11 and 15 of them lossless. C4, C8 and CC
-# are something else.
+# JPEG's frame headers (ITU-T T.81, table B.1); SOF3, 7, 11 and 15 are lossless. C4, C8 and CC are
+# no frame headers.
 _LOSSLESS_FRAMES = frozenset((b"\xc3", b"\xc7", b"\xcb", b"\xcf"))
 _FRAMES = frozenset(
     bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)
@@ -45,13 +45,13 @@ def build_contact_sheet(
     thumbnail: int = 96,
     most: int = 24,
 ) -> bytes | None:
-    """Return a WebP with small versions of images, upright, taken evenly from all of them.
+    """Return a WebP with upright thumbnails of evenly sampled images.
 
     Args:
-        files: The images; what is not readable is passed over.
-        columns: How many stand in a row.
-        thumbnail: The longest side of one, in pixels.
-        most: How many are shown at most.
+        files: The images; unreadable files are skipped.
+        columns: The number of thumbnails per row.
+        thumbnail: The longest side of a thumbnail, in pixels.
+        most: The maximum number of thumbnails.
 
     Returns:
         None if none of the files is readable.
@@ -73,7 +73,7 @@ def build_contact_sheet(
 
 
 def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Image]:
-    # Of each of `most` equal parts, the first file that is readable of the first few.
+    # From each of `most` equal parts, the first readable file among the first few.
     parts = min(most, len(files))
     starts = [len(files) * part // parts for part in range(parts + 1)] if parts else []
     shown: dict[int, Image.Image] = {}
@@ -90,7 +90,7 @@ def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Imag
             partial(_shrink, thumbnail),
             [place for name, place in asked.values() if not is_video(name)],
             on_failure=_pass_over,
-            # All to one process: starting a second one takes longer than shrinking the pictures.
+            # One chunk for one worker: starting a second one takes longer than shrinking them.
             chunk_size=most,
         )
         thumbnails = (None if is_video(name) else next(pixels) for name, _ in asked.values())
@@ -101,15 +101,15 @@ def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Imag
 
 
 def _pass_over(path: str | os.PathLike[str], reason: str) -> None:
-    """A sheet is decoration: what cannot be shown is passed over, whatever the reason."""
+    """Skip files that cannot be shown."""
 
 
 def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, int], bytes] | None:
-    """Return the size and the RGB pixels of the small version of an image."""
+    """Return the size and the RGB pixels of the thumbnail of an image."""
     contents = read_contents(path)
     if isinstance(contents, Unreadable) or not contents:
         return None
-    # Here, because the process that puts the sheet together never decodes.
+    # Imported here, as only workers decode.
     from registry_assets.images.decoding import convert_to_rgb, open_image
 
     allow_time(seconds=_SECONDS_PER_PICTURE)
@@ -118,7 +118,7 @@ def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, in
             if image.width * image.height > MAX_PIXELS:
                 return None
             if not _is_lossless_jpeg(contents):
-                # JPEG can be decoded at a fraction of its size, which is many times faster.
+                # Decode at a fraction of the size, which is many times faster.
                 image.draft("RGB", (thumbnail, thumbnail))
             image.load()
             small = convert_to_rgb(image)
@@ -130,7 +130,7 @@ def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, in
 
 
 def _is_lossless_jpeg(contents: bytes) -> bool:
-    """Whether libjpeg must not decode it at a fraction of its size, which damages its memory."""
+    """Whether it is a lossless JPEG, which corrupts libjpeg's memory if decoded at a fraction."""
     place = 2
     while contents.startswith(b"\xff\xd8") and contents[place : place + 1] == b"\xff":
         marker = contents[place + 1 : place + 2]

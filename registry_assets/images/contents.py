@@ -1,7 +1,6 @@
-"""The bytes of a file that may be an image, read without looking into them.
+"""Reading the bytes of a file that may be an image.
 
-Apart from decoding, because what only lists, links or reads tables must not pay for loading
-decoders.
+Separate from decoding, so that code that only lists, links or reads tables loads no decoders.
 """
 
 import hashlib
@@ -12,23 +11,23 @@ import struct
 from dataclasses import dataclass
 
 SET_ASIDE_PREFIX = b"registry_assets set aside: "
-"""How a note begins that stands in the place of something that DVC cannot store."""
+"""The beginning of a note that replaces something that DVC cannot store."""
 
 SET_ASIDE_MOST_BYTES = 1024
-"""A longer file is never taken for such a note."""
+"""The maximum size of such a note."""
 
 MAX_FILE_BYTES = 1 << 30
 """Larger files are not read: 1 GiB."""
 
 MAX_PIXELS = 250_000_000
-"""Larger images are not decoded, unless a data set says otherwise (`max_megapixels`).
+"""Larger images are not decoded; the default of a data set's `max_megapixels`.
 
-Measuring takes up to 14 bytes for a pixel, besides the file: 7 for JPEG, 10 for other RGB, 14 with
-transparency. So even the last stays below the 4 GiB that a process may have.
+Measuring takes up to 14 bytes per pixel, plus the file: 7 for JPEG, 10 for other RGB, 14 with
+transparency. So it stays below the memory limit of a worker, 4 GiB.
 """
 
 MAX_PIXELS_OF_ALL_FRAMES = 1_000_000_000
-"""Of an animation no more pixels in all frames together are looked at."""
+"""The maximum number of pixels to decode in all frames of an animation."""
 
 RAW_SUFFIXES = frozenset(
     (
@@ -37,10 +36,9 @@ RAW_SUFFIXES = frozenset(
         *(".sr2", ".srf", ".srw", ".x3f"),
     )
 )
-"""What cameras call the files in which they store what the sensor measured."""
+"""Suffixes of camera raw files."""
 
-# By these a file that no decoder recognises is told to be a broken image and not something else,
-# and an image is told where nothing is opened.
+# They tell a corrupt image from a file that is no image, and images without opening files.
 _IMAGE_SUFFIXES = frozenset(
     (
         *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".hif", ".j2k", ".jfif"),
@@ -57,7 +55,7 @@ _OF_PROGRAMS = (
     *(LookupError, TypeError, AttributeError, NameError, ArithmeticError, AssertionError),
     *(UnicodeError, struct.error),
 )
-# Objects, addresses in memory, and libjxl's only message, which tells how to build libjxl.
+# The repr of objects, memory addresses, and libjxl's only message, about building libjxl.
 _NOT_FOR_USERS = re.compile(
     r"<[\w.]+ object( at 0x[0-9a-f]+)?>| at 0x[0-9a-f]+|Generic Error\. Please build .*"
 )
@@ -65,13 +63,13 @@ _NOT_FOR_USERS = re.compile(
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Why there is no image, in words for a table."""
+    """The reason why there is no image, for the table of measurements."""
 
     reason: str
 
 
 def hash_file(path: str | os.PathLike[str]) -> str:
-    """Return the md5 of a file, by which DVC knows it."""
+    """Return the md5 of a file."""
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
@@ -82,7 +80,7 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 def read_contents(path: str | os.PathLike[str]) -> bytes | Unreadable:
     """Return the bytes of a regular file of at most `MAX_FILE_BYTES`, or why they cannot be read.
 
-    Never blocks, also not when a pipe has taken the place of the file.
+    Never blocks, not even if the file was replaced by a pipe.
     """
     try:
         descriptor = os.open(
@@ -102,7 +100,7 @@ def read_contents(path: str | os.PathLike[str]) -> bytes | Unreadable:
 
 
 def set_aside_reason(contents: bytes) -> str | None:
-    """Return the reason that a note left in the place of something gives, None for other files."""
+    """Return the reason in a note about something set aside; None for other files."""
     if len(contents) > SET_ASIDE_MOST_BYTES or not contents.startswith(SET_ASIDE_PREFIX):
         return None
     line = contents[len(SET_ASIDE_PREFIX) :].splitlines()
@@ -110,7 +108,7 @@ def set_aside_reason(contents: bytes) -> str | None:
 
 
 def is_set_aside_note(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is such a note; of a longer one only the size is looked at."""
+    """Return whether a file is a note about something set aside."""
     if os.stat(path).st_size > SET_ASIDE_MOST_BYTES:
         return False
     with open(path, "rb") as file:
@@ -118,18 +116,18 @@ def is_set_aside_note(path: str | os.PathLike[str]) -> bool:
 
 
 def has_image_suffix(path: str) -> bool:
-    """Tell whether a path is called as images are. Contents are not looked at."""
+    """Return whether a path has the suffix of an image."""
     return os.path.splitext(path)[1].lower() in _IMAGE_SUFFIXES
 
 
 def has_raw_suffix(path: str) -> bool:
-    """Tell whether a path is called as camera raw is. Contents are not looked at."""
+    """Return whether a path has the suffix of camera raw."""
     return os.path.splitext(path)[1].lower() in RAW_SUFFIXES
 
 
 def describe_error(error: Exception) -> str:
-    """Return what an error says on one line, for users, the same in each run."""
-    # What these say is about the program of a decoder, not about a file.
+    """Return the message of an error on one line, for users; reproducible between runs."""
+    # These are bugs of a decoder; their messages tell nothing about the file.
     if isinstance(error, _OF_PROGRAMS):
         return f"its decoder fails ({type(error).__name__})"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

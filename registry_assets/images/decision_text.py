@@ -1,4 +1,4 @@
-"""The text of a file of decisions: taken apart, edited by entry, and written in one rename."""
+"""Editing the text of a file of decisions, preserving comments and other entries."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MD5_LINE = re.compile(r"^[ -]*md5: *[\"']?([0-9a-f]{32})\b", re.MULTILINE)
 
 @dataclass(frozen=True)
 class DecisionText:
-    """The text of a file of decisions taken apart.
+    """The text of a file of decisions in parts; `str` joins them.
 
     Attributes:
-        head: What stands above the entries, the line `decisions:` with it.
-        entries: The text of each, by md5, with the comments above it.
-        tail: What stands below them.
-        indent: What stands before each dash.
+        head: The text up to and including the line `decisions:`.
+        entries: The text of each entry with the comments above it, by md5.
+        tail: The text after the entries.
+        indent: The spaces before each dash.
     """
 
     head: str
@@ -43,7 +43,7 @@ class DecisionText:
 
 
 def split_decisions(text: str) -> DecisionText | None:
-    """Take the text of a file of decisions apart; None where it is written in another form."""
+    """Split the text of a file of decisions; None if it is in another YAML style."""
     lines = (text if text.strip() else EMPTY).splitlines()
     start = next((n for n, line in enumerate(lines) if _LIST.fullmatch(line)), None)
     if start is None:
@@ -81,10 +81,10 @@ def _join(lines: Iterable[str]) -> str:
 
 
 def with_decisions(text: str, added: Iterable[Decision], name: str) -> str:
-    """Return the text of a file in which decisions stand, in place of older ones or at the end.
+    """Return the text of a file with decisions added, or replaced if already there.
 
     Raises:
-        MetafileError: If the file is not one, or is written so that an entry cannot be added.
+        MetafileError: If the file is invalid, or in a YAML style that cannot be edited.
     """
     parts = _split_or_fail(text, name)
     entries = dict(parts.entries)
@@ -93,7 +93,7 @@ def with_decisions(text: str, added: Iterable[Decision], name: str) -> str:
 
 
 def without_decisions(text: str, dropped: Iterable[str], name: str) -> str:
-    """Return the text of a file without the decisions about some contents.
+    """Return the text of a file without the decisions with some md5s.
 
     Raises:
         MetafileError: As `with_decisions`.
@@ -130,20 +130,20 @@ def _write_entry(decision: Decision, indent: str) -> str:
 
 
 def _quote(text: str) -> str:
-    """The text as a quoted string of YAML: JSON's form, and nothing in it that cannot be seen."""
+    """The text as a double-quoted YAML string, with unprintable characters escaped."""
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
 @contextmanager
 def editing(path: Path) -> Iterator[None]:
-    """Keep others from editing the files in the same folder meanwhile; makes the folder."""
+    """Lock the folder of a file of decisions, creating it if necessary."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        # Some network file systems have no locks: there, two at once may overwrite each other.
+        # Some network file systems have no locks: there, concurrent edits may be lost.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -152,12 +152,12 @@ def editing(path: Path) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """Return what a file of decisions holds, "" where there is none."""
+    """Return the text of a file of decisions; "" if it does not exist."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file of decisions so that a reader, or a crash, sees the old text or the new."""
+    """Write a file of decisions atomically."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8", newline="")

@@ -1,7 +1,7 @@
-"""What people decided about single images: one file for each collection of a data set.
+"""People's decisions about single images: a YAML file for each collection of a data set.
 
-A decision is about a content, named by its md5, so that it survives renames. The file is YAML, for
-people to read and edit; comments, and entries that are not concerned, stay as they are written:
+A decision refers to an image by md5, so that it survives renames. People can edit the file: writing
+an entry preserves comments and other entries:
 
     decisions:
       - md5: "0f3c1b7e9d52a8460c4e9a7b1d6f2e85"
@@ -26,7 +26,7 @@ from registry_assets.errors import MetafileError
 from registry_assets.images.tables import unescape_text
 
 DECISIONS_FOLDER = "decisions"
-"""The folder in that of a data set in which the files are."""
+"""The folder of these files in a data set."""
 
 Verdict = Literal["allow", "deny"]
 
@@ -34,7 +34,7 @@ EMPTY = """\
 # What was decided about images of this collection. `registry allow` and `registry deny` write here.
 decisions: []
 """
-"""The file of a collection about which nothing was decided yet."""
+"""The text of a file without decisions."""
 
 _KEYS = ("md5", "decision", "path", "by", "date", "why", "only_here", "duplicate_of")
 _REQUIRED = ("md5", "decision", "by", "why")
@@ -43,21 +43,20 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided about one content.
+    """A decision about an image.
 
     Attributes:
-        md5: Of the image.
-        verdict: `allow`: it is kept, whatever the thresholds say; `deny`: it is left out.
+        md5: The md5 of the image.
+        verdict: `allow`: keep it, regardless of thresholds; `deny`: leave it out.
         by: Who decided.
-        why: In words.
-        date: When, as in 2026-11-26.
-        path: Where in the collection it stood then, for people.
-        only_here: Whether it holds in this collection only; otherwise in every collection of the
-            data set that comes to have the content.
-        duplicate_of: The picture that is kept instead, `COLLECTION/PATH`, of one that was left out
-            because the data set has it a second time.
-        kept_path: Where that picture is in this collection, "" when another one has it: then the
-            decision is about every other copy of the content here.
+        why: The reason in words.
+        date: As in 2026-11-26.
+        path: Its path in the collection at that time, for people.
+        only_here: Whether the decision is for this collection only; otherwise it also applies to
+            the same image in other collections of the data set.
+        duplicate_of: For a duplicate, the picture that is kept instead, as `COLLECTION/PATH`.
+        kept_path: The path of that picture if it is in this collection, else "". If set, the
+            decision applies to all other copies in this collection.
     """
 
     md5: str
@@ -71,7 +70,7 @@ class Decision:
     kept_path: str = ""
 
     def is_about(self, path: str) -> bool:
-        """Whether it is about the image at a path in its collection, given that has the content."""
+        """Whether the decision applies to the copy of its image at a path in the collection."""
         return not self.kept_path or path != self.kept_path
 
     def __str__(self) -> str:
@@ -82,10 +81,10 @@ class Decision:
 
 
 def read_decisions(path: str | os.PathLike[str]) -> dict[str, Decision]:
-    """Return the decisions in a file by md5; none where there is no such file.
+    """Return the decisions in a file by md5; empty if the file does not exist.
 
     Raises:
-        MetafileError: If it is not such a file, with line and fix.
+        MetafileError: If the file is invalid, with line and fix.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -100,15 +99,15 @@ def parse_decisions(text: str, name: str) -> dict[str, Decision]:
     """Return the decisions in a text by md5.
 
     Args:
-        text: What the file holds.
-        name: Its path, for messages; the collection is what it is called after.
+        text: The text of the file.
+        name: Its path, for messages; its stem is the collection.
 
     Raises:
         MetafileError: As `read_decisions`.
     """
     if text == EMPTY:
         return {}
-    # Loading it takes as long as all else that a stage does with a small collection.
+    # Imported here: loading it takes as long as the rest of a stage with a small collection.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
@@ -166,7 +165,7 @@ def _decision(entry: Mapping[str, Any], collection: str) -> Decision:
 
 
 def _line_of(text: str, number: int) -> int | None:
-    """Where an entry begins, to be named in a message."""
+    """The line of an entry, for messages."""
     from ruamel.yaml import YAML
 
     data = YAML().load(text)

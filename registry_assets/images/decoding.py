@@ -1,13 +1,12 @@
-"""From the bytes of a file to an 8-bit RGB image, or to the reason why there is none.
+"""Decoding the bytes of a file to an 8-bit RGB image.
 
-An image is readable when its first picture is intact: it decodes in full, without a warning of its
-decoder where there is one that warns (`jpeg_decoding`), and the checksums of its container hold
-where there are some (PNG). What is wrong with the rest of the file is a note: comments, profiles,
-previews, later frames. What is not readable is data, not an exception: it comes back as an
-`Unreadable` with its reason, "corrupt: …" for damage and "not supported: …" for what no decoder
-here reads.
+An image is readable if its first picture is intact: it decodes completely, without a warning from
+a JPEG decoder (`jpeg_decoding`), and with valid checksums in PNG. Problems elsewhere in the file
+(comments, profiles, previews, later frames) are a note. An unreadable file is not an exception: the
+result is an `Unreadable` with its reason, "corrupt: …" for damage and "not supported: …" for
+formats without a decoder.
 
-How each kind of image becomes 8-bit RGB (`convert_to_rgb`):
+How images are converted to 8-bit RGB (`convert_to_rgb`):
 
 =====================  ============================================================================
 stored as              becomes
@@ -21,16 +20,16 @@ RGB                    itself; 16 bits per channel keep the high byte (Pillow do
 float (F)              white is 1, 255 or 65535: the smallest that the largest value does not
                        exceed; rounded to the nearest; negative values and NaN are black
 palette (P, PA)        the colours of the palette
-alpha (LA, RGBA, …)    the stored colours; alpha is dropped. That is what training code sees that
-                       opens the file and asks for RGB, and no background has to be made up
-CMYK, YCbCr, HSV, LAB  Pillow's conversion (inverted Adobe CMYK is turned round by Pillow on
-                       loading; colour profiles are not applied)
+alpha (LA, RGBA, …)    the stored colours; alpha is dropped, as in training code that opens the
+                       file and converts it to RGB
+CMYK, YCbCr, HSV, LAB  Pillow's conversion (on loading, Pillow corrects inverted Adobe CMYK;
+                       colour profiles are not applied)
 several frames         the first frame; a layered PSD its merged picture
 camera raw             see `camera_raw`
 =====================  ============================================================================
 
-Pixels are taken as stored. The EXIF orientation is not applied, also not to TIFF, for which
-Pillow applies it by itself on loading. HEIF is turned as its container says, which is no EXIF.
+Pixels are taken as stored. The EXIF orientation is not applied; for TIFF, where Pillow applies it
+on loading, it is undone. HEIF is rotated as its container says, which is not EXIF.
 """
 
 import io
@@ -64,10 +63,9 @@ from registry_assets.images.jpeg_decoding import (
 )
 from registry_assets.images.tiff_directories import describe_unsupported, is_tiff
 
-# Everything that Pillow decodes by itself, the common formats first, those without a signature
-# last. Left out are EPS, for which Pillow starts Ghostscript, and the formats that it recognises
-# but has no decoder for (BUFR, GRIB, HDF5, MPEG, WMF). A fixed list, because the order in which
-# Pillow tries formats otherwise depends on what the process opened before.
+# All formats that Pillow decodes itself, common ones first, those without a signature last; without
+# EPS, which starts Ghostscript, and formats that Pillow only identifies (BUFR, GRIB, HDF5, MPEG,
+# WMF). The list is fixed, as Pillow's own order depends on what the process has opened before.
 _FORMATS = (
     *("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "MPO", "DIB"),
     *("BLP", "CUR", "DCX", "DDS", "FITS", "FLI", "FTEX", "GBR", "ICNS", "ICO", "IM", "IMT"),
@@ -80,8 +78,8 @@ _IMAGE_SIGNATURE = re.compile(
     re.DOTALL,
 )
 
-# What a plugin of Pillow reads, by its signature: the name there, the module that registers the
-# plugin, and the extra that it is in.
+# Formats read by plugins of Pillow: the signature, the name of the format, the module of the
+# plugin, and our extra that installs it.
 _BY_PLUGIN = (
     (
         re.compile(rb"\0\0\0.ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL),
@@ -93,7 +91,7 @@ _BY_PLUGIN = (
     ),
 )
 
-# Pictures that nothing here reads; what else no decoder recognises, is no picture.
+# Image formats without a decoder, by signature. Any other file that is not recognised is no image.
 _UNSUPPORTED = {
     b"v/1\x01": "OpenEXR",
     b"#?RADIANCE": "Radiance HDR",
@@ -107,7 +105,7 @@ _UNSUPPORTED = {
 
 _JPEG = ("JPEG", "MPO")
 
-# Undoes what Pillow does to a TIFF on loading: the inverse of its EXIF orientation.
+# The inverse of the EXIF orientation, which Pillow applies to a TIFF on loading.
 _UNDO_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -121,17 +119,17 @@ _UNDO_ORIENTATION = {
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """The first frame of an image as 8-bit RGB, and how the file stores it.
+    """The first frame of an image as 8-bit RGB, with properties of the file.
 
     Attributes:
-        image: Of the mode RGB, or RGBX, whose fourth byte is unused.
-        pixels: The same, height × width × 3 or 4.
-        format: As Pillow calls it; "RAW" for camera raw.
+        image: In mode RGB, or RGBX, whose fourth byte is unused.
+        pixels: The same as an array, height × width × 3 or 4.
+        format: Pillow's name of the format; "RAW" for camera raw.
         width: In pixels.
         height: In pixels.
-        mode: As stored, in Pillow's terms.
-        frames: How many the file holds, one after the other and intact.
-        note: What is wrong with the rest of the file.
+        mode: Pillow's mode of the stored image.
+        frames: The number of intact frames before the first damaged one.
+        note: A problem with the rest of the file.
     """
 
     image: Image.Image
@@ -147,24 +145,22 @@ class DecodedImage:
 def decode_image(
     contents: bytes, *, name: str = "", max_pixels: int = MAX_PIXELS
 ) -> DecodedImage | Unreadable:
-    """Return the image that the bytes of a file hold, its first picture decoded once.
-
-    The format is decided by the contents.
+    """Decode the first picture of a file; the format is detected by its contents.
 
     Args:
         contents: The whole file.
-        name: The file's name, by which a TIFF can be camera raw, and a file that no decoder
-            recognises counts as a broken image or as no image.
+        name: The file's name: its suffix tells camera raw from other TIFFs, and a corrupt image
+            from a file that is no image.
         max_pixels: Larger images are not decoded.
 
     Raises:
-        RuntimeError: If `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is set in this process, because
-            photographs that were cut off would then pass as intact.
+        RuntimeError: If `PIL.ImageFile.LOAD_TRUNCATED_IMAGES` is set in this process, so that
+            truncated images would count as intact.
     """
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise RuntimeError(
-            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set: photographs that were cut off would pass "
-            "as intact. Set it to False before measuring."
+            "PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, so truncated images would count as "
+            "intact: set it to False before measuring"
         )
     if not contents:
         return Unreadable("empty file")
@@ -174,7 +170,7 @@ def decode_image(
         return _decode(contents, max_pixels)
     except MemoryError:
         return Unreadable("too large: decoding needs more memory than there is")
-    # Decoders raise whatever comes up while they read broken bytes, from SyntaxError to KeyError.
+    # On invalid data, decoders raise anything from SyntaxError to KeyError.
     except Exception as error:
         return _decode_first_picture(contents, max_pixels, error) or Unreadable(
             _why_not(contents, name, error)
@@ -182,10 +178,10 @@ def decode_image(
 
 
 def open_image(contents: bytes) -> ImageFile.ImageFile:
-    """Return the image in these bytes, only its header read.
+    """Open an image, reading only its header.
 
     Raises:
-        PIL.UnidentifiedImageError: If no decoder recognises it. Decoders raise much else.
+        PIL.UnidentifiedImageError: If no decoder recognises it. Decoders raise other errors, too.
     """
     Image.init()
     for signature, _, module, _ in _BY_PLUGIN:
@@ -200,18 +196,18 @@ def open_image(contents: bytes) -> ImageFile.ImageFile:
 
 
 def _open_large_image(contents: bytes, formats: Iterable[str]) -> ImageFile.ImageFile:
-    """Do what `Image.open` does but for its limit on pixels, which is a global variable."""
+    """Open an image like `Image.open`, without its global limit on pixels."""
     for name in formats:
         factory, accepts = Image.OPEN[name]
         with suppress(SyntaxError, IndexError, TypeError, struct.error):
-            # One that knows the format but cannot read it here, answers with a text.
+            # `accepts` returns a message if the format is recognised but not supported.
             if not accepts or accepts(contents[:16]) is True:
                 return factory(io.BytesIO(contents), "")
     raise UnidentifiedImageError("no decoder recognises it")
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded image as 8-bit RGB, as the table above says. It may be the same object."""
+    """Convert a loaded image to 8-bit RGB (see the table above); may return the same object."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):
@@ -221,7 +217,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode == "RGBa" or image.mode == "PA" or "transparency" in image.info:
-        # Straight to RGB, Pillow would divide nothing by alpha, or warn about the transparency.
+        # Direct conversion to RGB would not undo premultiplied alpha, or warn about transparency.
         image = image.convert("RGBA")
     return image.convert("RGB")
 
@@ -243,7 +239,7 @@ def _decode(contents: bytes, max_pixels: int) -> DecodedImage | Unreadable:
         stated, of_frames = _count_frames(image)
         first, pixels = _decode_first_frame(contents, image)
         if first is image and stated > 1:
-            # The next frame takes its place.
+            # Seeking to the next frame overwrites it.
             first = first.copy()
         frames, of_frames = _decode_other_frames(image, stated, of_frames)
         return DecodedImage(
@@ -265,7 +261,7 @@ def _decode_first_frame(
         try:
             return _decode_jpeg(contents, image)
         except ValueError as error:
-            # Colours sampled in a way that simplejpeg has no name for.
+            # simplejpeg does not support every chroma subsampling.
             if "subsampling" not in str(error):
                 raise
         _check_jpeg_of_pillow(contents, image)
@@ -287,7 +283,7 @@ def _decode_jpeg(
 
 
 def _check_jpeg_of_pillow(contents: bytes, image: ImageFile.ImageFile) -> None:
-    """Make sure that nothing is missing of a JPEG of which Pillow does not tell."""
+    """Raise a `ValueError` for missing data in a JPEG, which Pillow does not report."""
     check_for_lost_data(contents)
     with open_image(fill_before_end(contents)) as filled:
         if ImageChops.difference(filled, image).getbbox():
@@ -295,8 +291,8 @@ def _check_jpeg_of_pillow(contents: bytes, image: ImageFile.ImageFile) -> None:
 
 
 def _count_frames(image: ImageFile.ImageFile) -> tuple[int, str]:
-    """Return how many frames the file says it has, and why that cannot be told."""
-    # Pillow calls the layers of a PSD frames; the picture that the file shows is the merged one.
+    """Return the stated number of frames, and why it is unknown, if so."""
+    # Pillow counts the layers of a PSD as frames, but loads the merged image.
     if image.format == "PSD":
         return 1, ""
     try:
@@ -307,7 +303,7 @@ def _count_frames(image: ImageFile.ImageFile) -> tuple[int, str]:
 
 
 def _decode_other_frames(image: ImageFile.ImageFile, frames: int, note: str) -> tuple[int, str]:
-    """Return how many frames there are up to the first broken one, and what is wrong with that."""
+    """Return the number of intact frames before the first damaged one, and what is wrong there."""
     pixels = image.width * image.height
     for number in range(1, frames):
         which = f"frame {number + 1} of {frames}"
@@ -327,7 +323,7 @@ def _decode_other_frames(image: ImageFile.ImageFile, frames: int, note: str) -> 
 def _decode_first_picture(
     contents: bytes, max_pixels: int, first_error: Exception
 ) -> DecodedImage | Unreadable | None:
-    """Decode a copy without all that the picture does not need; None if that is broken, too."""
+    """Decode a copy reduced to the first picture; None if that is damaged, too."""
     with suppress(Exception):
         bare = keep_first_picture(contents)
         if bare is None or bare == contents:
@@ -369,7 +365,7 @@ def _why_not(contents: bytes, name: str, error: Exception) -> str:
 
 
 def _unsupported_kind(contents: bytes, error: Exception) -> str | None:
-    """Return what a file is that no decoder here reads, None for one that should be readable."""
+    """Return the format of a file without a decoder; None for formats with one."""
     if contents.startswith(b"\xff\xd8"):
         return unsupported_kind(contents)
     if is_tiff(contents) and isinstance(error, UnidentifiedImageError | KeyError):

@@ -1,4 +1,4 @@
-"""What lies in the folder of a collection: every file once, sorted, none of them opened blindly."""
+"""The files in the folder of a collection, sorted, with the reasons not to open some of them."""
 
 import os
 import re
@@ -21,18 +21,18 @@ VIDEO_SUFFIXES = frozenset(
         *(".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
     )
 )
-"""By these suffixes, upper or lower case, a file counts as a video. Contents are not looked at."""
+"""Suffixes of videos, in lower case. Contents are not checked."""
 
-# Thumbnails that cameras store beside videos: JPEGs by these suffixes (GoPro, DJI, Canon), and in
-# folders of these names or last two names (Sony's XAVC, Panasonic's P2, DJI).
+# Thumbnails that cameras store beside videos: by suffix (GoPro, DJI, Canon), or by the last one or
+# two folders (Sony's XAVC, Panasonic's P2, DJI).
 _THUMBNAIL_SUFFIXES = frozenset((".thm", ".scr"))
 _THUMBNAIL_FOLDERS = frozenset(("thmbnl", "contents/icon", "misc/thm"))
-# The same videos again in a low resolution, for a quick look, which are no footage: Sony, P2.
+# Low-resolution copies of the same videos for preview (GoPro, DJI, Sony, Panasonic's P2).
 _PREVIEW_SUFFIXES = frozenset((".lrv", ".lrf"))
 _PREVIEW_FOLDERS = frozenset(("m4root/sub", "xdroot/sub", "contents/proxy"))
 
-# DVC's cache names each object by the md5 of its contents. Where the user configured links as
-# `symlink`, a collection consists of symbolic links to such objects: these are its own files.
+# The path of an object in DVC's cache. With `cache.type` symlink, the files of a collection are
+# symbolic links to such objects.
 _DVC_CACHE_OBJECT = re.compile(r"[/\\]files[/\\]md5[/\\][0-9a-f]{2}[/\\][0-9a-f]{30}$")
 
 
@@ -41,10 +41,10 @@ class CollectionFile:
     """A file in a collection.
 
     Attributes:
-        path: Relative to the collection's folder, with `/`. Names that are not UTF-8 hold the
+        path: Relative to the collection's folder, with `/`. Names that are not UTF-8 have the
             surrogate escapes of `os.fsdecode`.
-        location: Where to open it; a link resolved.
-        reason: Why it must not be opened, empty if it may.
+        location: The path to open, with links resolved.
+        reason: Why it must not be opened; empty if it may be.
         size: In bytes, for a regular file.
     """
 
@@ -55,15 +55,14 @@ class CollectionFile:
 
 
 def is_video(path: str) -> bool:
-    """Tell whether a path counts as a video, by its suffix."""
+    """Return whether a path has the suffix of a video."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
 
 
 def find_entries(folder: str | os.PathLike[str]) -> Iterator[CollectionFile]:
     """Yield every file below a folder, sorted by path.
 
-    Folders are walked, those behind symbolic links are not. Memory grows with the largest single
-    folder only.
+    Links to folders are not followed. Memory use depends on the largest single folder.
 
     Raises:
         OSError: If the folder itself cannot be listed.
@@ -93,7 +92,7 @@ def _walk(
 
 
 def _sort(listing: Iterator[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
-    # With the slash a folder sorts where the paths of its files do: "a-b.jpg", "a/c.jpg".
+    # With the slash, a folder is sorted like the paths of its files: "a-b.jpg", "a/c.jpg".
     return sorted(listing, key=lambda child: child.name + "/" * child.is_dir(follow_symlinks=False))
 
 
@@ -127,13 +126,13 @@ def _inspect(root: str, path: str, location: str, hidden: bool) -> CollectionFil
 
 
 def _by_name_reason(path: str) -> str:
-    """Why a file is nothing that was shot, by where it lies and what it is called."""
+    """Why a file is no footage, by its path; empty if it may be."""
     if find_leftover_in(path) is not None:
         return LEFTOVER_REASON
     *folders, name = path.lower().split("/")
     suffix = os.path.splitext(name)[1]
     within = {*folders[-1:], "/".join(folders[-2:])}
-    # Sub-folders of those, too: DJI has one for each hundred.
+    # Subfolders, too: DJI makes one per hundred files.
     within |= {*folders[-2:-1], "/".join(folders[-3:-1])}
     if suffix in _THUMBNAIL_SUFFIXES or within & _THUMBNAIL_FOLDERS:
         return "thumbnail of a camera"

@@ -1,4 +1,4 @@
-"""Measuring one file, decoded once."""
+"""Measuring a file."""
 
 import hashlib
 import os
@@ -32,12 +32,12 @@ def measure_file(
     memo: Memo | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Measurement:
-    """Return the measurement of one file, decoded once in this process.
+    """Measure a file in this process, decoding it once.
 
     Args:
-        path: Where it is.
-        name: What the measurement calls it; by default its file name.
-        memo: Where measures of the same content are looked up; nothing is added to it.
+        path: The file.
+        name: The path in the measurement (default: the file name).
+        memo: Cached measures; nothing is added to it.
         max_pixels: Larger images are not decoded.
     """
     name = os.path.basename(os.fspath(path)) if name is None else name
@@ -70,7 +70,7 @@ def measure_file(
 
 
 def _would_be_the_same(remembered: Measurement, max_pixels: int) -> bool:
-    """Whether a measurement of this content, perhaps under another name and limit, holds here."""
+    """Whether cached measures are valid for this name and limit."""
     if (remembered.width or 0) * (remembered.height or 0) > max_pixels:
         return False
     if remembered.format in (RAW_FORMAT, "TIFF"):

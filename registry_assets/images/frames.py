@@ -1,4 +1,4 @@
-"""From the videos of a collection to frames, and a table of the videos."""
+"""Extracting frames from the videos of a collection."""
 
 import os
 import shutil
@@ -21,23 +21,21 @@ def extract_frames(
 ) -> list[ExtractedVideo]:
     """Write frames of every video of a collection, and a table of the videos.
 
-    A frame becomes `<out>/<path of the video>/frame_000012.jpg`, with its number in the video
-    counted from 0; the table is `<out>/videos.csv`. Both are the same bytes in each run.
+    Frames are written to `<out>/<path of the video>/frame_000012.jpg`, with their number in the
+    video from 0, and the table to `<out>/videos.csv`. Both are reproducible byte for byte.
 
     Args:
-        folder: The collection. Nothing but its videos is looked at; hidden files and links that
-            lead elsewhere are left out, as everywhere.
-        out: A folder, created if need be. It should be empty.
-        frames_per_second: How many frames to write per second of video.
-        executor: Where videos are decoded, one in a task; it has to see the same files. By default
-            worker processes of this machine, see `map_in_order`: a decoder that crashes, or makes
-            no progress, takes one video with it, not the run.
+        folder: The collection. Hidden files, and links that lead out of it, are skipped.
+        out: The output folder, created if necessary. It should be empty.
+        frames_per_second: The number of frames to write per second of video.
+        executor: Decodes videos, one per task; must have access to the same files (default: local
+            worker processes, see `map_in_order`, in which a crash costs only one video).
 
     Returns:
-        What became of each video, sorted by path.
+        The result for each video, sorted by path.
 
     Raises:
-        OSError: If the folder cannot be read or `out` not be written.
+        OSError: If the folder cannot be read, or `out` cannot be written.
         ValueError: If `frames_per_second` is not above 0.
     """
     rate = as_rate(frames_per_second)
@@ -58,7 +56,7 @@ def extract_frames(
 
 
 def _extract_entry(out: Path, rate: Fraction, entry: CollectionFile) -> ExtractedVideo:
-    # Here, because a collection without videos needs no decoder.
+    # Imported here, as a collection without videos needs no decoder.
     from registry_assets.images.video_decoding import extract_video
 
     return extract_video(
@@ -67,7 +65,7 @@ def _extract_entry(out: Path, rate: Fraction, entry: CollectionFile) -> Extracte
 
 
 def _failed_entry(out: Path, rate: Fraction, entry: CollectionFile, reason: str) -> ExtractedVideo:
-    # How far a crashed decoder came can be chance: nothing of it is kept.
+    # How far a crashed decoder came may be random: remove its frames.
     shutil.rmtree(out / entry.path, ignore_errors=True)
     reason = {CRASHED: "crashed the decoder", TOO_LARGE: "needs too much memory"}.get(
         reason, reason

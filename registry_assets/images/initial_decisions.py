@@ -1,4 +1,4 @@
-"""Decisions that a collection starts with: those about its contents elsewhere, and duplicates."""
+"""Initial decisions of a collection: those from other collections, and duplicates."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from registry_assets.images.measurements import Measurement, read_measurements
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
 
 BY_REGISTRY = "registry"
-"""Who decides to leave a duplicate out."""
+"""The author of decisions about duplicates."""
 
 _MD5 = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def open_decisions(path: Path, measurements: Iterable[Measurement]) -> list[Decision]:
-    """Make the file of a collection where there is none, with what was decided about its contents.
+    """Create the file of a collection, with decisions about its images from other collections.
 
-    What people decided about an image holds in every collection of the data set, unless they said
-    otherwise: the same content in a collection that came later is decided, too.
+    Unless `only_here` is set, a decision applies to the same image in every collection of the data
+    set, also in later ones.
 
     Args:
-        path: The file; those of other collections lie beside it.
+        path: The file; those of other collections are in the same folder.
         measurements: The collection's images.
 
     Returns:
-        The decisions that were taken over from other collections.
+        The decisions that were copied from other collections.
 
     Raises:
-        MetafileError: If one of the files is broken.
+        MetafileError: If one of the files is invalid.
     """
     images = {row.md5: row.path for row in measurements if row.is_readable}
     with editing(path):
@@ -60,7 +60,7 @@ def open_decisions(path: Path, measurements: Iterable[Measurement]) -> list[Deci
 
 def _decided_elsewhere(path: Path, wanted: Set[str]) -> Iterator[Decision]:
     for other in other_files(path):
-        # Most files say nothing of these contents, and parsing takes long.
+        # Most files have none of these md5s, and parsing is slow.
         if _names_any(other, wanted):
             for decision in read_decisions(other).values():
                 if decision.md5 in wanted and not decision.only_here:
@@ -68,22 +68,22 @@ def _decided_elsewhere(path: Path, wanted: Set[str]) -> Iterator[Decision]:
 
 
 def other_files(path: Path) -> list[Path]:
-    """Return the files of decisions beside one."""
+    """Return the files of decisions of other collections."""
     return [other for other in sorted(path.parent.glob("[!.]*.yaml")) if other != path]
 
 
 def _names_any(path: Path, wanted: Set[str]) -> bool:
-    """Whether a file names one of some contents."""
+    """Whether the text of a file has one of some md5s."""
     return not wanted.isdisjoint(_MD5.findall(read_text(path)))
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What became of the duplicates in one collection.
+    """The changed decisions about duplicates in a collection.
 
     Attributes:
-        added: Those that are left out from now on.
-        dropped: Those that are not any more, as the picture that stood for them is gone.
+        added: Duplicates that are left out from now on.
+        dropped: Decisions that were removed, as the picture kept instead is gone.
     """
 
     added: tuple[Decision, ...] = ()
@@ -101,29 +101,27 @@ def leave_out_duplicates(
     anew: bool = False,
     clock: Callable[[], str] = today,
 ) -> LeftOut:
-    """Leave images of a collection out of a data set that it has a second time.
+    """Leave out images of a collection that are duplicates within the data set.
 
-    Of the same content the copy in another collection stays, or else the first one by path. What
-    somebody decided stays: an image that is allowed is never left out. A picture that is left out
-    itself is no reason to leave another one out: so one of each stays, whichever collection was
-    looked at first, and the same again changes nothing.
+    Of identical images, a copy in another collection is kept, or else the first one by path.
+    People's decisions stay: an allowed image is never left out. An image that is left out itself is
+    no reason to leave out another, so exactly one copy is kept, in whatever order collections are
+    processed, and running this again changes nothing.
 
     Args:
-        path: The collection's file of decisions, called after it.
-        tables: The tables of measurements of the data set's collections that have one, this one's
-            with them.
-        listed: The collections of the data set. A picture of one without a table still counts where
-            it was found before.
+        path: The collection's file of decisions; its stem is the collection.
+        tables: The tables of measurements by collection, including this one.
+        listed: All collections of the data set. Earlier duplicates of a picture in a collection
+            without a table stay left out.
         against: The collections to compare with.
-        distance: In how many of 64 bits pictures may differ; None for the same content only.
-        brightness: What the data set keeps: pictures that look alike can be of another brightness,
-            and one that is too dark must not take the place of one that is not. The same content
-            is of the same brightness.
-        anew: Whether to look only at what was left out before, and stays out if it has to.
-        clock: Gives the date.
+        distance: The maximum number of differing bits, of 64; None for identical images only.
+        brightness: The range that the data set keeps: a similar picture outside it must not be kept
+            instead of one inside.
+        anew: Whether to check only images that were left out before.
+        clock: Returns the date.
 
     Raises:
-        MetafileError: If a file of decisions is broken.
+        MetafileError: If a file of decisions is invalid.
     """
     name = path.stem
     copies: dict[str, list[Measurement]] = defaultdict(list)
@@ -145,7 +143,7 @@ def leave_out_duplicates(
         candidates = [rows for md5, rows in copies.items() if md5 in open_ones]
         others = [other for other in against if other != name and other in tables]
         if distance is None:
-            # Parsing a table takes ten times as long as looking for contents in its text.
+            # Parsing a table takes ten times as long as searching md5s in its text.
             wanted = {rows[0].md5 for rows in candidates}
             others = [other for other in others if _names_any(tables[other], wanted)]
         pairs = _find_pairs(name, candidates, others, standing, distance)
@@ -171,7 +169,7 @@ def leave_out_duplicates(
 
 
 class _Standing:
-    """The images of each collection that can stand for others, each table read once."""
+    """The images of each collection that can be kept instead of others; tables are read once."""
 
     def __init__(
         self, folder: Path, tables: Mapping[str, Path], brightness: BrightnessRange | None
@@ -181,27 +179,27 @@ class _Standing:
         self._read: dict[str, tuple[list[Measurement], Mapping[str, Decision]]] = {}
 
     def _of(self, collection: str) -> tuple[list[Measurement], Mapping[str, Decision]]:
-        """The readable images of a collection, and what was decided about them."""
+        """The readable images of a collection, and the decisions about them."""
         if collection not in self._read:
             rows = [row for row in read_measurements(self._tables[collection]) if row.is_readable]
             self._read[collection] = rows, read_decisions(self._folder / f"{collection}.yaml")
         return self._read[collection]
 
     def images(self, collection: str) -> Iterator[Measurement]:
-        """Those that nobody left out."""
+        """The images that no decision leaves out."""
         rows, decided = self._of(collection)
         return (row for row in rows if not removal_reason(row, _ANY, decided.get(row.md5)))
 
     def kept(self, collection: str) -> Iterator[Measurement]:
-        """Those that are kept, by thresholds or by what somebody said."""
+        """The images that are kept, by thresholds and decisions."""
         rows, decided = self._of(collection)
         return (r for r in rows if not removal_reason(r, self._brightness, decided.get(r.md5)))
 
     def has(self, decision: Decision, listed: Collection[str]) -> bool:
-        """Whether the picture that is kept instead of another is still there.
+        """Whether the picture that is kept instead of a duplicate is still there.
 
-        Or the one that is kept instead of that: while collections come in side by side, one is left
-        out in favour of another that then is left out in favour of a third.
+        Follows chains: if collections are processed in parallel, that picture may itself be left
+        out in favour of another.
         """
         followed: set[str] = set()
         wanted: Decision | None = decision
@@ -225,7 +223,7 @@ _ANY = BrightnessRange(-math.inf, math.inf)
 
 
 def _is_needed(decision: Decision, copies: Mapping[str, Sequence[Measurement]]) -> bool:
-    """Whether a decision about copies in one collection still leaves any out."""
+    """Whether a decision still leaves out a copy in the collection."""
     return not decision.kept_path or len(copies.get(decision.md5, ())) > 1
 
 
@@ -236,11 +234,11 @@ def _find_pairs(
     standing: _Standing,
     distance: int | None,
 ) -> Iterator[tuple[Measurement, str, str]]:
-    """Yield images with the picture that is kept instead, and why: the same, or the nearest.
+    """Yield duplicates with the picture that is kept instead, and the reason.
 
     Args:
         name: The collection.
-        candidates: Its images, those of the same content together, by path.
+        candidates: Its images, grouped by content and sorted by path.
         others: The collections to compare with.
         standing: Their images.
         distance: See `leave_out_duplicates`.
@@ -260,7 +258,7 @@ def _find_pairs(
             left.append(row)
     if distance is None or not left:
         return
-    # Not before it is needed: it loads NumPy.
+    # Imported only if needed, as it loads NumPy.
     from registry_assets.images.likeness import find_alike
 
     there = [(o, row) for o in others for row in standing.kept(o) if row.perceptual_hash]

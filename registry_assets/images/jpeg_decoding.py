@@ -1,20 +1,20 @@
-"""JPEG, decoded so that damage shows: one decode gives the verdict and the pixels.
+"""Decoding JPEG so that damage is detected.
 
-libjpeg fills up what is missing and goes on with a warning, which Pillow drops: half a photograph
-with an end marker loads. simplejpeg runs the same libjpeg-turbo with the same settings, so the
-pixels are the same, and in its strict mode raises what libjpeg warns of.
+libjpeg only warns about missing data, and Pillow drops the warning: half a photograph with an end
+marker loads. simplejpeg uses the same libjpeg-turbo with the same settings, so it gives the same
+pixels, and its strict mode raises libjpeg's warnings as errors.
 
-Some warnings do not concern the picture, and cameras cause them. What they are about is mended in a
-copy, which is decoded instead; what is still warned of then is damage:
+Some warnings do not concern the picture. Their cause is removed in a copy, which is decoded
+instead; a copy with further warnings is damaged. Such causes, from cameras and scanners, are:
 
-- parameters of a scan that a sequential JPEG does not need (Samsung), bytes between the segments of
-  the header, and segments there that are not as they should be (colour profile, JFIF, Adobe);
-- padding between the picture and the end marker, as some encoders align what they write;
-- restart intervals behind the last that the height in the header needs, as scanners write them;
-- a file that ends behind its picture without an end marker.
+- scan parameters that a sequential JPEG does not use (Samsung), bytes between segments of the
+  header, and invalid segments there (colour profile, JFIF, Adobe);
+- padding between the picture and the end marker, from encoders that align their output;
+- more restart intervals than the height in the header needs (scanners);
+- a missing end marker after a complete picture.
 
-A run of zeros, which is what a disk reads where nothing was written, can be valid code. It is taken
-for lost data only where the tables of the scan give it a meaning that no picture has.
+A run of zeros, as from unwritten blocks of a disk, can be valid code. It counts as lost data only
+if the Huffman tables of the scan give it a meaning that no picture has.
 """
 
 import re
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 
-# Frame headers (ITU-T T.81, table B.1) by what decodes them. Nothing here decodes the others of C0
-# to CF (C4, C8 and CC are something else) and JPEG-LS (F7).
+# Frame headers (ITU-T T.81, table B.1) by decoder. The others of C0 to CF and JPEG-LS (F7) have
+# none; C4, C8 and CC are no frame headers.
 _STRICT = frozenset((0xC0, 0xC1, 0xC2))
 _BY_PILLOW = frozenset((0xC3, 0xC9, 0xCA))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
@@ -43,7 +43,7 @@ _BEFORE_END = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PREFIX = re.compile(r"^(tj\w+\(\): )?(Corrupt JPEG data: )?")
 _MOST_MENDED = 4
 
-# Encoders that align to words of 4 bytes may leave anything in between.
+# Padding to words of 4 bytes may have any content.
 _ALIGNMENT = 3
 
 _ZEROS = bytes(64)
@@ -51,12 +51,12 @@ _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _LAST_BEGIN_OF_BAND = 32
 
-# Decoded as further blocks it is none that continues a picture.
+# Bytes that do not decode to a plausible continuation of a picture.
 _NO_CODE = bytes(range(1, 255)) * 8
 
 
 class Segment(NamedTuple):
-    """A segment of a header: its marker, and where its parameters begin and end."""
+    """A segment: its marker, and the begin and end of its parameters."""
 
     marker: int
     begin: int
@@ -64,7 +64,7 @@ class Segment(NamedTuple):
 
 
 def read_segments(contents: bytes) -> Iterator[Segment]:
-    """Yield the segments of a file up to its end marker, whatever lies between them."""
+    """Yield the segments of a file up to the end marker, skipping other bytes."""
     place = len(_START)
     while True:
         place = contents.find(b"\xff", place)
@@ -86,7 +86,7 @@ def read_segments(contents: bytes) -> Iterator[Segment]:
 
 
 def read_header(contents: bytes) -> Iterator[Segment]:
-    """Yield the segments up to the first scan's."""
+    """Yield the segments up to and including that of the first scan."""
     for segment in read_segments(contents):
         yield segment
         if segment.marker == _SCAN:
@@ -94,7 +94,7 @@ def read_header(contents: bytes) -> Iterator[Segment]:
 
 
 def unsupported_kind(contents: bytes) -> str:
-    """Return what kind of JPEG this is that no decoder here reads, empty for others."""
+    """Return the kind of a JPEG without a decoder; empty for others."""
     for marker, begin, _ in read_header(contents):
         if marker in _FRAMES:
             if marker == 0xF7:
@@ -108,7 +108,7 @@ def unsupported_kind(contents: bytes) -> str:
 
 
 def has_strict_decoder(contents: bytes) -> bool:
-    """Tell whether `decode_jpeg` decodes this kind."""
+    """Return whether `decode_jpeg` supports this kind of JPEG."""
     for marker, begin, end in read_header(contents):
         if marker in _FRAMES:
             return marker in _STRICT and begin < end and contents[begin] == 8
@@ -118,16 +118,16 @@ def has_strict_decoder(contents: bytes) -> bool:
 def decode_jpeg(contents: bytes, colours: str = "RGBX") -> NDArray[np.uint8]:
     """Return the pixels of an intact JPEG, height × width × 4.
 
-    Four bytes for a pixel, because Pillow looks at such an array as an image without a copy.
+    With four bytes per pixel, Pillow can use the array without a copy.
 
     Args:
         contents: The whole file.
-        colours: RGBX, whose fourth byte is unused, or CMYK for what is CMYK or YCCK in the file:
-            as stored, which is inverted.
+        colours: RGBX, whose fourth byte is unused, or CMYK for a CMYK or YCCK file; CMYK values are
+            inverted, as stored.
 
     Raises:
-        ValueError: If it is damaged, with what libjpeg says.
-        MemoryError: If there is not enough.
+        ValueError: If it is damaged, with libjpeg's message.
+        MemoryError: If memory runs out.
     """
     for _ in range(_MOST_MENDED):
         try:
@@ -148,22 +148,21 @@ def decode_jpeg(contents: bytes, colours: str = "RGBX") -> NDArray[np.uint8]:
 
 
 def fill_before_end(contents: bytes) -> bytes:
-    """Return a copy with bytes between the picture and its end that continue one which was cut.
+    """Return a copy with additional bytes before the end marker.
 
-    They change no pixel of a picture that is all there. So they tell of one that only Pillow
-    decodes, whether it is.
+    They change pixels only if the picture is incomplete, which Pillow does not report.
     """
     stop = len(contents)
     for marker, _, end in read_segments(contents):
         if marker == _SCAN:
             found = _NEXT_MARKER.search(contents, end)
             stop = found.start() if found else len(contents)
-    # A marker may have fill bytes before it, as many as it likes.
+    # A marker may be preceded by any number of fill bytes.
     return contents[:stop].rstrip(b"\xff") + _NO_CODE + contents[stop:]
 
 
 def keep_picture(contents: bytes) -> bytes:
-    """Return a JPEG with what decoding needs and nothing else in its header."""
+    """Return a JPEG with only the segments that decoding needs."""
     kept = [_START]
     frame = 0
     channels = next(
@@ -179,10 +178,10 @@ def keep_picture(contents: bytes) -> bytes:
         if marker in _FRAMES:
             frame = marker
         elif marker == 0xE0 and parameters.startswith(b"JFIF\0"):
-            # It says that colours are YCbCr. A later version than 1 is warned of.
+            # It means that colours are YCbCr. libjpeg warns about versions after 1.
             parameters = b"JFIF\0\1\1\0\0\1\0\1\0\0"
         elif marker == 0xEE and parameters.startswith(b"Adobe") and len(parameters) >= 12:
-            # The last byte says how colours are stored; anything unknown is YCbCr, or YCCK.
+            # The last byte is the colour transform; unknown values mean YCbCr, or YCCK.
             transform = parameters[11] and (2 if channels == 4 else 1)
             parameters = parameters[:11] + bytes([transform])
         elif marker == _SCAN:
@@ -197,7 +196,7 @@ def keep_picture(contents: bytes) -> bytes:
 
 
 def _mend(contents: bytes, message: str) -> bytes | None:
-    """Return a copy without what a warning is about, None where that is the picture."""
+    """Return a copy without the cause of a warning; None if that is the picture."""
     if "Premature end of JPEG file" in message:
         return None if contents.endswith(_END) else contents + _END
     if "extraneous bytes before marker 0xd" in message:
@@ -211,10 +210,10 @@ def _mend(contents: bytes, message: str) -> bytes | None:
 
 
 def _without_padding(contents: bytes, size: int) -> bytes | None:
-    """Return a copy without the last bytes before the end marker, None if they may be code.
+    """Return a copy without padding before the end marker; None if it may be code.
 
-    Where data was lost, the decoder can be done too early, too: what is left is code then, or the
-    end of a longer run.
+    After lost data the decoder can finish early, too. Then the rest is code, or the end of a longer
+    run of the same byte.
     """
     end = contents.find(_END, _scan_begin(contents))
     if end < 0:
@@ -228,9 +227,9 @@ def _without_padding(contents: bytes, size: int) -> bytes | None:
 
 
 def _without_further_intervals(contents: bytes) -> bytes | None:
-    """Return a copy without restart intervals that are behind the picture, None if none are.
+    """Return a copy without restart intervals after the end of the picture; None if there are none.
 
-    This hides no damage: the intervals that stay have to decode without a warning.
+    This hides no damage: the other intervals must still decode without a warning.
     """
     length = units = 0
     for marker, begin, end in read_header(contents):
@@ -250,7 +249,7 @@ def _without_further_intervals(contents: bytes) -> bytes | None:
 
 
 def _count_units(frame: bytes) -> int:
-    """Return how many minimum coded units a frame has whose components are in one scan."""
+    """Return the number of minimum coded units in a frame, for a single interleaved scan."""
     height, width = (int.from_bytes(frame[at : at + 2], "big") for at in (1, 3))
     samplings = frame[7::3]
     across, down = (
@@ -266,22 +265,20 @@ def _scan_begin(contents: bytes) -> int:
 
 
 def check_for_lost_data(contents: bytes) -> None:
-    """Make sure that no scan has a run of zeros that no picture has.
+    """Check that no scan has a run of zeros that cannot be part of a picture.
 
-    Zeros are the first code of a Huffman table over and over. Where that is a value and not the end
-    of a block, the run makes every coefficient of a block the same negative number, from the lowest
-    frequency to the highest: 63 times -1 with the tables that most cameras write. Noise has that
-    once in 3 to the power of 63 blocks. No shape has it: what is sharp enough to reach the highest
-    frequency has more of the others, which are quantized less, too. Plain blocks, whatever their
-    colour, end with the code for the end of a block.
+    Zeros repeat the first code of a Huffman table. If that is a value and not the end of a block,
+    the run sets every coefficient of a block, from the lowest frequency to the highest, to the same
+    negative number: 63 times -1 with the tables of most cameras. In noise, one block in 3**63 has
+    that. Edges do not have it: sharp ones have larger values at lower frequencies, which are
+    quantized less. Flat blocks end with the end-of-block code.
 
-    Where a picture can have such a run, none is looked for: where the first code is an end or skips
-    coefficients, and of a progressive JPEG in scans that refine (zeros say "as before"), in those
-    of averages, and in those of few coefficients (the lowest alone are all -1 in a sky that gets
-    brighter).
+    Scans in which a picture can have such a run are skipped: if the first code ends a block or
+    skips coefficients, and in progressive JPEGs refinement scans (zeros mean "unchanged"), DC
+    scans, and scans of few coefficients (the lowest are all -1 in a sky that gets brighter).
 
     Raises:
-        ValueError: If one has.
+        ValueError: If a scan has one.
     """
     if contents.find(_ZEROS, _scan_begin(contents)) < 0:
         return
@@ -302,8 +299,8 @@ def check_for_lost_data(contents: bytes) -> None:
             tables = {table & 0x0F for table in parameters[2 : 1 + 2 * parameters[0] : 2]}
             found = _NEXT_MARKER.search(contents, end)
             stop = found.start() if found else len(contents)
-            # The high half of a symbol is how many coefficients are left out, the low half the
-            # size of a value. Interleaved blocks use all of the tables.
+            # A symbol is the number of skipped coefficients (high half) and the size of the value
+            # (low half). Interleaved blocks use all tables.
             if any(0 < symbols.get(table, 0) <= 0x0F for table in tables) and (
                 contents.find(_ZEROS, end, stop) >= 0
             ):
@@ -311,7 +308,7 @@ def check_for_lost_data(contents: bytes) -> None:
 
 
 def _symbols_of_zeros(parameters: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the number of each Huffman table of AC coefficients, and what all-zero code means."""
+    """Yield the number of each AC Huffman table, and the symbol of its all-zero code."""
     place = 0
     while place + 17 < len(parameters):
         kind, count = parameters[place], sum(parameters[place + 1 : place + 17])

@@ -1,11 +1,11 @@
-"""Which pictures look alike, by two measures that have to agree.
+"""Finding pictures that look alike, by two measures that must agree.
 
-The perceptual hash finds candidates quickly. By itself it pairs pictures that have nothing in
-common: 64 bits that say where it gets brighter to the right are soon the same for two skies above
-two horizons. So the thumbnails, 8 x 8 grey levels, have to be the same picture, too: their root
-mean square difference is at most an eighth of the contrast of each. Pictures that were resized or
-compressed again are alike then, those that were made brighter, or cropped by more than a few
-hundredths, are not. Compression can change a picture with next to no contrast by more than that.
+The perceptual hash finds candidates quickly, but it also pairs unrelated pictures: its 64 bits only
+tell where brightness increases to the right, which is often the same for two skies above two
+horizons. So the thumbnails, 8 x 8 grey levels, must match, too: their root mean square difference
+must be at most an eighth of the contrast of each. Resized or recompressed pictures are alike;
+brightened ones, or ones cropped by more than a few percent, are not. Recompressing a picture with
+very low contrast can also exceed the limit.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_DIFFERENCE = 1 / 8
-"""How much of their contrast (standard deviation) the thumbnails of alike pictures may differ."""
+"""The maximum difference of thumbnails, relative to their contrast (standard deviation)."""
 
 _BITS = 64
 _PAIRS_AT_ONCE = 1 << 22
@@ -33,21 +33,21 @@ def find_alike(
     asked: Collection[int] | None = None,
     nearest_before: bool = False,
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield pairs of pictures of different sets, and in how many bits their hashes differ.
+    """Yield pairs of alike pictures from different sets, with the number of differing bits.
 
-    A hash without any bit is that of a plain surface, which says nothing, and is left out.
+    Pictures with a hash of zero, such as plain surfaces, are skipped.
 
     Args:
-        hashes: As `perceptual_hash` gives them.
-        sets: Which set each picture is of.
-        distance: In how many of the 64 bits two may differ.
-        thumbnails: As `thumbnail` gives them, to agree with the hashes. A picture that has none is
-            like nothing. Without any the hashes alone decide.
-        asked: Of which sets one of the two has to be; of any when None.
-        nearest_before: Yield for each picture no more than the nearest of those before it.
+        hashes: The `perceptual_hash` of each picture.
+        sets: The set of each picture.
+        distance: The maximum number of differing bits, of 64.
+        thumbnails: The `thumbnail` of each picture; one without a thumbnail is like no other. If
+            None, only hashes are compared.
+        asked: Sets that one picture of a pair must be from (default: any).
+        nearest_before: Yield for each picture only the nearest of those before it.
 
     Returns:
-        Positions in `hashes`, the smaller one first, each pair once.
+        Positions in `hashes`, the smaller one first; each pair once.
 
     Raises:
         ValueError: If the distance is not in 0 to 64.
@@ -86,7 +86,7 @@ def find_alike(
 def _parse_thumbnails(
     thumbnails: Sequence[str] | None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the grey levels of each picture, and its contrast."""
+    """Return the grey levels and the contrast of each picture."""
     data = bytes.fromhex("".join(text or _NO_THUMBNAIL for text in thumbnails or ()))
     levels = np.frombuffer(data, np.uint8).reshape(-1, 64).astype(np.float32)
     return levels, levels.std(axis=1)
@@ -115,12 +115,12 @@ def _candidates(
     is_asked: NDArray[np.bool_],
     distance: int,
 ) -> Iterator[tuple[_Positions, _Positions, NDArray[np.uint8]]]:
-    """Yield pairs within the distance, each once: the smaller positions, the others, the bits."""
-    # Cut into more bands than bits may differ, two values have a band in common.
+    """Yield pairs within the distance, each once: smaller position, larger position, bits."""
+    # With more bands than differing bits, two values have at least one band in common.
     bands = next((count for count in (4, 8) if count > distance), 1)
     groups = [_equal_in_band(values[told], bands, band) for band in range(bands)]
     if sum(len(group) ** 2 for found in groups for group in found) >= len(told) ** 2:
-        # Most are much the same, as the pictures of a camera that stands still.
+        # Most pictures are similar, as from a fixed camera: compare all pairs.
         bands, groups = 1, [[np.arange(len(told))]]
     for band, found in enumerate(groups):
         for group in found:
@@ -128,7 +128,7 @@ def _candidates(
 
 
 def _equal_in_band(values: NDArray[np.uint64], bands: int, band: int) -> list[_Positions]:
-    """Return groups of values that are the same in one part of their bits."""
+    """Return groups of values that are equal in a band of their bits."""
     if bands == 1:
         return [np.arange(len(values))]
     width = _BITS // bands
@@ -146,7 +146,7 @@ def _pairs(
     distance: int,
     part: tuple[int, int],
 ) -> Iterator[tuple[_Positions, _Positions, NDArray[np.uint8]]]:
-    """Compare those that were asked about with all, some rows at a time."""
+    """Compare the pictures of `asked` sets with all others, some rows at a time."""
     if not len(positions) or not np.ptp(of_set[positions]):
         return
     asked = positions[is_asked[positions]]
@@ -159,8 +159,8 @@ def _pairs(
         if not len(row):
             continue
         mine, theirs = some[row], positions[column]
-        # Two that were both asked about are met from both sides, and two that have several bands in
-        # common in each of these.
+        # A pair of two asked pictures is found twice, and a pair with several equal bands in each
+        # of them.
         once = (mine < theirs) | ~is_asked[theirs]
         once &= ~_share_earlier_band(values[mine] ^ values[theirs], *part)
         mine, theirs, bits = mine[once], theirs[once], differing[row[once], column[once]]

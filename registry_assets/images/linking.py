@@ -1,20 +1,20 @@
-"""Passing files on byte for byte, at the price of a directory entry where that is possible."""
+"""Hard-linking files, or copying them if links are not possible."""
 
 import os
 import shutil
 
 
 def link_file(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Make `target` a second name of the file `source`, or a copy where links are not possible.
+    """Make `target` a hard link to `source`, or a copy if links are not possible.
 
-    Folders above `target` are created. The source is never opened for writing; as the two can be
-    one file, neither must the target be. What a symbolic link points to is linked, not the link.
+    Folders above `target` are created. Symbolic links are followed. As both can be the same file,
+    never write to the target.
 
     Raises:
-        FileNotFoundError: If there is no such source.
-        FileExistsError: If there already is a target.
+        FileNotFoundError: If the source does not exist.
+        FileExistsError: If the target exists.
     """
-    # Resolving a path looks at every folder above it, which takes as long as linking ten times.
+    # `realpath` checks every folder above, which takes ten times as long as linking.
     real_source = os.path.realpath(source) if os.path.islink(source) else os.fspath(source)
     try:
         _link(real_source, target)

@@ -1,4 +1,4 @@
-"""The table of a collection: one row per file, with its measures or the reason for having none."""
+"""The table of a collection: one row per file, with its measures or why it has none."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 
 MEASUREMENTS_TABLE = "measurements.csv"
-"""The name that the stage gives the table."""
+"""The file name of the table."""
 
 COLUMNS = (
     *("path", "readable", "reason", "format", "width", "height", "mode", "frames"),
@@ -24,19 +24,19 @@ class Measurement(NamedTuple):
         path: Relative to the collection's folder, with `/`; for a frame of a video,
             `<path of the video>/frame_000012.jpg`.
         reason: Why it is not a readable image; empty if it is one.
-        format: As Pillow calls it; RAW for camera raw.
-        width: In pixels, as stored (EXIF orientation not applied), as is `height`.
-        mode: As stored, in Pillow's terms.
-        frames: How many the file holds, up to a broken one; the first one is measured.
+        format: Pillow's name of the format; RAW for camera raw.
+        width: In pixels, as stored (EXIF orientation not applied); likewise `height`.
+        mode: Pillow's mode of the stored image.
+        frames: The number of intact frames before the first damaged one; the first is measured.
         mean_brightness: See `measures`.
         mean_horizontal_variance: See `measures`.
         perceptual_hash: See `measures`.
-        source: The video's path, for a frame; else empty.
-        frame: The frame's number in the video, counted from 0.
-        md5: Of the contents, where they were read.
-        size: In bytes, of a regular file.
-        note: What is wrong with the file besides its first picture, which is intact.
-        thumbnail: See `measures`; empty in tables of versions that did not measure it.
+        source: For a frame, the path of the video; else empty.
+        frame: For a frame, its number in the video, from 0.
+        md5: Of the contents, if they were read.
+        size: In bytes, for a regular file.
+        note: A problem with the rest of the file, whose first picture is intact.
+        thumbnail: See `measures`; empty in tables of older versions.
     """
 
     path: str
@@ -65,14 +65,13 @@ class Measurement(NamedTuple):
 def write_measurements(path: str | os.PathLike[str], measurements: Iterable[Measurement]) -> None:
     """Write the table, row by row as the measurements come.
 
-    Numbers are written with all their digits, so that a verdict taken from the table is the one
-    taken from the measurement itself.
+    Numbers are written with all digits, so that verdicts do not depend on rounding.
     """
     write_table(path, COLUMNS, map(_to_row, measurements))
 
 
 def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
-    """Yield the rows of a table that `write_measurements` wrote, of this version or an earlier one.
+    """Yield the rows of a table, written by this version or an earlier one.
 
     Raises:
         OSError: If it cannot be read.
@@ -82,7 +81,7 @@ def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file is such a table, with columns that can be read."""
+    """Return whether a file is such a table."""
     try:
         next(read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST), None)
     except (OSError, ValueError):
@@ -136,7 +135,7 @@ def _from_row(row: list[str]) -> Measurement:
 
 
 def _format(number: float | None) -> str:
-    # `repr` of a float has the digits that bring back this very float.
+    # `repr` has all digits of a float, so that it is read back exactly.
     return "" if number is None else repr(number)
 
 

@@ -1,7 +1,7 @@
-"""What an image looks like, as numbers: arrays in, numbers out.
+"""Measures of images: arrays in, numbers out.
 
-Every measure is computed from exact integer sums and rounded once, so a value depends on the
-pixels only, not on the machine, the order of the sum or the version of NumPy.
+Every measure is computed from exact integer sums and rounded once, so that it depends only on the
+pixels, not on the machine, the order of summation or the version of NumPy.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Pixels looked at in one go, so that temporary arrays stay small beside a large photograph.
+# Pixels processed at once, to keep temporary arrays small.
 _PIXELS_AT_ONCE = 1 << 20
 
 _REDUCED_SIDE = 64
@@ -21,7 +21,7 @@ _REDUCED_SIDE = 64
 def mean_brightness(
     red: NDArray[np.uint8], green: NDArray[np.uint8], blue: NDArray[np.uint8]
 ) -> float:
-    """Return the mean of V in HSV, the largest of R, G and B of each pixel, in 0 to 255.
+    """Return the mean of V in HSV, which is max(R, G, B) of each pixel, in 0 to 255.
 
     Args:
         red: 8-bit values, height x width.
@@ -39,17 +39,16 @@ def mean_brightness(
 def mean_horizontal_variance(grey: NDArray[np.uint8]) -> float:
     """Return the variance along each row, averaged over the rows, in squared grey levels.
 
-    It is the population variance. Fog takes the contrast out of a picture, so a low value means
-    haze: a plain surface has 0, rows that are half black and half white have 16256.25.
+    It is the population variance. Fog reduces contrast, so a low value means haze: a plain surface
+    has 0; rows that are half black and half white have 16256.25.
 
     Args:
         grey: 8-bit pixels, height x width.
     """
     height: int = grey.shape[0]
     width: int = grey.shape[1]
-    # width * (sum of squares) - (sum)^2 is width^2 times a row's variance, and an integer.
-    # Python's integers take over where 64 bits could end: in the products, and for rows so long
-    # that the squared sums of a strip could be more than that.
+    # width * (sum of squares) - (sum)^2 is width^2 times a row's variance, and an integer. Python's
+    # integers are used where 64 bits could overflow: in the products, and for very long rows.
     squares = squared_sums = 0
     for rows in _strips(grey):
         row_squares = np.square(rows, dtype=np.uint16).sum(1, dtype=_sum_type(rows))
@@ -63,12 +62,12 @@ def mean_horizontal_variance(grey: NDArray[np.uint8]) -> float:
 
 
 class ReducedImage(NamedTuple):
-    """A picture made small, to be cut into a few cells at next to no cost.
+    """A reduced picture, from which small thumbnails are computed quickly.
 
     Attributes:
-        pixels: The means of blocks of the picture, those at the right and lower edge of what is
-            left.
-        size: Of the picture, width and height.
+        pixels: The means of blocks of the picture; blocks at the right and lower edge may be
+            smaller.
+        size: Width and height of the picture.
         block: Width and height of a block.
     """
 
@@ -78,7 +77,7 @@ class ReducedImage(NamedTuple):
 
 
 def reduce_image(grey: NDArray[np.uint8]) -> ReducedImage:
-    """Return a picture reduced to 64 to 127 pixels each way, or as it is if it has fewer.
+    """Reduce a picture to 64 to 127 pixels per side; smaller sides are unchanged.
 
     Args:
         grey: 8-bit pixels, height x width.
@@ -92,36 +91,34 @@ def reduce_image(grey: NDArray[np.uint8]) -> ReducedImage:
 def perceptual_hash(reduced: ReducedImage) -> str:
     """Return the difference hash of an image as 16 hexadecimal digits.
 
-    The picture is shrunk to 9 x 8 (the means of areas), and each of the 64 bits, row by row
-    from the most significant one, says whether a pixel is darker than its right neighbour. The
-    number of differing bits tells how different two pictures are: resizing and recompressing
-    change next to none. Described by N. Krawetz, "Kind of Like That" (2013),
+    The picture is reduced to 9 x 8 pixels (means of areas). Each of the 64 bits, row by row from
+    the most significant one, is set if a pixel is darker than its right neighbour. Resizing and
+    recompressing a picture changes hardly any bit. Source: N. Krawetz, "Kind of Like That" (2013),
     https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html.
 
-    The ImageHash package has it too, but brings SciPy and PyWavelets for hashes not used here.
-    It shrinks by Lanczos, so a few bits can differ from its `dhash`.
+    The `dhash` of the ImageHash package is not used, as it needs SciPy and PyWavelets for other
+    hashes. A few bits can differ from it, as it uses Lanczos resampling.
     """
     small = _cell_means(reduced, 9, 8)
     return np.packbits(small[:, :-1] < small[:, 1:]).tobytes().hex()
 
 
 def thumbnail(reduced: ReducedImage) -> str:
-    """Return the grey levels of a picture shrunk to 8 x 8, row by row, as 128 hexadecimal digits.
+    """Return the grey levels of a picture reduced to 8 x 8, row by row, as 128 hexadecimal digits.
 
-    A second opinion on pictures whose perceptual hashes say that they are alike, see
-    `likeness.find_alike`.
+    It confirms that pictures with similar perceptual hashes are alike; see `likeness.find_alike`.
     """
     return _cell_means(reduced, 8, 8).astype(np.uint8).tobytes().hex()
 
 
 def _cell_means(reduced: ReducedImage, columns: int, rows: int) -> NDArray[np.int64]:
-    """Return the means of equal parts of a picture, rounded, rows x columns.
+    """Return the rounded means of equal cells of a picture, rows x columns.
 
-    Parts begin and end within pixels: rounded to whole ones, a picture and its half would be cut
-    in different places, and a quarter of the bits of a hash would differ for that alone.
+    Cells may contain fractions of pixels: with whole pixels, a quarter of the bits of the hash
+    would differ between a picture and a version of half the size.
     """
     (width, height), (block_width, block_height) = reduced.size, reduced.block
-    # Sums of integers below 2^53 are exact in floating point, and quicker.
+    # Sums of integers below 2^53 are exact in floating point, and faster.
     sums = _overlaps(height, block_height, rows) @ reduced.pixels.astype(np.float64)
     sums = sums @ _overlaps(width, block_width, columns).T
     area = width * height
@@ -131,9 +128,9 @@ def _cell_means(reduced: ReducedImage, columns: int, rows: int) -> NDArray[np.in
 
 @lru_cache(maxsize=64)
 def _overlaps(length: int, block: int, parts: int) -> NDArray[np.float64]:
-    """Return how much of each part of a line lies in each of its blocks, parts x blocks.
+    """Return the overlap of each part of a line with each of its blocks, parts x blocks.
 
-    In units that make it an integer: each part is `length` long.
+    In units of 1 / `parts` of a pixel, so that overlaps are integers and a part is `length` long.
     """
     part = np.arange(parts)[:, None]
     start = np.arange(0, length, block)[None, :]
@@ -144,7 +141,7 @@ def _overlaps(length: int, block: int, parts: int) -> NDArray[np.float64]:
 
 
 def _sum_type(rows: NDArray[np.uint8]) -> type[np.uint32] | type[np.uint64]:
-    # 65,535 squares of 255 still fit in 32 bits, which are nearly twice as fast to add.
+    # The sum of 65,535 squares of 255 still fits in 32 bits, which are nearly twice as fast.
     return np.uint32 if rows.shape[1] < 1 << 16 else np.uint64
 
 

@@ -1,4 +1,4 @@
-"""Measuring every file of a collection, each decoded once."""
+"""Measuring every file of a collection."""
 
 import heapq
 import os
@@ -14,7 +14,7 @@ from registry_assets.images.memo import Memo
 from registry_assets.images.videos import VIDEOS_TABLE, ExtractedVideo, read_videos
 from registry_assets.images.workers import map_in_order
 
-# Rows that a memo takes in one transaction.
+# Measurements that are added to a memo in one transaction.
 _KEPT_TOGETHER = 500
 
 _FRAME_NUMBER = re.compile(r"frame_([0-9]+)\.jpg$")
@@ -28,16 +28,16 @@ def measure_collection(
     executor: Executor | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Measurement]:
-    """Yield the measurement of every file of a collection and of its videos' frames, by path.
+    """Yield the measurement of every file of a collection and its videos' frames, sorted by path.
 
-    Nothing that lies in the folder raises: what cannot be measured has a reason.
+    No file raises an exception: one that cannot be measured has a reason.
 
     Args:
         folder: The collection.
-        frames: What `extract_frames` wrote for it. Without, videos have the reason "video".
-        memo: Where measures are looked up and kept; the result is the same without.
-        executor: Where images are decoded; it has to see the same files. By default
-            worker processes of this machine, see `map_in_order`.
+        frames: The output folder of `extract_frames`; without it, videos have the reason "video".
+        memo: A cache of measures; does not change the result.
+        executor: Decodes images; must have access to the same files (default: local worker
+            processes, see `map_in_order`).
         max_pixels: Larger images are not decoded.
 
     Raises:
@@ -60,7 +60,7 @@ def measure_collection(
     )
     for measurement in _keep(measured, memo) if memo else measured:
         video = videos.get(measurement.path)
-        # A reason of its own, like "hidden file", says more than that it is a video.
+        # Another reason, such as "hidden file", takes precedence.
         if video is not None and measurement.reason == "video":
             yield measurement._replace(reason=video.summary)
         else:
@@ -77,14 +77,14 @@ def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:
                 memo.add(batch)
                 batch = []
     finally:
-        # Also of a run that was interrupted: what it decoded is not lost.
+        # Also after an interruption, so that no work is lost.
         memo.add(batch)
 
 
 def _measure_task(
     memo: Memo | None, max_pixels: int, task: tuple[CollectionFile, bool]
 ) -> Measurement:
-    # Here, because the process that hands out the work never decodes.
+    # Imported here, as only workers decode.
     from registry_assets.images.file_measuring import measure_file
 
     entry, is_frame = task

@@ -1,10 +1,9 @@
-"""What was measured before, by content: a photograph that is met again is not decoded again.
+"""A cache of measures by content, so that a photograph is not decoded again.
 
-The memo is a table in SQLite of the measures of intact images by the md5 of their bytes. Those are
-read and hashed each time, so a hit is the measurement itself, and a table of a collection is the
-same with a memo and without. Deleting the file costs time only. It has a name that tells what
-measured: the source code of decoding and measuring, and the versions of the libraries that decode.
-Another of these and nothing is met again.
+The memo is an SQLite table of the measures of intact images by md5. Files are hashed each time, so
+the result is the same with and without a memo, and deleting it only costs time. Its file name has a
+hash of the source code of decoding and measuring and of the versions of the decoding libraries: a
+change of any of these starts a new memo.
 """
 
 import contextlib
@@ -34,15 +33,15 @@ _DECODED_BY_PACKAGES = ("simplejpeg", "rawpy", "pillow-heif", "pillow-jxl-plugin
 _BUSY_SECONDS = 5.0
 _TABLE = "CREATE TABLE IF NOT EXISTS measures (md5 TEXT PRIMARY KEY, cells TEXT) WITHOUT ROWID"
 
-# Connections belong to the thread that made them.
+# SQLite connections can only be used in the thread that made them.
 _connections = threading.local()
 
 
 @dataclass(frozen=True)
 class Memo:
-    """A file of measures, for any number of processes at once.
+    """A file of measures that any number of processes can use at once.
 
-    Not in SQLite's mode WAL, which asks that all of them run on one machine.
+    SQLite's WAL mode is not used, as it requires that all processes run on one machine.
 
     Attributes:
         path: The file.
@@ -52,10 +51,10 @@ class Memo:
 
     @classmethod
     def in_folder(cls, folder: str | os.PathLike[str]) -> "Memo | None":
-        """Return the memo in a folder, made if need be, without those of other versions.
+        """Return the memo in a folder, creating it and deleting those of other versions.
 
         Returns:
-            None where the folder cannot be written.
+            None if the folder cannot be written.
         """
         path = Path(folder) / f"measures-{_measuring_version()}.sqlite"
         try:
@@ -64,7 +63,7 @@ class Memo:
                 for other in path.parent.glob("measures-*.sqlite*"):
                     if not other.name.startswith(path.name):
                         other.unlink(missing_ok=True)
-                # Made here, it has the mode that the umask says; by SQLite, 0644.
+                # Created here to respect the umask: SQLite would use 0644.
                 path.touch()
             memo = cls(str(path))
             try:
@@ -80,11 +79,7 @@ class Memo:
         return memo
 
     def complete(self, unmeasured: Measurement) -> Measurement | None:
-        """Return a measurement with what its content measures, None where that is not known.
-
-        Args:
-            unmeasured: Has the md5.
-        """
+        """Return a measurement with the cached measures for its md5; None if there are none."""
         try:
             row = (
                 self._reader()
@@ -92,34 +87,34 @@ class Memo:
                 .fetchone()
             )
             return _with_cells(unmeasured, row[0]) if row else None
-        # Whatever is wrong with the file, the image itself can be asked.
+        # With a damaged memo, the image is measured again.
         except (sqlite3.Error, ValueError, TypeError):
             return None
 
     def add(self, measurements: Iterable[Measurement]) -> None:
-        """Keep the measures of those that are intact."""
+        """Store the measures of intact images."""
         rows = [(m.md5, _cells_of(m)) for m in measurements if m.is_readable and m.md5]
         try:
             with contextlib.closing(self._connect("rw")) as connection, connection:
-                # Nobody waits for the disk: after a power cut rows may be missing, and a row that
-                # is there is whole, as it stands in one page.
+                # Without waiting for the disk. After a power cut rows may be missing, but none is
+                # partial, as a row fits in a page.
                 connection.execute("PRAGMA synchronous = OFF")
                 connection.executemany("INSERT OR IGNORE INTO measures VALUES (?, ?)", rows)
         except sqlite3.OperationalError:
-            # Somebody else writes for long, or the disk is full: then it is not kept.
+            # Locked for too long, or the disk is full: nothing is stored.
             return
         except sqlite3.DatabaseError:
             self.remove()
 
     def forget(self, md5s: Iterable[str]) -> None:
-        """Remove the measures of contents, so that the file keeps no trace of them."""
+        """Remove the measures of contents, leaving no trace in the file."""
         rows = [(md5,) for md5 in md5s]
         try:
             with contextlib.closing(self._connect("rw")) as connection, connection:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.executemany("DELETE FROM measures WHERE md5 = ?", rows)
         except sqlite3.Error:
-            # It is quicker to measure all anew than to find out what is wrong with the file.
+            # Whatever the problem is, a deleted memo has no trace either.
             self.remove()
 
     def remove(self) -> None:
@@ -144,7 +139,7 @@ class Memo:
 
 
 def _cells_of(measurement: Measurement) -> str:
-    # A float as JSON has the digits that bring back this very float.
+    # JSON has all digits of a float, so that it is read back exactly.
     return json.dumps(
         [
             measurement.format,
@@ -180,7 +175,7 @@ def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
 
 @cache
 def _measuring_version() -> str:
-    # Not NumPy: sums of integers are the same in all of its versions.
+    # Without NumPy: integer sums are the same in all versions.
     digest = hashlib.sha256()
     for library in _DECODED_BY:
         digest.update(f"{library} {features.version(library)}\n".encode())

@@ -1,9 +1,9 @@
-"""Tables on disk: CSV files that are always UTF-8, complete, and the same bytes for the same rows.
+"""Reading and writing CSV files, in UTF-8 and reproducible byte for byte.
 
-Text columns are escaped, because a file name on Linux is bytes that need not be UTF-8 and may hold
-line breaks: a byte that is not UTF-8, and a control character, is written as a backslash, `x` and
-two hexadecimal digits; a backslash is doubled. So each row is one line. Commas and quotes are
-quoted as in every CSV file.
+Text columns are escaped, as file names on Linux are bytes that need not be UTF-8 and may have line
+breaks: bytes that are not UTF-8 and control characters are written as a backslash, `x` and two
+hexadecimal digits; backslashes are doubled. So each row is one line. Commas and quotes are quoted
+as usual in CSV.
 """
 
 import csv
@@ -16,19 +16,19 @@ _ESCAPED = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
 def escape_text(text: str) -> str:
-    """Return text that UTF-8 can encode, whatever file name it holds."""
+    """Escape text, such as a file name, so that UTF-8 can encode it."""
     return _TO_ESCAPE.sub(_escape_character, text)
 
 
 def unescape_text(text: str) -> str:
-    """Return what `escape_text` was given."""
+    """Reverse `escape_text`."""
     return _ESCAPED.sub(_unescape_character, text) if "\\" in text else text
 
 
 def write_table(
     path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> None:
-    """Write a table as the rows come; only when it is complete, it takes the place of `path`."""
+    """Write a table as the rows come, and move it to `path` once it is complete."""
     partial = f"{os.fspath(path)}.partial"
     try:
         with open(partial, "w", encoding="utf-8", newline="") as file:
@@ -50,7 +50,7 @@ def read_table(
     Args:
         path: The table.
         columns: Its columns.
-        at_least: How many of them a table of an earlier version has; the rest is empty there.
+        at_least: The number of columns in tables of earlier versions; others are empty then.
 
     Raises:
         ValueError: If it does not have these columns.
@@ -71,7 +71,7 @@ def _escape_character(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code == 0x5C:
         return "\\\\"
-    # U+DC80 to U+DCFF stand for the bytes 80 to FF, as in `os.fsdecode`.
+    # The surrogates U+DC80 to U+DCFF are the bytes 80 to FF, as in `os.fsdecode`.
     if 0xDC80 <= code <= 0xDCFF:
         code -= 0xDC00
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"

@@ -1,7 +1,7 @@
-"""What the directories of a TIFF say of its pictures, before anything is decoded.
+"""Reading the directories (IFDs) of a TIFF, before anything is decoded.
 
-Camera raw files are TIFFs, most of them, whose first directory is a thumbnail; and TIFF holds much
-that no decoder here reads. Tags: TIFF 6.0, and "Digital Negative Specification" 1.7, Adobe.
+Most camera raw files are TIFFs, usually with a thumbnail in the first directory; and many kinds of
+TIFF have no decoder. Tags: TIFF 6.0, and "Digital Negative Specification" 1.7, Adobe.
 """
 
 import io
@@ -19,7 +19,7 @@ _IS_REDUCED, _COMPRESSION, _COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 254, 259, 
 _WIDTH, _HEIGHT, _BITS, _SAMPLES, _SAMPLE_KIND = 256, 257, 258, 277, 339
 _PLACES_AND_SIZES = ((273, 279), (324, 325))
 
-# Values of a sensor behind a colour filter, and the same interpolated, not yet developed.
+# Photometric interpretations of sensor data: CFA, and LinearRaw.
 _COLOURS_OF_SENSORS = (32803, 34892)
 
 # RGB, palette, CMYK, YCbCr, CIELAB.
@@ -30,7 +30,7 @@ _MOST_SUB_DIRECTORIES = 16
 
 @dataclass(frozen=True)
 class Directory:
-    """What one directory says of its picture; 0 where it says nothing."""
+    """The tags of a directory; 0 for missing ones."""
 
     width: int
     height: int
@@ -43,18 +43,18 @@ class Directory:
     sample_kind: int
     sub_directories: tuple[int, ...]
     end: int
-    """Where the data of the picture ends in the file; 0 where it says nothing."""
+    """The end of the picture's data in the file."""
     size: int
-    """How many bytes the data of the picture takes."""
+    """The size of the picture's data in bytes."""
 
 
 def is_tiff(contents: bytes) -> bool:
-    """Tell whether contents begin as TIFF or BigTIFF do."""
+    """Return whether contents have the signature of TIFF or BigTIFF."""
     return contents.startswith(_SIGNATURES)
 
 
 def read_directories(contents: bytes) -> Iterator[Directory]:
-    """Yield the first directory and those below it, as far as they can be read."""
+    """Yield the first directory and its sub-directories; unreadable ones are skipped."""
     first = _read(contents, None)
     if first is None:
         return
@@ -66,9 +66,9 @@ def read_directories(contents: bytes) -> Iterator[Directory]:
 
 
 def holds_camera_raw(contents: bytes) -> bool:
-    """Tell whether a TIFF is camera raw: values of a sensor, or a thumbnail before the picture.
+    """Return whether a TIFF is camera raw: sensor data, or a thumbnail before the full picture.
 
-    Pictures with smaller versions of them, like pyramids, are none, wherever those stand.
+    A picture followed by reduced versions, as in a pyramid, is no camera raw.
     """
     directories = list(read_directories(contents))
     if not directories:
@@ -83,10 +83,10 @@ def holds_camera_raw(contents: bytes) -> bool:
 
 
 def holds_ordinary_picture(contents: bytes) -> bool:
-    """Tell whether a TIFF that is called camera raw is a picture in colour like any other.
+    """Return whether a TIFF with a camera raw suffix is an ordinary colour picture.
 
-    It is where the first picture takes most of the file, so that nothing in it can be the values of
-    a sensor, wherever a camera hides those. Grey may be such values.
+    It is if the first picture takes most of the file, which leaves no room for sensor data. A grey
+    picture may be sensor data itself.
     """
     first = next(read_directories(contents), None)
     return (
@@ -100,7 +100,7 @@ def holds_ordinary_picture(contents: bytes) -> bool:
 
 
 def describe_unsupported(contents: bytes) -> str | None:
-    """Return what kind of TIFF this is, None if it is broken: no directory, or data that is cut."""
+    """Describe the kind of a TIFF; None if it is damaged: no directory, or truncated data."""
     first = next(read_directories(contents), None)
     if first is None or not (first.width and first.height and 0 < first.end <= len(contents)):
         return None
@@ -119,7 +119,7 @@ def describe_unsupported(contents: bytes) -> str | None:
 def _read(contents: bytes, place: int | None) -> Directory | None:
     is_big = contents.startswith(_BIG)
     file = io.BytesIO(contents)
-    # Pillow raises whatever comes up in broken bytes.
+    # Pillow raises any kind of error on invalid data.
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if is_big else 8))
         file.seek(tags.next if place is None else place)

@@ -1,6 +1,6 @@
-"""What is kept and what it is called: a measurement and thresholds in, a verdict out.
+"""Verdicts: whether an image is kept, and its class, from a measurement and thresholds.
 
-The thresholds have no values here: they stand in a data set's `params.yaml`.
+The values of the thresholds are in a data set's `params.yaml`.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from registry_assets.images.measurements import Measurement
 
 @dataclass(frozen=True)
 class BrightnessRange:
-    """Images are kept whose mean brightness lies strictly between the two, in 0 to 255.
+    """The range of mean brightness that is kept, 0 to 255; both limits are excluded.
 
     Raises:
-        ValueError: If nothing can lie between them.
+        ValueError: If the range is empty.
     """
 
     dark: float
@@ -33,12 +33,12 @@ class BrightnessRange:
 
     @classmethod
     def from_params(cls, params: Mapping[str, float]) -> "BrightnessRange":
-        """Return the range that a parsed `params.yaml` states."""
+        """Return the range in a parsed `params.yaml`."""
         return cls(params["dark_image_threshold"], params["bright_image_threshold"])
 
     @classmethod
     def from_file(cls, path: Path) -> "BrightnessRange | None":
-        """Return the range that a `params.yaml` states, None where it states none."""
+        """Return the range in a `params.yaml`; None if it has none."""
         from ruamel.yaml import YAML
 
         params = YAML(typ="safe").load(path) if path.is_file() else None
@@ -50,19 +50,19 @@ class BrightnessRange:
 
 @dataclass(frozen=True)
 class ClassThresholds:
-    """Where night turns to day (mean brightness) and fog to sharp (mean horizontal variance)."""
+    """The limits of day (mean brightness) and fog (mean horizontal variance)."""
 
     day_night: float
     fog: float
 
     @classmethod
     def from_params(cls, params: Mapping[str, float]) -> "ClassThresholds":
-        """Return the thresholds that a parsed `params.yaml` states."""
+        """Return the thresholds in a parsed `params.yaml`."""
         return cls(params["day_night_image_threshold"], params["fog_image_threshold"])
 
 
 class ImageClass(NamedTuple):
-    """What a picture shows: "day" or "night", "foggy" or "sharp"."""
+    """The class of a picture: "day" or "night", "foggy" or "sharp"."""
 
     light: str
     visibility: str
@@ -76,15 +76,14 @@ IMAGE_CLASSES = tuple(
 def removal_reason(
     measurement: Measurement, brightness: BrightnessRange, decision: Decision | None = None
 ) -> str | None:
-    """Return why a data set leaves this file out, None if it keeps it.
+    """Return why a data set leaves out this file; None if it keeps it.
 
-    What somebody decided about an image comes before the thresholds. What is not readable is left
-    out in any case, also where it is allowed: without measures it has no class.
+    A decision takes precedence over thresholds. Unreadable files are always left out, even if
+    allowed: without measures they have no class.
 
     Returns:
-        One of "denied", "duplicate", "too dark" and "too bright"; for what is not a readable image,
-        the reason in the table: "corrupt: …", "not an image", "hidden file", "video: 12 frames
-        extracted" and so on.
+        "denied", "duplicate", "too dark" or "too bright"; for an unreadable file, the reason in the
+        table, such as "corrupt: …", "not an image" or "video: 12 frames extracted".
     """
     if not measurement.is_readable:
         return measurement.reason
@@ -103,7 +102,7 @@ def classify(measurement: Measurement, thresholds: ClassThresholds) -> ImageClas
     """Return the class of a readable image.
 
     Raises:
-        ValueError: If the image is not readable, so that nothing was measured.
+        ValueError: If the image is not readable, so it has no measures.
     """
     is_day = _measured(measurement.mean_brightness) >= thresholds.day_night
     is_foggy = _measured(measurement.mean_horizontal_variance) < thresholds.fog

@@ -1,13 +1,13 @@
-"""From a video to frames: upright JPEG files at a steady rate, whatever the video's own rate is.
+"""Extracting frames from a video, as upright JPEG files at a constant rate.
 
-A video is sampled by presentation time, counted from its first frame: written is the first frame
-at or after each multiple of 1 / `frames_per_second`. A video with fewer frames than that gives
-each of them once.
+A video is sampled by presentation time, counted from its first frame: the first frame at or after
+each multiple of 1 / `frames_per_second` is written. If the video has a lower rate, each frame is
+written once.
 
-Frames have square pixels, as players show them: where a video says that its pixels are wider or
-narrower than high (HDV, AVCHD, DV, DVDs), its frames keep their height and get the width that they
-are meant for, to an even number of pixels. Then they are turned upright. What the container says
-comes before what the codec says, as in FFmpeg's own player. Interlaced frames stay as they are.
+Frames have square pixels: if the pixel aspect ratio is not 1 (HDV, AVCHD, DV, DVDs), frames keep
+their height and are scaled to an even width. Then they are rotated upright. The aspect ratio of
+the container takes precedence over that of the codec, as in ffplay. Interlaced frames are not
+deinterlaced.
 """
 
 import io
@@ -31,28 +31,28 @@ if TYPE_CHECKING:
     import av.container
     from av.buffer import Buffer
 
-# Containers that a video may have. Others that FFmpeg knows are playlists, which can name files
-# and addresses elsewhere, or images. It tells them by contents, so a suffix is no protection.
+# Permitted containers. FFmpeg's other formats are images and playlists, which can refer to files
+# and URLs elsewhere. It detects the format by contents, so checking the suffix is no protection.
 _CONTAINERS = (
     "3g2,3gp,asf,avi,flv,h264,hevc,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,mxf,ogg,webm"
 )
 
-# Containers whose header states how long the video is. Elsewhere FFmpeg estimates it from what
-# is there, which says nothing about what is missing.
+# Containers whose header states the duration. For others, FFmpeg estimates it from the data, so
+# missing data goes unnoticed.
 _CONTAINERS_WITH_DURATION = frozenset(("asf", "avi", "flv", "matroska", "mov", "mp4", "webm"))
 
-# A video is said to break off when more than this is missing, as headers are not that exact.
+# The tolerance before a video counts as truncated, as headers are not exact.
 _MISSING_SECONDS = 0.5
 
 _TICKS_PER_SECOND = 1_000_000  # of a container's times, AV_TIME_BASE
 
-# Pixels are at most so many times as wide as high, or the other way round. Cameras and broadcasts
-# stay below 3; what says more is a broken header, which is not believed.
+# The highest pixel aspect ratio, or its inverse. Cameras and broadcasts stay below 3; a higher one
+# is taken for a damaged header and ignored.
 _MOST_STRETCHED = 10
 
-# The upper left 2 x 2 of FFmpeg's display matrix, as signs, with the clockwise rotation in degrees
-# and what makes the picture upright. (Pillow's rotations go counterclockwise.) Layout: FFmpeg,
-# libavutil/display.h. The four last ones are mirrored as well.
+# The signs of the upper left 2 x 2 of FFmpeg's display matrix (libavutil/display.h), with the
+# clockwise rotation in degrees and the transposition that makes the picture upright (Pillow's
+# rotations are counterclockwise). The last four are also mirrored.
 _ORIENTATIONS = {
     (1, 0, 0, 1): (0, None),
     (0, 1, -1, 0): (90, Image.Transpose.ROTATE_270),
@@ -68,7 +68,7 @@ _ORIENTATIONS = {
 _ROTATIONS = {turn[0]: turn for turn in reversed(_ORIENTATIONS.values())}
 
 # FFmpeg's SWS_BILINEAR, SWS_ACCURATE_RND and SWS_BITEXACT (libswscale/swscale.h). Without the last
-# two it rounds in the way that is fastest on the processor at hand.
+# two, rounding depends on the processor.
 _BILINEAR_EXACT = 0x2 | 0x40000 | 0x80000
 
 
@@ -79,21 +79,21 @@ def extract_video(
     frames_per_second: float,
     name: str | None = None,
 ) -> ExtractedVideo:
-    """Write frames of one video into the folder `out`, which is created with the first frame.
+    """Write frames of a video into the folder `out`, which is created with the first frame.
 
-    Frames stream through: memory does not grow with the length of the video.
+    Memory use does not depend on the length of the video.
 
     Args:
-        path: Where the video is.
+        path: The video.
         out: The folder for `frame_000000.jpg` and so on.
-        frames_per_second: How many frames to write per second of video.
-        name: What the result calls the video; by default its file name.
+        frames_per_second: The number of frames to write per second of video.
+        name: The path of the video in the result (default: its file name).
 
     Raises:
         OSError: If a frame cannot be written.
         ValueError: If `frames_per_second` is not above 0.
     """
-    # Here, because the many workers that decode photographs never need the video libraries.
+    # Imported here, as workers that decode photographs do not need the video libraries.
     import imageio.v3 as iio
     from imageio.plugins.pyav import PyAVPlugin
 
@@ -110,12 +110,12 @@ def extract_video(
                 file, "r", plugin=PyAVPlugin, options={"format_whitelist": _CONTAINERS}
             )
         except OSError as error:
-            # Asking for the first of no video streams is the one error that tells something.
+            # An IndexError means that there is no video stream.
             is_sound = isinstance(error.__cause__, IndexError)
             return replace(video, reason="has no pictures" if is_sound else "cannot be opened")
         with reader:
-            # imageio's own iterator yields pixels without their times and rotation; both are on
-            # the frames of the PyAV container that it reads from.
+            # imageio's own iterator yields pixels without time and rotation, which the frames of
+            # its PyAV container have.
             container = cast("av.container.InputContainer", reader._container)
             return _Extraction(video, Path(out), rate).run(container)
 
@@ -127,23 +127,23 @@ class _Extraction:
         self._video = video
         self._out = out
         self._rate = rate
-        # In seconds, the one since the first frame, the other in the file's own count.
+        # In seconds: the first since the first frame, the second by the file's time stamps.
         self._first_problem: Fraction | None = None
         self._end = Fraction(0)
-        # How wide a pixel is, if the container says otherwise than the codec.
+        # The pixel aspect ratio of the container, if the codec has another one.
         self._stated_aspect: Fraction | None = None
 
     def run(self, container: "av.container.InputContainer") -> ExtractedVideo:
-        """Write the frames that are due and return what became of the video."""
+        """Write the frames that are due, and return the result."""
         import av
 
-        # The best one, as a cover picture is a video stream too.
+        # The best one, as a cover picture is a video stream, too.
         stream = container.streams.best("video")
         if not isinstance(stream, av.VideoStream):
             return replace(self._video, reason="has no pictures")
         if not stream.codec_context:
             return replace(self._video, reason="cannot be decoded")
-        # With several threads, what a decoder makes of broken data can differ between runs.
+        # With several threads, the result for damaged data can differ between runs.
         stream.codec_context.thread_count = 1
         stated = _believed_aspect(stream.sample_aspect_ratio)
         if stated != _believed_aspect(stream.codec_context.sample_aspect_ratio):
@@ -157,7 +157,7 @@ class _Extraction:
                 self._note_problem(clock.find_time(stamp))
             elif clock.tick(stamp):
                 aspect = self._stated_aspect or _believed_aspect(
-                    # It can change in a broadcast. PyAV has it of the decoder, not of the frame.
+                    # It can change in a broadcast. In PyAV, the decoder has it, not the frame.
                     stream.codec_context.sample_aspect_ratio
                 )
                 self._write(frame, aspect or Fraction(1), number, clock)
@@ -176,7 +176,7 @@ class _Extraction:
                 return
             if packet is None:
                 return
-            # A video may take long as a whole, as long as it gets on.
+            # The time limit is per packet, not for the whole video.
             allow_time()
             stamp = _time_stamp(packet)
             if packet.is_corrupt:
@@ -229,14 +229,14 @@ class _Extraction:
 
 
 class _Clock:
-    """Tells the time of frames, in seconds since the first one, and which of them are due.
+    """Computes the times of frames, in seconds since the first one, and which frames are due.
 
-    A frame without a time of its own follows the one before it at the stream's average rate, and
-    so does one that would go back in time, as in recordings that were joined.
+    A frame without a time stamp follows the previous one at the stream's average rate, and so does
+    one whose time stamp goes backwards, as in joined recordings.
 
     Attributes:
         last: The time of the latest intact frame.
-        end: When that frame ends, 0 without frames.
+        end: The end of that frame; 0 without frames.
     """
 
     def __init__(self, stream: "av.VideoStream", rate: Fraction) -> None:
@@ -248,7 +248,7 @@ class _Clock:
         self.end = Fraction(0)
 
     def tick(self, stamp: Fraction | None) -> bool:
-        """Move on to the next intact frame and tell whether it is due."""
+        """Advance to the next intact frame, and return whether it is due."""
         if stamp is not None and (self._origin is None or stamp - self._origin < self.last):
             self._origin = stamp - self.end
         self.last = self.find_time(stamp)
@@ -259,14 +259,14 @@ class _Clock:
         return is_due
 
     def find_time(self, stamp: Fraction | None) -> Fraction:
-        """Return the time that belongs to a time stamp of the file."""
+        """Return the time for a time stamp of the file."""
         return self.end if stamp is None or self._origin is None else stamp - self._origin
 
 
 class _VideoFile(io.BufferedReader):
-    """A file that refuses to seek where FFmpeg cannot mean to go, instead of raising.
+    """A file whose `seek` returns -1 for invalid offsets instead of raising.
 
-    PyAV would print the exception, and could raise it in the middle of the next video.
+    PyAV would print the exception, and could raise it while decoding the next video.
     """
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -277,7 +277,7 @@ class _VideoFile(io.BufferedReader):
 
 
 def _decoding_errors() -> tuple[type[Exception], ...]:
-    """Return what broken values lead FFmpeg, PyAV and a failing disk to raise."""
+    """Return the errors that FFmpeg, PyAV and the file system raise for damaged files."""
     import av
 
     return (av.FFmpegError, OSError, ValueError, OverflowError, MemoryError)
@@ -290,7 +290,7 @@ def _time_stamp(timed: "av.VideoFrame | av.Packet[Any]") -> Fraction | None:
 
 
 def _exact(number: "Fraction | None") -> Fraction:
-    # PyAV 19 has a type of its own here, which also has these two.
+    # PyAV 19 has its own type, with the same two attributes.
     return Fraction(number.numerator, number.denominator) if number else Fraction(0)
 
 
@@ -298,7 +298,7 @@ def _is_cut_short(container: "av.container.InputContainer", end: Fraction) -> bo
     names = set(container.format.name.split(","))
     if container.duration is None or not names & _CONTAINERS_WITH_DURATION:
         return False
-    # Some containers count the duration from the first time stamp, others from zero.
+    # The duration is counted from the first time stamp or from zero, depending on the container.
     start = Fraction(min(container.start_time or 0, 0), _TICKS_PER_SECOND)
     length = Fraction(container.duration, _TICKS_PER_SECOND)
     return length - (end - start) > _MISSING_SECONDS
@@ -308,23 +308,23 @@ def _find_orientation(frame: "av.VideoFrame") -> tuple[int, Image.Transpose | No
     try:
         matrix = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
     except ValueError:
-        # PyAV before 19 stops at kinds of side data that it has no name for. This has no mirroring.
+        # PyAV before 19 fails for unknown kinds of side data. `rotation` does not tell mirroring.
         return _ROTATIONS.get(-frame.rotation % 360, (0, None))
     if matrix is None:
         return 0, None
     a, b, _, c, d = struct.unpack_from("5i", bytes(matrix))
-    # Any other angle than a right one is left as it is.
+    # Angles that are no multiple of 90° are ignored.
     return _ORIENTATIONS.get(tuple((value > 0) - (value < 0) for value in (a, b, c, d)), (0, None))
 
 
 def _believed_aspect(stated: "Fraction | None") -> Fraction | None:
-    """Return how many times as wide as high a pixel is, None where that is not known."""
+    """Return the pixel aspect ratio; None if unknown or implausible."""
     aspect = _exact(stated)
     return aspect if 1 / _MOST_STRETCHED <= aspect <= _MOST_STRETCHED else None
 
 
 def _square_width(width: int, aspect: Fraction) -> int:
-    """Return how many square pixels are as wide as these."""
+    """Return the width in square pixels."""
     if round(width * aspect) == width:
         return width
     return max(2, 2 * round(width * aspect / 2))

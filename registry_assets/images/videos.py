@@ -1,4 +1,4 @@
-"""What became of the videos of a collection, and the table that says so beside their frames."""
+"""The results of extracting frames from videos, and their table."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 
 VIDEOS_TABLE = "videos.csv"
-"""The table of the videos, beside the folders with their frames."""
+"""The file name of the table, beside the folders with the frames."""
 
 COLUMNS = (
     *("path", "frames_seen", "frames_written", "frames_per_second"),
@@ -19,18 +19,17 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class ExtractedVideo:
-    """What became of a video.
+    """The result of extracting frames from a video.
 
     Attributes:
         path: Relative to the collection's folder, with `/`.
-        frames_seen: How many frames were decoded.
-        frames_written: How many of them were written as images.
-        frames_per_second: The rate asked for.
-        width: Of the first written image, in square pixels and upright, as is `height`. None if
+        frames_seen: The number of decoded frames.
+        frames_written: The number of frames that were written as images.
+        frames_per_second: The requested rate.
+        width: Of the first written image, in square pixels and upright; likewise `height`. None if
             there is none.
-        rotation: By how many degrees the video was turned clockwise to be upright.
-        reason: What is wrong with the video, as the end of a sentence that begins with "video";
-            empty if nothing is.
+        rotation: The clockwise rotation in degrees that was applied.
+        reason: The problem with the video, to follow the word "video"; empty if there is none.
     """
 
     path: str
@@ -44,7 +43,7 @@ class ExtractedVideo:
 
     @property
     def summary(self) -> str:
-        """What to say of the video where its frames stand for it."""
+        """The reason for the video in the table of measurements."""
         verdict = f"video {self.reason}" if self.reason else "video"
         noun = "frame" if self.frames_written == 1 else "frames"
         return f"{verdict}: {self.frames_written} {noun} extracted"
@@ -60,22 +59,22 @@ def write_videos(frames: str | os.PathLike[str], videos: Iterable[ExtractedVideo
 
 
 def read_videos(frames: str | os.PathLike[str]) -> Iterator[ExtractedVideo]:
-    """Yield what became of each video, from the folder that `extract_frames` wrote.
+    """Yield the result for each video, from the folder that `extract_frames` wrote.
 
     Raises:
-        OSError: If there is no such folder or no table in it.
+        OSError: If the table cannot be read.
         ValueError: If it is not such a table.
     """
     return map(_from_row, read_table(Path(frames) / VIDEOS_TABLE, COLUMNS))
 
 
 def as_rate(frames_per_second: float) -> Fraction:
-    """Return a rate as the number that it was written as.
+    """Convert a rate to the fraction that its decimal digits say.
 
     Raises:
         ValueError: If it is not above 0.
     """
-    # By way of text, so that 0.1 is a tenth and not the binary number next to it.
+    # By way of text, so that 0.1 is exactly a tenth.
     rate = Fraction(str(frames_per_second))
     if rate <= 0:
         raise ValueError(f"frames_per_second has to be above 0, not {frames_per_second}")

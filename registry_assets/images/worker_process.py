@@ -1,14 +1,13 @@
-"""A process that decodes, and that may die: what it may use, and the loop of its work.
+"""A worker process for decoding: its limits and its main loop.
 
 `workers` starts it, sends it a function with items, and gets an answer for each. Decoders are C
-code that reads what strangers wrote, so whatever goes wrong here must not matter elsewhere:
+code that reads untrusted files, so the process is limited:
 
-- memory: `MOST_MEMORY`, above which allocating fails (on Linux; other systems do not enforce it).
-  Under pressure the system ends such a process before any other.
-- time: `BASE_SECONDS` for each item, and more for large files, see `allow_time`. It is the
-  processor's time, because a busy machine must not change a verdict; a decoder that waits for
-  something that never comes is ended after ten times as long. The system ends the process, in the
-  middle of C code if need be.
+- memory: above `MOST_MEMORY`, allocations fail (on Linux; other systems do not enforce it). If the
+  system runs out of memory, it kills such a process first.
+- time: `BASE_SECONDS` for each item, and more for large files, see `allow_time`. This is CPU time,
+  so that a busy machine does not change the result; in real time, the limit is ten times as long.
+  Signals kill the process, even inside C code.
 """
 
 import os
@@ -21,42 +20,42 @@ import warnings
 from typing import Any, BinaryIO
 
 MOST_MEMORY = 4 << 30
-"""How many bytes a worker may allocate: enough to measure a picture of 200 megapixels."""
+"""The bytes that a worker may allocate: enough to measure a picture of 200 megapixels."""
 
 BASE_SECONDS = 60.0
-"""Of processor time for one picture, or from one packet of a video to the next."""
+"""CPU time for a picture, or for a packet of a video."""
 
 _SECONDS_PER_MEGABYTE = 1.0
 _REAL_TIMES_PROCESSOR = 10
 _IDLE_SECONDS = 60.0
 
 READY, DONE, RAISED, NO_MEMORY = "ready", "done", "raised", "no memory"
-"""The kinds of answers: before the first task, then one for each item."""
+"""The kinds of answers: one before the first task, then one for each item."""
 
 TIME_SIGNALS = (signal.SIGPROF, signal.SIGALRM)
-"""By these a worker dies whose time is over."""
+"""The signals that kill a worker at its time limit."""
 
-# Who started this process, where it is a worker.
+# The PID of the parent, if this process is a worker.
 _parent: int | None = None
 
 
 def main() -> None:
-    """Answer tasks from standard input on standard output, until that ends or nothing comes."""
+    """Answer tasks from stdin on stdout, until stdin is closed or idle for a minute."""
     global _parent
     _parent = os.getppid()
     tasks, answers = _take_streams()
     _limit_process()
-    # What Pillow warns of is either a reason in the table or no matter here.
+    # Pillow's warnings are either a reason in the table, or irrelevant here.
     warnings.simplefilter("ignore")
-    # Freeing a large block once makes glibc keep memory of up to that size for later, where it
-    # would return the pixels of each image to the system, which costs a third of all time
-    # (mallopt(3), M_MMAP_THRESHOLD). Other allocators do not mind.
+    # After a block of this size is freed, glibc reuses blocks up to it. Otherwise it would return
+    # the pixels of each image to the system, which takes a third of all time (mallopt(3),
+    # M_MMAP_THRESHOLD). Harmless with other allocators.
     bytearray(31 << 20)
     _answer(answers, READY)
-    # Decoders print whatever they like, which is no matter to who reads the log of a run.
+    # Output of decoders does not belong into the log of a run.
     with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 2)
-    # The other end is closed when the process that started this one ends.
+    # The pipe is closed when the parent ends.
     while select.select([tasks], [], [], _IDLE_SECONDS)[0]:
         try:
             function, items = pickle.load(tasks)
@@ -74,23 +73,23 @@ def main() -> None:
             else:
                 _answer(answers, DONE, result)
         _set_timers(0.0)
-    # Nothing here is worth tidying up.
+    # Exit without cleanup, which is not needed.
     os._exit(0)
 
 
 def allow_time(size: int = 0, *, seconds: float = BASE_SECONDS) -> None:
-    """Begin to count anew the time that decoding may take; of no effect outside a worker.
+    """Restart the time limit of this worker; does nothing outside a worker.
 
-    Called again by what makes progress, like a video that is decoded packet by packet.
+    Code that makes progress calls it repeatedly, as for each packet of a video.
 
     Args:
-        size: Of the file that is decoded next, in bytes: a second is added for each megabyte.
-        seconds: Of processor time, for a file of no size.
+        size: The size of the file in bytes; adds a second per megabyte.
+        seconds: The base limit, in CPU time.
     """
     if _parent is None:
         return
     if os.getppid() != _parent:
-        # The run was killed, and what it was to write may be somebody else's by now.
+        # The run was killed, and its output path may be in use by another process.
         os._exit(1)
     _set_timers(seconds + size / 1e6 * _SECONDS_PER_MEGABYTE)
 
@@ -101,7 +100,7 @@ def _set_timers(seconds: float) -> None:
 
 
 def _take_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Keep both streams to this loop: a library that prints would garble the answers."""
+    """Redirect stdin and stdout, so that libraries that print do not garble the answers."""
     tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "r+b", buffering=0) as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -110,10 +109,10 @@ def _take_streams() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _limit_process() -> None:
-    # Ctrl+C reaches every process of a terminal; the one that started this one decides.
+    # Ctrl+C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in TIME_SIGNALS:
-        # Ignored or blocked signals would be so after `exec`, too.
+        # Ignored and blocked signals are inherited.
         signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
     for kind, most in ((resource.RLIMIT_DATA, MOST_MEMORY), (resource.RLIMIT_CORE, 0)):

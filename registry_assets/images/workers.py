@@ -1,12 +1,12 @@
-"""Mapping a function over many files in processes that may die, and that cost one file then.
+"""Mapping a function over many files in worker processes; a crash costs only one file.
 
-What strangers wrote is decoded in such a process only, see `worker_process` for what it may use.
+Untrusted files are decoded only in such a process; see `worker_process` for its limits.
 
-Each is a new interpreter. A fork of this process would be quicker, but this may be Dagster, with
-threads whose locks would stay locked in the child, or hold somebody's lock file open. The
-forkserver of `multiprocessing` imports the main module of the program in each child, which takes
-longer than starting Python, and asks that it be written for that. To make up for it, processes
-that have done their work are kept for a minute, for the next sheet or collection.
+A worker is a new interpreter. A fork would start faster, but this process may be Dagster, with
+threads whose locks would stay locked in the child, or with open lock files. The forkserver of
+`multiprocessing` imports the main module of the program in each child, which takes longer than
+starting Python, and needs a main module written for that. Idle workers are kept for a minute, for
+the next contact sheet or collection.
 """
 
 import atexit
@@ -37,7 +37,7 @@ TOO_LARGE = "too large: decoding needs more memory than there is"
 
 _CHUNKS_PER_WORKER = 4
 
-# The libraries that NumPy brings would start threads of their own, for nothing that is used here.
+# NumPy's libraries would start threads that are not needed here.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[1:]; "
@@ -46,7 +46,7 @@ _PROGRAM = (
 
 
 def count_usable_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -62,19 +62,19 @@ def map_in_order(
 ) -> Iterator[Result]:
     """Yield `function(item)` for each item, in the order of the items.
 
-    Memory does not grow with the number of items: only a few chunks per worker are under way.
+    Memory use does not depend on the number of items: only a few chunks per worker are pending.
 
-    An item whose worker dies (a decoder crashed, or the system ran out of memory) is tried a second
-    time, in a new process: what killed it may have been an item before.
+    If a worker dies (its decoder crashed, or the system ran out of memory), the item is tried once
+    more in a new process: an earlier item may have been the cause.
 
     Args:
-        function: Has to be picklable, as have items and results.
-        items: Read as they are needed.
-        on_failure: Gives the result of an item that could not be done, from the reason: `CRASHED`,
+        function: Must be picklable, like items and results.
+        items: Consumed lazily.
+        on_failure: Returns the result for a failed item from the item and the reason: `CRASHED`,
             `TOO_LONG` or `TOO_LARGE`. Called in this process.
-        executor: Where the function runs instead of worker processes of this machine, which do what
-            it fails at. It is left running.
-        chunk_size: How many items travel to a worker together.
+        executor: Runs the function instead of local worker processes, which take over where it
+            fails. It is not shut down.
+        chunk_size: The number of items that are sent to a worker at once.
 
     Raises:
         RuntimeError: If worker processes cannot be started.
@@ -83,12 +83,12 @@ def map_in_order(
     chunks = iter(lambda: list(islice(iterator, chunk_size)), [])
     guard = _Guard(function, on_failure)
     workers = count_usable_cores()
-    # The pools of the standard library know; of others, like Dask's, many workers are assumed.
+    # Executors of the standard library have this attribute; for others, like Dask's, 64 is assumed.
     most_pending = _CHUNKS_PER_WORKER * int(
         getattr(executor, "_max_workers", 64) if executor else workers
     )
     pending: deque[tuple[list[Item], Future[list[Result]] | None]] = deque()
-    # Each thread waits for one process, and is not started before there is work for it.
+    # Each thread waits for one process. Threads are started on demand.
     threads = ThreadPoolExecutor(workers)
     try:
         while True:
@@ -123,8 +123,8 @@ def _run_chunk(function: Callable[[Item], Result], chunk: list[Item]) -> list[Re
 
 
 def _result_or_none(future: Future[list[Result]] | None) -> list[Result] | None:
-    # Clusters raise what they like when they lose a worker. What is the function's own error comes
-    # up again here.
+    # Clusters raise various errors when they lose a worker. An error of the function itself is
+    # raised again when the chunk is run locally.
     try:
         return future.result() if future else None
     except Exception:
@@ -132,7 +132,7 @@ def _result_or_none(future: Future[list[Result]] | None) -> list[Result] | None:
 
 
 class _Guard(Generic[Item, Result]):
-    """One mapping: which processes work for it, and what happens to those that die."""
+    """Runs the chunks of one call of `map_in_order` in workers, and handles their crashes."""
 
     def __init__(
         self, function: Callable[[Item], Result], on_failure: Callable[[Item, str], Result]
@@ -142,14 +142,14 @@ class _Guard(Generic[Item, Result]):
         self._is_abandoned = False
 
     def run(self, chunk: list[Item]) -> list[Result]:
-        """Return the result of each item; runs in several threads at once."""
+        """Return the result of each item; called from several threads."""
         results: list[Result] = []
         died_at: int | None = None
         while len(results) < len(chunk):
             worker = _take_worker()
             self._busy.add(worker)
             try:
-                # Looked at last, so that no process is overlooked by who abandons all of them.
+                # Checked after adding the worker, so that `abandon` cannot miss it.
                 if self._is_abandoned:
                     raise CancelledError
                 for kind, value in worker.work(self._function, chunk[len(results) :]):
@@ -171,17 +171,17 @@ class _Guard(Generic[Item, Result]):
         return results
 
     def abandon(self) -> None:
-        """End what is still under way, when nobody waits for the results any more."""
+        """Kill all busy workers, when the results are no longer needed."""
         self._is_abandoned = True
         for worker in [*self._busy]:
             worker.kill()
 
 
 class _WorkerDiedError(Exception):
-    """A worker process ended before it had answered.
+    """A worker process ended without answering.
 
     Attributes:
-        took_too_long: Whether it was ended because its time was over.
+        took_too_long: Whether it was killed by its time limit.
     """
 
     def __init__(self, status: int) -> None:
@@ -190,7 +190,7 @@ class _WorkerDiedError(Exception):
 
 
 class _Worker:
-    """A process, and the pipes to it."""
+    """A worker process and its pipes."""
 
     def __init__(self) -> None:
         paths = [path for path in sys.path if isinstance(path, str)]
@@ -205,14 +205,14 @@ class _Worker:
             kind, _ = self._receive()
         except _WorkerDiedError as error:
             raise RuntimeError(
-                f"a process for decoding ended as soon as it was started ({error}); what it "
-                "printed says why"
+                f"a worker process ended immediately after its start ({error}): see its output "
+                "above for the reason"
             ) from None
         self._is_idle = kind == READY
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is alive and waits for work."""
+        """Whether it is alive and idle."""
         return self._is_idle and self._process.poll() is None
 
     def work(
@@ -221,7 +221,7 @@ class _Worker:
         """Yield the kind and value of the answer for each item.
 
         Raises:
-            _WorkerDiedError: If there is none; those before it were yielded.
+            _WorkerDiedError: If the worker ends without answering.
         """
         self._is_idle = False
         assert self._process.stdin is not None
@@ -236,7 +236,7 @@ class _Worker:
             if kind == RAISED:
                 self._is_idle = True
                 error, text = pickle.loads(value)
-                raise error from RuntimeError(f"in a process for decoding:\n{text}")
+                raise error from RuntimeError(f"in a worker process:\n{text}")
             self._is_idle = number == len(items) - 1
             yield kind, value
 
@@ -253,7 +253,7 @@ class _Worker:
 
     def _died(self) -> _WorkerDiedError:
         assert self._process.stdout is not None
-        # One that closed its end is about to go; one that wrote nonsense has to be ended.
+        # It is about to exit if it has closed its pipe; if it sent garbage, it must be killed.
         try:
             status = self._process.wait(timeout=1)
         except subprocess.TimeoutExpired:
@@ -262,7 +262,7 @@ class _Worker:
         return _WorkerDiedError(status)
 
     def release(self) -> None:
-        """Keep it for the next who needs one, or end it."""
+        """Return it to the pool of idle workers, or kill it."""
         if self.is_usable and len(_idle) < count_usable_cores():
             _idle.append(self)
         else:
@@ -273,19 +273,19 @@ class _Worker:
                 _close(pipe)
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._process.kill()
 
 
 def _close(pipe: Any) -> None:
-    # What was not written yet cannot be any more.
+    # Closing flushes, which fails as the process is gone.
     try:
         pipe.close()
     except OSError:
         return
 
 
-# Its methods are atomic.
+# A deque, whose methods are thread-safe.
 _idle: deque[_Worker] = deque()
 
 
@@ -308,5 +308,5 @@ def _end_idle_workers() -> None:
         worker.release()
 
 
-# A fork must not talk to the processes of its parent.
+# A forked child must not use the workers of its parent.
 os.register_at_fork(after_in_child=_idle.clear)
