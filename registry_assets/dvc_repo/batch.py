@@ -1,8 +1,7 @@
-"""Many stages in one go: commands side by side, metafiles read once and written together.
+"""Running many stages at once: commands in parallel, metafiles read once and written together.
 
-What `running_stage` does for one stage, with the same steps and the same care, in one thread that
-asks DVC and others that wait for commands. The cost of N stages is N: DVC itself reads and writes
-all of ``dvc.lock`` for each.
+Each stage goes through the same steps as in `running_stage`. One thread uses DVC, others wait for
+commands. N stages cost N, while DVC reads and writes all of ``dvc.lock`` for each.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class StageTask:
 
     Attributes:
         address: The stage.
-        inputs: The stages and ``.dvc`` files that make its inputs; those of them that are tasks
-            themselves come first.
+        inputs: The stages and ``.dvc`` files that make its inputs; if they are tasks themselves,
+            they run first.
         before: See `running.Before`.
     """
 
@@ -47,13 +46,13 @@ class StageTask:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What came of one task.
+    """The result of a task.
 
     Attributes:
-        outcome: How it came about, None when it failed.
+        outcome: How the result came about; None if the task failed.
         seconds: How long it took.
-        outputs: By path.
-        error: Why it failed, or was not tried.
+        outputs: The recorded outputs, by path.
+        error: Why it failed, or was not run.
     """
 
     address: str
@@ -72,20 +71,20 @@ def run_stages(
     most_at_once: int,
     report: Report,
 ) -> Iterator[StageResult]:
-    """Brings stages up to date, as many at once as their dependencies and `most_at_once` allow.
+    """Brings stages up to date in parallel, upstream stages first.
 
-    One that fails does not stop the others, but for those that are made of its outputs.
+    If a stage fails, its downstream stages are not run; all others are.
 
     Args:
         dvc: The repository.
         tasks: The stages.
-        force: Whether commands run even though nothing changed.
-        executor: Where commands are waited for: threads.
-        most_at_once: How many stages to hold at once.
-        report: Takes a command's output, line by line, from several threads.
+        force: Whether to run commands even if nothing changed.
+        executor: A pool of threads to wait for commands.
+        most_at_once: The maximum number of stages in progress.
+        report: Takes a command's output, line by line; called from several threads.
 
     Yields:
-        A result for each task, as they come.
+        A result for each task, in order of completion.
     """
     with dvc.open() as repo:
         yield from _Batch(dvc, repo, tasks, force, executor, most_at_once, report).run()
@@ -116,7 +115,7 @@ class _Batch:
                 self.readers.setdefault(maker, []).append(address)
         self.ready = deque(address for address, makers in self.waiting_for.items() if not makers)
         self.running: dict[Future[None], StageRun] = {}
-        # Everything that is prepared and not yet recorded or put back, with what it holds.
+        # The prepared runs that are not yet recorded or put back, with their locks.
         self.in_hand: dict[StageRun, ExitStack] = {}
         self._load()
         self.order = list(self._new_names())
@@ -126,7 +125,7 @@ class _Batch:
         self.lines_to_ignore = list(dict.fromkeys(f"/{place.name}" for place in places))
 
     def _new_names(self) -> Iterator[str]:
-        """New entries of ``dvc.lock``, in the order of the tasks, whichever is done first."""
+        """The names of new entries in ``dvc.lock``, in the order of the tasks."""
         known = {
             path: entry_names(path)
             for path in {Path(self.stages[address].path) for address in self.tasks}
@@ -145,16 +144,16 @@ class _Batch:
         self.known = stamps_of(list(self.stages.values()))
 
     def _ignored(self) -> Mapping[Path, list[str]]:
-        """What the ``.gitignore`` beside each output says, line by line."""
+        """The lines of the ``.gitignore`` beside each output."""
         return {
             file: file.read_text(encoding="utf-8").splitlines() if file.exists() else []
             for file in self.ignore_files
         }
 
     def _order_ignored(self) -> None:
-        """Puts what the batch has Git ignore in the order of the tasks, whichever came first.
+        """Sorts new lines of ``.gitignore`` files in the order of the tasks.
 
-        At once, as a stage may read a folder with such a file in it.
+        Done immediately, as a stage may depend on a folder with such a file.
         """
         for file, lines in self._ignored().items():
             added = {line for line in lines if line not in self.ignored_before.get(file, ())}
@@ -173,9 +172,9 @@ class _Batch:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Ends what is under way and puts the outputs before it back.
+        """Stops all commands and restores the previous outputs.
 
-        An interrupt meanwhile must not leave them aside: it comes through when that is done.
+        An interrupt meanwhile is raised only when all outputs are restored.
         """
         problem: BaseException | None = None
         while self.in_hand:
@@ -189,7 +188,7 @@ class _Batch:
                     run = next(iter(self.in_hand))
                     try:
                         self._put_back(run)
-                    except Exception as error:  # those of the others come back all the same
+                    except Exception as error:  # the others are still restored
                         problem = problem or error
                         del self.in_hand[run]
             except BaseException as interrupt:
@@ -205,14 +204,14 @@ class _Batch:
     # --- starting ------------------------------------------------------------------------------
 
     def _start(self) -> Iterator[StageResult]:
-        """Prepares what is ready; what needs no command is done at once."""
+        """Prepares ready stages, and starts their commands; records those that need no command."""
         head = self.dvc.git.head()
         restored: list[StageRun] = []
         for _ in range(len(self.ready)):
             if len(self.in_hand) >= self.most_at_once:
                 break
             address = self.ready.popleft()
-            # While it holds anything, it must not wait for somebody who may wait for that.
+            # To avoid a deadlock, wait for locks only while holding none.
             is_alone = not self.in_hand
             try:
                 run = self._prepare(address, head, is_alone=is_alone)
@@ -231,7 +230,7 @@ class _Batch:
         yield from self._record(restored)
 
     def _prepare(self, address: str, head: str | None, *, is_alone: bool) -> StageRun:
-        """Holds a stage and prepares it; waits for others where there is nothing else to do."""
+        """Locks and prepares a stage; waits for the lock only if nothing else is in progress."""
         concerned = (address, *self.tasks[address].inputs)
         with ExitStack() as held:
             read, write = paths_of(self.stages[address])
@@ -245,10 +244,10 @@ class _Batch:
                 )
             )
             if not stamps_of([self.stages[a] for a in concerned]) <= self.known:
-                # Somebody else has recorded something.
+                # Another process has recorded something.
                 self._load()
                 if paths_of(self.stages[address]) != (read, write):
-                    raise RepositoryChangedError(address, "what it reads and writes changed")
+                    raise RepositoryChangedError(address, "its dependencies or outputs changed")
             upstream = [self.stages[maker] for maker in self.tasks[address].inputs]
             stage = self.stages[address]
             report, before = self._report_of(address), self.tasks[address].before
@@ -262,14 +261,14 @@ class _Batch:
             return run
 
     def _report_of(self, address: str) -> Report:
-        """Names the stage in each line: those of several stand in between each other."""
+        """Prefixes each line with the stage, as lines of parallel stages are interleaved."""
         name = address.partition(":")[2]
         return lambda line: self.report(f"{name}: {line}")
 
     # --- finishing -----------------------------------------------------------------------------
 
     def _finish(self) -> Iterator[StageResult]:
-        """Records, in one go, what has finished by now."""
+        """Waits for the next command, and records all stages that have finished."""
         if not self.running:
             return
         done, _ = wait(self.running, return_when=FIRST_COMPLETED)
@@ -313,14 +312,14 @@ class _Batch:
         for reader in self.readers.get(address, ()):
             makers = self.waiting_for.get(reader)
             if makers is None:
-                # Another of its makers has failed.
+                # Another upstream stage has failed.
                 continue
             makers.discard(address)
             if not makers:
                 self.ready.append(reader)
 
     def _fail(self, address: str, error: RegistryError) -> Iterator[StageResult]:
-        """A failure, and those of all that is made of it."""
+        """Yields a failure, and those of all downstream stages."""
         yield StageResult(address, None, error=error)
         failed = [address]
         while failed:

@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 3
 _IN_A_COLLECTION = (
-    "in a folder of collections (`families` in [tool.registry_assets]) everything is data: take it "
-    "out of Git, or change `families`"
+    "files in a collection are data (`families` in [tool.registry_assets]): remove it from Git, or "
+    "change `families`"
 )
 _BESIDE_COLLECTIONS = (
-    "beside collections (`families` in [tool.registry_assets]) only a .dvc file for each declares "
-    "anything: move it to another folder, or change `families`"
+    "beside collections (`families` in [tool.registry_assets]) only their .dvc files are read: "
+    "move it to another folder, or change `families`"
 )
 _CONFLICT = "<<<<<<< "
 

@@ -106,7 +106,7 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         raise DataNotAvailableError(path, reason) from error
     out.obj = None
     if not is_in_cache(out):
-        raise DataNotAvailableError(path, "part of it did not arrive")
+        raise DataNotAvailableError(path, "some of its objects were not fetched")
 
 
 def _set_aside_damaged(repo: Repo, out: DvcOutput) -> str:
@@ -129,7 +129,7 @@ def _set_aside_damaged(repo: Repo, out: DvcOutput) -> str:
 def _why_damaged(files: str) -> str:
     if not files:
         return ""
-    return f"the object of {files} was damaged, as by an edit in place of a linked file; "
+    return f"the cached object of {files} was damaged, perhaps by editing a linked file in place; "
 
 
 def link_from_cache(dvc: RepoAccess, repo: Repo, out: DvcOutput) -> None:

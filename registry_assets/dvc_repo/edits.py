@@ -15,7 +15,7 @@ from registry_assets.dvc_repo.results import summarise_version
 from registry_assets.dvc_repo.versions import (
     caches_of,
     listings_of,
-    path_in_repo,
+    output_at,
     place_in,
     version_of,
 )
@@ -46,7 +46,7 @@ class Edit:
 def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | None:
     """Compares an output with its ``.dvc`` file; None if it is unchanged or missing."""
     (stage,) = load_stages(repo, dvc.root, [metafile])
-    out = next(out for out in stage.outs if path_in_repo(repo, out) == path)
+    out = output_at(repo, stage, path)
     try:
         if not out.exists:
             return None

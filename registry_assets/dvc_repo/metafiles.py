@@ -249,7 +249,7 @@ def read_lock_text(text: str) -> LockText:
         # DVC 1 wrote stages at the top level.
         data, stages = {}, data
     if not isinstance(stages, dict) or not all(isinstance(e, dict) for e in stages.values()):
-        raise MetafileError(LOCK_FILE, "it holds no stages")
+        raise MetafileError(LOCK_FILE, "it has no stages")
     entries = {
         str(name): dumps_yaml({"schema": "2.0", "stages": {name: entry}}).removeprefix(HEADER)
         for name, entry in stages.items()

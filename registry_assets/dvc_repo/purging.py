@@ -17,7 +17,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.remotes import keeps_versions
 from registry_assets.dvc_repo.store import Store
-from registry_assets.dvc_repo.versions import caches_of, listings_of, path_in_repo
+from registry_assets.dvc_repo.versions import caches_of, listings_of, output_at
 from registry_assets.errors import DataModifiedError, RegistryError, RemoteError
 from registry_assets.model import is_folder
 
@@ -93,7 +93,7 @@ def take_files_out(
 
 def _output(repo: Repo, dvc: RepoAccess, metafile: str, path: str) -> DvcOutput:
     (stage,) = load_stages(repo, dvc.root, [metafile])
-    return next(out for out in stage.outs if path_in_repo(repo, out) == path)
+    return output_at(repo, stage, path)
 
 
 def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> None:

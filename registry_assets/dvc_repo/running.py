@@ -107,7 +107,7 @@ def running_stage(
                 # The process that held the lock has recorded something.
                 stages = load_stages(repo, dvc.root, [address, *inputs])
                 if paths_of(stages[0]) != (read, write):
-                    raise RepositoryChangedError(address, "what it reads and writes changed")
+                    raise RepositoryChangedError(address, "its dependencies or outputs changed")
             head = dvc.git.head()
             run = StageRun(dvc, repo, stages[0], stages[1:], head, report, before)
             try:
@@ -394,7 +394,7 @@ def _restore(
     with dvc.write_lock(repo, report):
         if not restore(stage):
             return False
-    report(f"{address_of(stage)}: restored from the cache, the command did not have to run")
+    report(f"{address_of(stage)}: restored from the cache, without running the command")
     return True
 
 

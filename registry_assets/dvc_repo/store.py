@@ -183,7 +183,7 @@ class Store:
         left = self.find_sizes(oids)
         if left:
             raise RemoteAccessError(
-                self.place.name, self.place.url, f"{len(left)} objects are still there"
+                self.place.name, self.place.url, f"{len(left)} objects were not removed"
             )
 
     def _remove(self, paths: Sequence[str]) -> None:

@@ -190,7 +190,7 @@ def restore_all(
     for number, out in enumerate(outs):
         if time.monotonic() - said >= _SAY_AGAIN_SECONDS:
             said = time.monotonic()
-            report(f"looked at {number} of {len(outs)} outputs, pulled {len(done.pulled)}")
+            report(f"checked {number} of {len(outs)} outputs, pulled {len(done.pulled)}")
         _restore(dvc, repo, out, done)
     return done
 

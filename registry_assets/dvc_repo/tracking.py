@@ -45,7 +45,13 @@ from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.remotes import receive_objects
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.unseen import check_seen
-from registry_assets.dvc_repo.versions import listings_of, path_in_repo, place_in, version_of
+from registry_assets.dvc_repo.versions import (
+    listings_of,
+    output_at,
+    path_in_repo,
+    place_in,
+    version_of,
+)
 from registry_assets.errors import (
     DataNotAvailableError,
     FileNotStorableError,
@@ -100,7 +106,7 @@ def tracking_path(
             started = time.monotonic()
             metafile = metafile or metafile_of(path)
             stage = _load(repo, dvc, metafile)
-            out = _out_at(repo, stage, path) if stage else None
+            out = output_at(repo, stage, path) if stage else None
             if stage is None and not place.exists():
                 raise OutputNotFoundError(path)
             before = version_of(out) if out else None
@@ -141,7 +147,7 @@ def _add(
 ) -> Version:
     is_new = stage is None
     stage = stage or _new_stage(dvc, repo, path)
-    out = _out_at(repo, stage, path)
+    out = output_at(repo, stage, path)
     # Hashed before the lock is taken.
     contents = contents or read_outputs(repo, stage)
     content = contents[out.fs_path]
@@ -255,7 +261,7 @@ def _new_stage(dvc: RepoAccess, repo: Repo, path: str, source: str | None = None
         fname=str(dvc.path_of(metafile_of(path))),
         wdir=str(place.parent),
         outs=[place.name],
-        **({} if source is None else {"deps": [_relative(source, place.parent)]}),
+        **({} if source is None else {"deps": [os.path.relpath(source, place.parent)]}),
     )
 
 
@@ -372,12 +378,6 @@ def link_import(
         write_dvc_file(stage)
 
 
-def _relative(target: str, start: Path) -> str:
-    from os.path import relpath
-
-    return relpath(target, start)
-
-
 def make_files(dvc: RepoAccess, repo: Repo, texts: Mapping[str, str]) -> None:
     """Creates files, by path, unless they exist."""
     for path, text in texts.items():
@@ -431,12 +431,7 @@ def restoring_recorded(dvc: RepoAccess, address: str, *, report: Report) -> Iter
                     records[path] = RecordedOutput(path, version, before[path], listings_of(repo))
                 return records
 
-            yield PendingResult(
-                address,
-                outcome,
-                time.monotonic() - started,
-                record,
-            )
+            yield PendingResult(address, outcome, time.monotonic() - started, record)
 
 
 def _download(dvc: RepoAccess, repo: Repo, stage: DvcStage, report: Report) -> None:
@@ -445,11 +440,6 @@ def _download(dvc: RepoAccess, repo: Repo, stage: DvcStage, report: Report) -> N
     with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
         stage.run()
         write_dvc_file(stage)
-
-
-def _out_at(repo: Repo, stage: DvcStage, path: str) -> DvcOutput:
-    """The output of a ``.dvc`` file at a path; hand-written files may have several outputs."""
-    return next(out for out in stage.outs if path_in_repo(repo, out) == path)
 
 
 def _load(repo: Repo, dvc: RepoAccess, metafile: str) -> DvcStage | None:

@@ -16,6 +16,7 @@ from registry_assets.model import Version
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
     from dvc_data.hashfile.db import HashFileDB
 
 
@@ -53,6 +54,11 @@ def path_in_repo(repo: Repo, out: DvcOutput) -> str:
     if not out.is_in_repo:
         return Path(os.path.relpath(out.fs_path, repo.root_dir)).as_posix()
     return Path(out.fs_path).relative_to(repo.root_dir).as_posix()
+
+
+def output_at(repo: Repo, stage: DvcStage, path: str) -> DvcOutput:
+    """The output of a ``.dvc`` file at a path; hand-written files may have several outputs."""
+    return next(out for out in stage.outs if path_in_repo(repo, out) == path)
 
 
 def listings_of(repo: Repo) -> Listings:

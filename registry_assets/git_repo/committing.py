@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.reading import GitRepo, telling_line
+from registry_assets.git_repo.reading import GitRepo, error_line
 from registry_assets.git_repo.work_tree import StagedFile, check_checked_out, find_kept_out
 
 _FILE_MODE = "100644"
@@ -113,11 +113,11 @@ class TreeBuilder:
         ]
         if not lines:
             return
-        said = "".join(lines).encode(errors="surrogateescape")
-        asked = ("update-index", "-z", "--index-info")
-        done = call_with_index(self.git, *asked, stdin=said, settings=settings)
+        stdin = "".join(lines).encode(errors="surrogateescape")
+        arguments = ("update-index", "-z", "--index-info")
+        done = call_with_index(self.git, *arguments, stdin=stdin, settings=settings)
         if done.returncode != 0:
-            reason = telling_line(done.stderr.decode(errors="replace"))
+            reason = error_line(done.stderr.decode(errors="replace"))
             raise RegistryError(f"git update-index failed: {reason}")
 
     def stage(self, changes: Iterable[BlobChange]) -> None:
@@ -134,16 +134,15 @@ class TreeBuilder:
 
     def compare(self, before: str, after: str, folder: str = ".") -> tuple[BlobChange, ...]:
         """Compares two commits or trees below a folder (default: `root`)."""
-        done = self.git.call(
+        parts = self.git.entries(
             *("diff-tree", "-r", "-z", "--no-renames", "--relative", before, after),
             *("--", f":(literal){folder}"),
         )
-        parts = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
         changes = []
-        for said, path in zip(parts[::2], parts[1::2], strict=True):
+        for fields, path in zip(parts[::2], parts[1::2], strict=True):
             # ":mode mode blob blob status" (git-diff-tree(1), "RAW OUTPUT FORMAT").
-            _, mode, *told, _ = said.split(" ")
-            before_blob, after_blob = (None if set(blob) == {"0"} else blob for blob in told)
+            _, mode, *blobs, _ = fields.split(" ")
+            before_blob, after_blob = (None if set(blob) == {"0"} else blob for blob in blobs)
             changes.append(BlobChange(path, before_blob, after_blob, mode))
         return tuple(changes)
 
@@ -155,21 +154,20 @@ class TreeBuilder:
     def read_blobs(self, blobs: Iterable[str | None]) -> Mapping[str | None, str | None]:
         """The texts of blobs, by hash; None maps to None."""
         wanted = list(dict.fromkeys(blob for blob in blobs if blob))
-        said = self.git.call("cat-file", "--batch", stdin="\n".join(wanted).encode()).stdout
+        output = self.git.call("cat-file", "--batch", stdin="\n".join(wanted).encode()).stdout
         texts: dict[str | None, str | None] = {None: None}
         place = 0
         for blob in wanted:
             # "<blob> blob <size>\n<content>\n" (git-cat-file(1)).
-            start = said.index(b"\n", place) + 1
-            end = start + int(said[place:start].split()[2])
-            texts[blob] = said[start:end].decode(errors="surrogateescape")
+            start = output.index(b"\n", place) + 1
+            end = start + int(output[place:start].split()[2])
+            texts[blob] = output[start:end].decode(errors="surrogateescape")
             place = end + 1
         return texts
 
     def files_at(self, commit: str) -> list[str]:
         """The files below `root` in a commit."""
-        done = self.git.call("ls-tree", "-r", "-z", "--name-only", commit)
-        return done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
+        return self.git.entries("ls-tree", "-r", "-z", "--name-only", commit)
 
     def commit(self, tree: str, parent: str, message: str) -> str:
         """Makes a commit that is not on any branch yet.

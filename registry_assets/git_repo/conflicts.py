@@ -36,10 +36,9 @@ class Unmerged:
 def find_unmerged(git: GitRepo) -> list[Unmerged]:
     """Finds the unmerged files in the index, below the root (git-ls-files(1))."""
     blobs: dict[str, dict[str, str]] = {}
-    said = git.call("ls-files", "--unmerged", "-z").stdout.decode(errors="surrogateescape")
-    for line in said.split("\0")[:-1]:
-        entry, _, path = line.partition("\t")
-        _, blob, stage = entry.split(" ")
+    for entry in git.entries("ls-files", "--unmerged", "-z"):
+        fields, _, path = entry.partition("\t")
+        _, blob, stage = fields.split(" ")
         blobs.setdefault(path, {})[stage] = blob
     return [
         Unmerged(path, found.get("1"), found.get("2"), found.get("3"))

@@ -40,11 +40,11 @@ def read_changes(git: GitRepo, patterns: Sequence[str]) -> Iterator[CommittedCha
         git: The repository.
         patterns: Git pathspecs of the files to look at, below its `root`.
     """
-    said = git.call(
+    output = git.call(
         *("-c", "core.quotePath=false", "log", "--all", *_head(git), "--format=%x00%H"),
         *("--raw", "-c", "--no-abbrev", "--no-renames", "--relative", "--", *patterns),
     ).stdout.decode(errors="surrogateescape")
-    for entry in said.split("\0")[1:]:
+    for entry in output.split("\0")[1:]:
         commit, *lines = entry.split("\n")
         for line in lines:
             if line.startswith(":"):
@@ -58,9 +58,9 @@ def _head(git: GitRepo) -> tuple[str, ...]:
 def _read_change(commit: str, line: str) -> CommittedChange:
     # "<colon per parent><mode per parent> mode <blob per parent> blob status\tpath"
     # (git-diff(1), "RAW OUTPUT FORMAT").
-    told, path = line.split("\t", 1)
-    parents = len(told) - len(told.lstrip(":"))
-    blobs = [_blob(text) for text in told.split(" ")[parents + 1 : 2 * parents + 2]]
+    fields, path = line.split("\t", 1)
+    parents = len(fields) - len(fields.lstrip(":"))
+    blobs = [_blob(text) for text in fields.split(" ")[parents + 1 : 2 * parents + 2]]
     return CommittedChange(commit, path, tuple(filter(None, blobs[:-1])), blobs[-1])
 
 
@@ -104,8 +104,8 @@ def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
     inside = git.call("rev-parse", "--show-prefix").stdout.decode(errors="surrogateescape").strip()
     here = git.top()
     found = []
-    said = git.call("worktree", "list", "--porcelain").stdout.decode(errors="surrogateescape")
-    for entry in said.split("\n\n"):
+    output = git.call("worktree", "list", "--porcelain").stdout.decode(errors="surrogateescape")
+    for entry in output.split("\n\n"):
         lines = entry.splitlines()
         if lines and lines[0].startswith("worktree ") and "bare" not in lines:
             top = Path(lines[0].removeprefix("worktree "))
@@ -116,8 +116,7 @@ def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
 
 def find_files(git: GitRepo, patterns: Sequence[str]) -> list[str]:
     """Finds tracked and untracked files in the work tree, by path below `root`."""
-    said = git.call("ls-files", "-z", "--cached", "--others", "--", *patterns).stdout
-    return sorted({*said.decode(errors="surrogateescape").split("\0")} - {""})
+    return sorted({*git.entries("ls-files", "-z", "--cached", "--others", "--", *patterns)})
 
 
 def short_name(ref: str) -> str:
@@ -131,25 +130,19 @@ def short_name(ref: str) -> str:
 
 def read_blobs_at(git: GitRepo, commit: str, is_wanted: Callable[[str], bool]) -> Mapping[str, str]:
     """The blobs of files in a commit, by path below `root`."""
-    said = git.call("ls-tree", "-r", "-z", commit).stdout.decode(errors="surrogateescape")
-    return _choose(((entry, 2) for entry in said.split("\0")[:-1]), is_wanted)
+    return _parse_blobs(git.entries("ls-tree", "-r", "-z", commit), 2, is_wanted)
 
 
 def read_staged_blobs(git: GitRepo, is_wanted: Callable[[str], bool]) -> Mapping[str, str]:
     """The blobs of files in the index, by path."""
-    said = git.call("ls-files", "--stage", "-z").stdout.decode(errors="surrogateescape")
-    return _choose(((entry, 1) for entry in said.split("\0")[:-1]), is_wanted)
+    return _parse_blobs(git.entries("ls-files", "--stage", "-z"), 1, is_wanted)
 
 
-def _choose(
-    entries: Iterable[tuple[str, int]], is_wanted: Callable[[str], bool]
+def _parse_blobs(
+    entries: Iterable[str], field: int, is_wanted: Callable[[str], bool]
 ) -> Mapping[str, str]:
-    found = {}
-    for entry, place in entries:
-        told, path = entry.split("\t", 1)
-        if is_wanted(path):
-            found[path] = told.split(" ")[place]
-    return found
+    split = (entry.split("\t", 1) for entry in entries)
+    return {path: fields.split(" ")[field] for fields, path in split if is_wanted(path)}
 
 
 def find_paths_of(git: GitRepo, place: Path) -> list[str]:
@@ -161,8 +154,8 @@ def find_paths_of(git: GitRepo, place: Path) -> list[str]:
     blob = git.call("hash-object", "--no-filters", str(place)).stdout.decode().strip()
     if git.call("cat-file", "-e", blob, check=False).returncode != 0:
         return []
-    said = git.call(
+    output = git.call(
         *("-c", "core.quotePath=false", "log", "--all", *_head(git), f"--find-object={blob}"),
         *("--format=", "--name-only"),
     ).stdout.decode(errors="surrogateescape")
-    return list(dict.fromkeys(line for line in said.splitlines() if line)) or [f"blob {blob}"]
+    return list(dict.fromkeys(line for line in output.splitlines() if line)) or [f"blob {blob}"]

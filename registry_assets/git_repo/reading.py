@@ -41,7 +41,7 @@ def find_rev(refs: Mapping[str, str], rev: str | None) -> str | None:
     return next(filter(None, found), None)
 
 
-def no_questions() -> dict[str, str]:
+def no_prompts() -> dict[str, str]:
     """Environment variables that make Git fail instead of prompting."""
     settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     if "GIT_SSH_COMMAND" not in os.environ:
@@ -49,11 +49,11 @@ def no_questions() -> dict[str, str]:
     return settings
 
 
-def telling_line(said: str) -> str:
+def error_line(stderr: str) -> str:
     """The line of Git's stderr that states the error."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    telling = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "! ["))]
-    return (telling or lines or [""])[0]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "! ["))]
+    return (errors or lines or [""])[0]
 
 
 def run_git(
@@ -87,8 +87,8 @@ def run_git(
     except FileNotFoundError as error:
         raise UnusableError("there is no `git` on the PATH: install Git 2.31 or newer") from error
     if done.returncode == _FATAL and _DISTRUSTED in done.stderr:
-        said = done.stderr.decode(errors="replace")
-        place = said.partition("repository at '")[2].partition("'")[0]
+        stderr = done.stderr.decode(errors="replace")
+        place = stderr.partition("repository at '")[2].partition("'")[0]
         raise UnusableError(
             f"{place} belongs to another user, and Git does not trust it: "
             f"if you do, run `git config --global --add safe.directory {shlex.quote(place)}`",
@@ -102,10 +102,10 @@ def check_git() -> None:
     Raises:
         UnusableError: when it is not.
     """
-    said = run_git("version").stdout.decode(errors="replace").strip()
-    found = re.search(r"(\d+)\.(\d+)", said)
+    version = run_git("version").stdout.decode(errors="replace").strip()
+    found = re.search(r"(\d+)\.(\d+)", version)
     if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
-        raise UnusableError(f"{said} is too old: install Git 2.31 or newer")
+        raise UnusableError(f"{version} is too old: install Git 2.31 or newer")
 
 
 class GitRepo:
@@ -150,12 +150,19 @@ class GitRepo:
                 most_seconds=most_seconds,
             )
         except subprocess.TimeoutExpired as error:
-            said = f"no answer within {most_seconds:.0f} s"
-            raise RegistryError(f"git {arguments[0]} failed: {said}") from error
+            reason = f"no answer within {most_seconds:.0f} s"
+            raise RegistryError(f"git {arguments[0]} failed: {reason}") from error
         if check and done.returncode != 0:
-            said = telling_line(done.stderr.decode(errors="replace"))
-            raise RegistryError(f"git {arguments[0]} failed: {without_secrets(said)}")
+            reason = without_secrets(error_line(done.stderr.decode(errors="replace")))
+            raise RegistryError(f"git {arguments[0]} failed: {reason}")
         return done
+
+    def entries(
+        self, *arguments: str, check: bool = True, settings: Mapping[str, str] | None = None
+    ) -> list[str]:
+        """The NUL-terminated entries that a command with ``-z`` prints; see `call`."""
+        done = self.call(*arguments, check=check, settings=settings)
+        return done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
 
     @property
     def is_present(self) -> bool:
@@ -211,9 +218,9 @@ class GitRepo:
 
     def find_author(self) -> str | None:
         """The author of a new commit; None when Git does not know it."""
-        said = self._run("var", "GIT_AUTHOR_IDENT")
+        ident = self._run("var", "GIT_AUTHOR_IDENT")
         # "NAME <ADDRESS> TIME".
-        return None if said is None else said.rpartition(">")[0] + ">"
+        return None if ident is None else ident.rpartition(">")[0] + ">"
 
     def text_at(self, commit: str, path: str) -> str | None:
         """The text of a file in a commit, by path from `root`; None if it is not in it."""
@@ -233,11 +240,11 @@ class GitRepo:
         Yields:
             Commit and path of the file from `root`, newest first.
         """
-        said = self._run(
+        output = self._run(
             *("-c", "core.quotePath=false", "log", "--all", "--format=%x00%H"),
             *("--name-only", "--relative", f"-G{pattern}", "--", *paths),
         )
-        for entry in (said or "").split("\0")[1:]:
+        for entry in (output or "").split("\0")[1:]:
             commit, *files = entry.split("\n")
             yield from ((commit, file) for file in files if file)
 
@@ -255,8 +262,8 @@ class GitRepo:
         """The top folder of the work tree."""
         done = self.call("rev-parse", "--show-toplevel", check=False)
         # Only the newline is removed: the name may end in a space.
-        said = done.stdout.decode(errors="surrogateescape").removesuffix("\n")
-        return Path(said) if done.returncode == 0 and said else None
+        top = os.fsdecode(done.stdout).removesuffix("\n")
+        return Path(top) if done.returncode == 0 and top else None
 
     def ignored(self, paths: Sequence[str]) -> frozenset[str] | None:
         """Filters paths that match an ignore rule, whether or not Git tracks them.
@@ -269,10 +276,10 @@ class GitRepo:
         """
         if not paths:
             return frozenset()
-        asked = "\0".join(paths).encode(errors="surrogateescape")
-        done = self.call("check-ignore", "--no-index", "-z", "--stdin", stdin=asked, check=False)
-        said = done.stdout.decode(errors="surrogateescape")
-        return frozenset(said.split("\0")) if done.returncode in (0, 1) else None
+        stdin = "\0".join(paths).encode(errors="surrogateescape")
+        done = self.call("check-ignore", "--no-index", "-z", "--stdin", stdin=stdin, check=False)
+        found = done.stdout.decode(errors="surrogateescape").split("\0")
+        return frozenset(found) if done.returncode in (0, 1) else None
 
     def ignore_rules(self, paths: Sequence[str]) -> Mapping[str, str]:
         """The rule that ignores each path, as ``.gitignore:3: raw/**``, by path.
@@ -282,9 +289,9 @@ class GitRepo:
         """
         if not paths:
             return {}
-        asked = "\0".join(paths).encode(errors="surrogateescape")
+        stdin = "\0".join(paths).encode(errors="surrogateescape")
         done = self.call(
-            "check-ignore", "--no-index", "-v", "-z", "--stdin", check=False, stdin=asked
+            "check-ignore", "--no-index", "-v", "-z", "--stdin", check=False, stdin=stdin
         )
         words = done.stdout.decode(errors="surrogateescape").split("\0")
         fields = zip(*(words[number::4] for number in range(4)), strict=False)
@@ -292,24 +299,22 @@ class GitRepo:
 
     def tracked(self, paths: Sequence[str]) -> frozenset[str]:
         """The tracked files among paths; a folder stands for all files in it."""
-        done = self.call("ls-files", "-z", "--", *(f":(literal){path}" for path in paths))
-        return frozenset(done.stdout.decode(errors="surrogateescape").split("\0")[:-1])
+        return frozenset(self.entries("ls-files", "-z", "--", *(f":(literal){p}" for p in paths)))
 
     def tracked_like(self, patterns: Sequence[str]) -> tuple[str, ...]:
         """The tracked files that match one of some glob patterns (``**`` matches folders)."""
         if not patterns:
             return ()
         wanted = (f":(glob){pattern}" for pattern in patterns)
-        found = self._run("ls-files", "-z", "--", *wanted) or ""
-        return tuple(path for path in found.split("\0") if path)
+        return tuple(self.entries("ls-files", "-z", "--", *wanted, check=False))
 
     def settings_files(self) -> tuple[Path, ...]:
         """The files with this repository's settings and local ignore rules."""
         named = ("config", "info/exclude")
-        asked = [word for name in named for word in ("--git-path", name)]
-        said = self._run("rev-parse", "--path-format=absolute", *asked) or ""
+        options = [word for name in named for word in ("--git-path", name)]
+        paths = self._run("rev-parse", "--path-format=absolute", *options) or ""
         excludes = self._run("config", "--type=path", "--get", "core.excludesFile")
-        return tuple(map(Path, [*said.splitlines(), *((excludes,) if excludes else ())]))
+        return tuple(map(Path, [*paths.splitlines(), *((excludes,) if excludes else ())]))
 
     def prefix(self) -> str:
         """The path of `root` from the top of the work tree, ending in ``/``; "" at the top."""
@@ -379,12 +384,10 @@ class GitRepo:
             ["-C", str(self.root), "checkout", "--quiet", "--detach", commit, "--"],
         ):
             # Configured hooks are meant for people who work in a clone.
-            done = run_git(
-                "-c", f"core.hooksPath={os.devnull}", *arguments, settings=no_questions()
-            )
+            done = run_git("-c", f"core.hooksPath={os.devnull}", *arguments, settings=no_prompts())
             if done.returncode != 0:
-                said = telling_line(done.stderr.decode(errors="replace"))
-                raise SourceUnreachableError(source, said or "git failed")
+                reason = error_line(done.stderr.decode(errors="replace"))
+                raise SourceUnreachableError(source, reason or "git failed")
 
     def read_refs(self, url: str) -> Mapping[str, str]:
         """Lists the refs of a repository elsewhere; fetches nothing.
@@ -404,15 +407,17 @@ class GitRepo:
         Raises:
             SourceUnreachableError: with Git's message.
         """
-        asked = ("ls-remote", *options, "--", url)
         try:
             done = self.call(
-                *asked, check=False, settings=no_questions(), most_seconds=_ANSWER_SECONDS
+                *("ls-remote", *options, "--", url),
+                check=False,
+                settings=no_prompts(),
+                most_seconds=_ANSWER_SECONDS,
             )
         except RegistryError as error:
             reason = f"no answer within {_ANSWER_SECONDS} s"
             raise SourceUnreachableError(url, reason) from error
         if done.returncode != 0:
-            said = telling_line(done.stderr.decode(errors="replace"))
-            raise SourceUnreachableError(url, said or "git ls-remote failed")
+            reason = error_line(done.stderr.decode(errors="replace"))
+            raise SourceUnreachableError(url, reason or "git ls-remote failed")
         return done.stdout.decode(errors="surrogateescape").splitlines()

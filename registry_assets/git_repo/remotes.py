@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.reading import GitRepo, no_questions, telling_line
+from registry_assets.git_repo.reading import GitRepo, error_line, no_prompts
 
 _MOST_SECONDS = 600.0
 _BRANCHES = "refs/heads/"
@@ -103,7 +103,7 @@ class GitRemote:
         """Fetches a branch, without updating any ref of this repository."""
         self.git.call(
             *("fetch", "--quiet", "--no-tags", self.url, f"{_BRANCHES}{branch}"),
-            settings=no_questions(),
+            settings=no_prompts(),
             most_seconds=_MOST_SECONDS,
         )
 
@@ -136,17 +136,17 @@ class GitRemote:
         done = self.git.call(
             *("push", self.name, what),
             check=False,
-            settings=no_questions(),
+            settings=no_prompts(),
             most_seconds=_MOST_SECONDS,
         )
-        said = done.stderr.decode(errors="replace")
+        stderr = done.stderr.decode(errors="replace")
         if done.returncode != 0:
             raise RegistryError(
                 f"pushing {called} to {without_secrets(self.url)} failed: "
-                f"{without_secrets(telling_line(said))}; its data is pushed already: fix this, "
+                f"{without_secrets(error_line(stderr))}; its data is pushed already: fix this, "
                 f"then run `{again}` again"
             )
-        lines = (line.strip() for line in said.splitlines())
+        lines = (line.strip() for line in stderr.splitlines())
         return tuple(
             line.removeprefix(_SAID_BY_SERVER).strip()
             for line in lines

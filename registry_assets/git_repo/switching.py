@@ -37,8 +37,7 @@ def find_overwritten(builder: TreeBuilder, before: str, after: str) -> Overwritt
     git = builder.git
     # So that a changed mtime alone does not count as an edit. It exits with 1 for edited files.
     git.call("update-index", "-q", "--refresh", check=False)
-    said = git.call("diff-index", "--name-only", "-z", "--relative", before).stdout
-    edited = set(said.decode(errors="surrogateescape").split("\0"))
+    edited = set(git.entries("diff-index", "--name-only", "-z", "--relative", before))
     lost, same = [], []
     for change in builder.compare(before, after):
         place = git.root / change.path
@@ -73,11 +72,11 @@ def switch(git: GitRepo, name: str, commit: str) -> None:
     done = call_with_index(git, "checkout", "--quiet", name, "--", settings=settings)
     # A hook may fail after the checkout has succeeded.
     if done.returncode != 0 and git.commit() != commit:
-        raise RegistryError(f"git checkout failed: {without_secrets(_told(done.stderr))}")
+        raise RegistryError(f"git checkout failed: {without_secrets(_error_of(done.stderr))}")
 
 
-def _told(stderr: bytes) -> str:
+def _error_of(stderr: bytes) -> str:
     """Git's error message, with the files that it lists below."""
     lines = stderr.decode(errors="replace").splitlines()
-    telling = [line.strip() for line in lines if line.startswith(("error:", "fatal:", "\t"))]
-    return " ".join(telling or lines)
+    errors = [line.strip() for line in lines if line.startswith(("error:", "fatal:", "\t"))]
+    return " ".join(errors or lines)

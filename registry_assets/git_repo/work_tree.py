@@ -97,17 +97,17 @@ def find_edited(git: GitRepo, paths: Collection[str]) -> Mapping[str, bool]:
     Returns:
         Whether Git tracks each file, by path from the root.
     """
-    asked = sorted(f":(literal){path}" for path in paths)
+    pathspecs = sorted(f":(literal){path}" for path in paths)
     above = git.prefix() or "."
     found = {}
-    for start in range(0, len(asked), _PATHS_AT_ONCE):
-        said = git.call(
+    for start in range(0, len(pathspecs), _PATHS_AT_ONCE):
+        lines = git.entries(
             *("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"),
-            *("--ignore-submodules=all", "--", *asked[start : start + _PATHS_AT_ONCE]),
+            *("--ignore-submodules=all", "--", *pathspecs[start : start + _PATHS_AT_ONCE]),
             settings={"GIT_OPTIONAL_LOCKS": "0"},
-        ).stdout.decode(errors="surrogateescape")
+        )
         # Two letters, a space and the path from the top; a folder is a nested repository.
-        for line in said.split("\0")[:-1]:
+        for line in lines:
             if not line.endswith("/"):
                 found[posixpath.relpath(line[3:], above)] = not line.startswith(_UNKNOWN)
     return found
@@ -132,11 +132,10 @@ def _find_index(root: Path) -> Path:
 
 @lru_cache(maxsize=_MOST_REMEMBERED)
 def _read(root: Path, _index: FileIdentity) -> KeptOut:
-    said = GitRepo(root).call("ls-files", "-v", "--stage", "-z", check=False).stdout
     files = {}
-    for entry in said.decode(errors="surrogateescape").split("\0")[:-1]:
-        told, path = entry.split("\t", 1)
-        tag, mode, blob, _ = told.split(" ")
+    for entry in GitRepo(root).entries("ls-files", "-v", "--stage", "-z", check=False):
+        fields, path = entry.split("\t", 1)
+        tag, mode, blob, _ = fields.split(" ")
         # Git marks `assume-unchanged` by a tag in lower case.
         if tag == _SKIPPED or tag.islower():
             files[path] = StagedFile(mode, blob)

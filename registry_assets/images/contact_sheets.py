@@ -30,13 +30,6 @@ File = tuple[str, str | os.PathLike[str]]
 
 _QUALITY = 80
 
-# JPEG's frame headers (ITU-T T.81, table B.1); SOF3, 7, 11 and 15 are lossless. C4, C8 and CC are
-# no frame headers.
-_LOSSLESS_FRAMES = frozenset((b"\xc3", b"\xc7", b"\xcb", b"\xcf"))
-_FRAMES = frozenset(
-    bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)
-)
-
 
 def build_contact_sheet(
     files: Sequence[File],
@@ -111,14 +104,16 @@ def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, in
         return None
     # Imported here, as only workers decode.
     from registry_assets.images.decoding import convert_to_rgb, open_image
+    from registry_assets.images.jpeg_decoding import is_lossless
 
     allow_time(seconds=_SECONDS_PER_PICTURE)
     try:
         with open_image(contents) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
-            if not _is_lossless_jpeg(contents):
-                # Decode at a fraction of the size, which is many times faster.
+            if not is_lossless(contents):
+                # Decode at a fraction of the size, which is many times faster, but corrupts
+                # libjpeg's memory with a lossless JPEG.
                 image.draft("RGB", (thumbnail, thumbnail))
             image.load()
             small = convert_to_rgb(image)
@@ -127,19 +122,3 @@ def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, in
             return small.size, small.convert("RGB").tobytes()
     except Exception:
         return None
-
-
-def _is_lossless_jpeg(contents: bytes) -> bool:
-    """Whether it is a lossless JPEG, which corrupts libjpeg's memory if decoded at a fraction."""
-    place = 2
-    while contents.startswith(b"\xff\xd8") and contents[place : place + 1] == b"\xff":
-        marker = contents[place + 1 : place + 2]
-        if marker == b"\xff":  # a fill byte
-            place += 1
-        elif marker in _LOSSLESS_FRAMES:
-            return True
-        elif marker in _FRAMES or marker == b"\xda":
-            return False
-        else:
-            place += 2 + int.from_bytes(contents[place + 2 : place + 4], "big")
-    return False

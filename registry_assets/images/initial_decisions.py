@@ -130,12 +130,12 @@ def leave_out_duplicates(
             copies[row.md5].append(row)
     with editing(path):
         decided = read_decisions(path)
-        standing = _Standing(path.parent, tables, brightness)
+        kept_images = _KeptImages(path.parent, tables, brightness)
         dropped = [
             decision
             for decision in decided.values()
             if decision.duplicate_of
-            and not (standing.has(decision, listed) and _is_needed(decision, copies))
+            and not (kept_images.has(decision, listed) and _is_needed(decision, copies))
         ]
         open_ones = {d.md5 for d in dropped}
         if not anew:
@@ -146,7 +146,7 @@ def leave_out_duplicates(
             # Parsing a table takes ten times as long as searching md5s in its text.
             wanted = {rows[0].md5 for rows in candidates}
             others = [other for other in others if _names_any(tables[other], wanted)]
-        pairs = _find_pairs(name, candidates, others, standing, distance)
+        pairs = _find_pairs(name, candidates, others, kept_images, distance)
         added = [
             Decision(
                 md5=row.md5,
@@ -168,7 +168,7 @@ def leave_out_duplicates(
     return LeftOut(tuple(added), tuple(dropped))
 
 
-class _Standing:
+class _KeptImages:
     """The images of each collection that can be kept instead of others; tables are read once."""
 
     def __init__(
@@ -231,7 +231,7 @@ def _find_pairs(
     name: str,
     candidates: Sequence[Sequence[Measurement]],
     others: Sequence[str],
-    standing: _Standing,
+    kept_images: _KeptImages,
     distance: int | None,
 ) -> Iterator[tuple[Measurement, str, str]]:
     """Yield duplicates with the picture that is kept instead, and the reason.
@@ -240,12 +240,12 @@ def _find_pairs(
         name: The collection.
         candidates: Its images, grouped by content and sorted by path.
         others: The collections to compare with.
-        standing: Their images.
+        kept_images: Their images.
         distance: See `leave_out_duplicates`.
     """
     same: dict[str, str] = {}
     for other in others:
-        for row in standing.images(other):
+        for row in kept_images.images(other):
             same.setdefault(row.md5, f"{other}/{row.path}")
     left = []
     for rows in candidates:
@@ -261,7 +261,7 @@ def _find_pairs(
     # Imported only if needed, as it loads NumPy.
     from registry_assets.images.likeness import find_alike
 
-    there = [(o, row) for o in others for row in standing.kept(o) if row.perceptual_hash]
+    there = [(o, row) for o in others for row in kept_images.kept(o) if row.perceptual_hash]
     rows_of_both = (*left, *(row for _, row in there))
     hashes = [row.perceptual_hash for row in rows_of_both]
     thumbnails = [row.thumbnail for row in rows_of_both]

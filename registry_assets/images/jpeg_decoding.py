@@ -33,6 +33,7 @@ _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 _STRICT = frozenset((0xC0, 0xC1, 0xC2))
 _BY_PILLOW = frozenset((0xC3, 0xC9, 0xCA))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_LOSSLESS = frozenset((0xC3, 0xC7, 0xCB, 0xCF))
 _TABLES = frozenset((0xDB, 0xC4, 0xDD, 0xCC))
 
 _IN_HEADER = re.compile(
@@ -105,6 +106,13 @@ def unsupported_kind(contents: bytes) -> str:
                 return f"JPEG of the kind SOF{marker - 0xC0}"
             return ""
     return ""
+
+
+def is_lossless(contents: bytes) -> bool:
+    """Return whether this is a lossless JPEG."""
+    return contents.startswith(_START) and any(
+        marker in _LOSSLESS for marker, *_ in read_header(contents)
+    )
 
 
 def has_strict_decoder(contents: bytes) -> bool:
