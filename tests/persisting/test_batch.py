@@ -145,7 +145,7 @@ def assert_nothing_is_held(root: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "dependency", "problem"),
     [
-        ("mkdir odd", "gone.txt", "dvc.yaml:odd reads gone.txt, which is not there"),
+        ("mkdir odd", "gone.txt", "dvc.yaml:odd reads gone.txt, which does not exist"),
         ("mkdir odd && touch odd/.dvcignore odd/x", "in.txt", ".dvcignore"),
         ("mkdir odd && mkfifo odd/pipe", "in.txt", "odd/pipe cannot be stored"),
     ],

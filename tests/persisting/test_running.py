@@ -401,7 +401,7 @@ def test_a_file_that_nothing_makes_is_named_with_what_to_do(root: Path, counter:
     before = results(root)
     (root / "in.txt").unlink()
     with pytest.raises(
-        NotFoundError, match=r"reads in\.txt, which is not there.*git restore in\.txt"
+        NotFoundError, match=r"reads in\.txt, which does not exist.*git restore in\.txt"
     ):
         make(root, MAKE)
     assert (runs(counter), results(root)) == (1, before)

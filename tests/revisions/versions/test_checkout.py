@@ -184,7 +184,7 @@ def test_while_a_run_is_at_work_nothing_moves_and_it_is_named(root: Path) -> Non
     line = refused(root, "checkout", "first")
     let.set()
     process.join()
-    assert "a run is at work" in line
+    assert "a run is using data that would change" in line
     assert f"PID {process.pid}" in line
     assert run(root, "git", "branch", "--show-current").strip() == "main"
 
