@@ -91,8 +91,8 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
     """
     path = path_in_repo(repo, out)
     damaged = _set_aside_damaged(repo, out)
-    said = f"has a damaged object of {damaged}" if damaged else "is not in the cache"
-    report(f"{path} {said}: pulling it")
+    reason = f"has a damaged object of {damaged}" if damaged else "is not in the cache"
+    report(f"{path} {reason}: pulling it")
     try:
         if out.stage.is_repo_import:
             fetch_recorded(repo, out.stage, report)

@@ -41,7 +41,7 @@ Report = Callable[[str], None]
 _GIT_LIBRARY = "dulwich"
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
-_SAY_AGAIN_SECONDS = 30.0
+_REPORT_SECONDS = 30.0
 
 
 @contextmanager
@@ -61,8 +61,8 @@ def translated_errors() -> Iterator[None]:
         cause = str(error.__cause__ or "")
         what = "DVC's configuration cannot be used: " if isinstance(error, ConfigError) else ""
         more = f" ({cause})" if cause and cause not in str(error) else ""
-        said = without_secrets(f"{what}{error}{more}".strip())
-        raise DvcError(said or type(error).__name__) from error
+        message = without_secrets(f"{what}{error}{more}".strip())
+        raise DvcError(message or type(error).__name__) from error
 
 
 def check_user() -> None:
@@ -303,7 +303,7 @@ class RepoAccess:
     ) -> AbstractContextManager[None]:
         """Acquires a DVC lock, retrying; DVC itself gives up after three seconds."""
         started = time.monotonic()
-        said = -_SAY_AGAIN_SECONDS
+        reported = -_REPORT_SECONDS
         pause = _RETRY_SECONDS
         while True:
             lock = attempt()
@@ -313,8 +313,8 @@ class RepoAccess:
                 waited = time.monotonic() - started
                 if waited >= wait_seconds:
                     raise RepositoryBusyError(waited, holder(error)) from error
-                if waited - said >= _SAY_AGAIN_SECONDS:
-                    said = waited
+                if waited - reported >= _REPORT_SECONDS:
+                    reported = waited
                     report(f"waiting: {holder(error)}")
                 # Many processes that retry too often would keep the holder from releasing it.
                 time.sleep(pause)

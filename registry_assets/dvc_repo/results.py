@@ -74,17 +74,17 @@ def summarise_version(
         previous: The previous version, to compare the size with.
         changes: How the files differ from it; left out when None.
     """
-    said = []
+    parts = []
     if version.nfiles is not None:
-        said.append(f"{version.nfiles} files" + (f" ({changes})" if changes is not None else ""))
+        parts.append(f"{version.nfiles} files" + (f" ({changes})" if changes is not None else ""))
     if version.size is not None:
         before = previous.size if previous is not None else None
         grown = version.size - before if before is not None else 0
         sign = "+" if grown > 0 else "−"
-        said.append(
+        parts.append(
             format_size(version.size) + (f" ({sign}{format_size(abs(grown))})" if grown else "")
         )
-    return ", ".join(said)
+    return ", ".join(parts)
 
 
 @dataclass

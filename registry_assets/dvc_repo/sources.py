@@ -348,10 +348,10 @@ def changes_of_url(dep: DvcDependency) -> str | None:
     """What changed at an external path or URL, as `dvc status` says it; None if nothing."""
     address = str(dep.def_path)
     with reaching(address):
-        said = next(iter(dep.status().values()), None)
-        if said == "deleted" and dep.protocol != "local":
+        change = next(iter(dep.status().values()), None)
+        if change == "deleted" and dep.protocol != "local":
             _check_that_it_answers(dep)
-    return None if said is None else str(said)
+    return None if change is None else str(change)
 
 
 def _check_that_it_answers(dep: DvcDependency) -> None:

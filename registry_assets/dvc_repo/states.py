@@ -99,9 +99,9 @@ def _changes_of(repo: Repo, out: DvcOutput, reader: StatusReader) -> tuple[str, 
     except FileNotStorableError as error:
         inside = Path(error.path).relative_to(repo.root_dir).as_posix()
         return (f"{printable(inside)} cannot be stored: {error.reason}",)
-    for said in status.values():
-        if isinstance(said, Mapping):
-            changes.extend(f"{path}: {key} is {state}" for key, state in said.items())
+    for change in status.values():
+        if isinstance(change, Mapping):
+            changes.extend(f"{path}: {key} is {state}" for key, state in change.items())
         else:
-            changes.append(f"{path} is {said}")
+            changes.append(f"{path} is {change}")
     return tuple(changes)

@@ -46,7 +46,7 @@ _FEW = 500
 # parallel transfer.
 _IN_FOLDERS = 1000
 _ROUNDS = 4
-_SAY_AGAIN_SECONDS = 10.0
+_REPORT_SECONDS = 10.0
 
 
 class Store:
@@ -224,11 +224,11 @@ class Store:
 
     def _chunks(self, oids: Sequence[str], verb: str, report: Report) -> Iterator[list[str]]:
         size = _IN_FOLDERS if are_folders(self._odb) else self._odb.fs.jobs * _ROUNDS
-        said = time.monotonic()
+        reported = time.monotonic()
         for end in range(size, len(oids) + size, size):
             yield list(oids[end - size : end])
-            if end < len(oids) and time.monotonic() - said >= _SAY_AGAIN_SECONDS:
-                said = time.monotonic()
+            if end < len(oids) and time.monotonic() - reported >= _REPORT_SECONDS:
+                reported = time.monotonic()
                 report(f"{verb} {end} of {len(oids)} objects")
 
 

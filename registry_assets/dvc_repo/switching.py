@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
 
-_SAY_AGAIN_SECONDS = 10.0
+_REPORT_SECONDS = 10.0
 
 
 def _say_nothing(_line: str) -> None:
@@ -186,10 +186,10 @@ def restore_all(
         if out.use_cache and out.hash_info and out.is_in_repo and not stage.is_partial_import
     ]
     done = Restored(outputs=len(outs))
-    said = time.monotonic()
+    reported = time.monotonic()
     for number, out in enumerate(outs):
-        if time.monotonic() - said >= _SAY_AGAIN_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - reported >= _REPORT_SECONDS:
+            reported = time.monotonic()
             report(f"checked {number} of {len(outs)} outputs, pulled {len(done.pulled)}")
         _restore(dvc, repo, out, done)
     return done

@@ -74,20 +74,20 @@ def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Imag
     for tried in range(_MOST_TRIED):
         if time.monotonic() > end:
             break
-        asked = {
+        candidates = {
             part: files[start + tried]
             for part, (start, end) in enumerate(pairwise(starts))
             if part not in shown and start + tried < end
         }
         pixels = map_in_order(
             partial(_shrink, thumbnail),
-            [place for name, place in asked.values() if not is_video(name)],
+            [place for name, place in candidates.values() if not is_video(name)],
             on_failure=_pass_over,
             # One chunk for one worker: starting a second one takes longer than shrinking them.
             chunk_size=most,
         )
-        thumbnails = (None if is_video(name) else next(pixels) for name, _ in asked.values())
-        for part, small in zip(asked, thumbnails, strict=True):
+        thumbnails = (None if is_video(name) else next(pixels) for name, _ in candidates.values())
+        for part, small in zip(candidates, thumbnails, strict=True):
             if small is not None:
                 shown[part] = Image.frombytes("RGB", *small)
     return [shown[part] for part in sorted(shown)]

@@ -58,12 +58,12 @@ def find_alike(
     of_set = np.array(sets, np.int64)
     is_asked = np.ones(len(values), bool) if asked is None else np.isin(of_set, list(asked))
     levels, contrast = _parse_thumbnails(thumbnails)
-    told = values != 0
+    comparable = values != 0
     if thumbnails is not None:
-        told &= contrast > 0
+        comparable &= contrast > 0
     nearest: dict[int, tuple[int, int]] = {}
     for ones, others, differing in _candidates(
-        np.flatnonzero(told), values, of_set, is_asked, distance
+        np.flatnonzero(comparable), values, of_set, is_asked, distance
     ):
         if thumbnails is not None:
             agree = _agree(levels, contrast, ones, others)
@@ -109,7 +109,7 @@ def _agree(
 
 
 def _candidates(
-    told: _Positions,
+    comparable: _Positions,
     values: NDArray[np.uint64],
     of_set: NDArray[np.int64],
     is_asked: NDArray[np.bool_],
@@ -118,13 +118,13 @@ def _candidates(
     """Yield pairs within the distance, each once: smaller position, larger position, bits."""
     # With more bands than differing bits, two values have at least one band in common.
     bands = next((count for count in (4, 8) if count > distance), 1)
-    groups = [_equal_in_band(values[told], bands, band) for band in range(bands)]
-    if sum(len(group) ** 2 for found in groups for group in found) >= len(told) ** 2:
+    groups = [_equal_in_band(values[comparable], bands, band) for band in range(bands)]
+    if sum(len(group) ** 2 for found in groups for group in found) >= len(comparable) ** 2:
         # Most pictures are similar, as from a fixed camera: compare all pairs.
-        bands, groups = 1, [[np.arange(len(told))]]
+        bands, groups = 1, [[np.arange(len(comparable))]]
     for band, found in enumerate(groups):
         for group in found:
-            yield from _pairs(told[group], values, of_set, is_asked, distance, (bands, band))
+            yield from _pairs(comparable[group], values, of_set, is_asked, distance, (bands, band))
 
 
 def _equal_in_band(values: NDArray[np.uint64], bands: int, band: int) -> list[_Positions]:

@@ -106,14 +106,14 @@ def describe_unsupported(contents: bytes) -> str | None:
         return None
     compression = TAGS_V2[_COMPRESSION].enum
     names = {value: name for name, value in compression.items()}
-    said = [f"{first.samples} channels" if first.samples > 1 else "1 channel"]
-    said.append(f"{'/'.join(map(str, sorted(set(first.bits))))} bits")
+    parts = [f"{first.samples} channels" if first.samples > 1 else "1 channel"]
+    parts.append(f"{'/'.join(map(str, sorted(set(first.bits))))} bits")
     kind = {2: "signed", 3: "floating point", 5: "complex", 6: "complex"}.get(first.sample_kind)
     if kind:
-        said[-1] += f" {kind}"
+        parts[-1] += f" {kind}"
     if first.compression != 1:
-        said.append(f"compression {names.get(first.compression, first.compression)}")
-    return ", ".join(said)
+        parts.append(f"compression {names.get(first.compression, first.compression)}")
+    return ", ".join(parts)
 
 
 def _read(contents: bytes, place: int | None) -> Directory | None:

@@ -78,8 +78,8 @@ class StatusReader:
         if content is not None:
             self._hashes[out.fs_path, out.hash_name] = content.hash_info
         if not _is_in_workspace(out):
-            said: Mapping[str, object] = out.status()
-            return said
+            status: Mapping[str, object] = out.status()
+            return status
         if out.hash_info and out.use_cache and not self._finds_in_cache(out):
             return {str(out): "not in cache"}
         if not out.exists:

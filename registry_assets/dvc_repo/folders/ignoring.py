@@ -177,8 +177,8 @@ def find_hidden(repo: Repo, place: str) -> Iterator[str]:
 def describe_pattern(repo: Repo, path: str) -> str:
     """The rule by which DVC ignores a path: file, line and pattern."""
     found = repo.dvcignore.check_ignore(path)
-    told = [info.file_info for info in found.pattern_infos if info.file_info]
-    return str(told[-1]) if told else "a rule of DVC"
+    rules = [info.file_info for info in found.pattern_infos if info.file_info]
+    return str(rules[-1]) if rules else "a rule of DVC"
 
 
 def without_ignored(

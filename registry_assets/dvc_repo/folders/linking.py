@@ -52,8 +52,8 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
         raise NotPlainError
     kept = {name: file for name, file in before.items() if wanted.get(name) == file.md5}
     others = {name: file for name, file in before.items() if name not in kept}
-    asked = {f.md5: Kept(f.status.st_ino, f.status.st_size) for f in others.values()}
-    if others and not are_kept(repo, cache, asked, str(content.hash_info.value)):
+    removed = {f.md5: Kept(f.status.st_ino, f.status.st_size) for f in others.values()}
+    if others and not are_kept(repo, cache, removed, str(content.hash_info.value)):
         raise DataModifiedError(path_in_repo(repo, out))
     links = Links(cache, cache.cache_types)
     os.makedirs(place, exist_ok=True)
