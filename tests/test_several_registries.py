@@ -19,15 +19,22 @@ from dagster import (
     mem_io_manager,
     multiprocess_executor,
 )
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType
 
 from registry_assets import build_definitions, read_registry
 from registry_assets.errors import RefusedError
 from registry_assets.model import Registry
 from registry_assets.orchestration.history.event_log import read_seen
+from registry_assets.orchestration.history.opening import open_history
 from registry_assets.orchestration.history.reporting import sync
 from registry_assets.orchestration.names import collections_definition, own_name
 from tests.conftest import commit_all, lineage_of, run, write_tree
-from tests.runs import PlannedRun, execute
+from tests.runs import PlannedRun, execute, own
 
 Told = Mapping[tuple[str, str | None], str]
 """The newest data version of each asset and partition, keys without a prefix."""
@@ -107,12 +114,12 @@ def test_the_history_of_each_is_what_it_would_be_alone(
         alone[root] = DagsterInstance.local_temp(str(home))
 
     def tell_both() -> None:
-        for root, own in alone.items():
-            tell(root, own)
+        for root, history in alone.items():
+            tell(root, history)
             tell(root, instance)
-        for root, own in alone.items():
-            assert told(root, instance) == told(root, own) != {}
-            assert partitions(root, instance) == partitions(root, own)
+        for root, history in alone.items():
+            assert told(root, instance) == told(root, history) != {}
+            assert partitions(root, instance) == partitions(root, history)
 
     tell_both()
     add(harbour, "03_pier", "pier\n")
@@ -127,8 +134,8 @@ def test_the_history_of_each_is_what_it_would_be_alone(
     assert told(forest, instance)["raw", "03_glade"] == "absent"
     remove(harbour, "03_pier")
     tell_both()
-    for own in alone.values():
-        own.dispose()
+    for history in alone.values():
+        history.dispose()
 
 
 def test_they_merge_with_each_other_and_with_a_host_that_has_its_own(
@@ -202,7 +209,7 @@ def test_the_same_name_is_refused(
     tell(harbour, instance)
     prefix = 'key_prefix = "second"'
     second = copy_registry(finished_registry, tmp_path / "second", prefix, name="harbour")
-    with pytest.raises(RefusedError, match="another registry named harbour, the one in"):
+    with pytest.raises(RefusedError, match="another registry named harbour, in"):
         tell(second, instance)
     set_names(second, prefix)
     tell(second, instance)
@@ -219,6 +226,43 @@ def test_a_clone_or_a_moved_registry_is_the_same_one(
     moved = harbour.rename(tmp_path / "elsewhere")
     tell(moved, instance)
     assert told(moved, instance) == before
+
+
+def test_a_registry_without_a_commit_is_copied_with_its_history(
+    finished_registry: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    shutil.copytree(finished_registry, first, symlinks=True)
+    shutil.rmtree(first / ".git")
+    run(first, "git", "init", "--quiet")
+    with open_history(first) as history:
+        tell(first, history)
+    second = tmp_path / "second"
+    shutil.copytree(first, second, symlinks=True)
+    with open_history(second) as history:
+        tell(second, history)
+        assert told(second, history)
+
+
+def test_a_registry_that_is_given_another_name_keeps_what_dagster_knows_of_it(
+    harbour: Path, instance: DagsterInstance
+) -> None:
+    tell(harbour, instance)
+    before = told(harbour, instance)
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("photos"), "__repository__")
+    origin = RemoteInstigatorOrigin(
+        repository_origin=repository, instigator_name=own(harbour, "outside_changes")
+    )
+    status = InstigatorStatus.STOPPED
+    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SENSOR, status, None))
+    write_tree(harbour, {"raw/04_new/one.txt": "new\n"})
+    instance.add_dynamic_partitions(collections_of(harbour), ["04_new"])
+    set_names(harbour, name="photos")
+    tell(harbour, instance)
+    assert told(harbour, instance) == before
+    assert "04_new" in partitions(harbour, instance)
+    states = {state.instigator_name: state for state in instance.all_instigator_state()}
+    assert states["photos__outside_changes"].status == InstigatorStatus.STOPPED
 
 
 def test_two_registries_of_one_git_repository_are_two(

@@ -1,43 +1,46 @@
 """Which registry has which name and which asset keys in a Dagster instance that several share.
 
-Each registry tells Dagster what is gone from its own commit, and removes partitions that it lacks.
-With the name or the keys of another it would remove that one's. So the first `sync` of a registry
-writes down what it is called in the instance, and every later one compares.
+A registry reports as absent what its commit does not have, and removes partitions that it lacks.
+Under the name or keys of another registry, it would remove those of the other. So the first `sync`
+of a registry stores its name and keys in the instance, and every later one compares.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from dagster import DagsterInstance
 
 from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import Registry
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import copy_sensor_states
 from registry_assets.orchestration.names import own_name
+from registry_assets.registry.home import HOME, event_log_file
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.translator import Key
 
 _CURSOR = "registry_assets/registries"
 _MOST_EVENTS = 3
 
-FORMER_NAMES = (
+SCHEDULED = (
     *("new_raw_collections", "modified_raw_collections", "outside_changes", "import_sources"),
     *("follow_changes", "check_cache_every_night"),
 )
-"""What sensors and schedules were called while there was one registry in an instance."""
+"""The sensors and schedules of a registry."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a registry is called in an instance.
+    """The names that a registry has in an instance.
 
     Attributes:
-        root: Where it is.
-        origin: The first commit of its Git repository and its place in that, the same in every
-            clone; None where that is not known.
-        key_prefix: What its keys begin with.
+        root: Its folder.
+        origin: The first commit of its Git repository and its folder in that, the same in every
+            clone; None if there is no commit, or a shallow clone hides it.
+        key_prefix: The prefix of its asset keys.
         keys: The keys of its assets, as text.
     """
 
@@ -47,14 +50,14 @@ class Claim:
     keys: tuple[str, ...]
 
     def is_of(self, other: "Claim") -> bool:
-        """Whether both may be of one registry: the same folder, or clones of one repository."""
+        """Whether both are of one registry: of the same folder, or of clones of one repository."""
         if self.root == other.root:
             return True
         return self.origin is not None and self.origin == other.origin
 
 
 def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Makes sure that the name and the asset keys of a registry are its own in an instance.
+    """Makes sure that no other registry of an instance has the name or asset keys of this one.
 
     Raises:
         RefusedError: when another registry has them, or the history was begun with another prefix.
@@ -63,46 +66,63 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
     claims = _read_claims(instance)
     former = claims.get(registry.name)
     claim = _claim(lineage, former)
+    others = {name: other for name, other in claims.items() if not claim.is_of(other)}
+    if _is_alone(registry, instance):
+        # Whatever another path claimed in it: the registry was moved or copied with its history.
+        others = {}
+    if registry.name in others:
+        raise RefusedError(
+            f"this Dagster has another registry named {registry.name}, in "
+            f'{others[registry.name].root}: set another `name = "…"` under [tool.registry_assets] '
+            "in pyproject.toml"
+        )
     if former is None:
         _check_no_history_without_prefix(lineage, instance, claims)
-    elif not claim.is_of(former):
-        raise RefusedError(
-            f"this Dagster has another registry named {registry.name}, the one in {former.root}: "
-            'give this one a name of its own, `name = "…"` under [tool.registry_assets] in '
-            "pyproject.toml"
-        )
     elif claim.key_prefix != former.key_prefix and any(
         instance.has_asset_key(asset_key(tuple(key.split("/")))) for key in former.keys
     ):
         was = f'key_prefix = "{former.key_prefix}"' if former.key_prefix else "no key_prefix"
         raise RefusedError(_chosen_before(f"with {was}"))
-    for name, other in claims.items():
+    for name, other in others.items():
         shared = set(claim.keys).intersection(other.keys)
-        if name != registry.name and shared and not claim.is_of(other):
+        if shared:
             raise RefusedError(
-                f"this Dagster has another registry, {name} in {other.root}, with the asset key "
-                f'{min(shared)}, too: give this one a prefix, `key_prefix = "{registry.name}"` '
-                "under [tool.registry_assets] in pyproject.toml"
+                f"this Dagster has another registry, {name} in {other.root}, that also has the "
+                f'asset key {min(shared)}: set `key_prefix = "{registry.name}"` under '
+                "[tool.registry_assets] in pyproject.toml"
             )
-    if claim != former:
-        claims[registry.name] = claim
-        _write_claims(instance, claims)
     if former is None:
-        _take_over(lineage, instance)
+        # The folder was renamed, or the setting changed.
+        renamed = [name for name, other in claims.items() if other.root == claim.root]
+        _take_over(lineage, instance, ["", *(f"{name}__" for name in renamed)])
+        for name in renamed:
+            del claims[name]
+    if claim != former:
+        _write_claims(instance, {**claims, registry.name: claim})
 
 
-def _take_over(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Copies what the instance keeps under the names of version 0.1.0, which stays there.
+def _is_alone(registry: Registry, instance: DagsterInstance) -> bool:
+    """Whether an instance keeps its history in the folder of a registry."""
+    home = registry.root / HOME
+    is_home = Path(instance.root_directory).resolve() == home.resolve()
+    return is_home and event_log_file(home) is not None
 
-    Another process may still run that version, and the partitions may be those of another
-    registry: what is not this one's goes again with the first `remove_partitions`.
+
+def _take_over(lineage: Lineage, instance: DagsterInstance, prefixes: Sequence[str]) -> None:
+    """Copies partition keys and the states of sensors from former names, which stay.
+
+    Another process may still run version 0.1.0, whose names have no prefix. Partition keys of
+    another registry are removed again by the next `remove_partitions`.
     """
     registry = lineage.registry
-    for name in {group.partitions for group in lineage.groups if group.partitions}:
-        keys = instance.get_dynamic_partitions(name)
-        if keys:
-            instance.add_dynamic_partitions(own_name(registry, name), keys)
-    copy_sensor_states(instance, {name: own_name(registry, name) for name in FORMER_NAMES})
+    names = {group.partitions for group in lineage.groups if group.partitions}
+    for prefix in prefixes:
+        for name in names:
+            keys = instance.get_dynamic_partitions(prefix + name)
+            if keys:
+                instance.add_dynamic_partitions(own_name(registry, name), keys)
+    renamed = {prefix + name: own_name(registry, name) for prefix in prefixes for name in SCHEDULED}
+    copy_sensor_states(instance, renamed)
 
 
 def _claim(lineage: Lineage, former: Claim | None) -> Claim:
@@ -125,7 +145,7 @@ def _claim(lineage: Lineage, former: Claim | None) -> Claim:
 def _check_no_history_without_prefix(
     lineage: Lineage, instance: DagsterInstance, claims: Mapping[str, Claim]
 ) -> None:
-    """Makes sure that a prefix is not added to a history of this registry that has none."""
+    """Checks that no prefix is added to a history of this registry that was begun without one."""
     length = len(lineage.registry.settings.key_prefix)
     if not length:
         return
@@ -146,7 +166,7 @@ def _chosen_before(how: str) -> str:
 
 
 def _commits_of(key: Key, instance: DagsterInstance) -> Iterator[str]:
-    """The commits that were checked out when an asset was told last."""
+    """The Git commits in the newest materializations of an asset."""
     for record in instance.fetch_materializations(asset_key(key), limit=_MOST_EVENTS).records:
         materialization = record.asset_materialization
         commit = materialization.metadata.get("git/commit") if materialization else None

@@ -87,7 +87,7 @@ def test_what_git_says_is_there_is_not_published_as_a_deletion(root: Path, way: 
     with open_history(target) as instance:
         sync(lineage, instance, print)
         assert ABSENT not in {seen.version for seen in read_seen(lineage, instance).values()}
-        assert "02_b" in instance.get_dynamic_partitions(own(root, "collections"))
+        assert "02_b" in instance.get_dynamic_partitions(own(target, "collections"))
 
     # What is new is published, and nothing is lost with it.
     write_tree(target, draw("raw/04_d", {"d": 140}))
