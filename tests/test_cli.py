@@ -287,7 +287,7 @@ def test_a_link_to_a_folder_is_refused_by_every_command(
     for arguments in (["add", "linked"], ["materialize", "--collection", "linked"]):
         done = registry(text_registry, *arguments)
         assert done.exit_code == 1
-        assert "copy what it leads to" in done.stderr
+        assert "replace the link by a copy of its target" in done.stderr
     assert os.access(tmp_path / "outside/one.txt", os.W_OK)
     assert (tmp_path / "outside/one.txt").stat().st_nlink == 1
     assert not (text_registry / "raw/linked.dvc").exists()

@@ -195,8 +195,8 @@ def test_a_data_set_whose_stages_heed_no_decisions_says_so(text_registry: Path) 
     with (text_registry / "pyproject.toml").open("a") as settings:
         settings.write('leave_out_duplicates = { texts = "same", nope = "same" }\n')
     problems = registry(text_registry, "status").stderr
-    assert "leave_out_duplicates names nope, which is no data set here" in problems
-    assert "leave_out_duplicates names texts, of which no stage depends on decisions/" in problems
+    assert "leave_out_duplicates names nope, but there is no such data set" in problems
+    assert "leave_out_duplicates names texts, but no stage of it depends on decisions/" in problems
 
 
 def test_a_decision_survives_another_name_and_another_collection(root: Path) -> None:

@@ -411,7 +411,7 @@ def test_a_commit_that_is_gone_and_other_content_is_behind_and_says_both(
     checked = registry(text_registry, "update", "--check")
     assert checked.exit_code == 1
     assert f"behind     {FAR}" in checked.stdout
-    assert f"commit {gone[:7]}, which it was taken at, is gone" in checked.stdout
+    assert f"the imported commit {gone[:7]} is gone" in checked.stdout
 
 
 def test_a_pinned_commit_that_is_gone_is_pinned_anew_to_the_same_content_only(
@@ -431,7 +431,7 @@ def test_a_pinned_commit_that_is_gone_is_pinned_anew_to_the_same_content_only(
     change(source)
     done = registry(text_registry, "update")
     assert done.exit_code == 1
-    assert f"commit {commit[:7]}, which it is to stay at, is gone" in done.stderr
+    assert f"commit {commit[:7]}, to which it is pinned, is gone" in done.stderr
     assert (text_registry / f"{FAR}.dvc").read_text() == written
 
 

@@ -160,7 +160,7 @@ def test_bad_names_and_empty_folders_are_left_alone_with_the_reason(
     assert "03_empty is left alone: there are no files in it" in message
     assert "04_link is left alone: it is a symbolic link" in message
     assert "IMG_1.jpg is left alone: it lies in raw/ itself" in message
-    assert "shoot.rar is left alone: archives of this kind" in message
+    assert "shoot.rar is left alone: .rar archives are not supported" in message
     assert ".hidden" not in message
     assert not result.dynamic_partitions_requests
     assert sorted((root / "raw").rglob("*")) == before

@@ -1,4 +1,4 @@
-"""The decisions about single images in all data sets."""
+"""Decisions about single images, in all data sets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from registry_assets.registry.lineage.graph import AssetGroup
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision, and where it holds.
+    """A decision, and where it applies.
 
     Attributes:
         dataset: The path of the data set.
-        collection: Of the data set.
-        file: Where it is written, from the root.
+        collection: The collection in the data set.
+        file: The file that records the decision, from the root.
     """
 
     dataset: str
@@ -30,11 +30,11 @@ class Decided:
 
     @property
     def image(self) -> str:
-        """The image, as its collection and its path there, or its md5 where that is not known."""
+        """The image as `COLLECTION/PATH`, or `COLLECTION/MD5` if its path is unknown."""
         return f"{self.collection}/{self.decision.path or self.decision.md5}"
 
     def __str__(self) -> str:
-        """In words, as a sentence about an image."""
+        """The predicate of a sentence about the image."""
         decision = self.decision
         done = "allowed in" if decision.verdict == "allow" else "left out of"
         when = f" on {decision.date}" if decision.date else ""
@@ -43,22 +43,22 @@ class Decided:
 
 
 class DecidedJson(TypedDict):
-    """What was decided about one content, in a collection of a data set.
+    """A decision about an image, identified by its content, in a collection of a data set.
 
     Attributes:
         dataset: The path of the data set.
-        collection: The collection of the data set.
-        decision: ``allow``: it is kept, whatever the thresholds say. ``deny``: it is left out.
-        md5: Of the image.
+        collection: The collection in the data set.
+        decision: ``allow``: keep it, whatever the thresholds say. ``deny``: leave it out.
+        md5: The md5 of the image.
         by: Who decided.
-        why: In words.
-        date: When, as in 2026-11-26.
-        path: Where in the collection it stood then.
-        only_here: Whether it holds in this collection only; otherwise in every collection of the
-            data set that comes to have the content.
-        duplicate_of: The picture that is kept instead, `COLLECTION/PATH`, of one that was left out
-            because the data set has it a second time; empty otherwise.
-        kept_path: Where that picture is in this collection, empty when another one has it.
+        why: The reason given.
+        date: The date of the decision, as in 2026-11-26.
+        path: The path in the collection at that time.
+        only_here: Whether the decision applies to this collection only; otherwise it applies to
+            every collection of the data set that holds the same image.
+        duplicate_of: For a duplicate that was left out: the picture kept instead, as
+            `COLLECTION/PATH`; otherwise empty.
+        kept_path: The path of that picture if it is in this collection; otherwise empty.
     """
 
     dataset: str
@@ -75,7 +75,7 @@ class DecidedJson(TypedDict):
 
 
 def decided_as_json(decided: Decided) -> DecidedJson:
-    """The form of each item of `registry decisions --json`."""
+    """The JSON of one item of `registry decisions --json`."""
     decision = decided.decision
     return {
         "dataset": decided.dataset,
@@ -98,15 +98,15 @@ def find_decided(
     *,
     md5: str | None = None,
 ) -> Iterator[Decided]:
-    """Finds what was decided, data set by data set and collection by collection.
+    """Find decisions, by data set and collection.
 
     Args:
         registry: The registry.
-        datasets: Whose decisions; those of all data sets when None.
-        md5: About which content; about all when None.
+        datasets: The data sets to search; all when None.
+        md5: The image to search for; all when None.
 
     Raises:
-        MetafileError: when a file of decisions cannot be read.
+        MetafileError: when a decisions file cannot be read.
     """
     for dataset in registry.datasets if datasets is None else datasets:
         for file in decisions_files(registry, dataset):
@@ -120,7 +120,7 @@ def find_decided(
 
 
 def decisions_files(registry: Registry, dataset: Dataset) -> list[str]:
-    """The files of decisions that a data set has, from the root."""
+    """The decisions files of a data set, from the root."""
     if dataset.decisions is None:
         return []
     places = (registry.root / dataset.decisions).glob("[!.]*.yaml")
@@ -128,7 +128,7 @@ def decisions_files(registry: Registry, dataset: Dataset) -> list[str]:
 
 
 def decisions_file_of(registry: Registry, group: AssetGroup, partition: str | None) -> str | None:
-    """The file of decisions that a stage reads for a collection, None when it reads none."""
+    """The decisions file that a stage reads for a collection; None when it reads none."""
     dataset = registry.dataset_of(group.metafile)
     if dataset is None or partition is None or group.stage is None:
         return None
@@ -137,6 +137,6 @@ def decisions_file_of(registry: Registry, group: AssetGroup, partition: str | No
 
 
 def new_files_of(dataset: Dataset, collection: str) -> Mapping[str, str]:
-    """The files that belong to a collection that a data set takes in, and what they hold."""
+    """The files to create when a data set imports a collection, with their content."""
     file = dataset.decisions_file(collection)
     return {} if file is None else {file: EMPTY}

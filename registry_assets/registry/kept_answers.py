@@ -1,6 +1,6 @@
-"""Answers kept from one process to the next, and what they depend on outside the work tree.
+"""Caches shared between processes, and what invalidates them from outside the work tree.
 
-Settings of Git and DVC, ignore files above the root, and the code that answers.
+That is: settings of Git and DVC, ignore files above the root, and the code of this package.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from registry_assets.fingerprint import TreeFingerprint
 from registry_assets.git_repo import GitRepo
 
 KEPT_FOLDER = ".dvc/tmp/registry_assets"
-"""Where answers are kept, from the root; DVC has Git ignore what is in there."""
+"""Where the caches are stored, from the root; ignored by Git like all of ``.dvc/tmp``."""
 
 _DVC_FOLDERS = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
 
 
 def find_outside(root: Path) -> list[str]:
-    """Settings of Git and DVC, and ignore files above the root, wherever they are."""
+    """Paths of the settings files of Git and DVC, and of ignore files above the root."""
     home = Path.home()
     config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     systems = os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
@@ -49,9 +49,10 @@ def find_outside(root: Path) -> list[str]:
 
 
 def fingerprint_environment(outside: Sequence[str]) -> str:
-    """A fingerprint of all that an answer depends on beside the files of the registry."""
+    """A fingerprint of all that a cached answer depends on besides the registry's own files."""
     fingerprint = TreeFingerprint(is_strict=True)
-    for place in (*map(Path, outside), *_code()):
+    code = Path(__file__).parents[1].rglob("*.py")
+    for place in (*map(Path, outside), *code):
         fingerprint.add(place)
     said = [
         fingerprint.digest(),
@@ -63,13 +64,8 @@ def fingerprint_environment(outside: Sequence[str]) -> str:
     return hashlib.blake2b("\n".join(said).encode(), digest_size=16).hexdigest()
 
 
-def _code() -> Iterator[Path]:
-    """The code of this package, which answers."""
-    return Path(__file__).parents[1].rglob("*.py")
-
-
 def write_kept(path: Path, data: bytes) -> None:
-    """Keeps an answer in one rename, as several processes and threads may at once."""
+    """Write a cache file atomically; several processes and threads may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_native_id()}")
     fresh.write_bytes(data)

@@ -1,8 +1,7 @@
-"""A registry as it was read last, kept for as long as no metafile changes.
+"""A cache of the last `Registry` read, valid until a metafile changes.
 
-DVC loads a metafile in two milliseconds and a stage of a template in two more; every run, every
-reload of the definitions and every command would pay that for all of them. What is kept is a copy:
-deleting it loses nothing.
+DVC takes about two milliseconds per metafile and two more per templated stage, which every run,
+every reload of the definitions and every command would pay. The cache can be deleted safely.
 """
 
 from __future__ import annotations
@@ -32,31 +31,31 @@ _KEPT = f"{KEPT_FOLDER}/registry.json"
 
 
 def recall(root: Path) -> Registry | None:
-    """What was read last, when reading it again would give the same."""
+    """The last registry read, if reading it again would give the same."""
     try:
         kept, registry = _read(root / _KEPT)
         if registry.root != root:
-            # Copied along with the registry: it is about the original.
+            # The cache was copied along with the registry and describes the original.
             return None
         if kept["environment"] != fingerprint_environment(kept["outside"]):
             return None
         now = _fingerprint(registry, frozenset(kept["unseen"]))
         return registry if now.digest() == kept["fingerprint"] else None
     except Exception:
-        # Whatever is wrong with a copy, which another version may have kept: the original is there.
+        # A broken cache, or one that another version wrote: read the metafiles instead.
         return None
 
 
 def keep(registry: Registry, started: float, settled_seconds: float = SETTLED_SECONDS) -> None:
-    """Keeps what was read, unless a later change could go unnoticed.
+    """Cache what was read, unless a later change could go unnoticed.
 
     Args:
         registry: What was read.
         started: When reading began, in seconds since the epoch.
-        settled_seconds: How old the newest change has to be.
+        settled_seconds: Minimum age of the newest change.
     """
     if registry.problems:
-        # What is missing may come from anywhere.
+        # A fix may be in a file that the fingerprint does not cover.
         return
     unseen = find_unseen(registry)
     with suppress(OSError, UntoldChangesError):
@@ -74,13 +73,13 @@ def keep(registry: Registry, started: float, settled_seconds: float = SETTLED_SE
 
 
 def _fingerprint(registry: Registry, unseen: Collection[str]) -> TreeFingerprint:
-    """A fingerprint of all that `read_registry` reads, and of the folders that it looks for."""
+    """A fingerprint of all files that `read_registry` reads and all folders that it looks for."""
     root = registry.root
     fingerprint = TreeFingerprint(is_strict=True)
     for path, kind in walk(registry, lambda _folders: unseen):
         if kind is Kind.UNLISTED:
             raise UntoldChangesError(path)
-        # Of these it counts that they are there, and not what is in them.
+        # Of these only the existence matters, not the content.
         mark = {Kind.LINK: "/is a link", Kind.FAMILY_FOLDER: "/is a folder"}.get(kind, "")
         fingerprint.add(root / f"{path}{mark}")
     settings = [f"{folder}/{name}" for folder, names in SPECIAL_FOLDERS.items() for name in names]
@@ -109,6 +108,6 @@ def _write(path: Path, kept: dict[str, Any], registry: Registry) -> None:
     adapter = TypeAdapter(tuple[dict[str, Any], Registry])
     data = adapter.dump_json((kept, registry))
     if adapter.validate_json(data) != (kept, registry):
-        # A parameter that JSON has no word for, such as a date.
+        # A parameter that JSON cannot represent, such as a date.
         return
     write_kept(path, data)

@@ -1,17 +1,16 @@
-"""The one walk through a registry that finds metafiles, and the one rule about where it looks.
+"""The one directory walk through a registry that finds metafiles.
 
-The rule is DVC's own, so that whoever only wants to know whether a metafile changed looks where
-reading them would (`dvc_repo.collecting`), without importing DVC. Not looked into:
+It finds what DVC would find (see `dvc_repo.collecting`), without importing DVC. It skips:
 
-* ``.git``, ``.hg`` and ``.dvc`` anywhere, and DVC repositories of their own below the root;
-* folders behind symbolic links, which are only told to be there;
-* collections (`Settings.is_collection`), outputs that DVC keeps and what a ``.dvc`` file stands
-  beside: data;
-* what Git or ``.dvcignore`` ignores, such as a virtual environment, also by an ignore file of its
-  own; but not folders that may hold collections, since reading says that they are ignored.
+* ``.git``, ``.hg`` and ``.dvc`` anywhere, and nested DVC repositories;
+* folders behind symbolic links, which are only reported as links;
+* data: collections (`Settings.is_collection`), cached outputs, and folders with a ``.dvc`` file;
+* folders that Git or ``.dvcignore`` ignores, such as a virtual environment, even when the ignore
+  file is inside the folder; but not folders that may hold collections, because reading reports
+  ignored collections.
 
-Other hidden folders are looked into. Asking about ignored folders takes a process, so the answers
-of `find_unseen` are kept with what was read, and `RepeatedWalk` asks about new folders only.
+Other hidden folders are walked. Asking Git about ignored folders starts a process, so the result
+of `find_unseen` is cached with the registry, and `RepeatedWalk` asks about new folders only.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
 
 SPECIAL_FOLDERS = {".git": (), DVC_FOLDER: ("config", "config.local")}
-"""Folders at the root of which these files count, and nothing else."""
+"""Folders at the root in which only these files matter."""
 
 _REPOSITORIES = {".git", ".hg", DVC_FOLDER}
 _METAFILES = {PIPELINE_FILE, LOCK_FILE}
@@ -55,38 +54,38 @@ _LISTS = {"collections.yaml"}
 _IGNORE_FILES = {".gitignore", ".dvcignore"}
 
 Refuse = Callable[[Sequence[str]], Collection[str]]
-"""Takes folders by path from the root; returns those that are ignored."""
+"""Takes folders, by path from the root; returns those that are ignored."""
 
 
 class Kind(Enum):
-    """What a path is that the walk found."""
+    """The kind of a path that the walk found."""
 
     METAFILE = auto()
     LIST = auto()
     IGNORE_FILE = auto()
-    """There or not: what decides whether its folder, or those below, are looked into."""
+    """An ignore file that decides which folders are walked; it need not exist."""
     LINK = auto()
-    """A link to a folder, or to nothing."""
+    """A symbolic link to a folder, or a broken one."""
     FAMILY_FOLDER = auto()
     """A folder that holds collections."""
     UNLISTED = auto()
-    """A folder that cannot be listed, so that nothing is known of what is in there."""
+    """A folder that cannot be listed, so its content is unknown."""
 
 
 class Found(NamedTuple):
-    """Something that tells what a registry declares; the path is from the root."""
+    """A path, from the root, that affects what the registry declares."""
 
     path: str
     kind: Kind
 
 
 def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
-    """Finds metafiles, lists of collections and ignore files, level by level.
+    """Find metafiles, lists of collections and ignore files, level by level.
 
     Args:
         registry: As it was read last, for its root, settings and outputs.
-        refuse: Asked once for each level, about those folders that no other rule leaves out, after
-            the ignore files above them were yielded.
+        refuse: Called once per level, with the folders that no other rule skips, after the ignore
+            files above them were yielded.
     """
     settings = registry.settings
     families = [pattern.removesuffix("/*") for pattern in settings.families]
@@ -111,7 +110,7 @@ def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
         refused = refuse(asked) if asked else ()
         for path in asked:
             if path in refused:
-                # Without its own, it may be looked into.
+                # If its own ignore file is removed, the folder may have to be walked.
                 yield Found(f"{path}/.gitignore", Kind.IGNORE_FILE)
             else:
                 below.append(path)
@@ -119,7 +118,7 @@ def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
 
 
 def _look_into(root: Path, folder: str) -> tuple[list[Found], list[str]]:
-    """What counts in a folder, and the folders in it that may be looked into."""
+    """What matters in a folder, and its subfolders that may have to be walked."""
     with os.scandir(root / folder) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     names = {entry.name for entry in entries}
@@ -130,7 +129,7 @@ def _look_into(root: Path, folder: str) -> tuple[list[Found], list[str]]:
         path = f"{folder}/{name}" if folder else name
         if entry.is_dir(follow_symlinks=False):
             if name == DVC_FOLDER and folder:
-                # A repository of its own.
+                # A nested DVC repository.
                 return [], []
             is_data = metafile_of(name) in names
             if name not in _REPOSITORIES and not is_data and path != HOME:
@@ -152,7 +151,7 @@ def _fits(path: str, family: str) -> bool:
 
 
 def find_unseen(registry: Registry) -> list[str]:
-    """Folders that are not looked into because Git or ``.dvcignore`` ignores them, topmost ones."""
+    """The topmost folders that are skipped because Git or ``.dvcignore`` ignores them."""
     rule = IgnoreRule(registry.root)
     rule.walk(registry)
     own = [HOME] if (registry.root / HOME).is_dir() else []
@@ -160,7 +159,7 @@ def find_unseen(registry: Registry) -> list[str]:
 
 
 def without_named(registry: Registry, folders: Collection[str]) -> list[str]:
-    """Those of some folders of which nothing that a pipeline names is, or lies in or above."""
+    """The folders that do not overlap with any path that a pipeline names."""
     named = {os.path.normpath(path) for path in named_paths(registry) if path}
     above = {str(folder) for path in named for folder in PurePosixPath(path).parents}
     return [
@@ -172,7 +171,7 @@ def without_named(registry: Registry, folders: Collection[str]) -> list[str]:
 
 
 def named_paths(registry: Registry) -> Iterator[str]:
-    """Everything that the pipelines name."""
+    """All paths that the pipelines name."""
     yield from registry.variable_files
     yield from registry.outputs
     for stage in registry.stages:
@@ -181,13 +180,13 @@ def named_paths(registry: Registry) -> Iterator[str]:
 
 
 class IgnoreRule:
-    """Which folders Git and ``.dvcignore`` ignore; each is asked about once.
+    """Which folders Git and ``.dvcignore`` ignore; asks about each folder once.
 
     Attributes:
-        ignored: Those that were asked about and are ignored.
+        ignored: The ignored folders found so far.
 
     Args:
-        root: Of the registry.
+        root: Root of the registry.
     """
 
     def __init__(self, root: Path) -> None:
@@ -196,7 +195,7 @@ class IgnoreRule:
         self.ignored: set[str] = set()
 
     def walk(self, registry: Registry) -> list[Found]:
-        """What `walk` finds by this rule; DVC's repository is opened once at most."""
+        """Walk by this rule; opens the DVC repository at most once."""
         with ExitStack() as until_done:
             dvc: DvcRepo | None = None
 
@@ -213,7 +212,7 @@ class IgnoreRule:
             return list(walk(registry, refuse))
 
     def _ask_git(self, folders: Sequence[str]) -> Sequence[str]:
-        """Those of some folders that Git does not ignore."""
+        """The folders that Git does not ignore; remembers the others."""
         self._known.update(folders)
         by_git = GitRepo(self._root).ignored([f"{path}/" for path in folders]) or frozenset()
         left = []
@@ -230,14 +229,13 @@ class IgnoreRule:
 
 
 class RepeatedWalk:
-    """The walk for whoever repeats it in one process: asks only about folders that are new.
+    """A walk that is repeated in one process: asks Git and DVC about new folders only.
 
-    Everything is asked anew once an ignore file, or what Git and DVC go by outside the work tree,
-    has changed.
+    Starts over when an ignore file, or a setting outside the work tree, has changed.
 
     Args:
-        root: Of the registry.
-        settled_seconds: How old the newest of these changes has to be to tell later ones.
+        root: Root of the registry.
+        settled_seconds: Minimum age of the newest such change, so that later ones are noticed.
     """
 
     def __init__(self, root: Path, *, settled_seconds: float = SETTLED_SECONDS) -> None:
@@ -248,7 +246,7 @@ class RepeatedWalk:
         self._went_by = ""
 
     def __call__(self, registry: Registry) -> list[Found]:
-        """What `walk` finds now."""
+        """Walk the registry as it is now."""
         if self._rule is not None:
             found = self._rule.walk(registry)
             went_by = self._what_decides(found)
@@ -277,14 +275,14 @@ class RepeatedWalk:
 
 
 def _dvc_repo(root: Path) -> DvcRepo:
-    # Only where a pattern asks for it: DVC takes half a second to import.
+    # Imported only when needed: DVC takes half a second to import.
     from registry_assets.dvc_repo import DvcRepo
 
     return DvcRepo(root)
 
 
 def _ignores_itself(folder: Path) -> bool:
-    """As caches of tools and newer virtual environments do."""
+    """Whether a folder's own ``.gitignore`` ignores it, as in tool caches and virtualenvs."""
     with suppress(OSError, UnicodeDecodeError):
         lines = (folder / ".gitignore").read_text(encoding="utf-8").split()
         return "*" in lines and not any(line.startswith("!") for line in lines)

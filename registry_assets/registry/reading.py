@@ -1,4 +1,4 @@
-"""Reading a registry: settings, what DVC's index declares, and what the folders mean."""
+"""Reading a registry: its settings, DVC's metafiles, and what its folders mean."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from registry_assets.registry.last_reading import keep, recall
 from registry_assets.settings import SETTINGS_FILE, read_settings
 
 COLLECTIONS_FILE = "collections.yaml"
-"""Beside a ``dvc.yaml``: the list `collections` of what the data set has taken in."""
+"""Beside a ``dvc.yaml``: its list `collections` names the collections of the data set."""
 
-# As it is written here: nothing for a parser to find, which takes ten times as long as DVC's own.
+# A list as this package writes it needs no check by ruamel.yaml, which is slow.
 _ALL_QUOTED = re.compile(r'collections:\n(?:( *)- "[\w.-]+"\n(?:\1- "[\w.-]+"\n)*)?', re.ASCII)
-# Of a plain item of YAML: a comment, or what comes next in a list on one line.
+# What ends an unquoted YAML item: a comment, or the next item of a list in flow style.
 _END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
 
 def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
-    """Reads everything that the metafiles of a repository declare and record.
+    """Read everything that the metafiles of a repository declare and record.
 
-    A metafile that is broken is listed in `Registry.problems`; the rest is read.
+    Broken metafiles are listed in `Registry.problems`, and the others are read.
 
     Args:
         root: Any folder of a DVC repository.
-        dvc: The same, where others ask it too.
+        dvc: That repository, if it is open already.
 
     Raises:
         NotFoundError: when there is no DVC repository at or above the folder.
@@ -53,7 +53,7 @@ def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
 
 def _read_all(dvc: DvcRepo) -> Registry:
     settings = read_settings(dvc.root)
-    # Before DVC reads them: it stumbles over a date.
+    # Checked before DVC reads them, because a date makes DVC fail.
     lists = _collections_files(dvc.root, settings.families)
     for path in lists:
         check_collections_file(dvc.root / path, path)
@@ -82,7 +82,7 @@ def _read_all(dvc: DvcRepo) -> Registry:
         )
         for path in dataset_paths
     )
-    # A data set that the settings name may be one that cannot be read.
+    # With problems, a name that seems unknown may be a data set that could not be read.
     unknown = [] if declared.problems else list(_unknown_names(settings, datasets))
     return Registry(
         root=dvc.root,
@@ -99,7 +99,7 @@ def _read_all(dvc: DvcRepo) -> Registry:
 
 
 def _unknown_names(settings: Settings, datasets: Sequence[Dataset]) -> Iterator[str]:
-    """A line for each data set that the settings name in vain."""
+    """A line for each setting of a data set that has no effect."""
     known = {name for dataset in datasets for name in (dataset.path, dataset.name)}
     for setting, named in (
         ("take_in", settings.take_in),
@@ -107,19 +107,19 @@ def _unknown_names(settings: Settings, datasets: Sequence[Dataset]) -> Iterator[
     ):
         for name in named:
             if name not in known:
-                yield f"{SETTINGS_FILE}: {setting} names {name}, which is no data set here"
+                yield f"{SETTINGS_FILE}: {setting} names {name}, but there is no such data set"
     for dataset in datasets:
         if settings.leave_out_duplicates_of(dataset.path) and dataset.decisions is None:
             yield (
-                f"{SETTINGS_FILE}: leave_out_duplicates names {dataset.name}, of which no stage "
+                f"{SETTINGS_FILE}: leave_out_duplicates names {dataset.name}, but no stage of it "
                 f"depends on {DECISIONS_FOLDER}/${{item}}.yaml"
             )
 
 
 def reread(dvc: DvcRepo, registry: Registry, addresses: Collection[str]) -> Registry:
-    """The registry with what some stages and ``.dvc`` files record now, and the rest as it was.
+    """Read some stages and ``.dvc`` files again, and take the others as they were read before.
 
-    Reads the metafiles of these only; all of them where one declares something new.
+    Reads all metafiles if one of the addresses is new.
 
     Args:
         dvc: The repository.
@@ -143,13 +143,13 @@ def reread(dvc: DvcRepo, registry: Registry, addresses: Collection[str]) -> Regi
 
 
 def check_collections_file(path: Path, name: str) -> None:
-    """Makes sure that a list of collections holds quoted strings.
+    """Check that a list of collections holds quoted strings.
 
-    YAML reads ``2021_10_16``, ``01`` and ``1e3`` as numbers and ``2021-10-16`` as a date that DVC
-    stumbles over.
+    YAML reads ``2021_10_16``, ``01`` and ``1e3`` as numbers, and ``2021-10-16`` as a date, which
+    makes DVC fail.
 
     Raises:
-        MetafileError: naming the line and the fix.
+        MetafileError: for the first unquoted name, with its line and the fix.
     """
     text = path.read_text(encoding="utf-8")
     if _ALL_QUOTED.fullmatch(text):
@@ -183,9 +183,9 @@ def _family_folders(
 ) -> tuple[str, ...]:
     """The folders that hold collections, in the order of the patterns.
 
-    Known by what is tracked in them or was imported from them, by a folder that is there, or by a
-    pipeline that reads from it: a fresh data set has its place in the graph before its first
-    collection, and so have collections that Git keeps out of the work tree.
+    A matching folder counts if it exists, if something in it is tracked or was imported from it,
+    or if a pipeline reads from it. So a new data set is in the graph before its first collection,
+    and so are collections outside a sparse checkout.
     """
     read = {dependency.path for template in templates for dependency in template.stage.dependencies}
     candidates = {str(PurePosixPath(path).parent) for path in (*tracked, *read)}
@@ -204,7 +204,7 @@ def _family_folders(
 
 
 def _collections_files(root: Path, patterns: Sequence[str]) -> list[str]:
-    """The lists of collections in the folders above those that hold collections."""
+    """Find the lists of collections in all parents of the family folders."""
     above = {parent for pattern in patterns for parent in PurePosixPath(pattern).parents}
     found = {place for folder in above for place in root.glob(str(folder / COLLECTIONS_FILE))}
     return sorted(place.relative_to(root).as_posix() for place in found)
@@ -216,7 +216,7 @@ def _collections_file(root: Path, dataset: str) -> str | None:
 
 
 def _decisions_folder(dataset: str, templates: Sequence[StageTemplate]) -> str | None:
-    """The folder of a data set whose stages depend on a file of decisions for each collection."""
+    """The folder of a data set's decisions; None if its stages do not depend on decisions."""
     folder = str(PurePosixPath(dataset) / DECISIONS_FOLDER)
     read = {dependency.path for template in templates for dependency in template.stage.dependencies}
     return folder if f"{folder}/{ITEM}.yaml" in read else None

@@ -1,9 +1,9 @@
-"""Files that the people who share a registry can all write.
+"""File permissions in a registry that several users share.
 
-Git is told by `core.sharedRepository`, and DVC by `cache.shared`, who that is; both then take care
-of their own files. What else this package and Dagster write follows the umask of the process, which
-is set once, where a process of ours begins: a command, or `registry_assets.definitions`. SQLite
-makes its files 0644 whatever the umask.
+Git (`core.sharedRepository`) and DVC (`cache.shared`) set the permissions of their own files. All
+other files that this package and Dagster write follow the umask of the process, which is set once
+at its start: by a command, or by `registry_assets.definitions`. SQLite ignores the umask and
+creates its files with mode 0644.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ _DATABASES = ("history", "history/runs", "schedules")
 
 
 def share_files(start: Path) -> None:
-    """Has this process make files that those can write who share the registry around a folder.
+    """Set the umask of this process so that all users of the registry can write its files.
 
-    Sets its umask, so this is for the process to call: commands and `registry_assets.definitions`
-    do, and a code location of your own may.
+    Called by commands and by `registry_assets.definitions`; a code location of your own may too.
+
+    Args:
+        start: Any folder of the registry.
     """
     folder = start.resolve()
     around = (place for place in (folder, *folder.parents) if (place / DVC_FOLDER).is_dir())
@@ -54,7 +56,7 @@ def _mask(mask: int, shared: str | None, is_cache_shared: bool) -> int:
 
 
 def _is_cache_shared(root: Path) -> bool:
-    """Whether DVC shares its cache; read here, as importing DVC takes longer than most commands."""
+    """Whether DVC's cache is shared; parsed here because importing DVC is slow."""
     for name in ("config.local", "config"):
         parser = RawConfigParser(strict=False, allow_no_value=True)
         with suppress(ConfigError, OSError, UnicodeDecodeError):
@@ -65,7 +67,7 @@ def _is_cache_shared(root: Path) -> bool:
 
 
 def share_history(home: Path) -> None:
-    """Gives the databases of a Dagster instance the mode that other files get from the umask."""
+    """Give the databases of a Dagster instance the permissions that the umask gives other files."""
     mode = _mode_of_new_files(home)
     if not mode & 0o022:
         return
@@ -79,10 +81,10 @@ def share_history(home: Path) -> None:
 
 
 def _mode_of_new_files(folder: Path) -> int:
-    """The mode of files that this process makes; 0 where it can make none.
+    """The mode of a new file in a folder; 0 if none can be created.
 
-    Seen on one, as the umask can only be read by setting it, for all threads. Where the file system
-    can make one without a name (Linux, `O_TMPFILE`), nothing is left of it whenever this ends.
+    Creates a file to find out: the umask can only be read by setting it, for all threads at once.
+    With `O_TMPFILE` (Linux) the file has no name, so a crash leaves nothing behind.
     """
     flags = os.O_WRONLY | os.O_CLOEXEC
     named = folder / f".{uuid4().hex}.tmp"
@@ -100,7 +102,7 @@ def _mode_of_new_files(folder: Path) -> int:
 
 
 def owner_of(place: Path) -> str:
-    """The name of the user to whom a file belongs, a number where the machine knows no name."""
+    """The owner of a file by name, or by user id if that has no name here."""
     try:
         return place.owner()
     except KeyError:
@@ -108,9 +110,9 @@ def owner_of(place: Path) -> str:
 
 
 def find_locked_database(home: Path) -> Path | None:
-    """A database of an instance that this user cannot write; a look at those of runs is left out.
+    """A database of an instance that this user cannot write; those of single runs are not checked.
 
-    Who opens one all the same leaves files beside it that its owner cannot write.
+    Opening one anyway would leave files beside it that its owner cannot write.
     """
     for entry in _find_databases(home, _DATABASES[0], _DATABASES[2]):
         if not os.access(entry.path, os.W_OK):

@@ -94,15 +94,15 @@ def test_loose_photographs_and_other_archives_are_named_and_not_recorded(
     assert "(.tar.zst) cannot be read here: unpack it" in told["raw/older.tar.zst"][1]
     assert told["raw/03_c.Zip"] == ("new", "None")
     assert told["raw/tracked.jpg"][0] == "tracked"
-    assert "link to nowhere, which is not there" in told["raw/lost"][1]
+    assert "broken symbolic link to nowhere" in told["raw/lost"][1]
     before = sorted(text_registry.rglob("*.dvc"))
     for words, reason in {
         ("add", "IMG_1.JPG"): "raw/IMG_1.JPG cannot be taken in: it is a file, and a collection",
-        ("add", str(raw / "clip.mp4")): "put it into one, raw/NAME/clip.mp4",
-        ("add", "raw/old.rar"): "raw/old.rar cannot be taken in: archives of this kind (.rar)",
-        ("add", "old"): "old.rar cannot be taken in: archives of this kind",
+        ("add", str(raw / "clip.mp4")): "move it to raw/NAME/clip.mp4",
+        ("add", "raw/old.rar"): "raw/old.rar cannot be taken in: .rar archives are not supported",
+        ("add", "old"): "old.rar cannot be taken in: .rar archives are not supported",
         ("materialize", "--collection", "IMG_1.JPG"): "it is a file, and a collection is a folder",
-        ("add", "lost"): "which is not there: remove the link",
+        ("add", "lost"): "it is a broken symbolic link to nowhere",
     }.items():
         done = registry(text_registry, *words)
         assert done.exit_code == 1

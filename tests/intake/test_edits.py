@@ -187,7 +187,7 @@ def test_an_earlier_version_is_not_taken_for_the_next_one(
     run(root, "dvc", "add", "--quiet", "raw/01_a")
     # As after `git checkout` without `dvc checkout`.
     metafile.write_bytes(first)
-    assert "`dvc checkout raw/01_a.dvc` brings the current one back" in said(
+    assert "`dvc checkout raw/01_a.dvc` restores the current version" in said(
         tick(root, its_history)
     )
     assert metafile.read_bytes() == first

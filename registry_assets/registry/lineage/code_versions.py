@@ -15,10 +15,10 @@ from registry_assets.model import Dependency, Parameter, Registry, Stage
 class CodeReader:
     """Reads the code of a registry's stages, each file once.
 
-    The code of a stage is those of its dependencies that no stage and no ``.dvc`` file makes.
+    The code of a stage is its dependencies that are not outputs of a stage or ``.dvc`` file.
 
     Args:
-        registry: What the metafiles declare.
+        registry: The registry.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -28,7 +28,7 @@ class CodeReader:
         self._dvc_md5 = cache(self._md5)
 
     def version(self, stage: Stage) -> str:
-        """The command, the values of the parameters and the content of the code, as one hash."""
+        """One hash of the command, the parameter values and the code of a stage."""
         files = {
             dependency.path: self._hash_of(self._registry.root / dependency.path)
             for dependency in self._code_of(stage)
@@ -42,9 +42,9 @@ class CodeReader:
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
     def changes(self, stage: Stage) -> Iterator[str]:
-        """What differs from what ``dvc.lock`` records, in words.
+        """Describe what differs from ``dvc.lock``.
 
-        Of a frozen stage the command only: DVC does not look at what it depends on.
+        For a frozen stage only the command counts, because DVC ignores its dependencies.
         """
         if stage.command_changed:
             yield "the command changed"
@@ -61,7 +61,7 @@ class CodeReader:
                 yield f"{dependency.path} is {'modified' if dependency.version else 'new'}"
 
     def _md5(self, path: Path) -> str | None:
-        """The md5 that DVC would record: of a folder, that of its listing."""
+        """The md5 that DVC would record; for a folder, that of its listing."""
         if not path.is_dir():
             return _md5_of_file(path)
         files = self._dvc.find_files(path)
@@ -69,7 +69,7 @@ class CodeReader:
         return hash_listing(build_listing(md5s))
 
     def _hash(self, path: Path) -> object:
-        """The md5 of a file; of a folder, those of its files that are not Python's leavings."""
+        """The md5 of a file; for a folder, those of its files without ``__pycache__``."""
         if not path.is_dir():
             return _md5_of_file(path)
         return {
@@ -87,7 +87,7 @@ class CodeReader:
 
 
 def _sortable(value: object) -> object:
-    """A parameter with text for keys: YAML takes numbers for keys beside it."""
+    """A parameter with all keys as strings, because YAML's numeric keys do not sort with them."""
     if isinstance(value, Mapping):
         return {str(key): _sortable(inner) for key, inner in value.items()}
     return [_sortable(inner) for inner in value] if isinstance(value, list) else value

@@ -1,12 +1,12 @@
-"""Which file of the outputs upstream a file came from: by content, which is proof, or by name.
+"""Which upstream file a file was made from: by content, which is proof, or by name.
 
-Names are a guess, and are asked only where no content is the same:
+The rules, in order; those by name are a guess:
 
-1. the same content: of several, the one of the same name, farthest along the way;
-2. a frame: ``<path of the video>/frame_000012.jpg`` came from ``<path of the video>``, the form
-   in which `images.video_decoding` writes them;
-3. the same path: inside its output, or with the folders around it where a stage gathers several
-   outputs in one or splits one into several;
+1. the same content: among several, first by the same name, then by the most downstream output;
+2. a frame: ``<path of the video>/frame_000012.jpg`` comes from ``<path of the video>``, as
+   `images.video_decoding` writes them;
+3. the same path: inside its output, or including parent folders where a stage merges several
+   outputs into one or splits one into several;
 4. the same path with another suffix;
 5. the only file that the stage reads.
 """
@@ -32,9 +32,9 @@ class FileVersion:
 
     Attributes:
         output: The path of the output.
-        file: The path inside it; empty where the output is the file.
-        md5: Of the file.
-        version: Of the output.
+        file: The path inside the output; empty if the output is a file.
+        md5: The md5 of the file.
+        version: The md5 of the output.
     """
 
     output: str
@@ -44,27 +44,27 @@ class FileVersion:
 
     @property
     def path(self) -> str:
-        """From the root of the repository."""
+        """The path from the root of the repository."""
         return f"{self.output}/{self.file}" if self.file else self.output
 
     @property
     def name(self) -> tuple[str, ...]:
-        """The parts of its path that are its own, not its output's."""
+        """The parts of its path inside the output; the file name if the output is a file."""
         return tuple((self.file or self.output.rpartition("/")[2]).split("/"))
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """What it is in whatever version of its output."""
+        """Path and content, regardless of the version of the output."""
         return self.output, self.file, self.md5
 
 
 class Files:
-    """The files in one version of an output, to be looked up by content and by name.
+    """The files in one version of an output, indexed by content and by name.
 
     Args:
-        output: Its path.
-        version: Its md5.
-        listed: The md5 of each file, by path inside the output; of "" where the output is one.
+        output: The path of the output.
+        version: The md5 of the output.
+        listed: The md5 of each file by its path inside the output; "" if the output is a file.
     """
 
     def __init__(self, output: str, version: str, listed: Mapping[str, str]) -> None:
@@ -73,30 +73,30 @@ class Files:
         self.listed = listed
 
     def place(self, file: str) -> FileVersion:
-        """The place of a file that is listed."""
+        """A listed file, as a `FileVersion`."""
         return FileVersion(self.output, file, self.listed[file], self.version)
 
     def with_content(self, md5: str) -> list[FileVersion]:
-        """The files of a content."""
+        """The files with this md5."""
         return [self.place(file) for file in self._by_content.get(md5, ())]
 
     def called(self, path: Sequence[str], length: int) -> list[FileVersion]:
-        """The files whose path ends as another one does.
+        """The files whose path has the same trailing parts as another path.
 
         Args:
             path: The parts of the other path.
-            length: How many of them are a name of its own. As many have to agree, or as many as
-                are this file's own name if that is longer.
+            length: How many trailing parts are the other file's path inside its output. At least
+                that many must agree, and all parts of this file's path inside its output.
         """
         return self._matching(path, length, self._named, tuple)
 
     def called_but_for_suffix(self, path: Sequence[str], length: int) -> list[FileVersion]:
-        """As `called`, with suffixes left out."""
+        """As `called`, ignoring suffixes."""
         find = partial(_look_up, self._by_stem)
         return self._matching(_without_suffix(path), length, find, _without_suffix)
 
     def frames_of(self, path: Sequence[str], length: int) -> list[FileVersion]:
-        """The frames in a folder that is called as a video is."""
+        """The frames in a folder with the name of a video."""
         find = partial(_look_up, self._by_video)
         return self._matching(path, length, find, lambda parts: tuple(parts[:-1]))
 
@@ -107,7 +107,7 @@ class Files:
         find: Callable[[Sequence[str]], Sequence[str]],
         shape: Callable[[Sequence[str]], tuple[str, ...]],
     ) -> list[FileVersion]:
-        # Of names longer than the other's own, the one that has more in common comes first.
+        # Longer matches come first.
         longer = (find(path[-n:]) for n in range(len(path), length - 1, -1))
         found = [self.place(file) for files in longer for file in files]
         for own in range(length - 1, 0, -1):
@@ -149,13 +149,13 @@ class Files:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file came from, one step back.
+    """The upstream file that a file was made from.
 
     Attributes:
-        place: The file upstream.
-        how: What tells so.
+        place: The upstream file.
+        how: The rule that found it.
         frame: The number of the frame in the video, counted from 0.
-        also: Other files that could as well have been it.
+        also: Other candidates that match equally well.
     """
 
     place: FileVersion
@@ -165,38 +165,38 @@ class Origin:
 
     @property
     def is_proof(self) -> bool:
-        """Whether content tells so, and not a name."""
+        """Whether the content matches, not just the name."""
         return self.how == "same content"
 
     def __str__(self) -> str:
-        """In words that end before the name of the file."""
+        """A phrase to put before the name of the upstream file."""
         if self.is_proof:
             return self.how
         words = {
             "frame": f"frame {self.frame} of",
             "same path": "same path, other content",
-            "other suffix": "same path but for the suffix",
+            "other suffix": "same path, other suffix",
             "only file": "the only file that the stage reads",
         }
         return f"{words[self.how]} (by name)"
 
 
 def find_origin(place: FileVersion, upstream: Iterable[Files]) -> Origin | None:
-    """Finds the file that a file came from.
+    """Find the upstream file that a file was made from.
 
     Args:
         place: The file.
-        upstream: The outputs that its output was made of, those farthest along the way first.
+        upstream: The dependencies of its output, the most downstream ones first.
 
     Returns:
-        None if no file upstream has its content or name.
+        None if no rule matches.
     """
     upstream = tuple(upstream)
     path, length = PurePosixPath(place.path).parts, len(place.name)
     named = [found for files in upstream for found in files.called(path, length)]
     same = [found for files in upstream for found in files.with_content(place.md5)]
     if same:
-        # Sorting is stable: of equal names the one farthest along the way stays first.
+        # Sorting is stable: among equal names the most downstream one stays first.
         same.sort(key=lambda found: (found not in named, found.name[-1] != place.name[-1]))
         return _origin("same content", same)
     frame = _FRAME.fullmatch(path[-1])
@@ -219,12 +219,12 @@ def find_origin(place: FileVersion, upstream: Iterable[Files]) -> Origin | None:
 def find_derived(
     place: FileVersion, files: Files, upstream: Iterable[Files]
 ) -> Iterator[tuple[FileVersion, Origin]]:
-    """Finds the files of an output that came from a file one step back: `find_origin` turned round.
+    """Find the files of an output that were made from an upstream file: inverts `find_origin`.
 
     Args:
-        place: The file upstream.
-        files: The output.
-        upstream: The outputs that it was made of, those farthest along the way first.
+        place: The upstream file.
+        files: The files of the output.
+        upstream: The dependencies of the output, the most downstream ones first.
     """
     upstream = tuple(upstream)
     if sum(len(read.listed) for read in upstream) == 1:

@@ -1,8 +1,7 @@
-"""Where files came from and where they went, followed through the graph.
+"""Files traced through the graph: upstream to the raw file, downstream to all derived files.
 
-The relation between the files of two outputs is in `derivation`; here it leads back to the raw
-file, and forward to all that was made of it. Only listings are read, from the cache: nothing has
-to be in the workspace, and nothing is hashed or decoded.
+`derivation` relates the files of two adjacent outputs. Only listings are read, from the cache:
+nothing has to be in the workspace, and nothing is hashed or decoded.
 """
 
 from __future__ import annotations
@@ -25,17 +24,18 @@ from registry_assets.registry.lineage.graph import Lineage, Node
 
 @dataclass(frozen=True)
 class Step:
-    """One file on the way.
+    """One file of a chain.
 
     Attributes:
-        node: The output that holds it.
-        origin: Where it came from; None at the end of the way.
-        is_current: Whether the output's metafile still names the version that held it.
-        made_of: The outputs that its output was made of; plain files where there are none.
-        commit: Which recorded the version; None when it is not committed yet.
-        run: The Dagster run that recorded it.
-        run_note: Why there is no `run`; None where nobody looked.
-        made_with: The programs and the machine that made the version; None where nobody knows.
+        place: The file.
+        node: The output that contains it.
+        origin: The upstream file that it was made from; None at the end of the chain.
+        is_current: Whether the metafile still records this version of the output.
+        made_of: The dependencies of the output; plain files only if there are no others.
+        commit: The commit that recorded the version; None when it is not committed yet.
+        run: The Dagster run that recorded the version.
+        run_note: Why `run` is unknown; None if nobody looked.
+        made_with: The programs and the machine that made the version, if known.
     """
 
     place: FileVersion
@@ -51,12 +51,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Chain:
-    """The way of one file back to where it came from.
+    """One file traced upstream to its source.
 
     Attributes:
-        steps: The file itself first.
-        unread: Outputs upstream whose listings the cache lacks: what may have been in them is not
-            known.
+        steps: The file itself first, its source last.
+        unread: Upstream outputs that could not be searched because the cache lacks their listing.
     """
 
     steps: tuple[Step, ...]
@@ -64,32 +63,32 @@ class Chain:
 
     @property
     def source(self) -> Step:
-        """The last step: the raw file, as far as is known."""
+        """The last step: the raw file, as far as known."""
         return self.steps[-1]
 
     @property
     def frame(self) -> int | None:
-        """The number of the frame, if it is one of a video."""
+        """The number of the frame, for a frame of a video."""
         frames = (step.origin.frame for step in self.steps if step.origin is not None)
         return next((number for number in frames if number is not None), None)
 
     @property
     def video(self) -> str | None:
-        """The path of the video, of a frame."""
+        """The path of the video, for a frame of a video."""
         return None if self.frame is None else self.source.place.path
 
     @property
     def collection(self) -> str | None:
-        """The collection of the raw file, where it lies in one."""
+        """The collection of the raw file; None if it is in none."""
         return self.source.node.partition
 
 
 class Tracer:
-    """Follows files through the graph of one registry, each listing read once.
+    """Traces files through the graph of one registry; reads each listing once.
 
     Args:
-        lineage: The graph, or the part of it that the files are in.
-        listings: Where the files of a version are looked up.
+        lineage: The graph, or the part of it that contains the files.
+        listings: Reads the listings.
     """
 
     def __init__(self, lineage: Lineage, listings: Listings) -> None:
@@ -118,7 +117,7 @@ class Tracer:
 
     @cached_property
     def rank(self) -> Mapping[str, int]:
-        """How many steps an output is away from the start of the graph."""
+        """The length of the longest path from the start of the graph to each node."""
         rank = dict.fromkeys(self.lineage.nodes, 0)
         waiting = {path: len(up) for path, up in self.lineage.upstream_of.items()}
         ready = [path for path in rank if not waiting.get(path)]
@@ -132,11 +131,11 @@ class Tracer:
         return rank
 
     def origin(self, place: FileVersion) -> Origin | None:
-        """Where a file came from, one step back."""
+        """The upstream file that a file was made from."""
         return find_origin(place, self._upstream(place)[0])
 
     def chain(self, place: FileVersion) -> Chain:
-        """The way back of a file."""
+        """Trace a file upstream to its source."""
         steps: list[Step] = []
         unread: list[str] = []
         for _ in range(len(self.lineage.nodes)):
@@ -151,7 +150,7 @@ class Tracer:
         return Chain(tuple(_without_known(steps)), tuple(dict.fromkeys(unread)))
 
     def _upstream(self, place: FileVersion) -> tuple[list[Files], list[str]]:
-        """What a file's output was made of, farthest along first; and what cannot be read of it."""
+        """The dependencies of a file's output, most downstream first; and those without listing."""
         found, missing = [], []
         versions = self._versions_read(place)
         for path in sorted(versions, key=lambda path: -self.rank[path]):
@@ -163,12 +162,15 @@ class Tracer:
         return found, missing
 
     def _versions_read(self, place: FileVersion) -> Mapping[str, str]:
-        """What the output was made of; for an older version of a stage's, what the current was."""
+        """The versions that an output was made from.
+
+        For an older version of a stage's output: those that the current version was made from.
+        """
         read = self.lineage.versions_read(place.output)
         current = self.recorded.get(place.output)
         is_import = self.lineage.nodes[place.output].kind == "import"
         return {
-            # An import has the version of what it was taken from, also when that was an older one.
+            # The source of an import has the same version as the import, current or older.
             path: place.version if is_import and version.md5 == current else version.md5
             for path, version in read.items()
         }
@@ -181,7 +183,7 @@ class Tracer:
         return Step(place, node, origin, is_current, data or upstream)
 
     def holders(self, md5: str) -> tuple[list[FileVersion], list[str]]:
-        """Where a content is now, upstream before downstream; and outputs that cannot be read."""
+        """The current files with a content, upstream first; and the outputs without listing."""
         found: list[FileVersion] = []
         unread: list[str] = []
         named: dict[str, bool | None] = {}
@@ -198,7 +200,7 @@ class Tracer:
         return found, unread
 
     def find_standing(self, md5s: Collection[str]) -> Mapping[str, str]:
-        """Which of the contents a current version has, each with an output that has it."""
+        """The contents that a current version still has, each with one output that has it."""
         wanted, found = frozenset(md5s), dict[str, str]()
         for output, version in self.recorded.items() if wanted else ():
             held = self._listings.contents(version) or frozenset()
@@ -206,7 +208,7 @@ class Tracer:
         return found
 
     def last_chains(self, places: Iterable[FileVersion]) -> tuple[Chain, ...]:
-        """The ways back of several files of one content, those on the way of another left out."""
+        """The chains of several files with one content, without those that are part of another."""
         chains: list[Chain] = []
         seen: set[tuple[str, str, str]] = set()
         for place in sorted(places, key=lambda place: (-self.rank[place.output], place.path)):
@@ -216,11 +218,11 @@ class Tracer:
         return tuple(chains)
 
     def forward(self, places: Iterable[FileVersion]) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-        """Follows files to all that was made of them.
+        """Trace files downstream.
 
         Returns:
-            The files themselves and what was made of them, upstream before downstream; and the
-            outputs that cannot be read.
+            The files themselves and all files derived from them, upstream first; and the outputs
+            whose listing the cache lacks.
         """
         reached: dict[str, dict[str, Step]] = {}
         for place in places:
@@ -245,7 +247,7 @@ class Tracer:
 
 
 def _without_known(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps of a way without the alternatives that are on the way themselves."""
+    """The steps of a chain, without those alternatives that are steps of it too."""
     on_the_way = {step.place.identity for step in steps}
     for step in steps:
         if step.origin is None or not step.origin.also:

@@ -1,7 +1,7 @@
-"""The graph of outputs, and the assets that stand for them.
+"""The graph of outputs, and the assets that represent them.
 
-Two levels, from the same edges: `Lineage.nodes` and `Lineage.edges` are the paths that DVC knows,
-and `Lineage.groups` gathers them into assets, families as partitions.
+The graph has two levels: `Lineage.nodes` and `Lineage.edges` are paths, as DVC knows them;
+`Lineage.groups` are the assets, in which each family of paths becomes one partitioned asset.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Node:
     """One path of the graph.
 
     Attributes:
-        key: The asset that stands for it; None for plain files.
-        partition: Which partition of that asset, None when it has none.
+        key: The key of its asset; None for plain files.
+        partition: The partition of that asset; None when it is not partitioned.
         address: The stage or ``.dvc`` file that declares it.
     """
 
@@ -46,18 +46,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Upstream:
-    """What an asset depends on.
+    """An asset that another asset depends on.
 
     Attributes:
-        partitions: ``same``: each partition on the one of its own name. ``all``: on all of them.
-            Names: on those. None: the upstream asset has none.
+        partitions: The upstream partitions that each partition depends on. ``same``: the one with
+            the same key. ``all``: all. A tuple: those. None: the upstream asset has no partitions.
     """
 
     key: Key
     partitions: Literal["same", "all"] | tuple[str, ...] | None = None
 
     def read_by(self, partition: str | None) -> tuple[str | None, ...] | None:
-        """The partitions that one partition reads; None for all that there are."""
+        """The upstream partitions that one partition reads; None for all."""
         if self.partitions == "all":
             return None
         if self.partitions == "same":
@@ -70,8 +70,8 @@ class AssetOutput:
     """One asset: an output, or a family of outputs.
 
     Attributes:
-        path: Its path; for a family, with `ITEM` where the partition's name goes.
-        paths: The paths there are now, by partition (None where it has none).
+        path: Its path; for a family, with `ITEM` in place of the partition.
+        paths: The existing paths by partition; the only key is None if it is not partitioned.
     """
 
     key: Key
@@ -82,24 +82,24 @@ class AssetOutput:
 
 
 def recorded_in(address: str) -> str:
-    """The metafile that records a stage, which is its ``dvc.lock``, or a ``.dvc`` file itself."""
+    """The metafile that records an address: the ``dvc.lock`` of a stage, or the ``.dvc`` file."""
     metafile, is_stage, _ = address.partition(":")
     return str(PurePosixPath(metafile).with_name(LOCK_FILE)) if is_stage else metafile
 
 
 @dataclass(frozen=True)
 class AssetGroup:
-    """Assets that are made together: all outputs of one stage, or one family of collections.
+    """Assets that are materialized together: the outputs of one stage, or a family of collections.
 
     Attributes:
-        name: Of the op.
+        name: The name of the op.
         kind: What materializing does.
-        partitions: The name of its partitions, None when it has none.
+        partitions: The name of the partitions definition; None when there are no partitions.
         address: The stage or ``.dvc`` file; for a family, with `ITEM`.
-        addresses: Those there are now, by partition.
+        addresses: The existing stages or ``.dvc`` files, by partition.
         group: The asset group in the UI.
         folder: The family folder, for collections.
-        stage: The stage, or its template, None for ``.dvc`` files.
+        stage: The stage or its template; None for ``.dvc`` files.
     """
 
     name: str
@@ -116,16 +116,16 @@ class AssetGroup:
     stage: Stage | None = None
 
     def address_of(self, partition: str | None) -> str:
-        """The stage or ``.dvc`` file of a partition, whether that exists yet or not."""
+        """The stage or ``.dvc`` file of a partition, which need not exist yet."""
         known = self.addresses.get(partition)
         return known or self.address.replace(ITEM, partition or "")
 
     def recorded_in(self, partition: str | None) -> str:
-        """The metafile that records a partition: a ``.dvc`` file, or a ``dvc.lock``."""
+        """The ``.dvc`` file or ``dvc.lock`` that records a partition."""
         return recorded_in(self.address_of(partition))
 
     def path_of(self, output: AssetOutput, partition: str | None) -> str:
-        """The path of an output in a partition, whether that exists yet or not."""
+        """The path of an output in a partition, which need not exist yet."""
         return output.paths.get(partition) or output.path.replace(ITEM, partition or "")
 
 
@@ -135,11 +135,11 @@ class Lineage:
 
     Attributes:
         nodes: By path.
-        edges: Pairs of paths, from what is read to what is made.
-        groups: The assets, those that are made together in one group.
-        sources: External assets, by key, with the address they stand for.
-        code_changes: How command, parameters and code of a stage differ from what ``dvc.lock``
-            records of it, in words, by the stage's address; of the moment the graph was built.
+        edges: Pairs of paths, from upstream to downstream.
+        groups: The assets, grouped by what is materialized together.
+        sources: External assets: the key and the address of each.
+        code_changes: How command, parameters and code of each stage differed from ``dvc.lock``
+            when the graph was built, by the address of the stage.
     """
 
     registry: Registry
@@ -152,17 +152,17 @@ class Lineage:
 
     @cached_property
     def group_of(self) -> Mapping[Key, AssetGroup]:
-        """The group of an asset, by key."""
+        """The group of each asset."""
         return {output.key: group for group in self.groups for output in group.outputs}
 
     @cached_property
     def output_of(self) -> Mapping[Key, AssetOutput]:
-        """The asset of a key."""
+        """Each asset by its key."""
         return {output.key: output for group in self.groups for output in group.outputs}
 
     @cached_property
     def partition_keys(self) -> Mapping[str, tuple[str, ...]]:
-        """The partitions there are now, by the name that `AssetGroup.partitions` gives them."""
+        """The existing partition keys, by the name of the partitions definition."""
         found: defaultdict[str, dict[str, None]] = defaultdict(dict)
         for group in self.groups:
             if group.partitions is not None:
@@ -184,7 +184,7 @@ class Lineage:
 
     @cached_property
     def upstream_of(self) -> Mapping[str, tuple[str, ...]]:
-        """What a path is made of, by path."""
+        """The direct dependencies of each path."""
         found: defaultdict[str, list[str]] = defaultdict(list)
         for source, target in self.edges:
             found[target].append(source)
@@ -192,7 +192,7 @@ class Lineage:
 
     @cached_property
     def downstream_of(self) -> Mapping[str, tuple[str, ...]]:
-        """What is made of a path, by path."""
+        """The direct dependents of each path."""
         found: defaultdict[str, list[str]] = defaultdict(list)
         for source, target in self.edges:
             found[source].append(target)
@@ -201,7 +201,12 @@ class Lineage:
     def with_all_downstream(
         self, paths: Collection[str], *, only: NodeKind | None = None
     ) -> set[str]:
-        """Paths, and all that is made of them; of one kind only, where that is given."""
+        """The given paths and everything downstream of them.
+
+        Args:
+            paths: The paths to start from.
+            only: Follow only nodes of this kind.
+        """
         found, waiting = set(paths), list(paths)
         while waiting:
             for target in self.downstream_of.get(waiting.pop(), ()):
@@ -211,11 +216,11 @@ class Lineage:
         return found
 
     def groups_in_order(self) -> Iterator[AssetGroup]:
-        """Groups after those that they read; among equals, collections before stages."""
+        """All groups, upstream before downstream; among equals, collections before stages."""
         waiting = sorted(self.groups, key=lambda group: group.kind == "stage")
         while waiting:
             open_keys = {output.key for group in waiting for output in group.outputs}
-            # What reads another item of its own family waits for nobody.
+            # Dependencies within a group do not count.
             ready = [
                 group
                 for group in waiting
@@ -228,10 +233,10 @@ class Lineage:
             waiting = [group for group in waiting if group not in chosen]
 
     def versions_read(self, path: str) -> Mapping[str, Version]:
-        """The versions of outputs that an output was made of, by path.
+        """The versions of the upstream outputs that an output was made from, by path.
 
-        Those that its metafile records; the current one where it does not depend on a whole
-        output.
+        As its metafile records them. For a dependency on a part of an output nothing is recorded,
+        so the current version of that output is taken.
         """
         stage = self.registry.stage_of.get(path)
         imported = self.registry.import_of.get(path)
@@ -245,6 +250,6 @@ class Lineage:
         return {source: version for source, version in versions.items() if version is not None}
 
     def input_addresses(self, path: str) -> tuple[str, ...]:
-        """The stages and ``.dvc`` files that make what a path is made of."""
+        """The stages and ``.dvc`` files that make the direct dependencies of a path."""
         addresses = (self.nodes[source].address for source in self.upstream_of.get(path, ()))
         return tuple(dict.fromkeys(address for address in addresses if address))

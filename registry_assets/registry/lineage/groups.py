@@ -1,4 +1,4 @@
-"""What declares outputs, gathered into groups that become assets of the same partitions."""
+"""Stages and ``.dvc`` files, grouped by the assets whose partitions they become."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from registry_assets.model import (
 )
 from registry_assets.registry.translator import Key
 
-# What declares outputs: a ``.dvc`` file or a stage; a whole family has no single one.
+# A ``.dvc`` file or a stage; the template of a family of collections has neither.
 Declared = Tracked | Stage
 
 
 @dataclass
 class Unit:
-    """One stage, template or ``.dvc`` file: what it makes and what it reads."""
+    """One stage, template or ``.dvc`` file, with its outputs and dependencies."""
 
     address: str
     metafile: str
@@ -38,7 +38,7 @@ class Unit:
 
 @dataclass
 class Group:
-    """Units that become the partitions of the same assets; the first stands for all."""
+    """Units that become the partitions of the same assets; the first represents all."""
 
     kind: Literal["raw", "import", "stage"]
     units: list[Unit]
@@ -47,7 +47,7 @@ class Group:
 
     @property
     def lead(self) -> Unit:
-        """The one that stands for all."""
+        """The unit that represents all."""
         return self.units[0]
 
     @property
@@ -57,7 +57,7 @@ class Group:
 
 
 def gather_groups(registry: Registry) -> list[Group]:
-    """Gathers what the metafiles declare; the groups have no keys yet."""
+    """Group all stages and ``.dvc`` files; the groups have no keys yet."""
     return [*_collection_groups(registry), *_stage_groups(registry)]
 
 
@@ -115,14 +115,14 @@ def _stage_groups(registry: Registry) -> Iterator[Group]:
 
 
 def source_address(imported: ImportedInput) -> str:
-    """What an import was taken from: a path of this repository, or an address outside."""
+    """The source of an import, without secrets: a path of this repository, or a URL."""
     if imported.repository is None or not imported.source.is_external:
         return without_secrets(imported.source.path)
     return without_secrets(f"{imported.repository.rstrip('/')}/{imported.source.path}")
 
 
 def kind_of(item: Tracked) -> Literal["raw", "import"]:
-    """Whether a ``.dvc`` file imports."""
+    """The kind of the asset of a ``.dvc`` file."""
     return "import" if isinstance(item, ImportedInput) else "raw"
 
 
@@ -131,7 +131,7 @@ def _stage_unit(stage: Stage, partition: str | None) -> Unit:
 
 
 def take_apart(group: Group) -> list[Group]:
-    """Each item of a family of stages for itself."""
+    """Split a family of stages into one group per item; other groups stay as they are."""
     if not group.is_family or group.folder is not None:
         return [group]
     units = (unit for unit in group.units if unit.partition != ITEM)
@@ -139,7 +139,7 @@ def take_apart(group: Group) -> list[Group]:
 
 
 def _fits(template: Stage, stage: Stage) -> bool:
-    """Whether the outputs of an item differ from the template's in the item's name only."""
+    """Whether the outputs of an item differ from the template's only in the item's name."""
     return len(template.outputs) == len(stage.outputs) and all(
         re.fullmatch(re.escape(pattern.path).replace(ITEM, "[^/]+"), output.path)
         for pattern, output in zip(template.outputs, stage.outputs, strict=True)
@@ -147,9 +147,9 @@ def _fits(template: Stage, stage: Stage) -> bool:
 
 
 def is_here(unit: Unit) -> bool:
-    """Whether what a unit reads is a place in this file system, not one in another repository."""
+    """Whether the dependencies of a unit are paths here, not in another repository."""
     declared = unit.declared
     if not isinstance(declared, ImportedInput) or declared.repository is None:
         return True
-    # An address of this repository's own.
+    # The repository that is imported from may be this one.
     return not declared.source.is_external

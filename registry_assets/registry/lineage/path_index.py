@@ -14,9 +14,10 @@ from registry_assets.registry.translator import Key
 
 
 class PathIndex:
-    """Finds the outputs that a dependency overlaps: equal to it, around it or inside it.
+    """Finds the outputs that a dependency overlaps: the same path, a parent of it, or inside it.
 
-    By absolute path, as DVC does: what lies outside the repository may be named either way.
+    Compares absolute paths, as DVC does, because a path outside the repository may be written
+    relative or absolute.
     """
 
     def __init__(self, groups: Sequence[Group], root: Path) -> None:
@@ -32,19 +33,19 @@ class PathIndex:
                         output.path, kind, key, unit.partition, unit.address, output.version
                     )
                     if output.is_run:
-                        # Its address looks like a path, but nothing can lie around or in it.
+                        # Its address looks like a path, but cannot overlap with one.
                         self._runs[output.path] = node
                     else:
                         self._made[self._place(output.path)] = (key, unit.partition, node)
         self._sorted = sorted(f"{path}/" for path in self._made)
 
     def nodes(self) -> Iterator[tuple[str, Node]]:
-        """Every output as a node, by its path."""
+        """Every output, as its path and node."""
         yield from ((node.path, node) for _, _, node in self._made.values())
         yield from self._runs.items()
 
     def overlapping(self, path: str) -> list[tuple[str, Key, str | None]]:
-        """The outputs that a path overlaps: path, key and partition of each."""
+        """The path, key and partition of each output that a path overlaps."""
         if path not in self._found:
             self._found[path] = self._find(path)
         return self._found[path]

@@ -1,4 +1,4 @@
-"""The graph of outputs, for people and for programs."""
+"""The graph of outputs, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class NodeJson(TypedDict):
 
     Attributes:
         path: The path, from the root.
-        asset: The key of the asset that stands for it, with slashes; null for plain files.
-        partition: Which partition of that asset; null when it has none.
+        asset: The key of its asset, with slashes; null for plain files.
+        partition: The partition of that asset; null when it is not partitioned.
         kind: ``file``: a plain file that a stage reads. ``source``: a place outside the registry.
-        stage: The stage that makes it, as DVC addresses it; null where none does.
+        stage: The DVC address of the stage that makes it; null when no stage does.
         md5: The recorded version; ends in ``.dir`` for a folder.
-        size: Bytes in all, where recorded.
-        nfiles: Files in a folder, where recorded.
+        size: Total size in bytes, where recorded.
+        nfiles: Number of files, where recorded.
     """
 
     path: str
@@ -37,7 +37,7 @@ class LineageJson(TypedDict):
 
     Attributes:
         nodes: The paths, sorted.
-        edges: From which path to which.
+        edges: Pairs of paths, from upstream to downstream.
     """
 
     nodes: list[NodeJson]
@@ -45,7 +45,7 @@ class LineageJson(TypedDict):
 
 
 def describe_lineage(found: Lineage) -> Iterator[str]:
-    """A line for each asset, with the number of its partitions, and for each it depends on."""
+    """A line for each asset, with its number of partitions, and one for each of its upstreams."""
     for group in found.groups:
         for output in group.outputs:
             count = f"  [{len(output.paths)}]" if group.partitions else ""
@@ -54,7 +54,7 @@ def describe_lineage(found: Lineage) -> Iterator[str]:
 
 
 def lineage_as_json(found: Lineage) -> LineageJson:
-    """The form of `registry lineage --json`."""
+    """The JSON of `registry lineage --json`."""
     nodes = sorted(found.nodes.values(), key=lambda node: node.path)
     return {"nodes": list(map(_node_as_json, nodes)), "edges": sorted(found.edges)}
 

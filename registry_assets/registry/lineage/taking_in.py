@@ -1,7 +1,6 @@
-"""Which assets take a new collection in, and which follow when one has a next version.
+"""Which data sets import a new collection, and which assets follow a new version of one.
 
-Declared per data set by `take_in` in ``[tool.registry_assets]``, which does not restrict
-`registry import`.
+Set per data set by `take_in` in ``[tool.registry_assets]``; `registry import` ignores the setting.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from registry_assets.registry.translator import COLLECTIONS, Key
 
 
 def dataset_with_inputs(registry: Registry, group: AssetGroup) -> Dataset | None:
-    """The data set that assets belong to; None if that takes no collections in."""
+    """The data set of an asset group; None if it has none that imports collections."""
     if group.kind == "raw":
         return None
     dataset = registry.dataset_of(group.metafile)
@@ -23,17 +22,17 @@ def dataset_with_inputs(registry: Registry, group: AssetGroup) -> Dataset | None
 
 
 def is_taken_in(registry: Registry, dataset: Dataset, collection: str) -> bool:
-    """Whether a data set has a collection now."""
+    """Whether a data set has imported a collection."""
     return (registry.root / metafile_of(f"{dataset.inputs}/{collection}")).exists()
 
 
 def keys_that_follow(lineage: Lineage, collection: str, *, is_new: bool) -> Iterator[Key]:
-    """The assets that a run for a collection makes when nobody chose any.
+    """The assets that a run for a collection materializes by default.
 
     Args:
         lineage: The graph.
         collection: The collection.
-        is_new: Whether data sets that lack it take it in, if their patterns fit.
+        is_new: Whether data sets that lack it import it, if its name matches their patterns.
     """
     for group in lineage.groups:
         if group.partitions == COLLECTIONS and _follows(
@@ -48,13 +47,13 @@ def _follows(registry: Registry, group: AssetGroup, collection: str, is_new: boo
         return True
     if dataset.take_in.is_manual:
         return False
-    # What was taken in follows, whatever the patterns say now.
+    # A collection that was imported earlier is updated even if the patterns changed since.
     is_wanted = is_new and dataset.take_in.wants(collection)
     return is_wanted or is_taken_in(registry, dataset, collection)
 
 
 def stages_of(lineage: Lineage, dataset: Dataset, collection: str) -> list[str]:
-    """The stages of a data set that run for a collection, by address."""
+    """The addresses of a data set's stages for a collection."""
     return [
         group.addresses[collection]
         for group in lineage.groups

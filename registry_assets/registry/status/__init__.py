@@ -1,13 +1,13 @@
 """What is up to date and what is not.
 
-values.py         what is up to date, as values
-report.py         saying so, to people and to programs
-reading.py        finding it out: `dvc status`, plus what that does not look at
-last_status.py    the last answer, kept for as long as nothing is written
-check_results.py  the same for each asset, as its checks say it
-arrivals.py       what stands in the raw folder before DVC knows it
-archive_names.py  which files are archives, by their names
-staging.py        where a collection is gathered before it stands in the raw folder
+values.py         the status as values
+report.py         the status as text and as JSON
+reading.py        reading the status: `dvc status`, plus what that does not cover
+last_status.py    cache of the last status, valid until a file changes
+check_results.py  the results of the asset checks
+arrivals.py       folders and archives in the raw folder that DVC does not track yet
+archive_names.py  which files are archives, by name
+staging.py        the folder in which a collection is assembled before it is moved into place
 edits.py          collections that were edited after they were registered
 imports.py        imports that are behind their sources
 """

@@ -1,4 +1,4 @@
-"""Which files are archives, by their names alone."""
+"""Which files are archives, by name."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ UNREADABLE_ENDINGS = (
     *(".tar.lz", ".tar.lz4", ".tar.lzma", ".tar.z", ".tar.zst", ".tlz", ".tzst", ".zipx"),
     *(".7z.001", ".r00", ".z01", ".zip.001"),
 )
-"""Of archives, their parts and disk images, to be unpacked with a program of somebody's own."""
+"""Archives, parts of archives and disk images that users have to unpack themselves."""
 
 
 def archive_stem(file_name: str) -> str | None:
-    """The name of a file without the ending of an archive; None when it has no such ending."""
+    """The file name without its archive suffix; None when it has none."""
     return _without_ending(file_name, ENDINGS)
 
 
 def unreadable_stem(file_name: str) -> str | None:
-    """The same of an archive that cannot be unpacked here."""
+    """The file name without the suffix of an unsupported archive; None when it has none."""
     return _without_ending(file_name, UNREADABLE_ENDINGS)
 
 
 def why_unreadable(file_name: str) -> str | None:
-    """Why an archive of a kind that cannot be read here is refused; None of any other file."""
+    """Why an unsupported archive is rejected; None for any other file."""
     stem = unreadable_stem(file_name)
     if stem is None:
         return None
     return (
-        f"archives of this kind ({file_name[len(stem) :]}) cannot be read here: unpack it "
-        f"yourself, into a folder {stem}"
+        f"{file_name[len(stem) :]} archives are not supported: unpack it yourself into a folder "
+        f"{stem}"
     )
 
 

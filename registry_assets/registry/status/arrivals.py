@@ -1,4 +1,4 @@
-"""What is in the raw folder and not under DVC yet."""
+"""Folders and archives in the raw folder that DVC does not track yet."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from registry_assets.registry.status.staging import Landing
 
 @dataclass(frozen=True)
 class Arrival:
-    """A folder that DVC does not track, an archive, or photographs outside any folder.
+    """An untracked folder, an archive, or loose images and videos in the raw folder.
 
     Attributes:
-        name: Of the collection; of an archive, without its ending; of photographs and videos that
-            lie in the raw folder itself, that of the first.
-        reason: Why it cannot be taken in as it is, None when it can.
-        is_loose: Whether it stands for such photographs and videos.
+        name: The name of the collection: of an archive, without its suffix; of loose files, the
+            name of the first.
+        path: The folder, the archive, or the first loose file.
+        reason: Why it cannot be added as it is; None when it can.
+        is_loose: Whether it represents the loose images and videos.
     """
 
     name: str
@@ -42,11 +43,11 @@ class Arrival:
 
 
 def find_arrivals(folder: Path) -> Iterator[Arrival]:
-    """Finds what is, or should be, in a folder without a ``.dvc`` file beside it, sorted by name.
+    """Find everything in a folder that has no ``.dvc`` file, sorted by name.
 
-    Folders, links to folders, archives, and as one arrival all photographs and videos that lie
-    there loose. Looks at the names only, so that ten thousand tracked collections cost one listing.
-    What Git keeps the ``.dvc`` file of out of the work tree cannot be taken in a second time.
+    That is: folders, links to folders, archives, and as one arrival all loose images and videos.
+    Looks at names only, so that ten thousand tracked collections cost one directory listing. A
+    collection whose ``.dvc`` file is outside the sparse checkout is rejected.
     """
     kept_out: KeptOut | None = None
     for arrival in _find_untracked(folder):
@@ -97,7 +98,7 @@ def _why_loose(folder: Path, names: Sequence[str]) -> str:
 
 
 def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
-    """Arrivals, those with the reason whose ``.dvc`` file DVC would not see."""
+    """The arrivals; those whose ``.dvc`` file DVC would not see get that as their reason."""
     listed = list(arrivals)
     metafiles = {
         arrival.path: metafile_of(dvc.relative(arrival.path.with_name(arrival.name)))
@@ -113,13 +114,13 @@ def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival
 def _archive_arrival(
     archive: Path, name: str, beside: Collection[str], first: str
 ) -> Arrival | None:
-    """What an archive is to become; None when it is the folder beside it already.
+    """The arrival of an archive; None when it has been unpacked already.
 
     Args:
         archive: The archive.
-        name: Of the collection.
-        beside: The names of all that lies beside it.
-        first: The first of the archives that would become the same collection.
+        name: The name of the collection.
+        beside: The names of all files in the same folder.
+        first: The first archive there that would become the same collection.
     """
     note = Landing(archive.parent, name).read_note()
     is_known = note is not None and (note.source, note.stamp) == (
@@ -131,7 +132,7 @@ def _archive_arrival(
     if is_known and note is not None and note.refusal is None and (is_tracked or name in beside):
         return Arrival(name, archive) if is_tracked else None
     if is_tracked or name in beside:
-        reason = f"there is a collection {name} already: rename the archive, or take it away"
+        reason = f"there is a collection {name} already: rename or remove the archive"
     elif first != archive.name:
         reason = f"{first} has the same name: rename one of them"
     elif (unreadable := why_unreadable(archive.name)) is not None:
@@ -142,27 +143,27 @@ def _archive_arrival(
 
 
 def reason_against(name: str, path: Path) -> str | None:
-    """Why a folder, or what is no folder, cannot become a collection, None when it can."""
+    """Why a path cannot become a collection; None when it can."""
     reason = why_unreadable(name) if path.is_file() else None
     reason = reason or reason_against_name(name)
     if reason is not None:
         return reason
-    # Other single files (a list, a table) are versions of their own, as `dvc add` makes them.
+    # Other single files (a list, a table) can be tracked, as with `dvc add`.
     if path.is_file() and (has_image_suffix(name) or is_video(name)):
-        put = f"put it into one, {path.parent.name}/NAME/{name}"
+        put = f"move it to {path.parent.name}/NAME/{name}"
         return f"it is a file, and a collection is a folder: {put}"
     if path.is_symlink():
         target = os.fspath(path.readlink())
         if not path.exists():
-            return f"it is a symbolic link to {target}, which is not there: remove the link"
-        return f"it is a symbolic link to {target}: copy what it leads to into a folder here"
+            return f"it is a broken symbolic link to {target}: remove the link"
+        return f"it is a symbolic link to {target}: replace the link by a copy of its target"
     if not holds_a_file(path):
-        return "there are no files in it"
+        return "it contains no files"
     return None
 
 
 def reason_against_name(name: str) -> str | None:
-    """Why a collection cannot have a name, None when it can."""
+    """Why a name is not allowed for a collection; None when it is."""
     try:
         check_collection_name(name)
     except RefusedError as error:
@@ -171,7 +172,7 @@ def reason_against_name(name: str) -> str | None:
 
 
 def holds_a_file(path: Path) -> bool:
-    """Whether this is a file, or a folder with a file in it that no file manager left there."""
+    """Whether this is a file, or a folder with a file other than file manager leftovers."""
     return path.is_file() or any(
         find_leftover_in((Path(where) / name).relative_to(path).as_posix()) is None
         for where, _, files in os.walk(path)

@@ -1,4 +1,4 @@
-"""What the asset checks say of each asset, before Dagster is told."""
+"""The results of the asset checks, as plain values."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from registry_assets.registry.translator import Key
 COMPARED = "compared"
 WITH_WORKSPACE = "metafiles and workspace"
 FINGERPRINT = "fingerprint"
-"""In the counts: of versions and findings, to tell whether there is anything new to say."""
+"""The count that holds a hash of versions and findings, to tell whether a result is new."""
 
 _CURRENT = "up_to_date"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One output, or one object of it, that is not as it should be."""
+    """A problem with one output, or with one object of it."""
 
     path: str
     state: str
@@ -39,13 +39,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check says of one asset.
+    """The result of a check of one asset.
 
     Attributes:
-        description: In a sentence, with the command that mends it.
-        counts: How many of what, for the metadata.
-        findings: What is not as it should be; the check passes without any.
-        is_error: Whether something is damaged, and not only out of date.
+        description: One sentence, with the command that fixes the findings.
+        counts: Counts for the metadata.
+        findings: The problems; the check passes if there are none.
+        is_error: Whether something is damaged, not just out of date.
     """
 
     description: str
@@ -55,12 +55,12 @@ class CheckResult:
 
     @property
     def passed(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether there are no findings."""
         return not self.findings
 
 
 def check_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, CheckResult]:
-    """Whether outputs are up to date, with a look at the workspace."""
+    """Check whether outputs are up to date, comparing the workspace too."""
     status = read_status(lineage)
     found = _findings(status.outputs)
     for item in status.raw:
@@ -70,7 +70,7 @@ def check_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, CheckResult
 
 
 def check_recorded_status(lineage: Lineage, keys: Iterable[Key]) -> dict[Key, CheckResult]:
-    """Whether outputs are up to date, by the metafiles, and collections are there at all."""
+    """Check by the metafiles alone whether outputs are up to date, and that collections exist."""
     found = _findings(read_recorded_status(lineage))
     root = lineage.registry.root
     for item in lineage.registry.raw:
@@ -98,7 +98,7 @@ def _check(
         said = f"{current} of {len(paths)} up to date"
         if findings:
             counted = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states)
-            said += f"; {counted}: `registry status` says why, `registry materialize` mends it"
+            said += f"; {counted}: `registry status` says why, `registry materialize` updates them"
         versions = [lineage.nodes[path].version for path in paths]
         results[key] = CheckResult(
             f"{said}.",
@@ -121,12 +121,12 @@ def _fingerprint(versions: Iterable[Version | None], findings: Iterable[Finding]
 def check_cache(
     lineage: Lineage, keys: Iterable[Key], most_hashed: int | None
 ) -> dict[Key, CheckResult]:
-    """Whether the cache has the objects of the recorded versions.
+    """Check whether the cache has the objects of the recorded versions.
 
     Args:
         lineage: The graph.
         keys: The assets.
-        most_hashed: How many objects of each asset to hash, chosen by chance; None for all.
+        most_hashed: The number of randomly chosen objects of each asset to hash; None for all.
     """
     results = {}
     for key in keys:
@@ -139,7 +139,7 @@ def check_cache(
 
 def _check_objects(states: Mapping[str, CacheState]) -> CheckResult:
     missing = [
-        Finding(f"{path}/{item.name}".rstrip("/"), "missing", f"`dvc pull {path}` brings it")
+        Finding(f"{path}/{item.name}".rstrip("/"), "missing", f"run `dvc pull {path}`")
         for path, state in states.items()
         for item in state.missing
     ]
@@ -147,7 +147,7 @@ def _check_objects(states: Mapping[str, CacheState]) -> CheckResult:
         Finding(
             f"{path}/{item.name}".rstrip("/"),
             "damaged",
-            f"`rm {item.place} && dvc pull {path}` brings it anew",
+            f"run `rm {item.place} && dvc pull {path}`",
         )
         for path, state in states.items()
         for item in state.damaged

@@ -1,4 +1,4 @@
-"""Collections that were edited after they were registered, found without reading them."""
+"""Collections that were edited after they were registered, found without hashing them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _NOT_THERE = "not there"
 
 @dataclass(frozen=True)
 class EditScan:
-    """What was seen of one collection.
+    """The state of one collection, as seen by a scan.
 
     Attributes:
-        stamp: What its files are like, in number, size and dates, and the version recorded then.
-        since: When it was first seen like that, in seconds since the epoch.
-        finding: What is to be said of it; None as long as it is as recorded, or still changing.
-        is_edited: Whether the finding is that it can be recorded as the next version.
+        stamp: A fingerprint of the number, sizes and dates of its files, and its recorded version.
+        since: When this stamp was first seen, in seconds since the epoch.
+        finding: A message to the user; None while it is as recorded, or still changing.
+        is_edited: Whether it was edited, so that it can be recorded as the next version.
         is_settled: Whether it was compared with its recorded version, so that the same stamp needs
             no second comparison.
     """
@@ -38,27 +38,25 @@ class EditScan:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the folder is not in its place."""
+        """Whether the folder is missing."""
         return self.stamp.startswith(_NOT_THERE)
 
 
 def look_for_edits(
     registry: Registry, before: Mapping[str, EditScan], *, most_seconds: float
 ) -> Iterator[tuple[str, EditScan]]:
-    """Looks at the collections in the raw folder, the least recently checked first.
+    """Scan the collections in the raw folder, the least recently scanned first.
 
-    Walks through folders, and has DVC compare those whose stamp is a new one and has been the same
-    for `settle_seconds`.
-
-    Reads the ``.dvc`` files of the raw folder and no others.
+    A collection is compared by DVC only when its stamp is new and has not changed for
+    `settle_seconds`. Reads no metafiles but the ``.dvc`` files of the raw folder.
 
     Args:
-        registry: For its root, settings and raw folder.
-        before: What was seen the last time, by name, the least recent first.
-        most_seconds: After which time no further one is looked at.
+        registry: The registry, for its root, settings and raw folder.
+        before: The previous scans by collection, the least recent first.
+        most_seconds: Start no further scan after this time.
 
     Yields:
-        The name of a collection and what was seen; nothing of those that are not there.
+        The name of a collection and its scan.
     """
     started = time.monotonic()
     dvc = DvcRepo(registry.root)
@@ -79,7 +77,7 @@ def _look_at_all(
             return
         try:
             look = _look(registry, dvc, raw[name], before.get(name))
-        except (FileNotFoundError, DataBeingWrittenError):  # somebody is at work on it
+        except (FileNotFoundError, DataBeingWrittenError):  # being written right now
             continue
         if look is not None:
             yield name, look
@@ -93,7 +91,7 @@ def _read_raw(registry: Registry, dvc: DvcRepo) -> Iterator[RawCollection]:
         if name.endswith(DVC_SUFFIX) and not name.startswith("."):
             try:
                 found = dvc.read_dvc_file(f"{folder}/{name}")
-            except RegistryError:  # broken, which `registry status` says
+            except RegistryError:  # broken; `registry status` reports it
                 continue
             if isinstance(found, RawCollection):
                 yield found
@@ -109,7 +107,7 @@ def _look(
     if absence is not None:
         stamp = f"{_NOT_THERE} {version.md5} {absence}"
         is_known = before is not None and before.stamp == stamp
-        said = f"{item.output.path} is not there: {absence}"
+        said = f"{item.output.path} is missing: {absence}"
         return before if is_known else EditScan(stamp, time.time(), said, is_settled=True)
     if not place.is_dir():
         return None
@@ -128,9 +126,9 @@ def _look(
         return EditScan(
             stamp,
             since,
-            f"{path} holds a version that was recorded before, here or on another branch: `dvc "
-            f"checkout {item.metafile}` brings the current one back, `registry add {name}` records "
-            "the one that is there",
+            f"{path} holds an earlier version, or one of another branch: `dvc checkout "
+            f"{item.metafile}` restores the current version, `registry add {name}` records the one "
+            "in the workspace",
             is_settled=True,
         )
     if not holds_a_file(place):
@@ -139,14 +137,14 @@ def _look(
         stamp,
         since,
         f"{path} was modified: `registry add {name}` records it as the next version, `dvc checkout "
-        f"--force {item.metafile}` drops the edit",
+        f"--force {item.metafile}` discards the edit",
         is_edited=True,
         is_settled=True,
     )
 
 
 def why_not_there(root: Path, item: RawCollection) -> str | None:
-    """The message for a collection that is recorded but missing; None if it is there."""
+    """The message for a collection that is missing from the workspace; None if it is there."""
     path, version = item.output.path, item.output.version
     place = root / path
     if version is not None and is_folder(version.md5) and place.is_symlink():
@@ -155,19 +153,18 @@ def why_not_there(root: Path, item: RawCollection) -> str | None:
 
 
 def describe_link(path: str, target: str) -> str:
-    """What to do about a link in the place of a collection, which DVC takes for what it leads to.
+    """The message for a collection that was replaced by a symbolic link.
 
-    DVC refuses to record anything there, and restores what is recorded through the link.
+    DVC follows the link: it refuses to add the path, and its checkout writes through the link.
     """
     return (
-        f"it is a symbolic link to {target}: copy that folder into its place, or remove the link "
-        f"and run `dvc checkout {path}`"
+        f"it is a symbolic link to {target}: replace the link by a copy of that folder, or remove "
+        f"the link and run `dvc checkout {path}`"
     )
 
 
 def describe_missing(path: str) -> str:
     """The next step for a collection that is recorded but not in the workspace."""
     return (
-        f"`dvc checkout {path}` brings it back, `dvc remove {path}.dvc` takes it out of the "
-        "registry"
+        f"`dvc checkout {path}` restores it, `dvc remove {path}.dvc` removes it from the registry"
     )

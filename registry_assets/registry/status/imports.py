@@ -1,4 +1,4 @@
-"""Imports and their sources: which are behind, and why."""
+"""Imports compared with their sources: which are behind, and why."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from registry_assets.model import ImportedInput, Registry
 from registry_assets.registry.lineage.groups import source_address
 
 Standing = Literal["current", "moved", "lost", "behind", "gone", "unreachable"]
-"""How an import stands against its source.
+"""The state of an import compared with its source.
 
-- ``current``: it is what the source has.
-- ``moved``: so it is, and the source has a newer commit, with the same content.
-- ``lost``: the commit it was taken at is gone, and the source has the same content at another.
+- ``current``: same version as the source.
+- ``moved``: same version, but the source has a newer commit.
+- ``lost``: same version, but the commit it was imported from is gone.
 - ``behind``: the source has another version.
-- ``gone``: the source has nothing there any more, or not the branch or tag.
+- ``gone``: the path, branch or tag no longer exists at the source.
 - ``unreachable``: the source did not answer.
 """
 
 
 @dataclass(frozen=True)
 class ImportState:
-    """How one import stands against its source.
+    """An import compared with its source.
 
     Attributes:
         path: The import, from the root.
-        source: What it was taken from, without secrets.
+        source: The source, without secrets.
+        state: The result of the comparison.
         why: What differs, in one line; "" when nothing does.
-        recorded: The md5 that the import is at, None when it was never downloaded.
-        taken_at: The commit it was taken at, for imports from a Git repository.
-        newest: The md5 that the source has now, as far as that is known.
-        commit: The commit that the source is at now, for Git repositories.
+        recorded: The md5 of the import; None when it was never downloaded.
+        taken_at: The commit it was imported from, for imports from a Git repository.
+        newest: The md5 that the source has now, if known.
+        commit: The current commit of the source, for imports from a Git repository.
     """
 
     path: str
@@ -50,25 +51,25 @@ class ImportState:
 
     @property
     def can_update(self) -> bool:
-        """Whether an update would write anything."""
+        """Whether an update would change anything."""
         return self.state in ("moved", "lost", "behind")
 
     @property
     def is_finding(self) -> bool:
-        """Whether somebody should know."""
+        """Whether the state should be reported."""
         return self.state not in ("current", "moved")
 
 
 def choose_imports(registry: Registry, names: Sequence[str]) -> tuple[ImportedInput, ...]:
-    """The imports of some names, all of them when there are none.
+    """The imports with the given names; all imports if no names are given.
 
     Args:
-        registry: What the metafiles declare.
-        names: Names of collections, which stand for their imports into every data set, or paths of
-            imports or of their ``.dvc`` files.
+        registry: The registry.
+        names: Collections, to choose their imports into every data set, or paths of imports or of
+            their ``.dvc`` files.
 
     Raises:
-        RegistryError: when a name is no import's.
+        RegistryError: when a name matches no import.
     """
     for name in names:
         if not any(_is_called(imported, name) for imported in registry.inputs):
@@ -86,7 +87,7 @@ def _is_called(imported: ImportedInput, name: str) -> bool:
 
 
 def compare_imports(registry: Registry, imports: Sequence[ImportedInput]) -> Iterator[ImportState]:
-    """Compares imports with their sources, one after the other, as they are asked for."""
+    """Compare imports with their sources, lazily, one at a time."""
     for imported in imports:
         yield compare_import(registry, imported)
 
@@ -94,16 +95,16 @@ def compare_imports(registry: Registry, imports: Sequence[ImportedInput]) -> Ite
 def compare_import(
     registry: Registry, imported: ImportedInput, before: ImportState | None = None
 ) -> ImportState:
-    """Compares one import with its source.
+    """Compare one import with its source.
 
-    Imports from this repository are compared with its metafiles, without network. Git
-    repositories are asked for their commits first, and cloned only when these are new.
+    Imports from this repository are compared with its metafiles, without network access. Other
+    Git repositories are cloned only when they have a new commit.
 
     Args:
-        registry: What the metafiles declare.
+        registry: The registry.
         imported: The import.
-        before: What came of it the last time. It still holds when neither the import nor the
-            commit that the source is at has changed.
+        before: The previous result, returned as it is when neither the import nor the commit of
+            the source has changed.
     """
     dvc = DvcRepo(registry.root)
     try:
@@ -117,13 +118,12 @@ def compare_import(
 
 
 def behind_here(registry: Registry, imported: ImportedInput) -> str | None:
-    """Says so when an import is not at the version that this repository records of its source.
+    """Compare an import from this repository with the version that its metafiles record.
 
-    Looks at metafiles only, so it knows of imports from this repository, and of them only those
-    that are not to stay at a branch, tag or commit.
+    Imports that are pinned to a branch, tag or commit are not compared.
 
     Returns:
-        What is newer, and what to do; None when nothing is, or another repository would tell.
+        The reason why it is behind, with the next step; None when it is current or not compared.
     """
     if imported.source.is_external or imported.rev is not None:
         return None
@@ -170,7 +170,7 @@ def _compare_with_url(dvc: DvcRepo, imported: ImportedInput) -> ImportState:
     change = dvc.changes_of_url(imported.metafile)
     where = without_secrets(imported.source.path)
     if change == "deleted":
-        return _state(imported, "gone", f"there is no {where} any more")
+        return _state(imported, "gone", f"{where} no longer exists")
     if change is not None:
         return _state(imported, "behind", f"{where} is {change}")
     if imported.output.version is None:
@@ -190,7 +190,7 @@ def _compare_with_repository(
     if told is not None and (told.recorded, told.taken_at, told.commit) == same:
         return told
     if tip is None:
-        return _state(imported, "gone", f"{where} has no {imported.rev or 'commit'} any more")
+        return _state(imported, "gone", f"{where} no longer has {imported.rev or 'any commit'}")
     if now.recorded is None:
         return _state(imported, "behind", "it was never downloaded", commit=tip)
     if imported.rev is not None and tip == imported.revision and is_commit(imported.rev):
@@ -201,12 +201,12 @@ def _compare_with_repository(
 
 
 def _compare_at_tip(dvc: DvcRepo, imported: ImportedInput, tip: str, where: str) -> ImportState:
-    """Compares an import with the commit that its branch or tag is at."""
+    """Compare an import with the current commit of its branch or tag."""
     found = dvc.look_at_source(imported.metafile, tip)
     taken_at = (imported.revision or "")[:7]
-    lost = "" if found.has_recorded_commit else f"commit {taken_at}, which it was taken at, is gone"
+    lost = "" if found.has_recorded_commit else f"the imported commit {taken_at} is gone"
     if found.md5 is None:
-        why = "; ".join(filter(None, (f"{where} has no {imported.source.path} any more", lost)))
+        why = "; ".join(filter(None, (f"{where} no longer has {imported.source.path}", lost)))
         return _state(imported, "gone", why, commit=tip)
     if found.md5 != _recorded(imported):
         newer = f"{where} has another version at commit {tip[:7]}"
@@ -215,14 +215,14 @@ def _compare_at_tip(dvc: DvcRepo, imported: ImportedInput, tip: str, where: str)
     if lost:
         why = f"{lost}; commit {tip[:7]} has the same content"
         return _state(imported, "lost", why, newest=found.md5, commit=tip)
-    # Each commit here is a new one there: following them all would never come to an end.
+    # When a repository imports from itself, every update is a new commit: never report "moved".
     state: Standing = "moved" if imported.source.is_external else "current"
     why = f"commit {tip[:7]} has the same content" if state == "moved" else ""
     return _state(imported, state, why, newest=found.md5, commit=tip)
 
 
 def _compare_pinned(dvc: DvcRepo, imported: ImportedInput, commit: str, where: str) -> ImportState:
-    """Sees whether the commit that an import is to stay at is still there."""
+    """Check whether the commit that an import is pinned to still exists."""
     newest = dvc.find_newest(imported.metafile)
     recorded = _recorded(imported)
     if newest is None or newest == commit:
@@ -230,7 +230,7 @@ def _compare_pinned(dvc: DvcRepo, imported: ImportedInput, commit: str, where: s
     found = dvc.look_at_source(imported.metafile, newest)
     if found.has_recorded_commit:
         return _state(imported, "current", newest=recorded, commit=commit)
-    lost = f"commit {commit[:7]}, which it is to stay at, is gone from {where}"
+    lost = f"commit {commit[:7]}, to which it is pinned, is gone from {where}"
     if found.md5 == recorded:
         why = f"{lost}; commit {newest[:7]} has the same content"
         return _state(imported, "lost", why, newest=recorded, commit=commit)

@@ -1,7 +1,7 @@
-"""The last status of a registry, kept for as long as nothing is written.
+"""A cache of the last status of a registry, valid until a file changes.
 
-Comparing everything takes DVC, and seconds of starting it; that nothing was written since takes a
-walk over names, times and sizes. What is kept is a copy of an answer: deleting it loses nothing.
+Comparing everything needs DVC, which takes seconds to start; checking that nothing was written
+since needs only a walk over names, times and sizes. The cache can be deleted safely.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _SYNCED = "registry_assets.json"
 
 @dataclass(frozen=True)
 class Observation:
-    """A registry as it stood at a moment, by names, times and sizes.
+    """Names, times and sizes of all files of a registry at one moment.
 
     Attributes:
-        root: Of the registry.
-        entries: A fingerprint of each entry of the root that counts.
+        root: Root of the registry.
+        entries: A fingerprint of each relevant entry of the root.
         is_settled: Whether every later change is sure to change a fingerprint.
-        kept: What an earlier observation left.
-        told_from: What changed before that, in seconds since the epoch, can be told from what
-            changes after this observation.
+        kept: The cache that an earlier observation wrote.
+        told_from: In seconds since the epoch; a file changed before this time gets another
+            fingerprint when it changes again after the observation.
     """
 
     root: Path
@@ -63,7 +63,7 @@ class Observation:
 
     @property
     def status(self) -> RegistryStatus | None:
-        """The status that was found earlier, when nothing was written since."""
+        """The cached status, if nothing was written since."""
         if not self.is_settled:
             return None
         try:
@@ -75,21 +75,21 @@ class Observation:
                 return None
             return RegistryStatus.from_dict(self.kept["status"])
         except Exception:
-            # Whatever is wrong with a copy, which another version may have kept: ask anew.
+            # A broken cache, or one that another version wrote: compare again.
             return None
 
     def keep(
         self, registry: Registry, found: RegistryStatus, caches: Iterable[Path]
     ) -> Observation:
-        """Keeps what was found after this observation, if later ones can tell that it holds.
+        """Cache a status, if later observations can tell whether it is still valid.
 
         Args:
-            registry: What was read meanwhile.
-            found: Its status.
-            caches: The folders of the objects that it depends on.
+            registry: The registry, read after this observation.
+            found: Its status, read after this observation.
+            caches: The cache folders that the status depends on.
 
         Returns:
-            The observation as it would be made now.
+            This observation, updated with what was cached.
         """
         if not self.is_settled or not is_self_contained(registry):
             return self
@@ -114,16 +114,16 @@ class Observation:
         return replace(self, entries=entries, kept=kept)
 
     def _entries_without(self, unseen: Collection[str]) -> Mapping[str, str] | None:
-        """The entries as they were observed, had these folders been left out.
+        """The entries as they would have been observed without some folders.
 
-        None when anything else was written meanwhile, so that this cannot be told.
+        None when something else was written meanwhile.
         """
         entries = {name: found for name, found in self.entries.items() if name not in unseen}
         skipped = _skipped(self.kept)
         for name in {path.split("/")[0] for path in skipped.symmetric_difference(unseen)}:
             if name in entries:
                 without, _ = _fingerprint(self.root, name, unseen)
-                # Looked at last, so that it vouches for what was looked at before.
+                # Read last: if it is unchanged, what was read before it is valid too.
                 again, _ = _fingerprint(self.root, name, skipped)
                 if again.digest() != entries[name]:
                     return None
@@ -131,18 +131,18 @@ class Observation:
         return entries
 
     def is_synced(self, home: Path) -> bool:
-        """Whether all that was observed was told to the Dagster instance in a home folder."""
+        """Whether this state was reported to the Dagster instance of a home folder."""
         told = self._told_to(home)
         return told is not None and _read(home / _SYNCED).get(str(self.root)) == told
 
     def mark_synced(self, home: Path) -> None:
-        """Remembers that all that was observed was told to Dagster."""
+        """Remember that this state was reported to Dagster."""
         told = self._told_to(home)
         if told is not None:
             _write(home / _SYNCED, {**_read(home / _SYNCED), str(self.root): told})
 
     def _told_to(self, home: Path) -> dict[str, Any] | None:
-        """What was told, and which event log knows it: one that was deleted knows nothing."""
+        """This state and the inode of the event log; a recreated event log has another inode."""
         log = event_log_file(home)
         if log is None or not self.is_settled:
             return None
@@ -153,13 +153,13 @@ class Observation:
 
 
 def observe(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Observation | None:
-    """Looks at the registry around a folder; None when there is none.
+    """Observe the registry around a folder; None when there is none.
 
-    Reads no file of it, runs no program and imports neither DVC nor Dagster.
+    Reads none of its files, runs no program and imports neither DVC nor Dagster.
 
     Args:
         start: Any folder of the registry.
-        settled_seconds: How old the newest change has to be to tell later ones.
+        settled_seconds: Minimum age of the newest change, so that later ones are noticed.
     """
     root = _find_root(start)
     if root is None:
@@ -170,7 +170,7 @@ def observe(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Observa
     newest = 0
     skipped = _skipped(kept)
     for name in sorted(os.listdir(root)):
-        # What leads Dagster here is written anew in a copy, and says nothing of the registry.
+        # The `.env` file is rewritten in each copy and is not part of the registry's state.
         if name == ENV_FILE or name in skipped:
             continue
         fingerprint, is_whole = _fingerprint(root, name, skipped)
@@ -182,13 +182,13 @@ def observe(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Observa
 
 
 def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:
-    """The folders that an earlier observation found to be unseen, by path from the root."""
+    """The ignored folders that an earlier observation found, from the root."""
     unseen = kept.get("unseen")
     return frozenset(map(str, unseen)) if isinstance(unseen, list) else frozenset()
 
 
 def _fingerprint(root: Path, name: str, skipped: Collection[str]) -> tuple[TreeFingerprint, bool]:
-    """The fingerprint of an entry of the root, and whether it covers all that is in there."""
+    """The fingerprint of an entry of the root, and whether it is complete."""
     fingerprint = TreeFingerprint(is_strict=True)
     without = {f"{root}/{path}" for path in skipped}
     try:
@@ -203,7 +203,7 @@ def _fingerprint(root: Path, name: str, skipped: Collection[str]) -> tuple[TreeF
 
 
 def is_self_contained(registry: Registry) -> bool:
-    """Whether the status depends on nothing that lies elsewhere."""
+    """Whether the status depends on nothing outside the registry."""
     return (
         all(item.is_frozen for item in registry.inputs)
         and not any(d.is_external for stage in registry.stages for d in stage.dependencies)

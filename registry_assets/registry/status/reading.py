@@ -1,4 +1,4 @@
-"""Finding out what is up to date: `dvc status`, plus what it does not look at."""
+"""Reading the status of a registry: `dvc status`, plus what that does not cover."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _METAFILES = (DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE)
 
 
 def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
-    """Compares the workspace with the metafiles; hashes only what changed since it was hashed.
+    """Compare the workspace with the metafiles; hashes only files that changed since the last time.
 
     Args:
         lineage: The graph.
-        dvc: The repository, where others ask it too.
+        dvc: The repository, if it is open already.
     """
     registry = lineage.registry
     dvc = dvc or DvcRepo(registry.root)
@@ -48,11 +48,10 @@ def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
 
 
 def read_recorded_status(lineage: Lineage) -> tuple[OutputStatus, ...]:
-    """What the metafiles alone say of every output; no look is taken at data.
+    """The status of every output by the metafiles alone, without looking at data.
 
-    The same as `read_status` wherever the workspace holds what the metafiles record, but for
-    dependencies that are part of an output, or that outputs are part of: what is in those is not
-    known without a look.
+    If the workspace matches the metafiles, this is the same as `read_status`, except that
+    dependencies on a part of an output, or on a folder around outputs, are not compared.
     """
     return tuple(
         _recorded_status(lineage, path)
@@ -95,7 +94,7 @@ def _recorded_status(lineage: Lineage, path: str) -> OutputStatus:
 
 
 def _moved(lineage: Lineage, stage: Stage) -> Iterator[str]:
-    """Which of the whole outputs that a stage reads have another version than it was made of."""
+    """Describe which dependencies of a stage changed, among those that are whole outputs."""
     if stage.always_changed:
         yield "always changed"
     if stage.is_frozen:
@@ -140,7 +139,7 @@ def _collections(
 
 
 def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
-    """What somebody may want to do next, where there is nothing to mend."""
+    """Suggest next steps that are not needed to be up to date."""
     datasets = [dataset.name for dataset in lineage.registry.datasets if dataset.inputs is not None]
     left = [
         item.collection
@@ -150,11 +149,8 @@ def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
     lacking = find_kept_out(GitRepo(lineage.registry.root)).lacking
     kept_out = [path for path in lacking if path.endswith(_METAFILES)]
     if kept_out:
-        yield (
-            f"not looked at: {few_of(kept_out)}, which Git keeps out of this work tree "
-            "(`git sparse-checkout list`)"
-        )
-    # What it keeps out may be a data set.
+        yield (f"outside the sparse checkout: {few_of(kept_out)} (see `git sparse-checkout list`)")
+    # The missing metafiles may declare a data set.
     if datasets and left and not kept_out:
         name = left[0] if len(left) == 1 else "NAME"
         dataset = datasets[0] if len(datasets) == 1 else "DATASET"
@@ -177,8 +173,8 @@ def _raw_reason(state: OutputState, name: str) -> str | None:
         return None
     if state.changes == (f"{state.path} is not in cache",):
         return (
-            f"the cache lacks part of it: `dvc fetch {state.path}` brings that, or `registry add "
-            f"{name}` stores what stands there"
+            f"the cache lacks part of it: `dvc fetch {state.path}` fetches that, `registry add "
+            f"{name}` stores what is in the workspace"
         )
     return f"`registry add {name}` records it as the next version"
 
@@ -211,6 +207,6 @@ def _status_of(lineage: Lineage, path: str, state: State, why: Iterable[str]) ->
 
 
 def _behind(lineage: Lineage, path: str) -> str | None:
-    """Says so when an import from this repository is not at its source's recorded version."""
+    """Why an import from this repository is behind its source; None when it is not."""
     imported = lineage.registry.import_of.get(path)
     return behind_here(lineage.registry, imported) if imported else None

@@ -1,4 +1,4 @@
-"""What is up to date and what is not, for people and for programs."""
+"""The status of a registry, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from registry_assets.registry.status.values import CollectionStatus, OutputStatu
 
 
 class StatusJson(TypedDict):
-    """What is up to date and what is not.
+    """The status of a registry.
 
     Attributes:
-        root: The folder of the registry.
-        up_to_date: Whether nothing is left to do; new folders are somebody's next decision.
+        root: The root of the registry.
+        up_to_date: Whether nothing is left to do; new folders do not count.
         raw: The collections in the raw folder.
         outputs: Imports and the outputs of stages.
-        problems: What could not be read, or is not seen.
-        notes: What is as it should be and may still be somebody's next step.
+        problems: What could not be read, or is ignored.
+        notes: Suggestions for next steps.
     """
 
     root: str
@@ -29,7 +29,7 @@ class StatusJson(TypedDict):
 
 
 def describe_status(found: RegistryStatus) -> Iterator[str]:
-    """A line for each collection and output that needs a look, the notes, and a sum."""
+    """A line for each collection and output that needs attention, the notes, and a summary."""
     for item in found.raw:
         if item.state != "tracked":
             yield f"{item.state:<10} {item.path}{_because(item.reason)}"
@@ -51,7 +51,7 @@ def _because(reason: str | None) -> str:
 
 
 def status_as_json(found: RegistryStatus) -> StatusJson:
-    """The form of `registry status --json`."""
+    """The JSON of `registry status --json`."""
     return {
         "root": found.root,
         "up_to_date": found.up_to_date,

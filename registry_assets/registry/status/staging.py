@@ -1,7 +1,7 @@
-"""Where a collection is gathered before it is moved, complete, into the raw folder.
+"""The folder in which a collection is assembled before one rename moves it into the raw folder.
 
-``.arriving`` in the raw folder, so that one rename puts a collection into its place. It is hidden
-from the sensor and from Git, and has DVC ignore what is in it: an archive may hold metafiles.
+It is ``.arriving`` in the raw folder, hidden from the sensor, and ignored by Git and DVC, because
+an archive may contain metafiles.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _IGNORE_ALL = "*\n"
 
 @dataclass(frozen=True)
 class Note:
-    """What is remembered of one arrival.
+    """A record of one arrival.
 
     Attributes:
         source: The archive or folder that it came from.
-        stamp: What tells an archive from a later one at its place; how a folder is brought.
-        refusal: Why the archive was refused, None when it was not.
+        stamp: For an archive, its fingerprint; for a folder, how it is copied.
+        refusal: Why the archive was rejected; None when it was not.
     """
 
     source: str
@@ -38,10 +38,10 @@ class Note:
 
 
 class Landing:
-    """The place where one collection is gathered.
+    """The folder in which one collection is assembled.
 
     Args:
-        raw: The folder that collections are dropped into.
+        raw: The raw folder.
         name: The collection.
     """
 
@@ -56,10 +56,10 @@ class Landing:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other processes from gathering the collection meanwhile.
+        """Lock the folder against other processes.
 
         Raises:
-            RegistryError: when another one is at it.
+            RegistryError: when another process holds the lock.
         """
         self._prepare()
         with (self._place / "lock").open("w") as lock:
@@ -67,7 +67,7 @@ class Landing:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RegistryError(
-                    f"{self.target.name} is being brought in by another process: wait for it"
+                    f"another process is adding {self.target.name}: wait until it is done"
                 ) from error
             yield
 
@@ -78,38 +78,38 @@ class Landing:
                 (self._home / name).write_text(_IGNORE_ALL, encoding="utf-8")
 
     def read_note(self) -> Note | None:
-        """What is remembered of the last arrival of that name; None where that cannot be read."""
+        """The note of the last arrival of that name; None if there is none, or not readable."""
         try:
             return Note(**json.loads(self._note.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
-            # A note of another version has other fields.
+            # Another version of this package may have written other fields.
             return None
 
     def write_note(self, note: Note) -> None:
-        """Remembers an arrival."""
+        """Write the note of an arrival."""
         self._prepare()
         temporary = self._note.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(note)), encoding="utf-8")
         temporary.replace(self._note)
 
     def land(self, content: Path, note: Note) -> None:
-        """Puts what was gathered into its place, in one step, and remembers where it came from.
+        """Move the complete collection into the raw folder, and write its note.
 
         Raises:
-            RegistryError: when there is something at that place.
+            RegistryError: when the raw folder has something of that name.
         """
         if os.path.lexists(self.target):
-            raise RegistryError(f"{self.target.name} is there already: choose another name")
+            raise RegistryError(f"{self.target.name} exists already: choose another name")
         self.write_note(note)
         content.rename(self.target)
         self.clear()
 
     def clear(self) -> None:
-        """Removes what was gathered so far; not the note."""
+        """Remove the content assembled so far; keeps the note."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for file in (self.journal, self.unfinished):
             file.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Removes all that is remembered: the collection is registered."""
+        """Remove content and note, once the collection is registered."""
         shutil.rmtree(self._place, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What is up to date and what is not, as values."""
+"""The status of a registry, as values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class CollectionStatus:
     """A collection in the raw folder.
 
     Attributes:
-        collection: Its name.
-        path: Where it is, from the root.
-        state: ``new``: DVC does not know it yet. ``rejected``: it cannot be taken in, for `reason`.
+        collection: The name of the collection.
+        path: The path, from the root.
+        state: ``new``: DVC does not track it yet. ``rejected``: it cannot be added, see `reason`.
             ``modified``: it differs from its recorded version. ``missing``: it is not in the
-            workspace. ``loose``: no collection, but photographs and videos outside any folder.
-        reason: Why it is in this state, where there is more to say.
-        md5: The recorded version; None where none is.
-        size: Its bytes, where recorded.
-        nfiles: Its files, where recorded.
+            workspace. ``loose``: not a collection, but images and videos outside any folder.
+        reason: The reason for the state, or the next step; None when there is nothing to add.
+        md5: The recorded version; None when there is none.
+        size: Total size in bytes, where recorded.
+        nfiles: Number of files, where recorded.
     """
 
     collection: str
@@ -40,13 +40,13 @@ class OutputStatus:
     """An import, or the output of a stage.
 
     Attributes:
-        path: Where it is, from the root.
+        path: The path, from the root.
         asset: The key of its asset, with slashes.
-        partition: Which partition of that it is; None where the asset has none.
-        state: ``behind``: an import whose source has moved on. ``never_run``: no version is
+        partition: The partition of that asset; None when it is not partitioned.
+        state: ``behind``: an import whose source has a newer version. ``never_run``: no version is
             recorded. ``missing``: it is recorded, but not in the workspace.
-        why: What changed, in words.
-        md5: The recorded version; None where none is.
+        why: What changed.
+        md5: The recorded version; None when there is none.
     """
 
     path: str
@@ -62,8 +62,8 @@ class RegistryStatus:
     """The status of everything that a registry declares.
 
     Attributes:
-        problems: What could not be read, or is not seen.
-        notes: What is as it should be and may still be somebody's next step.
+        problems: What could not be read, or is ignored.
+        notes: Suggestions for next steps.
     """
 
     root: str
@@ -74,7 +74,7 @@ class RegistryStatus:
 
     @property
     def up_to_date(self) -> bool:
-        """Whether nothing is left to do; new folders are somebody's next decision."""
+        """Whether nothing is left to do; new folders do not count."""
         return (
             not self.problems
             and all(output.state == "up_to_date" for output in self.outputs)
@@ -83,7 +83,7 @@ class RegistryStatus:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RegistryStatus:
-        """The status that `asdict` made a dictionary of, also when that was JSON meanwhile."""
+        """The inverse of `asdict`; also accepts the lists that JSON turns tuples into."""
         return cls(
             data["root"],
             tuple(CollectionStatus(**item) for item in data["raw"]),
