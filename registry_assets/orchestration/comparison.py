@@ -91,7 +91,7 @@ def _forgotten(lineage: Lineage) -> Iterator[Difference]:
     root = lineage.registry.root
     tracer = Tracer(lineage, DvcRepo(root).listings())
     for md5, path in tracer.find_standing(read_forgotten(root)).items():
-        yield Difference(path, "holds a picture that was forgotten", f"registry forget {md5}")
+        yield Difference(path, "contains a forgotten picture", f"registry forget {md5}")
 
 
 def _unread(lineage: Lineage) -> Iterator[Difference]:

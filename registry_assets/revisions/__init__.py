@@ -1,6 +1,6 @@
-"""The registry at several commits.
+"""The registry across commits.
 
-changes/     what commits hold, how two of them differ, merging and committing
+changes/     metafiles at a commit, differences between two commits, merging and committing
 versions/    `registry diff`, `checkout`, `tag` and `versions`
 publishing/  `registry publish` and `resolve`
 """

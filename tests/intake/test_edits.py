@@ -123,7 +123,7 @@ def test_a_collection_that_is_gone_is_told_everywhere(
     (item,) = [item for item in status.raw if item.collection == "01_a"]
     assert (item.state, status.up_to_date) == ("missing", False)
     assert "`dvc checkout raw/01_a` brings it back" in str(item.reason)
-    assert "`dvc remove raw/01_a.dvc` takes it out" in str(item.reason)
+    assert "`dvc remove raw/01_a.dvc` removes it" in str(item.reason)
     gone = tick(root, its_history, quiet.cursor)
     assert "raw/01_a is not there: `dvc checkout raw/01_a`" in said(gone)
     assert raw_check(its_history) == (False, "0 of 1 up to date; 1 missing")

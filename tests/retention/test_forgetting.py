@@ -346,9 +346,9 @@ def test_a_picture_that_comes_back_with_a_merge_is_said(pushed: Path, tmp_path: 
     run(pushed, "git", "merge", "--quiet", "--no-edit", "-X", "ours", "late")
     run(pushed, "dvc", "checkout")
     checked = call(pushed, "lineage", "--check")
-    assert f"holds a picture that was forgotten: registry forget {MD5}" in checked.stdout
+    assert f"contains a forgotten picture: registry forget {MD5}" in checked.stdout
     published = call(pushed, "publish", "--dry-run")
-    assert f"`registry forget {MD5}` takes it out" in published.stderr
+    assert f"`registry forget {MD5}` removes it" in published.stderr
     forget(pushed, MD5)
     assert places_of(pushed, b"one\n") == []
     assert call(pushed, "lineage", "--check").returncode == 0

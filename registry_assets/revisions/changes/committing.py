@@ -1,4 +1,4 @@
-"""Which files the registry writes, and commits that hold those and nothing else."""
+"""Commits of the files that the registry writes, and nothing else."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from registry_assets.settings import read_settings
 _MOST_TRIES = 10
 _NOT_COMMITTED = "Made with edits that are not committed: {}"
 SUBJECT_WIDTH = 72
-"""Characters: how long the first line of a message may be."""
-# As DVC escapes what Git would take for a pattern (pathspec's GitWildMatchPattern.escape).
+"""Maximum length of the first line of a commit message, in characters."""
+# The characters that DVC escapes in a ``.gitignore`` (pathspec's GitWildMatchPattern.escape).
 _PATTERN_CHARACTER = re.compile(r"([\[\]!*#?])")
 
 
 @dataclass(frozen=True)
 class OutputChange:
-    """An output of which two commits record different versions.
+    """An output whose version differs between two commits.
 
     Attributes:
         address: The stage or ``.dvc`` file that records it.
-        path: From the root.
+        path: The path from the root.
     """
 
     address: str
@@ -56,11 +56,11 @@ class OutputChange:
 
 @dataclass(frozen=True)
 class DecisionChange:
-    """What two commits say differently about an image.
+    """A decision about an image that differs between two commits.
 
     Attributes:
-        file: Where it says so.
-        collection: The image's.
+        file: The decisions file.
+        collection: The collection of the image.
     """
 
     file: str
@@ -74,11 +74,11 @@ class MetafileChanges:
     """How the metafiles of two commits differ.
 
     Attributes:
-        after: The second of them.
-        files: The files.
-        entries: The entries that differ, by address, as the first and the second have them.
+        after: The second commit.
+        files: The metafiles that differ.
+        entries: The entries that differ, by address: that of the first and of the second commit.
         outputs: The outputs whose versions differ.
-        decisions: The images about which something else was decided.
+        decisions: The decisions that differ.
     """
 
     after: str
@@ -91,13 +91,13 @@ class MetafileChanges:
 def read_changes(
     builder: TreeBuilder, before: str, after: str, folder: str = "."
 ) -> MetafileChanges:
-    """Compares the metafiles of two commits or trees by entry, parsing those that differ.
+    """Compare the metafiles of two commits or trees by entry; parses only files that differ.
 
     Args:
-        builder: For what Git has.
+        builder: Reads from the Git repository.
         before: The first commit or tree.
         after: The second.
-        folder: The folder whose metafiles count.
+        folder: Compare only metafiles in this folder.
 
     Raises:
         MetafileError: when one cannot be read.
@@ -132,7 +132,7 @@ def _compare_decisions(
     decided = [file for file in files if is_decisions_file(file.path)]
     texts = builder.read_blobs(blob for file in decided for blob in (file.before, file.after))
     for file in decided:
-        # One that cannot be read says so where it is heeded; or it is something else.
+        # A broken decisions file is reported where it is used.
         with suppress(MetafileError):
             old, new = (
                 parse_decisions(texts[blob] or "", file.path) for blob in (file.before, file.after)
@@ -156,9 +156,9 @@ def _compare_outputs(
 
 
 def build_metafile_tree(registry: Registry, builder: TreeBuilder, commit: str) -> str:
-    """The tree of a commit with the registry's metafiles as they stand in the work tree.
+    """The tree of a commit, with the registry's metafiles as they are in the work tree.
 
-    Of a ``.gitignore``, which people write to as well, only the lines that DVC writes.
+    In each ``.gitignore`` only the lines that DVC writes are updated, because users edit it too.
     """
     decided = {dataset.decisions for dataset in registry.datasets}
     gone = {
@@ -175,7 +175,7 @@ def build_metafile_tree(registry: Registry, builder: TreeBuilder, commit: str) -
     before = {c.path for c in read_changes(builder, commit, tree).outputs if c.before}
     outputs = before | {o.path for o in registry.outputs.values() if not o.is_run}
     texts = _read_ignored(registry.root, builder, commit, outputs)
-    # DVC removes one without lines.
+    # DVC deletes a ``.gitignore`` without lines.
     empty = [path for path, text in texts.items() if not text]
     removed = [path for path in empty if not (registry.root / path).exists()]
     kept = {path: text for path, text in texts.items() if path not in removed}
@@ -183,7 +183,7 @@ def build_metafile_tree(registry: Registry, builder: TreeBuilder, commit: str) -
 
 
 def metafiles_of(registry: Registry) -> set[str]:
-    """The files in which the registry records what it declares, but for each ``.gitignore``."""
+    """All files that the registry writes, except each ``.gitignore``."""
     found = {item.metafile for item in registry.tracked}
     found |= {str(PurePosixPath(stage.file).with_name(LOCK_FILE)) for stage in registry.stages}
     found.update(file for d in registry.datasets for file in decisions_files(registry, d))
@@ -194,7 +194,7 @@ def metafiles_of(registry: Registry) -> set[str]:
 def _read_ignored(
     root: Path, builder: TreeBuilder, commit: str, outputs: Collection[str]
 ) -> Mapping[str, str]:
-    """What each ``.gitignore`` is to hold, where that differs from what the commit has."""
+    """The new text of each ``.gitignore`` that differs from the commit's."""
     lines: dict[str, set[str]] = {}
     for path in outputs:
         output = PurePosixPath(path)
@@ -216,7 +216,7 @@ def _read_ignored(
 
 @dataclass(frozen=True)
 class Written:
-    """What a run recorded of one stage or ``.dvc`` file.
+    """A stage or ``.dvc`` file that a run recorded.
 
     Attributes:
         address: The stage or ``.dvc`` file.
@@ -248,18 +248,18 @@ class Written:
 def commit_written(
     dvc: DvcRepo, written: Sequence[Written], run_id: str, report: Callable[[str], None]
 ) -> str | None:
-    """Commits the metafiles that a run wrote, where the settings say so, and nothing besides.
+    """Commit the metafiles that a run wrote, if the settings say so.
 
-    What is staged besides stays staged, and is not in the commit.
+    Other staged changes stay staged, and are not part of the commit.
 
     Args:
         dvc: The repository.
         written: What was recorded.
         run_id: The run.
-        report: Takes a line when it is not committed all the same.
+        report: Called with a message when something is not committed.
 
     Returns:
-        The commit; None where there is nothing to commit, or it must not be.
+        The commit; None if nothing was committed.
     """
     settings, git = read_settings(dvc.root), dvc.git
     written = [item for item in written if item.is_own]
@@ -288,17 +288,17 @@ def commit_written(
         body = [_NOT_COMMITTED.format(", ".join(edited))] if edited else []
         message = build_message(subject, body, assets, run_id)
         commit = builder.commit(tree, head, message)
-        # First, so that whoever looks in between sees files that are staged, not taken back.
+        # Staged first, so that meanwhile `git status` shows staged changes, not reverted ones.
         builder.stage(changes)
         if builder.set_branch(f"refs/heads/{branch}", commit, head):
             for line in body:
-                report(f"{line}: commit them, or nobody else gets the same")
+                report(f"{line}: commit them, so that others can reproduce the results")
             return commit
     raise RegistryError(f"{branch} moved {_MOST_TRIES} times while it was being committed to")
 
 
 def _find_edits_behind(builder: TreeBuilder, head: str, tree: str) -> list[str]:
-    """The files that new results were made with, and that are not as they were committed."""
+    """The uncommitted files that new results were made with."""
     read: set[str] = set()
     changed = read_changes(builder, head, tree)
     for _, entry in changed.entries.values():
@@ -306,7 +306,7 @@ def _find_edits_behind(builder: TreeBuilder, head: str, tree: str) -> list[str]:
             read.add(entry.metafile)
             read.update(entry.read_dependencies())
             read.update(file for file, _ in entry.read_run().parameters)
-    # Data is what Git ignores.
+    # Data is not among them: Git ignores it.
     edited = find_edited(builder.git, [path for path in read if not path.startswith("../")])
     return sorted(edited.keys() - {file.path for file in changed.files})
 
@@ -317,7 +317,7 @@ def _count_recorded(written: Sequence[Written]) -> str:
 
 
 def _files_of(root: Path, written: Sequence[Written]) -> list[str]:
-    """The metafiles that record something, with lists that imports are added to and decisions."""
+    """The metafiles of recorded units, with lists of collections and decisions files."""
     files: dict[str, None] = {}
     for item in written:
         metafile, is_stage, address_of_stage = item.address.partition(":")
@@ -330,18 +330,18 @@ def _files_of(root: Path, written: Sequence[Written]) -> list[str]:
         if not is_stage:
             lists = (str(folder / COLLECTIONS_FILE) for folder in path.parents)
             files.update((name, None) for name in lists if (root / name).is_file())
-    # Whatever lost a picture, the record of that goes along.
+    # Forgetting a picture changes any of these, and its record is committed with them.
     files.update({FORGOTTEN_FILE: None} if (root / FORGOTTEN_FILE).is_file() else {})
     return list(files)
 
 
 def merge_ignored(before: str, now: str, written: Collection[str]) -> str:
-    """The text of a ``.gitignore`` as it was, with some lines as they are now.
+    """Update some lines of a ``.gitignore``.
 
     Args:
-        before: As it was.
-        now: As it is.
-        written: The lines that count.
+        before: The old text.
+        now: The new text.
+        written: The lines to take from the new text; all others stay as in the old one.
     """
     there = now.splitlines()
     kept = [line for line in before.splitlines() if line in there or line not in written]
@@ -355,7 +355,7 @@ def build_message(
     assets: Iterable[str],
     run_id: str | None,
 ) -> str:
-    """A commit message: what happened, and for machines the assets and the run as trailers."""
+    """A commit message, with assets and run as Git trailers."""
     trailers = [("Registry-Asset", asset) for asset in assets]
     if run_id is not None:
         trailers.append(("Dagster-Run", run_id))
@@ -364,5 +364,5 @@ def build_message(
 
 
 def shorten(subject: str) -> str:
-    """A subject that fits into one line of `git log`."""
+    """Truncate a subject to `SUBJECT_WIDTH`."""
     return subject if len(subject) <= SUBJECT_WIDTH else f"{subject[: SUBJECT_WIDTH - 1]}…"

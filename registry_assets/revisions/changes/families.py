@@ -1,6 +1,6 @@
-"""Where a path stands: which family and data set it belongs to, and what part it plays there.
+"""The family, data set and role of a path, by the graph.
 
-As graphs tell it; a path that is declared no more goes where the others of its folder are.
+A path that is no longer declared is assigned to the family of its folder.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ Role = Literal["raw", "input", "between", "end"]
 
 @dataclass(frozen=True)
 class FamilyPlace:
-    """Where an output stands.
+    """The place of an output in the graph.
 
     Attributes:
-        family: The path of its family, which is its own where it is an output of its own.
-        member: What tells it from the others of the family: the collection, for most families.
-        dataset: The name of the data set that it lies in; None for raw collections, and for what
-            lies in no data set.
-        role: ``raw``: as it was shot. ``input``: taken in by the data set. ``end``: nothing is made
-            of it; what a data set sorts images into is its classes. ``between``: all the rest.
-        order: Higher than that of everything it is made of.
+        family: The path of its family; its own path if it belongs to none.
+        member: Its name in the family; in most families, the collection.
+        dataset: The name of its data set; None for raw collections and outside of data sets.
+        role: ``raw``: a raw collection. ``input``: an import into a data set. ``end``: an output
+            without dependents, such as a class of a data set. ``between``: any other.
+        order: Position in topological order: higher than that of all its dependencies.
     """
 
     family: str
@@ -40,19 +39,19 @@ class FamilyPlace:
 
 
 def family_path(lineage: Lineage, key: Key) -> str:
-    """The path of an asset, without what tells the members of a family apart.
+    """The path of an asset without the name of the family member.
 
-    Where that is some of a part, ``*`` stands for it.
+    A path component that is the member's name is dropped; within a component it becomes ``*``.
     """
     parts = (part for part in lineage.output_of[key].path.split("/") if part != ITEM)
     return "/".join(parts).replace(ITEM, "*")
 
 
 class Families:
-    """Places outputs by what graphs say of them, the first that knows one.
+    """Looks up the places of outputs, in the first graph that has them.
 
     Args:
-        lineages: The graphs; a further one is only asked for when those before know nothing.
+        lineages: The graphs; the next one is only read when an output is in none of those before.
     """
 
     def __init__(self, lineages: Iterable[Lineage]) -> None:
@@ -61,7 +60,7 @@ class Families:
         self._known: dict[str, FamilyPlace] = {}
 
     def place(self, path: str) -> FamilyPlace:
-        """Where an output stands; on its own where no graph knows it."""
+        """The place of an output; if no graph has it, it is a family of its own."""
         if path not in self._known:
             found = (place for graph in self._graphs() if (place := graph.place(path)))
             alone = FamilyPlace(path, PurePosixPath(path).name, None, "end", 0)
@@ -69,17 +68,17 @@ class Families:
         return self._known[path]
 
     def dataset_of(self, file: str) -> str | None:
-        """The name of the data set that a file lies in; None where no graph knows one."""
+        """The name of the data set that contains a file; None if there is none."""
         found = (graph.lineage.registry.dataset_of(file) for graph in self._graphs())
         return next((dataset.name for dataset in found if dataset and dataset.path), None)
 
     def datasets(self) -> Iterator[Dataset]:
-        """The data sets of the graphs; those of the first graph first."""
+        """The data sets of all graphs, those of the first graph first."""
         for graph in self._graphs():
             yield from graph.lineage.registry.datasets
 
     def holds_data(self, path: str) -> bool:
-        """Whether a path is data, not code, as far as the graphs tell that were needed so far."""
+        """Whether a path is data, not code, according to the graphs read so far."""
         return any(graph.lineage.registry.holds_data(path) for graph in self._read)
 
     def _graphs(self) -> Iterator[_Graph]:
@@ -91,8 +90,6 @@ class Families:
 
 
 class _Graph:
-    """One graph, asked for places."""
-
     def __init__(self, lineage: Lineage) -> None:
         self.lineage = lineage
 
@@ -135,7 +132,7 @@ class _Graph:
 
     @cached_property
     def _read_on(self) -> frozenset[str]:
-        """The families that something is made of."""
+        """The families with dependents."""
         return frozenset(
             family_path(self.lineage, output.key)
             for group in self.lineage.groups

@@ -1,8 +1,8 @@
-"""What became of the files of a registry between two versions of it: for whoever counts or lists.
+"""Changed files between two versions of the registry, as values.
 
-Files are told by their content. One that has another path in the same family is renamed; one that
-is in another class of the same data set has moved; and of one that came or went, the stage is named
-that kept it or left it out.
+Files are identified by content. A file with another path in the same family is renamed; a file in
+another class of the same data set has moved; for one that was added or removed, the stage that
+kept it or left it out is named.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Flow = Literal["moved", "kept", "left out", "made", "made no more"]
 
 @dataclass(frozen=True)
 class ImageChange:
-    """A file of one version or the other.
+    """A changed file.
 
     Attributes:
-        kind: What became of it.
-        path: Where it is, from the root; of one that was removed, where it was.
-        before: Where it was, of one that was renamed or moved.
-        stage: The stage that made or kept one that was added, though nobody put it in, or that
-            left out or makes no more one that was removed, though nobody took it away.
-        had_it: Whether what that stage read had it all the time.
+        kind: How it changed.
+        path: Its path from the root; for a removed file, its former path.
+        before: The former path of a renamed or moved file.
+        stage: The stage that caused the change, if it was not caused by the collection itself:
+            that makes or keeps an added file, or no longer makes or keeps a removed one.
+        had_it: Whether the input of that stage contained the file both before and after.
     """
 
     kind: Kind
@@ -40,22 +40,23 @@ class ImageChange:
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a picture, by its name."""
+        """Whether it is an image, by its name."""
         return has_image_suffix(self.path)
 
 
 @dataclass
 class Counts:
-    """Files that were added, removed, changed and renamed.
+    """Numbers of added, removed, changed and renamed files.
 
-    What moved from class to class counts as removed from the one and added to the other.
+    A file that moved between classes counts as removed from one and added to the other.
 
     Attributes:
-        added: Files that are new.
-        removed: Files that are gone.
-        changed: Files of another content.
-        renamed: Files of another name in the same place.
-        unknown: How many versions have no listing on this machine, so that nothing is counted.
+        added: New files.
+        removed: Deleted files.
+        changed: Files with other content.
+        renamed: Files with another path in the same family.
+        unknown: Number of versions that could not be counted, because their listing is not in the
+            cache.
     """
 
     added: int = 0
@@ -70,15 +71,15 @@ class Counts:
 
 @dataclass
 class FamilyChange:
-    """What changed about an output, or a family of outputs.
+    """Changes of an output, or of a family of outputs.
 
     Attributes:
-        name: The path, without what tells the members of a family apart.
-        added: Members that are new: collections, for most families.
-        updated: Members that have another version.
-        removed: Members that are gone.
-        images: The images in them.
-        others: All other files in them.
+        name: The path, without the name of the family member.
+        added: New members; in most families, collections.
+        updated: Members with another version.
+        removed: Deleted members.
+        images: Changed images.
+        others: Other changed files.
     """
 
     name: str
@@ -91,14 +92,15 @@ class FamilyChange:
 
 @dataclass(frozen=True)
 class ImageFlow:
-    """Images that went the same way.
+    """Images that changed in the same way.
 
     Attributes:
-        way: ``moved`` from one class to another; ``kept`` or ``left out`` by a stage that read them
-            all the time; ``made`` or ``made no more`` by one.
-        source: The class they were in; None where they were in none.
-        target: The class they are in.
-        stage: The stage, where one decided.
+        way: ``moved``: from one class to another. ``kept``, ``left out``: by a stage whose input
+            contained them before and after. ``made``, ``made no more``: by a stage.
+        source: The class they were in; None if they were in none.
+        target: The class they are in; None if they are in none.
+        stage: The stage that caused the change, if any.
+        images: Number of images.
     """
 
     way: Flow
@@ -110,14 +112,14 @@ class ImageFlow:
 
 @dataclass(frozen=True)
 class DataChanges:
-    """What became of files.
+    """Changed files between two versions of the registry.
 
     Attributes:
-        families: What changed, by path of the family, but for what is neither end nor beginning.
-        places: Where each of them stands.
-        flows: Images that went the same way, by data set.
-        files: Every file.
-        unread: Outputs of which a listing is not on this machine, so that no file is told of them.
+        families: The changes by path of the family, except for intermediate outputs.
+        places: The place of each family in the graph.
+        flows: Images that changed in the same way, by data set.
+        files: Every changed file.
+        unread: Outputs without file changes, because a listing is not in the cache.
     """
 
     families: Mapping[str, FamilyChange]
@@ -128,12 +130,12 @@ class DataChanges:
 
     @property
     def raw(self) -> FamilyChange | None:
-        """The collections as they were shot; None where none changed."""
+        """Changes of the raw collections; None if there are none."""
         return next((f for n, f in self.families.items() if self.places[n].role == "raw"), None)
 
     @property
     def datasets(self) -> Mapping[str, Sequence[FamilyChange]]:
-        """By data set, its inputs and its ends."""
+        """Changes of inputs and ends, by data set."""
         found: defaultdict[str, list[FamilyChange]] = defaultdict(list)
         for name, family in self.families.items():
             dataset = self.places[name].dataset

@@ -1,8 +1,8 @@
-"""The program that Git merges metafiles with, and how Git is told of it.
+"""The Git merge driver for metafiles, and its configuration.
 
-Called as gitattributes(5) says, "Defining a custom merge driver": what is merged is left in the
-file of our side, and the exit status is 1 where both sides changed an entry. Such an entry is left
-as our side has it, so that the file stays valid; `registry resolve` says what to make anew.
+See gitattributes(5), "Defining a custom merge driver": the result is written to the file of our
+side, and the exit status is 1 on conflicts. A conflicting entry keeps our version, so that the file
+stays valid; `registry resolve` says what to rerun.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ DESCRIPTION = "metafiles of DVC, by entry"
 
 
 def driver_command(top: Path) -> str:
-    """The shell command for Git's configuration; once this Python is gone, Git merges lines.
+    """The shell command for Git's configuration.
+
+    If this Python interpreter no longer exists, the command merges line by line, as Git does.
 
     Args:
-        top: The top folder of the work tree, where Git runs it; an environment in it moves along.
+        top: The root of the work tree, where Git runs the command. A Python in it is written
+            relative to it, so that the work tree can be moved.
     """
     here = Path(sys.executable)
     named = f"./{here.relative_to(top)}" if here.is_relative_to(top) else str(here)
@@ -35,15 +38,15 @@ def driver_command(top: Path) -> str:
 
 
 def attribute_lines() -> list[str]:
-    """The lines of a ``.gitattributes`` that have metafiles merged by this program.
+    """The lines of ``.gitattributes`` that assign the merge driver to metafiles.
 
-    A clone in which it is not configured merges their lines, as Git does with all other files.
+    In a clone without the driver's configuration, Git merges metafiles line by line.
     """
     return [f"{pattern} merge={NAME}" for pattern in MERGED_PATTERNS]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Merges three files into the second; returns the exit status for Git."""
+    """Merge three files into the second; returns the exit status for Git."""
     base, ours, theirs, path = arguments
     texts = [Path(name).read_bytes().decode() for name in (base, ours, theirs)]
     try:

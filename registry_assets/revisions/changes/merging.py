@@ -1,9 +1,9 @@
-"""Three versions of a metafile merged by entry: texts in, the text in the form DVC writes it out.
+"""Three-way merge of metafiles, entry by entry; the result is formatted as DVC writes it.
 
-Git merges lines, so two people who each record another collection end up in the same place of a
-``dvc.lock``. What they did does not touch as long as it concerns other stages, other collections of
-a list, other images that were decided about, or other lines of a ``.gitignore``; a ``.dvc`` file is
-one entry.
+Git merges lines, so two branches that each record another collection conflict in ``dvc.lock``.
+Merged by entry, they conflict only if both changed the same stage, the same collection of a list,
+the decision about the same image, or an exception in a ``.gitignore``. A ``.dvc`` file is one
+entry.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MERGED_PATTERNS = (
     *(f"*{DVC_SUFFIX}", LOCK_FILE, COLLECTIONS_FILE, IGNORE_FILE),
     *(DECISION_FILES, FORGOTTEN_FILE),
 )
-"""The files that can be merged here, as patterns of Git."""
+"""The files that can be merged by entry, as Git pathspecs."""
 
 WHOLE_FILE = ""
-"""In `Merged.conflicts`: what belongs to no entry."""
+"""In `Merged.conflicts`: a conflict outside any entry."""
 
 _ITEM = re.compile(r"(?P<indent>\s*)- +(?P<item>(?P<quote>[\"']?)(?P<name>[^\s\"'#]+)(?P=quote).*)")
 _LIST = re.compile(r"^(?P<key>collections:)(?: *\[ *\])?(?= *(?:#|$))")
@@ -39,13 +39,13 @@ _LIST = re.compile(r"^(?P<key>collections:)(?: *\[ *\])?(?= *(?:#|$))")
 
 @dataclass(frozen=True)
 class Merged:
-    """What came of merging.
+    """The result of a merge.
 
     Attributes:
-        text: Valid in any case; where both sides changed an entry, it holds ours. None where there
-            is to be no such file.
-        conflicts: The entries that both sides changed, each to something else: names of stages,
-            md5s of images, or `WHOLE_FILE`.
+        text: The merged file, always valid; has our side of conflicting entries. None if the file
+            is to be deleted.
+        conflicts: The entries that both sides changed differently: names of stages, md5s of
+            images, or `WHOLE_FILE`.
     """
 
     text: str | None
@@ -53,26 +53,26 @@ class Merged:
 
 
 def can_merge(path: str) -> bool:
-    """Whether a file is one that can be merged by entry, by its name."""
-    # Git's `**` is no folder, too; that of pathlib is one, before Python 3.13.
+    """Whether a file can be merged by entry, by its name."""
+    # Before Python 3.13, `**` matches exactly one folder in pathlib; in Git it matches none too.
     is_named = any(PurePosixPath(path).match(pattern) for pattern in MERGED_PATTERNS)
     return is_named or is_decisions_file(path)
 
 
 def is_decisions_file(path: str) -> bool:
-    """Whether a file is one of decisions about images, by its name."""
+    """Whether a file holds decisions about images, by its name."""
     place = PurePosixPath(path)
     return place.parent.name == DECISIONS_FOLDER and place.suffix == ".yaml"
 
 
 def merge(path: str, base: str | None, ours: str | None, theirs: str | None) -> Merged:
-    """Merges the versions of a file by entry.
+    """Merge three versions of a file by entry; a version is None where the file does not exist.
 
     Args:
-        path: Its path, of which the name counts.
-        base: What both sides started from; None where there was no such file.
-        ours: What one side made of it, which is kept where both sides changed an entry.
-        theirs: What the other side made of it.
+        path: The path of the file.
+        base: The merge base.
+        ours: Our side, which wins where both sides changed an entry.
+        theirs: Their side.
 
     Raises:
         MetafileError: when one of them cannot be read.
@@ -95,7 +95,7 @@ def merge(path: str, base: str | None, ours: str | None, theirs: str | None) -> 
 
 
 def _choose(base: str | None, ours: str | None, theirs: str | None) -> tuple[str | None] | None:
-    """The version that holds where at most one side changed it, in a tuple; None otherwise."""
+    """The merged version, in a tuple, if at most one side changed it; None on a conflict."""
     if ours == theirs or theirs == base:
         return (ours,)
     return (theirs,) if ours == base else None
@@ -111,20 +111,20 @@ def _merge_locks(base: str, ours: str, theirs: str) -> Merged:
     if tail is None:
         conflicts.append(WHOLE_FILE)
     merged = LockText(chosen, (locks[1].tail if tail is None else tail[0]) or "")
-    # DVC leaves no file without entries.
+    # DVC deletes a file without entries.
     is_empty = not merged.entries and not merged.tail
     return Merged(None if is_empty else str(merged), tuple(conflicts))
 
 
 def read_lock(text: str) -> LockText:
-    """Takes a ``dvc.lock`` apart, in whatever form of YAML it is.
+    """Split a ``dvc.lock`` into entries, however its YAML is formatted.
 
     Raises:
-        MetafileError: when it is none.
+        MetafileError: when it is not a valid ``dvc.lock``.
     """
     found = split_lock(text)
     if found is None:
-        # Somebody else's formatter was at work. Only DVC's own printer takes a second to load.
+        # Not formatted by DVC. Imported only when needed: it takes a second.
         from registry_assets.dvc_repo import read_lock_text
 
         found = read_lock_text(text)
@@ -134,7 +134,7 @@ def read_lock(text: str) -> LockText:
 def _merge_entries(
     base: Mapping[str, str], ours: Mapping[str, str], theirs: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """The entries that hold, new ones of theirs at the end; and those that both sides changed."""
+    """The merged entries, with new ones of theirs at the end; and the conflicts."""
     merged: dict[str, str] = {}
     conflicts = []
     for name in dict.fromkeys((*ours, *theirs)):
@@ -152,13 +152,13 @@ def _merge_entries(
 
 @dataclass(frozen=True)
 class _List:
-    """A list of collections as it is written.
+    """A parsed ``collections.yaml``.
 
     Attributes:
-        items: What stands behind each dash, by name.
-        around: All other lines; that an empty list is written `[]` is left out.
-        place: Where among those the items go; None where there is no list.
-        indent: What stands before each dash.
+        items: The text after each dash, by name.
+        around: All other lines, without the `[]` of an empty list.
+        place: The index in `around` at which the items are inserted; None if there is no list.
+        indent: The text before each dash.
     """
 
     items: Mapping[str, str]
@@ -237,7 +237,7 @@ def _merge_records(base: str, ours: str, theirs: str) -> Merged:
     if any(record is None for record in records):
         return Merged(ours, (WHOLE_FILE,))
     merged, _ = _merge_entries(*(record or {} for record in records))
-    # Both sides forgot the same picture, and ours says so: there is nothing to decide.
+    # A conflict means that both sides forgot the same picture: keep our record of it.
     return Merged(join_record(merged) or None)
 
 
@@ -249,7 +249,7 @@ def _merge_lines(base: str, ours: str, theirs: str) -> Merged:
     added = [line for line in other if line not in before and line not in mine]
     gone = {line for line in before if line not in other}
     lines = [line for line in mine if line not in gone] + added
-    # Which of two patterns comes last counts only where one of them is an exception.
+    # The order of patterns matters only if one of them is an exception.
     touched = {*added, *gone, *(set(mine) ^ set(before))}
     conflicts = (WHOLE_FILE,) if any(line.startswith("!") for line in touched) else ()
     return Merged(ours if conflicts else "".join(f"{line}\n" for line in lines), conflicts)

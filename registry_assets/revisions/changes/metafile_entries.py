@@ -1,4 +1,4 @@
-"""What single entries of metafiles record, from their text: without DVC, at any commit."""
+"""Parsing single entries of metafiles, without DVC, so at any commit."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from registry_assets.errors import MetafileError
 from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Version
 from registry_assets.revisions.changes.merging import read_lock
 
+METAFILE_PATTERNS = (f"*{DVC_SUFFIX}", LOCK_FILE, f"*/{LOCK_FILE}")
+"""The metafiles that record versions, as Git pathspecs."""
+
 _MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
 
@@ -28,8 +31,8 @@ class RecordedRun:
     """How a stage was run.
 
     Attributes:
-        command: As `dvc.lock` has it; None of a ``.dvc`` file.
-        parameters: The values that it read, by file from the root and key.
+        command: The command as in ``dvc.lock``; None for a ``.dvc`` file.
+        parameters: The values of its parameters, by file (from the root) and key.
     """
 
     command: object
@@ -41,8 +44,8 @@ class MetafileEntry:
     """A stage of a ``dvc.lock``, or a ``.dvc`` file.
 
     Attributes:
-        address: DVC's own, with the path from the root.
-        text: As it is written.
+        address: The DVC address, with the path from the root.
+        text: The YAML text of the entry.
     """
 
     address: str
@@ -50,7 +53,7 @@ class MetafileEntry:
 
     @property
     def is_stage(self) -> bool:
-        """Whether it is a stage; a ``.dvc`` file may have a colon in its name."""
+        """Whether it is a stage. Not told by a colon, which a ``.dvc`` file's name may have too."""
         return not self.address.endswith(DVC_SUFFIX)
 
     @property
@@ -59,7 +62,7 @@ class MetafileEntry:
         return self.address.partition(":")[0] if self.is_stage else self.address
 
     def read_outputs(self) -> Mapping[str, Version]:
-        """The versions that it records, by path from the root; none where it records none yet.
+        """The recorded versions of its outputs, by path from the root.
 
         Raises:
             MetafileError: when it cannot be read.
@@ -67,7 +70,7 @@ class MetafileEntry:
         return self._read("outs")
 
     def read_dependencies(self) -> Mapping[str, Version]:
-        """The versions of what its outputs were made of, by path from the root.
+        """The recorded versions of its dependencies, by path from the root.
 
         Raises:
             MetafileError: when it cannot be read.
@@ -75,7 +78,7 @@ class MetafileEntry:
         return self._read("deps")
 
     def read_run(self) -> RecordedRun:
-        """How it was run.
+        """The recorded command and parameters.
 
         Raises:
             MetafileError: when it cannot be read.
@@ -92,7 +95,7 @@ class MetafileEntry:
         )
 
     def find_objects(self) -> frozenset[str]:
-        """The md5s of its outputs, and of whatever it names besides as kept for them.
+        """All md5s under its outputs, including those of cloud-versioned files.
 
         Raises:
             MetafileError: when it cannot be read.
@@ -123,12 +126,12 @@ class MetafileEntry:
         if self.is_stage:
             (data,) = data["stages"].values()
         if not isinstance(data, dict):
-            raise MetafileError(self.address, "it is no mapping")
+            raise MetafileError(self.address, "it is not a mapping")
         return data
 
 
 def _find_md5s(value: object) -> Iterator[str]:
-    """Every md5 among values, at whatever depth."""
+    """Every md5 in a nested value."""
     if isinstance(value, str):
         if _MD5.fullmatch(value):
             yield value
@@ -146,15 +149,15 @@ def records_versions(path: str) -> bool:
 
 
 def split_entries(path: str, text: str | None) -> Mapping[str, MetafileEntry]:
-    """The entries of a ``.dvc`` file or ``dvc.lock``, by address; none where there is no file.
+    """The entries of a ``.dvc`` file or ``dvc.lock``, by address; empty for an empty or no file.
 
     Raises:
-        MetafileError: when it cannot be taken apart.
+        MetafileError: when it cannot be split, or contains conflict markers.
     """
     if not text:
         return {}
     if _CONFLICT.search(text):
-        raise MetafileError(path, "it holds the marks of a merge conflict")
+        raise MetafileError(path, "it contains merge conflict markers")
     if path.endswith(DVC_SUFFIX):
         return {path: MetafileEntry(path, text)}
     entries = {}
@@ -170,5 +173,5 @@ def split_entries(path: str, text: str | None) -> Mapping[str, MetafileEntry]:
 
 
 def stage_address(lock: str, name: str) -> str:
-    """DVC's address of a stage, by the ``dvc.lock`` that records it and its name there."""
+    """The DVC address of a stage in a ``dvc.lock``."""
     return f"{PurePosixPath(lock).with_name(PIPELINE_FILE)}:{name}"

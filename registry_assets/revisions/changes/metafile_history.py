@@ -1,4 +1,4 @@
-"""Which commit recorded a version: metafiles as Git has kept them."""
+"""Which commit recorded a version."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from pathlib import PurePosixPath
 from registry_assets.dvc_repo import cut_entry
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
-from registry_assets.model import DVC_SUFFIX, LOCK_FILE
-from registry_assets.revisions.changes.metafile_entries import split_entries
+from registry_assets.model import LOCK_FILE
+from registry_assets.revisions.changes.metafile_entries import METAFILE_PATTERNS, split_entries
 from registry_assets.settings import read_settings
 
-_METAFILES = (f"*{DVC_SUFFIX}", LOCK_FILE, f"*/{LOCK_FILE}")
 _MOST_COMMITS = 50
-# More alternatives make Git's search slower than looking at every change of a version.
+# With more alternatives, Git's search is slower than looking at every change of any version.
 _MOST_PATTERNS = 20
 _ANY_VERSION = "md5: "
 
@@ -33,23 +32,23 @@ class RecordedVersion:
 
 
 class CommitFinder:
-    """Finds the commits that recorded current versions, each text of Git's read once."""
+    """Finds the commits that recorded current versions; reads each Git object once."""
 
     def __init__(self, git: GitRepo) -> None:
         self._text_at = cache(git.text_at)
         self._newest_change = cache(git.newest_change)
 
     def find(self, address: str, md5: str) -> str | None:
-        """The commit that recorded the version that the metafile of an output names.
+        """The commit that recorded the current version of an output.
 
-        The newest one in which the metafile got it, in the history of the checked-out commit.
+        That is the newest commit in the history of HEAD that changed the metafile to this version.
 
         Args:
             address: The stage or ``.dvc`` file.
             md5: The version.
 
         Returns:
-            None when it is not committed yet, or there is no Git.
+            None when it is not committed yet, or there is no Git repository.
         """
         metafile, _, name = address.partition(":")
         if name:
@@ -68,22 +67,22 @@ class CommitFinder:
 
 
 def _records(text: str | None, name: str, md5: str) -> bool:
-    """Whether a metafile records a version among the outputs of an entry.
+    """Whether an entry of a metafile records a version among its outputs.
 
-    Read as text, as DVC writes it: parsing a ``dvc.lock`` of a thousand entries takes seconds.
+    Searches the text, because parsing a ``dvc.lock`` of a thousand entries takes seconds.
     """
     if text is None:
         return False
     entry = text if not name else cut_entry(text, name)
     if entry is None:
-        # Somebody else's formatter may have put the name in quotes: then the whole file counts.
+        # Another formatter may have put the name in quotes: then search the whole file.
         heading = rf"^\s+(?:\? )?['\"]?{re.escape(name)}['\"]?\s*(?::|$)"
         entry = text if re.search(heading, text, re.MULTILINE) else ""
     return md5 in entry.partition("outs:\n")[2]
 
 
 def find_recorded(git: GitRepo, versions: Collection[str]) -> Iterator[RecordedVersion]:
-    """Finds which outputs have had one of several versions, on any branch, newest first."""
+    """Find the outputs that had one of several versions, on any branch, newest first."""
     if not versions:
         return
     few = len(versions) <= _MOST_PATTERNS
@@ -91,19 +90,19 @@ def find_recorded(git: GitRepo, versions: Collection[str]) -> Iterator[RecordedV
     settings = read_settings(git.root)
     told: set[tuple[str, str]] = set()
     known: defaultdict[str, set[str]] = defaultdict(set)
-    for commit, metafile in git.changes(pattern, _METAFILES):
+    for commit, metafile in git.changes(pattern, METAFILE_PATTERNS):
         if not settings.declares(metafile):
             continue
         text = git.text_at(commit, metafile) or ""
         fresh = {version for version in versions if version in text} - known[metafile]
         if not fresh:
-            # A metafile is parsed once for what it said of them last, not for every commit.
+            # Only the newest commit that has a version matters.
             continue
         try:
             entries = split_entries(metafile, text).values()
             outputs = [found for entry in entries for found in entry.read_outputs().items()]
         except MetafileError:
-            # People do commit conflict markers.
+            # Conflict markers may be committed.
             continue
         known[metafile] |= fresh
         for output, version in outputs:

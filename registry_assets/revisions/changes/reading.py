@@ -1,4 +1,4 @@
-"""Finding out what became of files: listings compared, contents matched, stages asked."""
+"""Reading changed files: compares listings, matches contents, and finds the responsible stages."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def read_data_changes(
     listings: Listings,
     outputs: Iterable[OutputChange] | None = None,
 ) -> DataChanges:
-    """Finds out what became of files, reading the listings that differ and no other.
+    """Find the changed files; reads only listings that differ.
 
     Args:
-        changes: How the metafiles changed.
-        families: Where outputs stand.
-        listings: Where the files of versions are looked up.
-        outputs: Those to look at; all that changed when None.
+        changes: The changes of the metafiles.
+        families: Looks up the places of outputs.
+        listings: Reads the listings.
+        outputs: The outputs to compare; all changed ones when None.
     """
     contents = [
         _Contents.read(change, families.place(change.path), listings)
@@ -74,14 +74,14 @@ def read_data_changes(
 def _sorted_ways(
     ways: Counter[tuple[Flow, str | None, str | None, str | None]],
 ) -> list[tuple[tuple[Flow, str | None, str | None, str | None], int]]:
-    """The ways that images went, those of most images first."""
+    """The flows by kind, the largest first."""
     order = ("moved", "kept", "left out", "made", "made no more")
     return sorted(ways.items(), key=lambda item: (order.index(item[0][0]), -item[1], str(item[0])))
 
 
 @dataclass(frozen=True)
 class _Contents:
-    """The files of an output before and after, with their md5s; None where that is not known."""
+    """The md5 of each file of an output, before and after; None where the listing is missing."""
 
     change: OutputChange
     place: FamilyPlace
@@ -120,10 +120,10 @@ def _list_member(family: FamilyChange, item: _Contents) -> None:
 def _compare(
     contents: Sequence[_Contents], stages: _Stages | None
 ) -> Iterator[tuple[ImageChange, str | None, str | None]]:
-    """What became of the files of outputs among which a file may move.
+    """Compare the files of outputs between which files may move.
 
     Yields:
-        A file, the family it was in, and the family it is in.
+        A changed file, the family it was in, and the family it is in.
     """
     gone: defaultdict[str, list[tuple[_Contents, str]]] = defaultdict(list)
     come: list[tuple[_Contents, str, str]] = []
@@ -160,7 +160,7 @@ def _compare(
 def _take_likest(
     candidates: list[tuple[_Contents, str]] | None, item: _Contents, name: str
 ) -> tuple[_Contents, str] | None:
-    """Takes the place where a content was that is most like the one where it is."""
+    """Remove and return the former place of a file that is most similar to its present one."""
     if not candidates:
         return None
 
@@ -209,7 +209,7 @@ def _count(
 
 
 class _Stages:
-    """Which stage made, kept or left out a content of a collection, of those that changed."""
+    """Finds the stage that made, kept or left out a file of a collection."""
 
     def __init__(
         self, contents: Iterable[_Contents], changes: MetafileChanges, listings: Listings
@@ -224,11 +224,11 @@ class _Stages:
         self._held: dict[tuple[str, bool], frozenset[str]] = {}
 
     def that_gained(self, item: _Contents, md5: str) -> tuple[str | None, bool]:
-        """The first stage that has a content now, and whether what it read had it before."""
+        """The first stage that has a content now, and whether its input had it before."""
         return self._find(item, md5, 1)
 
     def that_lost(self, item: _Contents, md5: str) -> tuple[str | None, bool]:
-        """The first stage that has a content no more, and whether what it reads still has it."""
+        """The first stage that no longer has a content, and whether its input still has it."""
         return self._find(item, md5, 0)
 
     def _find(self, item: _Contents, md5: str, side: Literal[0, 1]) -> tuple[str | None, bool]:
@@ -237,8 +237,8 @@ class _Stages:
             if md5 in self._difference(other)[side]:
                 stage = _stage_of(other.change)
                 decided = self._changes.entries[other.change.address]
-                # What is gone from a collection, or new in it, no stage decided on; nor did one
-                # that is new, or gone, itself.
+                # No stage is responsible if the collection itself changed, or if the stage was
+                # added or removed.
                 if other.place.role == "input" or stage is None or None in decided:
                     return None, False
                 return stage, md5 in self._upstream(other.change.address, is_before=side == 1)
@@ -253,7 +253,7 @@ class _Stages:
         return self._differences[path]
 
     def _upstream(self, address: str, *, is_before: bool) -> Collection[str]:
-        """The contents of the folders that a stage read."""
+        """The md5s of all files in the folders that a stage read."""
         key = (address, is_before)
         if key not in self._held:
             entry = self._changes.entries[address][0 if is_before else 1]

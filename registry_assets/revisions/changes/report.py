@@ -1,4 +1,4 @@
-"""What became of files, in words: the parts that a publication, a comparison and a tag share."""
+"""Describing changed files, as shared by publications, diffs and tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def count(number: int, thing: str) -> str:
 
 
 def describe_counts(family: FamilyChange) -> str:
-    """How many images came and went, or other files where no image did."""
+    """The numbers of changed images, or of other files if no image changed."""
     counts = family.images if family.images else family.others
     said = f"+{counts.added} -{counts.removed}"
     said += f" ~{counts.changed}" if counts.changed else ""
@@ -28,28 +28,28 @@ def describe_counts(family: FamilyChange) -> str:
 
 
 def describe_flow(flow: ImageFlow) -> str:
-    """Where images went, in a line."""
+    """One line about a flow of images."""
     images = count(flow.images, "image")
     source, target = (name and class_name(name) for name in (flow.source, flow.target))
     return {
         "moved": f"{images} moved from {source} to {target}",
-        "kept": f"{images} now in {target}, left out by {flow.stage} before",
+        "kept": f"{images} now in {target}, previously left out by {flow.stage}",
         "left out": f"{images} of {source} now left out by {flow.stage}",
-        "made": f"{images} in {target} that {flow.stage} did not make before",
-        "made no more": f"{images} of {source} that {flow.stage} makes no more",
+        "made": f"{images} newly made by {flow.stage} in {target}",
+        "made no more": f"{images} of {source} no longer made by {flow.stage}",
     }[flow.way]
 
 
 def describe_decisions(changes: Sequence[DecisionChange]) -> Iterator[str]:
-    """A line for each decision, what people said before what was left out as a duplicate."""
+    """A line for each decision; those about duplicates come last."""
     told = [(change, change.after or change.before) for change in changes]
     for change, decision in sorted(told, key=lambda one: bool(one[1] and one[1].duplicate_of)):
         if decision is not None:
-            taken_back = "" if change.after else "not any more "
+            taken_back = "" if change.after else "no longer "
             image = f"{change.collection}/{decision.path or decision.md5}"
             yield f"{image}: {taken_back}{decision}"
 
 
 def class_name(family: str) -> str:
-    """How people call a class: ``day_images/sharp``."""
+    """The name of a class: ``day_images/sharp``."""
     return short_name(family).removeprefix("outputs/")

@@ -1,4 +1,4 @@
-"""What a person names a version of the registry by: a commit, a branch, a tag, or the work tree."""
+"""Versions of the registry by name: a commit, a branch, a tag, or the work tree."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Revision:
     """A version of the whole registry.
 
     Attributes:
-        name: As it was asked for; None for the work tree.
-        commit: The commit; None for the work tree, and for a tree that holds nothing.
-        tree: What to compare: the commit, or the tree of the metafiles that stand in the work tree.
+        name: The name as given; None for the work tree.
+        commit: The commit; None for the work tree and for the empty tree.
+        tree: The commit or tree to compare; for the work tree, a tree of its metafiles.
     """
 
     name: str | None
@@ -35,32 +35,30 @@ class Revision:
 
 
 def read_nothing(builder: TreeBuilder) -> Revision:
-    """What there was before the first version."""
+    """The empty tree, as the version before the first."""
     return Revision("nothing", None, builder.empty_tree)
 
 
 def check_git(git: GitRepo) -> None:
-    """Makes sure that there are versions to name.
-
-    Raises:
-        NotFoundError: when there is no Git repository.
-    """
-    if not git.is_present:
-        raise NotFoundError(
-            "there is no Git repository here, so there are no versions to name: `git init`"
-        )
-
-
-def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
-    """The commit that a name stands for.
-
-    Args:
-        git: The repository.
-        name: A commit, in full or shortened, a branch, a tag, or anything that Git understands.
-        prefix: Of the tags of a data set, so that ``v3`` may stand for ``PREFIX/v3``.
+    """Check that there is a Git repository.
 
     Raises:
         NotFoundError: when there is none.
+    """
+    if not git.is_present:
+        raise NotFoundError("versions need a Git repository, and there is none: run `git init`")
+
+
+def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
+    """Resolve a name to a commit.
+
+    Args:
+        git: The repository.
+        name: Any Git revision: a full or abbreviated commit, a branch, a tag, …
+        prefix: The tag prefix of a data set, so that ``v3`` also finds ``PREFIX/v3``.
+
+    Raises:
+        NotFoundError: when there is no such commit.
     """
     own = git.resolve(f"refs/tags/{prefix}/{name}") if prefix else None
     found = own or git.resolve(name)
@@ -70,11 +68,11 @@ def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
         if git.is_shallow:
             raise NotFoundError(
                 f"there is no commit, branch or tag {name} in this shallow clone: `git fetch "
-                "--unshallow --tags` brings all that the original has"
+                "--unshallow --tags` fetches the full history"
             )
         raise NotFoundError(
-            f"there is no commit, branch or tag {name} here: `git fetch --tags` brings those of "
-            "others, `registry versions` lists the versions of data sets"
+            f"there is no commit, branch or tag {name} here: `git fetch --tags` fetches those of "
+            "the remote, `registry versions` lists the versions of data sets"
         )
     return found
 
@@ -82,10 +80,10 @@ def find_commit(git: GitRepo, name: str, prefix: str | None = None) -> str:
 def read_revision(
     registry: Registry, git: GitRepo, name: str | None, prefix: str | None = None
 ) -> Revision:
-    """A version of the registry, by name; the work tree for None.
+    """Read a version of the registry by name; None means the work tree.
 
     Raises:
-        NotFoundError: when there is no such commit, or none at all.
+        NotFoundError: when there is no such commit, or no commit at all.
     """
     if name is not None:
         commit = find_commit(git, name, prefix)

@@ -1,4 +1,4 @@
-"""A registry as a commit has it, read from a clone that is gone afterwards."""
+"""The registry at a commit, read from a temporary clone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Snapshots:
     """Reads registries at commits, each once.
 
     Args:
-        stack: What removes the clones in the end.
+        stack: Removes the clones when it is closed.
     """
 
     def __init__(self, stack: ExitStack) -> None:
@@ -27,10 +27,10 @@ class Snapshots:
         self._lineages: dict[Path, Lineage] = {}
 
     def check_out(self, where: str, commit: str) -> Path:
-        """A clone of a repository with the files of a commit.
+        """Clone a repository and check out a commit.
 
         Args:
-            where: An address, or a repository on this machine.
+            where: A URL, or the path of a repository.
             commit: The commit.
 
         Raises:
@@ -48,7 +48,7 @@ class Snapshots:
         """The graph of a DVC repository in such a clone.
 
         Raises:
-            NotFoundError: when there is none.
+            NotFoundError: when there is no DVC repository.
         """
         if root not in self._lineages:
             if (root / DVC_FOLDER).is_dir():
@@ -57,7 +57,7 @@ class Snapshots:
         return self._lineages[root]
 
     def read_here(self, root: Path, commit: str) -> Lineage:
-        """The graph of a registry on this machine, as a commit of it has it."""
+        """The graph of a local registry at a commit."""
         top = GitRepo(root).top() or root
         clone = self.check_out(str(top), commit)
         return self.read(clone / root.resolve().relative_to(top.resolve()))

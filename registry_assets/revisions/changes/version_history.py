@@ -1,7 +1,7 @@
-"""Every version that any commit has recorded: of what, made of what, by which commit, kept by what.
+"""Every version that any commit has recorded: its inputs, its commit, and the refs that have it.
 
-Read from the texts of metafiles, each entry once however many commits have it: a ``dvc.lock`` of a
-thousand entries is another text in every commit, and nearly all of its entries are the same.
+Each distinct entry of a metafile is parsed once: a ``dvc.lock`` of a thousand entries differs from
+commit to commit, but nearly all of its entries are the same.
 """
 
 from __future__ import annotations
@@ -27,27 +27,28 @@ from registry_assets.git_repo.history import (
 from registry_assets.model import DVC_SUFFIX, LOCK_FILE, Registry, Version
 from registry_assets.revisions.changes.committing import metafiles_of
 from registry_assets.revisions.changes.metafile_entries import (
+    METAFILE_PATTERNS,
     MetafileEntry,
     records_versions,
     split_entries,
 )
 
 WORK_TREE = "the work tree"
-"""What keeps a version that the metafiles name as they are now."""
+"""The keeper of a version that the metafiles in the work tree record."""
 
-_PATTERNS = (f"*{DVC_SUFFIX}", LOCK_FILE, f"*/{LOCK_FILE}")
 # A `dvc.lock` may be a megabyte of text.
 _TEXTS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What one entry of a metafile has recorded.
+    """The content of one entry of a metafile.
 
     Attributes:
-        outputs: The versions that it names, by path.
-        read: The versions that they were made of, by path.
-        objects: The md5s that it has the cache keep.
+        address: The stage or ``.dvc`` file.
+        outputs: The versions of its outputs, by path.
+        read: The versions of its dependencies, by path.
+        objects: The md5s of all cache objects that it needs.
     """
 
     address: str
@@ -58,16 +59,18 @@ class Recorded:
 
 @dataclass
 class VersionHistory:
-    """Versions in the history of a repository.
+    """All versions in the history of a repository.
+
+    A keeper of an entry is a branch, tag, stash, index or work tree that has the entry now. An
+    entry that only older commits have has no keeper.
 
     Attributes:
-        entries: Everything that was recorded, each once.
-        commits: The newest commit that recorded an entry, by its place in `entries`; those of the
-            work tree need not have one.
-        keepers: What has an entry now, by its place in `entries`: branches, tags, stashes, the
-            index and the work tree; nothing for what only older commits have.
-        unread: Metafiles that could not be read, each with where and why.
-        kept_unread: Those of them that something has now.
+        entries: The distinct entries.
+        commits: The newest commit that recorded each entry, by its index in `entries`. Uncommitted
+            entries have none.
+        keepers: The keepers of each entry, by its index in `entries`.
+        unread: Messages about metafiles that could not be read.
+        kept_unread: Those messages that concern a branch, tag, stash, index or work tree.
     """
 
     entries: list[Recorded] = field(default_factory=list)
@@ -78,7 +81,7 @@ class VersionHistory:
 
     @cached_property
     def versions(self) -> Mapping[tuple[str, str], tuple[int, ...]]:
-        """The entries that have recorded a version of an output, newest first, by path and md5."""
+        """Indices of the entries that record a version, newest first, by path and md5."""
         found: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for number, entry in enumerate(self.entries):
             for path, version in entry.outputs.items():
@@ -86,37 +89,37 @@ class VersionHistory:
         return {key: tuple(numbers) for key, numbers in found.items()}
 
     def commit_of(self, path: str, md5: str) -> str | None:
-        """The newest commit that recorded a version; None where it is not committed yet."""
+        """The newest commit that recorded a version; None if it is not committed yet."""
         numbers = self.versions.get((path, md5), ())
         return next((self.commits[n] for n in numbers if n in self.commits), None)
 
     def keepers_of(self, path: str, md5: str) -> tuple[str, ...]:
-        """What has a version of an output now."""
+        """The keepers of a version of an output."""
         numbers = self.versions.get((path, md5), ())
         return tuple(dict.fromkeys(k for n in numbers for k in self.keepers.get(n, ())))
 
     def is_known(self, path: str, md5: str) -> bool:
-        """Whether a commit, or something that has it now, tells that an output had a version."""
+        """Whether a version of an output is recorded in any commit or keeper."""
         return bool(self.commit_of(path, md5) or self.keepers_of(path, md5))
 
     def committed_objects(self) -> frozenset[str]:
-        """The md5s of all versions that a commit has, which may be an old one."""
+        """The md5s of all objects that any commit needs, however old."""
         return frozenset().union(*(self.entries[number].objects for number in self.commits))
 
     def needed_objects(self) -> frozenset[str]:
-        """The md5s of all versions that something has now."""
+        """The md5s of all objects that a keeper needs."""
         return frozenset().union(
             *(self.entries[n].objects for n, has in self.keepers.items() if has)
         )
 
 
 def read_version_history(registry: Registry, runs: Path | None = None) -> VersionHistory:
-    """Reads every version that any commit, or the work tree, has recorded.
+    """Read every version that any commit, or the work tree, has recorded.
 
     Args:
-        registry: What the metafiles declare now.
-        runs: DVC's run cache, to read what no commit recorded, too: paths then count from the
-            folder of their stage.
+        registry: The registry.
+        runs: DVC's run cache, to include runs that were never committed. Their paths are relative
+            to the folder of their stage.
     """
     git = GitRepo(registry.root)
     reader = _Reader(registry, git)
@@ -131,11 +134,11 @@ def read_version_history(registry: Registry, runs: Path | None = None) -> Versio
 
 
 def read_runs(registry: Registry, runs: Path) -> Sequence[Recorded]:
-    """Reads what DVC's run cache knows: which stage made what of what, on this machine.
+    """Read the outputs and dependencies of all runs in DVC's run cache.
 
     Args:
-        registry: What the metafiles declare now.
-        runs: The run cache. Its paths count from the folder of their stage.
+        registry: The registry.
+        runs: The run cache. Its paths are relative to the folder of their stage.
     """
     reader = _Reader(registry, GitRepo(registry.root))
     reader.read_runs(runs)
@@ -143,7 +146,7 @@ def read_runs(registry: Registry, runs: Path) -> Sequence[Recorded]:
 
 
 class _Reader:
-    """Reads entries, each text once."""
+    """Reads entries; parses each distinct text once."""
 
     def __init__(self, registry: Registry, git: GitRepo) -> None:
         self.history = VersionHistory()
@@ -179,17 +182,17 @@ class _Reader:
         self.history.kept_unread = dict(self.history.unread)
 
     def _read_other_work_trees(self, kept: dict[tuple[str, str], list[str]]) -> None:
-        """Reads what is staged, and what is not committed at all, where others work."""
+        """Read staged and uncommitted metafiles of the other work trees of this repository."""
         for top, root in find_other_work_trees(self._git):
             if not top.is_dir():
-                gone = f"the work tree {top} is not there (`git worktree prune` forgets it)"
+                gone = f"the work tree {top} is missing (`git worktree prune` unregisters it)"
                 self.history.unread[gone] = None
             if not root.is_dir():
                 continue
             git = GitRepo(root)
             for path, blob in read_staged_blobs(git, records_versions).items():
                 kept.setdefault((path, blob), []).append(OTHER_WORK_TREE)
-            for path in find_files(git, _PATTERNS):
+            for path in find_files(git, METAFILE_PATTERNS):
                 place = root / path
                 if records_versions(path) and not path.startswith(".dvc/") and place.is_file():
                     try:
@@ -200,7 +203,7 @@ class _Reader:
                     self._keep(self._read(path, text, str(root)), [OTHER_WORK_TREE])
 
     def read_past(self) -> None:
-        changes = [c for c in read_changes(self._git, _PATTERNS) if c.after is not None]
+        changes = [c for c in read_changes(self._git, METAFILE_PATTERNS) if c.after is not None]
         files = dict.fromkeys(
             (change.path, blob)
             for change in changes
@@ -233,7 +236,7 @@ class _Reader:
         try:
             return frozenset(map(self._number, split_entries(path, text).values()))
         except (MetafileError, AttributeError, KeyError, TypeError, ValueError) as error:
-            # People do commit conflict markers; and raw data, which may be called like a metafile.
+            # Conflict markers may be committed, and raw data may be named like a metafile.
             if self._registry.settings.declares(path):
                 self.history.unread[f"{path} in {where}: {error}"] = None
             return frozenset()
@@ -250,11 +253,7 @@ class _Reader:
 
 
 def _chunks(files: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    # Small ones by the thousand, large ones by the dozen.
-    size = _TEXTS_AT_ONCE if any(_is_lock(path) for path, _ in files) else len(files) or 1
+    has_locks = any(PurePosixPath(path).name == LOCK_FILE for path, _ in files)
+    size = _TEXTS_AT_ONCE if has_locks else len(files) or 1
     for start in range(0, len(files), size):
         yield files[start : start + size]
-
-
-def _is_lock(path: str) -> bool:
-    return PurePosixPath(path).name == LOCK_FILE

@@ -1,11 +1,11 @@
-"""Publishing metafiles on a branch of their own, after their data.
+"""Publishing: pushes data, then metafiles on a branch, and opens a pull request.
 
-publication.py    what is published, as values
-planning.py       finding that out
-made_with.py      the edited files that go along, as results were made with them
-report.py         what it changes, in numbers
-pushing.py        doing it: data, commit, branch
-pull_requests.py  opening a pull request with the program of the forge
-forges.py         which forge keeps the repository
-resolving.py      what a merge left of metafiles
+publication.py    a publication as values
+planning.py       what to publish, and on which branch
+made_with.py      uncommitted code and parameters to publish along with results
+report.py         a summary of the changes
+pushing.py        pushing data, commit and branch
+pull_requests.py  opening a pull request with the forge's command line
+forges.py         recognising the forge of a remote
+resolving.py      resolving merge conflicts of metafiles
 """

@@ -1,4 +1,4 @@
-"""Forges: which one keeps a repository, and the page on which a person opens a pull request."""
+"""Recognising the forge of a remote, and its page for opening a pull request."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _WEB = re.compile(
 # Azure DevOps has another host and path for SSH.
 _AZURE_SSH = re.compile(r"(?:v3/)?(?P<owner>[^/]+)/(?P<project>[^/]+)/(?P<name>[^/]+)")
 Kind = Literal["github", "gitlab", "bitbucket", "azure", "gitea", ""]
-"""Which software; "" where the name of the host does not tell."""
+"""The forge software; "" if the host name does not tell."""
 
 
 @dataclass(frozen=True)
 class Forge:
-    """Where a repository is kept.
+    """The forge that hosts a repository.
 
     Attributes:
-        kind: Which software, by the name of the host.
+        kind: The forge software, by the host name.
         host: The host.
-        path: The path of the repository there.
+        path: The path of the repository on the host.
     """
 
     kind: Kind
@@ -36,7 +36,7 @@ class Forge:
 
     @classmethod
     def find(cls, addresses: Sequence[str]) -> Forge | None:
-        """The forge of a remote, by its addresses, the first that tells; None for plain paths."""
+        """The forge of a remote, by its URLs; None for plain paths."""
         found = [forge for address in addresses if (forge := cls._of(address)) is not None]
         return next((forge for forge in found if forge.kind), found[0] if found else None)
 
@@ -50,7 +50,7 @@ class Forge:
         return cls(_kind_of(host), host, match["path"].lstrip("/"))
 
     def address_to_open(self, branch: str, target: str) -> str | None:
-        """The page on which a person opens a pull request; None where that is not known."""
+        """The page on which to open a pull request; None if unknown."""
         base = f"https://{self.host}/{quote(self.path)}"
         source, into = quote(branch), quote(target)
         if self.kind == "github":

@@ -1,7 +1,7 @@
-"""What results were made with and nobody committed yet: code, parameters, pipelines.
+"""Uncommitted code, parameters and pipelines that results were made with.
 
-A branch with results and without the code and the parameters that made them is one on which they
-are stale. So what the stages of published results declare goes along with them; nothing else does.
+On a branch without them, the published results would be stale. So they are published along with
+the results: the files that stages of published results declare, and no others.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MOST_BYTES = 10_000_000
 
 @dataclass(frozen=True)
 class MadeWith:
-    """What goes along with results.
+    """Files to publish along with results.
 
     Attributes:
-        files: Edited files that stages of published results declare, and that these were made with.
-        warnings: What a person should know of others.
+        files: Edited files that published results were made with.
+        warnings: Messages about other files.
     """
 
     files: tuple[str, ...]
@@ -36,17 +36,17 @@ class MadeWith:
 def find_made_with(
     lineage: Lineage, git: GitRepo, changes: MetafileChanges, uncommitted: MetafileChanges
 ) -> MadeWith:
-    """Finds the edited files that published results were made with.
+    """Find the edited files that published results were made with.
 
     Args:
         lineage: The graph.
         git: The repository.
-        changes: What is published.
-        uncommitted: What of it no commit has yet.
+        changes: The published changes.
+        uncommitted: The part of them that is not committed yet.
 
     Raises:
-        RefusedError: when results that no commit has yet were made with something else than what
-            stands in the work tree now, or with files that are no matter for Git.
+        RefusedError: when uncommitted results were made with other files than those in the work
+            tree now, or with files that are too large for Git.
     """
     registry = lineage.registry
     made = {address for address, (_, after) in changes.entries.items() if after is not None}
@@ -62,14 +62,14 @@ def find_made_with(
         differing = lineage.code_changes[stage.address] if touched else ()
         if differing and stage.address in uncommitted.entries:
             raise RefusedError(
-                f"{stage.address} was not made with what stands in the work tree "
-                f"({'; '.join(differing)}): `registry materialize` makes it anew, or take the edit "
-                f"of {few_of(touched)} back, then publish"
+                f"{stage.address} was made with other files than those in the work tree "
+                f"({'; '.join(differing)}): run `registry materialize`, or revert "
+                f"{few_of(touched)}, then publish"
             )
         if differing:
             warnings.append(
-                f"{few_of(touched)}: edited since {stage.address} was made, which is committed "
-                "already, so the edit stays here"
+                f"{few_of(touched)}: edited after the committed run of {stage.address}, so not "
+                "published"
             )
         else:
             taken.update(touched)
@@ -79,7 +79,7 @@ def find_made_with(
 
 
 def _declared_by(registry: Registry, stage: Stage) -> frozenset[str]:
-    """The files and folders that a stage declares, but for data, with the ``dvc.yaml`` itself."""
+    """The files and folders that a stage declares except data, and its ``dvc.yaml``."""
     dataset = registry.dataset_of(stage.file)
     variables = (f for f in registry.variable_files if registry.dataset_of(f) in (None, dataset))
     code = (
@@ -93,25 +93,25 @@ def _declared_by(registry: Registry, stage: Stage) -> frozenset[str]:
 
 
 def _check_size(registry: Registry, unknown: Collection[str]) -> None:
-    """Makes sure that nobody's data goes into Git for ever, as a dependency that DVC lacks."""
+    """Refuse to commit large untracked files, which are probably data that DVC should track."""
     sizes = {file: (registry.root / file).lstat().st_size for file in unknown}
     if sum(sizes.values()) > _MOST_BYTES:
         largest = max(sizes, key=lambda file: sizes[file])
         raise RefusedError(
-            f"results were made with {len(sizes)} files that neither Git nor DVC knows, of "
-            f"{format_size(sum(sizes.values()))}, such as {largest}: `dvc add` what is data, "
-            "commit what is code, then publish"
+            f"results were made with {len(sizes)} files that neither Git nor DVC tracks "
+            f"({format_size(sum(sizes.values()))}), such as {largest}: `dvc add` data and commit "
+            "code, then publish"
         )
 
 
 def _find_ignored(registry: Registry, git: GitRepo, paths: Collection[str]) -> Iterator[str]:
-    """Files that results were made with and that Git is not to know."""
+    """Warn about files that results were made with and that Git ignores."""
     there = [path for path in sorted(paths) if (registry.root / path).exists()]
     ignored = git.ignored(there) or frozenset()
     known = git.tracked(sorted(ignored)) if ignored else frozenset()
     for path in there:
         if path in ignored and path not in known:
-            yield f"{path}: results were made with it, but Git ignores it: the branch lacks it"
+            yield f"{path}: results were made with it, but Git ignores it, so it is not published"
 
 
 def _is_at(file: str, paths: Collection[str]) -> bool:

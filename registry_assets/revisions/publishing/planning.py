@@ -1,7 +1,7 @@
-"""Finding out what is to be published, and where: nothing is moved for it.
+"""Planning a publication: what to publish, and on which branch; changes nothing.
 
-The branch is called after its content, so that what was interrupted anywhere carries on when it is
-run again.
+The name of the branch is derived from its content, so that an interrupted publication continues
+when it is run again.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ def plan_publication(
     title: str | None = None,
     run_id: str | None = None,
 ) -> Publication | Nothing:
-    """Finds out what is to be published, and moves nothing.
+    """Plan a publication; changes nothing.
 
     Args:
-        lineage: The graph, as it was just read.
-        branch: The name of the branch; after what is in it when None.
-        title: What happens, in a line; after what is in it when None.
+        lineage: The graph, freshly read.
+        branch: The branch name; derived from the content when None.
+        title: The title of the pull request; derived from the content when None.
         run_id: The Dagster run that publishes.
 
     Raises:
-        RefusedError: when it cannot be, with the next step.
-        MetafileError: when a file of decisions cannot be read.
+        RefusedError: when publishing is not possible, with the next step.
+        MetafileError: when a decisions file cannot be read.
         SourceUnreachableError: when the Git remote does not answer.
     """
     registry = lineage.registry
     dvc = DvcRepo(registry.root)
     git, builder = dvc.git, TreeBuilder(dvc.git)
     ground = _look_around(lineage, builder)
-    # Whoever records something meanwhile would be published by half.
+    # Locked, so that no half-written record is published.
     with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
         tree = build_metafile_tree(registry, builder, ground.head)
     uncommitted = read_changes(builder, ground.head, tree)
@@ -80,7 +80,7 @@ def plan_publication(
         return Nothing(f"nothing to publish: {upstream} has every metafile")
     for file in changes.files:
         if is_decisions_file(file.path):
-            # What nobody can read is not to be published.
+            # Raises if it is broken: do not publish it.
             read_decisions(registry.root / file.path)
     summary = summarise(lineage, changes, dvc.listings(), made_with.files)
     protected = {*registry.settings.protected_branches, ground.target}
@@ -103,7 +103,7 @@ def plan_publication(
     warnings = [*made_with.warnings, *_forgotten(lineage)]
     ahead = git.count_commits(ground.tip, ground.head)
     if ahead and not is_current:
-        warnings.append(f"the branch holds {ahead} commits of {ground.current}, too")
+        warnings.append(f"the branch also contains {ahead} commits of {ground.current}")
     said = " ".join((title or "").split()) or shorten(summary.title)
     assets = [
         f"{asset} [{', '.join(names)}]" if names else asset
@@ -131,12 +131,16 @@ def plan_publication(
 
 @dataclass(frozen=True)
 class _Ground:
-    """Where a publication starts from, and where it goes.
+    """The Git state that a publication starts from.
 
     Attributes:
-        current: The checked-out branch, and `head` its commit.
-        target: The branch to merge into, and `tip` its commit.
-        base: Where the two part.
+        current: The checked-out branch.
+        head: The commit of `current`.
+        remote: The remote to publish on.
+        state: The branches and tags of the remote.
+        target: The branch to merge into.
+        tip: The commit of `target`.
+        base: The merge base of `head` and `tip`.
     """
 
     current: str
@@ -160,16 +164,16 @@ def _look_around(lineage: Lineage, builder: TreeBuilder) -> _Ground:
 
 
 def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
-    """The checked-out branch and commit, where publishing makes sense."""
+    """The checked-out branch and commit; refuses if nothing can be published from here."""
     if not git.is_present:
         raise RefusedError("there is no Git repository here: run `git init`, then commit")
     if lineage.registry.problems:
-        raise RefusedError(f"part of the registry is left out: {lineage.registry.problems[0]}")
+        raise RefusedError(f"the registry cannot be read in full: {lineage.registry.problems[0]}")
     current, head = git.branch(), git.commit()
     step = find_next_step(git)
     if step is not None:
         raise RefusedError(
-            f"a merge or rebase is going on: resolve it (`registry resolve`), then `{step}`"
+            f"a merge or rebase is in progress: resolve it (`registry resolve`), then `{step}`"
         )
     if current is None:
         raise RefusedError("no branch is checked out: run `git switch -c NAME`")
@@ -179,7 +183,7 @@ def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:
 
 
 def _find_target(remote: GitRemote, state: RemoteRefs, current: str) -> tuple[str, str]:
-    """The branch to merge into, and its commit, which is fetched when it is not here yet."""
+    """The branch to merge into, and its commit, fetched if necessary."""
     candidates = [state.default, current, "main", "master"]
     target = next((name for name in candidates if name in state.branches), None)
     if target is None:
@@ -194,7 +198,7 @@ def _find_target(remote: GitRemote, state: RemoteRefs, current: str) -> tuple[st
 
 
 def _is_held(builder: TreeBuilder, changed: Sequence[BlobChange], tree: str, commit: str) -> bool:
-    """Whether a commit holds all that changed: merging it in would leave every file as it is."""
+    """Whether a commit already contains all changes: merging them into it would change no file."""
     there = {file.path: file.before for file in builder.compare(commit, tree)}
     differing = [file for file in changed if file.path in there]
     if not all(can_merge(file.path) for file in differing):
@@ -218,13 +222,13 @@ def _name_branch(lineage: Lineage, summary: Summary, changed: Sequence[BlobChang
 
 def _check_name(git: GitRepo, name: str, protected: Collection[str], *, is_current: bool) -> None:
     if not git.is_branch_name(name):
-        raise RefusedError(f"{name!r} cannot be the name of a branch: choose another with --branch")
+        raise RefusedError(f"{name!r} is not a valid branch name: choose another with --branch")
     if name in protected:
         raise RefusedError(f"{name} is a protected branch: choose another with --branch")
     if name == git.branch() and not is_current:
         raise RefusedError(
-            f"{name} is checked out, and publishing moves nobody's work tree: "
-            "choose another name with --branch"
+            f"{name} is checked out, and publishing does not change the work tree: choose another "
+            "name with --branch"
         )
 
 
@@ -236,10 +240,10 @@ def _find_existing(
     changed: Sequence[BlobChange],
     tree: str,
 ) -> tuple[str | None, bool]:
-    """The commit of a branch of that name, and whether the remote has it.
+    """The commit of an existing branch of that name, and whether the remote has it.
 
     Raises:
-        RefusedError: when it holds something else.
+        RefusedError: when the branch has other content.
     """
     pushed = state.branches.get(name)
     if pushed is not None and not builder.git.is_known(pushed):
@@ -259,8 +263,8 @@ def _find_existing(
 
 
 def _forgotten(lineage: Lineage) -> Iterator[str]:
-    """Pictures that were forgotten, which would be pushed again."""
+    """Warn about forgotten pictures that would be pushed again."""
     root = lineage.registry.root
     tracer = Tracer(lineage, DvcRepo(root).listings())
     for md5, path in tracer.find_standing(read_forgotten(root)).items():
-        yield f"{path} holds a picture that was forgotten: `registry forget {md5}` takes it out"
+        yield f"{path} contains a forgotten picture: `registry forget {md5}` removes it"

@@ -1,4 +1,4 @@
-"""What is published, as values, and what a person or a program is told of it."""
+"""A publication as values, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Nothing:
     """There is nothing to publish.
 
     Attributes:
-        reason: Why.
-        branch: The branch that it was published on; None where there is none here.
-        tree: What the work tree has of metafiles, and the checked-out commit of everything else.
+        reason: Why there is nothing to publish.
+        branch: The local branch that has it already, if any.
+        tree: The checked-out commit with the metafiles of the work tree.
     """
 
     reason: str
@@ -31,25 +31,25 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Publication:
-    """What is to be published, before anything of it is.
+    """A planned publication.
 
     Attributes:
-        branch: The branch it goes to.
-        target: The branch that it is to be merged into.
-        remote: Where both are.
-        base: The commit that the changes are counted from: where the target and HEAD part.
+        branch: The branch to push.
+        target: The branch to merge into.
+        remote: The Git remote of both.
+        base: The merge base of the target and HEAD, with which `tree` is compared.
         parent: The checked-out commit.
-        tree: What the branch is to hold.
-        is_committed: Whether the checked-out commit holds it all.
-        existing: The commit of a branch of that name that holds the same already.
-        is_pushed: Whether the remote has it.
-        changes: How the metafiles of base and tree differ.
-        files: All that differs: those, and what results were made with.
-        summary: The same in numbers.
-        title: In a line.
-        description: In Markdown.
-        message: Of the commit.
-        warnings: What a person should know before.
+        tree: The content of the branch.
+        is_committed: Whether the checked-out commit has this content already.
+        existing: The commit of an existing branch of that name with this content.
+        is_pushed: Whether the remote has `existing`.
+        changes: The metafiles that differ between `base` and `tree`.
+        files: All files that differ: metafiles, and files that results were made with.
+        summary: A summary of the changes.
+        title: The title of the pull request.
+        description: The description of the pull request, in Markdown.
+        message: The commit message.
+        warnings: Messages to show before publishing.
     """
 
     branch: str
@@ -72,12 +72,13 @@ class Publication:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published.
+    """A completed publication.
 
     Attributes:
-        commit: What the branch is at.
-        data: What is on the DVC remote.
-        pull_request: What became of it.
+        publication: The plan.
+        commit: The commit of the branch.
+        data: The result of pushing data.
+        pull_request: The pull request.
     """
 
     publication: Publication
@@ -90,8 +91,8 @@ class NothingJson(TypedDict):
     """There is nothing to publish.
 
     Attributes:
-        state: That.
-        reason: Why.
+        state: Always ``nothing``.
+        reason: Why there is nothing to publish.
     """
 
     state: Literal["nothing"]
@@ -99,11 +100,11 @@ class NothingJson(TypedDict):
 
 
 class SummaryJson(TypedDict):
-    """What a publication changes, in numbers.
+    """A summary of the changes of a publication.
 
     Attributes:
-        raw: The collections as they were shot; null where none changed.
-        datasets: By data set, its inputs and what nothing else is made of: its classes.
+        raw: Changes of the raw collections; null if there are none.
+        datasets: Changes by data set: its inputs, and its outputs without dependents (classes).
     """
 
     raw: FamilyChange | None
@@ -111,12 +112,12 @@ class SummaryJson(TypedDict):
 
 
 class PushedDataJson(TypedDict):
-    """What is on the DVC remotes.
+    """The result of pushing data to the DVC remotes.
 
     Attributes:
-        remotes: The remotes, by name.
-        objects: How many objects were looked for.
-        pushed: How many of them were sent just now.
+        remotes: The names of the remotes.
+        objects: Number of objects in all.
+        pushed: Number of objects that were not there before.
     """
 
     remotes: tuple[str, ...]
@@ -139,22 +140,22 @@ class _PublicationJson(TypedDict):
 
 
 class PublicationJson(_PublicationJson, total=False):
-    """What was published, or is to be.
+    """A planned or completed publication.
 
     Attributes:
         state: ``planned`` with `--dry-run`.
-        branch: The branch it goes to.
-        target: The branch that it is to be merged into.
-        remote: Where both are.
-        commit: What the branch is at; before, null unless a branch holds the same already.
-        title: What happens, in a line.
+        branch: The branch to push.
+        target: The branch to merge into.
+        remote: The Git remote of both.
+        commit: The commit of the branch; null if it is planned and does not exist yet.
+        title: The title of the pull request.
         description: The description of the pull request, in Markdown.
         files: All files that differ from the target.
-        made_with: Those of them that results were made with and that are no metafiles.
-        summary: What changes, in numbers.
-        warnings: What a person should know before.
-        pull_request: What became of it. Once published.
-        data: What is on the DVC remotes. Once published.
+        made_with: Those of them that are not metafiles, but that results were made with.
+        summary: A summary of the changes.
+        warnings: Messages to show before publishing.
+        pull_request: The pull request. Once published.
+        data: The result of pushing data. Once published.
     """
 
     pull_request: PullRequest
@@ -164,7 +165,7 @@ class PublicationJson(_PublicationJson, total=False):
 def publication_as_json(
     found: Publication | Published | Nothing,
 ) -> PublicationJson | NothingJson:
-    """The form of `registry publish --json`."""
+    """The JSON of `registry publish --json`."""
     if isinstance(found, Nothing):
         return {"state": "nothing", "reason": found.reason}
     plan = found.publication if isinstance(found, Published) else found
@@ -194,11 +195,11 @@ def publication_as_json(
 
 
 def describe_pull_request(request: PullRequest) -> str | None:
-    """What a person is told of it; None where there is nothing to tell."""
+    """A message about the pull request; None if there is nothing to say."""
     why = f" ({request.reason})" if request.reason else ""
     said = {
         "opened": f"opened the pull request {request.url or ''}",
-        "there": f"there is a pull request already {request.url or ''}",
+        "there": f"the pull request exists already {request.url or ''}",
         "address": f"open the pull request at {request.url}{why}",
         "none": f"no pull request was opened{why}" if why else "",
     }

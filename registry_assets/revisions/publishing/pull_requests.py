@@ -1,4 +1,4 @@
-"""Opening a pull request: with the program of the forge, else by a person."""
+"""Opening a pull request with the forge's command line, or naming the page to open it on."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from registry_assets.revisions.publishing.forges import Forge, Kind
 _MOST_SECONDS = 120.0
 _URL = re.compile(r"https?://[^\s\"'<>]+")
 _PAGE = re.compile(r"https?://[^\s\"'<>]+/(?:pulls?|-/merge_requests)/\d+")
-"""The page of a pull request."""
+"""The URL of a pull request."""
 _MOST_DESCRIPTION = 60_000
-"""Characters: GitHub takes 65,536."""
+"""In characters; GitHub accepts 65,536."""
 _MOST_REASON = 300
 
 State = Literal["opened", "there", "address", "none"]
@@ -27,13 +27,13 @@ State = Literal["opened", "there", "address", "none"]
 
 @dataclass(frozen=True)
 class PullRequest:
-    """What became of the pull request of a branch.
+    """The pull request of a branch.
 
     Attributes:
-        state: ``opened`` just now; ``there`` already; ``address``: it is to be opened at `url`;
-            ``none``: the remote is no forge that is known.
-        url: Its address, or where to open it.
-        reason: Why it was not opened, where somebody tried.
+        state: ``opened``: just now. ``there``: it existed already. ``address``: open it at `url`.
+            ``none``: the remote is not a known forge.
+        url: The URL of the pull request, or the page to open it on.
+        reason: Why opening it failed.
     """
 
     state: State
@@ -43,16 +43,16 @@ class PullRequest:
 
 @dataclass(frozen=True)
 class _Program:
-    """The command line of a forge, which knows who is logged in.
+    """The command line of a forge, which stores the login.
 
     Attributes:
         name: The command.
-        logins: Names the host where somebody is logged in there, in what it prints. ``{host}`` is
-            filled in.
-        create: Opens a pull request and prints its address.
-        options: Of `create`: for the branch, the target, the title and the description.
-        pages: Lists open pull requests, each in a line with its branch and its address, where
-            `create` does not name the one that is there already. ``{branch}`` is filled in.
+        logins: Arguments that print the host if the user is logged in there. ``{host}`` is filled
+            in.
+        create: Arguments that open a pull request and print its URL.
+        options: Options of `create` for the branch, the target, the title and the description.
+        pages: Arguments that list open pull requests, one per line with branch and URL; needed if
+            `create` does not print the URL of an existing one. ``{branch}`` is filled in.
     """
 
     name: str
@@ -134,7 +134,7 @@ def _ask_program(root: Path, program: _Program, values: tuple[str, str, str, str
     answer = f"{done.stdout}\n{done.stderr}"
     pages = _PAGE.findall(answer)
     if done.returncode == 0:
-        # What was described may name others before.
+        # URLs before the last may come from the description.
         return PullRequest("opened", pages[-1] if pages else None)
     if "already exists" in answer:
         page = pages[-1] if pages else _find_page(root, program, values[0])
@@ -144,7 +144,7 @@ def _ask_program(root: Path, program: _Program, values: tuple[str, str, str, str
 
 
 def _find_page(root: Path, program: _Program, branch: str) -> str | None:
-    """The address of the pull request that is there; None when it cannot be told."""
+    """The URL of the existing pull request; None if it cannot be found."""
     if not program.pages:
         return None
     listed = _run(root, [program.name, *(word.format(branch=branch) for word in program.pages)])
@@ -156,7 +156,7 @@ def _find_page(root: Path, program: _Program, branch: str) -> str | None:
 
 
 def _program_for(root: Path, forge: Forge) -> _Program | None:
-    """The program that opens pull requests there: by the kind of forge, else by asking it."""
+    """The program for a forge: by its kind; for an unknown kind, one that is logged in there."""
     for program in _PROGRAMS.get(forge.kind, ()):
         if shutil.which(program.name) is None:
             continue
@@ -172,7 +172,7 @@ def _is_logged_in(root: Path, program: _Program, host: str) -> bool:
 
 
 def _run(root: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a program that must not ask anybody anything."""
+    """Run a program without prompts."""
     quiet = {"GH_PROMPT_DISABLED": "1", "NO_PROMPT": "1", "NO_COLOR": "1"}
     try:
         return subprocess.run(

@@ -1,7 +1,7 @@
-"""Publishing: the registry's metafiles on a branch of their own, their data on the remote first.
+"""Carrying out a publication: pushes data first, then a branch with the metafiles.
 
-The branch is made beside the checked-out one (`registry_assets.git_repo.committing`), so that
-nobody's work tree moves.
+The branch is created without checking it out (`registry_assets.git_repo.committing`), so the work
+tree does not change.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _MOST_NAMED = 5
 
 
 def publish(publication: Publication, root: Path, report: Report) -> Published:
-    """Pushes data, looks whether it is there, then makes and pushes the branch.
+    """Push data, check that the remote has it, then create and push the branch.
 
     Args:
-        publication: What to publish.
-        root: Of the registry.
-        report: Takes progress.
+        publication: The plan.
+        root: Root of the registry.
+        report: Called with progress messages.
 
     Raises:
         RefusedError: when data is missing; nothing has been pushed to Git then.
-        RegistryError: when a remote refuses.
+        RegistryError: when a remote fails.
     """
     data = _push_data(publication, root, report)
     commit = _make_branch(publication, root)
@@ -54,22 +54,22 @@ def publish(publication: Publication, root: Path, report: Report) -> Published:
 
 
 def switch(root: Path, branch: str, tree: str) -> None:
-    """Checks a published branch out without touching a file, nor what is staged besides.
+    """Check out a published branch; changes no file, and keeps other staged changes.
 
     Args:
-        root: Of the registry.
+        root: Root of the registry.
         branch: The branch.
-        tree: What it holds: the checked-out commit, and metafiles as they stand in the work tree.
+        tree: Its content: the checked-out commit with the metafiles of the work tree.
 
     Raises:
-        RefusedError: when it holds something else by now.
+        RefusedError: when the branch has other content by now.
     """
     git = GitRepo(root)
     builder = TreeBuilder(git)
     head, commit = git.commit(), git.resolve_ref(f"refs/heads/{branch}")
     if head is None or commit is None or builder.compare(commit, tree):
         raise RefusedError(
-            f"the branch {branch} is not what was published from here: `git switch {branch}`"
+            f"the branch {branch} differs from what was published here: run `git switch {branch}`"
         )
     builder.stage(builder.compare(head, tree))
     git.call("symbolic-ref", "-m", "registry publish --switch", "HEAD", f"refs/heads/{branch}")
@@ -94,7 +94,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
     if data.missing:
         outputs = list(dict.fromkeys(item.output for item in data.missing))
         report(
-            f"{len(data.missing)} objects of what is not new are neither in the cache nor on the "
+            f"{len(data.missing)} objects of unchanged outputs are neither in the cache nor on the "
             f"remote: {', '.join(outputs[:_MOST_NAMED])}"
         )
     where = f"on {' and '.join(f'`{name}`' for name in data.remotes)}" if data.remotes else ""
@@ -103,7 +103,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
 
 
 def _make_branch(publication: Publication, root: Path) -> str:
-    """Makes the commit, and the branch at it, unless that is there; returns the commit."""
+    """Create the commit and the branch unless they exist; returns the commit."""
     if publication.existing is not None:
         commit = publication.existing
     else:
@@ -112,5 +112,7 @@ def _make_branch(publication: Publication, root: Path) -> str:
     name = f"refs/heads/{publication.branch}"
     git = GitRepo(root)
     if git.resolve_ref(name) is None and not TreeBuilder(git).set_branch(name, commit, None):
-        raise RefusedError(f"somebody else is making the branch {publication.branch}: run it again")
+        raise RefusedError(
+            f"the branch {publication.branch} was created by somebody else just now: run it again"
+        )
     return commit

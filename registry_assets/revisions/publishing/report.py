@@ -1,4 +1,4 @@
-"""What a publication changes, in numbers: for a commit, a pull request and a person."""
+"""A summary of the changes of a publication, for commit messages and pull requests."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ _NOT_IN_A_BRANCH = re.compile(r"[^A-Za-z0-9._-]+|\.{2,}")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a publication changes.
+    """A summary of the changes of a publication.
 
     Attributes:
-        raw: The collections as they were shot; None where none changed.
-        datasets: By data set, its inputs and what nothing else is made of: its classes.
-        flows: By data set, the images that went the same way.
-        assets: Every asset of which something changed, with the partitions, in the order of
-            dependencies.
-        checks: What the asset checks say, a line each.
+        raw: Changes of the raw collections; None if there are none.
+        datasets: Changes by data set: its inputs, and its outputs without dependents (classes).
+        flows: Images that changed in the same way, by data set.
+        assets: The changed assets with their changed partitions, upstream first.
+        checks: The results of the asset checks, as lines of text.
         lineage: The changed part of the graph, as lines of text.
-        decisions: What people decided about images, and what was left out as duplicates.
-        taken_in: The collections that data sets took in, by data set.
-        taken_out: Those that they have no more.
-        made_with: Edited files that results were made with and that go along, none a metafile.
+        decisions: Decisions about images, as lines of text.
+        taken_in: Collections that were imported into data sets, by data set.
+        taken_out: Collections that were removed from data sets, by data set.
+        made_with: Edited files that are published along with results; no metafiles.
     """
 
     raw: FamilyChange | None
@@ -59,10 +58,10 @@ class Summary:
 
     @property
     def title(self) -> str:
-        """What happens, in a line."""
+        """The title of the pull request."""
         raw = self.raw or FamilyChange("")
         new = [*raw.added] or self._taken_in
-        # A data set may have changed and have none, or only some, of what is new.
+        # Only data sets that imported all new collections.
         into = [dataset for dataset, names in self.taken_in.items() if {*new} <= {*names}]
         if new and into:
             said = f"Add {_named(new)} to {_named(into, 'data sets')}"
@@ -73,7 +72,7 @@ class Summary:
                 return f"{verb} {_named(named)}"
         if len(self.datasets) == 1 and not new:
             for dataset, gone in self.taken_out.items():
-                return f"Take {_named(gone)} out of {dataset}"
+                return f"Remove {_named(gone)} from {dataset}"
         if self.datasets:
             return f"Update {_named([*self.datasets], 'data sets')}"
         count = len(self.decisions)
@@ -82,7 +81,7 @@ class Summary:
 
     @property
     def slug(self) -> str:
-        """What is in it, as a part of the name of a branch."""
+        """The content, as part of a branch name."""
         raw = self.raw
         names = (raw and (raw.added or raw.updated or raw.removed)) or self._taken_in
         text = "-".join(names or self.datasets)
@@ -92,7 +91,7 @@ class Summary:
 
     @property
     def _taken_in(self) -> list[str]:
-        """What is new in data sets."""
+        """All collections that are new in any data set."""
         return list(dict.fromkeys(name for names in self.taken_in.values() for name in names))
 
 
@@ -109,7 +108,7 @@ def _count_of(names: Sequence[str], kind: str = "collections") -> str:
 def _entering(
     lineage: Lineage, dataset: str, changed: Sequence[FamilyChange]
 ) -> Sequence[FamilyChange]:
-    """What tells which collections a data set has: its inputs, or all that it makes without any."""
+    """The families whose members are the collections of a data set: its inputs, if it has any."""
     folders = {found.inputs for found in lineage.registry.datasets if found.name == dataset}
     inputs = [family for family in changed if family.name in folders]
     return changed if folders <= {None} else inputs
@@ -122,13 +121,13 @@ def _names(lists: Iterable[Sequence[str]]) -> list[str]:
 def summarise(
     lineage: Lineage, changes: MetafileChanges, listings: Listings, made_with: Sequence[str] = ()
 ) -> Summary:
-    """Counts what changed.
+    """Summarise changes.
 
     Args:
-        lineage: The graph, of the metafiles after the change.
-        changes: How the metafiles changed.
-        listings: Where the files of versions are looked up.
-        made_with: Files that go along because results were made with them.
+        lineage: The graph after the changes.
+        changes: The changes of the metafiles.
+        listings: Reads the listings.
+        made_with: Edited files that are published along with results.
     """
     families = Families([lineage])
     found = read_data_changes(changes, families, listings)
@@ -166,17 +165,17 @@ def summarise(
 
 
 def _partitions(lineage: Lineage, key: Key, members: Collection[str]) -> list[str]:
-    """The partitions of an asset of which something changed; none where it has no partitions."""
+    """The changed partitions of an asset; empty if it is not partitioned."""
     return [] if lineage.group_of[key].partitions is None else sorted(members)
 
 
 def _ordered(lineage: Lineage) -> list[Key]:
-    """The assets, each after those it is made of."""
+    """All assets, upstream first."""
     return [output.key for group in lineage.groups_in_order() for output in group.outputs]
 
 
 def _check(lineage: Lineage, keys: Sequence[Key]) -> Iterator[str]:
-    """What the asset checks say of the assets of which something changed."""
+    """The results of the asset checks of the changed assets."""
     status = check_recorded_status(lineage, keys)
     for name, results in (
         ("matches_dvc_lock", status),
@@ -233,7 +232,7 @@ def describe_summary(summary: Summary) -> str:
         lines += [
             "## Made with",
             "",
-            "Edited, and part of this branch, as stages declare them:",
+            "Edited dependencies of stages, published with the results:",
             "",
         ]
         lines += [*(f"- `{path}`" for path in _first(summary.made_with)), ""]
@@ -244,7 +243,7 @@ def describe_summary(summary: Summary) -> str:
 
 
 def describe_briefly(summary: Summary) -> list[str]:
-    """The same for a commit message."""
+    """The body of a commit message."""
     lines = list(_collection_lines(summary.raw)) if summary.raw else []
     for dataset, changed in summary.datasets.items():
         for family in changed:

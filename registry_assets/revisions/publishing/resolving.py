@@ -1,4 +1,4 @@
-"""Resolving what a merge or rebase left of metafiles, and naming what is to be made anew."""
+"""Resolving merge conflicts of metafiles, and naming the stages to rerun."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _MARKER = "<<<<<<< "
 
 @dataclass(frozen=True)
 class Resolution:
-    """What became of one file.
+    """The result for one file.
 
     Attributes:
-        path: From the root.
-        is_resolved: Whether nothing of it waits for a decision any more.
-        conflicts: The entries that both sides changed, each to something else: addresses of stages
-            and ``.dvc`` files, images that were decided about, or the path of the file itself.
-        reason: Why it was left as it is; empty where it was merged.
+        path: The path from the root.
+        is_resolved: Whether no conflict is left.
+        conflicts: The entries that both sides changed differently: addresses of stages and
+            ``.dvc`` files, images with a decision, or the path of the file itself.
+        reason: Why the file was not touched; empty if it was merged.
     """
 
     path: str
@@ -45,10 +45,11 @@ class Resolution:
 
 @dataclass(frozen=True)
 class Resolved:
-    """What became of all files that waited for a decision.
+    """The results for all files with conflicts.
 
     Attributes:
-        next_step: The command that ends what is in progress, once everything is resolved.
+        files: The result for each file.
+        next_step: The Git command that completes the merge or rebase, once everything is resolved.
     """
 
     files: tuple[Resolution, ...]
@@ -56,21 +57,21 @@ class Resolved:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing waits for a decision any more."""
+        """Whether no conflicts are left."""
         return all(file.is_resolved for file in self.files)
 
     @property
     def conflicts(self) -> tuple[str, ...]:
-        """What both sides changed, each to something else, and is to be made anew."""
+        """The conflicts that are left."""
         return tuple(c for file in self.files if not file.is_resolved for c in file.conflicts)
 
 
 def resolve(root: Path) -> Resolved:
-    """Resolves, as far as can be, what a merge or rebase left of metafiles, and tells Git.
+    """Resolve merge conflicts of metafiles as far as possible, and stage the resolved files.
 
-    A file whose conflicts somebody has decided (a stage was run again, one side was checked out)
-    counts as resolved. One that is as our side had it does not: so Git leaves it, too, where a
-    merge driver failed.
+    A file whose conflicts the user has resolved (by rerunning a stage, or checking out one side)
+    counts as resolved. A file equal to our side does not: Git leaves it like that when a merge
+    driver fails.
 
     Args:
         root: Any folder of the registry.
@@ -84,7 +85,7 @@ def resolve(root: Path) -> Resolved:
         blob for file in files for blob in (file.base, file.ours, file.theirs)
     )
     done: list[Resolution] = []
-    # A run may be about to record something.
+    # Locked against runs that record something.
     with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
         for file in files:
             sides = (texts[file.base], texts[file.ours], texts[file.theirs])
@@ -97,7 +98,7 @@ def _resolve_file(
 ) -> Resolution:
     path = file.path
     if not can_merge(path):
-        return Resolution(path, False, reason=f"no metafile: edit it, then `git add {path}`")
+        return Resolution(path, False, reason=f"not a metafile: edit it, then `git add {path}`")
     try:
         merged = merge(path, *sides)
     except MetafileError as error:
@@ -106,7 +107,7 @@ def _resolve_file(
     now = place.read_bytes().decode() if place.is_file() else None
     if merged.conflicts and None in sides[1:]:
         gone = "ours" if sides[1] is None else "theirs"
-        reason = f"{gone} has deleted it, the other side changed it: `git add` or `git rm {path}`"
+        reason = f"deleted by {gone}, changed by the other side: `git add` or `git rm {path}`"
         return Resolution(path, False, _addresses(path, merged), reason)
     was_left_so = now is None or _MARKER in now or now in (merged.text, sides[1])
     if merged.conflicts and not was_left_so:
@@ -133,17 +134,17 @@ def _address(path: str, name: str) -> str:
 
 
 def find_stale(lineage: Lineage) -> tuple[OutputStatus, ...]:
-    """What is not up to date after merging, by the metafiles alone."""
+    """The outputs that are not up to date, by the metafiles alone."""
     return tuple(o for o in read_recorded_status(lineage) if o.state != "up_to_date")
 
 
 def describe_conflict(lineage: Lineage, address: str, stale: Collection[str]) -> str:
-    """What both sides changed, with the command that makes it anew.
+    """Describe a conflict, with the command to resolve it.
 
     Args:
         lineage: The graph as it is now.
         address: A stage, a ``.dvc`` file or another file.
-        stale: The outputs that are not up to date, by path.
+        stale: The paths of outputs that are not up to date.
     """
     nodes = [node for node in lineage.nodes.values() if node.address == address]
     if not nodes or nodes[0].key is None:
@@ -154,9 +155,9 @@ def describe_conflict(lineage: Lineage, address: str, stale: Collection[str]) ->
         collection = f" --collection {node.partition}" if node.partition else ""
         command = f"registry materialize {select}{collection}"
         if any(node.path in stale for node in nodes):
-            return f"{address}: both sides made it; ours was kept, make it anew: {command}"
-        return f"{address}: both sides made it; ours was kept, and is up to date: {command} --force"
-    what = "recorded" if node.kind == "raw" else "took in"
+            return f"{address}: both sides ran it; ours was kept, rerun it: {command}"
+        return f"{address}: both sides ran it; ours was kept, and is up to date: {command} --force"
+    what = "recorded" if node.kind == "raw" else "imported"
     return (
         f"{address}: both sides {what} another version; ours was kept: "
         f"keep it, or choose with `git checkout --theirs {address}`, `dvc pull {address}`"

@@ -1,10 +1,10 @@
-"""Versions of a registry and of its data sets: compared, brought back, named.
+"""Versions of the registry and of its data sets: `registry diff`, `checkout`, `tag`, `versions`.
 
-diffing.py           two versions compared
-run_reasons.py       what stages were run with, other than before
-diff_report.py       saying so
-checking_out.py      a commit in the work tree, with its data
+diffing.py           comparing two versions
+run_reasons.py       changed parameters, code and commands of stages
+diff_report.py       a comparison as text and as JSON
+checking_out.py      checking out a commit with its data
 dataset_versions.py  the versions of data sets
-tagging.py           making one
-version_report.py    saying what they are
+tagging.py           creating a version
+version_report.py    versions as text, as JSON and as tag messages
 """

@@ -1,4 +1,4 @@
-"""Bringing a registry back to a commit, with its data: nothing that is saved nowhere gets lost."""
+"""Checking out a commit with its data, without losing unsaved data."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CheckedOut:
-    """Where the registry stands now.
+    """The result of a checkout.
 
     Attributes:
-        commit: What is checked out.
-        branch: The branch; None where none is.
+        commit: The checked-out commit.
+        branch: The checked-out branch; None if HEAD is detached.
         former: The branch or commit that was checked out before.
-        taken_away: The outputs that the commit does not declare, which were there, also of a
-            commit that was checked out with Git alone.
-        data: What came of all others.
-        registry: As it is now.
+        taken_away: The outputs that were removed from the workspace, because the commit does not
+            declare them; includes leftovers of an earlier plain `git checkout`.
+        data: The result of restoring all other outputs.
+        registry: The registry at the commit.
     """
 
     commit: str
@@ -46,32 +46,32 @@ class CheckedOut:
 
 
 def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
-    """Checks a commit out and brings its data, from the cache, else from a remote.
+    """Check out a commit and restore its data from the cache, or else from a remote.
 
-    Interrupted anywhere, the same again goes on.
+    Safe to rerun after an interruption.
 
     Args:
-        registry: As it is.
-        name: A branch, tag or commit; ``-`` for what was checked out before.
-        report: Takes progress.
+        registry: The registry before the checkout.
+        name: A branch, tag or commit; ``-`` for the previous one.
+        report: Called with progress messages.
 
     Raises:
         NotFoundError: when there is no such commit.
-        RefusedError: when something that it replaces is saved nowhere; nothing has changed.
-        RefusedError: when a run is at work, or a merge is going on; nothing has changed.
+        RefusedError: when unsaved data would be lost, or a run or merge is in progress; nothing
+            has changed then.
     """
     dvc = DvcRepo(registry.root)
     git = dvc.git
     check_git(git)
     builder = TreeBuilder(git)
     head = find_commit(git, "HEAD")
-    # As `git checkout` has it, and no other command: a branch goes before a tag of its name.
+    # Like `git checkout`, and no other command, prefer a branch to a tag of the same name.
     branch = git.resolve_ref(f"refs/heads/{name}")
     commit = branch or find_commit(git, "@{-1}" if name == PREVIOUS else name)
     former = git.branch() or head[:SHORT_COMMIT]
     step = find_next_step(git)
     if step is not None:
-        raise RefusedError(f"a merge or rebase is going on: end it with `{step}` first")
+        raise RefusedError(f"a merge or rebase is in progress: complete it with `{step}` first")
     with dvc.standing_still(report):
         overwritten = find_overwritten(builder, head, commit)
         if overwritten.lost:
@@ -107,18 +107,18 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
 
 
 def _changed(registry: Registry, outputs: Sequence[OutputChange]) -> list[OutputChange]:
-    """The outputs whose data another commit has otherwise, of those that DVC keeps."""
+    """The changes to outputs that DVC caches; raw collections first."""
     after = {change.path for change in outputs if change.after}
     found = {}
     for change in outputs:
         output = registry.outputs.get(change.path)
         if output is not None and output.is_cached and change.before is not None:
-            # One that another metafile declares there stays.
+            # Not removed if another metafile declares it at that commit.
             moved = change.path in after and change.after is None
             if not moved:
                 found[change.path] = change
     raw = {item.output.path for item in registry.raw}
-    # What people edit first.
+    # Raw collections are the most likely to be edited.
     ordered = sorted(found.values(), key=lambda change: change.path not in raw)
     return [change for change in ordered if not change.path.startswith("../")]
 
@@ -126,21 +126,21 @@ def _changed(registry: Registry, outputs: Sequence[OutputChange]) -> list[Output
 def _find_leftovers(
     registry: Registry, dvc: DvcRepo, builder: TreeBuilder, head: str, commit: str
 ) -> list[str]:
-    """What neither commit has, an earlier checkout with Git alone left, and some commit records."""
+    """Outputs of other commits that a plain `git checkout` left in the workspace."""
     if registry.problems:
-        # Who knows what those declare.
+        # The broken metafiles may declare them.
         return []
     found = dvc.find_leftovers(registry.outputs.keys())
     if not found:
         return []
-    # Also what is recorded and not declared any more, or kept out of the work tree.
+    # Includes outputs that are recorded but no longer declared, or outside the sparse checkout.
     had = {path for each in (head, commit) for path in _paths_at(builder, each)}
     recorded = {(one.output, one.md5) for one in find_recorded(builder.git, {*found.values()})}
     return [path for path, md5 in found.items() if (path, md5) in recorded and path not in had]
 
 
 def _paths_at(builder: TreeBuilder, commit: str) -> Iterator[str]:
-    """Everything that a commit has: outputs, files of Git, and the folders above those."""
+    """All paths of a commit: outputs, files in Git, and the parent folders of these."""
     for file in builder.files_at(commit):
         yield file
         yield from map(str, PurePosixPath(file).parents)
@@ -165,16 +165,16 @@ def _next_step(registry: Registry, unsaved: Sequence[Unsaved]) -> str:
         return "move it out of the folder"
     raw = next((raw.name for raw in registry.raw if raw.output.path == first.path), None)
     keep = f"`registry add {raw}`" if raw else f"`dvc commit {first.path}`"
-    return f"{keep} records it, `dvc checkout --force {first.path}` drops what was edited"
+    return f"{keep} records it, `dvc checkout --force {first.path}` discards the edit"
 
 
 def _would_be_lost(revision: str, what: Sequence[str], next_step: str) -> RefusedError:
-    """What to raise where checking a commit out would lose what is saved nowhere.
+    """The error for a checkout that would lose unsaved data.
 
     Args:
-        revision: What was to be checked out.
-        what: Each path, with the reason.
-        next_step: How to save it.
+        revision: The revision to check out.
+        what: The paths, each with the reason.
+        next_step: How to save the data.
     """
     return RefusedError(
         f"checking out {revision} would lose {few_of(what)}: {next_step}; nothing was changed"

@@ -1,4 +1,4 @@
-"""The versions of data sets, which are tags of Git: what each holds, and what changed in it."""
+"""Versions of data sets, which are Git tags, with their contents and changes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NUMBERED = re.compile(r"v(\d+)")
 
 @dataclass(frozen=True)
 class Held:
-    """What a version holds of a family.
+    """The contents of a version in one family.
 
     Attributes:
-        family: Its path.
-        is_input: Whether it is what the data set takes in; its classes otherwise.
-        members: How many members it has: collections, for most families.
-        images: The images in them; None where a listing is not to be had.
-        others: All other files in them.
+        family: The path of the family.
+        is_input: Whether it is an input of the data set; otherwise it is a class.
+        members: Number of members; in most families, collections.
+        images: Number of images; None if a listing is missing.
+        others: Number of other files; None if a listing is missing.
     """
 
     family: str
@@ -44,8 +44,9 @@ class DatasetVersion:
     """A version of a data set.
 
     Attributes:
-        contents: What it holds, inputs first.
-        since: How it differs from the one before, of the first one from nothing.
+        tag: The Git tag.
+        contents: The contents by family, inputs first.
+        since: The changes since the previous version; for the first one, since the empty tree.
     """
 
     tag: Tag
@@ -54,7 +55,7 @@ class DatasetVersion:
 
 
 def tag_prefix(registry: Registry, dataset: Dataset) -> str:
-    """What the tags of a data set begin with: its name, or its path where others have that name."""
+    """The tag prefix of a data set: its name, or its path if the name is not unique."""
     alike = [other for other in registry.datasets if other.name == dataset.name]
     return dataset.name if len(alike) == 1 else dataset.path
 
@@ -66,26 +67,24 @@ def read_tags_of(git: GitRepo, prefix: str) -> list[Tag]:
 
 
 def number_of(tag: str) -> int | None:
-    """The number of a version; None where it is called otherwise."""
+    """The number of a version named ``v1``, ``v2``, …; None for other names."""
     found = _NUMBERED.fullmatch(tag.rpartition("/")[2])
     return int(found[1]) if found else None
 
 
 def next_name(prefix: str, tags: Iterable[str]) -> str:
-    """The tag of the version that follows others."""
+    """The tag of the next version."""
     numbers = [number_of(tag) or 0 for tag in tags if tag.rpartition("/")[0] == prefix]
     return f"{prefix}/v{max(numbers, default=0) + 1}"
 
 
 def read_versions(lineage: Lineage, dataset: Dataset, report: Report) -> list[DatasetVersion]:
-    """The versions of a data set, with what they hold and what changed from one to the next.
-
-    Reads what differs between them, and fetches listings that the cache lacks.
+    """Read the versions of a data set; fetches listings that the cache lacks.
 
     Args:
         lineage: The graph of the work tree.
         dataset: The data set.
-        report: Takes lines of progress.
+        report: Called with progress messages.
     """
     comparing = Comparing(lineage, report)
     tags = read_tags_of(comparing.builder.git, tag_prefix(lineage.registry, dataset))
@@ -107,7 +106,7 @@ def _follow(
 
 
 def compare_dataset(comparing: Comparing, dataset: Dataset, one: Revision, other: Revision) -> Diff:
-    """How two versions of a data set differ."""
+    """Compare two versions of a data set."""
 
     def is_asked(place: FamilyPlace) -> bool:
         return place.dataset == dataset.name
@@ -116,7 +115,7 @@ def compare_dataset(comparing: Comparing, dataset: Dataset, one: Revision, other
 
 
 def add_changes(held: Mapping[str, Held], diff: Diff) -> dict[str, Held]:
-    """What is held after something changed."""
+    """Apply changes to contents."""
     after = dict(held)
     for name, family in diff.data.families.items():
         before = after.pop(name, Held(name, diff.data.places[name].role == "input"))
@@ -141,5 +140,5 @@ def _add_family(held: Held, change: FamilyChange) -> Held:
 
 
 def in_order(held: Mapping[str, Held]) -> tuple[Held, ...]:
-    """What is held, inputs before classes."""
+    """The contents, inputs before classes."""
     return tuple(sorted(held.values(), key=lambda item: (not item.is_input, item.family)))

@@ -1,4 +1,4 @@
-"""How two versions of a registry differ, for people and for programs."""
+"""The differences between two versions of the registry, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RevisionJson(TypedDict):
     """A version of the registry.
 
     Attributes:
-        name: What it was asked for by; null of the work tree.
-        commit: The commit; null of the work tree.
+        name: The name as given; null for the work tree.
+        commit: The commit; null for the work tree.
     """
 
     name: str | None
@@ -41,18 +41,18 @@ class RevisionJson(TypedDict):
 
 
 class FamilyJson(TypedDict):
-    """What changed about an output, or a family of outputs.
+    """Changes of an output, or of a family of outputs.
 
     Attributes:
-        dataset: The data set it belongs to; null for none.
-        role: ``raw``: collections as they were shot. ``input``: what a data set takes in. ``end``:
-            what nothing else is made of, its classes.
-        name: The path, without what tells the members of a family apart.
-        added: Members that are new: collections, for most families.
-        updated: Members that have another version.
-        removed: Members that are gone.
-        images: The images in them.
-        others: All other files in them.
+        dataset: The data set; null for none.
+        role: ``raw``: raw collections. ``input``: an input of a data set. ``end``: an output
+            without dependents, such as a class of a data set.
+        name: The path, without the name of the family member.
+        added: New members; in most families, collections.
+        updated: Members with another version.
+        removed: Deleted members.
+        images: Changed images.
+        others: Other changed files.
     """
 
     dataset: str | None
@@ -66,16 +66,16 @@ class FamilyJson(TypedDict):
 
 
 class FlowJson(TypedDict):
-    """Images that went the same way.
+    """Images that changed in the same way.
 
     Attributes:
         dataset: The data set; null for none.
-        way: ``moved`` from one class to another; ``kept`` or ``left out`` by a stage that read them
-            all the time; ``made`` or ``made no more`` by one.
-        source: The class they were in; null where they were in none.
-        target: The class they are in; null where they are in none.
-        stage: The stage, where one decided.
-        images: How many.
+        way: ``moved``: from one class to another. ``kept``, ``left out``: by a stage whose input
+            contained them before and after. ``made``, ``made no more``: by a stage.
+        source: The class they were in; null if they were in none.
+        target: The class they are in; null if they are in none.
+        stage: The stage that caused the change, if any.
+        images: Number of images.
     """
 
     dataset: str | None
@@ -87,16 +87,16 @@ class FlowJson(TypedDict):
 
 
 class ReasonJson(TypedDict):
-    """Something that a stage was run with and that changed.
+    """A changed parameter, code file or command of stages.
 
     Attributes:
         dataset: The data set; null for none.
-        kind: What it is; a command counts where no parameter explains it.
-        what: The parameter, with its file; the path of the code; the stage.
-        before: What `dvc.lock` recorded of it: of a parameter its value.
-        after: What it records now.
-        stages: The stages that read it.
-        runs: Of how many runs: one for each collection, for most stages.
+        kind: What changed; ``command`` only if no parameter changed.
+        what: The parameter with its file, the path of the code, or the stage.
+        before: The old value of the parameter, md5 of the code, or command, from ``dvc.lock``.
+        after: The new one.
+        stages: The affected stages.
+        runs: Number of affected runs; most stages run once per collection.
     """
 
     dataset: str | None
@@ -109,14 +109,14 @@ class ReasonJson(TypedDict):
 
 
 class DecisionChangeJson(TypedDict):
-    """What the two versions say differently about an image.
+    """A changed decision about an image.
 
     Attributes:
         dataset: The data set; null for none.
-        file: Where it says so.
+        file: The decisions file.
         collection: The collection of the image.
-        before: What was decided; null where nothing was.
-        after: What is decided; null where nothing is.
+        before: The old decision; null if there was none.
+        after: The new decision; null if there is none.
     """
 
     dataset: str | None
@@ -139,27 +139,27 @@ class _DiffJson(_From):
 
 
 class DiffJson(_DiffJson, total=False):
-    """How two versions of a registry differ.
+    """The differences between two versions of the registry.
 
     Attributes:
-        from: The one.
-        to: The other.
-        families: What changed, what was put in before what came out.
-        flows: Images that went the same way.
-        reasons: What else changed that stages were run with.
-        decisions: What people decided otherwise about single images.
-        unread: Outputs whose listings are nowhere to be had.
-        files: Every file, by path. With `--files`.
+        from: The first version.
+        to: The second version.
+        families: Changed outputs and families, inputs before outputs.
+        flows: Images that changed in the same way.
+        reasons: Changed parameters, code and commands.
+        decisions: Changed decisions about single images.
+        unread: Outputs whose listings are missing.
+        files: Every changed file, by path. With `--files`.
     """
 
     files: list[ImageChange]
 
 
 def describe_diff(diff: Diff) -> Iterator[str]:
-    """Lines for people: families in numbers, images that went the same way, and what changed."""
+    """Describe the differences, by data set."""
     yield f"from {diff.before} to {diff.after}"
     if not diff.data.families:
-        yield "no data differs" + (", but for what stages pass on" if diff.changes else "")
+        yield "no data differs" + (", except intermediate outputs" if diff.changes else "")
     for dataset in dict.fromkeys((None, *_datasets(diff))):
         indent = "" if dataset is None else "  "
         lines = [f"{indent}{line}" for line in _describe_dataset(diff, dataset)]
@@ -167,13 +167,13 @@ def describe_diff(diff: Diff) -> Iterator[str]:
 
 
 def describe_changes(diff: Diff) -> Iterator[str]:
-    """The same lines, of whatever data set, without saying which."""
+    """Describe the differences of all data sets, without headings."""
     for dataset in _datasets(diff):
         yield from _describe_dataset(diff, dataset)
 
 
 def _datasets(diff: Diff) -> list[str | None]:
-    """The data sets of which there is something to say."""
+    """The data sets with differences."""
     found = {diff.data.places[name].dataset for name in diff.data.families}
     return sorted({*found, *diff.reasons, *diff.decisions}, key=str)
 
@@ -194,7 +194,7 @@ def _describe_dataset(diff: Diff, dataset: str | None) -> Iterator[str]:
 
 
 def _in_order(diff: Diff) -> list[FamilyChange]:
-    """The families, what was put in before what came out."""
+    """The families, inputs before outputs."""
     roles = ("raw", "input", "between", "end")
     places = diff.data.places
     return sorted(
@@ -203,7 +203,7 @@ def _in_order(diff: Diff) -> list[FamilyChange]:
 
 
 def _describe_family(diff: Diff, family: FamilyChange) -> str:
-    """What changed about a family: its members where they are collections, and files in numbers."""
+    """Describe the changes of a family: numbers of files; for collections, also their names."""
     said = describe_counts(family)
     if diff.data.places[family.name].role in ("raw", "input"):
         members = (
@@ -243,7 +243,7 @@ def _shown(value: object) -> str:
 
 
 def describe_files(files: Sequence[ImageChange], most: int) -> Iterator[str]:
-    """A line for each file, up to so many; 0 for all."""
+    """A line for each of the first `most` files; 0 for all."""
     listed = sorted(files, key=lambda file: file.path)
     shown = listed if most == 0 else listed[:most]
     for file in shown:
@@ -257,11 +257,11 @@ def describe_files(files: Sequence[ImageChange], most: int) -> Iterator[str]:
 def _decided(file: ImageChange) -> str:
     if file.kind == "added":
         return f"{'kept' if file.had_it else 'made'} by {file.stage}"
-    return f"left out by {file.stage}" if file.had_it else f"{file.stage} makes it no more"
+    return f"left out by {file.stage}" if file.had_it else f"no longer made by {file.stage}"
 
 
 def diff_as_json(diff: Diff, *, files: bool) -> DiffJson:
-    """The form of `registry diff --json`."""
+    """The JSON of `registry diff --json`."""
     said: DiffJson = {
         "from": {"name": diff.before.name, "commit": diff.before.commit},
         "to": {"name": diff.after.name, "commit": diff.after.commit},

@@ -1,6 +1,6 @@
-"""Two versions of a registry compared: what became of images, and why.
+"""Comparing two versions of the registry: which files changed, and why.
 
-The metafiles of both are compared first, and listings are read of what differs only.
+Metafiles are compared first; listings are read only for outputs that differ.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Diff:
-    """How two versions of a registry differ.
+    """The differences between two versions of the registry.
 
     Attributes:
-        data: What became of files.
-        reasons: What else changed, by data set; those there are are in order.
-        changes: What the metafiles say.
-        decisions: What people decided otherwise about single images, by data set.
-        gap: Why the listings of `data.unread` could not be had.
+        before: The first version.
+        after: The second version.
+        data: The changed files.
+        reasons: Changed parameters, code and commands, by data set.
+        changes: The changed outputs.
+        decisions: Changed decisions about single images, by data set.
+        gap: Why the listings of `data.unread` could not be fetched.
     """
 
     before: Revision
@@ -63,23 +65,20 @@ def compare_revisions(
     collection: str | None = None,
     report: Report,
 ) -> Diff:
-    """Compares two versions of a registry.
-
-    Listings that the cache lacks are fetched from a remote, where it has them.
+    """Compare two versions of the registry; fetches listings that the cache lacks.
 
     Args:
         lineage: The graph of the work tree.
-        before: A commit, branch or tag; of a data set that is named, its version alone will do.
-        after: The same; the metafiles in the work tree when None.
-        dataset: The only data set to look at, with its name.
-        collection: The only collection.
-        report: Takes lines of progress.
+        before: A commit, branch or tag; with `dataset`, also a version of it such as ``v3``.
+        after: The same; None for the metafiles in the work tree.
+        dataset: Compare only this data set, given by name or path.
+        collection: Compare only this collection.
+        report: Called with progress messages.
 
     Raises:
-        NotFoundError: when there is no such commit.
-        NotFoundError: when neither version has such a data set.
-        RegistryError: when neither has such a collection.
-        MetafileError: when a metafile of one cannot be read.
+        NotFoundError: when there is no such commit, or neither version has such a data set.
+        RegistryError: when neither version has such a collection.
+        MetafileError: when a metafile cannot be read.
     """
     registry = lineage.registry
     comparing = Comparing(lineage, report)
@@ -99,11 +98,11 @@ def compare_revisions(
 
 
 class Comparing:
-    """Compares versions of one registry with each other, two at a time.
+    """Compares versions of one registry, two at a time.
 
     Args:
         lineage: The graph of the work tree.
-        report: Takes lines of progress.
+        report: Called with progress messages.
 
     Raises:
         NotFoundError: when there is no Git repository.
@@ -120,10 +119,10 @@ class Comparing:
 
     @contextmanager
     def placing(self, *revisions: Revision) -> Iterator[None]:
-        """While outputs may be placed that the work tree does not know any more.
+        """Within this context, find the places of outputs that the work tree no longer has.
 
         Args:
-            revisions: What tells of them; each is only read when it is needed.
+            revisions: The versions to look them up in; each is read only when needed.
         """
         root = self._lineage.registry.root
         with ExitStack() as stack:
@@ -134,7 +133,7 @@ class Comparing:
             yield
 
     def find_dataset(self, asked: str | None) -> str | None:
-        """The data set of a name or path, also of one that only an older version has.
+        """The data set with a name or path, even if only an older version has it.
 
         Raises:
             NotFoundError: when there is none.
@@ -155,13 +154,13 @@ class Comparing:
         is_asked: Callable[[FamilyPlace], bool] = lambda _place: True,
         folder: str = ".",
     ) -> Diff:
-        """Compares two versions.
+        """Compare two versions.
 
         Args:
-            one: The first.
-            other: The second.
-            is_asked: Whether to look at what stands at a place.
-            folder: The folder whose metafiles count.
+            one: The first version.
+            other: The second version.
+            is_asked: Selects the places to compare.
+            folder: Compare only metafiles in this folder.
         """
         changes = read_changes(self.builder, one.tree, other.tree, folder)
         place = self._families.place
@@ -193,7 +192,7 @@ class Comparing:
         return found
 
     def _complete(self, outputs: Sequence[OutputChange]) -> str | None:
-        """Fetches listings that the cache lacks; says why some are missing all the same."""
+        """Fetch listings that the cache lacks; returns why some could not be fetched."""
         folders = {
             version.md5: change.path
             for change in outputs
@@ -209,9 +208,8 @@ class Comparing:
 
 
 def _check_collection(lineage: Lineage, name: str) -> None:
-    """Tells a collection that is the same in both from one that nobody has."""
+    """Raise if no version has a collection; otherwise it is the same in both."""
     if not any(node.partition == name for node in lineage.nodes.values()):
         raise RegistryError(
-            f"neither version has a collection {name}: `registry lineage --json` lists what there "
-            "is"
+            f"neither version has a collection {name}: `registry lineage --json` lists all"
         )

@@ -1,6 +1,6 @@
-"""What stages were run with, other than before: parameters, code and commands.
+"""Changed parameters, code and commands of stages.
 
-But for what people decided about single images, which is told image by image.
+Decisions about single images are not included; they are reported by image.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ ReasonKind = Literal["parameter", "code", "command"]
 
 @dataclass(frozen=True)
 class Reason:
-    """Something that a stage was run with and that changed.
+    """A changed parameter, code file or command of stages.
 
     Attributes:
-        kind: What it is; a command counts where no parameter explains it.
-        what: The parameter, with its file; the path of the code; the stage.
-        before: What `dvc.lock` recorded of it: of a parameter its value.
-        after: What it records now.
-        stages: The stages that read it.
-        runs: Of how many runs: one for each collection, for most stages.
+        kind: What changed; ``command`` only if no parameter changed.
+        what: The parameter with its file, the path of the code, or the stage.
+        before: The old value of the parameter, md5 of the code, or command, from ``dvc.lock``.
+        after: The new one.
+        stages: The affected stages.
+        runs: Number of affected runs; most stages run once per collection.
     """
 
     kind: ReasonKind
@@ -41,7 +41,7 @@ class Reason:
 def find_reasons(
     changes: MetafileChanges, places: Mapping[str, FamilyPlace], families: Families
 ) -> Mapping[str | None, Sequence[Reason]]:
-    """What changed that stages were run with beside their inputs, by data set."""
+    """Find changed parameters, code and commands, by data set."""
     found: defaultdict[str | None, dict[tuple[str, str, str, str], Reason]] = defaultdict(dict)
     for address, place in places.items():
         known = found[place.dataset]
@@ -59,7 +59,7 @@ def find_reasons(
 
 
 def place_entries(changes: MetafileChanges, families: Families) -> Mapping[str, FamilyPlace]:
-    """Where the stages and ``.dvc`` files stand that changed, by where an output of theirs does."""
+    """The place of each changed stage and ``.dvc`` file: that of its first output."""
     found = {}
     for address, pair in changes.entries.items():
         paths = (path for entry in pair if entry for path in entry.read_outputs())
@@ -89,6 +89,6 @@ def _reasons_of(changes: MetafileChanges, address: str, families: Families) -> I
             continue
         if not families.holds_data(path):
             yield Reason("code", path, *md5s, (stage,), 1)
-    # Values stand in the command, where they are handed over.
+    # Parameters are usually part of the command.
     if before.command != after.command and not are_other:
         yield Reason("command", stage, before.command, after.command, (stage,), 1)

@@ -1,4 +1,4 @@
-"""Making a version of a data set: a tag at a commit from which others can import all of it."""
+"""Creating a version of a data set: a tag on a commit from which others can import it."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _ALWAYS = ("always changed",)
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found to be on the remote.
+    """A remote that has all data of a version.
 
     Attributes:
         remote: The name of the remote.
-        url: Where it is.
-        objects: How many objects.
+        url: The URL of the remote.
+        objects: Number of objects.
     """
 
     remote: str
@@ -57,17 +57,18 @@ class Verified:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """A version that may be made.
+    """A planned version.
 
     Attributes:
-        name: Of the tag.
-        commit: What it is to name.
-        contents: What it holds.
-        since: How it differs from the version before; None where there is none.
-        data: Where its data is.
-        remote: The Git remote that it may be pushed to; None where there is none.
-        is_made: Whether the tag is here already.
-        is_pushed: Whether the Git remote has it.
+        name: The name of the tag.
+        dataset: The data set.
+        commit: The commit to tag.
+        contents: The contents by family.
+        since: The changes since the previous version; None for the first one.
+        data: The remote that has its data.
+        remote: The Git remote to push to; None if there is none.
+        is_made: Whether the tag exists here already.
+        is_pushed: Whether the Git remote has the tag.
     """
 
     name: str
@@ -84,22 +85,20 @@ class NewVersion:
 def plan_version(
     lineage: Lineage, asked: str, *, rev: str | None, push: bool = False, report: Report
 ) -> NewVersion:
-    """Finds out what a version would be, makes sure that others can import it, and makes nothing.
+    """Plan a version, and check that others could import it; creates nothing.
 
     Args:
         lineage: The graph of the work tree.
-        asked: A data set, or DATASET/VERSION; the next number without.
-        rev: The commit; what is checked out when None, and then nothing else may be in the work
-            tree.
-        push: Whether one that is here already will do, as it is to be pushed.
-        report: Takes lines of progress.
+        asked: DATASET, for the next number, or DATASET/VERSION.
+        rev: The commit; HEAD when None, and then the work tree must not differ from it.
+        push: Whether an existing tag is accepted, because it is only to be pushed.
+        report: Called with progress messages.
 
     Raises:
-        NotFoundError: when there is no such data set.
-        NotFoundError: when there is no such commit.
-        RefusedError: when there is such a version already, or the commit does not have the data set
-            complete, or the remote lacks something of it.
-        RemoteError: when the remote cannot be asked.
+        NotFoundError: when there is no such data set or commit.
+        RefusedError: when the version exists already, the data set is not complete at the commit,
+            or the remote lacks some of its data.
+        RemoteError: when the remote does not answer.
     """
     registry = lineage.registry
     dataset, version = _parse(registry, asked)
@@ -115,7 +114,7 @@ def plan_version(
     if version is not None:
         name = f"{prefix}/{version}"
         if not is_tag_name(git, name):
-            raise RefusedError(f"{name!r} cannot be the name of a tag: choose another version")
+            raise RefusedError(f"{name!r} is not a valid tag name: choose another version")
         _check_new(name, {made, state.tags.get(name)}, commit if push else None, following)
     if rev is None and made is None:
         _check_committed(registry, builder, dataset, commit)
@@ -144,7 +143,7 @@ def plan_version(
 
 def _parse(registry: Registry, asked: str) -> tuple[Dataset, str | None]:
     if asked.strip("./") == "":
-        raise RefusedError("a pipeline at the root has no name to call its versions after")
+        raise RefusedError("a pipeline at the root has no name for its versions")
     try:
         dataset, version = registry.dataset(asked.rstrip("/")), None
     except NotFoundError:
@@ -162,27 +161,27 @@ def _check_committed(
     files = read_changes(builder, commit, tree, dataset.path).files
     if files:
         raise RefusedError(
-            f"{few_of([file.path for file in files])} is not as it was committed: commit it, or "
-            f"`registry publish` and merge, then tag; `--rev HEAD` names what is committed"
+            f"{few_of([file.path for file in files])} has uncommitted changes: commit, or "
+            "`registry publish` and merge, then tag; or tag the last commit with `--rev HEAD`"
         )
 
 
 def _ask_remote(git: GitRepo, report: Report) -> tuple[GitRemote | None, RemoteRefs]:
-    """The Git remote and what it has, as far as there is one and it answers."""
+    """The Git remote with its branches and tags; None if there is none, or it does not answer."""
     if not git.remotes():
         return None, RemoteRefs(None, {})
     try:
         remote = GitRemote.find(git, git.branch())
         return remote, remote.read_state()
     except RegistryError as error:
-        report(f"the Git remote was not asked which versions it has: {error}")
+        report(f"the versions on the Git remote are unknown: {error}")
         return None, RemoteRefs(None, {})
 
 
 def _check_complete(
     registry: Registry, dataset: Dataset, commit: str, *, is_here: bool
 ) -> Verified:
-    """Makes sure that a commit has all of a data set up to date, and the remote its data."""
+    """Check that a data set is up to date at a commit, and that the remote has its data."""
     with ExitStack() as stack:
         found = Snapshots(stack).read_here(registry.root, commit)
         where = f"commit {commit[:SHORT_COMMIT]}"
@@ -190,7 +189,7 @@ def _check_complete(
             raise RefusedError(f"{where} has no data set {dataset.name}: name another with --rev")
         broken = [p for p in found.registry.problems if p.startswith(f"{dataset.path}/")]
         if broken:
-            raise RefusedError(f"{where} cannot be read: {broken[0]}; mend it and commit")
+            raise RefusedError(f"{where} cannot be read: {broken[0]}; fix it and commit")
         outputs = [
             status
             for status in read_recorded_status(found)
@@ -198,8 +197,8 @@ def _check_complete(
         ]
         if not outputs:
             raise RefusedError(
-                f"{dataset.name} holds nothing at {where}: `registry import NAME --into "
-                f"{dataset.name}` takes a collection in"
+                f"{dataset.name} is empty at {where}: `registry import NAME --into "
+                f"{dataset.name}` imports a collection"
             )
         stale = [
             f"{status.path} ({'; '.join(status.why)})"
@@ -220,18 +219,18 @@ def _check_complete(
 def _check_remote(
     found: Lineage, registry: Registry, addresses: Sequence[str], next_step: str
 ) -> Verified:
-    """Makes sure that whoever has the commit finds the data."""
+    """Check that whoever imports the commit can fetch its data."""
     root = found.registry.root
     shared = read_shared_remote(root)
     if shared is None or shared.url is None:
         raise RefusedError(
-            "the commit names no default remote, so nobody else would find the data: `dvc remote "
-            "add -d -f storage URL`, commit .dvc/config, `registry push`, then tag"
+            "the commit has no default remote, so others could not fetch the data: `dvc remote add "
+            "-d -f storage URL`, commit .dvc/config, `registry push`, then tag"
         )
     if shared.is_relative:
         raise RefusedError(
-            f"the remote {shared.name} is told from where .dvc/config is, which leads nowhere for "
-            f"who imports by URL: `dvc remote modify {shared.name} url` with an absolute path, "
+            f"the URL of the remote {shared.name} is relative to .dvc/config, so imports by URL "
+            f"could not find it: `dvc remote modify {shared.name} url` with an absolute path, "
             "commit .dvc/config, then tag"
         )
     share_settings(root, registry.root)
@@ -239,36 +238,36 @@ def _check_remote(
     lacking = [item for state in states.values() for item in (*state.missing, *state.damaged)]
     if lacking:
         raise RefusedError(
-            f"{len(lacking)} objects are not on the remote {shared.name} as they should be, such "
-            f"as {lacking[0]}: {next_step}"
+            f"{len(lacking)} objects are missing or damaged on the remote {shared.name}, such as "
+            f"{lacking[0]}: {next_step}"
         )
     objects = sum(state.objects for state in states.values())
     return Verified(shared.name, shared.url, objects)
 
 
 def _check_new(name: str, commits: set[str | None], allowed: str | None, following: str) -> None:
-    """Makes sure that a version is not there yet, here or on the Git remote, at another commit."""
+    """Check that a version does not exist at another commit, here or on the Git remote."""
     others = commits - {None, allowed}
     if others:
         raise RefusedError(
-            f"there is a version {name} already, at commit {str(others.pop())[:SHORT_COMMIT]}, and "
-            f"versions stay where they are: `registry tag {name.rpartition('/')[0]}` makes "
+            f"version {name} exists already, at commit {str(others.pop())[:SHORT_COMMIT]}, and "
+            f"versions are never moved: `registry tag {name.rpartition('/')[0]}` creates "
             f"{following}"
         )
 
 
 def make_version(planned: NewVersion, git: GitRepo, message: str, *, push: bool) -> None:
-    """Makes the tag, unless it is there, and pushes it.
+    """Create the tag, unless it exists, and push it. Safe to rerun after an error.
 
     Args:
         planned: The version.
         git: The repository.
-        message: What the tag says.
+        message: The message of the tag.
         push: Whether to push it to the Git remote.
 
     Raises:
-        RefusedError: when there is nowhere to push it, or somebody else was quicker.
-        RegistryError: with what Git says; the same again goes on then.
+        RefusedError: when there is no remote to push to, or somebody else pushed that tag first.
+        RegistryError: when Git fails.
     """
     if push and planned.remote is None:
         raise RefusedError("there is no Git remote to push it to: `git remote add origin URL`")
@@ -280,9 +279,10 @@ def make_version(planned: NewVersion, git: GitRepo, message: str, *, push: bool)
             planned.remote.push_tag(planned.name)
         except RegistryError as error:
             if not planned.is_made and planned.name in planned.remote.read_state().tags:
-                # Two of the same name must not stay.
+                # Our tag must not hide the other one of that name.
                 remove_tag(git, planned.name)
                 raise RefusedError(
-                    f"somebody else made {planned.name} meanwhile: run this again, for the next one"
+                    f"somebody else created {planned.name} meanwhile: run this again for the next "
+                    "version"
                 ) from error
             raise

@@ -1,4 +1,4 @@
-"""The versions of data sets, for people, for programs, and as the message of a tag."""
+"""Versions of data sets as text, as JSON and as tag messages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class DatasetVersionJson(TypedDict):
         version: The tag.
         commit: The commit.
         date: When the tag was made.
-        message: What the tag says.
-        contents: What it holds, inputs first.
-        since: How it differs from the version before; null of the first one.
+        message: The message of the tag.
+        contents: The contents by family, inputs first.
+        since: The changes since the previous version; null for the first one.
     """
 
     version: str
@@ -36,7 +36,7 @@ class DatasetVersionJson(TypedDict):
 
 
 def describe_versions(versions: Sequence[DatasetVersion]) -> Iterator[str]:
-    """Lines for people, the newest version first."""
+    """Describe versions, the newest first."""
     for version in reversed(versions):
         tag = version.tag
         subject = tag.message.partition("\n")[0]
@@ -52,7 +52,7 @@ def describe_contents(contents: Sequence[Held]) -> Iterator[str]:
     """A line for each family."""
     for held in contents:
         if held.images is None:
-            yield f"{class_name(held.family)}: not known, as a listing is missing"
+            yield f"{class_name(held.family)}: unknown, because a listing is missing"
             continue
         said = [count(held.members, "collection")] if held.is_input else []
         if held.images or not held.others:
@@ -63,7 +63,7 @@ def describe_contents(contents: Sequence[Held]) -> Iterator[str]:
 
 
 def tag_message(version: NewVersion, subject: str | None) -> str:
-    """What a tag says: a line, what it holds in numbers, and what changed since the one before."""
+    """The message of a tag: subject, contents, and changes since the previous version."""
     images = sum(held.images or 0 for held in version.contents if not held.is_input)
     paragraphs = [
         subject or f"{version.name}: {count(images, 'image')}",
@@ -77,7 +77,7 @@ def tag_message(version: NewVersion, subject: str | None) -> str:
 
 
 def versions_as_json(versions: Sequence[DatasetVersion]) -> list[DatasetVersionJson]:
-    """The form of `registry versions --json`, the oldest first."""
+    """The JSON of `registry versions --json`, the oldest first."""
     return [
         {
             "version": version.tag.name,

@@ -114,7 +114,7 @@ def test_a_stage_that_both_ran_is_named_and_resolved_once_it_is_made_anew(tmp_pa
     assert merge(root, "thresholds") == 1
     left = registry(root, "resolve")
     assert left.exit_code == 1
-    assert "upper@01_a: both sides made it" in left.output
+    assert "upper@01_a: both sides ran it" in left.output
     assert 'key:"processed/texts/data/intermediate/upper"' in left.output
     assert "stale     processed/texts/data/intermediate/upper/01_a" in left.output
     assert unmerged(root) == {LOCK}

@@ -72,7 +72,7 @@ def test_what_is_saved_nowhere_is_named_and_nothing_changes(root: Path) -> None:
     run(root, "git", "checkout", "--quiet", ".")
     run(root, "git", "merge", "--quiet", "--no-commit", "--no-ff", "--strategy=ours", "first")
     write_tree(root, {".git/MERGE_HEAD": run(root, "git", "rev-parse", "first")})
-    assert "a merge or rebase is going on" in refused(root, "checkout", "first")
+    assert "a merge or rebase is in progress" in refused(root, "checkout", "first")
 
 
 def test_what_an_earlier_checkout_of_git_left_goes_as_with_dvc(root: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_tag_says_what_it_holds_and_what_changed_since_the_one_before(root: Pa
 def test_a_version_stays_where_it_is(root: Path) -> None:
     said(root, "tag", "pictures/v7")
     first = run(root, "git", "rev-parse", "pictures/v7^{}").strip()
-    assert "there is a version pictures/v7 already" in refused(root, "tag", "pictures/v7")
+    assert "version pictures/v7 exists already" in refused(root, "tag", "pictures/v7")
     # Nothing changed, so there is nothing to tag; it is pushed where it was not.
     assert said(root, "tag", "pictures")[0].startswith("pictures/v7 holds the same already")
     assert tags(git_remote(root)) == []
@@ -127,7 +127,7 @@ def test_a_version_stays_where_it_is(root: Path) -> None:
     # What somebody else called so is not taken, though it is not here yet.
     run(git_remote(root), "git", "tag", "pictures/v8", "main")
     run(root, "dvc", "push", "--quiet")
-    assert "there is a version pictures/v8 already" in refused(root, "tag", "pictures/v8", "--push")
+    assert "version pictures/v8 exists already" in refused(root, "tag", "pictures/v8", "--push")
     assert said(root, "tag", "pictures")[0].startswith("pictures/v9 made")
     assert run(root, "git", "rev-parse", "pictures/v7^{}").strip() == first
 
@@ -136,7 +136,7 @@ def test_of_two_who_make_a_version_at_once_one_makes_the_next(root: Path) -> Non
     lineage = lineage_of(root)
     planned = plan_version(lineage, "pictures", rev=None, push=True, report=print)
     run(git_remote(root), "git", "tag", "pictures/v1", "main~1")
-    with pytest.raises(RefusedError, match="somebody else made pictures/v1 meanwhile"):
+    with pytest.raises(RefusedError, match="somebody else created pictures/v1 meanwhile"):
         make_version(planned, GitRepo(root), "Mine\n", push=True)
     assert tags(root) == ["first"]
     assert said(root, "tag", "pictures", "--push")[0].startswith("pictures/v2 made")
@@ -157,16 +157,16 @@ def test_of_two_who_make_a_version_at_once_one_makes_the_next(root: Path) -> Non
 
 def test_only_what_is_complete_is_tagged(root: Path) -> None:
     assert "there is no data set nope: choose one of pictures" in refused(root, "tag", "nope/v1")
-    assert "cannot be the name of a tag" in refused(root, "tag", "pictures/a b")
+    assert "is not a valid tag name" in refused(root, "tag", "pictures/a b")
     assert "no commit, branch or tag gone here" in refused(root, "tag", "pictures", "--rev", "gone")
 
     write_tree(root, draw("raw/04_d", {"four": 140}))
     bring_up_to_date(root, ["04_d"])
     line = refused(root, "tag", "pictures")
-    assert "is not as it was committed" in line
+    assert "has uncommitted changes" in line
     commit_all(root, "Third")
     line = refused(root, "tag", "pictures")
-    assert "objects are not on the remote storage" in line
+    assert "objects are missing or damaged on the remote storage" in line
     assert "`registry push`, then tag" in line
     said(root, "push")
 
@@ -181,7 +181,7 @@ def test_only_what_is_complete_is_tagged(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "why"),
-    [(None, "names no default remote"), ("../storage", "told from where .dvc/config is")],
+    [(None, "has no default remote"), ("../storage", "is relative to .dvc/config")],
 )
 def test_a_remote_that_only_this_machine_finds_will_not_do(
     root: Path, url: str | None, why: str
@@ -199,6 +199,6 @@ def test_what_the_remote_lost_is_noticed_also_when_this_machine_has_it(root: Pat
     objects = [path for path in (root.parent / "storage").rglob("*") if path.is_file()]
     lost = next(path for path in objects if not path.name.endswith(".dir"))
     lost.unlink()
-    assert "are not on the remote storage as they should be" in refused(root, "tag", "pictures")
+    assert "are missing or damaged on the remote storage" in refused(root, "tag", "pictures")
     shutil.rmtree(root.parent / "storage")
     assert "storage" in refused(root, "tag", "pictures")
