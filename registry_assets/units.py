@@ -1,4 +1,4 @@
-"""Numbers and names as people read them."""
+"""Numbers and names as text."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def printable(name: str) -> str:
 def is_text(name: str) -> bool:
     """Whether a name of a file is text, as metafiles hold it."""
     return name.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in name)
+
+
+def count_of(number: int, thing: str) -> str:
+    """A number of things: ``1 image``, ``2 images``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def few_of(names: Sequence[str], most: int = 3) -> str:

@@ -296,7 +296,7 @@ def test_a_link_to_a_folder_is_refused_by_every_command(
 def test_a_registry_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     done = registry(tmp_path, "init", "/proc/registry")
     assert done.exit_code == 1
-    assert done.stderr.startswith("registry: cannot make /proc/registry")
+    assert done.stderr.startswith("registry: cannot create /proc/registry")
 
 
 def test_what_the_disk_refuses_is_one_clear_line(text_registry: Path) -> None:

@@ -145,9 +145,9 @@ def test_an_image_is_named_by_any_path_or_its_md5_and_listed_with_who_and_why(ro
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
-        (f"raw/{SECOND}/brushes.png", "no readable image (corrupt: broken PNG file"),
-        (f"raw/{FIRST}/notes.txt", "no readable image (not an image)"),
-        (f"raw/{SECOND}/city.mp4", "is a video (video: 4 frames extracted): name the frames"),
+        (f"raw/{SECOND}/brushes.png", "not a readable image (corrupt: broken PNG file"),
+        (f"raw/{FIRST}/notes.txt", "not a readable image (not an image)"),
+        (f"raw/{SECOND}/city.mp4", "is a video (video: 4 frames extracted): name single frames"),
         (f"raw/{FIRST}/nowhere.jpg", "there is no file"),
         ("0" * 32, "is in no data set"),
         (f"raw/{FIRST}", "is a folder: name one file in it"),
@@ -424,7 +424,7 @@ def test_a_picture_comes_back_when_the_next_version_of_a_collection_lacks_the_on
     said(root, "materialize", "--collection", "03_more")
     (root / f"raw/{FIRST}/{GOOD}").unlink()
     told = said(root, "materialize", "--collection", FIRST)
-    assert f"03_more: 1 images are no duplicates any more, as {FIRST} changed" in told
+    assert f"03_more: 1 images are no longer duplicates, as {FIRST} changed" in told
     assert set(decided(root, "03_more")) == {"dogs.webp"}
     assert status(root) == [f"{STAGE}/03_more"]
     said(root, "materialize")
@@ -439,7 +439,7 @@ def test_what_looks_alike_is_never_left_out_by_itself(root: Path) -> None:
     with Image.open(root / f"raw/{FIRST}/{GOOD}") as image:
         image.convert("RGB").save(root / "raw/03_more/again.png")
     told = said(root, "materialize", "--collection", "03_more")
-    line = '"alike" leaves out the same pictures only: `registry duplicates --distance N` lists'
+    line = '"alike" leaves out identical pictures only: `registry duplicates --distance N` lists'
     assert line in told
     assert set(decided(root, "03_more")) == {"dogs.webp"}
     done = registry(root, "duplicates", "--leave-out", "01_image_dataset")

@@ -111,7 +111,7 @@ def test_a_raw_file_leads_to_the_models_that_learned_from_what_was_made_of_it(
     # What is not known is said.
     unknown = [model("4", is_active=False), model("5", source("1" * 40))]
     gone, not_here = find_trained(root, ONE, unknown).gaps
-    assert gone == "what models:/m/4 was trained on is not known: its run was deleted"
+    assert gone == "the data of models:/m/4 is unknown: its run was deleted"
     assert "models:/m/5 was trained at commit 1111111111, which is not here" in not_here
 
 

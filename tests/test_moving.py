@@ -206,7 +206,7 @@ def test_a_clone_on_this_machine_reaches_the_storage_that_it_came_from(
     assert "default remote" not in "".join(init_registry(clone))
     moved = tmp_path / "moved"
     original.rename(moved)
-    assert ".dvc/storage, wherever the registry is" in "".join(init_registry(clone))
+    assert ".dvc/storage, relative to the registry" in "".join(init_registry(clone))
 
 
 def test_the_remote_of_init_can_be_led_elsewhere(original: Path, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_a_data_set_of_an_earlier_version_says_what_to_do_and_is_upgraded(earlie
     assert "Traceback" not in done.output + done.stderr
     assert "run `registry init . --upgrade`" in done.stderr
     (line,) = (line for line in init_registry(root) if DATASET in line)
-    assert line.startswith(f"{DATASET} was made for another registry-assets")
+    assert line.startswith(f"{DATASET} was created by another version of registry-assets")
     assert {place: place.read_bytes() for place in before} == {
         **before,
         root / DATASET / "collections.yaml": (root / DATASET / "collections.yaml").read_bytes(),
@@ -176,9 +176,7 @@ def test_a_data_set_of_an_earlier_version_says_what_to_do_and_is_upgraded(earlie
 
     said = [line for line in init_registry(root, upgrade=True) if DATASET in line]
     edited = f"{DATASET}/src/remove_corrupted_images.py"
-    assert (
-        f"{edited} was edited and is left as it is: take over what is new in {edited}.new" in said
-    )
+    assert f"{edited} was edited and is not changed: merge the new version, {edited}.new" in said
     assert f"wrote {DATASET}/src/measure_images.py" in said
     assert (root / edited).read_bytes() == before[root / edited]
     text = (root / DATASET / "params.yaml").read_text()

@@ -157,7 +157,7 @@ def test_bad_names_and_empty_folders_are_left_alone_with_the_reason(
     for name, reason in BAD.items():
         assert f"{name} is left alone" in message
         assert reason in message
-    assert "03_empty is left alone: there are no files in it" in message
+    assert "03_empty is left alone: it contains no files" in message
     assert "04_link is left alone: it is a symbolic link" in message
     assert "IMG_1.jpg is left alone: it lies in raw/ itself" in message
     assert "shoot.rar is left alone: .rar archives are not supported" in message

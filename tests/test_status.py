@@ -160,7 +160,7 @@ def test_a_new_folder_is_new_and_nothing_left_to_do(done: Path) -> None:
 def test_a_folder_that_cannot_be_taken_in_is_rejected_with_the_reason(done: Path) -> None:
     (done / "raw/02_b").mkdir()
     found = raw(done)["02_b"]
-    assert (found.state, found.reason) == ("rejected", "there are no files in it")
+    assert (found.state, found.reason) == ("rejected", "it contains no files")
 
 
 @pytest.mark.parametrize("edit", ["added", "removed", "changed"])

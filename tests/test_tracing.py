@@ -572,7 +572,7 @@ def test_an_import_from_elsewhere_is_the_end_of_the_way(foreign: Path, tmp_path:
         ("nothing.png", "no metafile records one"),
         ("pictures", "is a folder"),
         ("pictures/nothing.png", "no metafile records one"),
-        ("dvc.yaml", "no recorded version holds"),
+        ("dvc.yaml", "no recorded version contains"),
         ("pipe", "neither a file"),
     ],
 )

@@ -1,6 +1,6 @@
-"""What people decide about single images, and what helps them decide.
+"""Decisions about single images, and what helps people make them.
 
-deciding.py           deciding, and taking a decision back
-initial_decisions.py  what is decided about a collection before a stage first reads it
-duplicates.py         pictures that several collections have
+deciding.py           making and withdrawing decisions
+initial_decisions.py  automatic decisions, before a stage first reads a collection
+duplicates.py         finding duplicate and similar pictures
 """

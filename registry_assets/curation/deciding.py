@@ -1,4 +1,4 @@
-"""Deciding about single images: what is meant, where it is written, and what is stale after it."""
+"""Making and withdrawing decisions about single images."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ from registry_assets.registry.status.reading import read_recorded_status
 
 @dataclass(frozen=True)
 class Subject:
-    """An image that is decided about.
+    """An image to decide about.
 
     Attributes:
-        file: As it was asked for.
-        dataset: The data set that has it.
-        paths: Where it is in each collection of the data set that has it.
+        file: The file as given by the user.
+        md5: The content.
+        dataset: The data set.
+        paths: The path of the image in each collection of the data set that has it.
     """
 
     file: str
@@ -49,10 +50,10 @@ class Subject:
 
 
 class Decider:
-    """Decides about images of one registry.
+    """Makes decisions about images of one registry.
 
     Args:
-        lineage: The graph, from the metafiles as they are now.
+        lineage: The graph, freshly read.
     """
 
     def __init__(self, lineage: Lineage) -> None:
@@ -65,17 +66,18 @@ class Decider:
     def find(
         self, file: str, *, dataset: str | None = None, collection: str | None = None
     ) -> Subject:
-        """Finds the image that is meant, and the collections of a data set that have it.
+        """Find an image, and the collections of a data set that have it.
 
         Args:
-            file: A path of it, anywhere in the registry or outside, or its md5.
-            dataset: The data set; the one that the path is in, or the only one that has it.
-            collection: Which collection of it; all that have it when None.
+            file: A path in the registry or outside, or an md5.
+            dataset: The data set; by default the one that contains the path, or the only one that
+                has the image.
+            collection: The collection of the data set; all that have the image when None.
 
         Raises:
-            RefusedError: when the stages of the data set do not depend on decisions.
-            RefusedError: when several data sets have it, or none has.
-            NotFoundError: when nothing in the registry has it.
+            RefusedError: when no data set has the image, several have it, or the stages of the
+                data set do not depend on decisions.
+            NotFoundError: when the registry does not have the image.
         """
         md5, place = identify(self._tracer, self.registry.root, Path(file))
         holders, _ = self._tracer.holders(md5)
@@ -98,8 +100,7 @@ class Decider:
             raise RefusedError(
                 f"{file} is in {', '.join(found)}: choose one with --dataset"
                 if found
-                else f"{file} is in no data set: take its collection in with `registry import` "
-                "first"
+                else f"{file} is in no data set: run `registry import` for its collection first"
             )
         if wanted.decisions is None:
             raise _no_decisions(wanted.path)
@@ -110,12 +111,12 @@ class Decider:
             raise RefusedError(
                 f"{file}: {wanted.path} does not have it"
                 + (f" in {collection}" if collection else "")
-                + f": `registry trace {file}` says where it is",
+                + f": `registry trace {file}` shows where it is",
             )
         return Subject(file, md5, wanted, paths)
 
     def _dataset_of(self, node: Node) -> Dataset | None:
-        """The data set that takes in whose output it is."""
+        """The data set of an output; None if it has none that imports collections."""
         dataset = self.registry.dataset_of(node.path) if node.kind != "raw" else None
         return dataset if dataset is not None and dataset.inputs is not None else None
 
@@ -129,20 +130,20 @@ class Decider:
         date: str,
         only_here: bool = False,
     ) -> list[Decided]:
-        """Writes decisions down, all or, where one cannot be, none.
+        """Write decisions; all of them, or none if one is refused.
 
         Args:
             subjects: The images.
             verdict: Whether they are allowed or denied.
-            by: Who says so.
-            why: In words.
-            date: Of today.
-            only_here: Whether it holds in the collections found only, and not in others that come
-                to have the same content.
+            by: Who decides.
+            why: The reason.
+            date: Today's date.
+            only_here: Whether the decision applies only to the collections found; otherwise it is
+                copied to new collections with the same image.
 
         Raises:
-            RefusedError: when one is no readable image: nobody's word makes it one.
-            MetafileError: when a file of decisions cannot be read.
+            RefusedError: when one is not a readable image.
+            MetafileError: when a decisions file cannot be read.
         """
         done = []
         for subject in subjects:
@@ -168,16 +169,16 @@ class Decider:
     def find_decided(
         self, file: str, *, dataset: str | None = None, collection: str | None = None
     ) -> list[Decided]:
-        """What was decided about an image, also about one that no data set has any more.
+        """Find the decisions about an image, even if no data set has it any more.
 
         Args:
-            file: As for `find`; or as it is listed, `collection/path`.
-            dataset: Of which data set; of all when None.
-            collection: Of which collection; of all when None.
+            file: As for `find`, or `COLLECTION/PATH`.
+            dataset: Search only this data set.
+            collection: Search only this collection.
 
         Raises:
-            NotFoundError: when nobody knows it.
-            MetafileError: when a file of decisions cannot be read.
+            NotFoundError: when there is no such image.
+            MetafileError: when a decisions file cannot be read.
         """
         datasets = None if dataset is None else [self.registry.dataset(dataset)]
         decided = list(find_decided(self.registry, datasets))
@@ -190,18 +191,23 @@ class Decider:
     def withdraw(
         self, files: Iterable[str], *, dataset: str | None = None, collection: str | None = None
     ) -> list[Decided]:
-        """Takes decisions back, as `find_decided` finds them: what the thresholds say holds again.
+        """Remove decisions, so that the thresholds apply again.
+
+        Args:
+            files: Images, as for `find_decided`.
+            dataset: Only in this data set.
+            collection: Only in this collection.
 
         Raises:
-            RefusedError: when nothing was decided about one of the images.
-            MetafileError: when a file of decisions cannot be edited.
+            RefusedError: when there is no decision about one of the images.
+            MetafileError: when a decisions file cannot be edited.
         """
         done = []
         for file in files:
             found = self.find_decided(file, dataset=dataset, collection=collection)
             if not found:
                 raise RefusedError(
-                    f"nothing was decided about {file}: `registry decisions` lists what was"
+                    f"there is no decision about {file}: `registry decisions` lists all"
                 )
             done += found
         for item in done:
@@ -212,19 +218,20 @@ class Decider:
         return done
 
     def leave_out(self, dataset: Dataset, *, distance: int | None = None) -> dict[str, LeftOut]:
-        """Leaves out of a data set the pictures that it has before, in that collection or another.
+        """Leave out all but the first copy of each picture in a data set.
 
-        What was left out because of a picture that is gone comes back.
+        A picture that was left out in favour of one that is gone is kept again.
 
         Args:
             dataset: The data set.
-            distance: In how many bits alike pictures may differ; None for the same content only.
+            distance: Maximum Hamming distance of perceptual hashes; None for identical content
+                only.
 
         Returns:
-            What changed, by collection.
+            The changes by collection.
 
         Raises:
-            RefusedError: when its stages do not depend on decisions.
+            RefusedError: when the stages of the data set do not depend on decisions.
         """
         if dataset.decisions is None:
             raise _no_decisions(dataset.path)
@@ -252,14 +259,14 @@ class Decider:
         return {name: table for name, table in found if is_table(table)}
 
     def reconsider(self, dataset: Dataset, gone: Iterable[str]) -> dict[str, LeftOut]:
-        """Leaves duplicates out anew where some were because of what is in the data set no more.
+        """Leave out duplicates again if some were left out in favour of images that are gone.
 
         Args:
             dataset: The data set.
-            gone: Images, as `collection/path`, or whole collections, as `collection/`.
+            gone: Removed images, as `COLLECTION/PATH`, or whole collections, as `COLLECTION/`.
 
         Returns:
-            What changed, by collection.
+            The changes by collection.
         """
         places = tuple(gone)
         decided = (item.decision for item in find_decided(self.registry, [dataset]))
@@ -268,9 +275,9 @@ class Decider:
         return self.leave_out(dataset)
 
     def _read_rows(self, dataset: Dataset, collection: str) -> Mapping[str, Measurement]:
-        """The rows of a collection's table by md5 and by path, as what is no image has no md5.
+        """The rows of a collection's table, by path and by md5, which files without image lack.
 
-        None where it was not measured yet.
+        Empty if the collection was not measured yet.
         """
         table = self._tables(dataset).get(collection)
         rows = [*read_measurements(table)] if table is not None else []
@@ -279,20 +286,20 @@ class Decider:
 
 def _why_not(row: Measurement, verdict: Verdict) -> str:
     if row.reason.startswith("video"):
-        return f"is a video ({row.reason}): name the frames of it that are meant"
+        return f"is a video ({row.reason}): name single frames of it"
     if verdict == "deny":
         return f"is left out anyway: {row.reason}"
     return (
-        f"cannot be allowed, as it is no readable image ({row.reason}): it has no measures, and so "
-        "no class; mend the file and add it to the collection"
+        f"cannot be allowed, because it is not a readable image ({row.reason}): repair the file "
+        "and add it to the collection"
     )
 
 
 def author_of(root: Path) -> str:
-    """Who decides, as Git knows them.
+    """The author name configured in Git.
 
     Raises:
-        RegistryError: when Git does not know.
+        RegistryError: when none is configured.
     """
     return DvcRepo(root).git.author()
 
@@ -300,12 +307,12 @@ def author_of(root: Path) -> str:
 def _no_decisions(dataset: str) -> RefusedError:
     return RefusedError(
         f"no stage of {dataset} depends on decisions/${{item}}.yaml: declare it in its dvc.yaml, "
-        "as the data set does that `registry init` writes"
+        "as in the data set that `registry init` creates"
     )
 
 
 def find_stale(lineage: Lineage, files: Collection[str]) -> Iterator[tuple[str, str | None]]:
-    """The assets that are not up to date any more because of some files, with the partition.
+    """The assets, with partition, that changes of some files made stale.
 
     Args:
         lineage: The graph, read after the files were written.

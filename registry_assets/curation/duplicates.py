@@ -1,6 +1,6 @@
-"""Pictures that there are twice, in two collections or in one: the same content, or much the same.
+"""Finding duplicate and similar pictures, in two collections or within one.
 
-Content is compared by the listings of the recorded versions, likeness by what the tables say that
+Duplicates are found in the listings of the recorded versions, similar pictures in the tables that
 `measure_images` wrote. Nothing is hashed or decoded.
 """
 
@@ -23,19 +23,19 @@ from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.check_results import FINGERPRINT, CheckResult, Finding
 
 NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
-"""The md5 of no bytes, which are nobody's picture."""
+"""The md5 of an empty file, which is not a picture."""
 
 
 @dataclass(frozen=True, order=True)
 class Duplicate:
-    """A file of one collection that there is a second time.
+    """A file of a collection that exists a second time.
 
     Attributes:
-        collection: The collection that was asked about; of two, the later by name.
-        path: Where in it the file is.
-        other: The collection that has it, too; the same one if it has it twice.
-        other_path: Where in that one; the nearest, or first, of several.
-        distance: In how many bits the perceptual hashes differ; None for the same content.
+        collection: The collection that was asked about; otherwise, the later one by name.
+        path: The path in that collection.
+        other: The other collection; the same one for a duplicate within it.
+        other_path: The path in the other collection; the most similar or first of several.
+        distance: Hamming distance of the perceptual hashes; None for identical content.
     """
 
     collection: str
@@ -47,13 +47,13 @@ class Duplicate:
 
 @dataclass
 class Duplicates:
-    """What was found, and what could not be looked into.
+    """The result of a search for duplicates.
 
     Attributes:
-        found: Sorted by collection and path.
-        unread: Collections whose listing the cache lacks.
-        unmeasured: Collections without a table of measurements, or with one of an earlier version
-            that cannot tell likeness, where likeness was asked for.
+        found: The duplicates, sorted by collection and path.
+        unread: Collections that could not be searched because the cache lacks their listing.
+        unmeasured: Collections that could not be searched for similar pictures, because they have
+            no table of measurements, or one of an earlier version.
     """
 
     found: list[Duplicate] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Duplicates:
     unmeasured: list[str] = field(default_factory=list)
 
     def counts(self) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """How many files of each pair of collections are the same, and how many alike."""
+        """The numbers of identical and of similar files of each pair of collections."""
         same = Counter((d.collection, d.other) for d in self.found if d.distance is None)
         alike = Counter((d.collection, d.other) for d in self.found if d.distance is not None)
         return {pair: (same[pair], alike[pair]) for pair in sorted({*same, *alike})}
@@ -77,16 +77,16 @@ def find_duplicates(
     tables: Mapping[str, Path] | None = None,
     within: bool = False,
 ) -> Duplicates:
-    """Finds what collections in the raw folder have in common.
+    """Find duplicate and similar pictures of raw collections.
 
     Args:
         lineage: The graph.
-        listings: Where the content of versions is looked up.
-        names: The collections to compare with all others; every two when None.
-        distance: In how many bits perceptual hashes may differ; None for the same content only.
+        listings: Reads the listings.
+        names: The collections to compare with all others; all pairs when None.
+        distance: Maximum Hamming distance of perceptual hashes; None for identical content only.
         versions: Versions of collections that were recorded after the graph was read.
         tables: Tables of measurements that were recorded after the graph was read.
-        within: Also what a collection has twice. Frames of one video are not compared.
+        within: Search within collections, too. Frames of one video are not compared.
     """
     recorded = {**raw_versions(lineage), **(versions or {})}
     result = Duplicates()
@@ -106,7 +106,7 @@ def find_duplicates(
 
 
 def raw_versions(lineage: Lineage) -> dict[str, str]:
-    """The recorded version of every collection in the raw folder."""
+    """The recorded version of every raw collection."""
     registry = lineage.registry
     return {
         item.name: item.output.version.md5
@@ -123,10 +123,10 @@ def _same_content(
     result: Duplicates,
     within: bool,
 ) -> list[Duplicate]:
-    """Adds what has the same content; one listing at a time is in memory, and what is asked for."""
+    """Add files with identical content; needs only one other listing in memory at a time."""
 
-    # Notes of what was set aside for the same reason are nobody's picture. Only of what there is
-    # twice is the cache asked.
+    # Notes about files set aside for the same reason are identical, but not pictures. Checked for
+    # duplicates only, because it reads the cache.
     @cache
     def is_note(md5: str) -> bool:
         place = listings.place_of(md5)
@@ -169,12 +169,12 @@ def _files(
 def find_tables(
     lineage: Lineage, listings: Listings, folder: str = ""
 ) -> Iterator[tuple[str, Path]]:
-    """The table of measurements of each collection that was measured, of one data set each.
+    """Find one table of measurements for each measured collection.
 
     Args:
         lineage: The graph.
-        listings: Where the content of versions is looked up.
-        folder: Of the data set that counts; of any when empty.
+        listings: Reads the listings.
+        folder: The folder of the data set to search; all when empty.
     """
     told = set()
     for path, node in sorted(lineage.nodes.items()):
@@ -203,7 +203,7 @@ def _alike(
     distance: int,
     known: Collection[tuple[str, str]],
 ) -> Iterable[Duplicate]:
-    """What looks alike, the nearest of each other collection, but for what is known."""
+    """Find similar pictures, the most similar per other collection, except known duplicates."""
     if len(pictures) < 2:
         return ()
     order = [*pictures]
@@ -220,7 +220,7 @@ def _alike(
     ):
         if rows[one][1].md5 == rows[other][1].md5:
             continue
-        # The later collection has what the earlier one had, unless one of them was asked about.
+        # Report the later collection, unless one of them was asked about.
         sides = [(other, one)] if names is None else [(other, one), (one, other)]
         for mine, theirs in sides:
             name, path = rows[mine][0], rows[mine][1].path
@@ -240,8 +240,8 @@ def _alike_within(
     distance: int,
     known: Collection[tuple[str, str]],
 ) -> Iterator[Duplicate]:
-    """What of a collection looks like a picture before it, the nearest."""
-    # The frames of a video are one set, any other picture is one of its own.
+    """For each picture of a collection, find the most similar one before it, if any."""
+    # All frames of a video form one set; every other picture is a set of its own.
     sets: dict[str, int] = {}
     for one, other, differing in images.find_alike(
         [row.perceptual_hash for row in rows],
@@ -255,45 +255,44 @@ def _alike_within(
 
 
 def holds_table(listings: Listings, version: Version) -> bool:
-    """Whether a version is a table of measurements, which stands alone in its folder."""
+    """Whether a version consists of a table of measurements and nothing else."""
     return version.nfiles == 1 and MEASUREMENTS_TABLE in (listings.read(version.md5) or {})
 
 
 def describe(duplicates: Duplicates, name: str) -> list[str]:
-    """Which collections have how many files of one, in words."""
+    """Describe how many files a collection shares with others."""
     said = []
     for (collection, other), (same, alike) in duplicates.counts().items():
         if collection == name:
-            counted = [f"{same} files are the same"] if same else []
-            counted += [f"{alike} look alike"] if alike else []
-            place = "as another one in it" if other == name else f"in {other}"
-            said.append(f"{' and '.join(counted)} {place}")
+            counted = [f"{same} identical"] if same else []
+            counted += [f"{alike} similar"] if alike else []
+            place = "within it" if other == name else f"shared with {other}"
+            said.append(f"{' and '.join(counted)} files {place}")
     return said
 
 
 def fingerprint_collections(lineage: Lineage) -> str:
-    """A text that changes with the version of any collection in the raw folder."""
+    """A hash of the versions of all raw collections."""
     facts = sorted(raw_versions(lineage).items())
     return hashlib.md5(json.dumps(facts).encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def check_duplicates(lineage: Lineage) -> CheckResult:
-    """Whether collections in the raw folder share the content of files."""
+    """Check whether raw collections share files."""
     found = find_duplicates(lineage, DvcRepo(lineage.registry.root).listings())
     folder = lineage.registry.raw_folder
     findings = tuple(
         Finding(
             f"{folder}/{name}",
             "duplicates",
-            f"{same} files are in {folder}/{other}, too: `registry duplicates {name}` lists them",
+            f"{same} files are also in {folder}/{other}: `registry duplicates {name}` lists them",
         )
         for (name, other), (same, _) in found.counts().items()
     )
     collections = len(raw_versions(lineage))
     sharing = len({finding.path for finding in findings})
     return CheckResult(
-        f"{collections - sharing} of {collections} collections have no file that one before them "
-        "has.",
+        f"{collections - sharing} of {collections} collections share no file with an earlier one.",
         {
             "collections": collections,
             "files": len(found.found),

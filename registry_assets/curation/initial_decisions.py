@@ -1,9 +1,9 @@
-"""What is decided about a collection's images before the stage that heeds it is run.
+"""Automatic decisions about a collection, made before the first stage that reads them runs.
 
-A decision stands in a file that people edit, so no stage makes it. What the registry itself
-decides, it writes when such a stage is about to run over a table of measurements for the first
-time: in a run in the UI, in a bulk run and in `registry materialize`, whether the table was
-measured, fetched or known to DVC's run cache. `dvc repro` alone takes the files as they are.
+Decisions are in files that people edit, so they are not outputs of a stage. The registry writes its
+own decisions just before such a stage first runs on a table of measurements: in a run in the UI, in
+a bulk run and in `registry materialize`, whether the table was computed, fetched, or restored from
+DVC's run cache. `dvc repro` uses the files as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 PARAMETERS = "params.yaml"
 
 ALIKE_IS_LISTED = (
-    '"alike" leaves out the same pictures only: `registry duplicates --distance N` lists the others'
+    '"alike" leaves out identical pictures only: `registry duplicates --distance N` lists similar '
+    "ones"
 )
 
 
@@ -41,24 +42,24 @@ def decide_before(
     report: Callable[[str], None],
     undecided: set[str] | None = None,
 ) -> Before | None:
-    """What decides about a collection's images before a stage; None for one that heeds nothing.
+    """A callback that decides about a collection before a stage runs.
 
-    It makes the file of decisions of a collection that has none. Into it goes what people decided
-    about the same images in other collections, and where `leave_out_duplicates` says so, which of
-    them the data set has a second time.
+    The callback creates the decisions file of a collection that has none. It copies decisions
+    about the same images in other collections and, if `leave_out_duplicates` is set, denies images
+    that the data set has already. It raises MetafileError when a decisions file cannot be read.
 
     Args:
         dvc: The repository.
         lineage: The graph.
         group: The stage.
         partition: The collection.
-        report: Takes a line when something was decided.
-        undecided: The collections for which this is still to come, where that is known, this one
-            among them: they look at it, so those later in the list of the data set need not be
-            looked at. So of several that come in together the first one's picture stays.
+        report: Called with a message for each kind of decision made.
+        undecided: The collections, including this one, that are yet to be decided about in the
+            same run. Those later in the data set's list are not compared with this one now, but
+            will be compared with it later, so that the first collection keeps a shared picture.
 
     Returns:
-        What may raise a MetafileError, when a file of decisions cannot be read.
+        The callback; None if the stage does not read decisions.
     """
     dataset = lineage.registry.dataset_of(group.metafile)
     file = decisions_file_of(lineage.registry, group, partition)
@@ -85,7 +86,9 @@ class _Tables:
     """The tables of measurements of a data set.
 
     Attributes:
-        pattern: The output that has the table of the collection `ITEM`.
+        dvc: The repository.
+        lineage: The graph.
+        pattern: The path of the output with the table, with `ITEM` in place of the collection.
     """
 
     dvc: DvcRepo
@@ -93,7 +96,7 @@ class _Tables:
     pattern: str
 
     def find(self, collection: str) -> Path | None:
-        """The table of a collection, in the workspace or else in the cache; None without."""
+        """The table of a collection in the workspace, or else in the cache; None if missing."""
         output = self.pattern.replace(ITEM, collection)
         place: Path | None = self.lineage.registry.root / output / MEASUREMENTS_TABLE
         node = self.lineage.nodes.get(output)
@@ -101,11 +104,11 @@ class _Tables:
             listings = self.dvc.listings()
             md5 = (listings.read(node.version.md5) or {}).get(MEASUREMENTS_TABLE)
             place = listings.place_of(md5) if md5 is not None else None
-        # One with other columns is of an earlier version: when it is made anew, it is looked at.
+        # A table of an earlier version has other columns; it is compared once it was recomputed.
         return place if place is not None and is_table(place) else None
 
     def find_all(self, collections: Collection[str]) -> Mapping[str, Path]:
-        """The tables of those collections that have one."""
+        """The tables of the collections that have one."""
         found = ((name, self.find(name)) for name in collections)
         return {name: place for name, place in found if place is not None}
 
@@ -113,23 +116,23 @@ class _Tables:
 def _decide(
     tables: _Tables, dataset: Dataset, collection: str, file: Path, waiting: Collection[str]
 ) -> Iterator[str]:
-    """Decides about a collection with a new table; yields what was decided, in words.
+    """Decide about a collection with a new table; yields messages about the decisions.
 
     Args:
         tables: The tables of the data set.
         dataset: The data set.
         collection: The collection.
-        file: Its file of decisions, from the root.
-        waiting: Collections for which this is still to come.
+        file: Its decisions file, from the root.
+        waiting: Collections that are yet to be decided about.
     """
     registry = tables.lineage.registry
     path = registry.root / file
     table = tables.find(collection)
     taken = open_decisions(path, read_measurements(table) if table else ())
     if taken:
-        yield f"{collection}: {len(taken):,} decisions taken over from other collections"
+        yield f"{collection}: {len(taken):,} decisions copied from other collections"
     kind = registry.settings.leave_out_duplicates_of(dataset.path)
-    # Nothing can have been left out in favour of a collection that was never decided about.
+    # No picture can have been left out in favour of a collection without decisions yet.
     leaning = [] if collection in waiting else _files_that_lean_on(path)
     if kind is None and not leaning:
         return
@@ -142,7 +145,7 @@ def _decide(
         yield from (f"{collection}: {line}" for line in describe_left_out(found))
         if kind == "alike":
             yield f"{collection}: {ALIKE_IS_LISTED}"
-        # Those that come later look at this one.
+        # Later collections are compared with this one when their turn comes.
         unmeasured = len(listed) - len(measured)
         if unmeasured:
             yield f"{collection}: not compared with {unmeasured:,} collections without a table here"
@@ -154,13 +157,13 @@ def _decide(
 
 
 def _files_that_lean_on(path: Path) -> list[Path]:
-    """The files of other collections in which pictures are left out in favour of one's."""
+    """Decisions files of other collections that leave out pictures in favour of this one's."""
     wanted = re.compile(rf"duplicate_of: *[\"']?{re.escape(path.stem)}/")
     return [other for other in other_files(path) if wanted.search(read_text(other))]
 
 
 def collections_of(lineage: Lineage, dataset: Dataset) -> Sequence[str]:
-    """The collections of a data set, in the order in which it has taken them in."""
+    """The collections of a data set, in the order in which they were imported."""
     registry = lineage.registry
     if dataset.collections_file is not None:
         return read_collections(registry.root / dataset.collections_file)
@@ -169,7 +172,7 @@ def collections_of(lineage: Lineage, dataset: Dataset) -> Sequence[str]:
 
 
 def read_collections(path: Path) -> Sequence[str]:
-    """The collections in the list of a data set."""
+    """The collections listed in a ``collections.yaml``."""
     from ruamel.yaml import YAML
 
     if not path.is_file():
@@ -180,8 +183,8 @@ def read_collections(path: Path) -> Sequence[str]:
 
 
 def describe_left_out(found: LeftOut) -> list[str]:
-    """What became of duplicates, in words; nothing where nothing changed."""
+    """Describe changes of duplicates; empty if nothing changed."""
     said = [f"{len(found.added):,} duplicates left out"] if found.added else []
     if found.dropped:
-        said.append(f"{len(found.dropped):,} images are no duplicates any more")
+        said.append(f"{len(found.dropped):,} images are no longer duplicates")
     return said

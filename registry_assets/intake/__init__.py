@@ -1,9 +1,9 @@
-"""What comes in: a registry set up, folders and archives from elsewhere.
+"""Setting up a registry, and adding folders and archives to it.
 
-initialising.py   `registry init`: a new registry, or one fitted to this machine
-adding.py         what `registry add` is asked for: a name, or a path here or elsewhere
-copying.py        a folder from elsewhere, copied or linked, verified and resumable
-archives.py       archives that become collections
-unpacking.py      unpacking them safely
-setting_aside.py  what DVC cannot or should not store, moved out of a collection
+initialising.py   `registry init`: creating a registry, or adapting one to this machine
+adding.py         `registry add`: finding the folder or archive to add
+copying.py        copying or linking a folder from elsewhere, verified and resumable
+archives.py       turning archives into collections
+unpacking.py      unpacking archives safely
+setting_aside.py  moving files that DVC cannot or should not store out of a collection
 """

@@ -1,4 +1,4 @@
-"""What `registry add` is asked to add: a name, or a path here or elsewhere."""
+"""`registry add`: finding the folder or archive to add, by name or path."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Addition:
     """A collection to add.
 
     Attributes:
-        source: The folder or archive elsewhere that it comes from; None when it is in the raw
-            folder already.
+        name: The name of the collection.
+        source: The folder or archive to add; None if it is in the raw folder already.
     """
 
     name: str
@@ -37,25 +37,25 @@ class Addition:
 
 
 def choose_addition(registry: Registry, asked: str, name: str | None) -> Addition:
-    """What is to be added.
+    """Find the collection to add.
 
     Args:
         registry: The registry.
-        asked: The name of a collection, or a path, from the working directory or from the root.
-        name: What to call what comes from elsewhere; as it is called there when None.
+        asked: The name of a collection, or a path relative to the working directory or the root.
+        name: The name for a folder or archive from elsewhere; its own name when None.
 
     Raises:
-        NotFoundError: when there is nothing of that name or at that path.
-        RefusedError: when it cannot be called that.
-        RefusedError: when Git keeps a collection of that name out of the work tree.
-        RegistryError: when a collection of that name is there already.
+        NotFoundError: when there is no such name or path.
+        RefusedError: when the name is not allowed, or its ``.dvc`` file is outside the sparse
+            checkout.
+        RegistryError: when there is a collection of that name already.
     """
     raw = _raw_of(registry, asked)
     is_name = "/" not in asked
     if is_name and (_is_known(raw / asked) or not Path(asked).exists()):
         return Addition(check_collection_name(_name_here(raw / asked)))
     place = next((p for p in (Path(asked), registry.root / asked) if os.path.lexists(p)), None)
-    # Without following a last link: one in the raw folder is that collection's.
+    # The last component is not resolved: a link in the raw folder is a collection there.
     found = (place or registry.root / asked).parent.resolve() / Path(asked).name
     if found.parent == raw.resolve():
         return Addition(check_collection_name(_name_here(found)))
@@ -67,12 +67,12 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
             raise RejectedError(asked, reason)
     if not found.is_dir() and stem is None:
         raise RegistryError(
-            f"there is no folder and no archive ({', '.join(ENDINGS)}) {asked}: check the path"
+            f"{asked} is neither a folder nor an archive ({', '.join(ENDINGS)}): check the path"
         )
     if raw.resolve().is_relative_to(found):
-        raise RegistryError(f"{asked} holds this registry: name a folder of photographs")
+        raise RegistryError(f"{asked} contains this registry: name a folder of photographs")
     if not holds_a_file(found):
-        raise RejectedError(asked, "there are no files in it")
+        raise RejectedError(asked, "it contains no files")
     chosen = check_collection_name(name or stem or found.name)
     note = Landing(raw, chosen).read_note()
     has_landed = note is not None and note.source == str(found)
@@ -90,8 +90,8 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
 def _raw_of(registry: Registry, asked: str) -> Path:
     if registry.raw_folder is None:
         raise NotFoundError(
-            f"there is no collection {asked}: put its files into raw/{asked} and run "
-            f"`registry add {asked}`"
+            f"there is no collection {asked}: copy its files to raw/{asked} and run `registry add "
+            f"{asked}`"
         )
     return registry.root / registry.raw_folder
 
@@ -101,13 +101,13 @@ def _is_known(place: Path) -> bool:
 
 
 def _name_here(place: Path) -> str:
-    """The collection that a path in the raw folder stands for; of an archive, what it becomes."""
+    """The name of the collection at a path in the raw folder; for an archive, what it becomes."""
     stem = archive_stem(place.name)
     is_tracked = place.with_name(metafile_of(place.name)).exists()
     if is_tracked or (os.path.lexists(place) and not place.is_file()):
         return place.name
     if not place.is_file():
-        # What was an archive there is a collection now, if it was registered.
+        # The archive that was there may have become a collection.
         return stem or place.name
     if stem is None:
         reason = reason_against(place.name, place)
@@ -123,19 +123,19 @@ def _name_here(place: Path) -> str:
 def bring_in(
     registry: Registry, addition: Addition, report: Callable[[Copied], None], *, link: bool = False
 ) -> Mapping[str, int]:
-    """Brings what is elsewhere into the raw folder.
+    """Copy a folder, or unpack an archive, from elsewhere into the raw folder.
 
     Args:
         registry: The registry.
-        addition: What to bring.
-        report: Takes how far copying is.
-        link: Whether to make second names of files instead of copies.
+        addition: The collection to add.
+        report: Called with the progress of copying.
+        link: Whether to make hardlinks instead of copies.
 
     Returns:
-        How many files were left out, as file managers leave them, by the pattern that they fit.
+        The number of leftovers of file managers that were left out, by pattern.
 
     Raises:
-        RegistryError: with the next step; what was copied is kept.
+        RegistryError: when it fails; finished copies are kept.
     """
     source = addition.source
     if source is None:
@@ -154,6 +154,6 @@ def bring_in(
 
 
 def finish_addition(registry: Registry, addition: Addition) -> None:
-    """Forgets where a collection came from: it is registered."""
+    """Remove the notes about a collection, once it is registered."""
     if addition.source is not None:
         Landing(_raw_of(registry, addition.name), addition.name).forget()

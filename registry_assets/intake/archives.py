@@ -1,4 +1,4 @@
-"""Archives that become collections: unpacked, put into their place, and moved to the side."""
+"""Turning archives into collections: unpacks them, and sets the archives aside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from registry_assets.registry.status.staging import Landing, Note
 
 
 def limits_of(settings: Settings) -> UnpackingLimits:
-    """What an archive may become in a registry."""
+    """The unpacking limits in the settings."""
     return UnpackingLimits(
         most_ratio=settings.archive_most_ratio,
         most_files=settings.archive_most_files,
@@ -36,10 +36,13 @@ def limits_of(settings: Settings) -> UnpackingLimits:
 
 
 def find_archive(place: Path) -> Path | None:
-    """The archive beside a collection's place that is named like it, in small or large letters.
+    """The archive in the raw folder that would become a collection.
+
+    Args:
+        place: The path of the collection.
 
     Raises:
-        RejectedError: when the only one is of a kind that cannot be read here.
+        RejectedError: when the only such archive is of an unsupported kind.
     """
     names = set(os.listdir(place.parent)) if place.parent.is_dir() else set()
     files = [place.with_name(name) for name in sorted(names) if metafile_of(name) not in names]
@@ -55,24 +58,24 @@ def find_archive(place: Path) -> Path | None:
 
 @contextmanager
 def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]) -> Iterator[None]:
-    """While a collection is registered that may have come as an archive, beside its place.
+    """A context for registering a collection that may be an archive in the raw folder.
 
-    Unpacks the archive where neither the collection nor its ``.dvc`` file is there, and moves it
-    to the side when the collection was registered.
+    Unpacks the archive on entry, if neither the collection nor its ``.dvc`` file exists; sets the
+    archive aside on exit, if the collection was registered.
 
     Args:
-        place: Where the collection is, or is to be.
-        limits: What the archive may become.
-        report: Takes progress.
+        place: The path of the collection.
+        limits: The limits for unpacking.
+        report: Called with progress messages.
 
     Raises:
-        RejectedError: with the reason; the archive stays, and the reason is remembered.
+        RejectedError: when the archive is rejected; it stays, and the reason is remembered.
     """
     landing = Landing(place.parent, place.name)
     metafile = place.with_name(metafile_of(place.name))
     note = landing.read_note()
     if os.path.lexists(place) or metafile.exists():
-        # Unpacked before this was interrupted, if an archive has to do with it.
+        # There may be an archive that was unpacked by an interrupted attempt.
         is_beside = note is not None and "/" not in note.source
         archive = place.with_name(note.source) if note is not None and is_beside else None
     else:
@@ -99,13 +102,13 @@ def unpacked(place: Path, limits: UnpackingLimits, report: Callable[[str], None]
 
 
 def unpack_into(archive: Path, landing: Landing, limits: UnpackingLimits) -> Mapping[str, int]:
-    """Unpacks an archive and puts the content into its place; a refusal is remembered.
+    """Unpack an archive into the raw folder; remembers the reason if it is rejected.
 
     Returns:
-        How many files were left out, as file managers leave them, by the pattern that they fit.
+        The number of leftovers of file managers that were not unpacked, by pattern.
 
     Raises:
-        RejectedError: with the reason.
+        RejectedError: when the archive is rejected.
     """
     is_beside = archive.parent == landing.target.parent
     source = archive.name if is_beside else str(archive.absolute())

@@ -1,4 +1,4 @@
-"""A folder from elsewhere brought into the raw folder: file by file, verified, and resumable."""
+"""Copying or linking a folder from elsewhere into the raw folder, verified and resumable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class _SourceFile:
-    """A file or the like at the source: what tells whether it changed."""
+    """An entry of the source folder, with what shows whether it changed."""
 
     path: str
     mode: int
@@ -34,12 +34,14 @@ class _SourceFile:
 
 @dataclass(frozen=True)
 class Copied:
-    """How far copying is.
+    """The progress of copying.
 
     Attributes:
-        files: How many files stand where they should, of `all_files`.
-        size: How many bytes they have, of `whole_size`.
-        kept: How many of the files an earlier attempt had copied.
+        files: Number of files done.
+        all_files: Number of files in all.
+        size: Size of the files done, in bytes.
+        whole_size: Size of all files, in bytes.
+        kept: Number of files that an earlier attempt had copied.
     """
 
     files: int
@@ -52,24 +54,23 @@ class Copied:
 def copy_collection(
     source: Path, landing: Landing, report: Callable[[Copied], None], *, link: bool = False
 ) -> Mapping[str, int]:
-    """Brings a folder from elsewhere into the raw folder, where it appears whole.
+    """Copy a folder from elsewhere into the raw folder, where it appears once complete.
 
-    Every file is hashed while it is read, and its copy is read again and has to give the same.
-    What an interrupted attempt copied is not copied again, as long as size and date of the
-    original are the same. What is no file becomes a note, as when DVC could not store it. What file
-    managers and NAS leave in folders stays there.
+    Every file is hashed while it is read, and its copy is hashed again. Files that an interrupted
+    attempt copied are not copied again, unless size or date of the original changed. Anything that
+    is not a file becomes a note, as in `setting_aside`. Leftovers of file managers are not copied.
 
     Args:
         source: The folder.
-        landing: Where it is gathered.
-        report: Takes how far it is, file by file.
-        link: Whether to make second names of the files instead of copies.
+        landing: The folder in which it is assembled.
+        report: Called with the progress after each file.
+        link: Whether to make hardlinks instead of copies.
 
     Returns:
-        How many files were left out, as file managers leave them, by the pattern that they fit.
+        The number of leftovers of file managers that were not copied, by pattern.
 
     Raises:
-        RegistryError: naming what cannot be read, written or linked; what was copied is kept.
+        RegistryError: when a file cannot be read, written or linked; finished copies are kept.
     """
     left_out: Counter[str] = Counter()
     note = Note(str(source.resolve()), "linked" if link else "copied")
@@ -83,16 +84,16 @@ def copy_collection(
         _gather(source, entries, landing, report, link=link)
         if list(_entries(source, Counter())) != entries:
             raise RegistryError(
-                f"{source} changed while it was copied: run the same again when it is quiet"
+                f"{source} changed while it was copied: run this again once nobody writes to it"
             )
         landing.land(landing.folder, note)
     return left_out
 
 
 def _entries(source: Path, left_out: Counter[str]) -> Iterator[_SourceFile]:
-    """What is in a folder and its sub-folders, sorted; links are not followed.
+    """The entries of a folder and its subfolders, sorted; does not follow links.
 
-    Counts what file managers left there, by pattern, which is not among that.
+    Leftovers of file managers are skipped, and counted by pattern in `left_out`.
     """
 
     def stop(error: OSError) -> None:
@@ -139,7 +140,7 @@ def _gather(
     free = shutil.disk_usage(landing.target.parent).free
     if not link and missing > free:
         raise RegistryError(
-            f"{source} does not fit: {missing:,} bytes are to be copied, {free:,} are free"
+            f"{source} does not fit on the disk: {missing:,} bytes to copy, {free:,} free"
         )
     files = size = kept = 0
     landing.folder.mkdir(parents=True, exist_ok=True)
@@ -156,14 +157,14 @@ def _gather(
 
 
 def _read_journal(landing: Landing) -> Iterator[tuple[_SourceFile, str]]:
-    """What earlier attempts copied; a line that was being written when one ended is no line."""
+    """The files that earlier attempts copied; skips an incomplete last line."""
     try:
         lines = landing.journal.read_text(encoding="utf-8").splitlines(keepends=True)
     except FileNotFoundError:
         return
     for line in lines:
         if line.endswith("\n"):
-            # A line that cannot be read is one of another version: its file is copied again.
+            # A line that another version wrote cannot be read: copy that file again.
             with suppress(ValueError, AttributeError, KeyError, TypeError):
                 told = json.loads(line)
                 md5 = told.pop("md5")
@@ -181,7 +182,7 @@ def _stands(landing: Landing, entry: _SourceFile) -> bool:
 
 
 def _remove_others(folder: Path, wanted: set[str]) -> None:
-    """Removes what an earlier attempt left and the source does not have like that any more."""
+    """Remove files of an earlier attempt that the source no longer has, or has changed."""
     for where, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(where) / name).is_symlink()]
         for name in (*files, *links):
@@ -191,7 +192,7 @@ def _remove_others(folder: Path, wanted: set[str]) -> None:
 
 
 def _bring(source: Path, entry: _SourceFile, landing: Landing, *, link: bool) -> str:
-    """Puts one file into its place; returns its md5, "" where it was not read."""
+    """Copy or link one entry; returns its md5, or "" if it was not read."""
     original, place = source / entry.path, landing.folder / entry.path
     md5 = ""
     landing.unfinished.unlink(missing_ok=True)
@@ -214,10 +215,10 @@ def _bring(source: Path, entry: _SourceFile, landing: Landing, *, link: bool) ->
 
 def _explain(original: Path, error: OSError, *, link: bool) -> str:
     if link:
-        return f"{original} cannot be linked ({error.strerror}): leave --link out, and it is copied"
+        return f"{original} cannot be linked ({error.strerror}): copy it, without --link"
     return (
-        f"{original} cannot be copied ({error.strerror}): mend it and run the same again, which "
-        "goes on where it stopped"
+        f"{original} cannot be copied ({error.strerror}): fix this and run it again to continue "
+        "where it stopped"
     )
 
 
@@ -226,7 +227,7 @@ def _copy(original: Path, place: Path) -> str:
         md5 = _hash(source, target)
     with place.open("rb") as copy:
         if _hash(copy) != md5:
-            raise RegistryError(f"the copy of {original} is not what was read: check the disk")
+            raise RegistryError(f"the copy of {original} differs from the original: check the disk")
     return md5
 
 

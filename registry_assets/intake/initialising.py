@@ -1,4 +1,4 @@
-"""Making a fresh registry, and fitting an existing one to the machine it is on."""
+"""Creating a registry, and adapting an existing one to this machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from registry_assets.revisions.changes.merge_driver import (
 from registry_assets.units import few_of
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
-"""The example data set, the sample photographs and the settings that come with the package."""
+"""The example data set, sample photographs and settings that are part of the package."""
 
 DATASET = "01_image_dataset"
 REMOTE = "storage"
@@ -47,7 +47,7 @@ _DVC_CONFIG = ".dvc/config"
 _PARAMETERS = "params.yaml"
 _PROGRAM = "src/measure_images.py"
 
-# Of files as they were shipped once: what is one of these, nobody has edited.
+# The md5s of files as shipped earlier: a file with one of these was not edited.
 _SHIPPED_BEFORE = frozenset(
     {
         "0e5740e4c9b3713f7d5bd55a78114349",  # README.md of 0.1.0
@@ -62,8 +62,8 @@ _SHIPPED_BEFORE = frozenset(
 )
 
 _COLLECTIONS = """\
-# The collections that this data set has taken in, as quoted strings: - "02_harbour"
-# Each has a file decisions/NAME.yaml; who adds a line here by hand makes it: decisions: []
+# The collections of this data set, as quoted strings: - "02_harbour"
+# Each needs a file decisions/NAME.yaml; if you add a line by hand, create it: decisions: []
 collections: []
 """
 
@@ -92,39 +92,38 @@ __pycache__/
 /.venv/
 """
 
-_LEFTOVERS_HEADING = "# What file managers and NAS leave in folders: no part of any collection."
+_LEFTOVERS_HEADING = "# Files that file managers and NAS leave in folders: not part of collections."
 
 _README = """\
 # {name}
 
-An image data registry: `raw/` holds collections as they were shot, `processed/` the pipelines that
-turn them into data sets.
+An image data registry: `raw/` contains raw collections, `processed/` the pipelines that turn them
+into data sets.
 
-    registry add NAME                        put raw/NAME under DVC
-    registry import NAME --into {dataset}    take it into a data set
+    registry add NAME                        track raw/NAME with DVC
+    registry import NAME --into {dataset}    import it into a data set
     registry materialize                     bring every data set up to date
-    registry status                          what is up to date and what is not
+    registry status                          show what is not up to date
     registry publish                         push data, and metafiles on a branch, for review
-    registry ui                              see it, and run it, in a browser
+    registry ui                              open it in a browser
 """
 
 
 def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
-    """Makes a registry of a folder, or fits one that is there to this machine.
+    """Create a registry in a folder, or adapt an existing one to this machine.
 
-    What is there already is left as it is, so that it can be run again.
+    Keeps existing files, so it can be run again.
 
     Args:
-        root: The folder; made when it is not there.
-        upgrade: Whether data sets that were shipped with an earlier version get the stages of this
-            one.
+        root: The folder; created if it does not exist.
+        upgrade: Whether to update data sets with stages of an earlier version of this package.
 
     Yields:
-        What was done, a line each.
+        A message about each step.
 
     Raises:
-        RegistryError: when the path is a file, or the folder cannot be made.
-        RefusedError: when there is one that Git keeps out of the work tree.
+        RegistryError: when the path is a file, or the folder cannot be created.
+        RefusedError: when a registry exists, but is outside the sparse checkout.
     """
     check_place(root.absolute())
     if root.exists() and not root.is_dir():
@@ -132,15 +131,17 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RegistryError(f"cannot make {root}: {error.strerror}; name another folder") from error
+        raise RegistryError(
+            f"cannot create {root}: {error.strerror}; name another folder"
+        ) from error
     root = root.resolve()
     check_place(root)
     check_git()
     git = GitRepo(root)
     if git.is_present and not git.has_readable_objects:
         raise RegistryError(
-            f"the Git repository of {root} names its objects by SHA-256, which DVC cannot read: "
-            "make a new one with `git init --object-format=sha1`"
+            f"the Git repository of {root} uses SHA-256 object names, which DVC cannot read: "
+            "create a new one with `git init --object-format=sha1`"
         )
     check_checked_out(git)
     if find_kept_out(git).lacks(_DVC_CONFIG):
@@ -153,16 +154,16 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         return
     if not git.is_present:
         git.init()
-        yield "made a Git repository"
+        yield "created a Git repository"
     init_dvc(root)
-    yield "made a DVC repository"
+    yield "created a DVC repository"
     yield from _write_files(root)
     if set_link_type(root, probe_link_type(root / DVC_FOLDER), "repo"):
-        yield "the cache shares files with the workspace through hardlinks: they are read-only"
+        yield "the workspace is hardlinked to the cache: tracked files are read-only"
     if set_default_remote(root, REMOTE, root / STORAGE, "repo"):
         _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
         yield (
-            f"the default remote `{REMOTE}` is {STORAGE}; to share data, lead it elsewhere: "
+            f"the default remote `{REMOTE}` is {STORAGE}; to share data, change its URL: "
             f"dvc remote modify {REMOTE} url URL"
         )
     yield from _write_attributes(root)
@@ -172,7 +173,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
 
 
 def fit_to_machine(root: Path) -> Iterator[str]:
-    """Sets what depends on the machine: link type and, where it has no address, the remote."""
+    """Set what depends on the machine: the link type, the remote if it has no URL, and so on."""
     link_type = probe_link_type(root / DVC_FOLDER)
     if set_link_type(root, link_type, "local"):
         yield f"cache.type: {link_type}, in .dvc/config.local"
@@ -180,10 +181,10 @@ def fit_to_machine(root: Path) -> Iterator[str]:
         _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
         yield f"default remote: {STORAGE}, in .dvc/config.local"
     for level in mend_moved_remote(root, root / STORAGE):
-        yield f"default remote: {STORAGE}, wherever the registry is, in .dvc/{level}"
+        yield f"default remote: {STORAGE}, relative to the registry, in .dvc/{level}"
     theirs = lead_to_origin(root)
     if theirs is not None:
-        yield f"default remote: {theirs}, that of the registry this is a clone of"
+        yield f"default remote: {theirs}, as in the registry that this one was cloned from"
     yield from _install_merge_driver(root)
     yield from _write_env(root)
 
@@ -205,7 +206,7 @@ def _write_files(root: Path) -> Iterator[str]:
     for path, text in files.items():
         place = root / path
         if place.exists():
-            yield f"{path} is there already and was left as it is"
+            yield f"{path} exists already and was not changed"
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
@@ -213,7 +214,7 @@ def _write_files(root: Path) -> Iterator[str]:
 
 
 def _shipped_files() -> Mapping[str, str]:
-    """The files of the data set that is shipped, but for what each registry writes in them."""
+    """The files of the shipped data set, except those that each registry fills itself."""
     folder = SHIPPED / "dataset"
     scripts = sorted(f"src/{script.name}" for script in (folder / "src").glob("*.py"))
     paths = ("README.md", PIPELINE_FILE, _PARAMETERS, *scripts)
@@ -221,13 +222,13 @@ def _shipped_files() -> Mapping[str, str]:
 
 
 def _outdated_datasets(root: Path) -> Iterator[Path]:
-    """The data sets with our stages whose results are made with other algorithms than ours."""
+    """The data sets with our stages that state other versions of the algorithms."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     for program in sorted(root.glob(f"processed/*/{_PROGRAM}")):
         folder = program.parents[1]
-        # What is no YAML says so where it is read.
+        # Invalid YAML is reported where the file is used.
         with suppress(OSError, YAMLError):
             stated = YAML(typ="safe").load(folder / _PARAMETERS)
             if not isinstance(stated, dict) or stated.get("algorithms") != ALGORITHMS:
@@ -237,13 +238,13 @@ def _outdated_datasets(root: Path) -> Iterator[Path]:
 def _say_outdated(root: Path) -> Iterator[str]:
     for folder in _outdated_datasets(root):
         yield (
-            f"{folder.relative_to(root)} was made for another registry-assets, and its stages may "
-            "not run with this one: `registry init . --upgrade` brings those of this one"
+            f"{folder.relative_to(root)} was created by another version of registry-assets, and "
+            "its stages may not run with this one: `registry init . --upgrade` updates them"
         )
 
 
 def _upgrade_datasets(root: Path) -> Iterator[str]:
-    """Brings the stages of data sets up to those that are shipped; edited files are left alone."""
+    """Update the stages of data sets to the shipped ones; keeps edited files."""
     for folder in _outdated_datasets(root):
         for path, text in _shipped_files().items():
             place = folder / path
@@ -251,21 +252,21 @@ def _upgrade_datasets(root: Path) -> Iterator[str]:
             name = place.relative_to(root)
             if path == _PARAMETERS:
                 place.write_text(_with_parameters(before, text), encoding="utf-8")
-                yield f"{name}: wrote the versions of the algorithms; your values are as they were"
+                yield f"{name}: updated the versions of the algorithms; your values are unchanged"
             elif not before or _md5(before) in _SHIPPED_BEFORE:
                 place.write_text(text, encoding="utf-8")
                 yield f"wrote {name}"
             elif before != text:
                 place.with_name(f"{place.name}.new").write_text(text, encoding="utf-8")
-                yield f"{name} was edited and is left as it is: take over what is new in {name}.new"
+                yield f"{name} was edited and is not changed: merge the new version, {name}.new"
         yield (
-            f"{folder.relative_to(root)} has the stages of this version: look at `git diff`, then "
-            "run `registry materialize`"
+            f"{folder.relative_to(root)} has the stages of this version now: check `git diff`, "
+            "then run `registry materialize`"
         )
 
 
 def _with_parameters(before: str, shipped: str) -> str:
-    """Parameters with the shipped versions of algorithms, and with those that they lack."""
+    """Update the versions of algorithms in parameters, and add missing parameters."""
     there, new = _blocks_of(f"{before.rstrip()}\n"), _blocks_of(shipped)
     added = {key: block for key, block in new.items() if key not in there}
     first = new["algorithms"] if "algorithms" in added else ""
@@ -275,7 +276,7 @@ def _with_parameters(before: str, shipped: str) -> str:
 
 
 def _blocks_of(text: str) -> Mapping[str, str]:
-    """The text of each key of a YAML file, with the comments above it; "" for what stands last."""
+    """The text of each key of a YAML file, with the comments above it; "" for the rest."""
     blocks: dict[str, str] = {}
     waiting, key = "", ""
     for line in text.splitlines(keepends=True):
@@ -296,13 +297,13 @@ def _md5(text: str) -> str:
 
 
 def _project_name(folder: str) -> str:
-    """A name for a project that installers accept (PEP 508), after that of its folder."""
+    """A valid project name (PEP 508) from the name of the folder."""
     ascii_only = normalize("NFKD", folder).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_only).strip("._-") or "registry"
 
 
 def _write_env(root: Path) -> Iterator[str]:
-    """Leads Dagster's own commands to the history of this registry: they read `.env`."""
+    """Set DAGSTER_HOME in `.env`, which Dagster's own commands read."""
     prepare_home(root)
     done = write_env(root) if (root / "dagster.yaml").exists() else None
     if done is not None:
@@ -310,48 +311,48 @@ def _write_env(root: Path) -> Iterator[str]:
 
 
 def _write_attributes(root: Path) -> Iterator[str]:
-    """Has Git merge metafiles by entry, where the clone knows how; elsewhere it merges lines."""
+    """Configure in ``.gitattributes`` that Git merges metafiles by entry."""
     path, git = root / ".gitattributes", GitRepo(root)
     if find_kept_out(git).lacks(path.name):
         return
     if git.is_present and _add_lines(path, attribute_lines()):
-        yield "wrote to .gitattributes that metafiles are merged by entry"
+        yield "configured in .gitattributes that metafiles are merged by entry"
 
 
 def _ignore_leftovers(
     root: Path, recorded: Mapping[str, Sequence[str]], unread: Sequence[str]
 ) -> Iterator[str]:
-    """Has DVC ignore what file managers leave, but for what a version holds that is recorded now.
+    """Have DVC ignore leftovers of file managers, except those that recorded versions contain.
 
-    That would be modified from then on, though nobody touched it.
+    Ignoring the latter would make these versions appear modified.
 
     Args:
-        root: The registry.
-        recorded: The outputs that hold such files, by pattern.
-        unread: Those of which that is not known.
+        root: Root of the registry.
+        recorded: The outputs that contain leftovers, by pattern.
+        unread: Messages about outputs that could not be checked.
     """
     path = root / ".dvcignore"
     there = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = {name: line for name, line in ignore_lines().items() if line not in there}
     if unread and lines:
         yield (
-            f"DVC does not ignore yet what file managers leave, as {few_of(unread)} may hold such "
-            "files: run `dvc fetch`, then `registry init` again"
+            f"leftovers of file managers are not in .dvcignore, because {few_of(unread)} may "
+            "contain some: run `dvc fetch`, then `registry init` again"
         )
         return
     added = [line for name, line in lines.items() if name not in recorded]
     if added:
         _add_lines(path, [_LEFTOVERS_HEADING, *added])
-        yield "wrote to .dvcignore what file managers and NAS leave, such as .DS_Store and @eaDir"
+        yield "added leftovers of file managers and NAS to .dvcignore, such as .DS_Store and @eaDir"
     for name in lines.keys() & recorded.keys():
         yield (
-            f"{name} is not in .dvcignore, as {few_of(recorded[name])} holds such files: add the "
-            f"line {lines[name]}, and `registry add` records the next version without them"
+            f"{name} is not in .dvcignore, because {few_of(recorded[name])} contains such files: "
+            f"add the line {lines[name]}, and `registry add` records the next version without them"
         )
 
 
 def _find_recorded_leftovers(root: Path) -> tuple[Mapping[str, list[str]], list[str]]:
-    """Which outputs hold what file managers leave, by pattern, and of which that is not known."""
+    """The outputs that contain leftovers of file managers, by pattern; and those not readable."""
     try:
         dvc = DvcRepo(root)
         registry = read_registry(root, dvc)
@@ -379,7 +380,7 @@ def _install_merge_driver(root: Path) -> Iterator[str]:
 
 
 def _add_lines(path: Path, lines: Iterable[str]) -> bool:
-    """Adds the lines that a file lacks; returns whether there were any."""
+    """Add missing lines to a file; returns whether there were any."""
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     added = [line for line in lines if line not in before]
     if added:
@@ -388,7 +389,7 @@ def _add_lines(path: Path, lines: Iterable[str]) -> bool:
 
 
 def copy_samples(root: Path) -> list[str]:
-    """Puts the sample collections into the raw folder, where they are missing.
+    """Copy missing sample collections into the raw folder.
 
     Returns:
         The names of all sample collections.
@@ -398,7 +399,7 @@ def copy_samples(root: Path) -> list[str]:
         names.append(folder.name)
         target = root / "raw" / folder.name
         if not target.exists():
-            # Half a collection must never stand there under its name.
+            # Copied elsewhere first: a collection must appear complete.
             unfinished = root / DVC_FOLDER / "tmp" / f"{folder.name}.copying"
             shutil.rmtree(unfinished, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What does not belong into a collection, moved to the side before DVC stores the rest."""
+"""Moving files out of a collection that DVC cannot or should not store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from registry_assets.leftovers import find_leftover
 from registry_assets.units import is_text, printable
 
 SET_ASIDE_FOLDER = ".set_aside"
-"""In the raw folder: what DVC cannot store, by collection, and archives that became collections."""
+"""In the raw folder: the files set aside, by collection, and archives that were unpacked."""
 
 
 def set_aside_unstorable(
@@ -28,28 +28,27 @@ def set_aside_unstorable(
     is_ignored: IgnoreRule | None = None,
     read_recorded: Callable[[], Collection[str]] = frozenset,
 ) -> dict[str, str]:
-    """Moves what DVC cannot, or should not, store out of a collection, leaving a note for each.
+    """Move files that DVC cannot or should not store out of a collection, each replaced by a note.
 
-    DVC stops at a link to nothing, at a name that is no text and at a file it may not read, waits
-    for ever at a pipe, and takes in the content of whatever a link leads to, wherever that is. It
-    leaves out what lies beside a ``.dvc``, and would run the commands of a ``dvc.yaml``. Each is
-    moved to the side, and a small text file takes its place, so that the collection can be
-    registered, and that the table of measurements can say why the file is not in the data set.
-    What file managers leave needs no note; where DVC ignores it, it stays.
+    DVC fails on broken links, names that are not UTF-8 and unreadable files, hangs on pipes, and
+    stores the content behind links that lead out of the collection. It skips folders with a
+    ``.dvc`` folder, and would run the commands of a ``dvc.yaml``. The note, a small text file,
+    tells the table of measurements why the file is not in the data set. Leftovers of file managers
+    get no note, and stay if DVC ignores them.
 
     Args:
         folder: The collection.
-        store: Where the cache is; links into it are DVC's own.
-        is_ignored: What DVC ignores in the folder, by what is written outside of it; None where
-            somebody may mean what is called like a metafile, as in no folder of a family.
-        read_recorded: Gives the files of the recorded version: those are data by now, whatever
-            they are called. Asked only where something is called so.
+        store: The cache; links into it are DVC's own.
+        is_ignored: Tells what DVC ignores in the folder by rules outside of it; None to accept
+            files named like metafiles, which outside of families may be intended.
+        read_recorded: Reads the files of the recorded version, which are data whatever their name.
+            Called only if a name is suspicious.
 
     Returns:
-        The reason by path inside the folder.
+        The reasons, by path inside the folder.
 
     Raises:
-        RegistryError: when something cannot be moved.
+        RegistryError: when a file cannot be moved.
     """
     found = dict(_find_unstorable(folder, store, is_ignored, read_recorded))
     _set_aside(folder, found)
@@ -57,16 +56,16 @@ def set_aside_unstorable(
 
 
 def set_aside_forgotten(folder: Path, forgotten: Mapping[str, Forgotten]) -> dict[str, str]:
-    """Moves pictures that were forgotten and have come back out of a collection, as the unstorable.
+    """Move forgotten pictures that have come back out of a collection, each replaced by a note.
 
-    Reads only files that are as large as one that was forgotten.
+    Hashes only files with the size of a forgotten picture.
 
     Args:
         folder: The collection.
-        forgotten: What was forgotten, by md5.
+        forgotten: The forgotten pictures, by md5.
 
     Returns:
-        The reason by path inside the folder.
+        The reasons, by path inside the folder.
 
     Raises:
         RegistryError: when a file cannot be moved.
@@ -76,7 +75,7 @@ def set_aside_forgotten(folder: Path, forgotten: Mapping[str, Forgotten]) -> dic
     for where, _, files in os.walk(folder) if forgotten else ():
         for name in files:
             path = Path(where) / name
-            # What was recorded without its size cannot be told but by reading everything.
+            # If a size was not recorded, every file has to be hashed.
             if None not in sizes and path.stat().st_size not in sizes:
                 continue
             entry = forgotten.get(hash_file(path))
@@ -93,18 +92,18 @@ def _set_aside(folder: Path, found: Mapping[str, str]) -> None:
         except OSError as error:
             raise RegistryError(
                 f"{folder.name}/{printable(name)} cannot be stored ({reason}), and moving it aside "
-                f"failed ({error.strerror or error}): make it readable, or take it away"
+                f"failed ({error.strerror or error}): make it readable, or remove it"
             ) from error
         if reason == LEFTOVER_REASON:
             continue
-        # Not under its name, where DVC would take the note for what it was.
+        # With another name, if DVC would treat the note as a metafile.
         is_refused = refused_reason(Path(name).name, is_folder=False) is not None
         note = _free(folder / f"{printable(name)}{'.txt' if is_refused else ''}")
         note.write_bytes(SET_ASIDE_PREFIX + f"{reason}\n".encode())
 
 
 def free_place_aside(raw: Path, name: str) -> Path:
-    """Where to put what is set aside; a number tells it from what was set aside before."""
+    """A free path for a file to set aside, numbered if the name is taken."""
     store = raw / SET_ASIDE_FOLDER
     wanted = store / name
     wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ def _move(source: Path, target: Path) -> None:
     if not stat.S_ISDIR(mode):
         shutil.move(source, target)
         return
-    # Moving a folder takes the right to write to it.
+    # Moving a folder needs write permission to it.
     source.chmod(mode | stat.S_IRWXU)
     shutil.move(source, target)
     target.chmod(stat.S_IMODE(mode))
@@ -165,7 +164,7 @@ def _reason_by_name(name: str, *, is_folder: bool) -> str | None:
 
 
 def _holds(recorded: Collection[str], path: str) -> bool:
-    """Whether a version has a file at a path, or in a folder there."""
+    """Whether a version has a file at, or below, a path."""
     return path in recorded or any(name.startswith(f"{path}/") for name in recorded)
 
 
@@ -176,7 +175,7 @@ def _unstorable_reason(entry: os.DirEntry[str], inside: Path, store: Path) -> st
         target = Path(entry.path).readlink()
         try:
             resolved = Path(entry.path).resolve(strict=True)
-        except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
+        except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
             return f"broken symbolic link to {target}"
         if not resolved.is_relative_to(inside) and not resolved.is_relative_to(store):
             return f"symbolic link out of the collection, to {target}"

@@ -1,7 +1,7 @@
-"""Archives turned into folders, whoever made them: nothing leaves the folder, no disk fills up.
+"""Unpacking archives safely: writes only inside the target folder, and never fills the disk.
 
-Formats: ZIP (APPNOTE.TXT 6.3), with stored, deflated, bzip2 or LZMA members; tar as POSIX (ustar,
-pax) and GNU write it, plain or compressed with gzip (RFC 1952), bzip2 or xz.
+Formats: ZIP (APPNOTE.TXT 6.3), with stored, deflated, bzip2 or LZMA members; tar in the POSIX
+(ustar, pax) and GNU formats, plain or compressed with gzip (RFC 1952), bzip2 or xz.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from registry_assets.registry.status.archive_names import archive_stem
 
 _CHUNK = 1 << 20
 _SMALL = 10_000_000
-"""Bytes that any archive may unpack to, however well they were compressed."""
+"""Size in bytes to which any archive may unpack, whatever its compression ratio."""
 _LONGEST_HEADER = 64 * _CHUNK
 _LONGEST_PATH = 4096
 _BLOCK = tarfile.BLOCKSIZE
-# By what a compressed file begins with.
+# By magic number.
 _DECOMPRESSORS: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),  # type: ignore[dict-item,return-value]
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
-# Who made a ZIP where `\\` parts folders: MS-DOS, NTFS by its two numbers, VFAT.
+# Systems on which ZIPs are written with `\\` as separator: MS-DOS, NTFS (two numbers), VFAT.
 _OF_WINDOWS = (0, 10, 11, 14)
 _NAMES_ARE_UTF8 = 0x800
 _UNICODE_PATH = 0x7075
-"""The extra field of Info-ZIP that holds a name in UTF-8 (APPNOTE.TXT, 4.6.9)."""
+"""Info-ZIP's extra field with the name in UTF-8 (APPNOTE.TXT, 4.6.9)."""
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 @dataclass(frozen=True)
 class UnpackingLimits:
-    """What an archive may become.
+    """Limits for unpacking an archive.
 
     Attributes:
-        most_ratio: How many times its own size all of it may have; not asked of the first 10 MB.
-        most_files: How many files, folders and links there may be.
-        free_bytes: How much of the disk must stay free.
+        most_ratio: Maximum ratio of unpacked to packed size; not applied to the first 10 MB.
+        most_files: Maximum number of files, folders and links.
+        free_bytes: Disk space that must stay free, in bytes.
     """
 
     most_ratio: float = 100.0
@@ -71,24 +71,23 @@ def unpack(
     limits: UnpackingLimits,
     leave_out: Callable[[str], None] = lambda _pattern: None,
 ) -> Path:
-    """Unpacks an archive into a new folder, or leaves nothing there.
+    """Unpack an archive into a new folder; removes the folder on failure.
 
-    Modes, owners and dates are left behind, and what file managers leave in folders. Links are made
-    last, and nothing is written through them.
+    Does not restore modes, owners and dates, and leaves out leftovers of file managers. Links are
+    created last, so that nothing is written through them.
 
     Args:
         archive: The archive.
-        folder: Where to; nothing is there yet.
-        limits: What it may become.
-        leave_out: Takes the pattern that each file fits which is left out.
+        folder: The target folder, which must not exist.
+        limits: The limits for unpacking.
+        leave_out: Called with the matching pattern for each file that is left out.
 
     Returns:
-        What holds the content: the folder, or the only folder in it when that is named like the
-        archive.
+        The folder with the content: the target folder, or the only folder in it if that is named
+        like the archive.
 
     Raises:
-        RejectedError: with the reason, when it is damaged, encrypted, leads out of the
-            folder, or becomes too much.
+        RejectedError: when it is damaged, encrypted, too large, or leads out of the folder.
     """
     refuse = partial(RejectedError, archive.name)
     try:
@@ -97,20 +96,20 @@ def unpack(
             _Writer(archive, folder, limits, leave_out).write(members)
         content = _content(folder, archive_stem(archive.name))
         if not any(files for _, _, files in os.walk(content)):
-            raise refuse("there are no files in it")
+            raise refuse("it contains no files")
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, RejectedError):
             raise
         if isinstance(error, NotImplementedError):
-            raise refuse(f"it is compressed in a way that cannot be read here ({error})") from error
+            raise refuse(f"its compression is not supported ({error})") from error
         if isinstance(error, zipfile.BadZipFile | tarfile.TarError | zlib.error | EOFError):
             raise refuse(f"it is damaged ({error})") from error
         if isinstance(error, gzip.BadGzipFile | lzma.LZMAError | UnicodeError | ValueError):
             raise refuse(f"it is damaged ({error})") from error
         if isinstance(error, OSError):
             if error.errno is None:
-                # What bzip2 says of contents, and no file system of anything.
+                # bzip2 reports damaged contents like this; a file system error has a number.
                 raise refuse(f"it is damaged ({error})") from error
             raise refuse(f"unpacking it failed ({error.strerror or error})") from error
         raise
@@ -129,9 +128,10 @@ class _Member:
     """One entry of an archive.
 
     Attributes:
-        name: As the archive gives it, with ``/``.
-        target: What a link leads to; of a ``copy``, the name of an earlier file.
-        open: Opens its content, of a file.
+        name: The name in the archive, with ``/`` as separator.
+        kind: The kind of entry; ``copy`` is a hardlink to an earlier file.
+        target: The target of a link or copy.
+        open: Opens the content of a file.
     """
 
     name: str
@@ -150,10 +150,7 @@ def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Membe
         start = raw.read(_BLOCK)
         raw.seek(0)
         if start.startswith(_ZSTANDARD):
-            reason = (
-                "it is compressed with Zstandard, which cannot be read here: unpack it yourself"
-            )
-            raise RejectedError(archive.name, reason)
+            raise RejectedError(archive.name, "Zstandard is not supported: unpack it yourself")
         openers = (opener for mark, opener in _DECOMPRESSORS.items() if start.startswith(mark))
         opener = next(openers, None)
         stream = _Bounded(raw if opener is None else opener(raw), archive.name)
@@ -168,11 +165,11 @@ def _zip_members(
     if any(info.flag_bits & 0x1 for info in infos):
         raise RejectedError(archive.name, "it is encrypted: unpack it yourself")
     if sum(info.file_size for info in infos) + limits.free_bytes > _free_bytes(archive.parent):
-        raise RejectedError(archive.name, "what is in it does not fit on the disk")
+        raise RejectedError(archive.name, "its contents do not fit on the disk")
     for info in infos:
         name = _name_in_zip(archive, info)
         if info.create_system in _OF_WINDOWS:
-            # Archivers on Windows write backslashes, whatever the format says.
+            # Archivers on Windows write backslashes, against the specification.
             name = name.replace("\\", "/")
         mode = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0
         if name.endswith("/"):
@@ -187,16 +184,16 @@ def _zip_members(
 
 
 def _name_in_zip(archive: Path, info: zipfile.ZipInfo) -> str:
-    """The name of a member, in the encoding that it is in.
+    """Decode the name of a member.
 
-    The format has a flag for UTF-8, and Code Page 437 where it is not set; Info-ZIP has a field for
-    UTF-8 besides. macOS writes UTF-8 without either, and Windows whatever its language has, which
-    nothing tells.
+    A flag says UTF-8; without it, the specification says Code Page 437. Info-ZIP adds a field with
+    the name in UTF-8. macOS writes UTF-8 without either, and Windows writes the code page of its
+    language without saying which.
 
     Raises:
-        RejectedError: when the encoding is not known.
+        RejectedError: when the encoding is unknown.
     """
-    # `zipfile` reads names without the flag as Code Page 437, in which each byte is a letter.
+    # `zipfile` decodes names without the flag as Code Page 437, which maps every byte.
     encoding = "utf-8" if info.flag_bits & _NAMES_ARE_UTF8 else "cp437"
     stored = info.orig_filename.encode(encoding)
     try:
@@ -204,14 +201,14 @@ def _name_in_zip(archive: Path, info: zipfile.ZipInfo) -> str:
     except UnicodeDecodeError as error:
         raise RejectedError(
             archive.name,
-            f"the name {info.orig_filename!r} in it is not in UTF-8, and nothing tells its "
-            f"encoding: unpack it yourself (`unzip -O CP932 {archive.name}` for one from a "
-            "Japanese Windows, CP850 for a Western European one), into a folder of that name",
+            f"the name {info.orig_filename!r} in it is in an unknown encoding: unpack it yourself "
+            f"into a folder of that name (`unzip -O CP932 {archive.name}` for a Japanese Windows, "
+            "CP850 for a Western European one)",
         ) from error
 
 
 def _unicode_path(extra: bytes, stored: bytes) -> bytes | None:
-    """The name in UTF-8 among the extra fields; None without one, or with one of another name."""
+    """The name in Info-ZIP's extra field; None if there is none, or it is for another name."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
@@ -234,14 +231,14 @@ def _tar_members(archive: Path, tar: tarfile.TarFile, stream: _Bounded) -> Itera
             yield _Member(info.name, "file", open=partial(_open_in_tar, tar, info))
         else:
             yield _Member(info.name, "other")
-    # `tarfile` takes a header that it cannot read, and a lack of any, for the end.
+    # `tarfile` treats a damaged or missing header as the end.
     stream.seek(tar.offset)
     if stream.read(_BLOCK) != bytes(_BLOCK):
         raise RejectedError(archive.name, "it is damaged (it has no end)")
-    # What compresses it has a checksum, behind the last byte.
+    # Read to the end, where the decompressor verifies its checksum.
     rest = iter(partial(stream.read, _CHUNK), b"")
     if any(number * _CHUNK > _LONGEST_HEADER for number, _ in enumerate(rest)):
-        raise RejectedError(archive.name, "it goes on after its end")
+        raise RejectedError(archive.name, "it continues after its end")
 
 
 def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -251,7 +248,7 @@ def _open_in_tar(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 
 
 class _Bounded:
-    """A stream of which nobody can ask for more than fits into memory: headers tell their size."""
+    """A stream that limits the size of a read, because `tarfile` trusts the sizes in headers."""
 
     def __init__(self, stream: IO[bytes] | gzip.GzipFile, archive: str) -> None:
         self._stream, self._archive = stream, archive
@@ -264,7 +261,7 @@ class _Bounded:
 
 
 class _Writer:
-    """Writes members into a folder, and keeps count."""
+    """Writes members into a folder, within the limits."""
 
     def __init__(
         self,
@@ -278,7 +275,7 @@ class _Writer:
         self._most_bytes = max(limits.most_ratio * archive.stat().st_size, _SMALL)
         self._bytes = 0
         self._kinds: dict[tuple[str, ...], str] = {}
-        # Names with accents, by how they are spelled in one way: macOS spells them in another.
+        # Non-ASCII names by their NFC form, because macOS treats all forms as the same name.
         self._spelled: dict[str, str] = {}
 
     def write(self, members: Iterator[_Member]) -> None:
@@ -319,28 +316,30 @@ class _Writer:
         return parts
 
     def _claim(self, member: _Member) -> tuple[str, ...]:
-        """Where a member goes; nothing goes there twice, or below anything but a folder."""
+        """The path of a member; refuses duplicates, and paths below anything but a folder."""
         parts = self._parts(member.name)
         if member.kind == "other":
-            raise self._refuse(f"{member.name!r} in it is no file, folder or link")
+            raise self._refuse(f"{member.name!r} in it is not a file, folder or link")
         if not parts:
             return parts
         for length in range(1, len(parts)):
             if self._kinds.setdefault(parts[:length], "folder") != "folder":
-                raise self._refuse(f"{member.name!r} in it lies below what is no folder")
+                raise self._refuse(
+                    f"{member.name!r} in it is inside something that is not a folder"
+                )
         self._check_spelling(parts)
         if parts in self._kinds and not self._kinds[parts] == member.kind == "folder":
             raise self._refuse(f"{member.name!r} is in it twice")
         self._kinds[parts] = member.kind
         if len(self._kinds) > self._limits.most_files:
             raise self._refuse(
-                f"there are more than {self._limits.most_files:,} files in it "
+                f"it contains more than {self._limits.most_files:,} files "
                 "(`archive_most_files` in [tool.registry_assets])"
             )
         return parts
 
     def _check_spelling(self, parts: tuple[str, ...]) -> None:
-        """Refuses names that are one name on macOS, where not both could be checked out."""
+        """Refuse names that are the same on macOS, where only one of them could be checked out."""
         path = "/".join(parts)
         if path.isascii():
             return
@@ -349,14 +348,16 @@ class _Writer:
             spelled = unicodedata.normalize("NFC", place)
             if self._spelled.setdefault(spelled, place) != place:
                 raise self._refuse(
-                    f"{spelled!r} is in it in two spellings (Unicode NFC and NFD), which is one "
+                    f"{spelled!r} is in it in two Unicode forms (NFC and NFD), which are the same "
                     "name on macOS: rename one of them"
                 )
 
     def _file_named(self, member: _Member) -> tuple[str, ...]:
         parts = self._parts(member.target)
         if self._kinds.get(parts) not in ("file", "copy"):
-            raise self._refuse(f"{member.name!r} in it is a link to {member.target!r}, no file")
+            raise self._refuse(
+                f"{member.name!r} in it is a hardlink to {member.target!r}, which is not a file"
+            )
         return parts
 
     def _fill(self, place: Path, stream: IO[bytes]) -> None:
@@ -374,21 +375,21 @@ class _Writer:
             )
         if _free_bytes(self._folder) - nbytes < self._limits.free_bytes:
             raise self._refuse(
-                f"unpacking it would leave less than {self._limits.free_bytes / 1e9:g} GB of the "
-                "disk free (`archive_free_gigabytes` in [tool.registry_assets])"
+                f"unpacking it would leave less than {self._limits.free_bytes / 1e9:g} GB of disk "
+                "space (`archive_free_gigabytes` in [tool.registry_assets])"
             )
 
     def _link(self, links: Sequence[tuple[Path, str]]) -> None:
         for place, target in links:
             place.symlink_to(target)
-        # When all are there, and as the system follows them: through one another.
+        # Resolved once all links exist, because they may lead through one another.
         inside = self._folder.resolve()
         for place, target in links:
             if Path(target).is_absolute() or not Path(os.path.realpath(place)).is_relative_to(
                 inside
             ):
                 where = place.relative_to(self._folder).as_posix()
-                raise self._refuse(f"{where!r} in it is a link out of the collection")
+                raise self._refuse(f"{where!r} in it is a link that leads out of the collection")
 
 
 def _free_bytes(folder: Path) -> int:

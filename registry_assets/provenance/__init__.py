@@ -1,7 +1,7 @@
 """Where a file came from, where it went, and which models were trained on it.
 
-finding.py       one file, by path or content
-report.py        saying what was found
-origin_table.py  the table of origins that the UI shows
+finding.py       tracing one file, given by path or content
+report.py        a trace as text and as JSON
+origin_table.py  the table of origins shown in the UI
 models/          models and the data they were trained on
 """

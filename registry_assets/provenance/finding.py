@@ -1,4 +1,4 @@
-"""One file, asked about by its path or by its content: its way back, its way on, its commits."""
+"""Tracing one file, given by path or content: upstream, downstream, and through commits."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _MD5 = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class FormerPlace:
-    """Where a file was, in a version that is not the current one.
+    """The place of a file in a version that is not current.
 
     Attributes:
-        path: From the root; inside the folder only, where no commit tells which folder it is.
-        output: None where no commit recorded the version.
-        commit: The newest that recorded the version.
+        path: The path from the root, or inside the output if that is unknown.
+        output: The output; None if no commit recorded the version.
+        version: The version of the output.
+        commit: The newest commit that recorded the version.
     """
 
     path: str
@@ -45,18 +46,19 @@ class FormerPlace:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known about one file.
+    """The trace of one file.
 
     Attributes:
-        file: As it was asked for.
-        chains: The ways back: one for a path of the repository; for a content one for each place
-            from which it went no further.
-        equals: Other files of the same content that nothing upstream explains.
-        forward: Every place of the content and of what was made of it, upstream before
-            downstream; None when nobody asked.
-        former: Where it was, when no current version holds it.
-        unread: Outputs whose listings the cache lacks, so that something may be left out.
-        decided: What was decided about the content.
+        file: The file as given by the user.
+        md5: The content.
+        chains: Upstream chains: one for a path in the repository; for a content, one for each
+            most downstream file that has it.
+        equals: Other files with the same content that have no upstream file.
+        forward: Every file with the content and every file derived from it, upstream first; None
+            if not asked for.
+        former: Former places, if no current version contains the file.
+        unread: Outputs that could not be searched because the cache lacks their listing.
+        decided: Decisions about the content.
     """
 
     file: str
@@ -69,7 +71,7 @@ class Trace:
     decided: tuple[Decided, ...] = ()
 
     def map_steps(self, change: Callable[[Step], Step]) -> Trace:
-        """The same with other steps."""
+        """A copy with each step replaced."""
         return replace(
             self,
             chains=tuple(
@@ -80,20 +82,20 @@ class Trace:
 
 
 def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
-    """Traces one file, of the registry or of anywhere else, by its content.
+    """Trace one file, in the registry or anywhere else, by its content.
 
-    Hashes that file and nothing else.
+    Hashes only that file.
 
     Args:
-        lineage: The graph, from the metafiles as they are now.
-        file: See `identify`.
-        forward: Whether to follow it to all that was made of it, too.
+        lineage: The graph, freshly read.
+        file: A file as accepted by `identify`.
+        forward: Whether to trace it downstream, too.
 
     Raises:
-        RefusedError: for a folder, and for what cannot be read.
-        ListingNotAvailableError: when an output is recorded at the path, not in the workspace, and
-            its listing is not in the cache.
-        NotFoundError: when no version, current or former, holds it.
+        RefusedError: for a folder, or a file that cannot be read.
+        ListingNotAvailableError: when the path is in an output that is neither in the workspace
+            nor has its listing in the cache.
+        NotFoundError: when no version, current or former, contains it.
     """
     dvc = DvcRepo(lineage.registry.root)
     listings = dvc.listings()
@@ -105,14 +107,14 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
         if not former:
             if place is not None:
                 raise NotFoundError(
-                    f"{file} was edited, and no recorded version holds what it is now (md5 {md5}): "
-                    "`registry status` says how to record it"
+                    f"{file} was edited, and no recorded version contains its present content (md5 "
+                    f"{md5}): `registry status` says how to record it"
                 )
             raise not_recorded(file, md5, unread)
         return Trace(str(file), md5, former=former, unread=tuple(unread))
     is_path = place is not None and place.md5 == md5
     if is_path and not forward:
-        # What else may hold it was not asked.
+        # Other files with this content do not matter here.
         unread = []
     chains = (tracer.chain(place),) if place and is_path else tracer.last_chains(holders)
     steps, missing = tracer.forward(holders) if forward else (None, ())
@@ -132,22 +134,22 @@ def trace_file(lineage: Lineage, file: Path, *, forward: bool = False) -> Trace:
 
 
 def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, FileVersion | None]:
-    """Tells which content is meant; hashes the file where it is on this machine.
+    """Find the content of a file; hashes it if it exists on this machine.
 
     Args:
-        tracer: What is recorded.
-        root: Of the registry.
-        file: Where it is, from the working directory or from the root; or a path that a metafile
-            records, in the workspace or not; or the md5 itself.
+        tracer: The tracer of the registry.
+        root: Root of the registry.
+        file: A path relative to the working directory or to the root, which need not be in the
+            workspace if a metafile records it; or an md5.
 
     Returns:
-        The md5, and the file that a metafile records at the path, if there is one.
+        The md5, and the file that a metafile records at the path, if any.
 
     Raises:
-        RefusedError: for a folder, and for what cannot be read.
-        ListingNotAvailableError: when an output is recorded at the path, not in the workspace, and
-            its listing is not in the cache.
-        NotFoundError: when it is none of those.
+        RefusedError: for a folder, or a file that cannot be read.
+        ListingNotAvailableError: when the path is in an output that is neither in the workspace
+            nor has its listing in the cache.
+        NotFoundError: when there is no such file and no metafile records one.
     """
     location = _find_location(root, file)
     place = _find_place(tracer, root, file, location)
@@ -158,30 +160,30 @@ def identify(tracer: Tracer, root: Path, file: Path) -> tuple[str, FileVersion |
     if _MD5.fullmatch(str(file)):
         return str(file), None
     raise NotFoundError(
-        f"there is no file {file}, and no metafile records one: check the path, "
-        "`registry lineage` lists the outputs"
+        f"there is no file {file}, and no metafile records one: check the path (`registry lineage` "
+        "lists the outputs)"
     )
 
 
 def not_recorded(file: Path, md5: str, unread: Sequence[str]) -> NotFoundError:
-    """What to raise where no recorded version, current or former, holds a file.
+    """The error for a file that no recorded version, current or former, contains.
 
     Args:
-        file: As it was asked for.
-        md5: Its content.
-        unread: Outputs whose listings could not be searched.
+        file: The file as given by the user.
+        md5: The content.
+        unread: Outputs that could not be searched because the cache lacks their listing.
     """
     if unread:
         return NotFoundError(
             f"{file} (md5 {md5}) was not found so far, as {describe_unread(unread)}"
         )
     return NotFoundError(
-        f"no recorded version holds {file} (md5 {md5}): `registry add NAME` takes a collection in"
+        f"no recorded version contains {file} (md5 {md5}): `registry add NAME` adds a collection"
     )
 
 
 def _find_location(root: Path, file: Path) -> Path | None:
-    """Where the file is on this machine, None when it is not."""
+    """The path of a file on this machine; None if it does not exist."""
     try:
         found = next((place for place in (Path.cwd() / file, root / file) if place.exists()), None)
         if found is None:
@@ -206,7 +208,7 @@ def _hash(location: Path, asked: Path) -> str:
 def _find_place(
     tracer: Tracer, root: Path, file: Path, location: Path | None
 ) -> FileVersion | None:
-    """The file that a metafile records at a path, None when there is none."""
+    """The file that a metafile records at a path; None if there is none."""
     for path in paths_in_repo(root, file if location is None else location):
         parts = path.split("/")
         above = ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
@@ -227,7 +229,7 @@ def _find_place(
 
 
 def paths_in_repo(root: Path, file: Path) -> list[str]:
-    """What a path may mean in the repository: from the working directory, and from the root."""
+    """The paths in the repository that a path may mean: from the working directory or the root."""
     # Not resolved: a file in the workspace may be a link into the cache.
     meant = [os.path.abspath(place) for place in (Path.cwd() / file, root / file)]  # noqa: PTH100
     meant += [str(Path(place).parent.resolve() / Path(place).name) for place in meant]
@@ -238,7 +240,7 @@ def paths_in_repo(root: Path, file: Path) -> list[str]:
 
 
 def _find_former(listings: Listings, git: GitRepo, md5: str) -> Iterable[FormerPlace]:
-    """Where a content was in versions that are not current, as far as the cache tells."""
+    """The places of a content in versions that are not current, by the listings in the cache."""
     files = {md5: [""]}
     for version in listings.find(md5):
         listed = listings.read(version) or {}
@@ -255,7 +257,7 @@ def _find_former(listings: Listings, git: GitRepo, md5: str) -> Iterable[FormerP
 
 
 def _with_commits(trace: Trace, git: GitRepo) -> Trace:
-    """The same with the commit of every version on the way."""
+    """Add to each step the commit that recorded its version."""
     known: dict[tuple[str, str], str | None] = {}
     commits = CommitFinder(git)
 
@@ -277,11 +279,11 @@ def _commit_of(step: Step, git: GitRepo, commits: CommitFinder) -> str | None:
 
 @dataclass(frozen=True)
 class RunOfVersion:
-    """What Dagster knows of how a version was made.
+    """What Dagster recorded about a version.
 
     Attributes:
-        run: The run that recorded it; "" where that was done outside Dagster.
-        made_with: The programs and the machine that made it; None where nobody knows.
+        run: The run that recorded it; "" if it was recorded outside Dagster.
+        made_with: The programs and the machine that made it, if known.
     """
 
     run: str
@@ -289,11 +291,11 @@ class RunOfVersion:
 
 
 def with_runs(trace: Trace, find_run: Callable[[Node, str], RunOfVersion | None]) -> Trace:
-    """The same with the Dagster run that recorded each version on the way.
+    """Add to each step the Dagster run that recorded its version.
 
     Args:
-        trace: What was found.
-        find_run: Gives the run of a version of an output; None where Dagster has not seen it.
+        trace: The trace.
+        find_run: Returns the run of a version of an output; None if Dagster does not know it.
     """
     known: dict[tuple[str, str], RunOfVersion | None] = {}
 

@@ -1,4 +1,4 @@
-"""The table of where the files of a version came from, for a few of them."""
+"""A table of the origins of some files of a version."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_ROWS = 10
 def read_ancestry(
     dvc: DvcRepo, lineage: Lineage, group: AssetGroup, partition: str | None
 ) -> Tracer:
-    """What can follow the outputs of a group back to where they came from.
+    """A `Tracer` for everything upstream of one partition of an asset group.
 
-    Reads the metafiles on the way as they are now, and no others where the way leads from one
-    partition to one partition: what one collection costs must not grow with their number.
+    Reads only the metafiles upstream, so that the cost does not grow with the number of
+    collections; reads all if an upstream asset is read as a whole.
     """
     addresses = list(_addresses_behind(lineage, group, partition))
     registry = lineage.registry
@@ -42,7 +42,7 @@ def read_ancestry(
 def _addresses_behind(
     lineage: Lineage, group: AssetGroup, partition: str | None
 ) -> Iterator[str | None]:
-    """The stages and ``.dvc`` files on the way; None for all that there are of a family."""
+    """The stages and ``.dvc`` files upstream; None if all partitions of an asset are."""
     waiting = [(group, partition)]
     seen = set()
     while waiting:
@@ -64,15 +64,14 @@ def _addresses_behind(
 
 
 def build_origin_table(tracer: Tracer, output: str) -> list[dict[str, str]]:
-    """Where images of an output came from: a row for each of about ten, taken evenly from all.
+    """Build a table of the origins of about ten images, evenly sampled from an output.
 
-    Reads the listing of the output and of each output that it was made of, and no data.
+    Reads listings only, no data.
 
     Returns:
-        Columns `file` (inside the output), `how` (`same content`, or what the name tells),
-        `collection`, `raw file`, `video` and `frame`; empty where there is no such thing. No rows
-        for an output without images, for one that nothing in the repository or outside was the
-        source of, and where the cache lacks its listing.
+        Rows with the columns `file` (inside the output), `how` (`same content`, or the rule by
+        name), `collection`, `raw file`, `video` and `frame`, empty where not applicable. No rows
+        for an output without images, without origin, or whose listing is not in the cache.
     """
     version = tracer.recorded.get(output)
     files = tracer.files(output, version) if version is not None else None
@@ -100,7 +99,7 @@ def _how(chain: Chain) -> str:
     origins = [step.origin for step in chain.steps if step.origin is not None]
     guesses = dict.fromkeys(origin.how for origin in origins if not origin.is_proof)
     if chain.unread:
-        return "not known: a listing is not in the cache"
+        return "unknown: a listing is not in the cache"
     if guesses:
         return f"{', '.join(guesses)} (by name)"
     return "same content" if origins or chain.source.node.kind == "import" else "made here"

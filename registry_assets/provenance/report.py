@@ -1,4 +1,4 @@
-"""What was found about a file, for people and for programs."""
+"""The trace of a file, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from registry_assets.provenance.models.tracing import Trained
 from registry_assets.registry.decisions import DecidedJson, decided_as_json
 from registry_assets.registry.lineage.derivation import How, Origin
 from registry_assets.registry.lineage.file_lineage import Chain, Step
+from registry_assets.revisions.changes.revisions import SHORT_COMMIT
+from registry_assets.units import count_of
 
 _MOST_FILES = 3
-_SHORT_COMMIT = 10
 
 
 class OriginJson(TypedDict):
-    """What a file was made from, and what tells so.
+    """The upstream file that a file was made from.
 
     Attributes:
-        path: The file, from the root.
-        how: What tells.
-        proof: Whether it is proved by the content; otherwise names tell.
-        frame: Which frame of a video it is, counted from 0; null where it is none.
-        also: Other files that it may have been made from just as well.
+        path: The upstream file, from the root.
+        how: The rule that found it.
+        proof: Whether the content proves it; otherwise it is a guess by name.
+        frame: The number of the frame in the video, counted from 0; null for other files.
+        also: Other candidates that match equally well.
     """
 
     path: str
@@ -41,24 +42,24 @@ _From = TypedDict("_From", {"from": OriginJson | None})
 
 
 class StepJson(_From):
-    """One file on the way.
+    """One file of a chain.
 
     Attributes:
         path: The file, from the root.
-        output: The output that holds it.
-        file: Where in the output it is.
+        output: The output that contains it.
+        file: The path inside the output.
         md5: The content.
         version: The version of the output.
-        current: Whether the output's metafile still names that version.
+        current: Whether the metafile still records this version of the output.
         stage: The stage or ``.dvc`` file that declares the output.
         asset: The key of its asset, with slashes.
-        partition: Which partition of the asset; null when it has none.
-        commit: Which recorded the version; null when it is not committed yet.
-        run: The Dagster run that recorded it.
-        run_note: Why there is no `run`; null where nobody looked.
-        made_with: The programs and the machine that made the version; null where nobody knows.
-        from: Where it came from; null at the end of the way.
-        made_of: The outputs that its output was made of; plain files where there are none.
+        partition: The partition of that asset; null when it is not partitioned.
+        commit: The commit that recorded the version; null when it is not committed yet.
+        run: The Dagster run that recorded the version.
+        run_note: Why `run` is unknown; null if nobody looked.
+        made_with: The programs and the machine that made the version, if known.
+        from: The upstream file that it was made from; null at the end of the chain.
+        made_of: The dependencies of the output; plain files only if there are no others.
     """
 
     path: str
@@ -78,16 +79,15 @@ class StepJson(_From):
 
 
 class ChainJson(TypedDict):
-    """The way of one file back to where it came from.
+    """One file traced upstream to its source.
 
     Attributes:
-        collection: The raw collection it ends in; null where it ends elsewhere.
-        source: The file at the end of the way.
-        video: The video it is a frame of.
-        frame: Which frame of that, counted from 0.
-        steps: From the file back to its source.
-        unread: Outputs upstream whose listings the cache lacks: what may have been in them is not
-            known.
+        collection: The collection of the source; null if it is in none.
+        source: The file at the end of the chain.
+        video: The path of the video, for a frame of a video.
+        frame: The number of the frame, counted from 0.
+        steps: The file itself first, its source last.
+        unread: Upstream outputs that could not be searched because the cache lacks their listing.
     """
 
     collection: str | None
@@ -99,13 +99,13 @@ class ChainJson(TypedDict):
 
 
 class FormerJson(TypedDict):
-    """Where an older version held a file.
+    """The place of a file in a version that is not current.
 
     Attributes:
-        path: The file, from the root; in the output only, where no commit tells which that is.
-        output: The output that held it; null where no commit recorded the version.
+        path: The path from the root, or inside the output if that is unknown.
+        output: The output; null if no commit recorded the version.
         version: The version of the output.
-        commit: The newest commit that recorded it; null where none did.
+        commit: The newest commit that recorded the version; null if there is none.
     """
 
     path: str
@@ -126,27 +126,27 @@ class _TraceJson(TypedDict):
 
 
 class TraceJson(_TraceJson, total=False):
-    """Where a file came from and went.
+    """The trace of a file.
 
     Attributes:
-        file: The file that was asked about.
-        md5: Its content.
-        chains: Each way back, the newest first.
-        equals: Other raw files of the same content.
-        forward: With `--forward`, every file that it is or that was made of it, upstream before
-            downstream; null without.
-        former: Where older versions held it, when no current one does.
-        unread: Outputs whose listings the cache lacks.
-        decisions: What was decided about it.
-        models: The models that were trained on it; null when the server is away. With `--forward`,
-            where an MLflow server is configured and its client installed.
+        file: The file as given.
+        md5: The content.
+        chains: The chains upstream, the most downstream file first.
+        equals: Other files with the same content that have no upstream file.
+        forward: With `--forward`, every file with the content and every file derived from it,
+            upstream first; otherwise null.
+        former: Former places, if no current version contains the file.
+        unread: Outputs that could not be searched because the cache lacks their listing.
+        decisions: Decisions about the content.
+        models: The models that were trained on it; null when the server does not answer. With
+            `--forward`, if an MLflow server is configured and its client installed.
     """
 
     models: list[TrainedJson] | None
 
 
 def describe_trace(trace: Trace, registry: Registry) -> Iterator[str]:
-    """Lines for people: each way back, newest first, and what was made of it."""
+    """Describe a trace: the chains upstream, then all files downstream."""
     for chain in trace.chains:
         yield from _describe_chain(chain, registry)
         yield ""
@@ -180,7 +180,7 @@ def _describe_chain(chain: Chain, registry: Registry) -> Iterator[str]:
             yield from (f"        {part}" for part in (f"made with {programs}", *machine))
         if step.origin is not None:
             others = len(step.origin.also)
-            also = f" (or {others} other{'s' if others > 1 else ''})" if others else ""
+            also = f" (or {count_of(others, 'other')})" if others else ""
             arrow = f"<- {step.origin}{also}: "
     where = chain.source.place.path
     frame = "" if chain.frame is None else f", frame {chain.frame}"
@@ -196,13 +196,13 @@ def _why_no_further(chain: Chain, registry: Registry) -> str:
     if imported is not None and imported.repository is not None:
         return f", imported from {imported.repository} at {imported.revision or 'no revision'}"
     if chain.unread:
-        return ", further back is not known"
+        return ", further upstream unknown"
     made_of = f", of {', '.join(step.made_of)}" if step.made_of else ""
     return f", made here{made_of}" if step.node.kind == "stage" else made_of
 
 
 def _describe_version(step: Step) -> str:
-    parts = [step.node.address or "", f"commit {(step.commit or '')[:_SHORT_COMMIT]}"]
+    parts = [step.node.address or "", f"commit {(step.commit or '')[:SHORT_COMMIT]}"]
     if step.commit is None:
         parts[1] = "not committed yet" if step.is_current else "an older version"
     elif not step.is_current:
@@ -216,7 +216,7 @@ def _describe_former(newest: FormerPlace, *older: FormerPlace) -> str:
     more = f", and in {len(older)} older" if older else ""
     if newest.commit is None:
         return f"{newest.path}, in a version {newest.version} that no commit records{more}"
-    as_of = f"as of commit {newest.commit[:_SHORT_COMMIT]}"
+    as_of = f"as of commit {newest.commit[:SHORT_COMMIT]}"
     return f"{newest.path} {as_of}{more}, not in the current version"
 
 
@@ -242,19 +242,16 @@ def _count(trace: Trace, registry: Registry) -> str:
         if dataset.path and any(path.startswith(f"{dataset.path}/") for path in outputs)
     }
     of_datasets = f", data sets {', '.join(sorted(datasets))}" if datasets else ""
-    count = len(trace.forward or ())
-    return (
-        f"{count} file{'s' if count != 1 else ''} of {len(outputs)} "
-        f"output{'s' if len(outputs) != 1 else ''}{of_datasets}"
-    )
+    files = count_of(len(trace.forward or ()), "file")
+    return f"{files} of {count_of(len(outputs), 'output')}{of_datasets}"
 
 
 def trace_as_json(trace: Trace, trained: Trained | None = None) -> TraceJson:
-    """The form of `registry trace FILE --json`.
+    """The JSON of `registry trace FILE --json`.
 
     Args:
-        trace: What was found about the file.
-        trained: The models that were trained on it; None where nobody was asked.
+        trace: The trace of the file.
+        trained: The models that were trained on it; None if not asked for.
     """
     return {
         "file": trace.file,

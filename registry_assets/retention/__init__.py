@@ -1,11 +1,11 @@
-"""Taking a picture out of everything, and freeing what the cache need not keep.
+"""Forgetting pictures, and freeing space in the cache.
 
-planning.py          what forgetting a picture comes to; taking it out
-occurrences.py       where a content stands, and all that was made of it, in every version
-remaining_copies.py  what is left of it, and where
-purging.py           removing that, too
-report.py            saying so
-disk_use.py          what the cache holds, and what nothing needs
-originals.py         what of that could not be had again
-disk_use_report.py   saying so
+planning.py          planning what to remove and rerun; removing a picture from collections
+occurrences.py       a picture and everything derived from it, in all versions
+remaining_copies.py  the copies that are left
+purging.py           removing those, too
+report.py            all this as text and as JSON
+disk_use.py          the contents of the cache, and what is not needed
+originals.py         unneeded objects that could not be recovered
+disk_use_report.py   disk use as text and as JSON
 """

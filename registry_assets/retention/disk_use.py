@@ -1,4 +1,4 @@
-"""What the cache holds: by output and version, what is shared, and what nothing needs any more."""
+"""The disk use of the cache, by output and version, and freeing unneeded objects."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ from registry_assets.revisions.changes.version_history import (
 )
 
 Standing = Literal["current", "kept", "old"]
-"""``current``: metafiles name it now; ``kept``: a branch, tag or stash does; ``old``: none does."""
+"""``current``: in the work tree; ``kept``: in a branch, tag or stash; ``old``: in neither."""
 
 
 @dataclass(frozen=True)
 class VersionUse:
-    """What one version of an output has in the cache.
+    """The disk use of one version of an output.
 
     Attributes:
-        commit: The newest that recorded it; None where none did.
-        keepers: What has it now.
-        objects: How many of its objects are there.
-        size: Their bytes.
-        own: The bytes of those that nothing has that is listed before it.
-        freed: The bytes of those that nothing needs.
-        missing: How many of its objects are not there, and may be on a remote.
+        md5: The version.
+        standing: What records it.
+        commit: The newest commit that recorded it; None if there is none.
+        keepers: The branches, tags and stashes that have it now.
+        objects: Number of its objects in the cache.
+        size: Size of these objects in bytes.
+        own: Size of those that belong to no version listed before it.
+        freed: Size of those that are not needed.
+        missing: Number of its objects that are not in the cache.
     """
 
     md5: str
@@ -53,34 +55,40 @@ class VersionUse:
 
 @dataclass(frozen=True)
 class OutputUse:
-    """What the versions of one output have in the cache, the current one first."""
+    """The disk use of one output.
+
+    Attributes:
+        path: The path of the output.
+        kind: The kind of the node; ``gone`` if the metafiles no longer declare it.
+        versions: Its versions, the current one first.
+    """
 
     path: str
     kind: str
     versions: tuple[VersionUse, ...]
 
     def sum_of(self, standing: Standing) -> int:
-        """The bytes that its versions of a standing add to what is listed before."""
+        """The sum of `own` of its versions with a standing."""
         return sum(version.own for version in self.versions if version.standing == standing)
 
 
 @dataclass(frozen=True)
 class DiskUse:
-    """What is in the cache.
+    """The disk use of the cache.
 
     Attributes:
-        outputs: Raw collections first, upstream before downstream; then what the metafiles do not
-            have any more.
-        objects: How many objects there are in all.
-        size: Their bytes.
-        needed: The bytes of what metafiles, branches, tags or stashes need.
-        unneeded: The objects that nothing needs and that can be had again: a commit or a remote has
-            them, or a stage makes them; but for those that are linked.
-        freed: Their bytes.
-        linked: How many objects nothing needs that have another name on this disk.
-        originals: What nothing needs either, but cannot be had again as far as is known.
-        unread: Versions whose listings are not there.
-        unasked: Remotes that could not be asked, each with the reason.
+        outputs: The outputs: raw collections first, upstream before downstream; last, those that
+            the metafiles no longer declare.
+        objects: Number of objects in the cache.
+        size: Total size in bytes.
+        needed: Size of the objects that the work tree, branches, tags or stashes need.
+        unneeded: Unneeded objects that can be recovered: a commit records them, a remote has them,
+            or a stage can recompute them. Without hardlinked ones.
+        freed: Size of `unneeded`.
+        linked: Number of unneeded objects that have a hardlink elsewhere on this disk.
+        originals: Unneeded objects that may not be recoverable.
+        unread: Versions whose listings are missing.
+        unasked: Why remotes did not answer.
     """
 
     outputs: tuple[OutputUse, ...]
@@ -95,19 +103,19 @@ class DiskUse:
     unasked: tuple[str, ...] = field(default=())
 
     def objects_to_free(self, *, raw: bool) -> frozenset[str]:
-        """What is freed; with `raw` the originals, too."""
+        """The objects to remove; with `raw`, including originals."""
         return self.unneeded.union(o.md5 for o in self.originals) if raw else self.unneeded
 
     def size_to_free(self, *, raw: bool) -> int:
-        """The bytes of that."""
+        """The size of `objects_to_free`."""
         return self.freed + (sum(o.size for o in self.originals) if raw else 0)
 
 
 def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
-    """Weighs everything in the cache, each object once, by the output and version that has it.
+    """Read the disk use of the cache; assigns each object to one version of one output.
 
-    Reads listings and the sizes of objects, and no object itself. Remotes are asked for what
-    nothing needs and nothing here could make again.
+    Reads listings and the sizes of objects, but no objects. Asks remotes about unneeded objects
+    that could not be recomputed.
     """
     return _Scale(lineage, read_version_history(lineage.registry), dvc).weigh()
 
@@ -148,19 +156,19 @@ class _Scale:
         )
 
     def contents(self, md5: str) -> frozenset[str] | None:
-        """As `Listings.contents`, each listing read once."""
+        """As `Listings.contents`, but reads each listing once."""
         if md5 not in self._contents:
             self._contents[md5] = self._listings.contents(md5)
         return self._contents[md5]
 
     def _expand(self, md5s: Collection[str]) -> frozenset[str]:
-        """Objects with all that the folders among them hold."""
+        """Objects, including the contents of folders among them."""
         held = (self.contents(md5) or frozenset() for md5 in md5s if is_folder(md5))
         return frozenset(md5s).union(*held)
 
     def _find_originals(self, unneeded: frozenset[str]) -> tuple[Original, ...]:
         committed = self._expand(self._history.committed_objects())
-        # What is empty is made again by whoever needs it.
+        # Empty files can always be recreated.
         unknown = {md5 for md5 in unneeded - committed if self._stored[md5].size}
         if not unknown:
             return ()
@@ -173,7 +181,7 @@ class _Scale:
         for md5 in filter(is_folder, originals):
             held = self.contents(md5)
             files = {} if held is None else self._listings.read(md5) or {}
-            # Without any of its files it tells names alone; one that is broken may tell of any.
+            # Keep a listing only if it names an original, or is broken and may name any.
             if held is None or not originals.isdisjoint(held):
                 versions[md5] = files
         sizes = {
@@ -190,7 +198,7 @@ class _Scale:
         return name_originals(sizes, versions, collections)
 
     def _on_remotes(self, md5s: Collection[str]) -> frozenset[str]:
-        """Those of some objects that a remote has in full."""
+        """The objects that a remote has with the right size."""
         there: set[str] = set()
         for name in self._dvc.remote_names() if md5s else ():
             answer = self._dvc.find_on_remote(name, md5s)
@@ -207,8 +215,8 @@ class _Scale:
         for path, md5 in self._history.versions:
             versions[path].append(md5)
         nodes, rank = self._lineage.nodes, self._tracer.rank
-        # What came in counts first, and what is current before what is older: so a picture that an
-        # output links counts as its collection's.
+        # Upstream first, and current versions before older ones, so that a picture linked by other
+        # outputs is assigned to its collection.
         paths = sorted(versions, key=lambda path: (path not in nodes, rank.get(path, 0), path))
         weighed: dict[str, list[VersionUse]] = {}
         standings: tuple[Standing, ...] = ("current", "kept", "old")
@@ -259,25 +267,25 @@ def free(
     *,
     raw: bool = False,
 ) -> int:
-    """Removes from the cache what nothing needs, as far as that is still so.
+    """Remove unneeded objects from the cache; checks again that they are not needed.
 
     Args:
-        lineage: The graph, to refuse early what is refused.
+        lineage: The graph.
         dvc: The repository.
-        use: What the cache holds, as somebody has seen it: nothing else is removed.
-        report: Takes a line when there is somebody to wait for.
-        raw: Whether to remove the originals, too.
+        use: The disk use as shown to the user; no other objects are removed.
+        report: Called with a message when waiting for another process.
+        raw: Whether to remove originals, too.
 
     Returns:
-        How many objects were removed.
+        The number of removed objects.
 
     Raises:
-        RefusedError: when it is not known what is needed.
+        RefusedError: when it is not known which objects are needed.
     """
     if dvc.shares_cache:
         raise _not_freed(
-            f"other clones may use the cache {dvc.cache_folder}, too; `dvc gc --workspace "
-            "--all-branches --all-tags --projects PATH..` takes all of them into account"
+            f"other clones may use the cache {dvc.cache_folder}, too: run `dvc gc --workspace "
+            "--all-branches --all-tags --projects PATH..` with the paths of all of them"
         )
     _check_is_known(lineage, read_version_history(lineage.registry), dvc)
     wanted = use.objects_to_free(raw=raw)
@@ -296,9 +304,9 @@ def _not_freed(reason: str) -> RefusedError:
 
 
 def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
-    """What a metafile that cannot be read, or a listing that is not here, needs is not known."""
+    """Refuse if a metafile or listing cannot be read, because it may need any object."""
     for problem in (*lineage.registry.problems, *history.kept_unread):
-        raise _not_freed(f"it is not known what is needed, as {problem}: mend that first")
+        raise _not_freed(f"it is not known what is needed, because {problem}: fix that first")
     named = {md5: path for path, md5 in history.versions if history.keepers_of(path, md5)}
     folders = {md5: path for md5, path in named.items() if is_folder(md5)}
     refusal = dvc.fetch_listings(folders, report=lambda _line: None)

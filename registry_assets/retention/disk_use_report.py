@@ -1,4 +1,4 @@
-"""What the cache holds, for people and for programs."""
+"""The disk use of the cache, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from registry_assets.model import ITEM, is_folder
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.retention.disk_use import DiskUse, OutputUse, Standing, VersionUse
 from registry_assets.retention.originals import Original
-from registry_assets.units import format_size
+from registry_assets.revisions.changes.revisions import SHORT_COMMIT
+from registry_assets.units import count_of, few_of, format_size
 
 _MOST_NAMED = 2
 _MOST_FILES = 50
-_SHORT = 10
 _WIDTH = 10
 
 
 class ObjectsJson(TypedDict):
-    """Objects in numbers.
+    """Number and size of objects.
 
     Attributes:
-        objects: How many there are.
-        size: Their bytes.
+        objects: Number of objects.
+        size: Total size in bytes.
     """
 
     objects: int
@@ -32,31 +32,31 @@ class ObjectsJson(TypedDict):
 
 
 class OriginalsJson(ObjectsJson):
-    """What nothing needs, but cannot be had again as far as is known.
+    """Unneeded objects that may not be recoverable.
 
     Attributes:
-        objects: How many objects there are.
-        size: Their bytes.
-        files: Each of them.
+        objects: Number of objects.
+        size: Total size in bytes.
+        files: The objects.
     """
 
     files: tuple[Original, ...]
 
 
 class VersionUseJson(TypedDict):
-    """What one version of an output has in the cache.
+    """The disk use of one version of an output.
 
     Attributes:
         version: The md5 that DVC records.
-        state: ``current``: metafiles name it now; ``kept``: a branch, tag or stash does; ``old``:
-            none does.
-        commit: The newest that recorded it; null where none did.
+        state: What records it: ``current``: the work tree; ``kept``: a branch, tag or stash;
+            ``old``: only older commits, or none.
+        commit: The newest commit that recorded it; null if there is none.
         kept_by: The branches, tags and stashes that have it now.
-        objects: How many of its objects are there.
-        size: Their bytes.
-        own: The bytes of those that nothing has that is listed before it.
-        freed: The bytes of those that nothing needs.
-        missing: How many of its objects are not there, and may be on a remote.
+        objects: Number of its objects in the cache.
+        size: Size of these objects in bytes.
+        own: Size of those that belong to no version listed before it.
+        freed: Size of those that are not needed.
+        missing: Number of its objects that are not in the cache.
     """
 
     version: str
@@ -71,12 +71,12 @@ class VersionUseJson(TypedDict):
 
 
 class OutputUseJson(TypedDict):
-    """What the versions of one output have in the cache.
+    """The disk use of one output.
 
     Attributes:
         path: The output, from the root.
-        kind: What it is; ``gone``: the metafiles do not have it any more.
-        versions: The current one first.
+        kind: The kind of output; ``gone`` if the metafiles no longer declare it.
+        versions: Its versions, the current one first.
     """
 
     path: str
@@ -97,28 +97,28 @@ class _DiskUseJson(TypedDict):
 
 
 class DiskUseJson(_DiskUseJson, total=False):
-    """What is in the cache.
+    """The disk use of the cache.
 
     Attributes:
-        objects: How many objects there are in all.
-        size: Their bytes.
-        needed: The bytes of what metafiles, branches, tags or stashes need.
-        unneeded: The objects that nothing needs and that can be had again: a commit or a remote has
-            them, or a stage makes them; but for those that are linked.
-        linked: How many objects nothing needs that have another name on this disk.
-        originals: What nothing needs either, but cannot be had again.
-        unread: Versions whose listings are not there.
-        unasked: Remotes that could not be asked, each with the reason.
-        outputs: Raw collections first, upstream before downstream; then what the metafiles do not
-            have any more.
-        removed: How many objects were removed. With `--yes`, where there were any to free.
+        objects: Number of objects in the cache.
+        size: Total size in bytes.
+        needed: Size of the objects that the work tree, branches, tags or stashes need.
+        unneeded: Unneeded objects that can be recovered: a commit records them, a remote has them,
+            or a stage can recompute them. Without hardlinked ones.
+        linked: Number of unneeded objects that have a hardlink elsewhere on this disk.
+        originals: Unneeded objects that may not be recoverable.
+        unread: Versions whose listings are missing.
+        unasked: Why remotes did not answer.
+        outputs: The outputs: raw collections first, upstream before downstream; last, those that
+            the metafiles no longer declare.
+        removed: Number of removed objects. With `--yes`, if there were any to remove.
     """
 
     removed: int
 
 
 def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
-    """A line for each raw collection, with those of its older versions, and for each family."""
+    """Describe the disk use: a line for each raw collection and its versions, and each family."""
     yield _row("current", "older", "not needed", "")
     family_of = {
         path: output.path.replace(ITEM, "*") if len(output.paths) > 1 else path
@@ -138,43 +138,43 @@ def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
         yield _row("", format_size(nameless), "", "recorded by no commit")
     yield ""
     yield (
-        f"{use.objects:,} objects, {format_size(use.size)}; what several have is counted once, "
-        "where it came in"
+        f"{use.objects:,} objects, {format_size(use.size)}; shared objects are counted once, "
+        "upstream"
     )
     yield f"needed    {format_size(use.needed)}, by metafiles, branches, tags or stashes"
     if use.linked:
         yield (
-            f"linked    {use.linked:,} objects that nothing needs stay, as they have another name "
-            "on this disk: a work tree that holds an older version, or another clone"
+            f"linked    {use.linked:,} unneeded objects stay, because they have hardlinks on this "
+            "disk: in a workspace with an older version, or in another clone"
         )
     if use.unread:
         yield (
-            f"unknown   {len(use.unread)} versions whose listings are not in the cache: `dvc "
-            "fetch` of their commits brings them"
+            f"unknown   {len(use.unread)} versions whose listings are not in the cache: run `dvc "
+            "fetch` for their commits"
         )
     yield from _describe_originals(use)
     yield f"to free   {format_size(use.freed)} in {len(use.unneeded):,} objects"
 
 
 def _describe_originals(use: DiskUse) -> Iterator[str]:
-    """What is kept all the same, by name."""
+    """Describe the unneeded objects that are kept."""
     if not use.originals:
         return
     files = [original for original in use.originals if not is_folder(original.md5)]
     size = format_size(sum(original.size for original in use.originals))
     yield (
-        f"originals {len(files):,} files, {size}, stay: no commit and no remote has them, and no "
-        "stage makes them; `registry gc --raw` frees them, too"
+        f"originals {len(files):,} files, {size}, stay: no commit or remote has them, and no stage "
+        "makes them; `registry gc --raw` frees them, too"
     )
     for reason in use.unasked:
         yield f"            not asked: {reason}"
-    # As they come, those of one version stand beside each other.
+    # Already ordered by version.
     for (version, collection), group in groupby(files, lambda o: (o.version, o.collection)):
         named = [original.file or original.md5 for original in group]
-        where = "in no version that is known"
+        where = "in no known version"
         if version is not None:
-            of = f"of {collection}" if collection is not None else "of what is gone"
-            where = f"{version[:_SHORT]}, an earlier version {of}"
+            of = f"of {collection}" if collection is not None else "of a removed output"
+            where = f"{version[:SHORT_COMMIT]}, an earlier version {of}"
         yield f"            {where}: {len(named):,} files"
         yield from (f"              {name}" for name in named[:_MOST_FILES])
         if len(named) > _MOST_FILES:
@@ -191,7 +191,7 @@ def _describe_outputs(name: str, outputs: Sequence[OutputUse]) -> str:
     older = sum(len(output.versions) for output in outputs) - sum(
         version.standing == "current" for output in outputs for version in output.versions
     )
-    count = f"  ({older} older version{'s' if older > 1 else ''})" if older else ""
+    count = f"  ({count_of(older, 'older version')})" if older else ""
     told = [format_size(size) if size else "" for size in (sums[0], sums[1] + old)]
     freed = {v.md5: v.freed for output in outputs for v in output.versions}
     unneeded = format_size(sum(freed.values())) if any(freed.values()) else ""
@@ -199,18 +199,16 @@ def _describe_outputs(name: str, outputs: Sequence[OutputUse]) -> str:
 
 
 def _describe_version(version: VersionUse) -> str:
-    by = f"recorded by {version.commit[:_SHORT]}" if version.commit else "not committed"
-    more = len(version.keepers) - _MOST_NAMED
-    names = ", ".join(version.keepers[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    kept = f", in {names}" if version.keepers else ""
-    gone = f", {version.missing} objects are not here" if version.missing else ""
+    by = f"recorded by {version.commit[:SHORT_COMMIT]}" if version.commit else "not committed"
+    kept = f", in {few_of(version.keepers, _MOST_NAMED)}" if version.keepers else ""
+    gone = f", {version.missing} objects missing" if version.missing else ""
     own, freed = (format_size(size) if size else "" for size in (version.own, version.freed))
     columns = (own, "", "") if version.standing == "current" else ("", own, freed)
-    return _row(*columns, f"    {version.md5[:_SHORT]} {by}{kept}{gone}")
+    return _row(*columns, f"    {version.md5[:SHORT_COMMIT]} {by}{kept}{gone}")
 
 
 def disk_use_as_json(use: DiskUse) -> DiskUseJson:
-    """The form of `registry gc --json`, but for what was removed."""
+    """The JSON of `registry gc --json`, without `removed`."""
     return {
         "objects": use.objects,
         "size": use.size,

@@ -1,7 +1,7 @@
-"""Where a content stands, and all that was made of it, in every version that was ever recorded.
+"""A picture and everything derived from it, in all versions that were ever recorded.
 
-What `tracing` does for the current versions, over the history: an older version of a stage's output
-was made of the older versions that its entry names. Only listings are read.
+Traces files downstream as `Tracer.forward` does, but through history: an older version of an output
+is traced through the older dependencies that its metafile entry records. Reads only listings.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.revisions.changes.version_history import Recorded, VersionHistory
 
 VersionOf = tuple[str, str]
-"""A version of an output: its path, "" where nothing tells, and its md5."""
+"""A version of an output: its path ("" if unknown) and its md5."""
 
 
 @dataclass
 class Occurrences:
-    """A content and what was made of it.
+    """A content and everything derived from it.
 
     Attributes:
         md5: The content.
-        places: Every file that has it or was made of it, by the version that holds it, with where
-            it came from; None for the content itself.
-        shared: Contents that were made of it and that files have besides which were not, each with
-            one of those.
-        unread: Versions whose listings the cache lacks, so that something may be left out.
+        places: Every file with the content or derived from it, by version of an output. The value
+            is its origin; None for files with the content itself.
+        shared: Derived contents that unrelated files have, too, each with the path of one of them.
+        unread: Versions that could not be searched because the cache lacks their listing.
     """
 
     md5: str
@@ -40,7 +39,7 @@ class Occurrences:
 
     @property
     def made_of_it(self) -> tuple[str, ...]:
-        """The contents that were made of it and stand nowhere else."""
+        """The derived contents that no unrelated file has."""
         contents = {
             place.md5: None
             for places in self.places.values()
@@ -51,17 +50,14 @@ class Occurrences:
 
     @property
     def contents(self) -> tuple[str, ...]:
-        """All of them, the content itself first."""
+        """The content itself and `made_of_it`."""
         return (self.md5, *self.made_of_it)
 
 
 def find_occurrences(
     tracer: Tracer, history: VersionHistory, listings: Listings, md5: str
 ) -> Occurrences:
-    """Finds a content, and what was made of it, in all versions.
-
-    By content wherever it is; by lineage step by step, as `derivation` tells it.
-    """
+    """Find a content and everything derived from it, in all versions."""
     return _Search(tracer, history, listings, Occurrences(md5)).run()
 
 
@@ -108,7 +104,7 @@ class _Search:
             yield from files.with_content(md5) if files is not None else ()
 
     def _readers(self) -> Mapping[str, list[Recorded]]:
-        """The entries that were made of a version, wherever that stood: data sets are renamed."""
+        """The entries that depend on each version, at whatever path: data sets may be renamed."""
         found: defaultdict[str, list[Recorded]] = defaultdict(list)
         for entry in self._history.entries:
             for version in entry.read.values():
@@ -116,14 +112,14 @@ class _Search:
         return found
 
     def _add_derived(self, source: VersionOf, entry: Recorded, made: VersionOf) -> bool:
-        """Adds what one version of an output has of another; returns whether there was any."""
+        """Add the files of a version derived from another one; returns whether any were new."""
         files = self._tracer.files(*made)
         if files is None:
             return False
         known = self._found.places.setdefault(made, {})
         before = len(known)
         upstream = self._read_by(entry)
-        # Where the entry has it, which is elsewhere once a data set was renamed.
+        # The paths in the entry, which differ if a data set was renamed.
         paths = [path for path, version in entry.read.items() if version.md5 == source[1]]
         for place in list(self._found.places[source]):
             for read in (replace(place, output=path) for path in paths):
@@ -134,16 +130,16 @@ class _Search:
         return len(known) > before
 
     def _read_by(self, entry: Recorded) -> list[Files]:
-        """What an entry was made of, farthest along first, as far as the listings are there."""
+        """The dependencies of an entry whose listings are available, most downstream first."""
         rank = self._tracer.rank
         read = sorted(entry.read.items(), key=lambda item: -rank.get(item[0], 0))
         found = (self._tracer.files(path, version.md5) for path, version in read)
         return [files for files in found if files is not None]
 
     def _find_shared(self) -> None:
-        """Finds what other files have, too: a small table, or a black frame, may be anybody's."""
+        """Find derived contents that unrelated files have, too, such as a black frame."""
         made = set(self._found.made_of_it)
-        # A version is the same wherever it stands.
+        # Identified by md5, not by path: a version has the same files at any path.
         known = {
             (name, place.file)
             for (_, name), places in self._found.places.items()

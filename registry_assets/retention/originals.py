@@ -1,9 +1,9 @@
-"""Which objects of the cache are originals: nothing that is left could make them again.
+"""Finding the objects of the cache that are originals: they could not be recomputed.
 
-A stage's output is made again by running the stage, as long as what it reads is there. What it only
-passes on, as pictures that it links, it has not made. What nothing is known about counts as an
-original: a photograph that was taken out of a collection before anybody committed it is in no
-metafile any more, and only its object is left.
+An object is recomputable if a stage made it and the stage's dependencies are available. Files that
+a stage only passes on, such as pictures that it links, were not made by it. Unknown objects count
+as originals: a photograph that was removed from a collection before it was ever committed is in no
+metafile, and only its object is left.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from registry_assets.revisions.changes.version_history import Recorded
 
 
 class Contents(Protocol):
-    """What versions hold, as `Listings` knows it."""
+    """Reads the contents of versions, as `Listings` does."""
 
     def contents(self, version: str) -> frozenset[str] | None:
-        """The md5s of the files of a version; None when that is not known."""
+        """The md5s of the files of a version; None if unknown."""
 
 
 @dataclass(frozen=True)
 class _Making:
-    """What one run of a stage made, and of what data."""
+    """The objects that one run of a stage made, and those that it read."""
 
     made: frozenset[str]
     needs: frozenset[str]
@@ -39,20 +39,20 @@ def find_originals(
     objects: Collection[str],
     staying: Collection[str],
 ) -> frozenset[str]:
-    """Finds those of some objects that nothing could make again.
+    """Find the objects that could not be recomputed.
 
     Args:
-        registry: What the metafiles declare now.
-        listings: What versions hold.
-        runs: What stages have made of what, as far as that is known.
-        objects: The objects in question.
-        staying: The objects of the cache that stay in any case.
+        registry: The registry.
+        listings: Reads the contents of versions.
+        runs: All known runs of stages.
+        objects: The objects to check.
+        staying: The objects that stay in the cache anyway.
     """
     asked = frozenset(objects)
     known = asked.union(staying)
     makings = list(_find_makings(registry, listings, runs, asked, known))
     could_be_made = asked & frozenset().union(*(making.made for making in makings))
-    # What is made of what could itself be made again comes in a later round.
+    # Repeat, because an object may be recomputable from recomputable objects.
     there = known - could_be_made
     while fresh := {md5 for m in makings if m.needs <= there for md5 in m.made & asked} - there:
         there |= fresh
@@ -69,7 +69,7 @@ def _find_makings(
     for entry in runs:
         outputs = {version.md5 for version in entry.outputs.values()}
         if not entry.read or outputs.isdisjoint(asked):
-            # A stage that reads nothing may have its output from anywhere.
+            # The output of a stage without dependencies may come from anywhere, such as a download.
             continue
         made = _expand(outputs, listings)
         data = {
@@ -83,17 +83,17 @@ def _find_makings(
 
 
 def _expand(versions: Collection[str], listings: Contents) -> frozenset[str] | None:
-    """Versions with what they hold; None when that is not known of one."""
+    """Versions with their contents; None if those of any version are unknown."""
     held = [listings.contents(version) for version in versions]
     return None if None in held else frozenset(versions).union(*filter(None, held))
 
 
 def _is_code(registry: Registry, path: str) -> bool:
-    """Whether a stage reads a file at a path that is not data, and is there.
+    """Whether a dependency is an existing file that is not data.
 
     Args:
-        registry: What the metafiles declare now.
-        path: From the root, or from the folder of a stage.
+        registry: The registry.
+        path: The path, relative to the root or to the folder of a stage.
     """
     folders = {"", *(str(PurePosixPath(stage.file).parent) for stage in registry.stages)}
     places = (str(PurePosixPath(folder) / path) for folder in folders)
@@ -102,15 +102,14 @@ def _is_code(registry: Registry, path: str) -> bool:
 
 @dataclass(frozen=True)
 class Original:
-    """An object that is kept, as nothing could make it again.
+    """An object that is kept because it could not be recomputed.
 
     Attributes:
-        md5: Its content.
-        size: In bytes.
-        version: A version of a folder that has it, which nothing names any more; None where there
-            is none, as of the listing of one.
-        file: Its path there.
-        collection: The collection that has most in common with that version; None for none.
+        md5: The content.
+        size: Size in bytes.
+        version: An unreferenced version of a folder that contains it, if any.
+        file: Its path in that version.
+        collection: The collection that has most files in common with that version, if any.
     """
 
     md5: str
@@ -125,15 +124,15 @@ def name_originals(
     versions: Mapping[str, Mapping[str, str]],
     collections: Mapping[str, Collection[str]],
 ) -> tuple[Original, ...]:
-    """Names objects by the versions of folders that have them.
+    """Find names for objects in the listings of unreferenced versions.
 
     Args:
-        sizes: Of the objects, by md5.
-        versions: The md5s of files by path, of versions that nothing names any more.
-        collections: What collections hold, or have held, by path.
+        sizes: The sizes of the objects, by md5.
+        versions: The listings of unreferenced versions: the md5s of files by path.
+        collections: The present and former contents of collections, by path.
     """
     found: dict[str, Original] = {}
-    # The largest first: what is called by that has its names beside each other.
+    # The largest version first, so that as many objects as possible are named by the same version.
     for version, files in sorted(versions.items(), key=lambda item: (-len(item[1]), item[0])):
         held = set(files.values())
         shares = {path: len(held.intersection(has)) for path, has in collections.items()}

@@ -1,4 +1,4 @@
-"""Taking a picture out of everything: where it stands, what has to be recorded and made anew."""
+"""Planning to forget a picture: what to remove, to record and to rerun."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _MEMOS = "measures-*.sqlite"
 
 @dataclass(frozen=True)
 class Content:
-    """The picture that is to be forgotten.
+    """The picture to forget.
 
     Attributes:
-        size: In bytes; None where nothing on this machine tells.
+        md5: The content.
+        size: Size in bytes, if known.
     """
 
     md5: str
@@ -42,20 +43,20 @@ class Content:
 
 @dataclass(frozen=True)
 class Forgetting:
-    """What forgetting a picture comes to.
+    """A plan to forget a picture.
 
     Attributes:
-        file: As it was asked for.
+        file: The file as given by the user.
+        content: The picture.
         history: All versions that were ever recorded.
-        occurrences: The picture, and what was made of it, in all of them.
-        current: Those files of the current versions, upstream before downstream.
-        raw: All raw collections, by path.
-        takes: The raw collections that lose files: the files, by path of the collection.
-        renewed: The outputs that are recorded or made anew, the collections among them.
-        blocked: Outputs that cannot be changed here, each with why and what to do.
-        unread: Outputs whose listings are not to be had, so that something may be left out.
-        problem: Why listings of older versions, which the cache lacks, could not be fetched; None
-            where they could, or need not be.
+        occurrences: The picture and derived files in all versions.
+        current: The picture and derived files in current versions, upstream first.
+        raw: The paths of all raw collections.
+        takes: The files to remove from each raw collection, by the path of the collection.
+        renewed: The outputs to record again or rerun, including collections.
+        blocked: Outputs that cannot be changed here, each with the reason and the next step.
+        unread: Outputs that could not be searched because their listing is missing.
+        problem: Why missing listings of older versions could not be fetched, if they could not.
     """
 
     file: str
@@ -72,12 +73,12 @@ class Forgetting:
 
     @property
     def md5(self) -> str:
-        """The picture."""
+        """The md5 of the picture."""
         return self.content.md5
 
     @property
     def stood_at(self) -> tuple[str, ...]:
-        """Where it is, or was, in raw collections; in other outputs if in none of those."""
+        """Its present and former paths in raw collections, or else in other outputs."""
         equal = [
             place
             for (path, md5), places in self.occurrences.places.items()
@@ -89,18 +90,18 @@ class Forgetting:
 
 
 def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
-    """Finds a picture, every copy of it and what was made of it, and what is to be done about them.
+    """Find a picture, all copies of it and all derived files, and plan to forget them.
 
     Args:
-        lineage: The graph, from the metafiles as they are now.
-        file: A path here or elsewhere, or an md5, as for `finding.identify`; also a path at
-            which a picture stood that was forgotten, or that an older version has.
+        lineage: The graph, freshly read.
+        file: A file as accepted by `finding.identify`; also the former path of a picture that was
+            forgotten or that an older version contains.
         dvc: The repository.
 
     Raises:
-        RefusedError: when it was made of another file.
-        NotFoundError: when nothing tells what the file is.
-        DataModifiedError: when a collection that has it was edited besides.
+        RefusedError: when it is empty, or was made from another file.
+        NotFoundError: when there is no such file in any version.
+        DataModifiedError: when a collection that contains it has other edits.
     """
     listings = dvc.listings()
     history = read_version_history(lineage.registry, dvc.run_cache_folder)
@@ -109,7 +110,7 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
     tracer = Tracer(lineage, listings)
     content = _find_content(tracer, history, file, dvc)
     if content.md5 == NOTHING:
-        raise RefusedError(f"{file} is empty: there is no picture in it to forget")
+        raise RefusedError(f"{file} is empty: there is no picture to forget")
     holders, unread = tracer.holders(content.md5)
     _check_is_source(tracer, file, content, holders)
     occurrences = find_occurrences(tracer, history, listings, content.md5)
@@ -168,12 +169,12 @@ def _find_content(tracer: Tracer, history: VersionHistory, file: Path, dvc: DvcR
 def _check_is_source(
     tracer: Tracer, file: Path, content: Content, holders: Collection[FileVersion]
 ) -> None:
-    """Whether a picture came in from somewhere; what a stage made of another comes again."""
+    """Refuse a file that a stage made from another file, because the stage would make it again."""
     chains = tracer.last_chains(holders)
     if chains and not any(chain.source.place.md5 == content.md5 for chain in chains):
         raise RefusedError(
-            f"{file} was made of {chains[0].source.place.path}: name that, and all that was made "
-            "of it is forgotten, too"
+            f"{file} was made from {chains[0].source.place.path}: forget that file, and all files "
+            "made from it are forgotten, too"
         )
 
 
@@ -204,7 +205,7 @@ def _find_blocked(lineage: Lineage, current: Iterable[FileVersion]) -> Iterator[
                 )
             else:
                 source = imported.repository or imported.source.path
-                yield path, f"is imported from {source}: take it out there, then {again}"
+                yield path, f"is imported from {source}: remove it there, then {again}"
         elif node.kind == "raw" and is_file:
             yield (
                 path,
@@ -217,7 +218,7 @@ def _find_blocked(lineage: Lineage, current: Iterable[FileVersion]) -> Iterator[
 def _find_kept_out(
     dvc: DvcRepo, history: VersionHistory, occurrences: Occurrences
 ) -> Iterator[tuple[str, str]]:
-    """What has the picture and is recorded by a metafile that Git keeps out of the work tree."""
+    """Outputs with the picture whose metafile is outside the sparse checkout."""
     kept_out = find_kept_out(dvc.git)
     for version in occurrences.places if kept_out.files else ():
         for number in history.versions.get(version, ()):
@@ -232,7 +233,7 @@ def _find_kept_out(
 def _affected(
     lineage: Lineage, occurrences: Occurrences, current: Iterable[FileVersion]
 ) -> Iterator[str]:
-    """What has it, and what has not but was made of what had: a table of names, or a count."""
+    """Outputs that contain it, and outputs that depend on those, such as a table of names."""
     yield from (place.output for place in current)
     for path in lineage.nodes:
         read = lineage.versions_read(path).items()
@@ -241,7 +242,7 @@ def _affected(
 
 
 def _find_renewed(tracer: Tracer, start: Iterable[str], blocked: Collection[str]) -> Iterator[str]:
-    """What holds it, and all that is made of that, upstream first."""
+    """The given outputs and everything downstream, except blocked ones, upstream first."""
     lineage = tracer.lineage
     waiting = [path for path in start if path not in blocked]
     reached = set(waiting)
@@ -260,7 +261,7 @@ def _address(node: Node) -> str:
 
 
 def take_files_out(dvc: DvcRepo, lineage: Lineage, found: Forgetting) -> None:
-    """Removes a picture from the collections in the workspace; their next versions then lack it.
+    """Remove a picture from the collections in the workspace.
 
     Raises:
         DataModifiedError: when a collection was edited meanwhile.
@@ -270,38 +271,38 @@ def take_files_out(dvc: DvcRepo, lineage: Lineage, found: Forgetting) -> None:
 
 
 def find_left(lineage: Lineage, dvc: DvcRepo, found: Forgetting) -> Iterator[str]:
-    """What has the picture all the same, after everything was made anew; a line each.
+    """Describe the outputs that still contain the picture after everything was rerun.
 
     Args:
-        lineage: The graph, from the metafiles as they are now.
+        lineage: The graph, freshly read.
         dvc: The repository.
-        found: What was known before.
+        found: The plan.
     """
     holders, _ = Tracer(lineage, dvc.listings()).holders(found.md5)
     for path in dict.fromkeys(place.output for place in holders):
         if path not in found.blocked:
             yield (
-                f"{path} has it all the same: whatever makes it has it from elsewhere than a "
-                "collection; take it out there, then run this again"
+                f"{path} still contains it: the picture does not come from a collection; remove it "
+                "at its source, then run this again"
             )
 
 
 def record(dvc: DvcRepo, found: Forgetting, why: str) -> Forgotten:
-    """Notes that a picture is forgotten, before anything is done: a path that is gone then tells.
+    """Record that a picture is forgotten; called first, so that its former path still finds it.
 
     Returns:
-        The entry, with what an earlier one said.
+        The entry, merged with an earlier one.
     """
     kept = dvc.find_in_cache([found.md5])
     size = (
         found.content.size if found.content.size is not None else (kept[0].size if kept else None)
     )
-    entry = Forgotten(found.md5, size, now(), _who(dvc), why, found.stood_at)
-    return write_record(dvc, entry)
+    author = dvc.git.find_author() or ""
+    return write_record(dvc, Forgotten(found.md5, size, now(), author, why, found.stood_at))
 
 
 def write_record(dvc: DvcRepo, entry: Forgotten) -> Forgotten:
-    """Puts an entry into the record; returns it with what the record had of it already."""
+    """Write an entry to the record; returns it merged with an earlier one."""
     with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
         known = read_forgotten(dvc.root)
         entry = renew(known.get(entry.md5), entry)
@@ -311,15 +312,11 @@ def write_record(dvc: DvcRepo, entry: Forgotten) -> Forgotten:
 
 
 def now() -> str:
-    """The time, as the record has it."""
+    """The present time in the format of the record."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _who(dvc: DvcRepo) -> str:
-    return dvc.git.find_author() or ""
-
-
 def forget_measures(root: Path, md5s: Collection[str]) -> None:
-    """Removes what was measured of contents from the memos of this machine."""
+    """Remove the measurements of contents from the memos of this machine."""
     for place in sorted((root / DVC_FOLDER / "tmp").glob(_MEMOS)):
         Memo(str(place)).forget(md5s)

@@ -1,7 +1,6 @@
-"""Removing a forgotten picture from where it is left: remotes, cache, and contact sheets.
+"""Removing the remaining copies of a forgotten picture: from remotes, cache and contact sheets.
 
-Each step is done again when it is asked for again, and the record says which are done, so that one
-that was interrupted, or a remote that went away, costs another call and nothing else.
+Safe to rerun after an interruption or a failure; the record says which steps are done.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.reading import read_registry
 from registry_assets.retention.occurrences import Occurrences
 from registry_assets.retention.planning import now, write_record
+from registry_assets.units import count_of
 
 CACHE = "cache"
-"""What the record calls this machine's cache."""
+"""The name of this machine's cache in the record."""
 
 
 def purge(
@@ -29,17 +29,17 @@ def purge(
     remotes: Sequence[str],
     report: Callable[[str], None],
 ) -> Iterator[str]:
-    """Removes the objects of a picture, and of what was made of it, that no current version has.
+    """Remove the objects of a picture and of derived files that no current version needs.
 
     Args:
         dvc: The repository.
-        occurrences: The picture.
-        entry: The record of it.
-        remotes: From which remotes, by name.
-        report: Takes a line for each place.
+        occurrences: The picture and derived files.
+        entry: The record of the picture.
+        remotes: The names of the remotes to remove it from.
+        report: Called with a message for each place.
 
     Yields:
-        What could not be done, a line each; the rest is done all the same.
+        A message for each failure; the other steps are carried out.
     """
 
     def find_needed() -> Collection[str]:
@@ -65,12 +65,12 @@ def purge(
         yield str(error)
     else:
         note(CACHE)
-        report(f"removed {count} object{'s' if count != 1 else ''} from the cache")
-    # After the objects, so that none with the picture is made again.
+        report(f"removed {count_of(count, 'object')} from the cache")
+    # After the objects, so that no contact sheet with the picture is created again.
     try:
         count = clear_kept_sheets(dvc.root)
     except OSError as error:
-        yield f"contact sheets that may show it are left: {error}; remove them by hand"
+        yield f"contact sheets that may show it could not be removed: {error}; remove them by hand"
     else:
         if count:
-            report(f"removed {count} contact sheet{'s' if count != 1 else ''} kept for the UI")
+            report(f"removed {count_of(count, 'contact sheet')} kept for the UI")

@@ -1,4 +1,4 @@
-"""What is left of a picture: older versions, cache, remotes, and whatever else has a copy."""
+"""Finding the remaining copies of a picture: in older versions, cache, remotes and elsewhere."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from registry_assets.revisions.changes.version_history import VersionHistory
 
 @dataclass(frozen=True)
 class OlderVersion:
-    """A version that has a picture, or what was made of it, and is not the current one.
+    """A version that contains a picture, or derived files, and is not current.
 
     Attributes:
-        path: Of the output; "" where nothing tells.
-        files: How many such files it has.
-        commit: The newest that recorded it; None where none did.
+        path: The path of the output; "" if unknown.
+        md5: The version.
+        files: Number of such files.
+        commit: The newest commit that recorded it; None if there is none.
         keepers: The branches, tags and stashes that have it now.
     """
 
@@ -41,20 +42,20 @@ class OlderVersion:
 
 @dataclass(frozen=True)
 class RemainingCopies:
-    """What is left of a picture.
+    """The remaining copies of a picture.
 
     Attributes:
-        objects: How many contents were looked for: the picture, and what was made of it.
-        versions: Older ones that have it; of those alone the names are left once it is purged.
-        cache: What the cache has.
-        remotes: What the remotes have; those that do not answer say why.
-        git: Files that Git itself has, or had, of the same content.
-        loose: Copies in the raw folder that are no part of a collection, and archives that
-            collections with it came from.
-        tables: How many older tables of measurements have a row of it.
-        sheets: How many contact sheets that are kept are of versions that have it.
-        decided: What was decided about it, and about pictures that were left out in its favour.
-        unread: Versions whose listings are nowhere to be had.
+        objects: Number of contents searched for: the picture and derived files.
+        versions: Older versions that contain it; purging leaves only its name in them.
+        cache: The objects in the cache.
+        remotes: The objects on each remote, or why it did not answer.
+        git: Files with the same content in the history of Git itself.
+        loose: Copies in the raw folder outside of collections, and the archives of collections
+            that contain it.
+        tables: Number of older tables of measurements with a row about it.
+        sheets: Number of stored contact sheets of versions that contain it.
+        decided: Decisions about it, and about pictures that were left out in its favour.
+        unread: Versions whose listings are missing.
     """
 
     objects: int
@@ -76,14 +77,14 @@ def find_remaining_copies(
     occurrences: Occurrences,
     size: int | None,
 ) -> RemainingCopies:
-    """Looks for what is left of a picture, asking every remote.
+    """Find the remaining copies of a picture; asks every remote.
 
     Args:
         dvc: The repository.
-        lineage: The graph, from the metafiles as they are now.
-        history: Of the same moment.
-        occurrences: The picture, and what was made of it.
-        size: Of the picture, in bytes, where that is known.
+        lineage: The graph, freshly read.
+        history: All recorded versions, freshly read.
+        occurrences: The picture and derived files.
+        size: The size of the picture in bytes, if known.
     """
     listings = dvc.listings()
     contents = occurrences.contents
@@ -105,7 +106,7 @@ def find_remaining_copies(
 def find_older(
     lineage: Lineage, history: VersionHistory, occurrences: Occurrences
 ) -> Iterator[OlderVersion]:
-    """The versions with a picture that are not the current ones, each once."""
+    """The versions that contain a picture and are not current."""
     current = {(n.path, n.version.md5) for n in lineage.nodes.values() if n.version is not None}
     told = {md5 for path, md5 in occurrences.places if history.is_known(path, md5)}
     for (path, md5), places in occurrences.places.items():
@@ -128,7 +129,7 @@ def _in_git(dvc: DvcRepo, listings: Listings, md5: str) -> list[str]:
 
 
 def _loose(lineage: Lineage, occurrences: Occurrences, size: int | None) -> Iterator[str]:
-    """Copies in the raw folder beside what DVC tracks there, hashing what has the same size."""
+    """Untracked copies in the raw folder; hashes only files of the same size."""
     registry = lineage.registry
     if registry.raw_folder is None:
         return

@@ -1,4 +1,4 @@
-"""What forgetting a picture comes to, and what is left of it, for people and for programs."""
+"""A plan to forget a picture, and its remaining copies, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from registry_assets.registry.decisions import DecidedJson, decided_as_json
 from registry_assets.registry.status.archive_names import archive_stem
 from registry_assets.retention.planning import Forgetting
 from registry_assets.retention.remaining_copies import OlderVersion, RemainingCopies
-from registry_assets.units import format_size
+from registry_assets.revisions.changes.revisions import SHORT_COMMIT
+from registry_assets.units import count_of, few_of, format_size
 
 _MOST_NAMED = 5
-_SHORT = 10
 
 
 class PlaceJson(TypedDict):
-    """Where a current version has the picture, or what was made of it.
+    """The picture or a derived file in a current version.
 
     Attributes:
         path: The file, from the root.
-        output: The output that holds it.
-        md5: Its content.
+        output: The output that contains it.
+        md5: The content.
     """
 
     path: str
@@ -35,13 +35,13 @@ class PlaceJson(TypedDict):
 
 
 class OlderVersionJson(TypedDict):
-    """A version that has the picture, or what was made of it, and is not the current one.
+    """A version that contains the picture, or derived files, and is not current.
 
     Attributes:
-        path: The output; null where nothing tells.
+        path: The output; null if unknown.
         version: The md5 that DVC records.
-        files: How many such files it has.
-        commit: The newest that recorded it; null where none did.
+        files: Number of such files.
+        commit: The newest commit that recorded it; null if there is none.
         kept_by: The branches, tags and stashes that have it now.
     """
 
@@ -53,12 +53,12 @@ class OlderVersionJson(TypedDict):
 
 
 class CacheJson(TypedDict):
-    """What the cache has.
+    """The objects in the cache.
 
     Attributes:
-        objects: How many objects there are.
-        size: Their bytes.
-        other_links: How many other names they have on this disk.
+        objects: Number of objects.
+        size: Total size in bytes.
+        other_links: Number of hardlinks to them elsewhere on this disk.
     """
 
     objects: int
@@ -67,12 +67,12 @@ class CacheJson(TypedDict):
 
 
 class RemoteJson(TypedDict):
-    """What a remote has.
+    """The objects on a remote.
 
     Attributes:
-        name: Its name.
-        objects: How many objects it has; null when it does not answer.
-        size: Their bytes; null when it does not answer.
+        name: The name of the remote.
+        objects: Number of objects; null when it does not answer.
+        size: Total size in bytes; null when it does not answer.
         problem: Why it does not answer; null when it does.
     """
 
@@ -96,41 +96,41 @@ class _RemainingCopiesJson(TypedDict):
 
 
 class RemainingCopiesJson(_RemainingCopiesJson, total=False):
-    """What is left of a picture.
+    """The remaining copies of a picture.
 
     Attributes:
-        objects: How many contents were looked for: the picture, and what was made of it.
-        versions: Older ones that have it.
-        cache: What the cache has.
-        remotes: What the remotes have.
-        git: Files that Git itself has, or had, of the same content.
-        raw: Copies in the raw folder that are no part of a collection, and archives that
-            collections with it came from.
-        tables: How many older tables of measurements have a row of it.
-        contact_sheets: How many in Dagster's history are of versions that have it.
-        decisions: What was decided about it, and about pictures that were left out in its favour.
-        unread: Versions whose listings are nowhere to be had, each with its path.
-        models: The models that were trained on it; null when the server is away. Where an MLflow
-            server is configured and its client installed.
+        objects: Number of contents searched for: the picture and derived files.
+        versions: Older versions that contain it.
+        cache: The objects in the cache.
+        remotes: The objects on each remote.
+        git: Files with the same content in the history of Git itself.
+        raw: Copies in the raw folder outside of collections, and the archives of collections that
+            contain it.
+        tables: Number of older tables of measurements with a row about it.
+        contact_sheets: Number of stored contact sheets of versions that contain it.
+        decisions: Decisions about it, and about pictures that were left out in its favour.
+        unread: Versions whose listings are missing, each with its path.
+        models: The models that were trained on it; null when the server does not answer. If an
+            MLflow server is configured and its client installed.
     """
 
     models: list[TrainedJson] | None
 
 
 class ForgettingJson(TypedDict):
-    """What forgetting a picture came to, or comes to with `--dry-run`.
+    """The result of forgetting a picture; with `--dry-run`, the plan.
 
     Attributes:
-        file: The file that was asked about.
-        md5: Its content.
-        current: Where the current versions have it, and what was made of it.
-        taken_out_of: The collections that are recorded without it.
-        renewed: The outputs that are made anew.
+        file: The file as given.
+        md5: The content.
+        current: The picture and derived files in current versions.
+        taken_out_of: The collections that it is removed from.
+        renewed: The outputs to record again or rerun.
         blocked: The outputs that keep it, each with the reason.
-        made_of_it: The contents that were made of it.
-        unread: Outputs whose listings the cache lacks.
-        left: What is left of it.
-        failures: What did not succeed.
+        made_of_it: The contents derived from it.
+        unread: Outputs that could not be searched because their listing is missing.
+        left: The remaining copies.
+        failures: What failed.
     """
 
     file: str
@@ -146,20 +146,19 @@ class ForgettingJson(TypedDict):
 
 
 def describe_plan(found: Forgetting) -> Iterator[str]:
-    """What stands where now, and what is going to be done about it."""
+    """Describe the plan: the files to remove, and those that stay."""
     yield f"{found.file} (md5 {found.md5})"
-    verb = "takes out"
     for path, files in found.takes.items():
-        yield from (f"  {verb} {path}/{file}" for file in files)
+        yield from (f"  removes   {path}/{file}" for file in files)
     by_output = groupby(found.current, key=lambda place: place.output)
     for output, places in by_output:
         if output in found.takes or output in found.blocked:
             continue
         listed = list(places)
         more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
-        yield f"  {verb} {listed[0].path}{more}"
+        yield f"  removes   {listed[0].path}{more}"
     if not found.current:
-        yield "  no current version has it"
+        yield "  no current version contains it"
     for path, reason in found.blocked.items():
         yield f"  stays in  {path}: it {reason}"
 
@@ -167,44 +166,50 @@ def describe_plan(found: Forgetting) -> Iterator[str]:
 def describe_purge(
     found: Forgetting, remains: RemainingCopies, remotes: Sequence[str]
 ) -> Iterator[str]:
-    """What purging removes, for good."""
-    names = [found.md5[:_SHORT], *(md5[:_SHORT] for md5 in found.occurrences.made_of_it)]
-    made = f" and {len(names) - 1} made of it" if len(names) > 1 else ""
-    yield f"Purging removes for good the objects of this picture{made} ({_some(names)}):"
+    """Describe what purging removes for good."""
+    names = [
+        found.md5[:SHORT_COMMIT],
+        *(md5[:SHORT_COMMIT] for md5 in found.occurrences.made_of_it),
+    ]
+    made = f" and of {len(names) - 1} made from it" if len(names) > 1 else ""
+    yield f"Purging removes for good the objects of this picture{made} ({_few_of(names)}):"
     size = format_size(sum(item.size for item in remains.cache))
-    yield f"  cache     {_count(len(remains.cache), 'object')}, {size}"
+    yield f"  cache     {count_of(len(remains.cache), 'object')}, {size}"
     for remote in remains.remotes:
         if remote.name in remotes:
-            there = remote.problem or _count(len(remote.sizes), "object")
+            there = remote.problem or count_of(len(remote.sizes), "object")
             yield f"  remote    {remote.name} ({remote.url}): {there}"
     if remains.sheets:
-        yield f"  sheets    {_count(remains.sheets, 'contact sheet')}, made anew without it"
+        yield f"  sheets    {count_of(remains.sheets, 'contact sheet')}, made again without it"
     for md5, path in found.occurrences.shared.items():
-        yield f"  stays     {md5[:_SHORT]}, as {path} has the same content and was not made of it"
+        yield (
+            f"  stays     {md5[:SHORT_COMMIT]}, because {path} has the same content, but was not "
+            "made from it"
+        )
     history = found.history
     committed = [v for v in found.occurrences.places if history.commit_of(*v) is not None]
     if committed:
         yield (
-            f"Commits have {_count(len(committed), 'version')} with them: `dvc checkout` and `dvc "
-            "pull` will fail there for the whole output, and give its other files one by one."
+            f"Commits record {count_of(len(committed), 'version')} with them: there `dvc checkout` "
+            "and `dvc pull` will fail for the whole output, but work for its other files."
         )
-    yield "Whoever else uses this cache or remote loses them, too."
+    yield "All other users of this cache or remote lose them, too."
 
 
 def describe_links(kept: Sequence[CachedObject]) -> Iterator[str]:
-    """What else is called by the picture on this disk, once it is out of the work tree."""
+    """Describe other hardlinks to the picture on this disk."""
     for item in kept:
         if item.other_names:
-            names = _count(item.other_names, "other name")
+            links = count_of(item.other_names, "other hardlink")
             yield (
-                f"It has {names} on this disk, as where it was linked from, or in another clone: "
-                f"`find / -xdev -inum {item.inode}` shows where"
+                f"It has {links} on this disk, such as its original or another clone: `find / "
+                f"-xdev -inum {item.inode}` finds them"
             )
 
 
 def describe_remaining_copies(remains: RemainingCopies, *, is_done: bool) -> Iterator[str]:
-    """What is left of it, and where; or what would be, besides the current versions."""
-    yield "What is left of it:" if is_done else "What would be left of it:"
+    """Describe the remaining copies, or those that would remain."""
+    yield "Remaining copies:" if is_done else "Copies that would remain:"
     yield from _describe_versions(remains.versions)
     sizes = sum(item.size for item in remains.cache)
     in_cache = f"{len(remains.cache)} of {remains.objects} objects, {format_size(sizes)}"
@@ -212,48 +217,48 @@ def describe_remaining_copies(remains: RemainingCopies, *, is_done: bool) -> Ite
     for remote in remains.remotes:
         there = f"{len(remote.sizes)} of {remains.objects} objects"
         if remote.problem is not None:
-            yield f"  remote    {remote.name}: not known, {remote.problem}"
+            yield f"  remote    {remote.name}: unknown, {remote.problem}"
         elif remote.sizes:
             size = format_size(sum(remote.sizes.values()))
             yield f"  remote    {remote.name} ({remote.url}): {there}, {size}"
         else:
             yield f"  remote    {remote.name} ({remote.url}): nothing"
     if not remains.remotes:
-        yield "  remote    there is none"
+        yield "  remote    none configured"
     if remains.git:
-        yield f"  git       the same file is in Git itself: {_some(remains.git)}"
+        yield f"  git       the same file is in Git itself: {_few_of(remains.git)}"
     yield from (f"  raw       {path} {_why_loose(path)}" for path in remains.loose)
     if remains.tables:
         yield (
-            f"  tables    a row of it, without the picture, in {remains.tables} older tables of "
+            f"  tables    a row about it, without the picture, in {remains.tables} older tables of "
             "measurements"
         )
     if remains.sheets:
-        yield f"  sheets    {_count(remains.sheets, 'contact sheet')} of versions that have it"
+        yield f"  sheets    {count_of(remains.sheets, 'contact sheet')} of versions that contain it"
     for decided in remains.decided:
         yield (
             f"  decided   {decided.image} was {decided}; `registry decisions --withdraw "
-            f"{decided.decision.md5}` takes it back"
+            f"{decided.decision.md5}` withdraws that"
         )
     if remains.unread:
-        names = _some([f"{path} ({md5[:_SHORT]})" for path, md5 in remains.unread])
-        yield f"  unknown   what was in {_count(len(remains.unread), 'older version')}: {names}"
+        names = _few_of([f"{path} ({md5[:SHORT_COMMIT]})" for path, md5 in remains.unread])
+        yield f"  unknown   contents of {count_of(len(remains.unread), 'older version')}: {names}"
 
 
 def _why_loose(path: str) -> str:
     if archive_stem(path) is not None:
-        return "is the archive that a collection with it came from: delete it by hand"
-    return "is a copy that belongs to no collection: delete it by hand"
+        return "is the archive of a collection that contains it: delete it by hand"
+    return "is a copy outside of any collection: delete it by hand"
 
 
 def _describe_versions(versions: Sequence[OlderVersion]) -> Iterator[str]:
     if not versions:
-        yield "  versions  no older version has it"
+        yield "  versions  no older version contains it"
     for keepers, some in groupby(sorted(versions, key=_by_keepers), key=lambda v: v.keepers):
         listed = list(some)
-        commits = list(dict.fromkeys(v.commit[:_SHORT] for v in listed if v.commit))
-        by = f"recorded by {_some(commits)}" if commits else "recorded by no commit"
-        has = f", in {_some(keepers)}" if keepers else ""
+        commits = list(dict.fromkeys(v.commit[:SHORT_COMMIT] for v in listed if v.commit))
+        by = f"recorded by {_few_of(commits)}" if commits else "recorded by no commit"
+        has = f", in {_few_of(keepers)}" if keepers else ""
         yield f"  versions  {len(listed)} older, {by}{has}:"
         outputs = Counter(version.path or version.md5 for version in listed)
         for name, count in [*outputs.items()][:_MOST_NAMED]:
@@ -263,23 +268,18 @@ def _describe_versions(versions: Sequence[OlderVersion]) -> Iterator[str]:
 
 
 def _by_keepers(version: OlderVersion) -> tuple[object, ...]:
-    # Where the picture came in, rather than where it went.
+    # The shortest paths first, which are closest to its source.
     return (version.keepers, version.path.count("/"), version.path)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+def _few_of(names: Sequence[str]) -> str:
+    return few_of(names, _MOST_NAMED)
 
 
 def forgetting_as_json(
     plan: Forgetting, remains: RemainingCopies, trained: Trained | None, failures: Sequence[str]
 ) -> ForgettingJson:
-    """The form of `registry forget --json`."""
+    """The JSON of `registry forget --json`."""
     return {
         "file": plan.file,
         "md5": plan.md5,

@@ -91,7 +91,7 @@ def test_loose_photographs_and_other_archives_are_named_and_not_recorded(
     assert "raw/clip.mp4" not in told
     assert "raw/notes.txt" not in told
     assert told["raw/old.rar"][0] == "rejected"
-    assert "(.tar.zst) cannot be read here: unpack it" in told["raw/older.tar.zst"][1]
+    assert ".tar.zst archives are not supported: unpack it" in told["raw/older.tar.zst"][1]
     assert told["raw/03_c.Zip"] == ("new", "None")
     assert told["raw/tracked.jpg"][0] == "tracked"
     assert "broken symbolic link to nowhere" in told["raw/lost"][1]

@@ -86,9 +86,7 @@ def test_what_is_as_registered_is_compared_once_and_found_when_it_changes(root: 
     assert changed["01_a"].is_edited
     shutil.rmtree(root / "raw/01_a")
     gone = looks(root, changed)
-    assert "raw/01_a is not there: `dvc checkout raw/01_a` brings it back" in str(
-        gone["01_a"].finding
-    )
+    assert "raw/01_a is missing: `dvc checkout raw/01_a` restores it" in str(gone["01_a"].finding)
     assert not gone["01_a"].is_edited
     assert looks(root, gone) == gone
 
@@ -122,7 +120,7 @@ def test_a_collection_that_is_gone_is_told_everywhere(
     status = read_status(lineage_of(root))
     (item,) = [item for item in status.raw if item.collection == "01_a"]
     assert (item.state, status.up_to_date) == ("missing", False)
-    assert "`dvc checkout raw/01_a` brings it back" in str(item.reason)
+    assert "`dvc checkout raw/01_a` restores it" in str(item.reason)
     assert "`dvc remove raw/01_a.dvc` removes it" in str(item.reason)
     gone = tick(root, its_history, quiet.cursor)
     assert "raw/01_a is not there: `dvc checkout raw/01_a`" in said(gone)

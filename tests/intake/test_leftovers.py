@@ -39,7 +39,7 @@ def test_what_file_managers_leave_stays_and_changes_nothing(text_registry: Path)
     write_tree(root / "raw/01_a", LEFT)
     write_tree(root / "raw", {"@eaDir/x": "x", "lost+found/y": "y", "04_d/.DS_Store": "x"})
     assert [arrival.name for arrival in find_arrivals(root / "raw")] == ["01_a", "02_b", "04_d"]
-    assert list(find_arrivals(root / "raw"))[2].reason == "there are no files in it"
+    assert list(find_arrivals(root / "raw"))[2].reason == "it contains no files"
     done = registry(root, "add", "01_a")
     assert done.exit_code == 0, done.output
     assert f"left out {len(LEFT)} files left by a file manager" in done.stderr
@@ -101,11 +101,11 @@ def test_a_registry_from_before_gets_the_lines_that_change_no_version(bare: Path
     write_tree(root / "raw/01_a", {"one.txt": "1\n", "Thumbs.db": "x\n"})
     run(root, "dvc", "add", "--quiet", "raw/01_a")
     (said,) = (line for line in init_registry(root) if line.startswith("[Tt]humbs.db"))
-    assert "raw/01_a holds such files: add the line [Tt]humbs.db" in said
+    assert "raw/01_a contains such files: add the line [Tt]humbs.db" in said
     lines = (root / ".dvcignore").read_text().splitlines()
     assert [line for line in ignore_lines().values() if line not in lines] == ["[Tt]humbs.db"]
     assert run(root, "dvc", "status") == "Data and pipelines are up to date.\n"
-    assert not any(line.startswith("wrote to .dvcignore") for line in init_registry(root))
+    assert not any(line.startswith("added leftovers") for line in init_registry(root))
     assert (root / ".dvcignore").read_text().splitlines() == lines
 
 
@@ -115,7 +115,7 @@ def test_without_knowing_what_was_recorded_no_line_is_written(tmp_path: Path) ->
     run(root, "dvc", "add", "--quiet", "raw/01_a")
     shutil.rmtree(root / ".dvc/cache")
     before = (root / ".dvcignore").read_text()
-    assert any("raw/01_a may hold such files: run `dvc fetch`" in s for s in init_registry(root))
+    assert any("raw/01_a may contain some: run `dvc fetch`" in s for s in init_registry(root))
     assert (root / ".dvcignore").read_text() == before
 
 

@@ -78,7 +78,7 @@ def test_a_dry_run_changes_nothing(pushed: Path) -> None:
     before = metafiles(pushed)
     done = call(pushed, "forget", ONE, "--dry-run")
     assert done.returncode == 0
-    assert f"takes out {SAME}" in done.stdout
+    assert f"removes   {SAME}" in done.stdout
     assert metafiles(pushed) == before
     assert run(pushed, "git", "status", "--short") == ""
     assert (pushed / ONE).exists()
@@ -87,7 +87,7 @@ def test_a_dry_run_changes_nothing(pushed: Path) -> None:
 def test_what_was_made_of_another_file_is_not_forgotten_without_that(pushed: Path) -> None:
     done = call(pushed, "forget", UPPER)
     assert done.returncode == 1
-    assert f"{UPPER} was made of {ONE}: name that" in done.stderr
+    assert f"{UPPER} was made from {ONE}: forget that file" in done.stderr
     assert run(pushed, "git", "status", "--short") == ""
 
 
@@ -134,7 +134,7 @@ def test_the_only_file_of_a_collection_leaves_an_empty_one(pushed: Path) -> None
 def test_what_links_to_the_same_content_keeps_it(pushed: Path) -> None:
     os.link(pushed / ONE, pushed.parent / "original.txt")
     done = call(pushed, "forget", ONE)
-    assert "It has 1 other name on this disk" in done.stdout
+    assert "It has 1 other hardlink on this disk" in done.stdout
     assert (pushed.parent / "original.txt").read_text() == "one\n"
     (kept,) = DvcRepo(pushed).find_in_cache([MD5])
     assert kept.place.read_text() == "one\n"
@@ -211,7 +211,7 @@ def test_an_import_from_another_repository_is_named_with_the_next_step(
     path = f"{DATASET}/data/inputs/03_c"
     found = forget(pushed, ONE, "--purge", "--yes", code=1)
     assert list(found["blocked"]) == [path]
-    assert f"take it out there, then `registry update {path}`" in found["blocked"][path]
+    assert f"remove it there, then `registry update {path}`" in found["blocked"][path]
     left = places_of(pushed, b"one\n")
     assert left == [f"{path}/copy.txt"]
     assert found["left"]["cache"]["objects"] > 0  # a current version keeps it
@@ -235,7 +235,7 @@ def test_what_a_stage_gets_from_elsewhere_is_named(pushed: Path) -> None:
     )
     run(pushed, "registry", "materialize")
     found = forget(pushed, ONE, "--purge", "--yes", code=1)
-    assert ["code/made.txt has it all the same" in line for line in found["failures"]] == [True]
+    assert ["code/made.txt still contains it" in line for line in found["failures"]] == [True]
     assert places_of(pushed, b"one\n") == ["code/made.txt"]
     assert found["left"]["cache"]["objects"] > 0
 

@@ -70,7 +70,7 @@ def test_one_command_takes_out_and_purges(pushed: Path) -> None:
 def test_an_older_version_then_fails_for_that_file_and_says_so_before(pushed: Path) -> None:
     old = commit_all(pushed)
     done = call(pushed, "forget", ONE, "--purge", "--yes")
-    assert "will fail there for the whole output" in done.stdout
+    assert "will fail for the whole output" in done.stdout
     commit_all(pushed, "Forget")
     run(pushed, "git", "checkout", "--quiet", old)
     shutil.rmtree(pushed / "raw/01_a")
@@ -358,14 +358,14 @@ def test_sheets_that_cannot_be_removed_are_named(shown: Path) -> None:
     (folder / "a folder").mkdir(parents=True)
     done = call(shown, "forget", PICTURE, "--purge", "--yes")
     assert done.returncode == 1
-    assert "registry: contact sheets that may show it are left: " in done.stderr
+    assert "registry: contact sheets that may show it could not be removed: " in done.stderr
     assert "a folder" in done.stderr
 
 
 def test_a_video_goes_with_its_frames_and_its_row_in_the_tables(shown: Path) -> None:
     video = "raw/02_data_collection_20_oct_2021/city.mp4"
     done = call(shown, "forget", f"{FRAMES}/city.mp4/frame_000025.jpg")
-    assert f"was made of {video}: name that" in done.stderr
+    assert f"was made from {video}: forget that file" in done.stderr
     frames = {path: path.read_bytes() for path in (shown / FRAMES / "city.mp4").iterdir()}
     md5s = {hashlib.md5(frame).hexdigest() for frame in frames.values()}
     table = shown / FRAMES.replace("extract_frames", "measure_images") / "measurements.csv"

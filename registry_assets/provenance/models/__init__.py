@@ -1,6 +1,6 @@
 """Models and the data that they were trained on.
 
-links.py    what MLflow keeps of both; the only module that imports it
+links.py    links between both in MLflow; the only module that imports it
 tracing.py  from models to raw collections, and from a file to models
-report.py   saying so
+report.py   these traces as text and as JSON
 """

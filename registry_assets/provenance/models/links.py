@@ -1,13 +1,13 @@
-"""Models and the data they were trained on, linked in MLflow: the only module that imports it.
+"""Links between models and their training data in MLflow; the only module that imports MLflow.
 
-A training run in MLflow names its data as dataset inputs. For data that DVC imported from a
-registry, the digest is the md5 that DVC records, the source type is ``dvc``, and the source is a
-JSON object: ``{"url": …, "path": …, "rev_lock": …}``, as in the ``repo`` of the ``.dvc`` file. The
-run's tags name the commits of both repositories. A registered model leads to its run.
+A training run logs its data as dataset inputs. For data that DVC imported from a registry, the
+digest is the md5 that DVC records, the source type is ``dvc``, and the source is a JSON object
+``{"url": …, "path": …, "rev_lock": …}``, as in the ``repo`` of the ``.dvc`` file. Tags of the run
+hold the commits of both repositories. A registered model version refers to its run.
 
-A version is in one of four stages. MLflow had them once and has aliases and tags now: the two
-stages that only one version is in are the aliases ``production`` and ``staging``, and the tag
-``stage`` says in which a version is (https://mlflow.org/docs/latest/ml/model-registry/workflow).
+Each model version is in one of four stages. MLflow replaced its model stages by aliases and tags
+(https://mlflow.org/docs/latest/ml/model-registry/workflow), so the tag ``stage`` holds the stage,
+and the stages that only one version can be in are the aliases ``production`` and ``staging``, too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 STAGES = ("Experimental", "Staging", "Production", "Archived")
 STAGE_TAG = "stage"
 ALIASES = {"Staging": "staging", "Production": "production"}
-"""The aliases of the stages that only one version of a model is in."""
+"""The aliases of the stages that only one version of a model can be in."""
 
 MODEL_REPOSITORY_TAG = "model_repository.url"
 MODEL_COMMIT_TAG = "model_repository.commit"
@@ -56,13 +56,13 @@ _SYSTEM_ERROR = re.compile(r"\[Errno -?\d+\] ([^'\")]+)")
 
 @dataclass(frozen=True)
 class DataSource:
-    """What a model was trained on.
+    """Data that a model was trained on.
 
     Attributes:
-        url: The address of the registry, without secrets.
-        path: What was taken from it, from its root.
-        rev_lock: The commit it was taken at.
-        md5: Its version, as DVC records it.
+        url: The URL of the registry, without secrets.
+        path: The path of the data, from the root of the registry.
+        rev_lock: The commit of the registry.
+        md5: The version, as DVC records it.
     """
 
     url: str
@@ -76,16 +76,14 @@ class ModelVersion:
     """One version of a registered model.
 
     Attributes:
-        stage: One of `STAGES`; None where nobody put it into one.
-        run_id: The training run, None when the version names none.
-        run: Whether the run is still there, was deleted and can be restored, or is gone; ``none``
-            where the version names none.
-        run_url: The page of the run, where the server has pages.
-        url: The page of the version, where the server has pages.
-        repository: The repository of the model, as far as the run names one.
-        commit: The commit there.
-        data: What it was trained on, as far as that comes from registries; nothing unless the run
-            is still there.
+        stage: One of `STAGES`; None if it is in none.
+        run_id: The training run; None if the version has none.
+        run: ``deleted``: can be restored. ``gone``: cannot. ``none``: the version has no run.
+        run_url: The page of the run, if the server has a UI.
+        url: The page of the version, if the server has a UI.
+        repository: The repository of the training code, if the run names one.
+        commit: The commit of that repository.
+        data: The training data that comes from registries; empty unless the run is active.
     """
 
     name: str
@@ -102,17 +100,17 @@ class ModelVersion:
 
     @property
     def uri(self) -> str:
-        """Its name for MLflow: ``models:/day_night/3``."""
+        """The MLflow URI, such as ``models:/day_night/3``."""
         return f"{SCHEME}{self.name}/{self.version}"
 
 
 def find_tracking_uri(settings: Settings) -> str | None:
-    """The address of the MLflow server: `MLFLOW_TRACKING_URI`, else the setting, else None."""
+    """The tracking URI of MLflow: `MLFLOW_TRACKING_URI`, else the setting, else None."""
     return os.environ.get(_ADDRESS_VARIABLE) or settings.mlflow_tracking_uri
 
 
 def is_installed() -> bool:
-    """Whether MLflow can be asked from here."""
+    """Whether MLflow's client is installed."""
     return find_spec("mlflow") is not None
 
 
@@ -120,10 +118,10 @@ class ModelLinks:
     """Reads and writes the links between models and data on one MLflow server.
 
     Args:
-        address: Its tracking URI.
+        address: The tracking URI of the server.
 
     Raises:
-        UnusableError: when there is no client for it here.
+        UnusableError: when MLflow's client is not installed.
     """
 
     def __init__(self, address: str) -> None:
@@ -140,7 +138,7 @@ class ModelLinks:
 
     @contextmanager
     def asking(self) -> Iterator[MlflowClient]:
-        """Gives a client; what MLflow raises inside comes out as an `UnusableError`."""
+        """A client; errors of MLflow within the context are raised as `UnusableError`."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -149,45 +147,44 @@ class ModelLinks:
             address = without_secrets(self.address)
             said = without_secrets(" ".join(_reason(str(error)).split()))
             raise UnusableError(
-                f"the MLflow server {address} did not do it ({said}): start it, or name another "
-                "with MLFLOW_TRACKING_URI"
+                f"the MLflow server {address} failed ({said}): start it, or set another one with "
+                "MLFLOW_TRACKING_URI"
             ) from error
 
     def find(self, uri: str) -> ModelVersion:
-        """The version of a model that a URI names.
+        """Find the model version of a URI.
 
         Args:
-            uri: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, or with one of the stages that
-                only one version is in: ``models:/NAME/Production``.
+            uri: ``models:/NAME/VERSION``, ``models:/NAME@ALIAS``, or one of the stages that only
+                one version can be in: ``models:/NAME/Production``.
 
         Raises:
-            NotFoundError: when there is none.
-            NotFoundError: when its run was deleted.
+            NotFoundError: when there is no such version, or its run was deleted.
             UnusableError: when the server does not answer.
         """
         named = _NAMED.fullmatch(uri)
         if named is None:
-            raise _no_model(uri, "that is not the name of a version")
+            raise _no_model(uri, "not a model version")
         version, alias = named["version"], named["alias"]
         if version is not None and not version.isdigit():
             alias = ALIASES.get(version.capitalize())
             if alias is None:
-                raise _no_model(uri, f"{version} is neither a number nor one version only")
+                raise _no_model(uri, f"{version} is not a single version")
         with self.asking() as client:
             found = self._look_up(client, uri, named["name"], version, alias)
             run = self._read_runs(client, [found.run_id]).get(found.run_id)
-            # The answer to a name does not list the aliases of the version.
+            # A version that was looked up by number does not list its aliases.
             model = client.get_registered_model(found.name)
         read = self._read(found, _aliases_by_version(model.aliases), run)
         if read.run_id is not None and read.run != "active":
             next_step = (
                 "train it again"
                 if read.run == "gone"
-                else f"`mlflow runs restore --run-id {read.run_id}` on the server brings it back"
+                else f"`mlflow runs restore --run-id {read.run_id}` on the server restores it"
             )
             raise NotFoundError(
-                f"run {read.run_id} of {read.uri} was deleted, so what it was trained on is not "
-                f"known: {next_step}"
+                f"run {read.run_id} of {read.uri} was deleted, so its training data is unknown: "
+                f"{next_step}"
             )
         return read
 
@@ -201,15 +198,15 @@ class ModelLinks:
                 return client.get_model_version_by_alias(name, alias)
             return client.get_model_version(name, str(version))
         except MlflowException as error:
-            # An alias that is not there is an invalid parameter to MLflow.
+            # MLflow reports a missing alias as an invalid parameter.
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise _no_model(uri, _reason(error.message)) from error
             raise
 
     def versions(self, name: str | None = None) -> tuple[ModelVersion, ...]:
-        """Every version of every model, or of one model, the newest first.
+        """All versions of all models, or of one model, the newest first.
 
-        Those whose runs were deleted are among them, without data.
+        Includes versions whose runs were deleted, without data.
 
         Raises:
             UnusableError: when the server does not answer.
@@ -224,7 +221,7 @@ class ModelLinks:
         return tuple(sorted(read, key=lambda one: (one.name, -int(one.version))))
 
     def _read_runs(self, client: MlflowClient, ids: Sequence[str | None]) -> Mapping[Any, Run]:
-        """Runs by id, as far as they are there, deleted or not."""
+        """The existing runs by id, including deleted ones that can be restored."""
         from mlflow.entities import ViewType
 
         wanted = sorted({run_id for run_id in ids if run_id})
@@ -262,25 +259,24 @@ class ModelLinks:
             url=self.page("models", version.name, "versions", str(version.version)),
             repository=tags.get(MODEL_REPOSITORY_TAG),
             commit=tags.get(MODEL_COMMIT_TAG),
-            # A deleted run may be deleted because of what it says.
+            # A run may have been deleted because its data is wrong.
             data=tuple(_read_data(run)) if run and run.info.lifecycle_stage == "active" else (),
         )
 
     def move(self, model: ModelVersion, stage: str) -> tuple[ModelVersion, ...]:
-        """Moves a version to a stage; asks nobody whether it should.
+        """Move a version to a stage.
 
-        Whoever reads meanwhile, or after a failure half way, finds the version in the stage before
-        or after.
+        At any time, also after a failure, the version is in the old or in the new stage.
 
         Args:
             model: The version.
             stage: One of `STAGES`.
 
         Returns:
-            The versions that had to leave the stage, as only one can be in it; they are archived.
+            The versions that were archived, because only one can be in the stage.
 
         Raises:
-            UnusableError: when the server does not do it.
+            UnusableError: when the server fails.
         """
         replaced = tuple(
             other
@@ -288,7 +284,7 @@ class ModelLinks:
             if stage in ALIASES and other.stage == stage and other.version != model.version
         )
         with self.asking() as client:
-            # A tag of a version that has an alias does not count until the alias is gone.
+            # The tag has no effect while the version still has the alias.
             for other in replaced:
                 client.set_model_version_tag(other.name, other.version, STAGE_TAG, "Archived")
             if stage in ALIASES:
@@ -300,23 +296,23 @@ class ModelLinks:
         return replaced
 
     def page(self, *parts: str) -> str | None:
-        """The page of something in MLflow's own UI; None where the address is not one of a page."""
+        """The URL of a page in MLflow's UI; None if the tracking URI is not HTTP."""
         if not self.address.startswith(("http://", "https://")):
             return None
         return "/".join([f"{without_secrets(self.address).rstrip('/')}/#", *parts])
 
     def log_data(self, run_id: str, imports: Iterable[ImportedInput]) -> tuple[DataSource, ...]:
-        """Names the imports of a repository as what a run was trained on.
+        """Log imports as the training data of a run, and tag the run with their commits.
 
         Args:
             run_id: The run.
-            imports: Those of them count that come from other repositories and were downloaded.
+            imports: The imports of a repository; only those from other repositories are logged.
 
         Returns:
-            What was named, which is tagged on the run with the commits, too.
+            The logged data.
 
         Raises:
-            UnusableError: when the server does not take it.
+            UnusableError: when the server fails.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -352,7 +348,7 @@ class ModelLinks:
 
 
 def source_of(imported: ImportedInput) -> DataSource | None:
-    """What an import was taken from; None unless it is a version of another repository."""
+    """The source of an import; None unless it comes from another repository and has a version."""
     version = imported.output.version
     if imported.repository is None or imported.revision is None or version is None:
         return None
@@ -365,7 +361,7 @@ def source_of(imported: ImportedInput) -> DataSource | None:
 
 
 def _read_data(run: Run) -> Iterator[DataSource]:
-    """What a run was trained on; what others logged in other forms is left out."""
+    """The training data of a run; skips inputs that others logged in other forms."""
     for logged in run.inputs.dataset_inputs if run.inputs is not None else ():
         if logged.dataset.source_type != _SOURCE_TYPE:
             continue
@@ -378,7 +374,7 @@ def _read_data(run: Run) -> Iterator[DataSource]:
 
 
 def _stage(aliases: Sequence[str], tags: Mapping[str, str]) -> str | None:
-    """The stage of a version: an alias is moved at once, so it counts more than a tag."""
+    """The stage of a version. Aliases override tags, because they move atomically."""
     for stage in ("Production", "Staging"):
         if ALIASES[stage] in aliases:
             return stage
@@ -394,7 +390,7 @@ def _aliases_by_version(aliases: Mapping[str, str]) -> Mapping[str, Sequence[str
 
 
 def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
-    """Everything that a search of MLflow finds, page by page."""
+    """All results of a search in MLflow, page by page."""
     token = None
     while True:
         page = search(**arguments, page_token=token)
@@ -405,10 +401,10 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
 
 
 def _reason(said: str) -> str:
-    """The telling part of what MLflow says."""
+    """The relevant part of an error message of MLflow."""
     told = _SYSTEM_ERROR.search(said)
     return told[1] if told else " ".join(said.split())[:_MOST_REASON]
 
 
 def _no_model(uri: str, lacks: str) -> NotFoundError:
-    return NotFoundError(f"{uri}: {lacks}; models are named models:/NAME/VERSION or @ALIAS")
+    return NotFoundError(f"{uri}: {lacks}; use models:/NAME/VERSION or models:/NAME@ALIAS")

@@ -1,4 +1,4 @@
-"""What was found about models, for people and for programs."""
+"""Traces of models and training data, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import TypedDict
 
 from registry_assets.provenance.models.links import DataSource, ModelVersion
 from registry_assets.provenance.models.tracing import DataTrace, RecordedData, Trained
+from registry_assets.revisions.changes.revisions import SHORT_COMMIT
+from registry_assets.units import count_of
 
 _MOST_FILES = 3
-_SHORT_COMMIT = 10
 
 
 class RecordedJson(TypedDict):
-    """A version of a path, as a commit of the registry has it.
+    """A version of a path at a commit of the registry.
 
     Attributes:
         path: The path, from the root.
-        collection: Which collection it is, where it is one.
-        metafile: The stage or ``.dvc`` file; null for what lies outside the registry.
-        version: The md5 that is recorded; null where none is.
-        commit: Which recorded it.
+        collection: The name of the collection, if it is one.
+        metafile: The stage or ``.dvc`` file; null for paths outside the registry.
+        version: The recorded md5; null if there is none.
+        commit: The commit that recorded the version.
     """
 
     path: str
@@ -31,11 +32,11 @@ class RecordedJson(TypedDict):
 
 
 class StaleJson(TypedDict):
-    """What was not up to date at a commit.
+    """An output that was not up to date at a commit.
 
     Attributes:
         path: The output, from the root.
-        why: What had changed, in words.
+        why: What had changed.
     """
 
     path: str
@@ -50,17 +51,17 @@ class _SourceJson(TypedDict):
 
 
 class ModelDataJson(_SourceJson):
-    """Data that a model was trained on, led back to raw collections.
+    """Data that a model was trained on, traced upstream to raw collections.
 
     Attributes:
-        url: The registry that the data came from.
-        path: The data, from the root of that.
+        url: The URL of the registry.
+        path: The path of the data, from the root of the registry.
         commit: The commit of the registry.
         version: The md5 that DVC records.
-        tags: The versions of the data set that are this commit.
-        outputs: The outputs that it is made of.
-        raw: The raw collections at the end of the way.
-        stale: What was not up to date at that commit.
+        tags: The tags of that commit that are versions of the data set.
+        outputs: The outputs that it consists of.
+        raw: The sources of these outputs, such as raw collections.
+        stale: These and upstream outputs that were not up to date at that commit.
     """
 
     tags: tuple[str, ...]
@@ -70,14 +71,14 @@ class ModelDataJson(_SourceJson):
 
 
 class TrainedDataJson(_SourceJson):
-    """Data that a model was trained on, with a file in it.
+    """Data that a model was trained on and that contains a file.
 
     Attributes:
-        url: The registry that the data came from.
-        path: The data, from the root of that.
+        url: The URL of the registry.
+        path: The path of the data, from the root of the registry.
         commit: The commit of the registry.
         version: The md5 that DVC records.
-        files: The file, or what was made of it, by paths in the data.
+        files: The file and derived files in that data.
     """
 
     files: tuple[str, ...]
@@ -99,16 +100,16 @@ class ModelJson(_VersionJson):
     """A version of a model, and the data it was trained on.
 
     Attributes:
-        model: Its name.
-        version: Its version.
-        stage: The stage it is in, such as Production; null for none.
-        aliases: Its aliases.
+        model: The name of the model.
+        version: The version.
+        stage: The stage, such as Production; null for none.
+        aliases: The aliases.
         run: The training run in MLflow.
         run_url: The page of the run.
-        url: The page of the model.
-        repository: The repository that it was trained in.
-        commit: The commit of that.
-        data: What it was trained on.
+        url: The page of the model version.
+        repository: The repository of the training code.
+        commit: The commit of that repository.
+        data: The data it was trained on.
     """
 
     data: list[ModelDataJson]
@@ -118,40 +119,39 @@ class TrainedJson(_VersionJson):
     """A version of a model that was trained on a file.
 
     Attributes:
-        model: Its name.
-        version: Its version.
-        stage: The stage it is in, such as Production; null for none.
-        aliases: Its aliases.
+        model: The name of the model.
+        version: The version.
+        stage: The stage, such as Production; null for none.
+        aliases: The aliases.
         run: The training run in MLflow.
         run_url: The page of the run.
-        url: The page of the model.
-        repository: The repository that it was trained in.
-        commit: The commit of that.
-        data: What the file is in.
+        url: The page of the model version.
+        repository: The repository of the training code.
+        commit: The commit of that repository.
+        data: The data that contains the file.
     """
 
     data: TrainedDataJson
 
 
 class ModelsJson(TypedDict, total=False):
-    """What models add to the JSON of a trace, where an MLflow server was asked.
+    """The part of the JSON of a trace that comes from an MLflow server.
 
     Attributes:
-        models: The models that were trained on a file; null when the server is away.
+        models: The models that were trained on a file; null when the server does not answer.
     """
 
     models: list[TrainedJson] | None
 
 
 def describe_model(model: ModelVersion, traces: Sequence[DataTrace]) -> Iterator[str]:
-    """Lines for people: the way of a model back to raw collections."""
+    """Describe a model and its training data, traced upstream to raw collections."""
     yield from _describe_version(model, "")
     for trace in traces:
         yield f"<- trained on: {trace.source.path}"
         versions = f" ({', '.join(trace.versions)})" if trace.versions else ""
         yield f"    {_describe_source(trace.source)}{versions}"
-        count = len(trace.outputs)
-        yield f"    {count} output{'s' if count != 1 else ''}, recorded by {_commits(trace)}"
+        yield f"    {count_of(len(trace.outputs), 'output')}, recorded by {_commits(trace)}"
         for status in trace.stale:
             yield f"    not up to date at that commit: {status.path} ({'; '.join(status.why)})"
     raw = dict.fromkeys(item for trace in traces for item in trace.raw)
@@ -162,19 +162,19 @@ def describe_model(model: ModelVersion, traces: Sequence[DataTrace]) -> Iterator
     if collections:
         yield f"= collection{'s' if len(collections) > 1 else ''} {', '.join(collections)}"
     elif not traces:
-        yield "= no data of a registry: its run names none as `dvc` inputs"
+        yield "= no data of a registry: its run has no `dvc` inputs"
 
 
 def describe_trained(trained: Trained | None) -> Iterator[str]:
-    """Lines for people: the models that were trained on a file; none where nobody was asked."""
+    """Describe the models that were trained on a file."""
     if trained is None or trained.models is None:
         return
     models = trained.models
-    count = len({found.model.uri for found in models})
-    yield f"trained {count} model{'s' if count != 1 else ''}:" if count else "trained no model"
+    number = len({found.model.uri for found in models})
+    yield f"trained {count_of(number, 'model')}:" if number else "trained no model"
     for found in models:
         yield from _describe_version(found.model, "    ")
-        yield f"        with {found.source.path} at commit {found.source.rev_lock[:_SHORT_COMMIT]}:"
+        yield f"        with {found.source.path} at commit {found.source.rev_lock[:SHORT_COMMIT]}:"
         yield from (f"        {file}" for file in found.files[:_MOST_FILES])
         if len(found.files) > _MOST_FILES:
             yield f"        and {len(found.files) - _MOST_FILES} more files"
@@ -185,28 +185,28 @@ def _describe_version(model: ModelVersion, indent: str) -> Iterator[str]:
     yield f"{indent}    run {model.run_url or model.run_id or 'unknown'}"
     if model.commit is not None:
         yield (
-            f"{indent}    commit {model.commit[:_SHORT_COMMIT]} of "
-            f"{model.repository or 'a repository it does not name'}"
+            f"{indent}    commit {model.commit[:SHORT_COMMIT]} of "
+            f"{model.repository or 'an unknown repository'}"
         )
 
 
 def _describe_source(source: DataSource) -> str:
-    return f"of {source.url} at commit {source.rev_lock[:_SHORT_COMMIT]}, version {source.md5}"
+    return f"of {source.url} at commit {source.rev_lock[:SHORT_COMMIT]}, version {source.md5}"
 
 
 def _describe_recorded(item: RecordedData) -> str:
-    commit = f"commit {item.commit[:_SHORT_COMMIT]}" if item.commit else None
+    commit = f"commit {item.commit[:SHORT_COMMIT]}" if item.commit else None
     version = f"version {item.md5}" if item.md5 else None
     return ", ".join(filter(None, (item.address or "outside the registry", commit, version)))
 
 
 def _commits(trace: DataTrace) -> str:
-    commits = dict.fromkeys(o.commit[:_SHORT_COMMIT] for o in trace.outputs if o.commit)
+    commits = dict.fromkeys(o.commit[:SHORT_COMMIT] for o in trace.outputs if o.commit)
     return f"commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}" if commits else "none"
 
 
 def model_as_json(model: ModelVersion, traces: Sequence[DataTrace]) -> ModelJson:
-    """The form of `registry trace MODEL --json`."""
+    """The JSON of `registry trace MODEL --json`."""
     return {
         **_version_as_json(model),
         "data": [
@@ -223,7 +223,7 @@ def model_as_json(model: ModelVersion, traces: Sequence[DataTrace]) -> ModelJson
 
 
 def trained_as_json(trained: Trained | None) -> ModelsJson:
-    """What the models add to the JSON of a trace: nothing where nobody was asked."""
+    """The part of the JSON of a trace about models; empty if they were not asked for."""
     if trained is None:
         return {}
     if trained.models is None:

@@ -1,7 +1,7 @@
-"""From models back to raw collections, and from a file forward to the models trained on it.
+"""Tracing models upstream to raw collections, and a file downstream to the models trained on it.
 
-A model was trained on what a registry held at one commit, so the graph is read as that commit has
-it. What is known of models comes from `links`; nobody here talks to MLflow.
+A model was trained on data of one commit of a registry, so the graph is read at that commit.
+Models come from `links`; this module does not use MLflow.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.reading import read_recorded_status
 from registry_assets.registry.status.values import OutputStatus
 from registry_assets.revisions.changes.metafile_history import CommitFinder
+from registry_assets.revisions.changes.revisions import SHORT_COMMIT
 from registry_assets.revisions.changes.snapshots import Snapshots
-
-_SHORT_COMMIT = 10
 
 
 @dataclass(frozen=True)
 class RecordedData:
-    """A version of a path, as a commit of the registry has it.
+    """A version of a path at a commit of the registry.
 
     Attributes:
-        collection: Which collection it is, where it is one.
-        address: The stage or ``.dvc`` file; None for what lies outside the registry.
-        md5: None where none is recorded.
-        commit: Which recorded it.
+        path: The path from the root.
+        collection: The name of the collection, if it is one.
+        address: The stage or ``.dvc`` file; None for paths outside the registry.
+        md5: The version; None if none is recorded.
+        commit: The commit that recorded the version.
     """
 
     path: str
@@ -48,14 +48,14 @@ class RecordedData:
 
 @dataclass(frozen=True)
 class DataTrace:
-    """The way of a data set back.
+    """Training data traced upstream.
 
     Attributes:
-        source: What a model was trained on.
+        source: The data that a model was trained on.
         outputs: The outputs that it consists of.
-        raw: What they were made of in the end: raw collections, and what came from outside.
-        stale: Outputs on the way that were not up to date at that commit, as its metafiles tell.
-        versions: The tags of that commit that name it as a version of the data set.
+        raw: The sources of these outputs: raw collections, and imports from elsewhere.
+        stale: These and upstream outputs that were not up to date at that commit.
+        versions: The tags of that commit that are versions of the data set.
     """
 
     source: DataSource
@@ -67,10 +67,12 @@ class DataTrace:
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """A model that was trained on a file, or on what was made of it.
+    """A model that was trained on a file, or on files derived from it.
 
     Attributes:
-        files: Those in the data set, as of the commit of `source`.
+        model: The model.
+        source: The data that it was trained on.
+        files: The file and derived files in that data, at the commit of `source`.
     """
 
     model: ModelVersion
@@ -83,8 +85,8 @@ class Trained:
     """The models that were trained on a file.
 
     Attributes:
-        models: None when the server could not be asked.
-        gaps: What is not known of other models, a line each.
+        models: The models; None when the server did not answer.
+        gaps: Messages about models that could not be checked.
     """
 
     models: tuple[TrainedOn, ...] | None
@@ -92,12 +94,12 @@ class Trained:
 
 
 def trace_data(root: Path, sources: Sequence[DataSource]) -> tuple[DataTrace, ...]:
-    """Traces what a model was trained on back to raw collections.
+    """Trace the data that a model was trained on upstream to raw collections.
 
     Args:
-        root: The root of a repository. Where it has the commit, it is the registry; otherwise the
-            registry is cloned from its address.
-        sources: What the model was trained on.
+        root: The root of a repository. If it has the commit, it is used as the registry; otherwise
+            the registry is cloned from its URL.
+        sources: The data that the model was trained on.
 
     Raises:
         SourceUnreachableError: when the registry cannot be cloned, or lacks the commit or path.
@@ -112,7 +114,7 @@ def trace_data(root: Path, sources: Sequence[DataSource]) -> tuple[DataTrace, ..
 
 
 def _where(git: GitRepo, source: DataSource) -> str:
-    """The repository to read a commit from. Commits have their names from what is in them."""
+    """The repository to read a commit from: this one if it has the commit, else the source."""
     return str(git.top()) if git.resolve(source.rev_lock) is not None else source.url
 
 
@@ -125,7 +127,7 @@ def _trace_source(snapshot: _Snapshot, source: DataSource) -> DataTrace:
         and (_lies_in(path, snapshot.inside) or _lies_in(snapshot.inside, path))
     ]
     if not outputs:
-        lacks = f"commit {source.rev_lock[:_SHORT_COMMIT]} has no output in {source.path}"
+        lacks = f"commit {source.rev_lock[:SHORT_COMMIT]} has no output in {source.path}"
         raise SourceUnreachableError(source.url, lacks)
     commits = CommitFinder(GitRepo(lineage.registry.root))
 
@@ -151,7 +153,7 @@ def _trace_source(snapshot: _Snapshot, source: DataSource) -> DataTrace:
 
 
 def _find_versions(lineage: Lineage, commit: str, inside: str) -> Iterator[str]:
-    """The tags of a commit that are versions of a data set which a path lies in."""
+    """The tags of a commit that are versions of the data set that contains a path."""
     datasets = [d for d in lineage.registry.datasets if d.path and _lies_in(inside, d.path)]
     for name in tags_at(GitRepo(lineage.registry.root), commit):
         if any(name.rpartition("/")[0] in (d.name, d.path) for d in datasets):
@@ -161,10 +163,10 @@ def _find_versions(lineage: Lineage, commit: str, inside: str) -> Iterator[str]:
 def _find_ends(
     lineage: Lineage, versions: Mapping[str, str]
 ) -> tuple[set[tuple[str, str]], set[str]]:
-    """What versions of outputs were made of in the end, in the versions that were read.
+    """Trace versions of outputs upstream to their sources.
 
     Returns:
-        Paths and versions; and all paths on the way.
+        The sources, as paths and versions; and all paths passed on the way.
     """
     ends, waiting, seen = set(), list(versions.items()), set(versions.items())
     while waiting:
@@ -180,7 +182,7 @@ def _find_ends(
 
 
 def _outside(lineage: Lineage, path: str) -> set[tuple[str, str]]:
-    """What an import from elsewhere was taken from."""
+    """The source of an import from elsewhere; empty for other outputs."""
     sources = (lineage.nodes[source] for source in lineage.upstream_of.get(path, ()))
     return {
         (node.path, node.version.md5 if node.version else "")
@@ -190,15 +192,15 @@ def _outside(lineage: Lineage, path: str) -> set[tuple[str, str]]:
 
 
 def find_trained(root: Path, md5: str, models: Iterable[ModelVersion]) -> Trained:
-    """Finds the models that were trained on a content, or on what was made of it.
+    """Find the models that were trained on a file, or on files derived from it.
 
-    Each commit that a model was trained at is read once, with the files of its outputs from the
-    cache of this registry.
+    Each commit that a model was trained at is read once, with the listings in the cache of this
+    registry.
 
     Args:
         root: The root of the registry.
-        md5: The content.
-        models: Those to look at.
+        md5: The content of the file.
+        models: The models to check.
     """
     found, gaps = [], []
     git, dvc = GitRepo(root), DvcRepo(root)
@@ -207,10 +209,10 @@ def find_trained(root: Path, md5: str, models: Iterable[ModelVersion]) -> Traine
         held: dict[str, _Held] = {}
         for model in models:
             if model.run in ("deleted", "gone"):
-                gaps.append(f"what {model.uri} was trained on is not known: its run was deleted")
+                gaps.append(f"the data of {model.uri} is unknown: its run was deleted")
             for source in model.data:
                 if git.resolve(source.rev_lock) is None:
-                    gaps.extend(_say_if_ours(git, model, source))
+                    gaps.extend(_missing_commit(git, model, source))
                     continue
                 try:
                     snapshot = _read_snapshot(snapshots, _where(git, source), source)
@@ -228,18 +230,17 @@ def find_trained(root: Path, md5: str, models: Iterable[ModelVersion]) -> Traine
     return Trained(tuple(found), tuple(dict.fromkeys(gaps)))
 
 
-def _say_if_ours(git: GitRepo, model: ModelVersion, source: DataSource) -> Iterator[str]:
-    """A gap where a model was trained on a commit of this registry that is not here."""
+def _missing_commit(git: GitRepo, model: ModelVersion, source: DataSource) -> Iterator[str]:
+    """A message if a model was trained on a commit of this registry that is missing here."""
     own = [*git.remotes(), str(git.top())]
-    same = (is_same_repository(source.url, address) for address in own)
-    if any(same):
-        commit = source.rev_lock[:_SHORT_COMMIT]
+    if any(is_same_repository(source.url, address) for address in own):
+        commit = source.rev_lock[:SHORT_COMMIT]
         yield f"{model.uri} was trained at commit {commit}, which is not here: `git fetch`"
 
 
 @dataclass(frozen=True)
 class _Held:
-    """The files at one commit that hold a content or were made of it."""
+    """The files at one commit that have a content or were derived from it."""
 
     files: tuple[str, ...]
     gaps: tuple[str, ...]
@@ -258,10 +259,11 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A registry as one commit has it.
+    """A registry at one commit.
 
     Attributes:
-        inside: The path that was asked for, from the root of the registry.
+        lineage: The graph.
+        inside: The path of the data, from the root of the registry.
     """
 
     lineage: Lineage
@@ -269,7 +271,7 @@ class _Snapshot:
 
 
 def _read_snapshot(snapshots: Snapshots, where: str, source: DataSource) -> _Snapshot:
-    """The registry around the path of a data source, as its commit has it.
+    """The registry that contains a data source, at the commit of that.
 
     Raises:
         SourceUnreachableError: when it cannot be cloned or has no such commit.
@@ -281,7 +283,7 @@ def _read_snapshot(snapshots: Snapshots, where: str, source: DataSource) -> _Sna
 
 
 def _dvc_root(folder: Path, path: str) -> Path:
-    """The DVC repository in a clone that a path belongs to: the innermost one around it."""
+    """The innermost DVC repository in a clone that contains a path."""
     for parent in (folder / path).parents:
         if (parent / DVC_FOLDER).is_dir() or parent == folder:
             return parent

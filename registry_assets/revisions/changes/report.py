@@ -6,16 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from registry_assets.revisions.changes.committing import DecisionChange
 from registry_assets.revisions.changes.image_changes import FamilyChange, ImageFlow
+from registry_assets.units import count_of
 
 
 def short_name(family: str) -> str:
     """The path of a family inside its data set."""
     return family.partition("/data/")[2] or family
-
-
-def count(number: int, thing: str) -> str:
-    """A number of things: ``1 image``, ``2 images``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def describe_counts(family: FamilyChange) -> str:
@@ -29,7 +25,7 @@ def describe_counts(family: FamilyChange) -> str:
 
 def describe_flow(flow: ImageFlow) -> str:
     """One line about a flow of images."""
-    images = count(flow.images, "image")
+    images = count_of(flow.images, "image")
     source, target = (name and class_name(name) for name in (flow.source, flow.target))
     return {
         "moved": f"{images} moved from {source} to {target}",

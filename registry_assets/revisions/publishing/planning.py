@@ -33,6 +33,7 @@ from registry_assets.revisions.publishing.report import (
     describe_summary,
     summarise,
 )
+from registry_assets.units import few_of
 
 _ID_LENGTH = 8
 _MOST_NAMED = 5
@@ -257,7 +258,7 @@ def _find_existing(
         where = f"of {remote.name} " if pushed else ""
         raise RefusedError(
             f"the branch {name} {where}exists with other content "
-            f"({', '.join(sorted(differing)[:_MOST_NAMED])}): choose another with --branch"
+            f"({few_of(sorted(differing), _MOST_NAMED)}): choose another with --branch"
         )
     return found, pushed is not None
 

@@ -14,6 +14,7 @@ from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo, TreeBuilder
 from registry_assets.revisions.publishing.publication import Publication, Published
 from registry_assets.revisions.publishing.pull_requests import open_pull_request
+from registry_assets.units import few_of
 
 Report = Callable[[str], None]
 
@@ -87,7 +88,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
         outputs = list(dict.fromkeys(item.output for item in needed))
         first = f"{needed[0].output}/{needed[0].name}".rstrip("/")
         raise RefusedError(
-            f"{len(needed)} objects of {', '.join(outputs[:_MOST_NAMED])} are neither in the cache "
+            f"{len(needed)} objects of {few_of(outputs, _MOST_NAMED)} are neither in the cache "
             f"nor on the remote, such as {first}: publish from a machine that has them, or "
             "materialize them again; nothing was pushed to Git"
         )
@@ -95,7 +96,7 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
         outputs = list(dict.fromkeys(item.output for item in data.missing))
         report(
             f"{len(data.missing)} objects of unchanged outputs are neither in the cache nor on the "
-            f"remote: {', '.join(outputs[:_MOST_NAMED])}"
+            f"remote: {few_of(outputs, _MOST_NAMED)}"
         )
     where = f"on {' and '.join(f'`{name}`' for name in data.remotes)}" if data.remotes else ""
     report(f"{data.objects - len(data.missing)} objects are {where}")

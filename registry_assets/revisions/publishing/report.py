@@ -21,6 +21,7 @@ from registry_assets.revisions.changes.report import (
     describe_flow,
     short_name,
 )
+from registry_assets.units import few_of
 
 _MOST_NAMED = 3
 _MOST_LINES = 20
@@ -194,15 +195,10 @@ def _excerpt(
     for key in keys:
         name = family_path(lineage, key)
         names = _partitions(lineage, key, members[name])
-        yield f"{name}  [{_shown(names)}]" if names else name
+        yield f"{name}  [{few_of(names, _MOST_NAMED)}]" if names else name
         for upstream in lineage.group_of[key].upstream:
             if upstream.key in lineage.output_of:
                 yield f"    <- {family_path(lineage, upstream.key)}"
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def describe_summary(summary: Summary) -> str:

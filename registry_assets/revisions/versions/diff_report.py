@@ -15,13 +15,13 @@ from registry_assets.revisions.changes.image_changes import (
 )
 from registry_assets.revisions.changes.report import (
     class_name,
-    count,
     describe_counts,
     describe_decisions,
     describe_flow,
 )
 from registry_assets.revisions.versions.diffing import Diff
 from registry_assets.revisions.versions.run_reasons import Reason, ReasonKind
+from registry_assets.units import count_of, few_of
 
 _MOST_NAMED = 5
 _MOST_DECISIONS = 20
@@ -190,7 +190,7 @@ def _describe_dataset(diff: Diff, dataset: str | None) -> Iterator[str]:
     decided = list(describe_decisions(diff.decisions.get(dataset, ())))
     yield from (f"decided: {line}" for line in decided[:_MOST_DECISIONS])
     if len(decided) > _MOST_DECISIONS:
-        yield f"decided: … and {count(len(decided) - _MOST_DECISIONS, 'more image')}"
+        yield f"decided: … and {count_of(len(decided) - _MOST_DECISIONS, 'more image')}"
 
 
 def _in_order(diff: Diff) -> list[FamilyChange]:
@@ -211,22 +211,19 @@ def _describe_family(diff: Diff, family: FamilyChange) -> str:
             ("updated", family.updated),
             ("removed", family.removed),
         )
-        named = [f"{_named(names)} {verb}" for verb, names in members if names]
+        named = [f"{few_of(names, _MOST_NAMED)} {verb}" for verb, names in members if names]
         said = f"{said}  ({'; '.join(named)})"
     if family.images and family.others:
         others = family.others
         said += f"  other files +{others.added} -{others.removed} ~{others.changed}"
     unknown = family.images.unknown
-    return said + (f"  not counted: {count(unknown, 'version')} without a listing" * bool(unknown))
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return said + (
+        f"  not counted: {count_of(unknown, 'version')} without a listing" * bool(unknown)
+    )
 
 
 def _describe_reason(reason: Reason, dataset: str | None) -> str:
-    where = f"{_named(reason.stages)}, {count(reason.runs, 'run')}"
+    where = f"{few_of(reason.stages, _MOST_NAMED)}, {count_of(reason.runs, 'run')}"
     what = reason.what.partition(f"/{dataset}/")[2] or reason.what
     if reason.kind == "parameter":
         values = [_shown(value) for value in (reason.before, reason.after)]
@@ -251,7 +248,7 @@ def describe_files(files: Sequence[ImageChange], most: int) -> Iterator[str]:
         why = f"  ({_decided(file)})" if file.stage else ""
         yield f"{file.kind:<8} {former}{file.path}{why}"
     if len(listed) > len(shown):
-        yield f"… and {count(len(listed) - len(shown), 'more file')}: `--most 0` lists all"
+        yield f"… and {count_of(len(listed) - len(shown), 'more file')}: `--most 0` lists all"
 
 
 def _decided(file: ImageChange) -> str:

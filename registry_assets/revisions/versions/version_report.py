@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from registry_assets.git_repo.committing import fold_trailers
-from registry_assets.revisions.changes.report import class_name, count
+from registry_assets.revisions.changes.report import class_name
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT
 from registry_assets.revisions.versions.dataset_versions import DatasetVersion, Held
 from registry_assets.revisions.versions.diff_report import DiffJson, describe_changes, diff_as_json
 from registry_assets.revisions.versions.tagging import NewVersion
+from registry_assets.units import count_of
 
 _TRAILER = "Registry-Dataset"
 
@@ -54,11 +55,11 @@ def describe_contents(contents: Sequence[Held]) -> Iterator[str]:
         if held.images is None:
             yield f"{class_name(held.family)}: unknown, because a listing is missing"
             continue
-        said = [count(held.members, "collection")] if held.is_input else []
+        said = [count_of(held.members, "collection")] if held.is_input else []
         if held.images or not held.others:
-            said.append(count(held.images, "image"))
+            said.append(count_of(held.images, "image"))
         if held.others:
-            said.append(count(held.others, "other file" if held.images else "file"))
+            said.append(count_of(held.others, "other file" if held.images else "file"))
         yield f"{class_name(held.family)}: {', '.join(said)}"
 
 
@@ -66,7 +67,7 @@ def tag_message(version: NewVersion, subject: str | None) -> str:
     """The message of a tag: subject, contents, and changes since the previous version."""
     images = sum(held.images or 0 for held in version.contents if not held.is_input)
     paragraphs = [
-        subject or f"{version.name}: {count(images, 'image')}",
+        subject or f"{version.name}: {count_of(images, 'image')}",
         "\n".join(describe_contents(version.contents)),
     ]
     if version.since is not None:
