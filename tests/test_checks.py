@@ -156,7 +156,7 @@ def test_missing_and_damaged_objects_are_told_apart(
     assert example.data == {
         "path": "raw/01_a/one.txt",
         "state": "missing",
-        "why": "`dvc pull raw/01_a` brings it",
+        "why": "run `dvc pull raw/01_a`",
     }
     place.write_bytes(b"two\n")
     found = execute_checks(root, its_history, IN_CACHE, mode="full")

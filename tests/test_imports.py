@@ -335,8 +335,8 @@ def test_what_the_source_lacks_now_is_said_and_kept(text_registry: Path, source:
     for arguments in (["update", "--check"], ["update"]):
         done = registry(text_registry, *arguments)
         assert done.exit_code == 1
-        assert "has no v1 any more" in done.stderr
-        assert "has no docs any more" in done.stderr
+        assert "no longer has v1" in done.stderr
+        assert "no longer has docs" in done.stderr
         assert len(done.stderr.splitlines()) == 2
     assert metafiles(text_registry) == before
     assert (text_registry / FAR / "one.txt").exists()
@@ -661,7 +661,7 @@ def test_an_import_from_a_path_outside_moves_on_as_dvc_update_does(
     shutil.rmtree(tmp_path / "outside")
     done = registry(text_registry, "update")
     assert done.exit_code == 1
-    assert "any more" in done.stderr
+    assert "no longer exists" in done.stderr
 
 
 def test_an_import_of_what_a_stage_makes_here_moves_on_as_dvc_update_does(

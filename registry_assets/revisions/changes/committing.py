@@ -292,7 +292,7 @@ def commit_written(
         builder.stage(changes)
         if builder.set_branch(f"refs/heads/{branch}", commit, head):
             for line in body:
-                report(f"{line}: commit them, so that others can reproduce the results")
+                report(f"{line}: commit them, too")
             return commit
     raise RegistryError(f"{branch} moved {_MOST_TRIES} times while it was being committed to")
 

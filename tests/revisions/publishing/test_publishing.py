@@ -287,7 +287,7 @@ def test_a_title_claims_nothing_that_did_not_happen(root: Path) -> None:
     publish(root, "--switch")
     run(root, "git", "push", "--quiet", "origin", "HEAD:main")
     assert registry(root, "take-out", "02_b", "--from", "texts").exit_code == 0
-    assert publish(root, "--dry-run")["title"] == "Take 02_b out of texts"
+    assert publish(root, "--dry-run")["title"] == "Remove 02_b from texts"
 
 
 def test_nothing_reaches_git_before_all_of_its_data_is_on_the_remote(root: Path) -> None:

@@ -113,7 +113,9 @@ def test_what_is_kept_out_is_named_and_nothing_is_written_over_it(
     cone(target)
     before = run(target, "git", "ls-files", "--stage")
     state = json.loads(registry(target, "status", "--json").stdout)
-    assert "not looked at: raw/01_a.dvc, raw/02_b.dvc, raw/03_c.dvc, which" in state["notes"][0]
+    assert (
+        "outside the sparse checkout: raw/01_a.dvc, raw/02_b.dvc, raw/03_c.dvc" in state["notes"][0]
+    )
 
     write_tree(tmp_path, draw("elsewhere/02_b", {"b": 1}))
     line = refused(target, "add", str(tmp_path / "elsewhere/02_b"))
