@@ -133,8 +133,8 @@ def _decide(
         yield f"{collection}: {len(taken):,} decisions copied from other collections"
     kind = registry.settings.leave_out_duplicates_of(dataset.path)
     # No picture can have been left out in favour of a collection without decisions yet.
-    leaning = [] if collection in waiting else _files_that_lean_on(path)
-    if kind is None and not leaning:
+    referring = [] if collection in waiting else _find_references(path)
+    if kind is None and not referring:
         return
     listed = tuple(dict.fromkeys((*collections_of(tables.lineage, dataset), collection)))
     measured = tables.find_all(listed)
@@ -149,14 +149,14 @@ def _decide(
         unmeasured = len(listed) - len(measured)
         if unmeasured:
             yield f"{collection}: not compared with {unmeasured:,} collections without a table here"
-    for other in leaning:
+    for other in referring:
         if other.stem in measured:
             found = leave_out_duplicates(other, measured, listed, listed, distance=None, anew=True)
             for line in describe_left_out(found):
                 yield f"{other.stem}: {line}, as {collection} changed"
 
 
-def _files_that_lean_on(path: Path) -> list[Path]:
+def _find_references(path: Path) -> list[Path]:
     """Decisions files of other collections that leave out pictures in favour of this one's."""
     wanted = re.compile(rf"duplicate_of: *[\"']?{re.escape(path.stem)}/")
     return [other for other in other_files(path) if wanted.search(read_text(other))]

@@ -150,7 +150,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
         yield from _ignore_leftovers(root, *_find_recorded_leftovers(root))
-        yield from _upgrade_datasets(root) if upgrade else _say_outdated(root)
+        yield from _upgrade_datasets(root) if upgrade else _warn_outdated(root)
         return
     if not git.is_present:
         git.init()
@@ -235,7 +235,7 @@ def _outdated_datasets(root: Path) -> Iterator[Path]:
                 yield folder
 
 
-def _say_outdated(root: Path) -> Iterator[str]:
+def _warn_outdated(root: Path) -> Iterator[str]:
     for folder in _outdated_datasets(root):
         yield (
             f"{folder.relative_to(root)} was created by another version of registry-assets, and "

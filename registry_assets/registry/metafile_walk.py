@@ -53,7 +53,7 @@ _METAFILES = {PIPELINE_FILE, LOCK_FILE}
 _LISTS = {"collections.yaml"}
 _IGNORE_FILES = {".gitignore", ".dvcignore"}
 
-Refuse = Callable[[Sequence[str]], Collection[str]]
+FindIgnored = Callable[[Sequence[str]], Collection[str]]
 """Takes folders, by path from the root; returns those that are ignored."""
 
 
@@ -79,13 +79,13 @@ class Found(NamedTuple):
     kind: Kind
 
 
-def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
+def walk(registry: Registry, find_ignored: FindIgnored) -> Iterator[Found]:
     """Find metafiles, lists of collections and ignore files, level by level.
 
     Args:
         registry: As it was read last, for its root, settings and outputs.
-        refuse: Called once per level, with the folders that no other rule skips, after the ignore
-            files above them were yielded.
+        find_ignored: Called once per level, with the folders that no other rule skips, after the
+            ignore files above them were yielded.
     """
     settings = registry.settings
     families = [pattern.removesuffix("/*") for pattern in settings.families]
@@ -107,9 +107,9 @@ def walk(registry: Registry, refuse: Refuse) -> Iterator[Found]:
                 if any(_fits(path, family) for family in families):
                     yield Found(path, Kind.FAMILY_FOLDER)
                 (below if settings.leads_to_collections(path) else asked).append(path)
-        refused = refuse(asked) if asked else ()
+        ignored = find_ignored(asked) if asked else ()
         for path in asked:
-            if path in refused:
+            if path in ignored:
                 # If its own ignore file is removed, the folder may have to be walked.
                 yield Found(f"{path}/.gitignore", Kind.IGNORE_FILE)
             else:
@@ -199,7 +199,7 @@ class IgnoreRule:
         with ExitStack() as until_done:
             dvc: DvcRepo | None = None
 
-            def refuse(folders: Sequence[str]) -> Collection[str]:
+            def find_ignored(folders: Sequence[str]) -> Collection[str]:
                 nonlocal dvc
                 left = self._ask_git([path for path in folders if path not in self._known])
                 if self._may_dvc_ignore(left):
@@ -209,7 +209,7 @@ class IgnoreRule:
                     self.ignored.update(dvc.ignored_folders(left))
                 return self.ignored
 
-            return list(walk(registry, refuse))
+            return list(walk(registry, find_ignored))
 
     def _ask_git(self, folders: Sequence[str]) -> Sequence[str]:
         """The folders that Git does not ignore; remembers the others."""
@@ -243,26 +243,28 @@ class RepeatedWalk:
         self._settled_seconds = settled_seconds
         self._rule: IgnoreRule | None = None
         self._outside: list[str] = []
-        self._went_by = ""
+        self._digest = ""
 
     def __call__(self, registry: Registry) -> list[Found]:
         """Walk the registry as it is now."""
         if self._rule is not None:
             found = self._rule.walk(registry)
-            went_by = self._what_decides(found)
-            if went_by is not None and went_by.digest() == self._went_by:
+            fingerprint = self._fingerprint(found)
+            if fingerprint is not None and fingerprint.digest() == self._digest:
                 return found
         started = time.time()
         rule = IgnoreRule(self._root)
         self._outside = find_outside(self._root)
         found = rule.walk(registry)
-        went_by = self._what_decides(found)
-        is_sure = went_by is not None and is_settled(went_by.newest, started, self._settled_seconds)
+        fingerprint = self._fingerprint(found)
+        is_sure = fingerprint is not None and is_settled(
+            fingerprint.newest, started, self._settled_seconds
+        )
         self._rule = rule if is_sure else None
-        self._went_by = "" if went_by is None else went_by.digest()
+        self._digest = "" if fingerprint is None else fingerprint.digest()
         return found
 
-    def _what_decides(self, found: Sequence[Found]) -> TreeFingerprint | None:
+    def _fingerprint(self, found: Sequence[Found]) -> TreeFingerprint | None:
         """A fingerprint of ignore files and settings; None when they may change unnoticed."""
         fingerprint = TreeFingerprint(is_strict=True)
         files = (self._root / path for path, kind in found if kind is Kind.IGNORE_FILE)

@@ -73,7 +73,7 @@ def _read_all(dvc: DvcRepo) -> Registry:
     datasets = tuple(
         Dataset(
             path,
-            inputs=next((f for f in folders if path and _is_inside(f, path)), None),
+            inputs=next((f for f in folders if path and f.startswith(f"{path}/")), None),
             collections_file=_collections_file(dvc.root, path),
             take_in=settings.take_in.get(path)
             or settings.take_in.get(PurePosixPath(path).name)
@@ -225,7 +225,3 @@ def _decisions_folder(dataset: str, templates: Sequence[StageTemplate]) -> str |
 def _folder_of(metafile: str) -> str:
     parent = str(PurePosixPath(metafile).parent)
     return "" if parent == "." else parent
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    return PurePosixPath(path).is_relative_to(folder)

@@ -117,10 +117,10 @@ def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
     Reads listings and the sizes of objects, but no objects. Asks remotes about unneeded objects
     that could not be recomputed.
     """
-    return _Scale(lineage, read_version_history(lineage.registry), dvc).weigh()
+    return _Reader(lineage, read_version_history(lineage.registry), dvc).read()
 
 
-class _Scale:
+class _Reader:
     def __init__(self, lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
         self._lineage = lineage
         self._history = history
@@ -130,11 +130,11 @@ class _Scale:
         self._tracer = Tracer(lineage, self._listings)
         self._contents: dict[str, frozenset[str] | None] = {}
         self._unread: dict[str, None] = {}
-        self._weighed: set[str] = set()
+        self._counted: set[str] = set()
         self._unneeded: frozenset[str] = frozenset()
         self._unasked: list[str] = []
 
-    def weigh(self) -> DiskUse:
+    def read(self) -> DiskUse:
         needed = self._expand(self._history.needed_objects())
         nameless = self._stored.keys() - needed
         linked = {md5 for md5 in nameless if self._stored[md5].is_linked}
@@ -218,26 +218,26 @@ class _Scale:
         # Upstream first, and current versions before older ones, so that a picture linked by other
         # outputs is assigned to its collection.
         paths = sorted(versions, key=lambda path: (path not in nodes, rank.get(path, 0), path))
-        weighed: dict[str, list[VersionUse]] = {}
+        found: dict[str, list[VersionUse]] = {}
         standings: tuple[Standing, ...] = ("current", "kept", "old")
         for standing in standings:
             for path in paths:
                 for md5 in versions[path]:
                     if self._standing(path, md5) == standing:
-                        weighed.setdefault(path, []).append(self._weigh(path, md5, standing))
+                        found.setdefault(path, []).append(self._version_use(path, md5, standing))
         for path in paths:
             kind = nodes[path].kind if path in nodes else "gone"
-            yield OutputUse(path, kind, tuple(weighed[path]))
+            yield OutputUse(path, kind, tuple(found[path]))
 
     def _standing(self, path: str, md5: str) -> Standing:
         keepers = self._history.keepers_of(path, md5)
         return "current" if WORK_TREE in keepers else "kept" if keepers else "old"
 
-    def _weigh(self, path: str, md5: str, standing: Standing) -> VersionUse:
+    def _version_use(self, path: str, md5: str, standing: Standing) -> VersionUse:
         members = self._objects(md5)
         there = members & self._stored.keys()
-        fresh = there - self._weighed
-        self._weighed |= there
+        fresh = there - self._counted
+        self._counted |= there
         return VersionUse(
             md5,
             standing,
@@ -294,7 +294,7 @@ def free(
         now = build_lineage(read_registry(dvc.root))
         history = read_version_history(now.registry)
         _check_is_known(now, history, dvc)
-        return wanted - _Scale(now, history, dvc).weigh().objects_to_free(raw=raw)
+        return wanted - _Reader(now, history, dvc).read().objects_to_free(raw=raw)
 
     return dvc.remove_from_cache(wanted, find_needed, report=report)
 

@@ -122,7 +122,7 @@ class _Graph:
             return "raw"
         if dataset is not None and family == dataset.inputs:
             return "input"
-        return "between" if family in self._read_on else "end"
+        return "between" if family in self._with_dependents else "end"
 
     @cached_property
     def _orders(self) -> Mapping[str, int]:
@@ -131,7 +131,7 @@ class _Graph:
         return {family_path(self.lineage, key): order for order, key in enumerate(keys)}
 
     @cached_property
-    def _read_on(self) -> frozenset[str]:
+    def _with_dependents(self) -> frozenset[str]:
         """The families with dependents."""
         return frozenset(
             family_path(self.lineage, output.key)

@@ -58,7 +58,7 @@ def find_made_with(
     taken: set[str] = set()
     warnings = []
     for stage, paths in declared.items():
-        touched = sorted(file for file in files if _is_at(file, paths))
+        touched = sorted(f for f in files if any(f == p or f.startswith(f"{p}/") for p in paths))
         differing = lineage.code_changes[stage.address] if touched else ()
         if differing and stage.address in uncommitted.entries:
             raise RefusedError(
@@ -112,7 +112,3 @@ def _find_ignored(registry: Registry, git: GitRepo, paths: Collection[str]) -> I
     for path in there:
         if path in ignored and path not in known:
             yield f"{path}: results were made with it, but Git ignores it, so it is not published"
-
-
-def _is_at(file: str, paths: Collection[str]) -> bool:
-    return any(file == path or file.startswith(f"{path}/") for path in paths)

@@ -62,21 +62,21 @@ def plan_publication(
     registry = lineage.registry
     dvc = DvcRepo(registry.root)
     git, builder = dvc.git, TreeBuilder(dvc.git)
-    ground = _look_around(lineage, builder)
+    start = _find_start(lineage, builder)
     # Locked, so that no half-written record is published.
     with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
-        tree = build_metafile_tree(registry, builder, ground.head)
-    uncommitted = read_changes(builder, ground.head, tree)
-    changes = read_changes(builder, ground.base, tree)
+        tree = build_metafile_tree(registry, builder, start.head)
+    uncommitted = read_changes(builder, start.head, tree)
+    changes = read_changes(builder, start.base, tree)
     made_with = find_made_with(lineage, git, changes, uncommitted)
     tree = builder.build(tree, made_with.files, {})
     changed = tuple(
         file
-        for file in builder.compare(ground.base, tree)
+        for file in builder.compare(start.base, tree)
         if file in changes.files or file.path in made_with.files
     )
-    is_committed = not builder.compare(ground.head, tree)
-    upstream = f"{ground.remote.name}/{ground.target}"
+    is_committed = not builder.compare(start.head, tree)
+    upstream = f"{start.remote.name}/{start.target}"
     if not changes.files:
         return Nothing(f"nothing to publish: {upstream} has every metafile")
     for file in changes.files:
@@ -84,27 +84,25 @@ def plan_publication(
             # Raises if it is broken: do not publish it.
             read_decisions(registry.root / file.path)
     summary = summarise(lineage, changes, dvc.listings(), made_with.files)
-    protected = {*registry.settings.protected_branches, ground.target}
-    may_use_current = is_committed and ground.current not in protected
-    name = branch or (
-        ground.current if may_use_current else _name_branch(lineage, summary, changed)
-    )
-    if _is_held(builder, changed, tree, ground.tip):
+    protected = {*registry.settings.protected_branches, start.target}
+    may_use_current = is_committed and start.current not in protected
+    name = branch or (start.current if may_use_current else _name_branch(lineage, summary, changed))
+    if _is_held(builder, changed, tree, start.tip):
         known = name if not is_committed and git.resolve_ref(f"refs/heads/{name}") else None
         first = "`registry publish --switch`, " if known else ""
-        step = f"{first}`git switch {ground.target}`, then `git pull`"
+        step = f"{first}`git switch {start.target}`, then `git pull`"
         return Nothing(f"nothing to publish: it is in {upstream} already: {step}", known, tree)
-    is_current = name == ground.current
+    is_current = name == start.current
     _check_name(git, name, protected, is_current=is_current and may_use_current)
     existing, is_pushed = (
-        (ground.head, ground.state.branches.get(name) == ground.head)
+        (start.head, start.refs.branches.get(name) == start.head)
         if is_current
-        else _find_existing(builder, ground.remote, ground.state, name, changed, tree)
+        else _find_existing(builder, start.remote, start.refs, name, changed, tree)
     )
     warnings = [*made_with.warnings, *_forgotten(lineage)]
-    ahead = git.count_commits(ground.tip, ground.head)
+    ahead = git.count_commits(start.tip, start.head)
     if ahead and not is_current:
-        warnings.append(f"the branch also contains {ahead} commits of {ground.current}")
+        warnings.append(f"the branch also contains {ahead} commits of {start.current}")
     said = " ".join((title or "").split()) or shorten(summary.title)
     assets = [
         f"{asset} [{', '.join(names)}]" if names else asset
@@ -112,13 +110,13 @@ def plan_publication(
     ]
     return Publication(
         branch=name,
-        target=ground.target,
-        remote=ground.remote,
-        base=ground.base,
-        parent=ground.head,
+        target=start.target,
+        remote=start.remote,
+        base=start.base,
+        parent=start.head,
         tree=tree,
         is_committed=is_committed,
-        existing=existing if existing or not is_committed else ground.head,
+        existing=existing if existing or not is_committed else start.head,
         is_pushed=is_pushed,
         changes=changes,
         files=changed,
@@ -131,14 +129,14 @@ def plan_publication(
 
 
 @dataclass(frozen=True)
-class _Ground:
-    """The Git state that a publication starts from.
+class _Start:
+    """The branches that a publication starts from.
 
     Attributes:
         current: The checked-out branch.
         head: The commit of `current`.
         remote: The remote to publish on.
-        state: The branches and tags of the remote.
+        refs: The branches and tags of the remote.
         target: The branch to merge into.
         tip: The commit of `target`.
         base: The merge base of `head` and `tip`.
@@ -147,21 +145,21 @@ class _Ground:
     current: str
     head: str
     remote: GitRemote
-    state: RemoteRefs
+    refs: RemoteRefs
     target: str
     tip: str
     base: str
 
 
-def _look_around(lineage: Lineage, builder: TreeBuilder) -> _Ground:
+def _find_start(lineage: Lineage, builder: TreeBuilder) -> _Start:
     git = builder.git
     current, head = _check_state(lineage, git)
     builder.check_identity()
     remote = GitRemote.find(git, current)
-    state = remote.read_state()
-    target, tip = _find_target(remote, state, current)
+    refs = remote.read_state()
+    target, tip = _find_target(remote, refs, current)
     base = git.merge_base(head, tip) or head
-    return _Ground(current, head, remote, state, target, tip, base)
+    return _Start(current, head, remote, refs, target, tip, base)
 
 
 def _check_state(lineage: Lineage, git: GitRepo) -> tuple[str, str]:

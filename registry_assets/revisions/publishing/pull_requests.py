@@ -100,16 +100,16 @@ def open_pull_request(
     description: str,
     said: Sequence[str] = (),
 ) -> PullRequest:
-    """Opens a pull request with `gh`, `glab` or `tea`; without one, says where a person opens it.
+    """Open a pull request with `gh`, `glab` or `tea`, or else find the page to open it on.
 
     Args:
         root: The folder to run programs in.
-        addresses: Of the remote.
-        branch: The branch that was pushed.
+        addresses: The URLs of the remote.
+        branch: The pushed branch.
         target: The branch to merge it into.
-        title: In one line.
-        description: Markdown.
-        said: What the server said when the branch was pushed: forges name the page to open.
+        title: The title.
+        description: The description, in Markdown.
+        said: The output of `git push`, in which forges name the page to open.
     """
     forge = Forge.find(addresses)
     if forge is None:

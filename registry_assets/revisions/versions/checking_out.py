@@ -81,17 +81,20 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
                 "commit it (`registry publish --switch` does so with metafiles), or `git stash` it",
             )
         changed = _changed(registry, read_changes(builder, head, commit).outputs)
+        removed = [change.path for change in changed if not change.after]
         unsaved = [
             item
             for item in dvc.find_unsaved([change.path for change in changed])
-            if not item.is_ignored or any(_is_in(item.path, c) for c in changed if not c.after)
+            if not item.is_ignored or any(map(PurePosixPath(item.path).is_relative_to, removed))
         ]
         if unsaved:
-            raise _would_be_lost(name, list(map(_tell, unsaved)), _next_step(registry, unsaved))
+            raise _would_be_lost(
+                name, list(map(_describe_unsaved, unsaved)), _next_step(registry, unsaved)
+            )
         leftovers = _find_leftovers(registry, dvc, builder, head, commit)
         if unsaved := list(dvc.find_unsaved(leftovers)):
             step = "move it elsewhere, or record it (`registry add` for what is in raw)"
-            raise _would_be_lost(name, list(map(_tell, unsaved)), step)
+            raise _would_be_lost(name, list(map(_describe_unsaved, unsaved)), step)
 
         def move() -> None:
             builder.stage(overwritten.same)
@@ -151,11 +154,7 @@ def _paths_at(builder: TreeBuilder, commit: str) -> Iterator[str]:
             yield from entry.read_outputs()
 
 
-def _is_in(path: str, change: OutputChange) -> bool:
-    return PurePosixPath(path).is_relative_to(change.path)
-
-
-def _tell(item: Unsaved) -> str:
+def _describe_unsaved(item: Unsaved) -> str:
     return f"{item.path} ({'DVC ignores it' if item.is_ignored else 'not in the cache'})"
 
 
