@@ -98,29 +98,13 @@ class ChainJson(TypedDict):
     unread: tuple[str, ...]
 
 
-class FormerJson(TypedDict):
-    """The place of a file in a version that is not current.
-
-    Attributes:
-        path: The path from the root, or inside the output if that is unknown.
-        output: The output; null if no commit recorded the version.
-        version: The version of the output.
-        commit: The newest commit that recorded the version; null if there is none.
-    """
-
-    path: str
-    output: str | None
-    version: str
-    commit: str | None
-
-
 class _TraceJson(TypedDict):
     file: str
     md5: str
     chains: list[ChainJson]
     equals: list[str]
     forward: list[StepJson] | None
-    former: list[FormerJson]
+    former: tuple[FormerPlace, ...]
     unread: tuple[str, ...]
     decisions: list[DecidedJson]
 
@@ -269,15 +253,7 @@ def trace_as_json(trace: Trace, trained: Trained | None = None) -> TraceJson:
         ],
         "equals": [place.path for place in trace.equals],
         "forward": None if trace.forward is None else list(map(_step_as_json, trace.forward)),
-        "former": [
-            {
-                "path": former.path,
-                "output": former.output,
-                "version": former.version,
-                "commit": former.commit,
-            }
-            for former in trace.former
-        ],
+        "former": trace.former,
         "unread": trace.unread,
         "decisions": list(map(decided_as_json, trace.decided)),
         **trained_as_json(trained),

@@ -31,10 +31,11 @@ class VersionUse:
     """The disk use of one version of an output.
 
     Attributes:
-        md5: The version.
-        standing: What records it.
+        version: The md5 that DVC records.
+        state: What records it: ``current``: the work tree; ``kept``: a branch, tag or stash;
+            ``old``: only older commits, or none.
         commit: The newest commit that recorded it; None if there is none.
-        keepers: The branches, tags and stashes that have it now.
+        kept_by: The branches, tags and stashes that have it now.
         objects: Number of its objects in the cache.
         size: Size of these objects in bytes.
         own: Size of those that belong to no version listed before it.
@@ -42,10 +43,10 @@ class VersionUse:
         missing: Number of its objects that are not in the cache.
     """
 
-    md5: str
-    standing: Standing
+    version: str
+    state: Standing
     commit: str | None
-    keepers: tuple[str, ...]
+    kept_by: tuple[str, ...]
     objects: int
     size: int
     own: int
@@ -69,7 +70,7 @@ class OutputUse:
 
     def sum_of(self, standing: Standing) -> int:
         """The sum of `own` of its versions with a standing."""
-        return sum(version.own for version in self.versions if version.standing == standing)
+        return sum(version.own for version in self.versions if version.state == standing)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from registry_assets.model import ITEM, is_folder
 from registry_assets.registry.lineage.graph import Lineage
-from registry_assets.retention.disk_use import DiskUse, OutputUse, Standing, VersionUse
+from registry_assets.retention.disk_use import DiskUse, OutputUse, VersionUse
 from registry_assets.retention.originals import Original
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT
 from registry_assets.units import count_of, few_of, format_size
@@ -43,47 +43,6 @@ class OriginalsJson(ObjectsJson):
     files: tuple[Original, ...]
 
 
-class VersionUseJson(TypedDict):
-    """The disk use of one version of an output.
-
-    Attributes:
-        version: The md5 that DVC records.
-        state: What records it: ``current``: the work tree; ``kept``: a branch, tag or stash;
-            ``old``: only older commits, or none.
-        commit: The newest commit that recorded it; null if there is none.
-        kept_by: The branches, tags and stashes that have it now.
-        objects: Number of its objects in the cache.
-        size: Size of these objects in bytes.
-        own: Size of those that belong to no version listed before it.
-        freed: Size of those that are not needed.
-        missing: Number of its objects that are not in the cache.
-    """
-
-    version: str
-    state: Standing
-    commit: str | None
-    kept_by: tuple[str, ...]
-    objects: int
-    size: int
-    own: int
-    freed: int
-    missing: int
-
-
-class OutputUseJson(TypedDict):
-    """The disk use of one output.
-
-    Attributes:
-        path: The output, from the root.
-        kind: The kind of output; ``gone`` if the metafiles no longer declare it.
-        versions: Its versions, the current one first.
-    """
-
-    path: str
-    kind: str
-    versions: list[VersionUseJson]
-
-
 class _DiskUseJson(TypedDict):
     objects: int
     size: int
@@ -93,7 +52,7 @@ class _DiskUseJson(TypedDict):
     originals: OriginalsJson
     unread: tuple[str, ...]
     unasked: tuple[str, ...]
-    outputs: list[OutputUseJson]
+    outputs: tuple[OutputUse, ...]
 
 
 class DiskUseJson(_DiskUseJson, total=False):
@@ -189,22 +148,22 @@ def _describe_outputs(name: str, outputs: Sequence[OutputUse]) -> str:
     sums = [sum(output.sum_of(standing) for output in outputs) for standing in ("current", "kept")]
     old = sum(output.sum_of("old") for output in outputs)
     older = sum(len(output.versions) for output in outputs) - sum(
-        version.standing == "current" for output in outputs for version in output.versions
+        version.state == "current" for output in outputs for version in output.versions
     )
     count = f"  ({count_of(older, 'older version')})" if older else ""
     told = [format_size(size) if size else "" for size in (sums[0], sums[1] + old)]
-    freed = {v.md5: v.freed for output in outputs for v in output.versions}
+    freed = {v.version: v.freed for output in outputs for v in output.versions}
     unneeded = format_size(sum(freed.values())) if any(freed.values()) else ""
     return _row(told[0], told[1], unneeded, f"{name}{count}")
 
 
 def _describe_version(version: VersionUse) -> str:
     by = f"recorded by {version.commit[:SHORT_COMMIT]}" if version.commit else "not committed"
-    kept = f", in {few_of(version.keepers, _MOST_NAMED)}" if version.keepers else ""
+    kept = f", in {few_of(version.kept_by, _MOST_NAMED)}" if version.kept_by else ""
     gone = f", {version.missing} objects missing" if version.missing else ""
     own, freed = (format_size(size) if size else "" for size in (version.own, version.freed))
-    columns = (own, "", "") if version.standing == "current" else ("", own, freed)
-    return _row(*columns, f"    {version.md5[:SHORT_COMMIT]} {by}{kept}{gone}")
+    columns = (own, "", "") if version.state == "current" else ("", own, freed)
+    return _row(*columns, f"    {version.version[:SHORT_COMMIT]} {by}{kept}{gone}")
 
 
 def disk_use_as_json(use: DiskUse) -> DiskUseJson:
@@ -222,26 +181,5 @@ def disk_use_as_json(use: DiskUse) -> DiskUseJson:
         },
         "unread": use.unread,
         "unasked": use.unasked,
-        "outputs": [
-            {
-                "path": output.path,
-                "kind": output.kind,
-                "versions": list(map(_version_as_json, output.versions)),
-            }
-            for output in use.outputs
-        ],
-    }
-
-
-def _version_as_json(version: VersionUse) -> VersionUseJson:
-    return {
-        "version": version.md5,
-        "state": version.standing,
-        "commit": version.commit,
-        "kept_by": version.keepers,
-        "objects": version.objects,
-        "size": version.size,
-        "own": version.own,
-        "freed": version.freed,
-        "missing": version.missing,
+        "outputs": use.outputs,
     }

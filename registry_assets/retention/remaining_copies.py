@@ -26,18 +26,18 @@ class OlderVersion:
     """A version that contains a picture, or derived files, and is not current.
 
     Attributes:
-        path: The path of the output; "" if unknown.
-        md5: The version.
+        path: The path of the output; None if unknown.
+        version: The md5 that DVC records.
         files: Number of such files.
         commit: The newest commit that recorded it; None if there is none.
-        keepers: The branches, tags and stashes that have it now.
+        kept_by: The branches, tags and stashes that have it now.
     """
 
-    path: str
-    md5: str
+    path: str | None
+    version: str
     files: int
     commit: str | None
-    keepers: tuple[str, ...]
+    kept_by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def find_older(
         if (path, md5) in current or (md5 in told and not history.is_known(path, md5)):
             continue
         yield OlderVersion(
-            path,
+            path or None,
             md5,
             len(places),
             history.commit_of(path, md5),

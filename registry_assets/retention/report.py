@@ -34,24 +34,6 @@ class PlaceJson(TypedDict):
     md5: str
 
 
-class OlderVersionJson(TypedDict):
-    """A version that contains the picture, or derived files, and is not current.
-
-    Attributes:
-        path: The output; null if unknown.
-        version: The md5 that DVC records.
-        files: Number of such files.
-        commit: The newest commit that recorded it; null if there is none.
-        kept_by: The branches, tags and stashes that have it now.
-    """
-
-    path: str | None
-    version: str
-    files: int
-    commit: str | None
-    kept_by: tuple[str, ...]
-
-
 class CacheJson(TypedDict):
     """The objects in the cache.
 
@@ -84,7 +66,7 @@ class RemoteJson(TypedDict):
 
 class _RemainingCopiesJson(TypedDict):
     objects: int
-    versions: list[OlderVersionJson]
+    versions: tuple[OlderVersion, ...]
     cache: CacheJson
     remotes: list[RemoteJson]
     git: tuple[str, ...]
@@ -254,13 +236,13 @@ def _why_loose(path: str) -> str:
 def _describe_versions(versions: Sequence[OlderVersion]) -> Iterator[str]:
     if not versions:
         yield "  versions  no older version contains it"
-    for keepers, some in groupby(sorted(versions, key=_by_keepers), key=lambda v: v.keepers):
+    for keepers, some in groupby(sorted(versions, key=_by_keepers), key=lambda v: v.kept_by):
         listed = list(some)
         commits = list(dict.fromkeys(v.commit[:SHORT_COMMIT] for v in listed if v.commit))
         by = f"recorded by {_few_of(commits)}" if commits else "recorded by no commit"
         has = f", in {_few_of(keepers)}" if keepers else ""
         yield f"  versions  {len(listed)} older, {by}{has}:"
-        outputs = Counter(version.path or version.md5 for version in listed)
+        outputs = Counter(version.path or version.version for version in listed)
         for name, count in [*outputs.items()][:_MOST_NAMED]:
             yield f"              {name}" + (f" ({count} versions)" if count > 1 else "")
         if len(outputs) > _MOST_NAMED:
@@ -269,7 +251,7 @@ def _describe_versions(versions: Sequence[OlderVersion]) -> Iterator[str]:
 
 def _by_keepers(version: OlderVersion) -> tuple[object, ...]:
     # The shortest paths first, which are closest to its source.
-    return (version.keepers, version.path.count("/"), version.path)
+    return (version.kept_by, (version.path or "").count("/"), version.path or "")
 
 
 def _few_of(names: Sequence[str]) -> str:
@@ -299,16 +281,7 @@ def forgetting_as_json(
 def _remaining_copies_as_json(remains: RemainingCopies) -> _RemainingCopiesJson:
     return {
         "objects": remains.objects,
-        "versions": [
-            {
-                "path": version.path or None,
-                "version": version.md5,
-                "files": version.files,
-                "commit": version.commit,
-                "kept_by": version.keepers,
-            }
-            for version in remains.versions
-        ],
+        "versions": remains.versions,
         "cache": {
             "objects": len(remains.cache),
             "size": sum(item.size for item in remains.cache),

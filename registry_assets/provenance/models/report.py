@@ -13,24 +13,6 @@ from registry_assets.units import count_of
 _MOST_FILES = 3
 
 
-class RecordedJson(TypedDict):
-    """A version of a path at a commit of the registry.
-
-    Attributes:
-        path: The path, from the root.
-        collection: The name of the collection, if it is one.
-        metafile: The stage or ``.dvc`` file; null for paths outside the registry.
-        version: The recorded md5; null if there is none.
-        commit: The commit that recorded the version.
-    """
-
-    path: str
-    collection: str | None
-    metafile: str | None
-    version: str | None
-    commit: str | None
-
-
 class StaleJson(TypedDict):
     """An output that was not up to date at a commit.
 
@@ -65,8 +47,8 @@ class ModelDataJson(_SourceJson):
     """
 
     tags: tuple[str, ...]
-    outputs: list[RecordedJson]
-    raw: list[RecordedJson]
+    outputs: tuple[RecordedData, ...]
+    raw: tuple[RecordedData, ...]
     stale: list[StaleJson]
 
 
@@ -196,8 +178,8 @@ def _describe_source(source: DataSource) -> str:
 
 def _describe_recorded(item: RecordedData) -> str:
     commit = f"commit {item.commit[:SHORT_COMMIT]}" if item.commit else None
-    version = f"version {item.md5}" if item.md5 else None
-    return ", ".join(filter(None, (item.address or "outside the registry", commit, version)))
+    version = f"version {item.version}" if item.version else None
+    return ", ".join(filter(None, (item.metafile or "outside the registry", commit, version)))
 
 
 def _commits(trace: DataTrace) -> str:
@@ -213,8 +195,8 @@ def model_as_json(model: ModelVersion, traces: Sequence[DataTrace]) -> ModelJson
             {
                 **_source_as_json(trace.source),
                 "tags": trace.versions,
-                "outputs": list(map(_recorded_as_json, trace.outputs)),
-                "raw": list(map(_recorded_as_json, trace.raw)),
+                "outputs": trace.outputs,
+                "raw": trace.raw,
                 "stale": [{"path": status.path, "why": status.why} for status in trace.stale],
             }
             for trace in traces
@@ -259,14 +241,4 @@ def _source_as_json(source: DataSource) -> _SourceJson:
         "path": source.path,
         "commit": source.rev_lock,
         "version": source.md5,
-    }
-
-
-def _recorded_as_json(item: RecordedData) -> RecordedJson:
-    return {
-        "path": item.path,
-        "collection": item.collection,
-        "metafile": item.address,
-        "version": item.md5,
-        "commit": item.commit,
     }

@@ -34,15 +34,15 @@ class RecordedData:
     Attributes:
         path: The path from the root.
         collection: The name of the collection, if it is one.
-        address: The stage or ``.dvc`` file; None for paths outside the registry.
-        md5: The version; None if none is recorded.
+        metafile: The stage or ``.dvc`` file; None for paths outside the registry.
+        version: The recorded md5; None if there is none.
         commit: The commit that recorded the version.
     """
 
     path: str
     collection: str | None
-    address: str | None
-    md5: str | None
+    metafile: str | None
+    version: str | None
     commit: str | None
 
 
