@@ -173,7 +173,7 @@ def test_a_decision_says_who_and_why_and_about_what_is_there(root: Path) -> None
     failed = registry(root, "deny", image, "--why", "x", "--collection", SECOND)
     assert f"{DATASET} does not have it in {SECOND}" in failed.stderr
     failed = registry(root, "decisions", "--withdraw", image)
-    assert "nothing was decided about" in failed.stderr
+    assert "there is no decision about" in failed.stderr
     failed = registry(root, "deny", image, "--why", "x", "--dataset", "nope")
     assert "there is no data set nope" in failed.stderr
     file = root / DATASET / "decisions" / f"{FIRST}.yaml"

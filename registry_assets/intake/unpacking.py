@@ -389,7 +389,7 @@ class _Writer:
                 inside
             ):
                 where = place.relative_to(self._folder).as_posix()
-                raise self._refuse(f"{where!r} in it is a link that leads out of the collection")
+                raise self._refuse(f"{where!r} in it is a link out of the collection")
 
 
 def _free_bytes(folder: Path) -> int:
