@@ -37,6 +37,28 @@ def test_a_second_run_does_nothing_and_says_so(demo: Path) -> None:
     assert run(demo, "git", "status", "--porcelain") == ""
 
 
+def test_the_first_demo_of_a_clone_tells_of_nothing_that_is_missing(
+    demo: Path, tmp_path: Path
+) -> None:
+    run(tmp_path, "git", "clone", "--quiet", str(demo), "clone")
+    clone = tmp_path / "clone"
+    # So nothing leads to data that the metafiles record.
+    run(clone, "git", "remote", "remove", "origin")
+    run(clone, "registry", "init", ".")
+    done = subprocess.run(
+        ["registry", "demo"], cwd=clone, capture_output=True, text=True, check=True
+    )
+    said = done.stdout + done.stderr
+    for words in ("cache", "pull", "missing", "cannot", "lacks"):
+        assert words not in said
+    lines = [line.split("  [")[0] for line in said.splitlines()]
+    told = [line.strip() for line in lines if line.startswith("  ")]
+    assert len(told) == len(set(told))
+    assert "restored" in said
+    assert " ran " in said
+    assert (clone / DATASET / "dvc.lock").read_bytes() == (demo / DATASET / "dvc.lock").read_bytes()
+
+
 def test_the_summary_says_how_many_and_why(demo: Path) -> None:
     said = run(demo, "registry", "demo")
     found = ("too dark", "too bright", "corrupt: ", "empty file", "hidden file", "registry ui")

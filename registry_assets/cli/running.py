@@ -103,6 +103,8 @@ def materialize_all(
                 return FINDING
             click.echo("Nothing to do for anything else." if plan.edited else _NOTHING_TO_DO)
             return FINDING if plan.edited else 0
+        if len(plan.units) > 1:
+            click.echo(f"{len(plan.units)} steps to bring up to date", err=True)
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
     for failure in failed:
@@ -137,7 +139,7 @@ def make_units(
         The graph afterwards, and what failed.
     """
     from registry_assets.making.batch import Made, MakeOptions
-    from registry_assets.making.progress import Progress, report_line
+    from registry_assets.making.progress import Progress, build_reporter
     from registry_assets.orchestration.batch_job import Batch, make_in_process
     from registry_assets.orchestration.checks import report_checks
 
@@ -149,7 +151,7 @@ def make_units(
             for path, record in result.outputs.items():
                 say_step(result.outcome, path, record.summary, where, err=err)
 
-    batch = Batch(dvc, found, instance, report_line, options or MakeOptions())
+    batch = Batch(dvc, found, instance, build_reporter(), options or MakeOptions())
     failed = make_in_process(batch, units, say, {"registry/command": command})
     report_checks(batch.lineage, instance)
     return batch.lineage, failed

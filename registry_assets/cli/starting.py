@@ -46,6 +46,11 @@ def init(folder: Path, upgrade: bool) -> None:
 @click.pass_obj
 def demo(root: Path) -> None:
     """Run the main job on the sample photographs and print a summary."""
+    # Before what takes seconds to import, and not part of the result.
+    click.echo(
+        "Two sample collections go all the way, from raw/ to sorted images, in about half a minute",
+        err=True,
+    )
     from registry_assets.cli.demo import summarise
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.intake.initialising import copy_samples, fit_to_machine
@@ -56,13 +61,14 @@ def demo(root: Path) -> None:
     names = copy_samples(dvc.root)
     with dvc.session():
         found, status = read_status_too(dvc)
+        click.echo("Starting Dagster, which records each step", err=True)
         code = materialize_all(dvc, found, status, collections=names)
     if code:
         sys.exit(code)
     click.echo("Pushing to the default remote")
     code = push_all(dvc, full=False, report=lambda line: click.echo(f"  {line}"))
     found = read_lineage(dvc.root)
-    click.echo("Lineage: ", nl=False)
+    click.echo("Comparing what DVC recorded with what Dagster shows: ", nl=False)
     code = check_lineage(found) or code
     click.echo()
     for line in summarise(found):

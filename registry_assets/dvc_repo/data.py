@@ -67,8 +67,13 @@ def ensure(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> bool:
         if is_as_recorded(repo, out):
             return False
         link_from_cache(dvc, repo, out)
-    report(f"restored {path}")
     return True
+
+
+def ensure_input(dvc: RepoAccess, repo: Repo, out: DvcOutput, report: Report) -> None:
+    """The same for what something else is made of, of which no outcome would be said."""
+    if ensure(dvc, repo, out, report):
+        report(f"restored {path_in_repo(repo, out)}")
 
 
 def is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
@@ -91,8 +96,8 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
     """
     path = path_in_repo(repo, out)
     damaged = _set_aside_damaged(repo, out)
-    reason = f"has a damaged object of {damaged}" if damaged else "is not in the cache"
-    report(f"{path} {reason}: pulling it")
+    why = f", which has a damaged object of {damaged}" if damaged else ""
+    report(f"pulling {path}{why}")
     try:
         if out.stage.is_repo_import:
             fetch_recorded(repo, out.stage, report)

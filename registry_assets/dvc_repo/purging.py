@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
-from registry_assets.dvc_repo.data import ensure, remove_empty
+from registry_assets.dvc_repo.data import ensure_input, remove_empty
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
@@ -78,7 +78,7 @@ def take_files_out(
         recover(dvc, repo, report)
         out = _output(repo, dvc, metafile, path)
         if not place.exists():
-            ensure(dvc, repo, out, report)
+            ensure_input(dvc, repo, out, report)
         _check(out, repo, path, files)
         for file in files:
             try:

@@ -109,6 +109,16 @@ def receive_objects(repo: Repo, out: DvcOutput, names: Mapping[str, str], report
     Store(repo, out.remote, out.hash_name).receive(out.cache, names, report)
 
 
+def is_unused(repo: Repo, out: DvcOutput) -> bool:
+    """Whether the remote of an output is a folder of this repository that nobody pushed to yet."""
+    name = out.remote or repo.config["core"].get("remote")
+    url = repo.config["remote"].get(str(name).lower(), {}).get("url")
+    if not url:
+        return False
+    # One that lies elsewhere may have gone away, which somebody should know.
+    return Path(url).is_relative_to(str(repo.root_dir)) and not Path(url).exists()
+
+
 @dataclass(frozen=True)
 class _Version:
     """A version of an output."""

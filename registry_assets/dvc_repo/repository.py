@@ -341,7 +341,7 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             for stage in load_stages(repo, self.root, addresses):
                 for out in stage.outs:
-                    data.ensure(self, repo, out, report)
+                    data.ensure_input(self, repo, out, report)
 
     def write_text(self, path: str, text: str) -> None:
         """Replaces the text of a metafile atomically."""

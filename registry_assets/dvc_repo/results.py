@@ -76,7 +76,8 @@ def summarise_version(
     """
     parts = []
     if version.nfiles is not None:
-        parts.append(f"{version.nfiles} files" + (f" ({changes})" if changes is not None else ""))
+        files = "1 file" if version.nfiles == 1 else f"{version.nfiles} files"
+        parts.append(files + (f" ({changes})" if changes is not None else ""))
     if version.size is not None:
         before = previous.size if previous is not None else None
         grown = version.size - before if before is not None else 0

@@ -14,7 +14,7 @@ from dvc.dependency.base import DependencyDoesNotExistError
 from dvc.dvcfile import LOCK_FILE
 
 from registry_assets.dvc_repo.commands import run_command
-from registry_assets.dvc_repo.data import ensure, fetch
+from registry_assets.dvc_repo.data import ensure, ensure_input, fetch
 from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache
 from registry_assets.dvc_repo.folders.remembered import remembered, stamp_of
 from registry_assets.dvc_repo.folders.storing import (
@@ -29,6 +29,7 @@ from registry_assets.dvc_repo.metafiles import read_lock, write_lock_entries
 from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
+from registry_assets.dvc_repo.remotes import is_unused
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.run_cache import RunCache
 from registry_assets.dvc_repo.staged_listings import hashing
@@ -292,7 +293,7 @@ def _ensure_inputs(
     for maker in upstream:
         for out in maker.outs:
             if any(overlap(path, out.fs_path) for path in paths):
-                ensure(dvc, repo, out, report)
+                ensure_input(dvc, repo, out, report)
                 ensured[out.fs_path] = out
     return ensured
 
@@ -371,6 +372,8 @@ def _fetch_missing(repo: Repo, stage: PipelineStage, report: Report) -> None:
     """Pulls recorded outputs; if one is not available, the command will make them again."""
     for out in stage.outs:
         if out.use_cache and not is_in_cache(out):
+            if is_unused(repo, out):
+                return
             try:
                 fetch(repo, out, report)
             except DataNotAvailableError as error:
@@ -394,7 +397,7 @@ def _restore(
     with dvc.write_lock(repo, report):
         if not restore(stage):
             return False
-    report(f"{address_of(stage)}: restored from the cache, without running the command")
+    report("restored from the cache, without running the command")
     return True
 
 

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Callable
+from typing import TextIO
 
-_LONGEST_LINE = 110
+_CUT = " … "
 
 
-def report_line(line: str) -> None:
-    """Writes a line of a command's output to standard error, indented and shortened."""
-    sys.stderr.write(f"    {shorten(line)}\n")
-    sys.stderr.flush()
+def build_reporter() -> Callable[[str], None]:
+    """A function that writes what a command says to standard error, set in.
+
+    Lines are cut to the width of the terminal, where that is one. This is to be called before a
+    run, during which Dagster has standard error go through a pipe.
+    """
+    width = find_width(sys.stderr)
+
+    def report_line(line: str) -> None:
+        sys.stderr.write(f"{shorten(f'    {line}', width)}\n")
+        sys.stderr.flush()
+
+    return report_line
+
+
+def find_width(stream: TextIO) -> int | None:
+    """The columns of the terminal that a stream leads to; None where it is no terminal."""
+    # One that does not know its size says 0.
+    return (os.get_terminal_size(stream.fileno()).columns or None) if stream.isatty() else None
 
 
 def describe_step(outcome: str, path: str, summary: str) -> str:
@@ -38,7 +56,9 @@ class Progress:
         return f"[{self._done}/{self._total}, {left:.0f} s left]"
 
 
-def shorten(line: str) -> str:
-    """Shortens a line that is too long by leaving out its middle."""
-    most = _LONGEST_LINE
-    return line if len(line) <= most else f"{line[: most // 2]} … {line[-most // 2 :]}"
+def shorten(line: str, most: int | None) -> str:
+    """Cuts a line to so many characters, leaving the middle out; to any number when None."""
+    if most is None or len(line) <= most:
+        return line
+    kept = max(most - len(_CUT), 2)
+    return f"{line[: kept // 2]}{_CUT}{line[len(line) - (kept - kept // 2) :]}"

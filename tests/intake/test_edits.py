@@ -201,7 +201,7 @@ def test_a_manual_data_set_does_not_follow(root: Path, its_history: DagsterInsta
 # --- what materializing does with them --------------------------------------------------------
 
 RAW_EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "removed": (lambda raw: (raw / "one.txt").unlink(), "1 files (+0 −1 ~0), 4 B (−4 B)"),
+    "removed": (lambda raw: (raw / "one.txt").unlink(), "1 file (+0 −1 ~0), 4 B (−4 B)"),
     "added": (lambda raw: write_tree(raw, {"a/b.txt": "12\n"}), "3 files (+1 −0 ~0), 11 B (+3 B)"),
     "changed": (lambda raw: edit(raw.parents[1]), "2 files (+0 −0 ~1), 12 B (+4 B)"),
     "renamed": (lambda raw: (raw / "one.txt").rename(raw / "1.txt"), "2 files (+1 −1 ~0), 8 B"),
@@ -251,10 +251,10 @@ def test_what_is_recorded_is_told_with_what_changed(two_files: Path) -> None:
     (two_files / "raw/01_a/two.txt").unlink()
     done = CliRunner().invoke(main, ["--root", str(two_files), "materialize"])
     assert done.exit_code == 1
-    assert "left raw/01_a: 1 files (+0 −1 ~0), 4 B (−4 B): `registry add 01_a`" in done.stdout
+    assert "left raw/01_a: 1 file (+0 −1 ~0), 4 B (−4 B): `registry add 01_a`" in done.stdout
     assert "up to date" not in done.stdout
     assert metafile.read_text() == before
     done = CliRunner().invoke(main, ["--root", str(two_files), "add", "01_a"])
     assert done.exit_code == 0
-    assert "recorded raw/01_a: 1 files (+0 −1 ~0), 4 B (−4 B)" in done.stdout
+    assert "recorded raw/01_a: 1 file (+0 −1 ~0), 4 B (−4 B)" in done.stdout
     assert metafile.read_text() != before
