@@ -8,12 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from dvc.repo import Repo
 
+from registry_assets.cli import main
 from registry_assets.registry.status.reading import read_status
-from registry_assets.registry.status.report import status_as_json
+from registry_assets.registry.status.report import (
+    describe_details,
+    describe_status,
+    status_as_json,
+)
 from registry_assets.registry.status.values import CollectionStatus, OutputStatus, RegistryStatus
-from tests.conftest import lineage_of, run, write_tree
+from tests.conftest import commit_all, lineage_of, run, write_tree
 
 DATA = "processed/texts/data"
 INPUT = f"{DATA}/inputs/01_a"
@@ -143,6 +149,94 @@ def test_the_json_has_the_documented_shape(done: Path) -> None:
     assert (lines["asset"], lines["partition"]) == (f"{DATA}/outputs/lines", "01_a")
     assert (lines["state"], lines["why"]) == ("stale", [f"{LINES} is modified"])
     assert f"md5: {lines['md5']}\n" in (done / "processed/texts/dvc.lock").read_text()
+
+
+# --- what people read ---------------------------------------------------------------------------
+
+
+def short(root: Path) -> list[str]:
+    return list(describe_status(read_status(lineage_of(root))))
+
+
+def test_an_edit_is_one_line_with_its_cause_and_the_next_command(done: Path) -> None:
+    replace_in(done / "processed/texts/upper.py", "upper()", "title()")
+    rewrite(done / UPPER / "one.txt", "eno\n")
+    # What is stale for this alone is counted, and not explained once more.
+    assert short(done) == [
+        "stale      processed/texts: 3 outputs of 01_a  (upper.py is modified)"
+        "  → registry materialize",
+        "1 of 1 collections tracked, 1 of 4 outputs up to date; `registry status -v` says why",
+    ]
+    told = [line for line in describe_details(read_status(lineage_of(done))) if "stale" in line]
+    assert [line.split()[1] for line in told] == [UPPER, LINES, NAMES]
+    assert f"{UPPER} is modified" in told[1]
+
+
+def test_one_output_is_named_and_its_edit_is_the_cause(done: Path) -> None:
+    rewrite(done / LINES, "99\n")
+    assert short(done)[0] == (
+        f"stale      {LINES}  (data/outputs/lines/01_a is modified)  → registry materialize"
+    )
+
+
+def test_what_was_never_made_is_one_line_without_reasons(done: Path) -> None:
+    with (done / "processed/texts/collections.yaml").open("a") as stream:
+        stream.write('  - "02_b"\n  - "03_c"\n')
+    assert short(done)[:-1] == [
+        "never_run  processed/texts: 6 outputs of 2 partitions  → registry materialize"
+    ]
+    write_tree(done, {"raw/02_b/one.txt": "1", "raw/03_c/one.txt": "1"})
+    assert short(done)[:-1] == [
+        "new        raw/02_b  → registry add 02_b",
+        "new        raw/03_c  → registry add 03_c",
+        "never_run  processed/texts: 6 outputs of 2 collections  → registry materialize",
+    ]
+
+
+def test_collections_have_their_command_or_what_stands_in_the_way(done: Path) -> None:
+    write_tree(done, {"raw/01_a/three.txt": "3"})
+    (done / "raw/02_b").mkdir()
+    assert short(done)[:-1] == [
+        "modified   raw/01_a  → registry add 01_a",
+        "rejected   raw/02_b  (it contains no files)",
+    ]
+    run(done, "dvc", "add", "--quiet", "raw/01_a")
+    (done / "raw/02_b").rmdir()
+    assert short(done)[:-1] == [f"behind     {INPUT}  → registry update"]
+
+
+def test_what_a_clone_lacks_is_one_line_with_the_command_that_brings_it(
+    done: Path, tmp_path: Path
+) -> None:
+    run(done, "dvc", "remote", "add", "--force", "--default", "storage", str(tmp_path / "remote"))
+    run(done, "dvc", "push", "--quiet")
+    clone = tmp_path / "clone"
+    commit_all(done)
+    run(tmp_path, "git", "clone", "--quiet", str(done), str(clone))
+    lacks = "missing    1 collection and 4 outputs are not in the workspace  → "
+    assert short(clone)[:-1] == [f"{lacks}dvc pull"]
+    run(clone, "dvc", "fetch", "--quiet")
+    assert short(clone)[:-1] == [f"{lacks}registry materialize"]
+    run(clone, "registry", "materialize")
+    assert short(clone) == ["1 of 1 collections tracked, 4 of 4 outputs up to date"]
+
+
+def test_the_command_prints_the_short_form_the_details_or_json(done: Path) -> None:
+    replace_in(done / "processed/texts/upper.py", "upper()", "title()")
+    found = read_status(lineage_of(done))
+    for arguments, lines in (
+        ([], describe_status(found)),
+        (["-v"], describe_details(found)),
+        (["--verbose"], describe_details(found)),
+    ):
+        told = CliRunner().invoke(main, ["--root", str(done), "status", *arguments])
+        assert (told.exit_code, told.stdout.splitlines()) == (1, list(lines))
+    plain, verbose = (
+        CliRunner().invoke(main, ["--root", str(done), "status", "--json", *more])
+        for more in ([], ["-v"])
+    )
+    assert plain.stdout == verbose.stdout
+    assert json.loads(plain.stdout)["up_to_date"] is False
 
 
 # --- raw collections ----------------------------------------------------------------------------

@@ -29,17 +29,22 @@ _DISTANCE = "Also pictures whose perceptual hashes differ in at most this many o
 
 
 @click.command()
+@click.option("-v", "--verbose", is_flag=True, help="A line for each output, with all reasons.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
-def status(root: Path, as_json: bool) -> None:
-    """Show what is up to date and what is not; exit 1 if anything is not."""
-    from registry_assets.registry.status.report import describe_status, status_as_json
+def status(root: Path, verbose: bool, as_json: bool) -> None:
+    """Show what is up to date and what is not, and the next command; exit 1 if anything is not."""
+    from registry_assets.registry.status.report import (
+        describe_details,
+        describe_status,
+        status_as_json,
+    )
 
     found = find_status(root)
     if as_json:
         say_json(status_as_json(found))
     else:
-        for line in describe_status(found):
+        for line in describe_details(found) if verbose else describe_status(found):
             click.echo(line)
     sys.exit(0 if found.up_to_date else FINDING)
 

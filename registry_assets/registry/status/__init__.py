@@ -2,6 +2,7 @@
 
 values.py         the status as values
 report.py         the status as text and as JSON
+next_steps.py     what to do about a collection, in words
 reading.py        reading the status: `dvc status`, plus what that does not cover
 last_status.py    cache of the last status, valid until a file changes
 check_results.py  the results of the asset checks

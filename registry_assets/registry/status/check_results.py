@@ -98,7 +98,9 @@ def _check(
         said = f"{current} of {len(paths)} up to date"
         if findings:
             counted = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in states)
-            said += f"; {counted}: `registry status` says why, `registry materialize` updates them"
+            said += (
+                f"; {counted}: `registry status -v` says why, `registry materialize` updates them"
+            )
         versions = [lineage.nodes[path].version for path in paths]
         results[key] = CheckResult(
             f"{said}.",

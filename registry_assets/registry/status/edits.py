@@ -13,6 +13,7 @@ from registry_assets.errors import DataBeingWrittenError, RegistryError
 from registry_assets.fingerprint import fingerprint_totals
 from registry_assets.model import DVC_SUFFIX, RawCollection, Registry, is_folder
 from registry_assets.registry.status.arrivals import holds_a_file
+from registry_assets.registry.status.next_steps import describe_link, describe_missing
 
 _NOT_THERE = "not there"
 
@@ -150,21 +151,3 @@ def why_not_there(root: Path, item: RawCollection) -> str | None:
     if version is not None and is_folder(version.md5) and place.is_symlink():
         return describe_link(path, os.fspath(place.readlink()))
     return None if place.exists() else describe_missing(path)
-
-
-def describe_link(path: str, target: str) -> str:
-    """The message for a collection that was replaced by a symbolic link.
-
-    DVC follows the link: it refuses to add the path, and its checkout writes through the link.
-    """
-    return (
-        f"it is a symbolic link to {target}: replace the link by a copy of that folder, or remove "
-        f"the link and run `dvc checkout {path}`"
-    )
-
-
-def describe_missing(path: str) -> str:
-    """The next step for a collection that is recorded but not in the workspace."""
-    return (
-        f"`dvc checkout {path}` restores it, `dvc remove {path}.dvc` removes it from the registry"
-    )

@@ -11,8 +11,12 @@ from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Stage, Version, is_folder
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
-from registry_assets.registry.status.edits import describe_link, describe_missing
 from registry_assets.registry.status.imports import behind_here
+from registry_assets.registry.status.next_steps import (
+    describe_link,
+    describe_missing,
+    describe_next_version,
+)
 from registry_assets.registry.status.values import (
     CollectionStatus,
     OutputStatus,
@@ -176,7 +180,7 @@ def _raw_reason(state: OutputState, name: str) -> str | None:
             f"the cache lacks part of it: `dvc fetch {state.path}` fetches that, `registry add "
             f"{name}` stores what is in the workspace"
         )
-    return f"`registry add {name}` records it as the next version"
+    return describe_next_version(name)
 
 
 def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:
