@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registry_assets.addresses import without_secrets
-from registry_assets.units import printable
+from registry_assets.units import few_of, printable
 
 
 class RegistryError(Exception):
@@ -125,10 +125,11 @@ class ListingNotAvailableError(RegistryError):
 
 def describe_unread(outputs: Sequence[str]) -> str:
     """The message for outputs whose listings the cache lacks."""
-    first, *others = outputs
-    more = f" and {len(others)} more" if others else ""
-    target = "" if others else f" {first}"
-    return f"the listing of {first}{more} is not in the cache: `dvc fetch{target}`, then ask again"
+    target = f" {outputs[0]}" if len(outputs) == 1 else ""
+    return (
+        f"the listing of {few_of(outputs, 1)} is not in the cache: `dvc fetch{target}`, then ask "
+        "again"
+    )
 
 
 class AlgorithmVersionError(RegistryError):

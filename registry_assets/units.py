@@ -2,7 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_MIDDLE = " … "
+
+
+@dataclass
+class _Reader:
+    """Who reads what this process says.
+
+    Attributes:
+        takes_all: Whether nothing is to be cut or left out of a list, as a program or a file reads
+            it, and not somebody at a terminal or in a browser.
+    """
+
+    takes_all: bool = False
+
+
+_READER = _Reader()
+
+
+@contextmanager
+def nothing_left_out() -> Iterator[None]:
+    """Has `few_of`, `first_of` and `cut` leave nothing out, in all threads of this process."""
+    before = _READER.takes_all
+    _READER.takes_all = True
+    try:
+        yield
+    finally:
+        _READER.takes_all = before
 
 
 def format_size(size: int | None) -> str:
@@ -32,5 +65,29 @@ def count_of(number: int, thing: str) -> str:
 
 def few_of(names: Sequence[str], most: int = 3) -> str:
     """The first of many names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+    shown = first_of(names, most)
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def first_of(items: Sequence[T], most: int) -> Sequence[T]:
+    """The first of many items."""
+    return items if _READER.takes_all else items[:most]
+
+
+def cut_middle(text: str, most: int) -> str:
+    """A text without its middle, as its end says what to do."""
+    return text if _READER.takes_all else without_middle(text, most)
+
+
+def without_middle(text: str, most: int) -> str:
+    """A text of so many characters at most, whoever reads it."""
+    if len(text) <= most:
+        return text
+    kept = max(most - len(_MIDDLE), 2)
+    return f"{text[: kept // 2]}{_MIDDLE}{text[len(text) - (kept - kept // 2) :]}"
+
+
+def cut(text: str, most: int) -> str:
+    """The start of a text, and a sign that there is more."""
+    return text if _READER.takes_all or len(text) <= most else f"{text[: most - 1]}…"

@@ -11,8 +11,15 @@ import termios
 import threading
 from pathlib import Path
 
-from registry_assets.making.progress import shorten
-from tests.conftest import write_tree
+from registry_assets.units import (
+    cut,
+    cut_middle,
+    few_of,
+    first_of,
+    nothing_left_out,
+    without_middle,
+)
+from tests.conftest import commit_all, run, write_tree
 
 WIDTH = 60
 
@@ -56,10 +63,9 @@ def in_pipe(root: Path, *arguments: str) -> list[str]:
     return (done.stdout + done.stderr).splitlines()
 
 
-def test_a_line_is_shortened_in_its_middle() -> None:
-    assert shorten("0123456789", 10) == "0123456789"
-    assert shorten("0123456789ab", 10) == "012 … 89ab"
-    assert shorten("0123456789ab", None) == "0123456789ab"
+def test_a_line_is_cut_in_its_middle() -> None:
+    assert without_middle("0123456789", 10) == "0123456789"
+    assert without_middle("0123456789ab", 10) == "012 … 89ab"
 
 
 def test_what_stages_say_is_cut_to_the_terminal_and_to_nothing_else(text_registry: Path) -> None:
@@ -72,3 +78,43 @@ def test_what_stages_say_is_cut_to_the_terminal_and_to_nothing_else(text_registr
     said = in_pipe(text_registry, "materialize", "--collection", "x" * WIDTH, "--force")
     assert any(command in line for line in said)
     assert not any("…" in line for line in said)
+
+
+def test_nothing_is_left_out_for_as_long_as_that_is_asked_for() -> None:
+    names = list("abcde")
+    for _ in range(2):
+        assert few_of(names) == "a, b, c and 2 more"
+        assert first_of(names, 2) == ["a", "b"]
+        assert cut("abcde", 3) == "ab…"
+        assert cut_middle("0123456789ab", 10) == "012 … 89ab"
+        with nothing_left_out():
+            assert few_of(names) == "a, b, c, d, e"
+            assert first_of(names, 2) == names
+            assert cut("abcde", 3) == "abcde"
+            assert cut_middle("0123456789ab", 10) == "0123456789ab"
+    assert few_of(names[:3]) == "a, b, c"
+
+
+def test_a_list_is_short_at_a_terminal_and_whole_in_a_pipe(text_registry: Path) -> None:
+    write_tree(text_registry, {f"raw/01_a/{number:03}.txt": "x\n" for number in range(120)})
+    run(text_registry, "dvc", "add", "--quiet", "raw/01_a")
+    commit_all(text_registry)
+    files = ("diff", "HEAD~1", "--files")
+    cut = on_terminal(text_registry, *files)
+    assert len([line for line in cut if line.startswith("added ")]) == 100
+    assert cut[-1] == "… and 22 more files: `--most 0` lists all"
+    said = in_pipe(text_registry, *files)
+    assert len([line for line in said if line.startswith("added ")]) == 122
+    assert not any("…" in line for line in said)
+    assert len(in_pipe(text_registry, *files, "--most", "5")) < 10
+
+
+def test_collections_in_no_data_set_are_all_named_in_a_pipe(text_registry: Path) -> None:
+    names = [f"{number:02}_{'x' * 30}" for number in range(10, 25)]
+    write_tree(text_registry, {f"raw/{name}/one.txt": name for name in names})
+    run(text_registry, "dvc", "add", "--quiet", *(f"raw/{name}" for name in names))
+    (note,) = (line for line in in_pipe(text_registry, "status") if "in no data set" in line)
+    assert note.startswith(f"in no data set: {', '.join(names)}; `registry import NAME --into ")
+    (cut,) = (line for line in on_terminal(text_registry, "status") if "in no data set" in line)
+    assert len(cut) == 300
+    assert cut.endswith(note[-60:])

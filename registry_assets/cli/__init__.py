@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ from registry_assets.cli.own_process import set_up_process
 from registry_assets.cli.reading import FINDING
 from registry_assets.errors import RegistryError
 from registry_assets.registry.sharing import owner_of
-from registry_assets.units import printable
+from registry_assets.units import nothing_left_out, printable
 
 _NEXT_STEPS = {
     errno.EROFS: "the file system is mounted read-only: mount it for writing, or work on a copy",
@@ -118,6 +119,8 @@ def main(ctx: click.Context, root: Path, debug: bool) -> None:
             "you have no home folder here: set HOME to a folder that you may write to"
         ) from error
     set_up_process(root)
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        ctx.with_resource(nothing_left_out())
     ctx.obj = root
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli.reading import FINDING, read_lineage, say_json
+from registry_assets.units import first_of
 
 if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
@@ -124,7 +125,7 @@ def push(root: Path, check: bool, full: bool) -> None:
 def push_all(dvc: DvcRepo, *, full: bool, report: Callable[[str], None]) -> int:
     """Pushes, lists data that is nowhere, and returns the exit code."""
     missing = dvc.push(full=full, report=report).missing
-    for item in missing[:_FEW]:
+    for item in first_of(missing, _FEW):
         report(f"missing  {item}")
     if missing:
         report(

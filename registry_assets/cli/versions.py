@@ -11,6 +11,7 @@ import click
 
 from registry_assets.cli import running
 from registry_assets.cli.reading import FINDING, read_lineage, say_json, say_left_out
+from registry_assets.units import few_of, first_of
 
 if TYPE_CHECKING:
     from registry_assets.revisions.versions.checking_out import CheckedOut
@@ -28,9 +29,7 @@ _MOST_MISSING = 20
 @click.option(
     "--most",
     type=click.IntRange(0),
-    default=100,
-    show_default=True,
-    help="How many files to list; 0 for all.",
+    help="How many files to list; 0 for all (default: 100 at a terminal, else all).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
@@ -41,7 +40,7 @@ def diff(
     dataset: str | None,
     collection: str | None,
     files: bool,
-    most: int,
+    most: int | None,
     as_json: bool,
 ) -> None:
     """Show what changed between two versions of images, and why.
@@ -70,11 +69,10 @@ def diff(
         for line in diff_report.describe_files(found.data.files, most) if files else ():
             click.echo(line)
     if found.data.unread:
-        first, *others = found.data.unread
-        more = f" and {len(others)} more" if others else ""
+        unread = few_of(found.data.unread, 1)
         gap = found.gap or "the remote does not have it"
         click.echo(
-            f"registry: incomplete: the listing of {first}{more} is neither in the cache nor to be "
+            f"registry: incomplete: the listing of {unread} is neither in the cache nor to be "
             f"had ({gap}): `dvc fetch --all-commits`, or `dvc push --all-commits` on a machine "
             "that has it, then ask again",
             err=True,
@@ -175,10 +173,11 @@ def _say_checked_out(done: CheckedOut, rev: str) -> None:
     )
     for path in data.edited:
         click.echo(f"edited   {path}  (left as it is)")
-    for path, reason in data.missing[:_MOST_MISSING]:
+    named = first_of(data.missing, _MOST_MISSING)
+    for path, reason in named:
         click.echo(f"missing  {path}  ({reason})")
     if data.missing:
-        more = len(data.missing) - _MOST_MISSING
+        more = len(data.missing) - len(named)
         click.echo(
             (f"… and {more} more\n" if more > 0 else "")
             + f"{len(data.missing)} outputs could not be fetched: `registry push` on a machine "

@@ -39,6 +39,7 @@ from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import Settings
 from registry_assets.settings import read_settings
+from registry_assets.units import first_of
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency as DvcDependency
@@ -405,7 +406,7 @@ def _overlaps(stages: Iterable[DvcStage]) -> Iterator[tuple[Sequence[DvcStage], 
             groups.append([out])
     for first, *others in groups:
         if others:
-            makers = [f"{_named(o.stage)} makes {_path(o)}" for o in others[:_MOST_NAMED]]
+            makers = [f"{_named(o.stage)} makes {_path(o)}" for o in first_of(others, _MOST_NAMED)]
             if len(others) > len(makers):
                 makers.append(f"{len(others) - len(makers)} more overlap")
             one = f"{_where(first.stage)}: {_called(first.stage)} makes {_path(first)}"

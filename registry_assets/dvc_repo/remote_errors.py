@@ -23,6 +23,7 @@ from registry_assets.errors import (
     RemoteError,
     RemoteUnreachableError,
 )
+from registry_assets.units import cut
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -223,4 +224,4 @@ def _words(error: BaseException, place: RemotePlace) -> str:
     if isinstance(error, FileNotFoundError):
         text = f"not found: {text}"
     text = place.without_secrets(" ".join(text.split()) or type(error).__name__)
-    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…"
+    return cut(text, _MOST_WORDS)

@@ -36,6 +36,7 @@ from registry_assets.errors import (
 )
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, parse_forgotten
 from registry_assets.git_repo import GitRepo, find_rev, is_commit
+from registry_assets.units import few_of
 
 if TYPE_CHECKING:
     from dvc.dependency import Dependency as DvcDependency
@@ -263,14 +264,13 @@ def _source_forgotten(
     path: str, source: str, commit: str, forgotten: Mapping[str, Forgotten]
 ) -> RefusedError:
     """The error for an import of pictures that its source has forgotten and purged."""
-    name, entry = next(iter(forgotten.items()))
-    more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
+    entry = next(iter(forgotten.values()))
     who = f" by {entry.who}" if entry.who else ""
     why = f" ({entry.why})" if entry.why else ""
     return RefusedError(
         f"{path} cannot be fetched as of commit {commit[:7]} of {without_secrets(source)}: "
-        f"{name}{more} was forgotten there on {entry.when[:10]}{who}{why}, and its objects are "
-        "gone for good: take a newer version, without --rev or with another one"
+        f"{few_of([*forgotten], 1)} was forgotten there on {entry.when[:10]}{who}{why}, and its "
+        "objects are gone for good: take a newer version, without --rev or with another one"
     )
 
 

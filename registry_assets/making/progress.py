@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-_CUT = " … "
+from registry_assets.units import without_middle
 
 
 def build_reporter() -> Callable[[str], None]:
@@ -20,7 +20,8 @@ def build_reporter() -> Callable[[str], None]:
     width = find_width(sys.stderr)
 
     def report_line(line: str) -> None:
-        sys.stderr.write(f"{shorten(f'    {line}', width)}\n")
+        said = f"    {line}"
+        sys.stderr.write(f"{said if width is None else without_middle(said, width)}\n")
         sys.stderr.flush()
 
     return report_line
@@ -54,11 +55,3 @@ class Progress:
         self._done += 1
         left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
         return f"[{self._done}/{self._total}, {left:.0f} s left]"
-
-
-def shorten(line: str, most: int | None) -> str:
-    """Cuts a line to so many characters, leaving the middle out; to any number when None."""
-    if most is None or len(line) <= most:
-        return line
-    kept = max(most - len(_CUT), 2)
-    return f"{line[: kept // 2]}{_CUT}{line[len(line) - (kept - kept // 2) :]}"

@@ -12,7 +12,7 @@ from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.retention.disk_use import DiskUse, OutputUse, VersionUse
 from registry_assets.retention.originals import Original
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT
-from registry_assets.units import count_of, few_of, format_size
+from registry_assets.units import count_of, few_of, first_of, format_size
 
 _MOST_NAMED = 2
 _MOST_FILES = 50
@@ -135,9 +135,10 @@ def _describe_originals(use: DiskUse) -> Iterator[str]:
             of = f"of {collection}" if collection is not None else "of a removed output"
             where = f"{version[:SHORT_COMMIT]}, an earlier version {of}"
         yield f"            {where}: {len(named):,} files"
-        yield from (f"              {name}" for name in named[:_MOST_FILES])
-        if len(named) > _MOST_FILES:
-            yield f"              and {len(named) - _MOST_FILES:,} more, which --json lists"
+        shown = first_of(named, _MOST_FILES)
+        yield from (f"              {name}" for name in shown)
+        if len(named) > len(shown):
+            yield f"              and {len(named) - len(shown):,} more, which --json lists"
 
 
 def _row(current: str, older: str, unneeded: str, name: str) -> str:

@@ -15,7 +15,7 @@ from registry_assets.registry.status.archive_names import archive_stem
 from registry_assets.retention.planning import Forgetting
 from registry_assets.retention.remaining_copies import OlderVersion, RemainingCopies
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT
-from registry_assets.units import count_of, few_of, format_size
+from registry_assets.units import count_of, few_of, first_of, format_size
 
 _MOST_NAMED = 5
 
@@ -136,9 +136,7 @@ def describe_plan(found: Forgetting) -> Iterator[str]:
     for output, places in by_output:
         if output in found.takes or output in found.blocked:
             continue
-        listed = list(places)
-        more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
-        yield f"  removes   {listed[0].path}{more}"
+        yield f"  removes   {few_of([place.path for place in places], 1)}"
     if not found.current:
         yield "  no current version contains it"
     for path, reason in found.blocked.items():
@@ -243,10 +241,11 @@ def _describe_versions(versions: Sequence[OlderVersion]) -> Iterator[str]:
         has = f", in {_few_of(keepers)}" if keepers else ""
         yield f"  versions  {len(listed)} older, {by}{has}:"
         outputs = Counter(version.path or version.version for version in listed)
-        for name, count in [*outputs.items()][:_MOST_NAMED]:
+        named = first_of([*outputs.items()], _MOST_NAMED)
+        for name, count in named:
             yield f"              {name}" + (f" ({count} versions)" if count > 1 else "")
-        if len(outputs) > _MOST_NAMED:
-            yield f"              and {len(outputs) - _MOST_NAMED} more outputs"
+        if len(outputs) > len(named):
+            yield f"              and {len(outputs) - len(named)} more outputs"
 
 
 def _by_keepers(version: OlderVersion) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from registry_assets.errors import MetafileError, RegistryError, UnusableError
 from registry_assets.registry.home import check_place, choose_home, event_log_file
 from registry_assets.registry.sharing import find_locked_database, owner_of, share_history
-from registry_assets.units import printable
+from registry_assets.units import cut, printable
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -150,5 +150,4 @@ def _next_step(said: str) -> str:
 
 
 def _in_one_line(text: str, most: int = 300) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[:most]} …"
+    return cut(" ".join(text.split()), most)

@@ -27,6 +27,7 @@ from registry_assets.errors import (
     UnusableError,
 )
 from registry_assets.model import ImportedInput, Settings
+from registry_assets.units import cut
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -403,7 +404,7 @@ def _pages(search: Any, **arguments: Any) -> Iterator[Any]:
 def _reason(said: str) -> str:
     """The relevant part of an error message of MLflow."""
     told = _SYSTEM_ERROR.search(said)
-    return told[1] if told else " ".join(said.split())[:_MOST_REASON]
+    return told[1] if told else cut(" ".join(said.split()), _MOST_REASON)
 
 
 def _no_model(uri: str, lacks: str) -> NotFoundError:

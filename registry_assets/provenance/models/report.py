@@ -8,7 +8,7 @@ from typing import TypedDict
 from registry_assets.provenance.models.links import DataSource, ModelVersion
 from registry_assets.provenance.models.tracing import DataTrace, RecordedData, Trained
 from registry_assets.revisions.changes.revisions import SHORT_COMMIT
-from registry_assets.units import count_of
+from registry_assets.units import count_of, first_of
 
 _MOST_FILES = 3
 
@@ -157,9 +157,10 @@ def describe_trained(trained: Trained | None) -> Iterator[str]:
     for found in models:
         yield from _describe_version(found.model, "    ")
         yield f"        with {found.source.path} at commit {found.source.rev_lock[:SHORT_COMMIT]}:"
-        yield from (f"        {file}" for file in found.files[:_MOST_FILES])
-        if len(found.files) > _MOST_FILES:
-            yield f"        and {len(found.files) - _MOST_FILES} more files"
+        shown = first_of(found.files, _MOST_FILES)
+        yield from (f"        {file}" for file in shown)
+        if len(found.files) > len(shown):
+            yield f"        and {len(found.files) - len(shown)} more files"
 
 
 def _describe_version(model: ModelVersion, indent: str) -> Iterator[str]:

@@ -24,7 +24,6 @@ from registry_assets.registry.status.values import (
     RegistryStatus,
     State,
 )
-from registry_assets.units import few_of
 
 _METAFILES = (DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE)
 
@@ -143,7 +142,10 @@ def _collections(
 
 
 def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
-    """Suggest next steps that are not needed to be up to date."""
+    """Suggest next steps that are not needed to be up to date.
+
+    Nothing is left out, as a status is kept for later commands.
+    """
     datasets = [dataset.name for dataset in lineage.registry.datasets if dataset.inputs is not None]
     left = [
         item.collection
@@ -153,13 +155,15 @@ def _notes(lineage: Lineage, raw: Iterable[CollectionStatus]) -> Iterator[str]:
     lacking = find_kept_out(GitRepo(lineage.registry.root)).lacking
     kept_out = [path for path in lacking if path.endswith(_METAFILES)]
     if kept_out:
-        yield (f"outside the sparse checkout: {few_of(kept_out)} (see `git sparse-checkout list`)")
+        yield (
+            f"outside the sparse checkout: {', '.join(kept_out)} (see `git sparse-checkout list`)"
+        )
     # The missing metafiles may declare a data set.
     if datasets and left and not kept_out:
         name = left[0] if len(left) == 1 else "NAME"
         dataset = datasets[0] if len(datasets) == 1 else "DATASET"
         takes = f"`registry import {name} --into {dataset}` takes {'it' if name in left else 'one'}"
-        yield f"in no data set: {few_of(left)}; {takes} in"
+        yield f"in no data set: {', '.join(left)}; {takes} in"
 
 
 def _raw_state(state: OutputState) -> RawState:

@@ -13,8 +13,10 @@ from registry_assets.registry.status.values import (
     RegistryStatus,
     State,
 )
+from registry_assets.units import cut_middle
 
 _MOST_NAMED = 3
+_LONGEST_NOTE = 300
 
 
 class StatusJson(TypedDict):
@@ -47,7 +49,7 @@ def describe_status(found: RegistryStatus) -> Iterator[str]:
             yield f"{item.state:<10} {item.path}{_next_for(item)}"
     yield from _describe_missing(found)
     yield from _describe_outputs(found)
-    yield from found.notes
+    yield from (cut_middle(note, _LONGEST_NOTE) for note in found.notes)
     yield _sum(found) + ("" if _is_current(found) else "; `registry status -v` says why")
 
 
@@ -59,7 +61,7 @@ def describe_details(found: RegistryStatus) -> Iterator[str]:
     for output in found.outputs:
         if output.state != "up_to_date":
             yield f"{output.state:<10} {output.path}{_because('; '.join(output.why))}"
-    yield from found.notes
+    yield from (cut_middle(note, _LONGEST_NOTE) for note in found.notes)
     yield _sum(found)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from registry_assets.addresses import without_secrets
 from registry_assets.revisions.publishing.forges import Forge, Kind
+from registry_assets.units import cut
 
 _MOST_SECONDS = 120.0
 _URL = re.compile(r"https?://[^\s\"'<>]+")
@@ -139,7 +140,7 @@ def _ask_program(root: Path, program: _Program, values: tuple[str, str, str, str
     if "already exists" in answer:
         page = pages[-1] if pages else _find_page(root, program, values[0])
         return PullRequest("there", page)
-    reason = " ".join(without_secrets(done.stderr).split())[:_MOST_REASON]
+    reason = cut(" ".join(without_secrets(done.stderr).split()), _MOST_REASON)
     return PullRequest("address", None, f"{program.name}: {reason}")
 
 

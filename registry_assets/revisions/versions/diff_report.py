@@ -21,10 +21,11 @@ from registry_assets.revisions.changes.report import (
 )
 from registry_assets.revisions.versions.diffing import Diff
 from registry_assets.revisions.versions.run_reasons import Reason, ReasonKind
-from registry_assets.units import count_of, few_of
+from registry_assets.units import count_of, cut, few_of, first_of
 
 _MOST_NAMED = 5
 _MOST_DECISIONS = 20
+_MOST_FILES = 100
 _LONGEST_VALUE = 40
 
 
@@ -188,9 +189,10 @@ def _describe_dataset(diff: Diff, dataset: str | None) -> Iterator[str]:
     for reason in diff.reasons.get(dataset, ()):
         yield f"changed: {_describe_reason(reason, dataset)}"
     decided = list(describe_decisions(diff.decisions.get(dataset, ())))
-    yield from (f"decided: {line}" for line in decided[:_MOST_DECISIONS])
-    if len(decided) > _MOST_DECISIONS:
-        yield f"decided: … and {count_of(len(decided) - _MOST_DECISIONS, 'more image')}"
+    shown = first_of(decided, _MOST_DECISIONS)
+    yield from (f"decided: {line}" for line in shown)
+    if len(decided) > len(shown):
+        yield f"decided: … and {count_of(len(decided) - len(shown), 'more image')}"
 
 
 def _in_order(diff: Diff) -> list[FamilyChange]:
@@ -236,13 +238,13 @@ def _describe_reason(reason: Reason, dataset: str | None) -> str:
 
 def _shown(value: object) -> str:
     said = "nothing" if value is None else str(value)
-    return said if len(said) <= _LONGEST_VALUE else f"{said[: _LONGEST_VALUE - 1]}…"
+    return cut(said, _LONGEST_VALUE)
 
 
-def describe_files(files: Sequence[ImageChange], most: int) -> Iterator[str]:
-    """A line for each of the first `most` files; 0 for all."""
+def describe_files(files: Sequence[ImageChange], most: int | None = None) -> Iterator[str]:
+    """A line for each of the first `most` files; 0 for all, None for 100 at a terminal."""
     listed = sorted(files, key=lambda file: file.path)
-    shown = listed if most == 0 else listed[:most]
+    shown = listed[: most or None] if most is not None else first_of(listed, _MOST_FILES)
     for file in shown:
         former = f"{file.before} -> " if file.before else ""
         why = f"  ({_decided(file)})" if file.stage else ""
