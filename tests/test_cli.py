@@ -139,6 +139,35 @@ def test_add_then_import_then_materialize_is_recorded_in_dagster(text_registry: 
     assert registry(text_registry, "materialize").output.startswith("Nothing to do")
 
 
+def last_line(root: Path, *arguments: str) -> str:
+    done = registry(root, *arguments)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("Next: ") == 1
+    return done.stdout.splitlines()[-1]
+
+
+def test_what_takes_data_in_says_what_changed_and_what_comes_next(text_registry: Path) -> None:
+    shares = "`registry publish` shares it"
+    takes_in = "`registry import 01_a --into texts` takes it into a data set"
+    makes = "Next: `registry materialize` makes 3 outputs of it"
+    done = registry(text_registry, "add", "01_a")
+    assert done.stdout.splitlines() == [
+        "  recorded raw/01_a: 2 files (+2), 8 B",
+        f"Next: {takes_in}, {shares}",
+    ]
+    assert last_line(text_registry, "import", "01_a", "--into", "texts") == f"{makes}, {shares}"
+    registry(text_registry, "materialize")
+    assert last_line(text_registry, "add", "01_a") == f"Next: {shares}"
+    write_tree(text_registry, {"raw/01_a/more.txt": "more\n"})
+    moves = "`registry update 01_a` moves texts on to it"
+    assert last_line(text_registry, "add", "01_a") == f"Next: {moves}, {shares}"
+    assert last_line(text_registry, "update", "01_a") == f"{makes}, {shares}"
+    assert "Next" not in registry(text_registry, "update").stdout
+    with (text_registry / "pyproject.toml").open("a") as settings:
+        settings.write('\n[tool.registry_assets.take_in]\ntexts = "0[3-9]*"\n')
+    assert last_line(text_registry, "add", "02_b") == f"Next: {shares}"
+
+
 def test_materializing_everything_takes_nothing_new_in(text_registry: Path) -> None:
     assert registry(text_registry, "add", "01_a").exit_code == 0
     assert registry(text_registry, "materialize").exit_code == 0

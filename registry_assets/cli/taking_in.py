@@ -38,6 +38,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     which is brought into raw/ first. After an interruption, run the same command again.
     """
     from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
+    from registry_assets.intake.next_steps import after_adding
     from registry_assets.leftovers import describe_left_out
 
     found = read_lineage(root)
@@ -54,6 +55,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     if not failed:
         finish_addition(registry, addition)
         _say_duplicates(now, addition.name)
+        click.echo(after_adding(now, addition.name))
     sys.exit(FINDING if failed else 0)
 
 
@@ -79,6 +81,7 @@ def _say_duplicates(now: Lineage, name: str) -> None:
 def update(root: Path, names: tuple[str, ...], check: bool) -> None:
     """Update imports to what their sources have now: all that are behind, or those named."""
     from registry_assets.dvc_repo import source_session
+    from registry_assets.intake.next_steps import after_taking_in
     from registry_assets.registry.status.imports import choose_imports, compare_imports
 
     found = read_lineage(root)
@@ -98,6 +101,8 @@ def update(root: Path, names: tuple[str, ...], check: bool) -> None:
         updated = sum(state.can_update for state in states) - len(failures)
         current = sum(state.state == "current" for state in states)
         click.echo(f"updated {updated} of {len(states)} imports, {current} were up to date")
+        if updated and not failures:
+            click.echo(after_taking_in(found, [s.path for s in states if s.can_update]))
     sys.exit(FINDING if left or failures or found.registry.problems else 0)
 
 
@@ -134,6 +139,8 @@ def import_(
     """Take the collection NAME into a data set, without a copy, recorded in Dagster."""
     if url is None and (rev or path):
         raise click.UsageError("--rev and --path go with --from")
+    from registry_assets.intake.next_steps import after_taking_in
+
     found = read_lineage(root)
     chosen = found.registry.dataset(dataset)
     inputs = chosen.inputs
@@ -143,7 +150,7 @@ def import_(
         )
     unit = _unit_in(found, inputs, name)
     if url is None:
-        _, failed = _make(found, [unit], "import")
+        now, failed = _make(found, [unit], "import")
     else:
         from registry_assets.dvc_repo import source_session
         from registry_assets.making.batch import MakeOptions
@@ -152,8 +159,10 @@ def import_(
         source = ForeignSource(url, path or f"raw/{name}", rev)
         with source_session():
             options = MakeOptions(sources={unit.address: source})
-            _, failed = _make(found, [unit], "import", options)
+            now, failed = _make(found, [unit], "import", options)
     _say_failed(failed)
+    if not failed:
+        click.echo(after_taking_in(now, unit.paths))
     sys.exit(FINDING if failed else 0)
 
 

@@ -77,7 +77,9 @@ def summarise_version(
     parts = []
     if version.nfiles is not None:
         files = "1 file" if version.nfiles == 1 else f"{version.nfiles} files"
-        parts.append(files + (f" ({changes})" if changes is not None else ""))
+        if changes is not None:
+            files += f" (+{len(changes.added)})" if previous is None else f" ({changes})"
+        parts.append(files)
     if version.size is not None:
         before = previous.size if previous is not None else None
         grown = version.size - before if before is not None else 0

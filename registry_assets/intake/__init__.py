@@ -5,5 +5,6 @@ adding.py         `registry add`: finding the folder or archive to add
 copying.py        copying or linking a folder from elsewhere, verified and resumable
 archives.py       turning archives into collections
 unpacking.py      unpacking archives safely
+next_steps.py     the next step after data came in, in words
 setting_aside.py  moving files that DVC cannot or should not store out of a collection
 """
