@@ -498,9 +498,16 @@ def no_dataset(name: str, known: Sequence[str], problems: Sequence[str] = ()) ->
     return NotFoundError(f"there is no data set {name}: {choice}{unread}")
 
 
-def no_collection(name: str, folder: str) -> NotFoundError:
-    """What to raise where there is neither a folder nor a metafile for a collection."""
+def no_collection(name: str, folder: str, alike: Sequence[str] = ()) -> NotFoundError:
+    """What to raise where there is neither a folder nor a metafile for a collection.
+
+    Args:
+        name: Its name.
+        folder: The folder it would be in.
+        alike: Collections that are called alike.
+    """
+    meant = f"did you mean {' or '.join(alike)}? Else " if alike else ""
     return NotFoundError(
-        f"there is no collection {name}: put its files into {folder}/{name} and run "
+        f"there is no collection {name}: {meant}put its files into {folder}/{name} and run "
         f"`registry add {name}`, or bring {folder}/{name}.dvc back from Git"
     )

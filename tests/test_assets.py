@@ -28,6 +28,8 @@ from ruamel.yaml import YAML
 from registry_assets import RegistryTranslator, build_definitions
 from registry_assets.making.planning import only_stale, plan_units
 from registry_assets.orchestration.assets import select_keys
+from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 from registry_assets.registry.status.reading import read_status
 from registry_assets.registry.translator import Key
 from tests.conftest import lineage_of, run, write_tree
@@ -40,6 +42,10 @@ UPPER: Key = (*TEXTS, "intermediate", "upper")
 LINES: Key = (*TEXTS, "outputs", "lines")
 NAMES: Key = (*TEXTS, "outputs", "names")
 CHAIN = (RAW, INPUTS, UPPER, LINES, NAMES)
+
+
+def registry(root: Path, *arguments: str) -> None:
+    run(root, "registry", *arguments)
 
 
 def materialize(
@@ -337,13 +343,81 @@ def test_what_cannot_be_taken_in_fails_with_the_next_step(
 ) -> None:
     definitions = build_definitions(text_registry)
     for key, name, message in (
-        (RAW, "09_nowhere", r"there is no collection 09_nowhere: .*registry add 09_nowhere"),
         (INPUTS, "01_a", r"01_a is not tracked yet: run `registry add 01_a`"),
-        (RAW, "x; rm -rf ~", r"cannot be the name of a collection"),
+        (UPPER, "02_b", r"does not list 02_b: run `registry import 02_b --into texts`"),
     ):
         planned = PlannedRun((key,), name, "collections")
         (failure,) = execute(definitions, instance, planned, force=False, tags={}).failures
         assert re.search(message, failure)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("01_aa", "there is no collection 01_aa: did you mean 01_a?"),
+        ("09_nowhere", "put its files into raw/09_nowhere and run `registry add 09_nowhere`"),
+        ("x; rm -rf ~", "cannot be the name of a collection"),
+    ],
+)
+def test_a_mistyped_partition_fails_no_run_and_records_nothing(
+    text_registry: Path, instance: DagsterInstance, name: str, why: str
+) -> None:
+    registry(text_registry, "add", "01_a")
+    before = metafiles(text_registry)
+    definitions = build_definitions(text_registry)
+    partitions = own(text_registry, "collections")
+    # As somebody adds it in the launch dialog.
+    instance.add_dynamic_partitions(partitions, [name])
+    for job in (TAKE_IN_JOB, None):
+        taken = own(text_registry, TAKE_IN_JOB)
+        keys = [AssetKey(list(key)) for key in (LINES, NAMES)]
+        made = (
+            definitions.resolve_job_def(taken)
+            if job
+            else definitions.resolve_implicit_job_def_def_for_assets(keys)
+        )
+        assert made is not None
+        result = made.execute_in_process(
+            instance=instance,
+            partition_key=name,
+            raise_on_error=False,
+            asset_selection=None if job else keys,
+        )
+        assert result.success
+        assert [e for e in result.all_events if e.is_step_materialization] == []
+        seen = [e for e in result.all_events if e.event_type_value == "ASSET_OBSERVATION"]
+        told = [event.asset_observation_data.asset_observation for event in seen]
+        expected = {AssetKey(["raw"])} if job else set(keys)
+        assert {observation.asset_key for observation in told} == expected
+        assert {observation.partition for observation in told} == {name}
+        assert all(why in (observation.description or "") for observation in told)
+        logs = [entry.user_message for entry in instance.all_logs(result.run_id)]
+        assert any(line.startswith("nothing was recorded: ") and why in line for line in logs)
+    assert metafiles(text_registry) == before
+    assert name in instance.get_dynamic_partitions(partitions)
+    sync(lineage_of(text_registry), instance, lambda _line: None)
+    assert instance.get_dynamic_partitions(partitions) == ["01_a"]
+
+
+def metafiles(root: Path) -> dict[str, bytes]:
+    kept = (".dvc", "dvc.lock", ".yaml", ".gitignore")
+    files = (path for path in root.rglob("*") if path.name.endswith(kept) and path.is_file())
+    return {str(path): path.read_bytes() for path in files if ".dagster" not in path.parts}
+
+
+@pytest.mark.parametrize("place", ["raw/03_c/one.txt", "raw/03_c.zip"])
+def test_what_came_after_the_definitions_were_loaded_is_no_mistyped_partition(
+    text_registry: Path, instance: DagsterInstance, place: str
+) -> None:
+    definitions = build_definitions(text_registry)
+    write_tree(text_registry, {place: "no archive"})
+    planned = PlannedRun((RAW,), "03_c", "collections")
+    result = execute(definitions, instance, planned, force=False, tags={})
+    if place.endswith(".zip"):
+        (failure,) = result.failures
+        assert "03_c.zip" in failure
+    else:
+        assert result.failures == ()
 
 
 def test_a_stage_with_several_outputs_is_never_half_persisted(

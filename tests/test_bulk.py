@@ -72,6 +72,21 @@ def test_one_run_makes_a_true_materialization_of_every_output(
             assert resolver.get_status(AssetKey(list(key)), name) == StaleStatus.FRESH
 
 
+def test_a_mistyped_collection_fails_no_run_and_makes_nothing_else(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    assert bring(text_registry, instance, collections=["01_aa", "x; rm"])
+    assert read_seen(lineage_of(text_registry), instance) == {}
+    (run,) = instance.get_runs()
+    said = [entry.user_message for entry in instance.all_logs(run.run_id)]
+    assert any("did you mean 01_a?" in line for line in said)
+    assert any("cannot be the name of a collection" in line for line in said)
+    assert "nothing was brought up to date: none of these is a collection" in said
+    assert bring(text_registry, instance, collections=["01_aa", "02_b"])
+    seen = read_seen(lineage_of(text_registry), instance)
+    assert {asset.partition for asset in seen} == {"02_b"}
+
+
 def test_a_second_run_makes_nothing_and_an_edit_what_follows_from_it(
     text_registry: Path, instance: DagsterInstance
 ) -> None:

@@ -59,6 +59,9 @@ def test_wrong_usage_exits_2(text_registry: Path) -> None:
         (["import", "01_a", "--into", "texts"], "run `registry add 01_a`"),
         (["import", "01_a", "--into", "nowhere"], "choose one of texts"),
         (["materialize", "--select", 'key:"nothing"'], "names no asset"),
+        (["materialize", "--collection", "01_b"], "did you mean 02_b or 01_a?"),
+        (["import", "01_aa", "--into", "texts"], "did you mean 01_a?"),
+        (["add", "01_aa"], "did you mean 01_a?"),
     ],
 )
 def test_failures_exit_1_and_name_the_next_step(

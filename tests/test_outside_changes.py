@@ -100,6 +100,31 @@ def test_what_is_left_out_is_said_as_long_as_it_is(
     assert said == "nothing changed"
 
 
+def test_a_partition_that_is_no_collection_goes_away_once_its_run_has_ended(
+    materialized_registry: Path, its_history: DagsterInstance
+) -> None:
+    root, history = materialized_registry, its_history
+    partitions = own(root, "collections")
+    cursor = None
+    for _ in range(3):
+        said, cursor = tick(root, history, cursor)
+    assert said == "nothing changed"
+    before = list(history.get_dynamic_partitions(partitions))
+    history.add_dynamic_partitions(partitions, ["01_aa"])
+
+    @job
+    def waits() -> None:
+        pass
+
+    launched = history.create_run_for_job(waits, tags={"dagster/partition": "01_aa"})
+    history.report_run_canceling(launched)
+    _, cursor = tick(root, history, cursor)
+    assert "01_aa" in history.get_dynamic_partitions(partitions)
+    history.report_run_canceled(launched)
+    _, cursor = tick(root, history, cursor)
+    assert list(history.get_dynamic_partitions(partitions)) == before
+
+
 def shown_checks(root: Path, instance: DagsterInstance) -> set[str]:
     """Assets of which the UI shows what `matches_dvc_lock` said."""
     keys = [AssetCheckKey(asset_key(key), MATCHES_DVC_LOCK) for key in lineage_of(root).output_of]

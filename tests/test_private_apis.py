@@ -10,8 +10,10 @@ import ast
 import inspect
 import pkgutil
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import datetime, timezone
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +32,7 @@ from dagster import (
     DynamicPartitionsDefinition,
     define_asset_job,
 )
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -156,6 +159,24 @@ def test_the_event_log_connects_in_two_public_ways(name: str) -> None:
     assert hasattr(internals.SqliteEventLogStorage, name), f"history/event_storage.py has {name}"
     # All but these two methods themselves go through them, or the open databases are passed by.
     assert source.count("self._connect(") == 2, "Dagster connects elsewhere, too"
+
+
+def test_a_backfill_is_open_until_it_has_started_its_runs(instance: DagsterInstance) -> None:
+    since = datetime.fromtimestamp(time.time() - 60, timezone.utc)
+    assert not internals.has_open_backfills(instance, since)
+    backfill = PartitionBackfill(
+        backfill_id="some",
+        status=BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=time.time(),
+        asset_selection=[AssetKey("a")],
+        serialized_asset_backfill_data="{}",
+    )
+    instance.add_backfill(backfill)
+    assert internals.has_open_backfills(instance, since), "history/reporting.py waits for it"
+    instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
+    assert not internals.has_open_backfills(instance, since), "history/reporting.py waits for it"
 
 
 def test_a_partition_that_is_taken_out_of_the_count_stays_out(instance: DagsterInstance) -> None:

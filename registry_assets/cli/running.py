@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ def materialize_all(
     found: Lineage,
     status: RegistryStatus,
     selection: str | None = None,
-    collections: Iterable[str] = (),
+    collections: Collection[str] = (),
     *,
     force: bool = False,
     now: Observation | None = None,
@@ -87,8 +87,11 @@ def materialize_all(
     from registry_assets.orchestration.assets import select_keys
     from registry_assets.orchestration.history.reporting import sync
     from registry_assets.registry.home import choose_home
+    from registry_assets.registry.status.unknown_names import check_collection_exists
 
     root = found.registry.root
+    for name in collections:
+        check_collection_exists(found, name)
     selected = None if selection is None else select_keys(found, selection)
     plan = plan_bringing(found, dvc, status, selected, tuple(collections), force=force)
     for path, edit in plan.edited.items():

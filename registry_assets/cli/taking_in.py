@@ -40,12 +40,15 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
     from registry_assets.intake.next_steps import after_adding
     from registry_assets.leftovers import describe_left_out
+    from registry_assets.registry.status.unknown_names import check_collection_exists
 
     found = read_lineage(root)
     registry = found.registry
     addition = choose_addition(registry, source, name)
     if addition.source is None and (name or link):
         raise click.UsageError("--name and --link go with a folder or archive from elsewhere")
+    if addition.source is None:
+        check_collection_exists(found, addition.name)
     left_out = bring_in(registry, addition, say_copied(addition.name), link=link)
     if left_out:
         click.echo(f"    {addition.name}: {describe_left_out(left_out)}", err=True)
@@ -140,6 +143,7 @@ def import_(
     if url is None and (rev or path):
         raise click.UsageError("--rev and --path go with --from")
     from registry_assets.intake.next_steps import after_taking_in
+    from registry_assets.registry.status.unknown_names import check_collection_exists
 
     found = read_lineage(root)
     chosen = found.registry.dataset(dataset)
@@ -150,6 +154,7 @@ def import_(
         )
     unit = _unit_in(found, inputs, name)
     if url is None:
+        check_collection_exists(found, name)
         now, failed = _make(found, [unit], "import")
     else:
         from registry_assets.dvc_repo import source_session

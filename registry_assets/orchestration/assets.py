@@ -13,6 +13,7 @@ from dagster import (
     AssetExecutionContext,
     AssetIn,
     AssetKey,
+    AssetObservation,
     AssetOut,
     AssetsDefinition,
     AssetSelection,
@@ -29,7 +30,7 @@ from dagster import (
 from pydantic import Field
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RegistryError
+from registry_assets.errors import NotFoundError, RefusedError, RegistryError
 from registry_assets.making.unit import Unit, make
 from registry_assets.model import (
     Registry,
@@ -41,7 +42,8 @@ from registry_assets.orchestration.sensors.automation import build_condition
 from registry_assets.provenance.origin_table import read_ancestry
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage, Upstream
-from registry_assets.registry.translator import Key, RegistryTranslator
+from registry_assets.registry.status.unknown_names import check_collection_exists
+from registry_assets.registry.translator import COLLECTIONS, Key, RegistryTranslator
 
 
 class MaterializeConfig(Config):
@@ -131,6 +133,8 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
                 automation_condition=condition,
                 kinds=set(output.kinds),
                 metadata=lineage.translator.metadata(output.path, group.address),
+                # Nothing comes of a partition key that is no collection.
+                is_required=group.partitions != COLLECTIONS,
             )
             for name, output in output_names.items()
         },
@@ -142,6 +146,12 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
     ) -> Iterator[Output[Any]]:
         partition = context.partition_key if context.has_partition_key else None
         unit = Unit(group, partition)
+        if partition is not None and group.partitions == COLLECTIONS:
+            try:
+                check_collection_exists(lineage, partition)
+            except (NotFoundError, RefusedError) as error:
+                _say_unknown(context, unit, str(error))
+                return
         dvc = DvcRepo(registry.root)
         # Called only when the result is recorded, and once for all outputs.
         tracer = partial(read_ancestry, dvc, lineage, group, partition)
@@ -164,6 +174,24 @@ def _build_assets(lineage: Lineage, group: AssetGroup) -> AssetsDefinition:
             raise problems[0]
 
     return materialize
+
+
+def _say_unknown(context: AssetExecutionContext, unit: Unit, why: str) -> None:
+    """Says that a partition key is no collection, in the log and at the assets of the run.
+
+    Whoever mistyped it in the launch dialog sees it there. The key goes away when the sensor for
+    outside changes looks next.
+    """
+    context.log.warning(f"nothing was recorded: {why}")
+    for key in unit.keys:
+        context.log_event(
+            AssetObservation(
+                AssetKey(list(key)),
+                description=why,
+                metadata={"problem": why},
+                partition=unit.partition,
+            )
+        )
 
 
 def _input(upstream: Upstream) -> AssetIn:

@@ -29,7 +29,7 @@ from dagster import (
 from pydantic import Field
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RegistryError
+from registry_assets.errors import NotFoundError, RefusedError, RegistryError
 from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, read_again
 from registry_assets.making.planning import describe_edit, plan_bringing
 from registry_assets.making.progress import describe_step
@@ -47,6 +47,7 @@ from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.status.unknown_names import check_collection_exists
 from registry_assets.registry.translator import RegistryTranslator
 from registry_assets.revisions.changes.committing import Written, commit_written
 
@@ -178,12 +179,24 @@ def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDe
     def bring_up_to_date(context: OpExecutionContext, config: BringConfig) -> None:
         dvc = DvcRepo(registry.root)
         lineage = build_lineage(read_registry(dvc.root), translator)
+        collections = []
+        for name in config.collections:
+            try:
+                check_collection_exists(lineage, name)
+            except (NotFoundError, RefusedError) as error:
+                context.log.warning(str(error))
+            else:
+                collections.append(name)
+        if config.collections and not collections:
+            # Without any it would be everything.
+            context.log.warning("nothing was brought up to date: none of these is a collection")
+            return
         plan = plan_bringing(
             lineage,
             dvc,
             read_status(lineage, dvc),
             None if config.select is None else select_keys(lineage, config.select),
-            config.collections,
+            collections,
             force=config.force,
         )
         for path, edit in plan.edited.items():

@@ -9,6 +9,7 @@ than most commands, and few commands open the history.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from dagster._core.definitions.data_version import (
     get_input_event_pointer_tag,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.scheduler.instigation import InstigatorState
@@ -88,6 +90,7 @@ __all__ = [
     "find_newest_evaluations",
     "get_input_data_version_tag",
     "get_input_event_pointer_tag",
+    "has_open_backfills",
     "open_instance",
     # Our own automation conditions have to be records, like Dagster's, which copies and compares
     # conditions that way.
@@ -139,6 +142,15 @@ def find_newest_evaluations(
     """
     storage = instance.event_log_storage
     return storage.get_latest_asset_check_execution_by_key(list(checks))
+
+
+def has_open_backfills(instance: DagsterInstance, since: datetime) -> bool:
+    """Whether a backfill that began since then has runs to start yet.
+
+    Nothing public lists backfills.
+    """
+    filters = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED], created_after=since)
+    return instance.get_backfills_count(filters) > 0
 
 
 def show_partitions_as_missing(

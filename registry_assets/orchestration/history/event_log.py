@@ -1,9 +1,11 @@
 """Reads the outputs of a registry from Dagster's event log."""
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from dagster import (
     AssetKey,
@@ -11,6 +13,7 @@ from dagster import (
     AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
+    DagsterRunStatus,
     MetadataValue,
 )
 
@@ -31,10 +34,20 @@ from registry_assets.registry.translator import Key
 ABSENT = "absent"
 """The data version of an output that the checked-out commit does not have."""
 
+_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
+AT_WORK = [status for status in DagsterRunStatus if status not in _ENDED]
+"""What a run is in until it has ended."""
+
+_MOST_HOURS = 6
 _MOST_EVENTS = 200
 _PAGE = 500
 _FEW = 4
 _MOST_INPUT_PARTITIONS = 100
+
+
+def still_at_work() -> datetime:
+    """Since when a run or backfill that has not ended counts: others ended without saying so."""
+    return datetime.fromtimestamp(time.time() - _MOST_HOURS * 3600, timezone.utc)
 
 
 @dataclass(frozen=True)

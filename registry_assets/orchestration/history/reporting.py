@@ -14,6 +14,7 @@ from dagster import (
     AssetMaterialization,
     DagsterInstance,
     MetadataValue,
+    RunsFilter,
 )
 
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
@@ -30,6 +31,7 @@ from registry_assets.orchestration.describing import (
 from registry_assets.orchestration.history.claims import claim_names
 from registry_assets.orchestration.history.event_log import (
     ABSENT,
+    AT_WORK,
     AssetPartition,
     Input,
     Seen,
@@ -43,6 +45,7 @@ from registry_assets.orchestration.history.event_log import (
     of_node,
     read_seen,
     recorded_inputs,
+    still_at_work,
     tells_the_same,
 )
 from registry_assets.orchestration.internals import (
@@ -50,8 +53,10 @@ from registry_assets.orchestration.internals import (
     DATA_VERSION_TAG,
     DEFAULT_DATA_VERSION,
     NULL_EVENT_POINTER,
+    PARTITION_NAME_TAG,
     get_input_data_version_tag,
     get_input_event_pointer_tag,
+    has_open_backfills,
     show_partitions_as_missing,
 )
 from registry_assets.orchestration.names import own_name, partitions_definition
@@ -142,7 +147,10 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 
 
 def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Removes partitions without a metafile, a raw folder or an archive."""
+    """Removes partitions without a metafile, a raw folder or an archive.
+
+    A partition stays while a run or backfill needs it, which Dagster could not load without it.
+    """
     raw_folder = lineage.registry.raw_folder
     kept_out = find_kept_out(GitRepo(lineage.registry.root))
     # Includes families of which nothing is left in the work tree.
@@ -154,8 +162,14 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
         if gone and shared_name == COLLECTIONS and raw_folder is not None:
             arrivals = find_arrivals(lineage.registry.root / raw_folder)
             gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
+        if gone and has_open_backfills(instance, still_at_work()):
+            return
         for key in gone:
-            instance.delete_dynamic_partition(name, key)
+            for_it = RunsFilter(
+                tags={PARTITION_NAME_TAG: key}, statuses=AT_WORK, created_after=still_at_work()
+            )
+            if not instance.get_runs_count(for_it):
+                instance.delete_dynamic_partition(name, key)
 
 
 def show_as_missing(

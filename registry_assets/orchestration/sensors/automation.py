@@ -6,10 +6,8 @@ its data set has taken the collection in. The workspace tells this, not Dagster,
 also has collections that were taken out again.
 """
 
-import time
 import warnings
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 from dagster import (
@@ -20,13 +18,12 @@ from dagster import (
     AutomationContext,
     AutomationResult,
     BetaWarning,
-    DagsterRunStatus,
     DefaultSensorStatus,
     RunsFilter,
 )
 
 from registry_assets.model import metafile_of
-from registry_assets.orchestration.history.event_log import asset_key
+from registry_assets.orchestration.history.event_log import AT_WORK, asset_key, still_at_work
 from registry_assets.orchestration.internals import record
 from registry_assets.orchestration.names import own_name
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
@@ -37,9 +34,6 @@ FOLLOW_SENSOR_NAME = "follow_changes"
 BRING_JOB = "bring_up_to_date"
 
 _INTERVAL_SECONDS = 30
-_MOST_HOURS = 6
-_ENDED = (DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
-_AT_WORK = [status for status in DagsterRunStatus if status not in _ENDED]
 
 
 @record
@@ -86,9 +80,8 @@ class NothingInBulk(AutomationCondition[AssetKey]):
 
     def evaluate(self, context: AutomationContext[AssetKey]) -> AutomationResult[AssetKey]:
         """Keeps all candidates or none."""
-        since = datetime.fromtimestamp(time.time() - _MOST_HOURS * 3600, timezone.utc)
         running = context.asset_graph_view.instance.get_runs_count(
-            RunsFilter(job_name=self.job, statuses=_AT_WORK, created_after=since)
+            RunsFilter(job_name=self.job, statuses=AT_WORK, created_after=still_at_work())
         )
         return AutomationResult(
             context, context.get_empty_subset() if running else context.candidate_subset

@@ -17,7 +17,7 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.model import Registry, is_folder
 from registry_assets.orchestration.checks import report_checks
-from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.history.reporting import remove_partitions, sync
 from registry_assets.orchestration.names import own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
@@ -96,6 +96,9 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
             cursor["told"] = stamp
             cursor["unread"] = dict(done.unread)
             said = f"{done.reported} materializations and "
+        elif not lineage.registry.problems:
+            # A mistyped partition key changed no metafile.
+            remove_partitions(lineage, context.instance)
         # Also after runs that changed no metafile, as they hide earlier check evaluations.
         checked = report_checks(lineage, context.instance)
         cursor["event"] = events.get_maximum_record_id()
