@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey, AssetMaterialization, DagsterInstance, RunsFilter
+import yaml
+from dagster import AssetKey, AssetMaterialization, DagsterInstance, RunsFilter, Shape
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
+from dagster._core.snap import JobSnap
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 
 from registry_assets import build_definitions
 from registry_assets.dvc_repo import DvcRepo
@@ -17,8 +20,11 @@ from registry_assets.orchestration import batch_job, io_manager
 from registry_assets.orchestration.batch_job import BRING_JOB, BRING_OP, Batch
 from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import AssetPartition, read_seen
+from registry_assets.orchestration.history.opening import open_history
 from registry_assets.orchestration.history.reporting import sync
+from registry_assets.orchestration.publish_job import PUBLISH_JOB, PUBLISH_OP
 from tests.conftest import lineage_of, write_tree
+from tests.conftest import run as run_program
 from tests.runs import define_assets, execute, own, plan_runs
 
 DATA = "processed/texts/data"
@@ -85,6 +91,52 @@ def test_a_mistyped_collection_fails_no_run_and_makes_nothing_else(
     assert bring(text_registry, instance, collections=["01_aa", "02_b"])
     seen = read_seen(lineage_of(text_registry), instance)
     assert {asset.partition for asset in seen} == {"02_b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (BRING_JOB, {BRING_OP: {"config": {"collections": [], "force": False, "select": ""}}}),
+        (PUBLISH_JOB, {PUBLISH_OP: {"config": {"branch": "", "dry_run": False, "message": ""}}}),
+    ],
+)
+def test_the_launchpad_shows_what_one_may_set_and_nothing_else(
+    text_registry: Path, name: str, shown: dict[str, object]
+) -> None:
+    job = build_definitions(text_registry).resolve_job_def(own(text_registry, name))
+    schema = JobSnap.from_job_def(job).config_schema_snapshot
+    root = schema.get_config_snap(job.run_config_schema.run_config_schema_type.key)
+    assert yaml.safe_load(default_values_yaml_from_type_snap(schema, root)) == {"ops": shown}
+    (op,) = job.nodes
+    config = op.definition.config_schema.config_type
+    assert isinstance(config, Shape)
+    for option in config.fields.values():
+        assert option.description
+        assert not option.is_required
+
+
+@pytest.mark.parametrize("command", [["add", "01_a"], ["materialize", "--collection", "01_a"]])
+def test_the_run_of_a_command_can_be_executed_again_in_the_ui(
+    text_registry: Path, command: list[str]
+) -> None:
+    run_program(text_registry, "registry", *command)
+    with open_history(text_registry) as history:
+        before = read_seen(lineage_of(text_registry), history)
+        assert {asset.partition for asset in before} == {"01_a"}
+        (run,) = history.get_runs()
+        write_tree(text_registry, {"raw/01_a/three.txt": "three\n"})
+        job = build_definitions(text_registry).resolve_job_def(own(text_registry, BRING_JOB))
+        assert job.execute_in_process(instance=history, run_config=run.run_config).success
+        after = read_seen(lineage_of(text_registry), history)
+    assert after.keys() == before.keys()
+    assert all(after[asset] != before[asset] for asset in before)
+
+
+def test_runs_that_were_launched_with_nulls_can_be_executed_again(
+    text_registry: Path, instance: DagsterInstance
+) -> None:
+    assert bring(text_registry, instance, select=None, collections=["02_b"], force=False)
+    assert {a.partition for a in read_seen(lineage_of(text_registry), instance)} == {"02_b"}
 
 
 def test_a_second_run_makes_nothing_and_an_edit_what_follows_from_it(

@@ -48,7 +48,7 @@ from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.reading import read_status
 from registry_assets.registry.status.unknown_names import check_collection_exists
-from registry_assets.registry.translator import RegistryTranslator
+from registry_assets.registry.translator import COLLECTIONS, RegistryTranslator
 from registry_assets.revisions.changes.committing import Written, commit_written
 
 BRING_OP = "bring"
@@ -56,7 +56,9 @@ BRING_OP = "bring"
 Write = Callable[[AssetMaterialization], None]
 
 _MOST_EXAMPLES = 20
-_SILENT = "silent"
+_MOST_NAMED = 100
+_CONSOLE = "console"
+"""Dagster's own name for the logger that prints."""
 _TELL_SECONDS = 20.0
 """How often results are reported to Dagster: each time, the metafiles have to be read again."""
 
@@ -153,13 +155,16 @@ def _written(lineage: Lineage, made: Sequence[Made]) -> Iterator[Written]:
 
 
 class BringConfig(Config):
-    """Which assets to bring up to date."""
+    """Which assets to bring up to date.
+
+    The defaults are values, as the launchpad leaves out what is null or made by a function.
+    """
 
     select: str | None = Field(
-        default=None, description="Assets, in Dagster's selection syntax (default: all)."
+        default="", description="Assets, in Dagster's selection syntax (default: all)."
     )
     collections: list[str] = Field(
-        default_factory=list,
+        default=[],
         description="Collections to take all the way, also into data sets that lack them "
         "(default: the collections that each data set has).",
     )
@@ -195,7 +200,7 @@ def build_bring_job(registry: Registry, translator: RegistryTranslator) -> JobDe
             lineage,
             dvc,
             read_status(lineage, dvc),
-            None if config.select is None else select_keys(lineage, config.select),
+            select_keys(lineage, config.select) if config.select else None,
             collections,
             force=config.force,
         )
@@ -250,13 +255,14 @@ def make_in_process(
 
     registry = batch.lineage.registry
 
+    # The config is for who executes the run again.
     @op(name=own_name(registry, BRING_OP))
-    def bring_up_to_date(context: OpExecutionContext) -> None:
+    def bring_up_to_date(context: OpExecutionContext, config: BringConfig) -> None:
         batch.run_id = context.run_id
         _make_in_op(context, batch, units, say, failures)
 
     # The command prints the results itself.
-    @job(name=own_name(registry, BRING_JOB), logger_defs={_SILENT: _silent})
+    @job(name=own_name(registry, BRING_JOB), logger_defs={_CONSOLE: _silent})
     def bring() -> None:
         bring_up_to_date.alias(BRING_OP)()
 
@@ -264,7 +270,10 @@ def make_in_process(
         instance=batch.instance,
         tags=dict(tags),
         raise_on_error=False,
-        run_config={"loggers": {_SILENT: {}}},
+        run_config={
+            "loggers": {_CONSOLE: {}},
+            "ops": {BRING_OP: {"config": _config_of(units, batch.options)}},
+        },
     )
     # Failed units end the run with a `Failure`; any other error ended it early.
     is_said = any(
@@ -278,10 +287,29 @@ def make_in_process(
     return failures
 
 
+def _config_of(units: Sequence[Unit], options: MakeOptions) -> dict[str, object]:
+    """The config with which the job in the UI brings the same units up to date.
+
+    Dagster's "Re-execute" takes it from the run. Of many collections none is named, which is all
+    that the data sets have.
+    """
+    keys = dict.fromkeys(key for unit in units for key in unit.keys)
+    names = dict.fromkeys(
+        unit.partition
+        for unit in units
+        if unit.partition is not None and unit.group.partitions == COLLECTIONS
+    )
+    return {
+        "select": " or ".join(f'key:"{"/".join(key)}"' for key in keys),
+        "collections": list(names) if len(names) <= _MOST_NAMED else [],
+        "force": options.force,
+    }
+
+
 @logger
 def _silent(_context: InitLoggerContext) -> logging.Logger:
     """A logger without output."""
-    logger = logging.Logger(_SILENT)
+    logger = logging.Logger(_CONSOLE)
     logger.addHandler(logging.NullHandler())
     return logger
 

@@ -32,13 +32,13 @@ PUBLISH_OP = "publish_metafiles"
 
 
 class PublishConfig(Config):
-    """Options for publishing."""
+    """Options for publishing; the launchpad leaves out defaults that are null."""
 
     branch: str | None = Field(
-        default=None, description="Branch name (default: derived from its content)."
+        default="", description="Branch name (default: derived from its content)."
     )
     message: str | None = Field(
-        default=None, description="Subject of the commit (default: derived from its content)."
+        default="", description="Subject of the commit (default: derived from its content)."
     )
     dry_run: bool = Field(default=False, description="Only show what would be published.")
 
@@ -55,8 +55,8 @@ def build_publish_job(registry: Registry, translator: RegistryTranslator) -> Job
         root = registry.root
         plan = plan_publication(
             build_lineage(read_registry(root), translator),
-            branch=config.branch,
-            title=config.message,
+            branch=config.branch or None,
+            title=config.message or None,
             run_id=context.run_id,
         )
         if isinstance(plan, Nothing):
