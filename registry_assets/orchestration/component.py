@@ -1,14 +1,28 @@
 """The component that adds a DVC repository to a `dg` project with YAML."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
+import click
 from dagster import AssetKey, AssetSpec, Definitions
-from dagster.components import Component, ComponentLoadContext, Model, Resolvable
+from dagster.components import (
+    Component,
+    ComponentLoadContext,
+    Model,
+    Resolvable,
+    Scaffolder,
+    ScaffoldRequest,
+    scaffold_component,
+    scaffold_with,
+)
 from dagster.components.utils.translation import (
     TranslationFn,
     TranslationFnResolver,
 )
 
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import NotFoundError
 from registry_assets.model import ITEM
 from registry_assets.orchestration.building import build_definitions
 from registry_assets.registry.translator import Key, RegistryTranslator
@@ -16,13 +30,68 @@ from registry_assets.registry.translator import Key, RegistryTranslator
 Translation = TranslationFn[dict[str, Any]]
 
 
+_COMPONENT_PY = """\
+import dagster as dg
+from registry_assets import DvcRegistryComponent
+
+
+@dg.component_instance
+def load(context: dg.ComponentLoadContext) -> DvcRegistryComponent:
+    return DvcRegistryComponent(root={root!r})
+"""
+
+
+class ScaffoldParameters(Model):
+    """What `dg scaffold defs` asks for.
+
+    Attributes:
+        root: Any folder of the repository, from the working directory. When None, the repository
+            is the one around the project.
+    """
+
+    root: str | None = None
+
+
+class DvcRegistryScaffolder(Scaffolder[ScaffoldParameters]):
+    """Writes the YAML, or Python, of a component that loads."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[ScaffoldParameters]:
+        """What the command line of `dg scaffold defs` takes."""
+        return ScaffoldParameters
+
+    def scaffold(self, request: ScaffoldRequest[ScaffoldParameters]) -> None:
+        """Writes `defs.yaml` or `component.py`.
+
+        Raises:
+            click.ClickException: when there is no DVC repository; nothing is left behind.
+        """
+        folder = request.target_path.parent if request.append else request.target_path
+        given = request.params.root
+        try:
+            root = DvcRepo(Path(given or request.project_root or folder)).root
+        except NotFoundError as error:
+            if not request.append:
+                folder.rmdir()
+            raise click.ClickException(str(error)) from error
+        written = given if given and Path(given).is_absolute() else os.path.relpath(root, folder)
+        if request.scaffold_format == "yaml":
+            scaffold_component(request, {"root": written})
+        else:
+            text = _COMPONENT_PY.format(root=written)
+            (folder / "component.py").write_text(text, encoding="utf-8")
+
+
+@scaffold_with(DvcRegistryScaffolder)
 class DvcRegistryComponent(Component, Resolvable, Model):
     """A DVC repository as assets.
+
+    `dg scaffold defs registry_assets.DvcRegistryComponent NAME --root FOLDER` writes such a file:
 
     ```yaml
     type: registry_assets.DvcRegistryComponent
     attributes:
-      root: ../../my_registry
+      root: ../../../../../my_registry
       translation:
         key: "photos/{{ path }}"
         group_name: photos
