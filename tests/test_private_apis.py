@@ -43,6 +43,7 @@ from dagster._core.scheduler.instigation import (
     InstigatorType,
     SensorInstigatorData,
 )
+from dagster._grpc.client import DagsterGrpcClient
 from dvc.config import Config
 from dvc.dvcfile import ProjectFile, SingleStageFile
 from dvc.fs import localfs
@@ -434,6 +435,27 @@ def test_dagster_dev_starts_its_webserver_by_the_module_that_is_replaced() -> No
     assert "open_ipc_subprocess(" in inspect.getsource(dev.dev_command_impl), purpose
     host = inspect.getsource(webserver.host_dagster_ui_with_workspace_process_context)
     assert "app = create_app_from_workspace_process_context(" in host, purpose
+
+
+def test_who_has_the_code_loaded_is_a_child_of_the_code_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = import_module("dagster._grpc.server")
+    proxy = import_module("dagster._grpc.proxy_server").DagsterProxyApiServicer
+    purpose = "sensors/outside_changes.py has the code server reload, whose command line it reads"
+    assert "open_ipc_subprocess(" in inspect.getsource(server.open_server_process), purpose
+    assert "self._reload_location()" in inspect.getsource(proxy.ReloadCode), purpose
+    assert "timeout" in inspect.signature(DagsterGrpcClient.reload_code).parameters, purpose
+
+    assert internals.find_code_server() is None, "this process is nobody's"
+    command = ["python", "-m", "dagster", "code-server", "start", "-m", "some"]
+    found = internals.code_server_of([*command, "--port=4000"])
+    assert found is not None, purpose
+    assert (found.client.host, found.client.port, found.client.socket) == ("localhost", 4000, None)
+    monkeypatch.setenv("DAGSTER_CODE_SERVER_SOCKET", "/some/socket")
+    found = internals.code_server_of(command)
+    assert found is not None, purpose
+    assert (found.client.port, found.client.socket) == (None, "/some/socket"), purpose
 
 
 def test_an_event_is_written_into_a_table_as_it_was_read(instance: DagsterInstance) -> None:

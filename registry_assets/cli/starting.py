@@ -86,7 +86,6 @@ def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
     from registry_assets.orchestration.checks import report_checks
     from registry_assets.orchestration.history.reporting import sync as report_changes
-    from registry_assets.orchestration.sensors.outside_changes import CODE_LOCATION, UI_ADDRESS
     from registry_assets.registry.home import choose_home, read_env_home, write_env
 
     found = read_lineage(root)
@@ -108,7 +107,6 @@ def ui(root: Path, host: str, port: int) -> None:
         **os.environ,
         "DAGSTER_HOME": str(home),
         "REGISTRY_ROOT": str(found.registry.root),
-        UI_ADDRESS: f"http://{host}:{port}",
     }
     command = [
         sys.executable,
@@ -116,7 +114,7 @@ def ui(root: Path, host: str, port: int) -> None:
         "registry_assets.orchestration.dagster_dev",
         "dev",
         "--module-name",
-        CODE_LOCATION,
+        "registry_assets.definitions",
         "--host",
         host,
         "--port",

@@ -9,11 +9,13 @@ than most commands, and few commands open the history.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from dagster import (
     AssetCheckKey,
     AssetKey,
@@ -33,6 +35,7 @@ from dagster._core.definitions.data_version import (
     get_input_event_pointer_tag,
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.instance.utils import RUNLESS_RUN_ID
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
         SQLITE_BUSY_TIMEOUT_SECONDS as SQLITE_BUSY_TIMEOUT_SECONDS,
     )
     from dagster._core.storage.sqlite_storage import DagsterSqliteStorage as DagsterSqliteStorage
+    from dagster._grpc.client import DagsterGrpcClient
     from dagster._serdes import ConfigurableClassData as ConfigurableClassData
     from sqlalchemy import Table
     from starlette.routing import BaseRoute
@@ -86,7 +90,9 @@ __all__ = [
     "SerializableErrorInfo",
     "UnresolvedAssetJobDefinition",
     "copy_sensor_states",
+    "code_server_of",
     "event_tables",
+    "find_code_server",
     "find_newest_evaluations",
     "get_input_data_version_tag",
     "get_input_event_pointer_tag",
@@ -238,6 +244,57 @@ def run_dagster(webserver: str) -> None:
 
     dev.open_ipc_subprocess = start_ours
     cli.main()
+
+
+# --- The code server ------------------------------------------------------------------------------
+#
+# `dagster code-server start`, and with it `dagster dev` and `dg dev`, holds the address that others
+# know and has a process of its own load the code. Asked to reload, it starts another such process,
+# and webservers and daemons notice by themselves, wherever they are. Nothing tells that process
+# whom to ask; but it is a child of the server, whose command line says where it listens.
+
+
+@dataclass(frozen=True)
+class CodeServer:
+    """The code server that this process has loaded the code for."""
+
+    client: "DagsterGrpcClient"
+
+    def reload(self, seconds: int) -> None:
+        """Has the code loaded anew, in a process that takes the place of this one.
+
+        Args:
+            seconds: How long that may take.
+
+        Raises:
+            ConnectionError: when it takes longer, or nobody answers.
+        """
+        try:
+            self.client.reload_code(timeout=seconds)
+        except DagsterUserCodeUnreachableError as error:
+            raise ConnectionError(f"the code server does not reload: {error}") from error
+
+
+def find_code_server() -> CodeServer | None:
+    """The code server that this process has loaded the code for; None where there is none."""
+    try:
+        parent = psutil.Process().parent()
+        return None if parent is None else code_server_of(parent.cmdline())
+    except psutil.Error:
+        return None
+
+
+def code_server_of(command: Sequence[str]) -> CodeServer | None:
+    """The code server that a command line started from this environment; None if it is another."""
+    from dagster._cli.code_server import start_command
+    from dagster._grpc.client import DagsterGrpcClient
+
+    if "code-server" not in command:
+        return None
+    # After `code-server` comes `start`. What the command line leaves out is in the environment.
+    options = command[command.index("code-server") + 2 :]
+    given = start_command.make_context("start", list(options)).params
+    return CodeServer(DagsterGrpcClient(given["port"], given["socket"], given["host"]))
 
 
 # --- The tables of the event log ------------------------------------------------------------------

@@ -1,9 +1,7 @@
 """The sensor that reports to Dagster what changed outside it."""
 
 import json
-import os
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from dagster import (
     DefaultSensorStatus,
@@ -18,6 +16,7 @@ from registry_assets.errors import RegistryError
 from registry_assets.model import Registry, is_folder
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.reporting import remove_partitions, sync
+from registry_assets.orchestration.internals import find_code_server
 from registry_assets.orchestration.names import own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
@@ -29,12 +28,10 @@ from registry_assets.units import few_of
 
 CHANGE_SENSOR_NAME = "outside_changes"
 
-CODE_LOCATION = "registry_assets.definitions"
-"""The name that Dagster gives the code location when it loads that module."""
-
-UI_ADDRESS = "REGISTRY_UI_ADDRESS"
-"""The environment variable with the address of the webserver of `registry ui`."""
-
+OUTDATED = (
+    "a pipeline, code or a parameter changed since the definitions were loaded: restart what "
+    "serves them (`dagster code-server start` reloads by itself)"
+)
 _RELOAD_SECONDS = 30
 _INTERVAL_SECONDS = 10
 
@@ -70,17 +67,20 @@ def build_change_sensor(registry: Registry, translator: RegistryTranslator) -> S
         is_done = is_told and events.get_maximum_record_id() == cursor.get("event")
         try:
             lineage = None
-            if stamps.definitions != loaded and (UI_ADDRESS in os.environ or not is_done):
+            is_outdated = stamps.definitions != loaded
+            server = find_code_server() if is_outdated else None
+            if is_outdated and (server is not None or not is_done):
                 # Reload only if it can be read: no sensor would be left to reload it again.
                 lineage = build_lineage(read_registry(registry.root), translator)
-                if reload_code_location(context.log.info):
-                    reason = "reloading: a pipeline, code or a parameter changed"
-                    return SensorResult(skip_reason=reason)
-        except RegistryError as error:
+            if server is not None:
+                server.reload(_RELOAD_SECONDS)
+                reason = "reloading: a pipeline, code or a parameter changed"
+                return SensorResult(skip_reason=reason)
+        except (RegistryError, ConnectionError) as error:
             return SensorResult(skip_reason=str(error))
         if is_done:
-            left_out = cursor.get("left_out")
-            return SensorResult(skip_reason=left_out or "nothing changed")
+            left_out = cursor.get("left_out") or "nothing changed"
+            return SensorResult(skip_reason=OUTDATED if is_outdated else left_out)
         if stamp not in (cursor.get("told"), cursor.get("seen")):
             cursor["seen"] = stamp
             said = "metafiles or code changed, waiting until they are quiet"
@@ -120,29 +120,3 @@ def _is_fetched(registry: Registry, unread: Mapping[str, str] | None) -> bool:
         listings.contents(md5) is not None if is_folder(md5) else listings.place_of(md5) is not None
         for md5 in (unread or {}).values()
     )
-
-
-def reload_code_location(report: Callable[[str], None]) -> bool:
-    """Asks the webserver of `registry ui` to reload the definitions.
-
-    Returns:
-        Whether it reloads them; False if there is no such webserver or it did not answer.
-    """
-    address = os.environ.get(UI_ADDRESS)
-    if not address:
-        return False
-    mutation = (
-        f'mutation {{ reloadRepositoryLocation(repositoryLocationName: "{CODE_LOCATION}") '
-        "{ __typename } }"
-    )
-    request = urllib.request.Request(
-        f"{address}/graphql",
-        data=json.dumps({"query": mutation}).encode(),
-        headers={"content-type": "application/json"},
-    )
-    try:
-        urllib.request.urlopen(request, timeout=_RELOAD_SECONDS).close()
-    except OSError as error:
-        report(f"{address} did not answer: {error}; reload the code location by hand")
-        return False
-    return True
