@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
-	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000"
+	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000 or HOST=… PORT=…"
 	@echo "make test    install, then run the tests, also those of $(EXAMPLE)"
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
@@ -43,8 +43,10 @@ setup: $(INSTALLED)
 demo: setup
 	@$(BIN)/registry demo
 
+# Given to make only: some shells have a HOST of their own in the environment.
+given = $(if $(filter command,$(origin $1)),$2 $($1))
 ui: setup
-	@$(BIN)/registry ui
+	@$(BIN)/registry ui $(call given,HOST,--host) $(call given,PORT,--port)
 
 ifeq ($(ARGS),)
 # Side by side, as those of the example mostly wait for servers.

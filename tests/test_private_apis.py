@@ -428,13 +428,20 @@ def _imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_dagster_dev_starts_its_webserver_by_the_module_that_is_replaced() -> None:
-    dev, webserver = import_module("dagster._cli.dev"), import_module("dagster_webserver.cli")
+def test_the_webserver_makes_its_application_by_the_function_that_is_replaced() -> None:
+    webserver = import_module("dagster_webserver.cli")
     purpose = "`registry ui` starts a webserver that has contact sheets, too"
-    assert '"dagster_webserver"]' in inspect.getsource(dev.dev_command_impl), purpose
-    assert "open_ipc_subprocess(" in inspect.getsource(dev.dev_command_impl), purpose
     host = inspect.getsource(webserver.host_dagster_ui_with_workspace_process_context)
     assert "app = create_app_from_workspace_process_context(" in host, purpose
+    assert callable(webserver.main), purpose
+
+
+def test_the_daemon_warns_once_that_it_begins_with_what_comes() -> None:
+    consumer = import_module("dagster._daemon.auto_run_reexecution.event_log_consumer")
+    purpose = "run_daemon takes that line, which is for nobody, out of the first start"
+    assert '"No cursor for event type' in inspect.getsource(consumer), purpose
+    assert consumer.EventLogConsumerDaemon.__name__ == "EventLogConsumerDaemon", purpose
+    assert callable(import_module("dagster._daemon.cli").main), "daemon.py runs it"
 
 
 def test_who_has_the_code_loaded_is_a_child_of_the_code_server(

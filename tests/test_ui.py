@@ -2,15 +2,13 @@
 
 import hashlib
 import json
+import re
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 from PIL import Image
@@ -20,39 +18,15 @@ from registry_assets.dvc_repo import build_listing, hash_listing
 from registry_assets.registry.contact_sheets import sheet_address
 from tests.commands import program
 from tests.conftest import run
+from tests.dagster_ui import (
+    CHANGE_SECONDS,
+    RUNS_SECONDS,
+    START_SECONDS,
+    free_port,
+    query,
+    wait_for,
+)
 from tests.images.drawing import encode
-
-START_SECONDS = 180
-RUNS_SECONDS = 180
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def query(port: int, text: str) -> Any:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql",
-        data=json.dumps({"query": text}).encode(),
-        headers={"content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["data"]
-
-
-def wait_for(seconds: float, found: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if result := found():
-                return result
-        except OSError:
-            pass
-        time.sleep(0.5)
-    raise AssertionError(f"no {what} within {seconds} s")
-
 
 RUNS = "{ runsOrError { ... on Runs { results { status tags { key value } } } } }"
 GRAPH = """{ assetNodes { assetKey { path } groupName
@@ -64,7 +38,6 @@ STALENESS = """{ assetNodes {
   a: staleStatus(partition: "01_a")
   b: staleStatus(partition: "02_b")
 } }"""
-CHANGE_SECONDS = 90
 
 
 def stale(port: int) -> set[tuple[str, str]]:
@@ -139,12 +112,20 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
     settings.write_text(settings.read_text().replace("settle_seconds = 30", "settle_seconds = 1"))
     (text_registry / "raw" / "bad name").mkdir()
     port = free_port()
+    address = f"http://127.0.0.1:{port}"
     command = [program("registry"), "--root", str(text_registry), "ui", "--port", str(port)]
-    with (text_registry.parent / "ui.log").open("w") as log:
+    said = text_registry.parent / "ui.log"
+    with said.open("w") as log:
         server = subprocess.Popen(command, cwd="/", stdout=log, stderr=subprocess.STDOUT)
     started: list[psutil.Process] = []
     try:
-        wait_for(START_SECONDS, lambda: query(port, "{ version }"), "answer of the webserver")
+        wait_for(START_SECONDS, lambda: address in said.read_text().splitlines(), "address")
+        # It is said when there is the graph to see, and not before.
+        assert query(port, GRAPH)["assetNodes"]
+        warned = re.findall(
+            r".*(?:warning|superseded|deprecated).*", said.read_text(), re.IGNORECASE
+        )
+        assert warned == []
 
         def both_done() -> bool:
             runs = query(port, RUNS)["runsOrError"]["results"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,7 +14,6 @@ import click
 from registry_assets.cli.looking import check_lineage
 from registry_assets.cli.publishing import push_all
 from registry_assets.cli.reading import (
-    FINDING,
     open_history,
     read_lineage,
     read_status_too,
@@ -84,15 +83,11 @@ def demo(root: Path) -> None:
 @click.pass_obj
 def ui(root: Path, host: str, port: int) -> None:
     """Start Dagster's webserver and daemon with this registry's history."""
-    from registry_assets.orchestration.checks import report_checks
-    from registry_assets.orchestration.history.reporting import sync as report_changes
+    from registry_assets.orchestration.services import starting_services
     from registry_assets.registry.home import choose_home, read_env_home, write_env
 
     found = read_lineage(root)
     _check_address(host, port)
-    with open_history(found.registry.root, launches_runs=True) as instance:
-        report_changes(found, instance, lambda _line: None)
-        report_checks(found, instance)
     home = choose_home(found.registry.root).resolve()
     done = write_env(found.registry.root)
     if done is not None:
@@ -108,36 +103,38 @@ def ui(root: Path, host: str, port: int) -> None:
         "DAGSTER_HOME": str(home),
         "REGISTRY_ROOT": str(found.registry.root),
     }
-    command = [
-        sys.executable,
-        "-m",
-        "registry_assets.orchestration.dagster_dev",
-        "dev",
-        "--module-name",
-        "registry_assets.definitions",
-        "--host",
-        host,
-        "--port",
-        str(port),
-    ]
-    click.echo(f"http://{host}:{port}  (Ctrl-C ends it)")
-    ended = False
+    click.echo("Starting Dagster; Ctrl-C ends it")
+    # Before the start: a program that is started while SIGINT is ignored ignores it too.
+    _raise_when_interrupted()
+    with starting_services(found.registry.root, host, port, environment) as services:
+        from registry_assets.orchestration.checks import report_checks
+        from registry_assets.orchestration.history.reporting import sync as report_changes
+
+        with suppress(KeyboardInterrupt):
+            with open_history(found.registry.root, launches_runs=True) as instance:
+                services.start_code_server()
+                report_changes(found, instance, lambda _line: None)
+                report_checks(found, instance)
+            services.wait_until_it_answers()
+            click.echo(services.address)
+            services.wait_until_one_ends()
+    if services.is_left():
+        click.echo("A run goes on to its end, and the history will have it")
+
+
+def _raise_when_interrupted() -> None:
+    """Has the first signal that asks this process to end raise, and the next ones do nothing."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end(_number: int, _frame: object) -> None:
-        nonlocal ended
-        if not ended:
-            ended = True
-            process.send_signal(signal.SIGINT)
+        for number in numbers:
+            signal.signal(number, lambda *_: None)
+        raise KeyboardInterrupt
 
-    # Before the start: a program that is started while SIGINT is ignored ignores it too.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    # A session of its own, so that Ctrl-C reaches it once, from here.
-    process = subprocess.Popen(
-        command, env=environment, cwd=found.registry.root, start_new_session=True
-    )
-    code = process.wait()
-    sys.exit(0 if ended or code == 0 else FINDING)
+    for number in numbers:
+        # `nohup` has it ignored.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _check_address(host: str, port: int) -> None:
@@ -146,6 +143,9 @@ def _check_address(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
+        # Python names the address a second time.
+        reason = (error.strerror or str(error)).partition(" (while ")[0]
         raise RegistryError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another with --port"
+            f"cannot listen on {host}:{port}: {reason}; choose another with --port: "
+            f"`registry ui --port {port % 65535 + 1}`"
         ) from error

@@ -11,7 +11,8 @@ checks.py         asset checks
 comparison.py     whether metafiles, graph, event log and cache agree
 publish_job.py    `registry publish` for the UI
 webserver.py      serves contact sheets to browsers
-dagster_dev.py    `dagster dev` with this webserver
+services.py       starts and ends webserver, daemon and code server for `registry ui`
+daemon.py         the daemon that `registry ui` starts
 sheet_history.py  the contact sheets that version 0.1.0 put into Dagster's history
 internals.py      the private names of Dagster that are used, and why
 history/          Dagster's history of a registry: opening, reading and updating it

@@ -8,7 +8,8 @@ The SQLite storages are imported lazily: importing them, with SQLAlchemy and Ale
 than most commands, and few commands open the history.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
@@ -89,8 +90,8 @@ __all__ = [
     "AssetCheckExecutionRecord",
     "SerializableErrorInfo",
     "UnresolvedAssetJobDefinition",
-    "copy_sensor_states",
     "code_server_of",
+    "copy_sensor_states",
     "event_tables",
     "find_code_server",
     "find_newest_evaluations",
@@ -102,7 +103,7 @@ __all__ = [
     # conditions that way.
     "read_event",
     "record",
-    "run_dagster",
+    "run_daemon",
     "run_shards",
     "run_webserver",
     "show_partitions_as_missing",
@@ -210,12 +211,17 @@ def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) 
 
 # --- Dagster's webserver --------------------------------------------------------------------------
 #
-# Dagster has no way to add a route to its webserver, or to have `dagster dev` start another one. So
-# one function of each program is replaced, and the rest works as before.
+# Dagster has no way to add a route to its webserver. So one function of the program is replaced,
+# and the rest works as before.
 
 
-def run_webserver(routes: "Sequence[BaseRoute]") -> None:
-    """Runs `dagster-webserver` with the arguments of this process and additional routes."""
+def run_webserver(routes: "Sequence[BaseRoute]", wait: Callable[[], object]) -> None:
+    """Runs `dagster-webserver` with the arguments of this process and additional routes.
+
+    Args:
+        routes: Take precedence over those of Dagster.
+        wait: Called after all imports, before anything is loaded or served.
+    """
     cli: Any = import_module("dagster_webserver.cli")
     create = cli.create_app_from_workspace_process_context
 
@@ -225,49 +231,47 @@ def run_webserver(routes: "Sequence[BaseRoute]") -> None:
         return app
 
     cli.create_app_from_workspace_process_context = create_with_routes
+    wait()
     cli.main()
 
 
-def run_dagster(webserver: str) -> None:
-    """Runs `dagster` with the arguments of this process, and `dagster dev` with our webserver.
+# --- Dagster's daemon -----------------------------------------------------------------------------
 
-    Args:
-        webserver: The module to run instead of ``dagster_webserver``.
+
+def run_daemon() -> None:
+    """Runs `dagster-daemon` with the arguments of this process.
+
+    If runs are retried, the daemon warns on its first start that it ignores older events. A new
+    history has none that matter, so that line is left out.
     """
-    cli: Any = import_module("dagster._cli")
-    dev: Any = import_module("dagster._cli.dev")
-    start = dev.open_ipc_subprocess
-
-    def start_ours(parts: Sequence[str], **options: Any) -> Any:
-        ours = [webserver if part == "dagster_webserver" else part for part in parts]
-        return start(ours, **options)
-
-    dev.open_ipc_subprocess = start_ours
+    cli: Any = import_module("dagster._daemon.cli")
+    said = logging.getLogger("dagster.daemon.EventLogConsumerDaemon")
+    said.addFilter(lambda line: not line.getMessage().startswith("No cursor for event type"))
     cli.main()
 
 
 # --- The code server ------------------------------------------------------------------------------
 #
-# `dagster code-server start`, and with it `dagster dev` and `dg dev`, holds the address that others
-# know and has a process of its own load the code. Asked to reload, it starts another such process,
-# and webservers and daemons notice by themselves, wherever they are. Nothing tells that process
-# whom to ask; but it is a child of the server, whose command line says where it listens.
+# `dagster code-server start`, which `dagster dev` and `dg dev` use too, listens on an address and
+# forwards requests to a child process that has loaded the code. When asked to reload, it starts a
+# new child; every webserver and daemon notices the new server id and follows. The child is not told
+# the address, but it is on the command line of its parent.
 
 
 @dataclass(frozen=True)
 class CodeServer:
-    """The code server that this process has loaded the code for."""
+    """The code server for which this process has loaded the code."""
 
     client: "DagsterGrpcClient"
 
     def reload(self, seconds: int) -> None:
-        """Has the code loaded anew, in a process that takes the place of this one.
+        """Has the code loaded again, by a new process that replaces this one.
 
         Args:
-            seconds: How long that may take.
+            seconds: Time limit.
 
         Raises:
-            ConnectionError: when it takes longer, or nobody answers.
+            ConnectionError: If the server does not answer in time.
         """
         try:
             self.client.reload_code(timeout=seconds)
@@ -276,7 +280,7 @@ class CodeServer:
 
 
 def find_code_server() -> CodeServer | None:
-    """The code server that this process has loaded the code for; None where there is none."""
+    """Finds the code server for which this process has loaded the code; None if there is none."""
     try:
         parent = psutil.Process().parent()
         return None if parent is None else code_server_of(parent.cmdline())
@@ -285,13 +289,13 @@ def find_code_server() -> CodeServer | None:
 
 
 def code_server_of(command: Sequence[str]) -> CodeServer | None:
-    """The code server that a command line started from this environment; None if it is another."""
+    """The code server that a command line started in this environment; None if it is not one."""
     from dagster._cli.code_server import start_command
     from dagster._grpc.client import DagsterGrpcClient
 
     if "code-server" not in command:
         return None
-    # After `code-server` comes `start`. What the command line leaves out is in the environment.
+    # `code-server` is followed by `start`. Options that are left out may be in the environment.
     options = command[command.index("code-server") + 2 :]
     given = start_command.make_context("start", list(options)).params
     return CodeServer(DagsterGrpcClient(given["port"], given["socket"], given["host"]))

@@ -10,6 +10,7 @@ sheet may be forgotten later.
 import asyncio
 import os
 import re
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -107,4 +108,5 @@ def _draw(lines: tuple[str, ...]) -> str:
 if __name__ == "__main__":
     from registry_assets.orchestration.internals import run_webserver
 
-    run_webserver([sheet_route(Path(os.environ["REGISTRY_ROOT"]))])
+    # `services.py` closes it once there is something to serve.
+    run_webserver([sheet_route(Path(os.environ["REGISTRY_ROOT"]))], sys.stdin.read)

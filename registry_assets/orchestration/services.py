@@ -1,0 +1,191 @@
+"""Dagster's code server, webserver and daemon, as `registry ui` starts and ends them.
+
+Each is a program that imports Dagster for seconds. `dagster dev` starts the next one when the last
+one answers; here they import side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from registry_assets.errors import UnusableError
+
+_DAEMON = ("registry_assets.orchestration.daemon", "run")
+_CODE_SERVER = ("dagster", "code-server", "start")
+_WEBSERVER = ("registry_assets.orchestration.webserver",)
+
+_CODE_LOCATION = "registry_assets.definitions"
+"""The module that is loaded, and the name of the code location: what sensors remember is kept under
+it."""
+
+_LOOK_SECONDS = 0.1
+_RESTART_SECONDS = 5
+_ANSWER_SECONDS = 5
+_START_SECONDS = 180
+_END_SECONDS = 60
+_LEAVE_SECONDS = 10
+
+
+class Services:
+    """The three of them, from the first one's start to the last one's end.
+
+    Attributes:
+        address: Where the webserver listens.
+    """
+
+    def __init__(
+        self, root: Path, host: str, port: int, environment: Mapping[str, str], folder: Path
+    ) -> None:
+        self.address = f"http://{host}:{port}"
+        self._host = host
+        self._port = port
+        self._root = root
+        self._environment = environment
+        self._socket = folder / "code"
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._workspace = folder / "workspace.yaml"
+        location = {"location_name": _CODE_LOCATION, "socket": str(self._socket)}
+        self._workspace.write_text(
+            json.dumps({"load_from": [{"grpc_server": location}]}), encoding="utf-8"
+        )
+
+    def start_webserver(self) -> None:
+        """Has it import what it needs; it serves nothing before `wait_until_it_answers`."""
+        self._start(
+            "webserver",
+            *_WEBSERVER,
+            *("--host", self._host, "--port", str(self._port)),
+            *("--workspace", str(self._workspace)),
+            stdin=subprocess.PIPE,
+        )
+
+    def start_code_server(self) -> None:
+        """Has the definitions loaded; the history has to be there."""
+        self._socket.unlink(missing_ok=True)
+        self._start(
+            "code server",
+            *_CODE_SERVER,
+            *("--socket", str(self._socket)),
+            *("--module-name", _CODE_LOCATION, "--location-name", _CODE_LOCATION),
+            *("--inject-env-vars-from-instance", "--startup-timeout", str(_START_SECONDS)),
+            *("--log-level", "warning"),
+        )
+
+    def wait_until_it_answers(self) -> None:
+        """Waits for the webserver to answer, and starts the daemon meanwhile.
+
+        Raises:
+            UnusableError: when one of them ended by itself.
+        """
+        while not self._has_code_server():
+            self._sleep(_LOOK_SECONDS)
+        # It waits for its standard input to end.
+        webserver = self._running["webserver"]
+        assert webserver.stdin is not None
+        webserver.stdin.close()
+        self._start("daemon", *_DAEMON, "--workspace", str(self._workspace))
+        while not self._answers():
+            self._sleep(_LOOK_SECONDS)
+
+    def wait_until_one_ends(self) -> None:
+        """Waits for as long as all goes well; a code server that ended by itself starts again.
+
+        Raises:
+            UnusableError: when webserver or daemon ended by itself.
+        """
+        while True:
+            self._sleep(_RESTART_SECONDS, but="code server")
+            if self._running["code server"].poll() is not None:
+                self.start_code_server()
+
+    def is_left(self) -> bool:
+        """Whether the code server is still there after the end, for runs that go on."""
+        process = self._running.get("code server")
+        return process is not None and process.poll() is None
+
+    def end(self) -> None:
+        """Ends them; the code server goes on until its runs have ended."""
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGINT)
+        for name, process in self._running.items():
+            seconds = _LEAVE_SECONDS if name == "code server" else _END_SECONDS
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                if name != "code server":
+                    process.kill()
+                    process.wait()
+
+    def _start(self, name: str, *command: str, stdin: int = subprocess.DEVNULL) -> None:
+        # A session of its own, so that Ctrl-C reaches it once, from here.
+        self._running[name] = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            stdin=stdin,
+            env=self._environment,
+            cwd=self._root,
+            start_new_session=True,
+        )
+
+    def _sleep(self, seconds: float, but: str | None = None) -> None:
+        """Waits a moment, and makes sure that all but one are still running.
+
+        Raises:
+            UnusableError: when one is not.
+        """
+        time.sleep(seconds)
+        for name, process in self._running.items():
+            if name != but and process.poll() is not None:
+                raise UnusableError(
+                    f"Dagster's {name} ended by itself, with exit code {process.returncode}: what "
+                    "it said stands above"
+                )
+
+    def _has_code_server(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect(str(self._socket))
+            except OSError:
+                return False
+        return True
+
+    def _answers(self) -> bool:
+        with closing(HTTPConnection(self._host, self._port, timeout=_ANSWER_SECONDS)) as connection:
+            try:
+                connection.request("GET", "/server_info")
+                connection.getresponse()
+            except (OSError, HTTPException):
+                return False
+        return True
+
+
+@contextmanager
+def starting_services(
+    root: Path, host: str, port: int, environment: Mapping[str, str]
+) -> Iterator[Services]:
+    """Starts the webserver, which waits for the rest; ends all that was started.
+
+    Args:
+        root: The registry.
+        host: Where the webserver listens.
+        port: The same.
+        environment: Of all of them, with DAGSTER_HOME and REGISTRY_ROOT in it.
+    """
+    # The address of a socket is a short path, and a registry may be deep.
+    with tempfile.TemporaryDirectory(prefix="registry-") as folder:
+        services = Services(root, host, port, environment, Path(folder))
+        try:
+            services.start_webserver()
+            yield services
+        finally:
+            services.end()
