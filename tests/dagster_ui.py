@@ -38,14 +38,31 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def query(port: int, text: str, **variables: Any) -> Any:
+def query(place: int | str, text: str, **variables: Any) -> Any:
+    """What a webserver answers.
+
+    Args:
+        place: Its port, with the prefix of its paths behind it where it has one.
+        text: In GraphQL.
+        variables: Of that.
+    """
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql",
+        f"http://127.0.0.1:{place}/graphql",
         data=json.dumps({"query": text, "variables": variables}).encode(),
         headers={"content-type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)["data"]
+
+
+def look(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    """The status of what a browser asks for, and what kind of thing it is."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.headers.get_content_type()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers.get_content_type()
 
 
 def wait_for(seconds: float, found: Callable[[], Any], what: str) -> Any:
@@ -60,13 +77,13 @@ def wait_for(seconds: float, found: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"no {what} within {seconds} s")
 
 
-def code_versions(port: int) -> dict[str, str]:
+def code_versions(port: int | str) -> dict[str, str]:
     """The code version of each asset, by its key."""
     nodes = query(port, _CODE_VERSIONS)["assetNodes"]
     return {"/".join(node["assetKey"]["path"]): node["opVersion"] for node in nodes}
 
 
-def materialize(port: int, key: str, partition: str) -> None:
+def materialize(port: int | str, key: str, partition: str) -> None:
     """Does what the button in the UI does, and waits for the run."""
     (location,) = query(port, _LOCATIONS)["workspaceOrError"]["locationEntries"]
     (repository,) = location["locationOrLoadError"]["repositories"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
-import sys
 import sysconfig
 import venv
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ def environment() -> Path:
         python = str(folder / "bin/python")
         install(python, "-m", "pip", "install", "--quiet", wanted, folder=folder)
 
-    place = re.sub(r"\W+", "-", f"{wanted}-{sys.prefix}")
+    place = re.sub(r"\W+", "-", f"{wanted}-{ours}")
     return fetched(place, fetch)
 
 
@@ -96,9 +96,8 @@ def defs():
 
 
 def test_the_component_is_listed(dg: Dg) -> None:
-    listed = {
-        item["key"]: item["summary"] for item in json.loads(dg("list", "components", "--json"))
-    }
+    items = json.loads(dg("list", "components", "--json"))["items"]
+    listed = {item["key"]: item["summary"] for item in items}
     assert listed[COMPONENT] == "A DVC repository as assets."
     assert {key for key in listed if key.startswith("registry_assets")} == {COMPONENT}
 
@@ -120,13 +119,21 @@ def test_what_is_scaffolded_loads_and_runs(dg: Dg, materialized_registry: Path) 
     ]
     dg("check", "yaml")
     dg("check", "defs")
-    assert {"raw", LINES} <= keys(dg)
     run(root, "registry", "sync")
     history = {"DAGSTER_HOME": str(root / ".dagster")}
     (root / "processed/texts/params.yaml").write_text("suffix: 2\n")
     upper = "processed/texts/data/intermediate/upper"
     dg("launch", "--assets", upper, "--partition", "01_a", env=history)
     assert "suffix: 2\n" in (root / "processed/texts/dvc.lock").read_text()
+
+
+def test_two_registries_load_in_one_project(dg: Dg, text_registry: Path) -> None:
+    other = text_registry.parent / "forest"
+    shutil.copytree(text_registry, other, symlinks=True)
+    (other / "pyproject.toml").write_text('[tool.registry_assets]\nkey_prefix = "forest"\n')
+    dg("scaffold", "defs", COMPONENT, "here", "--root", str(text_registry))
+    dg("scaffold", "defs", COMPONENT, "forest", "--root", str(other))
+    assert {"raw", "forest/raw", LINES, f"forest/{LINES}"} <= keys(dg)
 
 
 def test_python_is_scaffolded_for_the_repository_around_the_project(

@@ -6,8 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import psutil
@@ -23,6 +21,7 @@ from tests.dagster_ui import (
     RUNS_SECONDS,
     START_SECONDS,
     free_port,
+    look,
     query,
     wait_for,
 )
@@ -60,16 +59,6 @@ def check_that_changes_are_seen(port: int, root: Path) -> None:
     wait_for(CHANGE_SECONDS, lambda: stale(port) == only_a, "sign that dvc ran one item")
     run(root, "registry", "materialize")
     wait_for(CHANGE_SECONDS, lambda: stale(port) == set(), "sign that all is made")
-
-
-def look(port: int, path: str, method: str = "GET") -> tuple[int, str]:
-    """The status of what a browser asks for, and what kind of thing it is."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.headers.get_content_type()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers.get_content_type()
 
 
 def check_that_contact_sheets_are_served(port: int, root: Path) -> None:
