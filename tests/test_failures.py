@@ -59,8 +59,8 @@ SETTINGS = {
         "variable NOT_SET is not set: set it",
     ),
     "a storage": (
-        "storage:\n  postgres:\n    postgres_url: postgresql://localhost/d\n",
-        "import module dagster_postgres",
+        "storage:\n  mysql:\n    mysql_url: mysql://localhost/d\n",
+        "import module dagster_mysql",
     ),
     "a storage of one's own": (f"storage:\n  custom: {NOT_THERE}\n", "module not_there"),
     "a run coordinator": (f"run_coordinator: {NOT_THERE}\n", "install the package that has it"),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 
 HOST = "127.0.0.1"
 
@@ -32,9 +33,20 @@ def find_free_port() -> int:
 
 @contextmanager
 def serving(
-    command: Sequence[str | Path], port: int, log: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    port: int,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    user: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a server until it is left; what it says goes to a file.
+
+    Args:
+        command: The program, with its arguments.
+        port: Where it listens.
+        log: The file.
+        env: Goes before the environment of this process.
+        user: Whom it runs as; like this process by default.
 
     Raises:
         RuntimeError: when nobody listens on its port in time, with what the server said.
@@ -47,6 +59,7 @@ def serving(
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
             start_new_session=True,
+            user=user,
         )
     try:
         _wait_for(port, process, log)
@@ -113,3 +126,39 @@ def install(*command: str, folder: Path) -> None:
         raise RuntimeError(f"{command[0]} is needed to get a server for the tests") from error
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+
+
+def find_program(name: str, package: str, *folders: str) -> str:
+    """The path of a program from one of Debian's packages, which is installed where it is missing.
+
+    Args:
+        name: The program.
+        package: What has it.
+        folders: Where to look after the PATH, as patterns from the root of the file system; of what
+            one matches, the last by name goes first.
+
+    Raises:
+        RuntimeError: when it cannot be installed, with the command that installs it.
+    """
+
+    def find() -> str | None:
+        found = [os.environ["PATH"]]
+        for pattern in folders:
+            found += sorted(map(str, Path("/").glob(pattern)), reverse=True)
+        return shutil.which(name, path=os.pathsep.join(found))
+
+    with Path(gettempdir(), f"registry-assets-{package}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if not (found := find()):
+            become_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+            apt = [*become_root, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+            try:
+                install(*apt, "update", folder=Path("/"))
+                install(*apt, "install", "-y", "--no-install-recommends", package, folder=Path("/"))
+            except RuntimeError as error:
+                raise RuntimeError(
+                    f"the tests need `{name}`: `apt-get install {package}`\n{error}"
+                ) from error
+            found = find()
+    assert found, f"{package} is installed, but there is no {name}"
+    return found

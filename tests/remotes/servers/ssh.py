@@ -6,21 +6,18 @@ nobody's passwords.
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 
 from tests.remotes.servers.gates import ConnectionGate
-from tests.remotes.servers.processes import HOST, find_free_port, install, serving
+from tests.remotes.servers.processes import HOST, find_free_port, find_program, serving
 from tests.remotes.servers.storage import Storage
 
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+_SBIN = ("usr/local/sbin", "usr/sbin", "sbin")
 _CONFIG = """\
 ListenAddress {host}
 Port {port}
@@ -41,7 +38,7 @@ _PASSPHRASE = "of-a-stranger-7c1f"
 @contextmanager
 def serve(folder: Path) -> Iterator[Storage]:
     """Starts sshd, getting it first where there is none."""
-    sshd = _find_sshd()
+    sshd = find_program("sshd", "openssh-server", *_SBIN)
     for name, passphrase in (("host", ""), ("user", ""), ("stranger", _PASSPHRASE)):
         _make_key(folder / name, passphrase)
     port = find_free_port()
@@ -60,21 +57,6 @@ def serve(folder: Path) -> Iterator[Storage]:
             secrets=(_PASSPHRASE,),
         )
         gate.shut()
-
-
-def _find_sshd() -> str:
-    with Path(gettempdir(), "registry-assets-sshd.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
-        if not (found := shutil.which("sshd", path=_SBIN)):
-            become_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-            apt = [*become_root, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-            install(*apt, "update", folder=Path("/"))
-            install(
-                *apt, "install", "-y", "--no-install-recommends", "openssh-server", folder=Path("/")
-            )
-            found = shutil.which("sshd", path=_SBIN)
-    assert found, "openssh-server is installed, but there is no sshd"
-    return found
 
 
 def _make_key(path: Path, passphrase: str) -> None:
