@@ -24,6 +24,10 @@ _QUIET = {
     "asyncio": logging.CRITICAL,
     "aiohttp": logging.CRITICAL,
 }
+_POSTGRES = {
+    # What libpq waits for each address; by itself it waits as long as the system does, minutes.
+    "PGCONNECT_TIMEOUT": "10",
+}
 _MLFLOW = {
     # MLflow reports usage to its makers unless it is told not to, before it is imported.
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -42,10 +46,19 @@ def set_up_process(root: Path) -> None:
     look_for_cycles_less_often()
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(level)
-    for name, value in _MLFLOW.items():
+    logging.getLogger().addFilter(_says_more_than_that_it_tries_again)
+    for name, value in {**_MLFLOW, **_POSTGRES}.items():
         os.environ.setdefault(name, value)
     _name_user()
     share_files(root)
+
+
+def _says_more_than_that_it_tries_again(record: logging.LogRecord) -> bool:
+    """False for what Dagster's storage in PostgreSQL says, in four lines, of each failed try.
+
+    What it says when it gives up becomes one line.
+    """
+    return not str(record.msg).startswith("Retrying failed database ")
 
 
 def look_for_cycles_less_often() -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -48,30 +48,33 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
     """Opens Dagster's history of a registry; warns if that is not the registry's own."""
     from registry_assets.orchestration.history import opening
-    from registry_assets.registry.home import choose_home, find_exported_home
+    from registry_assets.registry.home import choose_home, find_exported_home, read_env
 
     elsewhere = find_exported_home(root)
     if elsewhere is not None:
         click.echo(f"registry: the history is in {elsewhere}, where DAGSTER_HOME leads", err=True)
     home = choose_home(root).resolve()
     with ExitStack() as stack:
+        # As in Dagster's own commands, where what it says goes before what is exported, too.
+        variables = read_env(root)
         # What Dagster itself writes goes there, too, and assets may ask it for its instance.
-        stack.enter_context(_exported_home(home))
+        stack.enter_context(_exported({**variables, "DAGSTER_HOME": str(home)}))
         stack.enter_context(_hearing_interrupts())
         yield stack.enter_context(opening.open_history(root, launches_runs=launches_runs))
 
 
 @contextmanager
-def _exported_home(home: Path) -> Iterator[None]:
-    before = os.environ.get("DAGSTER_HOME")
-    os.environ["DAGSTER_HOME"] = str(home)
+def _exported(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["DAGSTER_HOME"]
-        else:
-            os.environ["DAGSTER_HOME"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -218,9 +218,12 @@ def sync(root: Path, strip_sheets: bool) -> None:
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
     """Brings Dagster's event log up to what the metafiles record, and prints how many events."""
     from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.history.postgres import shown_database
     from registry_assets.orchestration.history.reporting import sync as report_changes
 
     with open_history(found.registry.root) as instance:
+        database = shown_database(instance)
         count = report_changes(found, instance, report).reported
         checked = report_checks(found, instance)
-    click.echo(f"reported {count} materializations and {checked} checks")
+    to = "" if database is None else f" to {database}"
+    click.echo(f"reported {count} materializations and {checked} checks{to}")

@@ -108,11 +108,15 @@ def ui(root: Path, host: str, port: int) -> None:
     _raise_when_interrupted()
     with starting_services(found.registry.root, host, port, environment) as services:
         from registry_assets.orchestration.checks import report_checks
+        from registry_assets.orchestration.history.postgres import shown_database
         from registry_assets.orchestration.history.reporting import sync as report_changes
 
         with suppress(KeyboardInterrupt):
             with open_history(found.registry.root, launches_runs=True) as instance:
                 services.start_code_server()
+                database = shown_database(instance)
+                if database is not None:
+                    click.echo(f"registry: the history is in {database}", err=True)
                 report_changes(found, instance, lambda _line: None)
                 report_checks(found, instance)
             services.wait_until_it_answers()

@@ -8,6 +8,7 @@ The SQLite storages are imported lazily: importing them, with SQLAlchemy and Ale
 than most commands, and few commands open the history.
 """
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,10 +96,12 @@ __all__ = [
     "event_tables",
     "find_code_server",
     "find_newest_evaluations",
+    "find_postgres_address",
     "get_input_data_version_tag",
     "get_input_event_pointer_tag",
     "has_open_backfills",
     "open_instance",
+    "postgres_address",
     # Our own automation conditions have to be records, like Dagster's, which copies and compares
     # conditions that way.
     "read_event",
@@ -108,6 +111,7 @@ __all__ = [
     "run_webserver",
     "show_partitions_as_missing",
     "sql_event_log",
+    "stay_connected",
     "write_event",
 ]
 
@@ -119,6 +123,9 @@ _STORAGES = {
 }
 """Base classes of the storage that stays open: Dagster opens and closes each database for every
 event, and no setting changes that."""
+
+_RECONNECT_SECONDS = 10
+"""A connection that is older may have been ended by the server or a firewall meanwhile."""
 
 
 def __getattr__(name: str) -> Any:
@@ -138,6 +145,43 @@ def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
         overrides: Settings that take precedence over ``dagster.yaml``.
     """
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=dict(overrides)))
+
+
+def find_postgres_address(home: Path) -> str | None:
+    """The address of the PostgreSQL database that the settings of an instance name.
+
+    With the password in it. None if they name another storage, or one for which Dagster gets tokens
+    instead of a password. Only a storage of Dagster resolves the environment variables in them, and
+    it connects when it is made, except where it is told to leave the tables alone.
+
+    Args:
+        home: The folder with its ``dagster.yaml``.
+    """
+    data = InstanceRef.from_dir(str(home)).storage_data
+    if (
+        data is None
+        or data.module_name != "dagster_postgres"
+        or "auth_provider" in data.config_dict
+    ):
+        return None
+    config = {**data.config_dict, "should_autocreate_tables": False}
+    return postgres_address(data._replace(config_yaml=json.dumps(config)).rehydrate())
+
+
+def postgres_address(storage: Any) -> str | None:
+    """The address of the database of one of Dagster's storages, if that is in PostgreSQL."""
+    return getattr(storage, "postgres_url", None)
+
+
+def stay_connected(instance: DagsterInstance) -> None:
+    """Has the storages of an instance keep a connection to their server open.
+
+    Otherwise they connect anew for each statement, which is half of what an event costs. Dagster
+    does this for its webserver. SQLite has `OpenSqliteStorage` for it.
+    """
+    instance.optimize_for_webserver(
+        statement_timeout=0, pool_recycle=_RECONNECT_SECONDS, max_overflow=-1
+    )
 
 
 def find_newest_evaluations(

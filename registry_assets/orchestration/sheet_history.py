@@ -25,6 +25,7 @@ from registry_assets.errors import RegistryError
 from registry_assets.model import Registry
 from registry_assets.orchestration.describing import CONTACT_SHEET, contact_sheet_metadata
 from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.history.postgres import shown_database
 from registry_assets.orchestration.internals import (
     event_tables,
     read_event,
@@ -67,9 +68,8 @@ def check_no_sheets(root: Path) -> None:
     if not has_history(root):
         return
     with open_history(root) as instance:
-        mark = choose_home(root) / _LOOKED_AT
         newest = _newest_event(instance)
-        known = _read_mark(mark)
+        known = _read_mark(root, instance)
         if any(_find_sheets(instance, known if known <= newest else 0)):
             raise RegistryError(
                 "Dagster's history contains contact sheets written by version 0.1.0, and one may "
@@ -77,7 +77,7 @@ def check_no_sheets(root: Path) -> None:
                 "this again"
             )
         if newest != known:
-            write_kept(mark, str(newest).encode())
+            _write_mark(root, instance, newest)
 
 
 def strip_sheets(registry: Registry) -> Stripped:
@@ -107,7 +107,7 @@ def strip_sheets(registry: Registry) -> Stripped:
         others += _strip(name, storage.index_connection, assets.c.last_materialization)
         # Last, since `check_no_sheets` looks here: an interruption is noticed and can be repeated.
         found = _strip(name, storage.index_connection, events.c.event)
-        write_kept(choose_home(root) / _LOOKED_AT, str(newest).encode())
+        _write_mark(registry.root, instance, newest)
     count = sum(taken.is_materialization for taken in found)
     return Stripped(count, sum(taken.size for taken in (*found, *others)))
 
@@ -118,10 +118,18 @@ def _newest_event(instance: DagsterInstance) -> int:
     return (storage.get_maximum_record_id() or 0) if storage is not None else 0
 
 
-def _read_mark(place: Path) -> int:
+def _read_mark(root: Path, instance: DagsterInstance) -> int:
+    """Up to which event there are none; 0 where that was said of another database."""
     with suppress(OSError, ValueError):
-        return int(place.read_bytes())
+        number, _, database = (choose_home(root) / _LOOKED_AT).read_text("utf-8").partition(" ")
+        if database == (shown_database(instance) or ""):
+            return int(number)
     return 0
+
+
+def _write_mark(root: Path, instance: DagsterInstance, newest: int) -> None:
+    text = f"{newest} {shown_database(instance) or ''}".strip()
+    write_kept(choose_home(root) / _LOOKED_AT, text.encode())
 
 
 def _find_sheets(instance: DagsterInstance, after: int) -> Iterator[EventLogRecord]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from unicodedata import category
 
@@ -76,14 +77,19 @@ def prepare_home(root: Path) -> Path:
     if not ignore.exists():
         ignore.write_text("*\n", encoding="utf-8")
     settings = home / "dagster.yaml"
-    if not settings.exists():
-        # What the link leads to may have been removed.
+    theirs = root / "dagster.yaml"
+    # What the link leads to may have been removed, or settings have been written since.
+    if not settings.exists() or (theirs.exists() and _is_default(settings)):
         settings.unlink(missing_ok=True)
-        if (root / "dagster.yaml").exists():
+        if theirs.exists():
             settings.symlink_to(Path("..") / "dagster.yaml")
         else:
             settings.write_text(_DEFAULT_SETTINGS, encoding="utf-8")
     return home
+
+
+def _is_default(settings: Path) -> bool:
+    return not settings.is_symlink() and settings.read_bytes() == _DEFAULT_SETTINGS.encode()
 
 
 def choose_home(root: Path) -> Path:
@@ -194,6 +200,20 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
         path.unlink()
 
 
+def read_env(root: Path) -> dict[str, str]:
+    """The variables that ``.env`` sets for Dagster's own commands at the root, but DAGSTER_HOME.
+
+    ``dagster.yaml`` may name some, for what does not go into Git.
+    """
+    lines = [line for line in _env_lines(root) if not _OUR_ENV_LINE.match(line)]
+    if not any(map(str.strip, lines)):
+        return {}
+    from dotenv import dotenv_values
+
+    found = dotenv_values(stream=StringIO("\n".join(lines)))
+    return {name: value for name, value in found.items() if value and name != "DAGSTER_HOME"}
+
+
 def read_env_home(root: Path) -> Path | None:
     """The home that ``.env`` leads Dagster's own commands to, when they run at the root."""
     from dotenv import dotenv_values
@@ -203,12 +223,21 @@ def read_env_home(root: Path) -> Path | None:
 
 
 def has_history(root: Path) -> bool:
-    """Whether Dagster has a history of a registry, so that there is something to open."""
-    return "DAGSTER_HOME" in os.environ or (root / HOME).is_dir()
+    """Whether Dagster may have a history of a registry, so that there is something to open.
+
+    One that is kept on a server is there also where this clone has not opened it yet.
+    """
+    if "DAGSTER_HOME" in os.environ or (root / HOME).is_dir():
+        return True
+    return event_log_file(root) is None
 
 
 def event_log_file(home: Path) -> Path | None:
-    """Where the instance of a home folder keeps its newest events; None when that is elsewhere."""
+    """Where the instance of a home folder keeps its newest events; None when that is elsewhere.
+
+    Args:
+        home: The folder with its ``dagster.yaml``.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

@@ -9,6 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.errors import MetafileError, RegistryError, UnusableError
+from registry_assets.orchestration.history.postgres import (
+    NEXT_STEPS,
+    NO_ADDRESS,
+    check_reachable,
+    describe_refusal,
+    is_of_address,
+    show_address,
+)
 from registry_assets.registry.home import check_place, choose_home, event_log_file
 from registry_assets.registry.sharing import find_locked_database, owner_of, share_history
 from registry_assets.units import cut, printable
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 _UNSET = re.compile(r'environment variable "([^"]+)" which is not set')
+_VALUE = re.compile(r'Value ".*"(?= of type )')
 _NEEDED = ("compute_log_manager", "run_coordinator")
 _START_AFRESH = "move its `history` and `schedules` away; `registry sync` tells what is in Git"
 _NEXT_STEPS = {
@@ -44,27 +53,40 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
         MetafileError: when `dagster.yaml` cannot be read or has a setting that does not work.
         UnusableError: when the database cannot be used, now or while the instance is open.
     """
-    from registry_assets.orchestration.internals import open_instance
+    from registry_assets.orchestration.internals import (
+        find_postgres_address,
+        open_instance,
+        stay_connected,
+    )
 
     home = choose_home(root).resolve()
     check_place(home)
-    overrides = {}
-    if event_log_file(home) is not None:
+    settings = _name_settings(root, home)
+    overrides, database, place = {}, None, printable(str(home))
+    if event_log_file(home) is None:
+        with _translated_settings_errors(settings):
+            database = find_postgres_address(home)
+            place = place if database is None else show_address(database)
+    else:
         own = {
             "module": "registry_assets.orchestration.history.event_storage",
             "class": "OpenSqliteStorage",
         }
         overrides["storage"] = {"custom": {**own, "config": {"base_dir": str(home)}}}
     with ExitStack() as stack:
-        stack.enter_context(_translated_database_errors(home))
-        _check_writable(home)
+        stack.enter_context(_translated_database_errors(place, settings))
+        if database is None:
+            _check_writable(home)
+        else:
+            check_reachable(database)
         stack.callback(share_history, home)
-        with _translated_settings_errors(_name_settings(root, home)):
+        with _translated_settings_errors(settings):
             instance = stack.enter_context(open_instance(home, overrides))
             # Dagster would load them when a run starts, and the run would fail without a step.
             for needed in _NEEDED + (("run_launcher",) if launches_runs else ()):
                 getattr(instance, needed)
             instance.get_handlers()
+            stay_connected(instance)
         share_history(home)
         yield instance
 
@@ -78,7 +100,7 @@ def _check_writable(home: Path) -> None:
     locked = find_locked_database(home)
     if locked is not None:
         raise _unusable(
-            home,
+            printable(str(home)),
             f"{locked.name} belongs to {owner_of(locked)}, and you cannot write it",
             "to share it, set `git config core.sharedRepository group` and have its owner run "
             "`registry sync` once; else set DAGSTER_HOME to a folder of your own",
@@ -99,6 +121,8 @@ def _translated_settings_errors(file: str) -> Iterator[None]:
     except (RegistryError, OSError):
         raise
     except Exception as error:
+        if is_of_address(error):
+            raise MetafileError(file, NO_ADDRESS) from None
         if _is_of_database(error):
             raise
         if type(error).__module__.partition(".")[0] == "yaml":
@@ -118,30 +142,60 @@ def _describe_refusal(error: Exception) -> str:
         return f"the environment variable {unset[1]} is not set: set it, or write the value there"
     # Dagster's message names the module; it raises its own error while handling the import error.
     if isinstance(error.__cause__ or error.__context__, ImportError):
-        return f"{said}: install the package that has it, or take the setting out"
+        is_extra = "dagster_postgres" in said
+        needed = "`registry-assets[postgres]`" if is_extra else "the package that has it"
+        return f"{said}: install {needed}, or take the setting out"
+    # The value may be a password.
+    said = _VALUE.sub("A value", said)
     return f"{said.removesuffix('.')}: correct the setting, or take it out"
 
 
 @contextmanager
-def _translated_database_errors(home: Path) -> Iterator[None]:
+def _translated_database_errors(place: str, settings: str) -> Iterator[None]:
     """Translates errors of the database of a history into an `UnusableError`."""
     try:
         yield
     except Exception as error:
         if not _is_of_database(error):
             raise
-        cause = getattr(error, "orig", None) or error
-        said = _in_one_line(str(cause)) or type(cause).__name__
-        raise _unusable(home, said, _next_step(said)) from error
+        cause = _find_cause(error)
+        if _package_of(cause) == "psycopg2":
+            said = describe_refusal(cause)
+            step = next(step for words, step in NEXT_STEPS.items() if words in said)
+            next_step = step.format(where=f"in `storage` of {settings}")
+        else:
+            said = _in_one_line(str(cause)) or type(cause).__name__
+            next_step = _next_step(said)
+        raise _unusable(place, said, next_step) from error
 
 
-def _unusable(home: Path, reason: str, next_step: str) -> UnusableError:
-    return UnusableError(f"Dagster's history in {printable(str(home))}: {reason}: {next_step}")
+def _unusable(place: str, reason: str, next_step: str) -> UnusableError:
+    return UnusableError(f"Dagster's history in {place}: {reason}: {next_step}")
 
 
-def _is_of_database(error: Exception) -> bool:
+def _is_of_database(error: BaseException) -> bool:
     """Compares module names, since importing SQLAlchemy takes longer than most commands."""
-    return type(error).__module__.partition(".")[0] in ("alembic", "sqlalchemy", "sqlite3")
+    return _package_of(error) in (
+        "alembic",
+        "dagster_postgres",
+        "psycopg2",
+        "sqlalchemy",
+        "sqlite3",
+    )
+
+
+def _package_of(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    """What the database itself raised: SQLAlchemy wraps it, and Dagster may wrap that."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(cause := getattr(found, "orig", None), BaseException):
+            return cause
+        found = found.__cause__
+    return error
 
 
 def _next_step(said: str) -> str:
