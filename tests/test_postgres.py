@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -45,7 +46,7 @@ from registry_assets.orchestration.names import own_name, partitions_definition
 from registry_assets.orchestration.sensors.folders import SENSOR_NAME as ARRIVALS
 from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME
 from registry_assets.registry.home import HOME
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.postgres_server import PASSWORD, PostgresServer, serve
 from tests.test_sensor import set_settle_seconds
 from tests.test_several_registries import add, copy_registry, partitions, remove, tell
@@ -111,17 +112,15 @@ class Database:
 
 
 @pytest.fixture(scope="module")
-def _template(
-    server: PostgresServer, _text_registry: Path, tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def _template(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with Dagster's tables, as making those takes long."""
-    server.execute("CREATE DATABASE template_history")
-    root = tmp_path_factory.mktemp("template") / "registry"
-    shutil.copytree(_text_registry, root, symlinks=True)
-    (root / ".env").unlink()
+    name = "template_history"
+    server.execute(f"CREATE DATABASE {name}")
+    root = copy_empty_repository(tmp_path_factory.mktemp("template") / "registry", HOME)
     (root / "dagster.yaml").write_text(SETTINGS)
-    run(root, "registry", "sync", env={VARIABLE: server.address("template_history")})
-    return "template_history"
+    # Opens it, and tells it nothing.
+    run(root, "registry", "lineage", "--check", env={VARIABLE: server.address(name)})
+    return name
 
 
 @pytest.fixture
@@ -436,20 +435,22 @@ def test_each_of_two_registries_in_one_database_has_the_history_it_has_alone(
     ]
     for root in pair:
         (root / "dagster.yaml").write_text(SETTINGS)
-    for root in pair:
-        run(root, "registry", "sync")
-        run(root, "registry", "materialize", "--collection", "02_b")
-        add(root, f"03_{root.name}", root.name)
-        run(root, "registry", "sync")
-    for root in pair:
-        add(root, "01_a", f"edited in {root.name}\n")
-        run(root, "registry", "materialize")
-        remove(root, f"03_{root.name}")
-        run(root, "registry", "sync")
-    for root in pair:
-        run(root, "registry", "lineage", "--check")
-        with open_history(root) as instance, DagsterInstance.ephemeral() as alone:
+    with ExitStack() as stack:
+        histories = {root: stack.enter_context(open_history(root)) for root in pair}
+        for root, instance in histories.items():
+            tell(root, instance)
+            write_tree(root, {"raw/04_new/one.txt": root.name})
+            run(root, "registry", "materialize", "--collection", "04_new")
+            add(root, f"03_{root.name}", root.name)
+            tell(root, instance)
+        for root, instance in histories.items():
+            add(root, "01_a", f"edited in {root.name}\n")
+            run(root, "registry", "materialize")
+            remove(root, f"03_{root.name}")
+            tell(root, instance)
+        for root, instance in histories.items():
+            alone = stack.enter_context(DagsterInstance.ephemeral())
             tell(root, alone)
-            gone = ("raw", f"03_{root.name}")
-            assert versions(root, instance) == versions(root, alone) | {gone: ABSENT}
-            assert partitions(root, instance) == partitions(root, alone) == {"01_a", "02_b"}
+            gone = {("raw", f"03_{root.name}"): ABSENT}
+            assert versions(root, instance) == versions(root, alone) | gone
+            assert partitions(root, instance) == partitions(root, alone) == {"01_a", "04_new"}
