@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -380,6 +381,18 @@ def test_what_the_server_refuses_is_one_line_without_the_password(
     assert words in line
     assert "dagster.yaml" in line or "grant" in line
     assert not any(secret in line for secret in (PASSWORD, *secrets.values(), "pass@", "***"))
+
+
+def test_a_server_that_does_not_answer_is_named(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"postgresql://team@127.0.0.1:{silent.getsockname()[1]}/postgres"
+        monkeypatch.setenv(VARIABLE, address)
+        monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")
+        (bare / "dagster.yaml").write_text(SETTINGS)
+        (line,) = registry(bare, "sync").stderr.splitlines()
+    assert f"{address}: timeout expired: make sure that the server runs" in line
 
 
 def test_a_password_that_is_a_number_is_not_shown(bare: Path) -> None:

@@ -213,6 +213,19 @@ def test_what_is_kept_of_a_sensor_is_copied_to_its_new_name(instance: DagsterIns
     assert states["renamed"].instigator_data == SensorInstigatorData(cursor="3")
 
 
+def test_the_address_of_a_server_is_known_before_anybody_connects(tmp_path: Path) -> None:
+    # Nobody listens there.
+    address = "postgresql://team@127.0.0.1:1/history"
+    settings = f"storage: {{postgres: {{postgres_url: '{address}'}}}}\n"
+    (tmp_path / "dagster.yaml").write_text(settings)
+    assert internals.find_postgres_address(tmp_path) == address, "history/opening.py tries it once"
+
+
+def test_storages_take_how_long_a_connection_stays_open() -> None:
+    _, *taken = inspect.signature(DagsterInstance.optimize_for_webserver).parameters
+    assert taken == ["statement_timeout", "pool_recycle", "max_overflow"], "stay_connected"
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "purpose"),
     [
