@@ -48,7 +48,7 @@ from registry_assets.orchestration.sensors.folders import SENSOR_NAME as ARRIVAL
 from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME
 from registry_assets.registry.home import HOME
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
-from tests.postgres_server import PASSWORD, PostgresServer, serve
+from tests.postgres_server import PASSWORD, USER, PostgresServer, serve
 from tests.test_sensor import set_settle_seconds
 from tests.test_several_registries import add, copy_registry, partitions, remove, tell
 from tests.test_several_registries import told as versions
@@ -232,8 +232,17 @@ def test_settings_that_are_written_later_hold(bare: Path, database: Database) ->
 def test_settings_of_an_exported_home_hold(
     text_registry: Path, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    parts = {
+        "username": USER,
+        "password": {"env": "TEAM_PASSWORD"},
+        "hostname": "127.0.0.1",
+        "port": database.server.port,
+        "db_name": database.name,
+    }
+    settings = {"storage": {"postgres": {"postgres_db": parts}}, "telemetry": {"enabled": False}}
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(SETTINGS)
+    (tmp_path / "home" / "dagster.yaml").write_text(json.dumps(settings))
+    monkeypatch.setenv("TEAM_PASSWORD", PASSWORD)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     assert database.name in registry(text_registry, "sync").stdout
 
