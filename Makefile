@@ -82,7 +82,6 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy 
 	--generate-hashes --no-emit-index-url --no-strip-extras --no-annotate --no-header \
 	--prerelease=if-necessary-or-explicit --upgrade --quiet
 lock: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(LOCK) pyproject.toml --group dev --output-file requirements.lock
 	$(LOCK) --group servers --constraints requirements.lock --output-file requirements-servers.lock
 

@@ -14,6 +14,9 @@ from registry_assets.model import Dataset, is_folder
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.units import format_size
 
+CHECKOUT = Path(__file__).parents[2]
+"""The folder of the package: the root of our repository, unless it is installed."""
+
 _BAR_WIDTH = 24
 
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -42,18 +43,28 @@ def init(folder: Path, upgrade: bool) -> None:
 
 
 @click.command()
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.pass_obj
-def demo(root: Path) -> None:
-    """Run the main job on the sample photographs and print a summary."""
+def demo(root: Path, folder: Path | None) -> None:
+    """Run the main job on the sample photographs and print a summary.
+
+    FOLDER becomes a registry first (default: the registry that you are in).
+    """
     # Before what takes seconds to import, and not part of the result.
     click.echo(
         "Two sample collections go all the way, from raw/ to sorted images, in about half a minute",
         err=True,
     )
-    from registry_assets.cli.demo import summarise
+    from registry_assets.cli.demo import CHECKOUT, summarise
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.intake.initialising import copy_samples, fit_to_machine
+    from registry_assets.intake.initialising import copy_samples, fit_to_machine, init_registry
+    from registry_assets.registry.sharing import share_files
 
+    if folder is not None:
+        root = folder
+        share_files(root)
+        for line in init_registry(root):
+            click.echo(line)
     dvc = DvcRepo(root)
     for line in fit_to_machine(dvc.root):
         click.echo(line)
@@ -72,8 +83,10 @@ def demo(root: Path) -> None:
     click.echo()
     for line in summarise(found):
         click.echo(line)
-    program = "make" if (dvc.root / "Makefile").exists() else "registry"
-    click.echo(f"\nWhere to look next: `{program} ui`, then http://127.0.0.1:3000")
+    ui = "registry ui" if root == Path() else f"registry --root {quote(str(root))} ui"
+    if dvc.root.samefile(CHECKOUT):
+        ui = "make ui"
+    click.echo(f"\nWhere to look next: `{ui}`, then http://127.0.0.1:3000")
     sys.exit(code)
 
 
