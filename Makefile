@@ -10,12 +10,13 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui test test-registry test-example check bench format lock clean
+.PHONY: help setup demo ui servers test test-registry test-example check bench format lock clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
 	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000 or HOST=… PORT=…"
 	@echo "make test    install, then run the tests, also those of $(EXAMPLE)"
+	@echo "make servers install what tests start and this machine lacks: sshd and PostgreSQL with apt-get, Azurite with npm"
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
@@ -48,9 +49,15 @@ given = $(if $(filter command,$(origin $1)),$2 $($1))
 ui: setup
 	@$(BIN)/registry ui $(call given,HOST,--host) $(call given,PORT,--port)
 
+# Those that are no Python packages: tests name what is missing, and install nothing themselves.
+servers: $(SERVERS)
+	@$(BIN)/python -m tests.remotes.servers
+
 ifeq ($(ARGS),)
-# Side by side, as those of the example mostly wait for servers.
+# Side by side, as those of the example mostly wait for servers. What cannot be installed fails the
+# tests that need it.
 test: $(SERVERS)
+	@$(BIN)/python -m tests.remotes.servers || true
 	@$(MAKE) --no-print-directory --jobs 2 test-registry test-example
 else
 test: test-registry

@@ -22,6 +22,7 @@ USER = "team"
 PASSWORD = "s3cret/of the@team"
 """With signs in it that an address has to have quoted."""
 
+PACKAGE = "postgresql"
 _BIN = "usr/lib/postgresql/*/bin"
 _SETTINGS = {
     "listen_addresses": HOST,
@@ -64,14 +65,19 @@ class PostgresServer:
             connection.close()
 
 
+def find_programs() -> tuple[str, str]:
+    """The paths of `initdb` and `postgres`."""
+    return find_program("initdb", PACKAGE, _BIN), find_program("postgres", PACKAGE, _BIN)
+
+
 @contextmanager
 def serve() -> Iterator[PostgresServer]:
-    """Starts PostgreSQL, getting it first where there is none.
+    """Starts PostgreSQL.
 
     It refuses to run as root, so there it runs as another user, who cannot reach into the folders
     of pytest.
     """
-    initdb, postgres = (find_program(name, "postgresql", _BIN) for name in ("initdb", "postgres"))
+    initdb, postgres = find_programs()
     user = _find_unprivileged_user() if os.geteuid() == 0 else None
     with TemporaryDirectory(prefix="registry-assets-postgres-") as name:
         folder = Path(name)

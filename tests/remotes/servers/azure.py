@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.remotes.servers.gates import RequestGate
-from tests.remotes.servers.processes import HOST, fetched, find_free_port, install, serving
+from tests.remotes.servers.processes import (
+    HOST,
+    MissingServerError,
+    fetched,
+    find_free_port,
+    install,
+    install_packages,
+    place_of,
+    serving,
+)
 from tests.remotes.servers.storage import Storage
 
-_VERSION = "3.35.0"
+_PACKAGE = "azurite@3.35.0"
+_NAME = _PACKAGE.replace("@", "-")
+_NODE = ("nodejs", "npm")
 _ACCOUNT = "registry"
 _CONTAINER = "images"
 
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Storage]:
-    """Starts Azurite, getting it first where it is not there, with a container."""
-    program = fetched(f"azurite-{_VERSION}", _fetch) / "node_modules/azurite/dist/src/blob/main.js"
+    """Starts Azurite, with a container."""
+    program = _find_azurite()
     key, wrong_key = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
     port = find_free_port()
     command = ["node", program, "--inMemoryPersistence", "--silent", "--skipApiVersionCheck"]
@@ -39,11 +51,27 @@ def serve(folder: Path) -> Iterator[Storage]:
         gate.shut()
 
 
-def _fetch(folder: Path) -> None:
-    install(
-        "npm", "install", f"azurite@{_VERSION}", "--prefix", str(folder), "--ignore-scripts",
-        "--no-audit", "--no-fund", "--loglevel=error", folder=folder,
-    )  # fmt: skip
+def install_azurite() -> None:
+    """Gets Azurite for this user, where it is missing, and Node.js for all."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        install_packages(*_NODE)
+    fetched(_NAME, lambda folder: install(*_npm(folder), folder=folder))
+
+
+def _find_azurite() -> Path:
+    folder = place_of(_NAME)
+    program = folder / "node_modules/azurite/dist/src/blob/main.js"
+    if not program.exists():
+        raise MissingServerError("Azurite", " ".join(_npm(folder)))
+    if shutil.which("node") is None:
+        node = f"sudo apt-get install --no-install-recommends {' '.join(_NODE)}"
+        raise MissingServerError("Node.js, which Azurite runs on,", node)
+    return program
+
+
+def _npm(folder: Path) -> list[str]:
+    command = ["npm", "install", _PACKAGE, "--prefix", str(folder), "--ignore-scripts"]
+    return [*command, "--no-audit", "--no-fund", "--loglevel=error"]
 
 
 def _connection(port: int, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Starting servers on loopback, and getting those that are no Python packages."""
+"""Starting servers on loopback, and getting those that are no Python packages: `make servers`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 
 HOST = "127.0.0.1"
 
@@ -85,15 +84,27 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"{process.args!r} does not listen on port {port}:\n{said}")
 
 
+class MissingServerError(RuntimeError):
+    """A server that this machine lacks, with the commands that install it."""
+
+    def __init__(self, name: str, command: str) -> None:
+        super().__init__(f"{name} is missing here: run `make servers`, or `{command}`")
+
+
+def place_of(name: str) -> Path:
+    """Where something from outside is kept for this user, once it was fetched."""
+    return _CACHE / name
+
+
 def fetched(name: str, fetch: Callable[[Path], None]) -> Path:
-    """The folder of something from outside, fetched by the first test run that needs it.
+    """The folder of something from outside, fetched the first time.
 
     Args:
         name: With the version in it.
-        fetch: Fills an empty folder; its failure is the test's.
+        fetch: Fills an empty folder.
     """
     _CACHE.mkdir(parents=True, exist_ok=True)
-    folder = _CACHE / name
+    folder = place_of(name)
     with (_CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if not folder.is_dir():
@@ -123,13 +134,13 @@ def install(*command: str, folder: Path) -> None:
             check=False,
         )
     except FileNotFoundError as error:
-        raise RuntimeError(f"{command[0]} is needed to get a server for the tests") from error
+        raise RuntimeError(f"{command[0]} is needed to install a server for the tests") from error
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
 
 
 def find_program(name: str, package: str, *folders: str) -> str:
-    """The path of a program from one of Debian's packages, which is installed where it is missing.
+    """The path of a program from one of Debian's packages.
 
     Args:
         name: The program.
@@ -138,27 +149,19 @@ def find_program(name: str, package: str, *folders: str) -> str:
             one matches, the last by name goes first.
 
     Raises:
-        RuntimeError: when it cannot be installed, with the command that installs it.
+        MissingServerError: when it is not there, with the command that installs it.
     """
+    places = [os.environ["PATH"]]
+    for pattern in folders:
+        places += sorted(map(str, Path("/").glob(pattern)), reverse=True)
+    if found := shutil.which(name, path=os.pathsep.join(places)):
+        return found
+    raise MissingServerError(name, f"sudo apt-get install --no-install-recommends {package}")
 
-    def find() -> str | None:
-        found = [os.environ["PATH"]]
-        for pattern in folders:
-            found += sorted(map(str, Path("/").glob(pattern)), reverse=True)
-        return shutil.which(name, path=os.pathsep.join(found))
 
-    with Path(gettempdir(), f"registry-assets-{package}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
-        if not (found := find()):
-            become_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-            apt = [*become_root, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
-            try:
-                install(*apt, "update", folder=Path("/"))
-                install(*apt, "install", "-y", "--no-install-recommends", package, folder=Path("/"))
-            except RuntimeError as error:
-                raise RuntimeError(
-                    f"the tests need `{name}`: `apt-get install {package}`\n{error}"
-                ) from error
-            found = find()
-    assert found, f"{package} is installed, but there is no {name}"
-    return found
+def install_packages(*names: str) -> None:
+    """Installs packages of Debian, as root or with `sudo`."""
+    become_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    apt = [*become_root, "apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300"]
+    install(*apt, "update", folder=Path("/"))
+    install(*apt, "install", "-y", "--no-install-recommends", *names, folder=Path("/"))

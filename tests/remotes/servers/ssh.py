@@ -14,9 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.remotes.servers.gates import ConnectionGate
-from tests.remotes.servers.processes import HOST, find_free_port, find_program, serving
+from tests.remotes.servers.processes import (
+    HOST,
+    find_free_port,
+    find_program,
+    serving,
+)
 from tests.remotes.servers.storage import Storage
 
+PACKAGE = "openssh-server"
 _SBIN = ("usr/local/sbin", "usr/sbin", "sbin")
 _CONFIG = """\
 ListenAddress {host}
@@ -37,8 +43,8 @@ _PASSPHRASE = "of-a-stranger-7c1f"
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Storage]:
-    """Starts sshd, getting it first where there is none."""
-    sshd = find_program("sshd", "openssh-server", *_SBIN)
+    """Starts sshd, which lets in one key."""
+    sshd = find_sshd()
     for name, passphrase in (("host", ""), ("user", ""), ("stranger", _PASSPHRASE)):
         _make_key(folder / name, passphrase)
     port = find_free_port()
@@ -57,6 +63,11 @@ def serve(folder: Path) -> Iterator[Storage]:
             secrets=(_PASSPHRASE,),
         )
         gate.shut()
+
+
+def find_sshd() -> str:
+    """The path of sshd."""
+    return find_program("sshd", PACKAGE, *_SBIN)
 
 
 def _make_key(path: Path, passphrase: str) -> None:
