@@ -1,0 +1,90 @@
+"""What pyproject.toml says of the package: all that it imports, and nothing that it does not."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "registry_assets"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DISTRIBUTIONS = packages_distributions() | {
+    # Not in every environment that the tests run in.
+    "mlflow": ["mlflow-skinny"],
+    "tomli": ["tomli"],
+}
+NEVER_IMPORTED = {
+    "antlr4-python3-runtime": "the one version that both Dagster and DVC can parse with",
+    "dagster-webserver": "imported by name",
+    "dvc-azure": "DVC finds it by itself",
+    "dvc-gs": "DVC finds it by itself",
+    "dvc-s3": "DVC finds it by itself",
+    "dvc-ssh": "DVC finds it by itself",
+    "hydra-core": "the one version that both Dagster and DVC can parse with",
+    "pillow-heif": "imported by name",
+    "pillow-jxl-plugin": "imported by name",
+}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def names_of(requirements: Iterable[str]) -> set[str]:
+    return {normal(re.split(r"[^\w.-]", line, maxsplit=1)[0]) for line in requirements}
+
+
+REQUIRED = names_of(PROJECT["dependencies"])
+OPTIONAL = names_of(line for extra in PROJECT["optional-dependencies"].values() for line in extra)
+
+
+def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """The packages of others that are imported, by the name of the import."""
+    for node in nodes:
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        for name in names:
+            top = name.partition(".")[0]
+            if top not in {"registry_assets", "tomllib", *sys.stdlib_module_names}:
+                yield top
+
+
+def distributions_of(module: str) -> set[str]:
+    return {normal(name) for name in DISTRIBUTIONS[module]}
+
+
+MODULES = {path: ast.parse(path.read_bytes()) for path in PACKAGE.rglob("*.py")}
+IMPORTED = {name for module in MODULES.values() for name in imported(ast.walk(module))}
+
+
+def test_what_is_imported_is_declared() -> None:
+    known = REQUIRED | OPTIONAL
+    assert {name for name in IMPORTED if not distributions_of(name) & known} == set()
+
+
+def test_what_is_declared_is_imported_or_has_a_reason() -> None:
+    used = set().union(*map(distributions_of, IMPORTED))
+    assert (REQUIRED | OPTIONAL) - used == set(NEVER_IMPORTED)
+
+
+def test_what_an_extra_brings_is_not_needed_to_import_a_module() -> None:
+    brought = OPTIONAL - REQUIRED
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, module in MODULES.items()
+        for name in imported(module.body)
+        if distributions_of(name) <= brought
+    }
+    assert found == set()
