@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example check bench format lock clean
+.PHONY: help setup demo ui servers test test-registry test-example check bench format lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
 	@echo "make format  format the code, and write docs/json.md anew"
+	@echo "make dist    build an sdist and a wheel, into dist/"
 	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"
 
 $(INSTALLED): requirements.lock pyproject.toml
@@ -91,6 +92,9 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy 
 lock: $(INSTALLED)
 	$(LOCK) pyproject.toml --group dev --output-file requirements.lock
 	$(LOCK) --group servers --constraints requirements.lock --output-file requirements-servers.lock
+
+dist: $(INSTALLED)
+	$(BIN)/python -m hatchling build --clean
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -1,10 +1,11 @@
-"""Numbers and names as text."""
+"""Numbers, names and commands as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -91,3 +92,9 @@ def without_middle(text: str, most: int) -> str:
 def cut(text: str, most: int) -> str:
     """The start of a text, and a sign that there is more."""
     return text if _READER.takes_all or len(text) <= most else f"{text[: most - 1]}…"
+
+
+def install_command(package: str) -> str:
+    """The command that adds a package to this environment; one that uv made has no pip."""
+    program = "uv pip" if find_spec("pip") is None else "pip"
+    return f"{program} install '{package}'"

@@ -131,6 +131,11 @@ def test_what_is_installed_from_it_works_where_nothing_else_is(
     said = run(tmp_path, registry, "demo", str(root), env=only)
     assert f"`registry --root {root} ui`" in said
 
+    # There is no pip in it.
+    server = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    with pytest.raises(AssertionError, match=r"run `uv pip install 'registry-assets\[mlflow\]'`"):
+        run(root, registry, "trace", "models:/some/1", env=only | server)
+
     params = root / DATA / "params.yaml"
     params.write_text(
         params.read_text().replace("day_night_image_threshold: 1", "day_night_image_threshold: 0")

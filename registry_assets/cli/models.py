@@ -10,6 +10,7 @@ import click
 
 from registry_assets.cli.reading import say_json
 from registry_assets.errors import RegistryError
+from registry_assets.units import install_command
 
 if TYPE_CHECKING:
     from registry_assets.provenance.models.tracing import Trained
@@ -57,7 +58,7 @@ def find_models(lineage: Lineage, md5: str) -> Trained | None:
     if not is_installed():
         click.echo(
             "registry: models are left out, as MLflow's client is not installed here: "
-            "pip install 'registry-assets[mlflow]'",
+            f"run `{install_command('registry-assets[mlflow]')}`",
             err=True,
         )
         return None

@@ -23,7 +23,7 @@ from registry_assets.errors import (
     RemoteError,
     RemoteUnreachableError,
 )
-from registry_assets.units import cut
+from registry_assets.units import cut, install_command
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -164,7 +164,7 @@ def translate(error: BaseException, place: RemotePlace) -> RemoteError:
             place.name,
             place.url,
             "needs another package",
-            f"run `pip install '{package}'`",
+            f"run `{install_command(package)}`",
         )
     for cause in _chain(error):
         kind = _kind_of(cause)

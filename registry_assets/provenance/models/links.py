@@ -27,7 +27,7 @@ from registry_assets.errors import (
     UnusableError,
 )
 from registry_assets.model import ImportedInput, Settings
-from registry_assets.units import cut
+from registry_assets.units import cut, install_command
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -128,7 +128,8 @@ class ModelLinks:
     def __init__(self, address: str) -> None:
         if not is_installed():
             raise UnusableError(
-                "MLflow's client is not installed here: pip install 'registry-assets[mlflow]'"
+                "MLflow's client is not installed here: run "
+                f"`{install_command('registry-assets[mlflow]')}`"
             )
         self.address = address
 
