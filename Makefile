@@ -10,13 +10,14 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example check bench format lock dist clean
+.PHONY: help setup demo ui servers test test-registry test-example test-versions check bench format lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
 	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000 or HOST=… PORT=…"
 	@echo "make test    install, then run the tests, also those of $(EXAMPLE)"
 	@echo "make servers install what tests start and this machine lacks: sshd and PostgreSQL with apt-get, Azurite with npm"
+	@echo "make test-versions  the lowest and the newest dependencies, on the oldest and newest Python"
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
@@ -70,6 +71,9 @@ test-registry: $(SERVERS)
 # All that it says at once: else it would stand in between.
 test-example:
 	@said=$$($(MAKE) --no-print-directory -C $(EXAMPLE) test 2>&1); code=$$?; echo "$$said"; exit $$code
+
+test-versions: $(INSTALLED)
+	$(BIN)/python -m scripts.versions $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
