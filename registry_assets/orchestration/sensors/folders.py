@@ -64,7 +64,6 @@ def build_take_in_job(
         selection=AssetSelection.assets(
             *(key for asset in assets for key in asset.keys)
         ).without_checks(),
-        partitions_def=collections_definition(registry),
         tags=_RETRIES,
         description="Takes one collection all the way: registers it, takes it into the data sets "
         "and runs their stages. The sensor leaves out data sets whose `take_in` excludes it.",
