@@ -1,7 +1,8 @@
 """Tries the lowest and the newest versions that pyproject.toml allows: `make test-versions`.
 
-On the oldest and on the newest Python that this machine has, or uv can get, and that Dagster and
-DVC support. Only wheels are taken: on a newer Python the lowest version is the lowest that has one.
+The lowest on the oldest Python, and the newest on the newest, that this machine has, or uv can get,
+and that Dagster and DVC support; with `--all`, both on both. Only wheels are taken: on a newer
+Python the lowest version is the lowest that has one.
 What is tried is what depends most on others: the private names that we use, the demo, the graph,
 the IO manager, a sensor, and the formats that extras read.
 """
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import metadata
+from itertools import product
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -121,7 +123,18 @@ def try_versions(python: Path, resolution: str, *, check: bool) -> bool:
         run_uv(*install, "-c", requirements, *TOOLS)
         run_uv(*install, "--no-deps", "--no-build-isolation", "-e", ROOT)
         wrong = list(check_bounds(found, python)) if check else []
-        command = [f"{env}/bin/python", "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]
+        command = [
+            f"{env}/bin/python",
+            "-m",
+            "pytest",
+            "-q",
+            "--tb",
+            "short",
+            "-n",
+            "2",
+            "--dist",
+            "worksteal",
+        ]
         # What is deprecated in other versions than the locked ones is no failure yet.
         command += ["-p", "no:cacheprovider", "-o", "filterwarnings=", *TESTS]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
@@ -134,15 +147,17 @@ def try_versions(python: Path, resolution: str, *, check: bool) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="both resolutions on each Python")
     parser.add_argument("--python", action="append", type=Path, help="an interpreter to try")
-    parser.add_argument("--only", choices=RESOLUTIONS, help="the lowest or the newest versions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pythons = arguments.python or list(choose_pythons(Path(folder)))
+        tried = list(product(pythons, RESOLUTIONS))
+        if not arguments.all:
+            tried = [(pythons[0], "lowest"), (pythons[-1], "newest")]
         passed = [
-            try_versions(python, resolution, check=resolution == "lowest" and not number)
-            for number, python in enumerate(pythons)
-            for resolution in ([arguments.only] if arguments.only else RESOLUTIONS)
+            try_versions(python, resolution, check=(python, resolution) == tried[0])
+            for python, resolution in tried
         ]
     sys.exit(0 if all(passed) else 1)
 

@@ -418,10 +418,10 @@ def _inside_outputs(
     stages: Iterable[DvcStage], made: Any
 ) -> Iterator[tuple[Sequence[DvcStage], str]]:
     for stage in stages:
-        out = made.shortest_prefix(stage.repo.fs.parts(stage.path)).value
-        if out:
-            maker = _named(out.stage)
-            yield [stage], f"{_where(stage)}: it lies in {_path(out)}, an output of {maker}"
+        found = made.shortest_prefix(stage.repo.fs.parts(stage.path))
+        if found:
+            maker = _named(found.value.stage)
+            yield [stage], f"{_where(stage)}: it lies in {_path(found.value)}, an output of {maker}"
 
 
 def _cycles(stages: Iterable[DvcStage], made: Any) -> Iterator[tuple[Sequence[DvcStage], str]]:
