@@ -220,7 +220,8 @@ def test_no_stage_has_the_name_of_a_job_or_op_of_this_package(text_registry: Pat
     prefix = own(text_registry, "")
     stages = {group.name for group in lineage_of(text_registry).groups}
     taken = {job.name for job in definitions.resolve_all_job_defs()}
-    taken |= {node.name for job in definitions.resolve_all_job_defs() for node in job.nodes}
+    jobs = definitions.resolve_all_job_defs()
+    taken |= {node.definition.name for job in jobs for node in job.nodes}
     ours = {name.removeprefix(prefix) for name in taken if name.startswith(prefix)} - stages
     assert {"bring", "bring_up_to_date", "in_cache", "take_in_collection"} <= ours
     for name in ours:

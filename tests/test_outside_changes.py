@@ -71,13 +71,13 @@ def tick(
 ) -> tuple[str, str | None]:
     """What the sensor says, and its cursor."""
     definitions = definitions or build_definitions(root)
+    # Not by `own`, as the settings may be unreadable.
+    names = (sensor.name for sensor in definitions.sensors or ())
+    (name,) = (name for name in names if name.endswith(f"__{CHANGE_SENSOR_NAME}"))
     context = build_sensor_context(
-        instance=instance,
-        cursor=cursor,
-        definitions=definitions,
-        sensor_name=own(root, CHANGE_SENSOR_NAME),
+        instance=instance, cursor=cursor, definitions=definitions, sensor_name=name
     )
-    result = definitions.resolve_sensor_def(own(root, CHANGE_SENSOR_NAME))(context)
+    result = definitions.resolve_sensor_def(name)(context)
     assert isinstance(result, SensorResult)
     assert result.skip_reason is not None
     return result.skip_reason.skip_message or "", result.cursor or cursor
