@@ -436,7 +436,7 @@ def test_an_input_from_a_grid_that_moved_meanwhile_names_what_is_missing(
     write_tree(root, {"dvc.yaml": GRID})
     run(root, "dvc", "repro", "--quiet", "dvc.yaml")
     partitions = build_definitions(root).resolve_assets_def(AssetKey(["grid"])).partitions_def
-    instance.add_dynamic_partitions("grid", ["1-a", "1-b", "2-a", "2-b"])
+    instance.add_dynamic_partitions(own(root, "grid"), ["1-a", "1-b", "2-a", "2-b"])
 
     @asset(
         key=["made", "from_grid"],
