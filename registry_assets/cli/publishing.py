@@ -116,9 +116,12 @@ def push(root: Path, check: bool, full: bool) -> None:
 
     With --full, damaged objects are replaced. Exit 1 if anything is missing or damaged.
     """
-    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.dvc_repo import DvcRepo, why_unshared
 
     dvc = DvcRepo(root)
+    reason = why_unshared(dvc.root)
+    if reason is not None:
+        click.echo(f"registry: {reason}", err=True)
     sys.exit(_check(dvc, full) if check else push_all(dvc, full=full, report=click.echo))
 
 

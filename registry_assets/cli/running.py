@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from registry_assets.cli.reading import FINDING, open_history, read_lineage, read_status_too
+from registry_assets.units import first_of
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.dvc_repo import DvcRepo, Restored
     from registry_assets.intake.copying import Copied
     from registry_assets.making.batch import Failed, MakeOptions
     from registry_assets.making.unit import Unit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from registry_assets.registry.status.last_status import Observation
     from registry_assets.registry.status.values import RegistryStatus
 
+_MOST_MISSING = 20
 _NOTHING_TO_DO = "Nothing to do: everything is up to date."
 
 
@@ -165,6 +167,31 @@ def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: boo
     from registry_assets.making.progress import describe_step
 
     click.echo(f"  {describe_step(outcome, path, summary)}  {where}".rstrip(), err=err)
+
+
+def say_restored(data: Restored, more: str = "") -> None:
+    """Prints what came of bringing all recorded data, with the next step where some is missing.
+
+    Args:
+        data: What came of it.
+        more: What else to count.
+    """
+    click.echo(
+        f"{data.outputs} outputs: {len(data.linked)} brought from the cache, {len(data.pulled)} "
+        f"pulled{more}"
+    )
+    for path in data.edited:
+        click.echo(f"edited   {path}  (left as it is)")
+    named = first_of(data.missing, _MOST_MISSING)
+    for path, reason in named:
+        click.echo(f"missing  {path}  ({reason})")
+    if data.missing:
+        unnamed = len(data.missing) - len(named)
+        click.echo(
+            (f"… and {unnamed} more\n" if unnamed > 0 else "")
+            + f"{len(data.missing)} outputs could not be fetched: `registry push` on a machine "
+            "that has them, then run this again"
+        )
 
 
 def say_copied(name: str) -> Callable[[Copied], None]:

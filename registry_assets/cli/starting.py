@@ -1,4 +1,4 @@
-"""Commands that make a registry and start with it: init, demo, ui."""
+"""Commands that make a registry and start with it: init, clone, demo, ui."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ import click
 from registry_assets.cli.looking import check_lineage
 from registry_assets.cli.publishing import push_all
 from registry_assets.cli.reading import (
+    FINDING,
     open_history,
     read_lineage,
     read_status_too,
 )
-from registry_assets.cli.running import materialize_all
+from registry_assets.cli.running import (
+    materialize_all,
+    report_outside_changes,
+    say_restored,
+)
 from registry_assets.errors import RegistryError
 
 
@@ -40,6 +45,37 @@ def init(folder: Path, upgrade: bool) -> None:
         f"{folder} is ready: put photographs into {folder / 'raw' / 'NAME'}, then run "
         "`registry materialize --collection NAME`, or `registry ui` and watch"
     )
+
+
+@click.command()
+@click.argument("url")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--no-data", is_flag=True, help="Fetch no data; run it again without to do so.")
+def clone(url: str, folder: Path | None, no_data: bool) -> None:
+    """Clone the registry at URL, with its data, settings and history; safe to rerun.
+
+    DIR is named after URL by default. Exit 1 if some data could not be fetched.
+    """
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.intake.cloning import clone_repository, fit_clone
+    from registry_assets.registry.sharing import share_files
+
+    root = clone_repository(url, folder, click.echo)
+    share_files(root)
+    for line in fit_clone(root):
+        click.echo(line)
+    is_complete = True
+    if not no_data:
+        dvc = DvcRepo(root)
+        click.echo("fetching the data")
+        with dvc.session(), dvc.standing_still(click.echo), dvc.reading_once():
+            data = dvc.restore_all(click.echo)
+        say_restored(data)
+        is_complete = not data.missing
+    found = read_lineage(root)
+    report_outside_changes(found, lambda _line: None)
+    click.echo(f"{root} is ready: `registry status` and `registry ui` there show what is in it")
+    sys.exit(0 if is_complete and not found.registry.problems else FINDING)
 
 
 @click.command()

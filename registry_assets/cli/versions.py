@@ -11,13 +11,13 @@ import click
 
 from registry_assets.cli import running
 from registry_assets.cli.reading import FINDING, read_lineage, say_json, say_left_out
-from registry_assets.units import few_of, first_of
+from registry_assets.cli.running import say_restored
+from registry_assets.units import few_of
 
 if TYPE_CHECKING:
     from registry_assets.revisions.versions.checking_out import CheckedOut
 
 _RANGE = ".."
-_MOST_MISSING = 20
 
 
 @click.command()
@@ -167,19 +167,4 @@ def _say_checked_out(done: CheckedOut, rev: str) -> None:
         click.echo(
             f"checked out {where}; no branch is: `registry checkout {done.former}` goes back"
         )
-    click.echo(
-        f"{data.outputs} outputs: {len(data.linked)} brought from the cache, {len(data.pulled)} "
-        f"pulled, {len(done.taken_away)} that it does not have taken away"
-    )
-    for path in data.edited:
-        click.echo(f"edited   {path}  (left as it is)")
-    named = first_of(data.missing, _MOST_MISSING)
-    for path, reason in named:
-        click.echo(f"missing  {path}  ({reason})")
-    if data.missing:
-        more = len(data.missing) - len(named)
-        click.echo(
-            (f"… and {more} more\n" if more > 0 else "")
-            + f"{len(data.missing)} outputs could not be fetched: `registry push` on a machine "
-            "that has them, then run this again"
-        )
+    say_restored(data, f", {len(done.taken_away)} that it does not have taken away")

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.edits import Edit
     from registry_assets.dvc_repo.folders.ignoring import IgnoreRule, refused_reason
     from registry_assets.dvc_repo.garbage import ObjectUse
-    from registry_assets.dvc_repo.initialising import keep_together
+    from registry_assets.dvc_repo.initialising import check_outside, keep_together, why_unshared
     from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
@@ -91,12 +91,14 @@ _PLACES = {
     "IgnoreRule": "folders.ignoring",
     "Unsaved": "switching",
     "build_listing": "listings",
+    "check_outside": "initialising",
     "cut_entry": "metafiles",
     "hash_listing": "listings",
     "keep_together": "initialising",
     "read_lock_text": "metafiles",
     "refused_reason": "folders.ignoring",
     "source_session": "sources",
+    "why_unshared": "initialising",
 }
 
 _WITHOUT_DVC = {"listings", "results"}
@@ -123,12 +125,14 @@ __all__ = [
     "StageTask",
     "Unsaved",
     "build_listing",
+    "check_outside",
     "cut_entry",
     "hash_listing",
     "keep_together",
     "read_lock_text",
     "refused_reason",
     "source_session",
+    "why_unshared",
 ]
 
 

@@ -13,8 +13,14 @@ from dvc.config_schema import RelPath
 from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
+from registry_assets.addresses import is_local
 from registry_assets.dvc_repo.internals import WholeConfig
-from registry_assets.dvc_repo.opening import check_user, find_origin_remote, translated_errors
+from registry_assets.dvc_repo.opening import (
+    STORAGE,
+    check_user,
+    find_origin_remote,
+    translated_errors,
+)
 from registry_assets.errors import RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
@@ -29,14 +35,23 @@ def init_dvc(root: Path) -> bool:
     """
     if (root / Repo.DVC_DIR).is_dir():
         return False
-    around = next((f for f in root.parents if (f / Repo.DVC_DIR).is_dir()), None)
-    if around is not None:
-        raise RegistryError(f"{root} lies in the DVC repository {around}: name a folder elsewhere")
+    check_outside(root)
     git = next((f for f in (root, *root.parents) if (f / ".git").exists()), None)
     check_user()
     with translated_errors():
         Repo.init(str(root), no_scm=git is None, subdir=git not in (None, root)).close()
     return True
+
+
+def check_outside(root: Path) -> None:
+    """Makes sure that a folder lies in no DVC repository.
+
+    Raises:
+        RegistryError: when it does.
+    """
+    around = next((f for f in root.parents if (f / Repo.DVC_DIR).is_dir()), None)
+    if around is not None:
+        raise RegistryError(f"{root} lies in the DVC repository {around}: name a folder elsewhere")
 
 
 def probe_link_type(folder: Path) -> LinkType:
@@ -179,6 +194,48 @@ def read_shared_remote(root: Path) -> SharedRemote | None:
         return None
     url = config["remote"].get(name.lower(), {}).get("url")
     return SharedRemote(name, url and str(url), isinstance(url, RelPath))
+
+
+def why_unshared(root: Path) -> str | None:
+    """Why others, or this machine, do not reach the default remote, with the next step.
+
+    Args:
+        root: The registry.
+
+    Returns:
+        None where nothing here speaks against it; whether it answers is not asked.
+    """
+    with translated_errors():
+        config = WholeConfig(str(root / Repo.DVC_DIR))
+    shared = read_shared_remote(root)
+    name = config["core"].get("remote")
+    if not name:
+        return (
+            "there is no default remote, so the data is on this machine only: `dvc remote add -d "
+            "storage URL`, then `registry push`, and commit .dvc/config"
+        )
+    if shared is None or shared.url is None:
+        return (
+            f"the address of the remote {name} is in this machine's own settings, which Git leaves "
+            f"out, so other clones have none: `dvc remote add -d -f {name} URL` and `dvc remote "
+            f"remove --local {name}`, then `registry push`, and commit .dvc/config"
+        )
+    url = str(config["remote"].get(name.lower(), {}).get("url") or shared.url)
+    folder = Path(url) if is_local(url) else None
+    is_own = folder is not None and folder == root / STORAGE
+    if folder is not None and not folder.is_dir() and not is_own:
+        return (
+            f"there is no folder {url} on this machine, which the remote {name} leads to: mount "
+            "the disk or share that it is on, or name its place here: `dvc remote modify --local "
+            f"{name} url FOLDER`"
+        )
+    if shared.is_relative:
+        return (
+            f"the remote {name} is told from where each clone lies, so that it is reached on this "
+            f"machine at most: `dvc remote modify {name} url URL`, then `registry push`, and "
+            "commit .dvc/config"
+        )
+    return None
 
 
 def share_settings(root: Path, other: Path) -> None:

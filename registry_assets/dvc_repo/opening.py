@@ -88,7 +88,8 @@ def find_origin_remote(config: Config, root: Path) -> Mapping[str, Mapping[str, 
     """Finds the default remote's storage in the registry that a local clone was made from.
 
     The URL of a remote inside a registry is relative, so it points to a missing folder in a clone.
-    A clone on the same machine can use the folder of its origin instead.
+    A clone on the same machine can use the folder of its origin instead, or of the registry that
+    its origin was cloned from.
 
     Args:
         config: DVC's configuration of the clone.
@@ -101,11 +102,23 @@ def find_origin_remote(config: Config, root: Path) -> Mapping[str, Mapping[str, 
     own = root / STORAGE
     if not name or config["remote"].get(name, {}).get("url") != str(own) or own.exists():
         return {}
-    for address in GitRepo(root).remotes():
-        theirs = Path(address.removeprefix("file://")) / STORAGE
-        if is_local(address) and theirs.is_dir():
-            return {name: {"url": str(theirs.resolve())}}
-    return {}
+    theirs = _find_storage(root, {root.resolve()})
+    return {} if theirs is None else {name: {"url": str(theirs)}}
+
+
+def _find_storage(clone: Path, seen: set[Path]) -> Path | None:
+    """The storage of the nearest registry on this machine that a clone came from."""
+    for address in GitRepo(clone).remotes():
+        path = address.removeprefix("file://")
+        origin = (clone / path).resolve() if is_local(path) else None
+        if origin is None or origin in seen or not origin.is_dir():
+            continue
+        if (origin / STORAGE).is_dir():
+            return origin / STORAGE
+        found = _find_storage(origin, {*seen, origin})
+        if found is not None:
+            return found
+    return None
 
 
 class _Repo(Repo):  # type: ignore[misc]

@@ -367,6 +367,22 @@ class GitRepo:
         """The number of commits in ``start..end``."""
         return int(self._run("rev-list", "--count", f"{start}..{end}") or 0)
 
+    def clone(self, source: str, *, asks: bool) -> None:
+        """Clones a repository into this folder, which is not there yet, for people to work in.
+
+        Args:
+            source: An address, as Git takes it.
+            asks: Whether Git may ask somebody at the terminal for a password.
+
+        Raises:
+            SourceUnreachableError: when it cannot be cloned, with Git's reason.
+        """
+        settings = {"LC_ALL": "C"} if asks else no_prompts()
+        done = run_git("clone", "--quiet", "--", source, str(self.root), settings=settings)
+        if done.returncode != 0:
+            said = error_line(done.stderr.decode(errors="replace"))
+            raise SourceUnreachableError(source, said or "git clone failed")
+
     def check_out(self, source: str, commit: str) -> None:
         """Clones a repository into this folder, which must not exist, and checks out a commit.
 

@@ -1,6 +1,7 @@
 """Setting up a registry, and adding folders and archives to it.
 
 initialising.py   `registry init`: creating a registry, or adapting one to this machine
+cloning.py        `registry clone`: cloning a registry and making it work on this machine
 adding.py         `registry add`: finding the folder or archive to add
 copying.py        copying or linking a folder from elsewhere, verified and resumable
 archives.py       turning archives into collections

@@ -18,6 +18,7 @@ from registry_assets.dvc_repo.initialising import (
     probe_link_type,
     set_default_remote,
     set_link_type,
+    why_unshared,
 )
 from registry_assets.dvc_repo.opening import STORAGE
 from registry_assets.errors import RegistryError
@@ -138,11 +139,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     check_place(root)
     check_git()
     git = GitRepo(root)
-    if git.is_present and not git.has_readable_objects:
-        raise RegistryError(
-            f"the Git repository of {root} uses SHA-256 object names, which DVC cannot read: "
-            "create a new one with `git init --object-format=sha1`"
-        )
+    check_objects(git)
     check_checked_out(git)
     if find_kept_out(git).lacks(_DVC_CONFIG):
         raise kept_out(_DVC_CONFIG)
@@ -151,6 +148,7 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         yield from _write_attributes(root)
         yield from _ignore_leftovers(root, *_find_recorded_leftovers(root))
         yield from _upgrade_datasets(root) if upgrade else _warn_outdated(root)
+        yield from say_unshared(root)
         return
     if not git.is_present:
         git.init()
@@ -172,6 +170,19 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     yield from _write_env(root)
 
 
+def check_objects(git: GitRepo) -> None:
+    """Makes sure that DVC can read the Git repository around a registry, where there is one.
+
+    Raises:
+        RegistryError: when it cannot.
+    """
+    if git.is_present and not git.has_readable_objects:
+        raise RegistryError(
+            f"the Git repository of {git.root} uses SHA-256 object names, which DVC cannot read: "
+            "create a new one with `git init --object-format=sha1`"
+        )
+
+
 def fit_to_machine(root: Path) -> Iterator[str]:
     """Set what depends on the machine: the link type, the remote if it has no URL, and so on."""
     link_type = probe_link_type(root / DVC_FOLDER)
@@ -187,6 +198,13 @@ def fit_to_machine(root: Path) -> Iterator[str]:
         yield f"default remote: {theirs}, as in the registry that this one was cloned from"
     yield from _install_merge_driver(root)
     yield from _write_env(root)
+
+
+def say_unshared(root: Path) -> Iterator[str]:
+    """Says why others do not reach the default remote, where that is so."""
+    reason = why_unshared(root)
+    if reason is not None:
+        yield reason
 
 
 def _write_files(root: Path) -> Iterator[str]:
