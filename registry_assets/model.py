@@ -41,7 +41,7 @@ def check_collection_name(name: str) -> str:
     Raises:
         RefusedError: with the reason, when it is not.
     """
-    reason = _reason_against_name(name)
+    reason = reason_against_name(name)
     if reason is not None:
         raise RefusedError(
             f"{name!r} cannot be the name of a collection: {reason}; rename the folder"
@@ -49,7 +49,8 @@ def check_collection_name(name: str) -> str:
     return name
 
 
-def _reason_against_name(name: str) -> str | None:
+def reason_against_name(name: str) -> str | None:
+    """Why a folder of data may not have a name; None when it may."""
     if not _COLLECTION_NAME.fullmatch(name):
         return "it may hold letters, digits, `.`, `_`, `-` only and starts with a letter or digit"
     if "..." in name:

@@ -7,7 +7,7 @@ deciding.py    allow, deny, decisions: single images
 forgetting.py  forget, gc: remove pictures, free the cache
 publishing.py  push, publish, resolve: share work and merge it
 versions.py    diff, checkout, tag, versions: compare, restore and name versions
-starting.py    init, clone, demo, ui
+starting.py    init, clone, new, demo, ui
 demo.py        the summary that the demo prints
 models.py      what trace prints about models
 reading.py     what all commands start with: the graph, the history, exit codes
@@ -149,6 +149,7 @@ for _command in (
     versions.list_versions,
     starting.init,
     starting.clone,
+    starting.new,
     starting.demo,
     starting.ui,
 ):

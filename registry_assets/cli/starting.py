@@ -1,4 +1,4 @@
-"""Commands that make a registry and start with it: init, clone, demo, ui."""
+"""Commands that make a registry and start with it: init, clone, new, demo, ui."""
 
 from __future__ import annotations
 
@@ -76,6 +76,34 @@ def clone(url: str, folder: Path | None, no_data: bool) -> None:
     report_outside_changes(found, lambda _line: None)
     click.echo(f"{root} is ready: `registry status` and `registry ui` there show what is in it")
     sys.exit(0 if is_complete and not found.registry.problems else FINDING)
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@click.option("--like", metavar="OTHER", help="Start with what the data set OTHER has.")
+@click.option("--template", metavar="NAME", help="Start with this template (default: the first).")
+@click.option("--list", "lists", is_flag=True, help="Only list the templates.")
+@click.pass_obj
+def new(
+    root: Path, dataset: str | None, like: str | None, template: str | None, lists: bool
+) -> None:
+    """Make the data set DATASET: code, parameters and pipeline, ready to take collections in.
+
+    Without DATASET it lists the templates.
+    """
+    from registry_assets.intake.datasets import TEMPLATES, make_dataset
+
+    if like is not None and template is not None:
+        raise click.UsageError("--like does not go with --template")
+    if dataset is None or lists:
+        if dataset or like or template:
+            raise click.UsageError("name the data set to make, and leave --list out")
+        for name, known in TEMPLATES.items():
+            click.echo(f"{name:<18} {known.description}")
+        return
+    found = read_lineage(root)
+    for line in make_dataset(found.registry, dataset, template=template, like=like):
+        click.echo(line)
 
 
 @click.command()

@@ -324,6 +324,16 @@ def without_collection(text: str, name: str) -> str:
     return _dump(yaml, data)
 
 
+def without_collections(text: str) -> str:
+    """Returns the text of a ``collections.yaml`` that lists nothing, with all else that it has."""
+    yaml = _list_yaml()
+    data = yaml.load(text)
+    if not isinstance(data, dict) or not data.get("collections"):
+        return text
+    data["collections"] = []
+    return _dump(yaml, data)
+
+
 def _list_yaml() -> YAML:
     from ruamel.yaml import YAML
 

@@ -2,6 +2,7 @@
 
 initialising.py   `registry init`: creating a registry, or adapting one to this machine
 cloning.py        `registry clone`: cloning a registry and making it work on this machine
+datasets.py       `registry new`: creating a data set from a template, or like another one
 adding.py         `registry add`: finding the folder or archive to add
 copying.py        copying or linking a folder from elsewhere, verified and resumable
 archives.py       turning archives into collections

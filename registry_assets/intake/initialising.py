@@ -62,7 +62,7 @@ _SHIPPED_BEFORE = frozenset(
     }
 )
 
-_COLLECTIONS = """\
+COLLECTIONS = """\
 # The collections of this data set, as quoted strings: - "02_harbour"
 # Each needs a file decisions/NAME.yaml; if you add a line by hand, create it: decisions: []
 collections: []
@@ -218,9 +218,9 @@ def _write_files(root: Path) -> Iterator[str]:
         "dagster.yaml": (SHIPPED / "dagster.yaml").read_text(encoding="utf-8"),
         "workspace.yaml": (SHIPPED / "workspace.yaml").read_text(encoding="utf-8"),
         "raw/.gitignore": "",
-        f"processed/{DATASET}/collections.yaml": _COLLECTIONS,
+        f"processed/{DATASET}/collections.yaml": COLLECTIONS,
     }
-    files |= {f"processed/{DATASET}/{path}": text for path, text in _shipped_files().items()}
+    files |= {f"processed/{DATASET}/{path}": text for path, text in shipped_files().items()}
     for path, text in files.items():
         place = root / path
         if place.exists():
@@ -231,9 +231,9 @@ def _write_files(root: Path) -> Iterator[str]:
     yield f"wrote raw/ and processed/{DATASET}/, a data set of five stages"
 
 
-def _shipped_files() -> Mapping[str, str]:
-    """The files of the shipped data set, except those that each registry fills itself."""
-    folder = SHIPPED / "dataset"
+def shipped_files(template: str = "dataset") -> Mapping[str, str]:
+    """The files of a shipped data set, except those that each registry fills itself."""
+    folder = SHIPPED / template
     scripts = sorted(f"src/{script.name}" for script in (folder / "src").glob("*.py"))
     paths = ("README.md", PIPELINE_FILE, _PARAMETERS, *scripts)
     return {path: (folder / path).read_text(encoding="utf-8") for path in paths}
@@ -264,7 +264,7 @@ def _warn_outdated(root: Path) -> Iterator[str]:
 def _upgrade_datasets(root: Path) -> Iterator[str]:
     """Update the stages of data sets to the shipped ones; keeps edited files."""
     for folder in _outdated_datasets(root):
-        for path, text in _shipped_files().items():
+        for path, text in shipped_files().items():
             place = folder / path
             before = place.read_text(encoding="utf-8") if place.exists() else ""
             name = place.relative_to(root)
