@@ -168,8 +168,9 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     """Show what the cache holds, by collection and version, and free what nothing needs.
 
     Keeps what a branch, tag or stash names, what is staged, what the metafiles name now, and what
-    cannot be restored: raw files that no commit and no remote has. Asks at a terminal; elsewhere
-    only --yes frees anything. Remotes are not touched.
+    cannot be restored: raw files that no commit and no remote has. Where several clones use the
+    cache, what any of them needs. Asks at a terminal; elsewhere only --yes frees anything. Remotes
+    are not touched.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.retention import disk_use_report
@@ -186,6 +187,10 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     question = (
         f"Free {len(wanted):,} objects, originals among them, for good?" if raw else "Free it?"
     )
+    if use.shares_cache:
+        question = f"{disk_use_report.UNREGISTERED}. {question}"
+        if wanted and yes:
+            click.echo(f"registry: {disk_use_report.UNREGISTERED}", err=True)
     if wanted and (yes or (asks and click.confirm(question, err=True))):
         told["removed"] = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
         if not as_json:

@@ -3,6 +3,7 @@
 The public names are loaded on first use: parsing a metafile needs no DVC.
 
 repository.py   `DvcRepo`, the interface for the rest of the package
+clones.py       the register of clones that use a cache
 opening.py      opening a repository, locks, and translating DVC's errors
 initialising.py making and configuring a repository
 internals.py    all private names of DVC that we use
@@ -56,7 +57,12 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.edits import Edit
     from registry_assets.dvc_repo.folders.ignoring import IgnoreRule, refused_reason
     from registry_assets.dvc_repo.garbage import ObjectUse
-    from registry_assets.dvc_repo.initialising import check_outside, keep_together, why_unshared
+    from registry_assets.dvc_repo.initialising import (
+        check_cache,
+        check_outside,
+        keep_together,
+        why_unshared,
+    )
     from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
@@ -91,6 +97,7 @@ _PLACES = {
     "IgnoreRule": "folders.ignoring",
     "Unsaved": "switching",
     "build_listing": "listings",
+    "check_cache": "initialising",
     "check_outside": "initialising",
     "cut_entry": "metafiles",
     "hash_listing": "listings",
@@ -125,6 +132,7 @@ __all__ = [
     "StageTask",
     "Unsaved",
     "build_listing",
+    "check_cache",
     "check_outside",
     "cut_entry",
     "hash_listing",

@@ -31,7 +31,7 @@ class ObjectUse:
 def scan_cache(repo: Repo) -> Mapping[str, ObjectUse]:
     """The disk usage of all objects in the cache, including that of DVC 2, by md5."""
     found: dict[str, ObjectUse] = {}
-    symlinked = _symlinked(repo)
+    symlinked = find_symlinked(repo)
     for cache in caches_of(repo):
         for name, entry in scan_objects(Path(cache.path)):
             status = entry.stat(follow_symlinks=False)
@@ -41,7 +41,7 @@ def scan_cache(repo: Repo) -> Mapping[str, ObjectUse]:
     return found
 
 
-def _symlinked(repo: Repo) -> frozenset[str]:
+def find_symlinked(repo: Repo) -> frozenset[str]:
     """The objects that symbolic links in the workspace lead to, if ``cache.type`` allows them."""
     if "symlink" not in (repo.config["cache"].get("type") or ()):
         return frozenset()

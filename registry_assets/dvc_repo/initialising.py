@@ -14,6 +14,7 @@ from dvc.repo import Repo
 from dvc_objects.fs.system import reflink
 
 from registry_assets.addresses import is_local
+from registry_assets.dvc_repo.clones import leave_unregistered, register
 from registry_assets.dvc_repo.internals import WholeConfig
 from registry_assets.dvc_repo.opening import (
     STORAGE,
@@ -21,7 +22,7 @@ from registry_assets.dvc_repo.opening import (
     find_origin_remote,
     translated_errors,
 )
-from registry_assets.errors import RegistryError
+from registry_assets.errors import RefusedError, RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
 Level = Literal["repo", "local"]
@@ -164,8 +165,10 @@ def lead_to_origin(root: Path) -> str | None:
 def keep_together(root: Path) -> None:
     """Makes DVC keep its state inside the repository, not in a site-wide folder.
 
-    The site-wide folder keeps state for every path that a repository was ever at.
+    The site-wide folder keeps state for every path that a repository was ever at. The repository is
+    not registered with its cache either.
     """
+    leave_unregistered(root)
     folder = root / Repo.DVC_DIR
     with translated_errors(), WholeConfig(str(folder)).edit("local") as edited:
         edited["core"]["site_cache_dir"] = str(folder / "tmp" / "site")
@@ -194,6 +197,53 @@ def read_shared_remote(root: Path) -> SharedRemote | None:
         return None
     url = config["remote"].get(name.lower(), {}).get("url")
     return SharedRemote(name, url and str(url), isinstance(url, RelPath))
+
+
+def register_clone(root: Path) -> str | None:
+    """Has those who free objects in a cache outside of a clone know what it needs.
+
+    Returns:
+        Why they do not, with the next step; None where they do, or need not.
+    """
+    cache = _find_outer_cache(root)
+    if cache is None:
+        return None
+    if not cache.is_dir():
+        return (
+            f"there is no folder {cache}, where the settings lead DVC's cache: mount the disk or "
+            "share that it is on, make it, or keep the data of this clone elsewhere: `dvc cache "
+            "dir --local FOLDER`"
+        )
+    try:
+        register(cache, root)
+    except OSError as error:
+        return (
+            f"this clone cannot be noted beside the cache {cache} ({error.strerror}), so `registry "
+            "gc` in other clones does not know what it needs: have its group let you write there"
+        )
+    return None
+
+
+def check_cache(root: Path) -> None:
+    """Makes sure that a cache outside of a clone is there: DVC would make one in its place.
+
+    Raises:
+        RefusedError: when it is not.
+    """
+    cache = _find_outer_cache(root)
+    if cache is not None and not cache.is_dir():
+        raise RefusedError(f"{register_clone(root)}; then run this again")
+
+
+def _find_outer_cache(root: Path) -> Path | None:
+    """The cache directory of a clone, where that is outside of it."""
+    with translated_errors():
+        repo = Repo(str(root))
+        try:
+            cache = Path(repo.cache.local_cache_dir).resolve()
+        finally:
+            repo.close()
+    return None if cache.is_relative_to(root.resolve()) else cache
 
 
 def why_unshared(root: Path) -> str | None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +21,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
 
 from registry_assets.addresses import is_local, without_secrets
+from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
 from registry_assets.dvc_repo.unseen import check_links
 from registry_assets.dvc_repo.versions import caches_of
@@ -137,13 +138,14 @@ class RepoAccess:
     Args:
         root: Any folder of the repository.
         wait_seconds: How long to wait for another process's lock before giving up.
+        registers: Whether to register the repository with a cache outside it.
 
     Raises:
         NotFoundError: when there is no DVC repository at or above the folder.
         UnusableError: when the user has no name.
     """
 
-    def __init__(self, root: Path, *, wait_seconds: float = 3600.0) -> None:
+    def __init__(self, root: Path, *, wait_seconds: float = 3600.0, registers: bool = True) -> None:
         check_user()
         try:
             self.root = Path(Repo.find_root(str(root)))
@@ -154,6 +156,7 @@ class RepoAccess:
             ) from error
         self.wait_seconds = wait_seconds
         self._opened = threading.local()
+        self._registers = registers
 
     @property
     def git(self) -> GitRepo:
@@ -187,9 +190,24 @@ class RepoAccess:
                 # A config passed here survives when DVC reloads its configuration.
                 repo = _Repo(str(self.root), config={"remote": remote})
             try:
+                self._register(repo)
                 yield repo
             finally:
                 repo.close()
+
+    def _register(self, repo: Repo) -> None:
+        """Has those who free objects in a cache outside of this clone know what it needs."""
+        if not self._registers:
+            return
+        cache = Path(repo.cache.local_cache_dir).resolve()
+        if not cache.is_relative_to(self.root.resolve()):
+            # Who may not write there stores nothing there; `registry init` says so.
+            with suppress(OSError):
+                clones.register(cache, self.root)
+            if not cache.is_dir():
+                # What is stored first makes it.
+                return
+        self._registers = False
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.remotes import keeps_versions
 from registry_assets.dvc_repo.store import Store
 from registry_assets.dvc_repo.versions import caches_of, listings_of, output_at
-from registry_assets.errors import DataModifiedError, RegistryError, RemoteError
+from registry_assets.errors import DataModifiedError, DvcError, RegistryError, RemoteError
 from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
@@ -129,10 +130,14 @@ def remove_from_cache(
     repo: Repo,
     md5s: Collection[str],
     find_needed: Callable[[], Collection[str]],
+    others: Sequence[RepoAccess],
     report: Report,
 ) -> int:
     """Removes objects from the cache, once no other process uses the repository."""
-    with dvc.everything_held(repo, report):
+    with ExitStack() as stack:
+        for other in others:
+            stack.enter_context(_standing_still(other, report))
+        stack.enter_context(dvc.everything_held(repo, report))
         recover(dvc, repo, report)
         with dvc.write_lock(repo, report):
             found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
@@ -148,6 +153,22 @@ def remove_from_cache(
             for folder in {item.place.parent for item in found}:
                 _sync(folder)
     return len(found)
+
+
+@contextmanager
+def _standing_still(other: RepoAccess, report: Report) -> Iterator[None]:
+    """While nothing is recorded in another clone, by us or by `dvc`."""
+    with ExitStack() as stack:
+        try:
+            repo = stack.enter_context(other.open())
+            stack.enter_context(other.everything_held(repo, report))
+            stack.enter_context(other.write_lock(repo, report))
+        except (OSError, DvcError) as error:
+            raise RegistryError(
+                f"the clone {other.root} cannot be locked ({error}), so nothing was removed: fix "
+                f"that, or run this as a user who may write to {other.root}/.dvc/tmp"
+            ) from error
+        yield
 
 
 def _sync(folder: Path) -> None:

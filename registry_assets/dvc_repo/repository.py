@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo import (
     availability,
+    clones,
     collecting,
     data,
     edits,
@@ -509,6 +510,7 @@ class DvcRepo(RepoAccess):
         md5s: Collection[str],
         find_needed: Callable[[], Collection[str]],
         *,
+        others: Sequence[RepoAccess] = (),
         report: Report,
     ) -> int:
         """Removes objects from the cache, once no other process uses the repository.
@@ -516,16 +518,17 @@ class DvcRepo(RepoAccess):
         Args:
             md5s: The objects to remove.
             find_needed: Returns those of them that are still needed; called under the lock.
+            others: Other clones that use the cache.
             report: Takes a line while waiting for another process.
 
         Returns:
             How many objects were removed.
 
         Raises:
-            RegistryError: when one cannot be removed.
+            RegistryError: when one cannot be removed, or a clone cannot be locked.
         """
         with self.open() as repo:
-            return purging.remove_from_cache(self, repo, md5s, find_needed, report)
+            return purging.remove_from_cache(self, repo, md5s, find_needed, others, report)
 
     def fetch_listings(self, versions: Mapping[str, str], *, report: Report) -> str | None:
         """Fetches listings of folders that the cache lacks from the default remote.
@@ -571,12 +574,47 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return garbage.scan_cache(repo)
 
+    def find_symlinked(self) -> frozenset[str]:
+        """The objects that symbolic links of the work tree lead to, where DVC may make such."""
+        with self.open() as repo:
+            return garbage.find_symlinked(repo)
+
     @property
     def shares_cache(self) -> bool:
         """Whether other clones may use the same cache."""
         with self.open() as repo:
-            is_inside = Path(repo.cache.local.path).resolve().is_relative_to(self.root.resolve())
-            return not is_inside or bool(repo.config["cache"].get("shared"))
+            cache = Path(repo.cache.local_cache_dir)
+            is_inside = cache.resolve().is_relative_to(self.root.resolve())
+            is_shared = bool(repo.config["cache"].get("shared"))
+            return not is_inside or is_shared or (cache / clones.FOLDER).is_dir()
+
+    def read_clones(self) -> clones.RegisteredClones:
+        """The other clones that use the cache, as far as they were written down beside it."""
+        with self.open() as repo:
+            return clones.read_clones(Path(repo.cache.local_cache_dir), self.root)
+
+    @contextmanager
+    def freeing(self) -> Iterator[clones.RegisteredClones]:
+        """While no other clone begins or ceases to use the cache; gives those that use it.
+
+        Those that are gone are forgotten in the end, unless something goes wrong.
+
+        Raises:
+            RepositoryBusyError: when objects are being freed by another clone.
+            UnusableError: when the file system of the cache cannot lock files.
+            RegistryError: when another machine may be at work in one of them.
+        """
+        if not self.shares_cache:
+            yield clones.RegisteredClones()
+            return
+        with self.open() as repo:
+            cache = Path(repo.cache.local_cache_dir)
+            with clones.locked(cache):
+                found = clones.read_clones(cache, self.root)
+                for root in found.foreign:
+                    clones.check_idle(root)
+                yield found
+                clones.forget_gone(found)
 
     def recover(self, report: Report) -> None:
         """Restores previous outputs that killed processes have set aside."""

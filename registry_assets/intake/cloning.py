@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from registry_assets.addresses import is_local, is_same_repository, without_secrets
-from registry_assets.dvc_repo import check_outside
+from registry_assets.dvc_repo import check_cache, check_outside
 from registry_assets.errors import NotFoundError, RefusedError, RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.intake.initialising import check_objects, fit_to_machine, say_unshared
@@ -38,7 +38,7 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
         RegistryError: when no registry can be there.
     """
     check_git()
-    folder = (folder or Path(_name_of(address))).absolute()
+    folder = (folder or Path(default_folder(address))).absolute()
     check_place(folder)
     shown = without_secrets(address)
     if folder.is_dir() and any(folder.iterdir()):
@@ -67,12 +67,17 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
 
 
 def fit_clone(root: Path) -> Iterator[str]:
-    """Sets what belongs to this machine, and says why the data may not be reached."""
+    """Sets what belongs to this machine, and says why the data may not be reached.
+
+    Raises:
+        RefusedError: when the cache that the clone is to share is not there.
+    """
+    check_cache(root)
     yield from fit_to_machine(root)
     yield from say_unshared(root)
 
 
-def _name_of(address: str) -> str:
+def default_folder(address: str) -> str:
     """The folder that Git clones an address to by default (git-clone, "DIRECTORY")."""
     path = address.rstrip("/").removesuffix("/.git").rstrip("/")
     name = path.replace(":", "/").rpartition("/")[2] if not is_local(path) else Path(path).name

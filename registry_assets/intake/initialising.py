@@ -16,6 +16,7 @@ from registry_assets.dvc_repo.initialising import (
     lead_to_origin,
     mend_moved_remote,
     probe_link_type,
+    register_clone,
     set_default_remote,
     set_link_type,
     why_unshared,
@@ -196,6 +197,9 @@ def fit_to_machine(root: Path) -> Iterator[str]:
     theirs = lead_to_origin(root)
     if theirs is not None:
         yield f"default remote: {theirs}, as in the registry that this one was cloned from"
+    reason = register_clone(root)
+    if reason is not None:
+        yield reason
     yield from _install_merge_driver(root)
     yield from _write_env(root)
 

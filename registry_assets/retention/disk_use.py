@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError, describe_unread
 from registry_assets.model import is_folder
-from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage
-from registry_assets.registry.reading import read_registry
 from registry_assets.retention.originals import Original, find_originals, name_originals
+from registry_assets.retention.other_clones import (
+    CloneHistory,
+    read_histories,
+    read_history,
+    read_other_clones,
+)
 from registry_assets.revisions.changes.version_history import (
     WORK_TREE,
     VersionHistory,
@@ -90,6 +94,10 @@ class DiskUse:
         originals: Unneeded objects that may not be recoverable.
         unread: Versions whose listings are missing.
         unasked: Why remotes did not answer.
+        shares_cache: Whether other clones may use the cache.
+        clones: Other clones that use it; the objects that they need count as needed.
+        gone_clones: Other clones that were deleted.
+        unknown_clones: Other clones that cannot be read, each with the next step.
     """
 
     outputs: tuple[OutputUse, ...]
@@ -102,6 +110,10 @@ class DiskUse:
     originals: tuple[Original, ...]
     unread: tuple[str, ...] = field(default=())
     unasked: tuple[str, ...] = field(default=())
+    shares_cache: bool = False
+    clones: tuple[str, ...] = ()
+    gone_clones: tuple[str, ...] = ()
+    unknown_clones: tuple[str, ...] = ()
 
     def objects_to_free(self, *, raw: bool) -> frozenset[str]:
         """The objects to remove; with `raw`, including originals."""
@@ -118,11 +130,29 @@ def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
     Reads listings and the sizes of objects, but no objects. Asks remotes about unneeded objects
     that could not be recomputed.
     """
-    return _Reader(lineage, read_version_history(lineage.registry), dvc).read()
+    history = read_version_history(lineage.registry)
+    if not dvc.shares_cache:
+        return _Reader(lineage, history, dvc).read()
+    others = read_other_clones(dvc)
+    return replace(
+        _Reader(lineage, history, dvc, others.histories).read(),
+        shares_cache=True,
+        clones=others.roots,
+        gone_clones=others.gone,
+        unknown_clones=others.unknown,
+    )
 
 
 class _Reader:
-    def __init__(self, lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
+    def __init__(
+        self,
+        lineage: Lineage,
+        history: VersionHistory,
+        dvc: DvcRepo,
+        others: Sequence[CloneHistory] = (),
+    ) -> None:
+        self._histories = [history, *(other.history for other in others)]
+        self._linked = frozenset().union(*(other.linked for other in others))
         self._lineage = lineage
         self._history = history
         self._dvc = dvc
@@ -136,9 +166,9 @@ class _Reader:
         self._unasked: list[str] = []
 
     def read(self) -> DiskUse:
-        needed = self._expand(self._history.needed_objects())
+        needed = self._expand(frozenset().union(*(h.needed_objects() for h in self._histories)))
         nameless = self._stored.keys() - needed
-        linked = {md5 for md5 in nameless if self._stored[md5].is_linked}
+        linked = {md5 for md5 in nameless if self._stored[md5].is_linked} | self._linked & nameless
         unneeded = frozenset(nameless - linked)
         originals = self._find_originals(unneeded)
         self._unneeded = unneeded.difference(o.md5 for o in originals)
@@ -168,13 +198,16 @@ class _Reader:
         return frozenset(md5s).union(*held)
 
     def _find_originals(self, unneeded: frozenset[str]) -> tuple[Original, ...]:
-        committed = self._expand(self._history.committed_objects())
+        committed = self._expand(
+            frozenset().union(*(h.committed_objects() for h in self._histories))
+        )
         # Empty files can always be recreated.
         unknown = {md5 for md5 in unneeded - committed if self._stored[md5].size}
         if not unknown:
             return ()
         registry = self._lineage.registry
-        runs = [*self._history.entries, *read_runs(registry, self._dvc.run_cache_folder)]
+        runs = [entry for history in self._histories for entry in history.entries]
+        runs += read_runs(registry, self._dvc.run_cache_folder)
         staying = self._stored.keys() - unneeded
         originals = find_originals(registry, self, runs, unknown, staying)
         originals -= self._on_remotes(originals)
@@ -283,37 +316,49 @@ def free(
     Raises:
         RefusedError: when it is not known which objects are needed.
     """
-    if dvc.shares_cache:
-        raise _not_freed(
-            f"other clones may use the cache {dvc.cache_folder}, too: run `dvc gc --workspace "
-            "--all-branches --all-tags --projects PATH..` with the paths of all of them"
-        )
-    _check_is_known(lineage, read_version_history(lineage.registry), dvc)
+    _check_is_known(CloneHistory(dvc, lineage, read_version_history(lineage.registry)))
     wanted = use.objects_to_free(raw=raw)
+    with dvc.freeing() as clones:
+        _check_readable(clones.unknown)
 
-    def find_needed() -> Collection[str]:
-        now = build_lineage(read_registry(dvc.root))
-        history = read_version_history(now.registry)
-        _check_is_known(now, history, dvc)
-        return wanted - _Reader(now, history, dvc).read().objects_to_free(raw=raw)
+        def find_needed() -> Collection[str]:
+            now = read_history(dvc)
+            others, unknown = read_histories(clones.readable)
+            _check_readable(unknown)
+            for each in (now, *others):
+                _check_is_known(each, "" if each is now else f"{each.dvc.root}: ")
+            reader = _Reader(now.lineage, now.history, dvc, others)
+            return wanted - reader.read().objects_to_free(raw=raw)
 
-    return dvc.remove_from_cache(wanted, find_needed, report=report)
+        others = [
+            DvcRepo(root, wait_seconds=dvc.wait_seconds, registers=False)
+            for root in clones.readable
+        ]
+        return dvc.remove_from_cache(wanted, find_needed, others=others, report=report)
+
+
+def _check_readable(unknown: Sequence[str]) -> None:
+    for problem in unknown:
+        raise _not_freed(problem)
 
 
 def _not_freed(reason: str) -> RefusedError:
     return RefusedError(f"nothing was freed: {reason}")
 
 
-def _check_is_known(lineage: Lineage, history: VersionHistory, dvc: DvcRepo) -> None:
+def _check_is_known(clone: CloneHistory, where: str = "") -> None:
     """Refuse if a metafile or listing cannot be read, because it may need any object."""
+    lineage, history, dvc = clone.lineage, clone.history, clone.dvc
     for problem in (*lineage.registry.problems, *history.kept_unread):
-        raise _not_freed(f"it is not known what is needed, because {problem}: fix that first")
+        raise _not_freed(
+            f"it is not known what is needed, because {where}{problem}: fix that first"
+        )
     named = {md5: path for path, md5 in history.versions if history.keepers_of(path, md5)}
     folders = {md5: path for md5, path in named.items() if is_folder(md5)}
     refusal = dvc.fetch_listings(folders, report=lambda _line: None)
     if refusal is not None:
-        raise _not_freed(refusal)
+        raise _not_freed(f"{where}{refusal}")
     listings = dvc.listings()
     for path, version in Tracer(lineage, listings).recorded.items():
         if version in folders and listings.contents(version) is None:
-            raise _not_freed(describe_unread([path]))
+            raise _not_freed(f"{where}{describe_unread([path])}")

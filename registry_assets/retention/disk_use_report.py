@@ -18,6 +18,12 @@ _MOST_NAMED = 2
 _MOST_FILES = 50
 _WIDTH = 10
 
+UNREGISTERED = (
+    "a clone that uses this cache, and in which no `registry` command ever ran, is not known: what "
+    "it alone needs would be lost"
+)
+"""What to say before anything is freed in a cache that several clones may use."""
+
 
 class ObjectsJson(TypedDict):
     """Number and size of objects.
@@ -52,6 +58,9 @@ class _DiskUseJson(TypedDict):
     originals: OriginalsJson
     unread: tuple[str, ...]
     unasked: tuple[str, ...]
+    clones: tuple[str, ...]
+    gone_clones: tuple[str, ...]
+    unknown_clones: tuple[str, ...]
     outputs: tuple[OutputUse, ...]
 
 
@@ -68,6 +77,9 @@ class DiskUseJson(_DiskUseJson, total=False):
         originals: Unneeded objects that may not be recoverable.
         unread: Versions whose listings are missing.
         unasked: Why remotes did not answer.
+        clones: Other clones that use the cache; the objects that they need count as needed.
+        gone_clones: Other clones that were deleted, and do not count any more.
+        unknown_clones: Other clones that cannot be read, each with the next step.
         outputs: The outputs: raw collections first, upstream before downstream; last, those that
             the metafiles no longer declare.
         removed: Number of removed objects. With `--yes`, if there were any to remove.
@@ -101,6 +113,7 @@ def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
         "upstream"
     )
     yield f"needed    {format_size(use.needed)}, by metafiles, branches, tags or stashes"
+    yield from _describe_clones(use)
     if use.linked:
         yield (
             f"linked    {use.linked:,} unneeded objects stay, because they have hardlinks on this "
@@ -113,6 +126,19 @@ def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
         )
     yield from _describe_originals(use)
     yield f"to free   {format_size(use.freed)} in {len(use.unneeded):,} objects"
+
+
+def _describe_clones(use: DiskUse) -> Iterator[str]:
+    """Who uses the cache, too."""
+    if use.clones:
+        yield f"clones    {len(use.clones)} more use this cache, and what they need is counted:"
+        yield from (f"            {root}" for root in use.clones)
+    for path in use.gone_clones:
+        yield (
+            f"gone      {path} was deleted, so nothing is kept for it; if it was moved, run "
+            "`registry init .` in it first"
+        )
+    yield from (f"unknown   {reason}" for reason in use.unknown_clones)
 
 
 def _describe_originals(use: DiskUse) -> Iterator[str]:
@@ -182,5 +208,8 @@ def disk_use_as_json(use: DiskUse) -> DiskUseJson:
         },
         "unread": use.unread,
         "unasked": use.unasked,
+        "clones": use.clones,
+        "gone_clones": use.gone_clones,
+        "unknown_clones": use.unknown_clones,
         "outputs": use.outputs,
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry_assets.dvc_repo.initialising import why_unshared
+from registry_assets.intake.cloning import default_folder
 from registry_assets.orchestration.history.event_log import read_seen
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.registry.contact_sheets import make_sheet
@@ -172,6 +173,39 @@ def test_storage_behind_a_bare_repository_is_said_to_be_out_of_reach(
     said = clone(tmp_path, "hub.git", "second", code=1)
     assert "the remote storage is told from where each clone lies" in said
     assert "missing  raw/01_a" in said
+
+
+def test_a_cache_that_is_not_mounted_is_not_made(made: Path, hub: Path, tmp_path: Path) -> None:
+    shutil.move(made / ".dvc/cache", tmp_path / "disk")
+    run(made, "dvc", "cache", "dir", str(tmp_path / "disk"))
+    commit_all(made)
+    run(made, "git", "push", "--quiet", str(hub), "main")
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    said = clone(tmp_path, str(hub), "second", code=1)
+    assert f"there is no folder {tmp_path / 'disk'}, where the settings lead DVC's cache" in said
+    assert not (tmp_path / "disk").exists()
+    assert "there is no folder" in call(tmp_path / "second", "init", ".").stdout
+    assert not (tmp_path / "disk").exists()
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
+    said = clone(tmp_path, str(hub), "second")
+    assert "5 outputs: 5 brought from the cache, 0 pulled" in said
+    is_working(tmp_path / "second")
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("git@example.org:team/photos.git", "photos"),
+        ("example.org:photos", "photos"),
+        ("https://example.org/photos.git/", "photos"),
+        ("ssh://example.org:22/~ada/photos", "photos"),
+        ("/srv/photos/.git", "photos"),
+        ("../photos/", "photos"),
+        ("photos.bundle", "photos"),
+    ],
+)
+def test_the_folder_is_named_as_git_names_it(address: str, name: str) -> None:
+    assert default_folder(address) == name
 
 
 def test_a_registry_below_the_top_is_found(made: Path, tmp_path: Path) -> None:

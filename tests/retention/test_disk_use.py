@@ -133,17 +133,6 @@ def test_what_a_work_tree_is_linked_to_stays(pushed: Path) -> None:
     assert twice.exists()
 
 
-def test_a_cache_that_others_may_use_is_left_alone(pushed: Path, tmp_path: Path) -> None:
-    shutil.move(pushed / ".dvc/cache", tmp_path / "shared")
-    run(pushed, "dvc", "cache", "dir", str(tmp_path / "shared"))
-    change(pushed, "second\n")
-    commit_all(pushed)
-    done = call(pushed, "gc", "--yes")
-    assert done.returncode == 1
-    assert "--projects" in done.stderr
-    assert done.stderr.startswith("registry: nothing was freed: ")
-
-
 @pytest.mark.parametrize("where", ["work tree", "branch"])
 def test_what_a_broken_metafile_needs_is_not_known(pushed: Path, where: str) -> None:
     change(pushed, "second\n")

@@ -1,0 +1,78 @@
+"""What other clones need of a cache that they share with this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.reading import read_registry
+from registry_assets.revisions.changes.version_history import VersionHistory, read_version_history
+
+
+@dataclass(frozen=True)
+class CloneHistory:
+    """What a clone has recorded.
+
+    Attributes:
+        dvc: The clone.
+        lineage: Its graph now.
+        history: Every version that it, or a commit of it, has recorded.
+        linked: The objects that its work tree has by symbolic links, whatever is recorded.
+    """
+
+    dvc: DvcRepo
+    lineage: Lineage
+    history: VersionHistory
+    linked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class OtherClones:
+    """The other clones that use a cache.
+
+    Attributes:
+        histories: What those have recorded that can be read.
+        gone: Where those were that were deleted.
+        unknown: Those of which what they need is not known here, each with the next step.
+    """
+
+    histories: tuple[CloneHistory, ...] = ()
+    gone: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Where those are that can be read."""
+        return tuple(str(clone.dvc.root) for clone in self.histories)
+
+
+def read_history(dvc: DvcRepo) -> CloneHistory:
+    """Reads what a clone has recorded."""
+    lineage = build_lineage(read_registry(dvc.root, dvc))
+    return CloneHistory(dvc, lineage, read_version_history(lineage.registry))
+
+
+def read_other_clones(dvc: DvcRepo) -> OtherClones:
+    """Reads what the other clones have recorded that use the cache of this one."""
+    found = dvc.read_clones()
+    histories, unknown = read_histories(found.readable)
+    return OtherClones(histories, tuple(path for _, path in found.gone), (*found.unknown, *unknown))
+
+
+def read_histories(
+    roots: Sequence[Path],
+) -> tuple[tuple[CloneHistory, ...], tuple[str, ...]]:
+    """What clones have recorded, and why that of some of them cannot be read."""
+    histories, unknown = [], []
+    for root in roots:
+        try:
+            dvc = DvcRepo(root, registers=False)
+            histories.append(replace(read_history(dvc), linked=dvc.find_symlinked()))
+        except (RegistryError, OSError) as error:
+            unknown.append(f"the clone {root} cannot be read: {error}")
+    return tuple(histories), tuple(unknown)
