@@ -24,6 +24,7 @@ DISTRIBUTIONS = packages_distributions() | {
 }
 NEVER_IMPORTED = {
     "antlr4-python3-runtime": "the one version that both Dagster and DVC can parse with",
+    "dagster-postgres": "imported by name",
     "dagster-webserver": "imported by name",
     "dvc-azure": "DVC finds it by itself",
     "dvc-gs": "DVC finds it by itself",
