@@ -19,6 +19,7 @@ from registry_assets.errors import (
     RemoteError,
     RemoteUnreachableError,
 )
+from registry_assets.units import install_command
 
 SECRET = "Zm9v/YmFy+cXV4=="
 PLACE = RemotePlace("storage", "s3://bucket/x", (SECRET,))
@@ -74,6 +75,8 @@ def test_what_an_error_was_caused_by_tells_its_kind() -> None:
 
 def test_a_missing_extra_is_named() -> None:
     found = str(translate(ImportError(), PLACE))
-    assert "needs another package: run `pip install 'registry-assets[s3]'`" in found
+    command = install_command("registry-assets[s3]")
+    assert command.endswith("pip install 'registry-assets[s3]'")
+    assert f"needs another package: run `{command}`" in found
     other = RemotePlace("storage", "webdav://example.org/x", ())
     assert "pip install 'dvc-webdav'" in str(translate(ImportError(), other))
