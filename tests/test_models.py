@@ -66,10 +66,10 @@ def test_a_model_leads_back_to_raw_collections_as_of_the_commit_it_was_trained_a
         f"{OUTPUTS}/{n}/01_a" for n in ("lines", "names")
     ]
     (raw,) = found.raw
-    assert (raw.path, raw.collection, raw.address) == ("raw/01_a", "01_a", "raw/01_a.dvc")
+    assert (raw.path, raw.collection, raw.metafile) == ("raw/01_a", "01_a", "raw/01_a.dvc")
     assert raw.commit == commit
-    assert raw.md5 is not None
-    assert raw.md5 in run(root, "git", "show", f"{commit}:raw/01_a.dvc")
+    assert raw.version is not None
+    assert raw.version in run(root, "git", "show", f"{commit}:raw/01_a.dvc")
     assert found.versions == ()
     # Asked from another repository, the registry is read from where it is.
     (elsewhere,) = trace_data(bare, [source(commit, url=str(root))])

@@ -134,7 +134,10 @@ def test_every_image_of_every_output_leads_back_to_the_raw_file_it_is(demo: Path
 def test_people_read_one_line_or_two_for_a_step(demo: Path) -> None:
     done = trace(demo, f"{DATASET}/{FRAME}", "--forward")
     commit = run(demo, "git", "rev-parse", "HEAD").strip()[:10]
-    lines = done.stdout.splitlines()
+    said = done.stdout.splitlines()
+    lines = [line for line in said if not line.startswith("        ")]
+    # Behind each step that was made here: with what, and on which machine.
+    assert [line.split()[0] for line in said if line not in lines] == ["made", "on"] * 3
     assert lines[0] == f"{DATASET}/{FRAME}"
     assert f"@{VIDEOS}, commit {commit}, run " in lines[1]
     assert lines[8] == f"<- frame 25 of (by name): {DATASET}/data/inputs/{VIDEOS}/city.mp4"

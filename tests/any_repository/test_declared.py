@@ -114,7 +114,8 @@ def test_a_stage_that_makes_nothing_has_the_status_that_dvc_gives_it(tmp_path: P
     assert registry(root, "status").exit_code == 0
     assert registry(root, "sync").stdout.startswith(f"reported {address}\n")
     (root / "sub/code.py").write_text("2\n")
-    assert f"stale      {address}  (sub/code.py is modified)" in registry(root, "status").stdout
+    said = registry(root, "status", "-v").stdout
+    assert f"stale      {address}  (sub/code.py is modified)" in said
     assert registry(root, "materialize").exit_code == 0
     assert is_up_to_date_for_dvc(root)
     assert registry(root, "lineage", "--check").exit_code == 0
