@@ -151,8 +151,8 @@ def last_line(root: Path, *arguments: str) -> str:
 
 def test_what_takes_data_in_says_what_changed_and_what_comes_next(text_registry: Path) -> None:
     shares = "`registry publish` shares it"
-    takes_in = "`registry import 01_a --into texts` takes it into a data set"
-    makes = "Next: `registry materialize` makes 3 outputs of it"
+    takes_in = "`registry import 01_a --into texts` imports it into a data set"
+    makes = "Next: `registry materialize` makes 3 outputs from it"
     done = registry(text_registry, "add", "01_a")
     assert done.stdout.splitlines() == [
         "  recorded raw/01_a: 2 files (+2), 8 B",
@@ -162,7 +162,7 @@ def test_what_takes_data_in_says_what_changed_and_what_comes_next(text_registry:
     registry(text_registry, "materialize")
     assert last_line(text_registry, "add", "01_a") == f"Next: {shares}"
     write_tree(text_registry, {"raw/01_a/more.txt": "more\n"})
-    moves = "`registry update 01_a` moves texts on to it"
+    moves = "`registry update 01_a` updates it in texts"
     assert last_line(text_registry, "add", "01_a") == f"Next: {moves}, {shares}"
     assert last_line(text_registry, "update", "01_a") == f"{makes}, {shares}"
     assert "Next" not in registry(text_registry, "update").stdout

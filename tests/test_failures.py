@@ -127,7 +127,7 @@ def _drop(file: Path) -> None:
         ("runs.db", lambda file: file.write_bytes(b"photographs" * 1000), "registry sync"),
         ("runs/index.db", lambda file: file.write_bytes(b"photographs" * 1000), "registry sync"),
         ("runs/index.db", _damage, "registry sync"),
-        ("runs/index.db", _drop, "another Dagster wrote it"),
+        ("runs/index.db", _drop, "another version of Dagster made the tables"),
     ],
 )
 def test_a_history_that_cannot_be_used_is_named(

@@ -357,11 +357,11 @@ REFUSALS = {
     "no password": ("team@127.0.0.1:{port}/postgres", "write the password in `storage`"),
     "a port": ("team:{password}@127.0.0.1:1/postgres", "Connection refused: make sure that"),
     "a host": ("team:{password}@not-there.invalid/postgres", "correct the host in `storage` of"),
-    "a database": ("team:{password}@127.0.0.1:{port}/not_there", "make it with `createdb`"),
+    "a database": ("team:{password}@127.0.0.1:{port}/not_there", "create it with `createdb`"),
     "a user": ("guest:{password}@127.0.0.1:{port}/postgres", "correct the user"),
     "a schema": ("visitor:{password}@127.0.0.1:{port}/postgres", "permission denied"),
     "what is not encoded": ("team:pass@{password}@127.0.0.1:{port}/postgres", "correct the host"),
-    "what looks like a port": ("team:a@b:{password}@127.0.0.1/postgres", "percent-encoded"),
+    "what looks like a port": ("team:a@b:{password}@127.0.0.1/postgres", "percent-encode all but"),
     "another scheme": ("postgres://team:{password}@127.0.0.1/postgres", "postgresql://USER"),
     "no address": ("{password}", "postgresql://USER"),
 }

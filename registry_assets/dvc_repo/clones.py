@@ -1,9 +1,9 @@
-"""The clones that use a cache: a register beside the objects, a small file for each clone.
+"""The register of clones that share a cache: one small file per clone, in the cache directory.
 
-What one clone needs stands in its metafiles, so that nobody may free anything in a cache of several
-without looking into each. A clone writes itself down when it finds its cache outside of it. It is
-taken out of the register only where it is certainly gone: a disk that is not mounted, or another
-machine's clone, looks the same as one that was deleted.
+Only the metafiles of a clone say which objects it needs. So before `registry gc` frees objects in a
+shared cache, it reads every clone. A clone registers itself when its cache is outside of it. Its
+entry is removed only when the clone was certainly deleted: a clone on another machine, or on a disk
+that is not mounted, cannot be found either.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from registry_assets.errors import RegistryError, RepositoryBusyError, UnusableE
 from registry_assets.model import DVC_FOLDER
 
 FOLDER = "registry_clones"
-"""The register, in the folder that DVC calls the cache directory."""
+"""The register, in DVC's cache directory."""
 
 _LOCK = "lock"
 _SUFFIX = ".json"
 _OWN = f"{DVC_FOLDER}/tmp/registry_assets/clone"
-"""In a clone: the name of its entry, which `git clone` does not copy."""
+"""The file in a clone with the name of its entry; `git clone` does not copy it."""
 _TEMPORARY = "temporary"
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -40,16 +40,16 @@ _RETRY_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Entry:
-    """What is written down of a clone.
+    """The entry of a clone in the register.
 
     Attributes:
-        path: Its root.
-        host: What its machine is called, for people.
-        machine: What tells its machine from others.
-        folder: The inode of its ``.dvc``: a copy has another one.
-        parent: The inode of the folder that it lies in: that of a mounted disk is another one than
-            that of the empty folder which it is mounted at.
-        is_mounted: Whether it is itself where a disk is mounted.
+        path: The root of the clone.
+        host: The name of its machine, for messages.
+        machine: A hash that identifies its machine.
+        folder: The inode of its ``.dvc``. A copy of the clone has another one.
+        parent: The inode of the parent folder. A mounted disk and the empty mount point below it
+            have different ones.
+        is_mounted: Whether the root is itself a mount point.
     """
 
     path: str
@@ -61,7 +61,7 @@ class Entry:
 
     @classmethod
     def of(cls, root: Path) -> Entry:
-        """What there is to write down of a clone on this machine."""
+        """The entry of a clone on this machine."""
         inside, around = root.stat(), root.parent.stat()
         return cls(
             str(root),
@@ -73,13 +73,13 @@ class Entry:
         )
 
     def is_at(self, root: Path) -> bool:
-        """Whether the clone at a place is this one, and no copy of it."""
+        """Whether the clone at a path is this one, not a copy of it."""
         with suppress(OSError):
             return self.path == str(root) and (root / DVC_FOLDER).stat().st_ino == self.folder
         return False
 
     def is_moved_from(self, former: Entry) -> bool:
-        """Whether this clone is one that lay elsewhere on the same disk, where it is no more."""
+        """Whether this clone was moved on its disk from the path in a former entry."""
         is_same = (self.machine, self.folder) == (former.machine, former.folder)
         return is_same and not former.is_at(Path(former.path))
 
@@ -89,10 +89,10 @@ class RegisteredClones:
     """The other clones that use a cache.
 
     Attributes:
-        readable: The roots of those that can be looked into here.
-        foreign: Those of them that another machine wrote down, and may be at work in.
-        gone: The entries of those that were deleted, with where they were.
-        unknown: Those of which what they need is not known here, each with the next step.
+        readable: The roots of those that this machine can read.
+        foreign: Those among `readable` that another machine registered, and may be using.
+        gone: Entries of deleted clones, each with the former root.
+        unknown: A message with the next step for each clone that cannot be read.
     """
 
     readable: tuple[Path, ...] = ()
@@ -102,20 +102,20 @@ class RegisteredClones:
 
 
 def leave_unregistered(root: Path) -> None:
-    """Has a clone that is gone in a moment stay out of registers."""
+    """Marks a temporary clone, so that `register` skips it."""
     _write(root / _OWN, _TEMPORARY)
 
 
 def register(cache: Path, root: Path) -> None:
-    """Writes a clone down beside the cache that it uses; nothing where it is written down.
+    """Adds a clone to the register of its cache, unless it is registered already.
 
     Args:
         cache: The cache directory.
-        root: The clone.
+        root: The root of the clone.
 
     Raises:
-        OSError: when that cannot be written.
-        RepositoryBusyError: when objects are being freed by another clone.
+        OSError: when the register cannot be written.
+        RepositoryBusyError: when `registry gc` is running in another clone.
     """
     own = root / _OWN
     name = _read_text(own)
@@ -126,7 +126,7 @@ def register(cache: Path, root: Path) -> None:
         return
     entry = Entry.of(root)
     if name is None or known is None or not entry.is_moved_from(known):
-        # A copy brought the name of another clone along, which goes on using it.
+        # This is a copy of a clone that still uses the name.
         name = uuid.uuid4().hex
     with locked(cache, is_needed=False):
         for place, other in _read_entries(cache):
@@ -137,20 +137,23 @@ def register(cache: Path, root: Path) -> None:
 
 
 def read_clones(cache: Path, root: Path) -> RegisteredClones:
-    """Looks for every other clone that uses a cache.
+    """Finds the other clones that use a cache.
 
     Args:
         cache: The cache directory.
-        root: The clone that asks.
+        root: The root of this clone.
     """
     readable: dict[Path, bool] = {}
     gone, unknown = [], []
     around = (place for place in cache.resolve().parents if (place / DVC_FOLDER).is_dir())
-    # Whose own cache this is may never have found it outside of itself.
+    # A clone whose own `.dvc/cache` is shared does not register itself.
     readable.update(dict.fromkeys(around, False))
     for place, entry in _read_entries(cache):
         if entry is None:
-            unknown.append(f"{place} cannot be read: look whose it is, or delete it")
+            unknown.append(
+                f"{place} cannot be read: restore it, or delete it if no other clone uses this "
+                "cache"
+            )
             continue
         found = _find(entry)
         if isinstance(found, Path):
@@ -173,26 +176,26 @@ def read_clones(cache: Path, root: Path) -> RegisteredClones:
 
 
 def forget_gone(clones: RegisteredClones) -> None:
-    """Takes out of the register what is certainly gone; the register has to be locked."""
+    """Removes the entries of deleted clones; the caller has to hold the lock."""
     for place, _ in clones.gone:
         place.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(cache: Path, *, is_needed: bool = True) -> Iterator[None]:
-    """Has nobody else change the register, on any machine, nor free objects.
+    """Holds the lock of the register: no other clone changes it or frees objects meanwhile.
 
     Args:
         cache: The cache directory.
-        is_needed: Whether to fail where the file system cannot lock files.
+        is_needed: Whether to fail if the file system does not support locks.
 
     Raises:
-        RepositoryBusyError: when somebody else has it for a minute.
-        UnusableError: when the file system cannot lock files.
+        RepositoryBusyError: when another clone holds the lock for a minute.
+        UnusableError: when the file system does not support locks.
         OSError: when the register cannot be written.
     """
     folder = cache / FOLDER
-    # A cache that is not there may be on a disk that is not mounted: only DVC makes it.
+    # Without its parents: a missing cache may be on a disk that is not mounted.
     folder.mkdir(exist_ok=True)
     with (folder / _LOCK).open("a") as lock:
         started = time.monotonic()
@@ -203,7 +206,7 @@ def locked(cache: Path, *, is_needed: bool = True) -> Iterator[None]:
             except BlockingIOError as error:
                 waited = time.monotonic() - started
                 if waited >= _WAIT_SECONDS:
-                    holder = f"`registry gc` is at work on the cache {cache} in another clone"
+                    holder = f"`registry gc` is running on the cache {cache} in another clone"
                     raise RepositoryBusyError(waited, holder) from error
                 time.sleep(_RETRY_SECONDS)
             except OSError as error:
@@ -211,32 +214,32 @@ def locked(cache: Path, *, is_needed: bool = True) -> Iterator[None]:
                     raise
                 if is_needed:
                     raise UnusableError(
-                        f"the file system of {cache} cannot lock files: run this on the machine "
-                        "whose disk it is"
+                        f"the file system of {cache} does not support file locks: run this on the "
+                        "machine that the disk belongs to"
                     ) from error
                 break
         yield
 
 
 def check_idle(root: Path) -> None:
-    """Makes sure that no run of another machine is at work in a clone.
+    """Makes sure that no other machine is running DVC in a clone.
 
-    DVC's own lock names processes, and takes those of other machines for dead.
+    DVC's `rwlock` holds process IDs, and DVC ignores those that do not exist on this machine.
 
     Raises:
-        RegistryError: when one may be.
+        RegistryError: when another machine may be running it.
     """
     place = root / DVC_FOLDER / "tmp" / "rwlock"
     with suppress(FileNotFoundError):
         if any(json.loads(place.read_text(encoding="utf-8") or "{}").values()):
             raise RegistryError(
-                f"a run on another machine may be at work in {root}: wait until it has ended, or, "
-                f"if none is, delete {place}"
+                f"a command on another machine may be running in {root}: wait until it has "
+                f"finished or, if none is running, delete {place}"
             )
 
 
 def _find(entry: Entry) -> Path | str | None:
-    """Where a clone is, None if it is gone, or why that is not known here."""
+    """The root of a clone, None if it was deleted, or why this machine cannot tell."""
     root = Path(entry.path)
     is_own_machine = entry.machine == _machine()
     try:
@@ -245,17 +248,17 @@ def _find(entry: Entry) -> Path | str | None:
         if not is_own_machine:
             return "is on another machine: run this where its folder can be read, too"
         if os.path.lexists(root):
-            return "is not there, but something else is: mount its disk, or bring it back"
+            return "was replaced by something else: mount its disk, or move the clone back"
         around = root.parent.stat()
         siblings = list(root.parent.iterdir())
     except OSError as error:
-        return f"cannot be looked for ({error.strerror}): mount its disk, or run this as its owner"
+        return f"cannot be read ({error.strerror}): mount its disk, or run this as its owner"
     if entry.is_mounted or around.st_ino != entry.parent:
-        return "is not there, nor the disk that it was on: mount it"
+        return "is on a disk that is not mounted: mount it"
     for place in siblings:
         with suppress(OSError):
             if (place / DVC_FOLDER).stat().st_ino == entry.folder:
-                # It was given another name.
+                # The clone was renamed.
                 return place.resolve()
     return None
 
@@ -278,7 +281,7 @@ def _read_text(place: Path) -> str | None:
 
 
 def _write(place: Path, text: str) -> None:
-    """Writes a file in one rename; who reads meanwhile sees all of it or none."""
+    """Writes a file atomically."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
     fresh.write_text(text, encoding="utf-8")
@@ -286,7 +289,7 @@ def _write(place: Path, text: str) -> None:
 
 
 def _machine() -> str:
-    """What tells this machine from others, also from one with its name."""
+    """A hash that identifies this machine, also among machines of the same name."""
     said = [platform.node()]
     for place in _MACHINE_IDS:
         if known := (_read_text(Path(place)) or "").strip():

@@ -1,4 +1,4 @@
-"""`registry clone`: a registry from elsewhere, made to work on this machine."""
+"""`registry clone`: a clone of a registry, set up for this machine."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _CONFIG = f"{DVC_FOLDER}/config"
 
 
 def clone_repository(address: str, folder: Path | None, report: Callable[[str], None]) -> Path:
-    """Clones a registry with Git, or finds the clone that an earlier attempt made.
+    """Clones a registry with Git, or finds the clone of an earlier attempt.
 
-    The folder appears once the clone is complete, so that half a one never passes for a registry.
+    The folder appears only when the clone is complete.
 
     Args:
-        address: Where it is, as Git takes it.
-        folder: Where to clone it; named after the address by default, as Git does.
-        report: Takes progress.
+        address: The URL or path, as for `git clone`.
+        folder: The folder for the clone (default: named after the address, as by Git).
+        report: Called with lines of progress.
 
     Returns:
         The root of the registry in the clone.
 
     Raises:
         SourceUnreachableError: when it cannot be cloned.
-        NotFoundError: when no registry is in it; nothing is left then.
-        RefusedError: when something else is in the folder.
-        RegistryError: when no registry can be there.
+        NotFoundError: when it contains no DVC repository; the clone is deleted then.
+        RefusedError: when the folder contains something else.
+        RegistryError: when the folder cannot be a registry.
     """
     check_git()
     folder = (folder or Path(default_folder(address))).absolute()
@@ -45,18 +45,18 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
         git = GitRepo(folder)
         if not _is_clone(git, address):
             raise RefusedError(
-                f"{folder} is not empty, and no clone of {shown}: name another folder, `registry "
-                f"clone {shown} DIR`"
+                f"{folder} is not empty and is no clone of {shown}: choose another folder with "
+                f"`registry clone {shown} DIR`"
             )
-        report(f"{folder} is a clone of {shown} already: going on with what it lacks")
+        report(f"{folder} is already a clone of {shown}: adding what is missing")
         return folder / _find_registry(git, shown)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise RegistryError(f"{folder} is a file or link: name a folder")
+        raise RegistryError(f"{folder} is a file or a link: choose another folder")
     check_outside(folder)
     parent = next(place for place in folder.parents if place.is_dir())
     prefix = f".{folder.name}.cloning-"
     for left in parent.glob(f"{prefix}*"):
-        report(f"{left} is what a clone left that was killed, unless one is at work: delete it")
+        report(f"{left} is left from an interrupted clone: delete it, unless one is still running")
     report(f"cloning {shown}")
     with TemporaryDirectory(prefix=prefix, dir=parent) as scratch:
         git = GitRepo(Path(scratch) / folder.name)
@@ -67,10 +67,10 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
 
 
 def fit_clone(root: Path) -> Iterator[str]:
-    """Sets what belongs to this machine, and says why the data may not be reached.
+    """Sets up a clone for this machine, and warns if its remote cannot be reached from others.
 
     Raises:
-        RefusedError: when the cache that the clone is to share is not there.
+        RefusedError: when the shared cache in its DVC configuration does not exist.
     """
     check_cache(root)
     yield from fit_to_machine(root)
@@ -78,12 +78,14 @@ def fit_clone(root: Path) -> Iterator[str]:
 
 
 def default_folder(address: str) -> str:
-    """The folder that Git clones an address to by default (git-clone, "DIRECTORY")."""
+    """The default folder of `git clone` for an address (git-clone, "DIRECTORY")."""
     path = address.rstrip("/").removesuffix("/.git").rstrip("/")
     name = path.replace(":", "/").rpartition("/")[2] if not is_local(path) else Path(path).name
     name = name.removesuffix(".git").removesuffix(".bundle")
     if not name or name == "..":
-        raise RegistryError(f"{without_secrets(address)} names no folder: name one after it")
+        raise RegistryError(
+            f"no folder name follows from {without_secrets(address)}: add the folder as DIR"
+        )
     return name
 
 
@@ -100,7 +102,7 @@ def _absolute(address: str, start: Path) -> str:
 
 
 def _find_registry(git: GitRepo, shown: str) -> str:
-    """The folder of the DVC repository in a clone, from its top."""
+    """The folder of the DVC repository in a clone, relative to the top."""
     check_objects(git)
     found = sorted(
         config.removesuffix(_CONFIG) for config in git.tracked_like([_CONFIG, f"**/{_CONFIG}"])
@@ -109,18 +111,18 @@ def _find_registry(git: GitRepo, shown: str) -> str:
         return "" if "" in found else found[0]
     if not found:
         raise NotFoundError(
-            f"{shown} has no DVC repository in it, so nothing was kept: `git clone` it and run "
-            "`registry init` there to make it a registry, or name another address"
+            f"{shown} contains no DVC repository, so the clone was deleted: run `git clone`, then "
+            "`registry init` in the clone to make it a registry, or choose another address"
         )
     raise RefusedError(
-        f"{shown} has several DVC repositories in it ({', '.join(found)}), so nothing was kept: "
-        "`git clone` it, then run `registry init .` and `dvc pull` in the folder that you want"
+        f"{shown} contains several DVC repositories ({', '.join(found)}), so the clone was "
+        "deleted: run `git clone`, then `registry init .` and `dvc pull` in the one that you want"
     )
 
 
 def _move(source: Path, folder: Path) -> None:
     if folder.is_dir():
-        # Somebody may be in it: it is filled, not replaced. Without `.git` it is no clone yet.
+        # A shell may be in the folder, so it is not replaced. With `.git` it becomes a clone: last.
         for place in sorted(source.iterdir(), key=lambda place: place.name == ".git"):
             place.rename(folder / place.name)
         return

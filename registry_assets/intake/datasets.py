@@ -1,4 +1,4 @@
-"""`registry new`: a data set made of a template, or of the code of another one."""
+"""`registry new`: a data set made from a template, or from the code of another data set."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from registry_assets.model import (
     reason_against_name,
 )
 from registry_assets.registry.reading import COLLECTIONS_FILE
+from registry_assets.units import count_of
 
 _PLACE = "processed"
 _README = "README.md"
@@ -32,12 +33,12 @@ _MADE = {"__pycache__", ".ipynb_checkpoints", ".dvc"}
 
 @dataclass(frozen=True)
 class Template:
-    """What a data set can start as.
+    """A template for data sets.
 
     Attributes:
-        folder: Of its files, among what is shipped.
-        description: What its stages do, in a line.
-        collections: The list of what it has taken in, which is nothing.
+        folder: The folder of its files, in `shipped/`.
+        description: What its stages do, in one line.
+        collections: The content of its ``collections.yaml``, an empty list.
     """
 
     folder: str
@@ -47,16 +48,16 @@ class Template:
 
 TEMPLATES: Mapping[str, Template] = {
     "quality_and_light": Template(
-        "dataset", "leaves out what is broken, dark or bright; sorts by day and night, fog"
+        "dataset", "leaves out broken, dark and bright images; sorts the rest by day, night and fog"
     ),
     "bare": Template(
         "bare",
-        "one stage of your own, a plain script that makes a file of each file",
-        # No stage of it heeds decisions.
+        "one stage of your own: a script that makes one file from each file",
+        # Without the comment about decisions, as no stage of it reads them.
         f"{COLLECTIONS.splitlines()[0]}\ncollections: []\n",
     ),
 }
-"""By name; the first is what `registry init` starts with."""
+"""Templates by name; the first one is the default, and that of `registry init`."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +69,27 @@ class _File:
 def make_dataset(
     registry: Registry, name: str, *, template: str | None = None, like: str | None = None
 ) -> Iterator[str]:
-    """Makes a data set that works at once and has taken nothing in yet.
+    """Makes a data set that is ready to take in collections.
 
     Args:
         registry: The registry.
-        name: Of its folder.
-        template: What it starts as; the first one by default.
-        like: Another data set, by name or path, whose code, parameters and pipeline it starts with.
+        name: The name of its folder.
+        template: The name of the template (default: the first one).
+        like: The name or path of a data set whose code, parameters and pipeline are copied.
 
     Yields:
-        What was done, a line each.
+        A line for each thing that was done.
 
     Raises:
-        NotFoundError: when there is no such template, or no such other data set.
-        RefusedError: when it cannot be called so, or something is there already.
+        NotFoundError: when there is no such template or data set.
+        RefusedError: when the name is not allowed, or the folder exists.
     """
     reason = reason_against_name(name)
     if reason is not None:
         raise RefusedError(f"{name!r} cannot be the name of a data set: {reason}; choose another")
     path = f"{_place_of_datasets(registry.settings)}/{name}"
     if os.path.lexists(registry.root / path):
-        raise RefusedError(f"{path} is there already: choose another name, or move it away")
+        raise RefusedError(f"{path} exists already: choose another name, or move it away")
     DvcRepo(registry.root).check_seen(f"{path}/{PIPELINE_FILE}")
     if like is not None:
         other = registry.dataset(like)
@@ -105,24 +106,24 @@ def make_dataset(
     _write(registry.root / path, files)
     yield f"wrote {path}/, with {source}"
     for file, count in rewritten.items():
-        yield f"{path}/{file}: {count} paths lead to {path} now"
+        yield f"{path}/{file}: changed {count_of(count, 'path')} to {path}"
     if not registry.settings.take_in.keys() & {name, path}:
         yield (
-            "like every data set it takes in the collections that come from now on; `take_in` in "
-            "pyproject.toml narrows that down"
+            "it takes in every new collection, as data sets do by default; to limit that, set "
+            "`take_in` in pyproject.toml"
         )
     yield f"next: `registry import NAME --into {name}`, then `registry materialize`"
 
 
 def _place_of_datasets(settings: Settings) -> str:
-    """The folder of data sets, by where the settings look for what they take in."""
+    """The folder for data sets, from the first pattern in `families` like ``processed/*/…``."""
     places = (family.partition("/*/")[0] for family in settings.families if "/*/" in family)
     return next((place for place in places if "*" not in place), _PLACE)
 
 
 def _files_of_template(template: Template, name: str) -> Mapping[str, _File]:
     texts = {**shipped_files(template.folder), COLLECTIONS_FILE: template.collections}
-    # The shipped data set is a data set of its own, whose files say what it is called.
+    # The files of the shipped data set contain its name.
     texts[_README] = texts[_README].replace(DATASET, name).replace("{name}", name)
     return {file: _File(text.encode()) for file, text in texts.items()}
 
@@ -130,10 +131,10 @@ def _files_of_template(template: Template, name: str) -> Mapping[str, _File]:
 def _copy_of(
     registry: Registry, other: Dataset, path: str
 ) -> tuple[Mapping[str, _File], Mapping[str, int]]:
-    """The files of a data set that people wrote, and in which of them how many paths changed."""
+    """The handwritten files of a data set, and the number of rewritten paths in each."""
     if not other.path:
         raise RefusedError(
-            "the whole repository is one data set, which cannot be copied into itself: choose a "
+            "this data set is the whole repository and cannot be copied into itself: choose a "
             "template with --template"
         )
     top = registry.root / other.path
@@ -153,7 +154,7 @@ def _copy_of(
 
 
 def _find_written(registry: Registry, other: Dataset, top: Path) -> list[str]:
-    """The files of a data set without outputs, records, decisions, and what Git ignores."""
+    """The files of a data set without outputs, DVC's files, decisions and ignored files."""
 
     def inside(paths: Iterator[str | None]) -> Iterator[str]:
         for path in filter(None, paths):
@@ -164,7 +165,7 @@ def _find_written(registry: Registry, other: Dataset, top: Path) -> list[str]:
     found: list[str] = []
     for where, folders, names in os.walk(top):
         here = "" if Path(where) == top else f"{Path(where).relative_to(top).as_posix()}/"
-        # What is left out is not looked into: it may hold millions of files.
+        # Skipped folders are not walked: they may hold millions of files.
         folders[:] = [
             name for name in folders if name not in _MADE and f"{here}{name}" not in left_out
         ]
@@ -182,9 +183,9 @@ def _find_written(registry: Registry, other: Dataset, top: Path) -> list[str]:
 
 
 def _rewrite(content: bytes, old: str, new: str) -> tuple[bytes, int]:
-    """Leads the paths in a text to the new data set: those from the root, and from beside it.
+    """Replaces the old path in a text, and the old name after ``../``; returns how often.
 
-    The name alone stays, as it may be a word.
+    The name alone stays, as it may be an ordinary word.
     """
     try:
         text = content.decode()
@@ -200,7 +201,7 @@ def _rewrite(content: bytes, old: str, new: str) -> tuple[bytes, int]:
 
 
 def _write(folder: Path, files: Mapping[str, _File]) -> None:
-    # Without a `dvc.yaml` it is no data set, so that comes when everything else is there.
+    # `dvc.yaml` comes last: it makes the folder a data set.
     for file in sorted(files, key=lambda file: file == PIPELINE_FILE):
         place = folder / file
         place.parent.mkdir(parents=True, exist_ok=True)

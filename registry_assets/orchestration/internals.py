@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     # The tags with the provenance of a materialization. Dagster writes them only in a run; for
-    # versions made outside Dagster we write them, so that they count as up to date.
+    # versions made outside Dagster we write them, so that Dagster takes them for up to date.
     "CODE_VERSION_TAG",
     "DATA_VERSION_TAG",
     "DEFAULT_DATA_VERSION",
@@ -83,8 +83,8 @@ __all__ = [
     # The run ID of an event that was reported outside a run.
     "RUNLESS_RUN_ID",
     "RUN_KEY_TAG",
-    # The UI shows an evaluation from outside a run only if it names the materialization that it
-    # targets; within a run, Dagster adds that.
+    # The UI shows an evaluation from outside a run only if it names its target materialization;
+    # within a run, Dagster adds the target.
     "AssetCheckEvaluationTargetMaterializationData",
     # Return types of public names: `define_asset_job`, check evaluations and
     # `DagsterEvent.event_specific_data`.
@@ -102,9 +102,9 @@ __all__ = [
     "has_open_backfills",
     "open_instance",
     "postgres_address",
+    "read_event",
     # Our own automation conditions have to be records, like Dagster's, which copies and compares
     # conditions that way.
-    "read_event",
     "record",
     "run_daemon",
     "run_shards",
@@ -121,11 +121,11 @@ _STORAGES = {
     "SQLITE_BUSY_TIMEOUT_SECONDS": "dagster._core.storage.sqlite",
     "SqliteEventLogStorage": "dagster._core.storage.event_log.sqlite.sqlite_event_log",
 }
-"""Base classes of the storage that stays open: Dagster opens and closes each database for every
-event, and no setting changes that."""
+"""Base classes of `OpenSqliteStorage`, which keeps its databases open: Dagster opens and closes a
+database for every event, and has no setting for it."""
 
 _RECONNECT_SECONDS = 10
-"""A connection that is older may have been ended by the server or a firewall meanwhile."""
+"""Older connections are replaced, as the server or a firewall may have closed them."""
 
 
 def __getattr__(name: str) -> Any:
@@ -138,7 +138,7 @@ def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
     """Opens the Dagster instance of a home folder, with some of its settings replaced.
 
     `DagsterInstance.get` and `DagsterInstance.from_config` read settings from ``dagster.yaml``
-    only, but the storage that stays open is meant for this process alone.
+    only, which other processes read, too; `OpenSqliteStorage` is for this process alone.
 
     Args:
         home: The folder with ``dagster.yaml``.
@@ -148,14 +148,16 @@ def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
 
 
 def find_postgres_address(home: Path) -> str | None:
-    """The address of the PostgreSQL database that the settings of an instance name.
+    """The address, with the password, of the PostgreSQL database in an instance's settings.
 
-    With the password in it. None if they name another storage, or one for which Dagster gets tokens
-    instead of a password. Only a storage of Dagster resolves the environment variables in them, and
-    it connects when it is made, except where it is told to leave the tables alone.
+    Only Dagster's storage class resolves environment variables in the settings. It connects to the
+    database when it is created, unless `should_autocreate_tables` is off.
 
     Args:
-        home: The folder with its ``dagster.yaml``.
+        home: The folder with ``dagster.yaml``.
+
+    Returns:
+        None if the settings name another storage, or use an `auth_provider` instead of a password.
     """
     data = InstanceRef.from_dir(str(home)).storage_data
     if (
@@ -169,15 +171,15 @@ def find_postgres_address(home: Path) -> str | None:
 
 
 def postgres_address(storage: Any) -> str | None:
-    """The address of the database of one of Dagster's storages, if that is in PostgreSQL."""
+    """The address of a storage's database; None if that is not PostgreSQL."""
     return getattr(storage, "postgres_url", None)
 
 
 def stay_connected(instance: DagsterInstance) -> None:
-    """Has the storages of an instance keep a connection to their server open.
+    """Makes the storages of an instance keep their connections to the database server.
 
-    Otherwise they connect anew for each statement, which is half of what an event costs. Dagster
-    does this for its webserver. SQLite has `OpenSqliteStorage` for it.
+    By default they connect for each statement, which takes half of the time of an event. Dagster
+    does the same for its webserver. For SQLite there is `OpenSqliteStorage`.
     """
     instance.optimize_for_webserver(
         statement_timeout=0, pool_recycle=_RECONNECT_SECONDS, max_overflow=-1
@@ -187,18 +189,18 @@ def stay_connected(instance: DagsterInstance) -> None:
 def find_newest_evaluations(
     instance: DagsterInstance, checks: Sequence[AssetCheckKey]
 ) -> Mapping[AssetCheckKey, AssetCheckExecutionRecord]:
-    """The newest execution of each check that was ever executed.
+    """The newest execution of each check, without checks that were never executed.
 
-    `DagsterInstance` has no public reader for checks other than searching all events.
+    The only public way to find them is to search all events.
     """
     storage = instance.event_log_storage
     return storage.get_latest_asset_check_execution_by_key(list(checks))
 
 
 def has_open_backfills(instance: DagsterInstance, since: datetime) -> bool:
-    """Whether a backfill that began since then has runs to start yet.
+    """Whether a backfill that was requested since then still has runs to launch.
 
-    Nothing public lists backfills.
+    Dagster has no public way to list backfills.
     """
     filters = BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED], created_after=since)
     return instance.get_backfills_count(filters) > 0
@@ -213,8 +215,8 @@ def show_partitions_as_missing(
     """Makes Dagster count partitions of an asset as missing, and keeps all events.
 
     Dagster counts every partition that ever had a materialization, and no storage can wipe a single
-    partition. But it counts in a cache and only adds to that what is materialized later: a
-    partition removed from the cache stays removed.
+    partition. But it counts with a cache, and only adds partitions that are materialized later: a
+    partition that is removed from the cache stays removed.
     """
     counted = get_and_update_asset_status_cache_value(instance, key, partitions)
     if counted is None or not instance.event_log_storage.can_write_asset_status_cache():
@@ -230,13 +232,13 @@ def show_partitions_as_missing(
 
 
 def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) -> None:
-    """Gives sensors and schedules that were renamed what Dagster keeps of them: on, off, cursors.
+    """Copies the states of renamed sensors and schedules: whether they run, and their cursors.
 
-    There is nothing public that writes a state: Dagster keeps them by name.
+    Dagster stores states by name, and has no public way to write one.
 
     Args:
-        instance: Where they are kept. States under the former names stay.
-        new_names: By former name.
+        instance: The instance with the states. Those under the former names stay.
+        new_names: The new names by former name.
     """
     if instance.schedule_storage is None:
         return
@@ -255,16 +257,16 @@ def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) 
 
 # --- Dagster's webserver --------------------------------------------------------------------------
 #
-# Dagster has no way to add a route to its webserver. So one function of the program is replaced,
-# and the rest works as before.
+# Dagster has no public way to add a route to its webserver. So we replace the function that creates
+# the app.
 
 
 def run_webserver(routes: "Sequence[BaseRoute]", wait: Callable[[], object]) -> None:
     """Runs `dagster-webserver` with the arguments of this process and additional routes.
 
     Args:
-        routes: Take precedence over those of Dagster.
-        wait: Called after all imports, before anything is loaded or served.
+        routes: The additional routes; they take precedence over Dagster's.
+        wait: Called after all imports, before the workspace is loaded or served.
     """
     cli: Any = import_module("dagster_webserver.cli")
     create = cli.create_app_from_workspace_process_context
@@ -285,8 +287,8 @@ def run_webserver(routes: "Sequence[BaseRoute]", wait: Callable[[], object]) -> 
 def run_daemon() -> None:
     """Runs `dagster-daemon` with the arguments of this process.
 
-    If runs are retried, the daemon warns on its first start that it ignores older events. A new
-    history has none that matter, so that line is left out.
+    With run retries enabled, the daemon warns on its first start that it ignores older events. A
+    new history has no such events, so we filter the warning.
     """
     cli: Any = import_module("dagster._daemon.cli")
     said = logging.getLogger("dagster.daemon.EventLogConsumerDaemon")
@@ -298,8 +300,8 @@ def run_daemon() -> None:
 #
 # `dagster code-server start`, which `dagster dev` and `dg dev` use too, listens on an address and
 # forwards requests to a child process that has loaded the code. When asked to reload, it starts a
-# new child; every webserver and daemon notices the new server id and follows. The child is not told
-# the address, but it is on the command line of its parent.
+# new child; every webserver and daemon notices the new server id and reloads. The child is not told
+# the address, but finds it on the command line of its parent.
 
 
 @dataclass(frozen=True)
@@ -309,7 +311,7 @@ class CodeServer:
     client: "DagsterGrpcClient"
 
     def reload(self, seconds: int) -> None:
-        """Has the code loaded again, by a new process that replaces this one.
+        """Makes the server load the code again, in a new process that replaces this one.
 
         Args:
             seconds: Time limit.
@@ -333,7 +335,7 @@ def find_code_server() -> CodeServer | None:
 
 
 def code_server_of(command: Sequence[str]) -> CodeServer | None:
-    """The code server that a command line started in this environment; None if it is not one."""
+    """The code server that a command line starts; None if it starts no code server."""
     from dagster._cli.code_server import start_command
     from dagster._grpc.client import DagsterGrpcClient
 
@@ -347,8 +349,8 @@ def code_server_of(command: Sequence[str]) -> CodeServer | None:
 
 # --- The tables of the event log ------------------------------------------------------------------
 #
-# No public function changes an event. `sheet_history` removes once what version 0.1.0 wrote into
-# events; nothing else of ours may touch these tables.
+# Dagster has no public way to change an event. Only `sheet_history` may write to these tables: it
+# removes the contact sheets that version 0.1.0 stored in events.
 
 
 def sql_event_log(instance: DagsterInstance) -> "SqlEventLogStorage | None":

@@ -1,7 +1,7 @@
-"""Names that tell the definitions of one registry from another's in the same Dagster.
+"""Names of Dagster definitions that are unique to a registry.
 
-Jobs, sensors and resources are named once in a code location, and dynamic partitions once in an
-instance, so each begins with the registry's name.
+Names of jobs, sensors and resources are unique in a code location, and names of dynamic partitions
+in an instance. So each begins with the registry's name.
 """
 
 from dagster import DynamicPartitionsDefinition
@@ -12,12 +12,12 @@ from registry_assets.registry.translator import COLLECTIONS
 
 
 def own_name(registry: Registry, name: str) -> str:
-    """What a definition of a registry is called in Dagster: `harbour__bring_up_to_date`."""
+    """The name of a definition of a registry in Dagster: `harbour__bring_up_to_date`."""
     return f"{registry.name}__{name}"
 
 
 def collections_definition(registry: Registry) -> DynamicPartitionsDefinition:
-    """The partitions that all families keyed by collection share."""
+    """The partitions with collections as keys."""
     return DynamicPartitionsDefinition(name=own_name(registry, COLLECTIONS))
 
 

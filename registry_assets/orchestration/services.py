@@ -1,7 +1,7 @@
-"""Dagster's code server, webserver and daemon, as `registry ui` starts and ends them.
+"""Starts and stops Dagster's code server, webserver and daemon for `registry ui`.
 
-Each is a program that imports Dagster for seconds. `dagster dev` starts the next one when the last
-one answers; here they import side by side.
+Each program takes seconds to import Dagster. `dagster dev` starts one after the other; here they
+import in parallel.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CODE_SERVER = ("dagster", "code-server", "start")
 _WEBSERVER = ("registry_assets.orchestration.webserver",)
 
 _CODE_LOCATION = "registry_assets.definitions"
-"""The module that is loaded, and the name of the code location: what sensors remember is kept under
-it."""
+"""The module to load, and the name of the code location: Dagster stores sensor cursors under it, so
+it must not change."""
 
 _LOOK_SECONDS = 0.1
 _RESTART_SECONDS = 5
@@ -37,10 +37,10 @@ _LEAVE_SECONDS = 10
 
 
 class Services:
-    """The three of them, from the first one's start to the last one's end.
+    """The code server, the webserver and the daemon.
 
     Attributes:
-        address: Where the webserver listens.
+        address: The URL of the webserver.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Services:
         )
 
     def start_webserver(self) -> None:
-        """Has it import what it needs; it serves nothing before `wait_until_it_answers`."""
+        """Starts the webserver: it imports Dagster, then waits for `wait_until_it_answers`."""
         self._start(
             "webserver",
             *_WEBSERVER,
@@ -70,7 +70,7 @@ class Services:
         )
 
     def start_code_server(self) -> None:
-        """Has the definitions loaded; the history has to be there."""
+        """Starts the code server, which loads the definitions; needs Dagster's history."""
         self._socket.unlink(missing_ok=True)
         self._start(
             "code server",
@@ -82,14 +82,14 @@ class Services:
         )
 
     def wait_until_it_answers(self) -> None:
-        """Waits for the webserver to answer, and starts the daemon meanwhile.
+        """Starts the daemon and waits until the webserver answers.
 
         Raises:
-            UnusableError: when one of them ended by itself.
+            UnusableError: when one of the programs exits.
         """
         while not self._has_code_server():
             self._sleep(_LOOK_SECONDS)
-        # It waits for its standard input to end.
+        # The webserver starts to serve when its standard input is closed.
         webserver = self._running["webserver"]
         assert webserver.stdin is not None
         webserver.stdin.close()
@@ -98,10 +98,10 @@ class Services:
             self._sleep(_LOOK_SECONDS)
 
     def wait_until_one_ends(self) -> None:
-        """Waits for as long as all goes well; a code server that ended by itself starts again.
+        """Waits while all programs run; restarts the code server if it exits.
 
         Raises:
-            UnusableError: when webserver or daemon ended by itself.
+            UnusableError: when the webserver or the daemon exits.
         """
         while True:
             self._sleep(_RESTART_SECONDS, but="code server")
@@ -109,12 +109,12 @@ class Services:
                 self.start_code_server()
 
     def is_left(self) -> bool:
-        """Whether the code server is still there after the end, for runs that go on."""
+        """Whether the code server still runs after `end`, because of runs in progress."""
         process = self._running.get("code server")
         return process is not None and process.poll() is None
 
     def end(self) -> None:
-        """Ends them; the code server goes on until its runs have ended."""
+        """Stops all programs; the code server exits once its runs are finished."""
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
@@ -128,7 +128,7 @@ class Services:
                     process.wait()
 
     def _start(self, name: str, *command: str, stdin: int = subprocess.DEVNULL) -> None:
-        # A session of its own, so that Ctrl-C reaches it once, from here.
+        # In its own session, the process gets no SIGINT from the terminal, only ours.
         self._running[name] = subprocess.Popen(
             [sys.executable, "-m", *command],
             stdin=stdin,
@@ -138,17 +138,17 @@ class Services:
         )
 
     def _sleep(self, seconds: float, but: str | None = None) -> None:
-        """Waits a moment, and makes sure that all but one are still running.
+        """Sleeps, then makes sure that all programs except `but` are still running.
 
         Raises:
-            UnusableError: when one is not.
+            UnusableError: when one has exited.
         """
         time.sleep(seconds)
         for name, process in self._running.items():
             if name != but and process.poll() is not None:
                 raise UnusableError(
-                    f"Dagster's {name} ended by itself, with exit code {process.returncode}: what "
-                    "it said stands above"
+                    f"Dagster's {name} exited unexpectedly with code {process.returncode}: see its "
+                    "output above"
                 )
 
     def _has_code_server(self) -> bool:
@@ -173,15 +173,15 @@ class Services:
 def starting_services(
     root: Path, host: str, port: int, environment: Mapping[str, str]
 ) -> Iterator[Services]:
-    """Starts the webserver, which waits for the rest; ends all that was started.
+    """Starts the webserver, which waits for the other programs; stops all of them on exit.
 
     Args:
         root: The registry.
-        host: Where the webserver listens.
-        port: The same.
-        environment: Of all of them, with DAGSTER_HOME and REGISTRY_ROOT in it.
+        host: The address on which the webserver listens.
+        port: The port on which the webserver listens.
+        environment: The environment of all programs, with DAGSTER_HOME and REGISTRY_ROOT.
     """
-    # The address of a socket is a short path, and a registry may be deep.
+    # The path of a Unix socket has to be short, and the path of a registry may be long.
     with tempfile.TemporaryDirectory(prefix="registry-") as folder:
         services = Services(root, host, port, environment, Path(folder))
         try:

@@ -1,7 +1,7 @@
-"""Contact sheets of versions: made of what the cache has when they are asked for, and kept.
+"""Contact sheets of versions: made on request from objects in the cache, then kept.
 
-What is kept is a copy: deleting it loses nothing. It shows pictures, though, so that whoever
-removes one from the cache for good clears what is kept after that.
+Kept sheets can be made again at any time. But they show pictures: a purge has to clear them after
+it has removed the objects from the cache.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from registry_assets.registry.kept_answers import KEPT_FOLDER, write_kept
 from registry_assets.registry.reading import read_registry
 
 MOST_KEPT = 500
-"""The newest; some 20 kB each."""
+"""The number of sheets to keep, the newest; each takes about 20 kB."""
 
 _SUFFIX = ".webp"
 
 
 def sheet_address(registry_name: str, md5: str) -> str:
-    """The path at which a webserver has the contact sheet of a version of a folder."""
+    """The URL path of the contact sheet of a folder's version."""
     return f"/registry/{registry_name}/sheets/{md5.removesuffix(FOLDER_SUFFIX)}{_SUFFIX}"
 
 
 def read_kept_sheet(root: Path, md5: str) -> bytes | None:
-    """The contact sheet of a version, where it was made before and is kept."""
+    """The kept contact sheet of a version; None if there is none."""
     with suppress(OSError):
         return _place_of(root, md5).read_bytes()
     return None
 
 
 def make_sheet(root: Path, md5: str) -> bytes | None:
-    """Makes the contact sheet of a version, as far as the cache has it, and keeps it.
+    """Makes the contact sheet of a version, and keeps it if the cache has all pictures.
 
     Args:
         root: The registry.
-        md5: Of a folder.
+        md5: The md5 of a folder.
 
     Returns:
-        A WebP; None where nothing can be shown.
+        A WebP image; None if the cache has no picture that can be shown.
     """
     listings = DvcRepo(root).listings()
     places = listings.places(md5)
     while (sheet := build_contact_sheet(_there(places))) is not None:
-        # What is pulled later belongs on it, too.
+        # A sheet that lacks pictures is not kept: they may be pulled later.
         if None not in places.values():
             _keep(root, md5, sheet)
-        # A picture may have been purged since it was read: its object first, what is kept after it.
+        # A purge removes objects first, kept sheets second: if it ran meanwhile, start again.
         still = listings.places(md5)
         if still == places:
             return sheet
@@ -65,7 +65,7 @@ def _there(places: Mapping[str, Path | None]) -> list[tuple[str, Path]]:
 
 
 def _keep(root: Path, md5: str, sheet: bytes) -> None:
-    # What cannot be kept is shown all the same; who clears takes what is half written, too.
+    # A sheet that cannot be written is still shown. `clear_kept_sheets` removes partial files.
     with suppress(OSError):
         write_kept(_place_of(root, md5), sheet)
         kept = _find_kept(root)
@@ -76,7 +76,7 @@ def _keep(root: Path, md5: str, sheet: bytes) -> None:
 
 
 def describe_absence(root: Path, md5: str) -> tuple[str, ...]:
-    """Why a version has no contact sheet, and what to do about it; in lines."""
+    """Lines that say why a version has no contact sheet, with the next step."""
     if _there(DvcRepo(root).listings().places(md5)):
         return ("no picture that can be shown",)
     outputs = read_registry(root).outputs.items()
@@ -88,15 +88,15 @@ def describe_absence(root: Path, md5: str) -> tuple[str, ...]:
 
 
 def count_kept_sheets(root: Path, md5s: Collection[str]) -> int:
-    """How many contact sheets of versions are kept."""
+    """Counts the kept contact sheets of versions."""
     return sum(_place_of(root, md5).exists() for md5 in set(md5s) if is_folder(md5))
 
 
 def clear_kept_sheets(root: Path) -> int:
-    """Removes every contact sheet that is kept, and whatever is half written.
+    """Removes all kept contact sheets, and partial files of sheets.
 
     Returns:
-        How many they were.
+        The number of removed sheets.
 
     Raises:
         OSError: when one cannot be removed.

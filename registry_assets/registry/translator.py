@@ -18,14 +18,14 @@ Key = tuple[str, ...]
 """An asset key, one part per folder."""
 
 COLLECTIONS = "collections"
-"""The partitions that all families keyed by collection share."""
+"""The name of the partitions whose keys are collections."""
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_]+")
 _NOT_IN_A_KIND = re.compile(r"[^A-Za-z0-9_.-]+")
 _LONGEST_KIND = 40
 
 
-# Dagster takes no op of such a name, nor two of one name: the last ones are this package's own.
+# Dagster refuses these names for ops, and two ops of one name: the last lines are names of our ops.
 _RESERVED_NAMES = {
     *keyword.kwlist,
     *("arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict"),
@@ -39,12 +39,11 @@ class RegistryTranslator:
     """The default rules."""
 
     def asset_key(self, path: str) -> Key:
-        """The key of the asset that stands for a path.
+        """The key of the asset for a path.
 
         Args:
-            path: From the root; for a family, with `ITEM` where the item's name goes. The item's
-                part is left out; where the item is only some of a part, the rest of it stays,
-                unless that is punctuation.
+            path: The path from the root. In the path of a family, `ITEM` stands for the item and is
+                removed; what is left of that part stays if it contains a letter or digit.
         """
         parts = []
         for part in path.split("/"):
@@ -54,11 +53,11 @@ class RegistryTranslator:
         return tuple(filter(None, parts)) or ("root",)
 
     def run_key(self, folder: str, stage: str) -> Key:
-        """The key of the asset that stands for the runs of a stage that makes nothing.
+        """The key of the asset for the runs of a stage without outputs.
 
         Args:
-            folder: The folder of the ``dvc.yaml``, "" being the root.
-            stage: The name; without the item where the items are partitions.
+            folder: The folder of the ``dvc.yaml``, "" for the root.
+            stage: The name of the stage, without the item if items are partitions.
         """
         return self.asset_key(f"{folder}/{stage}" if folder else stage)
 
@@ -66,37 +65,37 @@ class RegistryTranslator:
         """The key of the external asset for something outside this repository.
 
         Args:
-            source: A path or an address. An absolute path gets ``file:`` for a first part, so that
-                it is never taken for one from the root of the repository.
+            source: A path or an address. The key of an absolute path begins with ``file:``, so
+                that it differs from that of a path from the root of the repository.
         """
         source = f"file:{source}" if source.startswith("/") else source
         return tuple(part for part in re.split(r"[/\\]+|(?<=:)", source) if part and part != ":")
 
     def group_name(self, folder: str) -> str:
-        """The group of the assets that a folder declares, "" being the root."""
+        """The group of the assets that a folder declares, "" for the root."""
         return _NOT_IN_A_NAME.sub("_", folder.replace("/", "__")).strip("_") or "root"
 
     def partitions_name(self, key: Key) -> str:
-        """The partitions of a family that is not keyed by collection."""
+        """The name of a family's partitions whose keys are not collections."""
         return "/".join(key)
 
     def raw_description(self, collection: RawCollection | None, folder: str) -> str:
-        """What a person wants to know of data as it was shot; None for a whole family."""
+        """The description of a raw collection, or of a family of them if None."""
         if collection is not None and collection.description:
             return collection.description
         return (
-            f"Collections as they were shot, in `{folder}/`. Materializing registers what is in "
-            "the folder of that name now as its next version, as `dvc add` does."
+            f"Raw collections, in `{folder}/`. Materializing one records the current content of "
+            "its folder as the next version, as `dvc add` does."
         )
 
     def import_description(self, imported: ImportedInput | None, folder: str) -> str:
-        """What a person wants to know of data that was taken in."""
+        """The description of an import, or of a family of them if None."""
         if imported is None:
             return (
                 f"Collections that this data set has taken in, in `{folder}/`. Materializing one "
-                "takes it in, or moves it on to the newest version of its source; *materialize all "
-                "missing* takes in all that it lacks. One command takes one out again: `registry "
-                f"take-out NAME --from {_dataset_above(folder)}`."
+                "takes it in, or updates it to the newest version of its source; *materialize all "
+                "missing* takes in all missing ones. To remove one, run `registry take-out NAME "
+                f"--from {_dataset_above(folder)}`."
             )
         path = without_secrets(imported.source.path)
         if not imported.source.is_external:
@@ -106,7 +105,7 @@ class RegistryTranslator:
         return f"Imported from `{path}` of {without_secrets(imported.repository)}."
 
     def output_description(self, stage: Stage, output: Output) -> str:
-        """What a person wants to know of an output, what tells it apart first."""
+        """The description of an output: its own, that of its stage, and the command."""
         command = f"```\n{stage.command}\n```" if stage.command else ""
         origin = (
             f"Runs of stage `{stage.name}`" if output.is_run else f"Made by stage `{stage.name}`"
@@ -116,12 +115,12 @@ class RegistryTranslator:
         return "\n\n".join(text for text in (lead, about, command) if text)
 
     def kinds(self, what: Tracked | Stage | None, telling_part: str | None) -> frozenset[str]:
-        """The labels on an asset's box, of which Dagster takes three.
+        """The kinds of an asset, labels on its box in the graph; Dagster allows three.
 
         Args:
-            what: What declares the asset, None being a family of collections.
-            telling_part: The part of the key that tells the asset from others whose keys end
-                alike, as the box shows the end only.
+            what: What declares the asset; None for a family of collections.
+            telling_part: The part of the key that distinguishes the asset from others with the same
+                last part, as the box shows only that.
         """
         kinds = {"dvc"}
         if isinstance(what, Stage) and "python" in (what.command or ""):
@@ -131,7 +130,7 @@ class RegistryTranslator:
         return frozenset(kind for kind in kinds if kind)
 
     def metadata(self, path: str, metafile: str) -> Mapping[str, str]:
-        """What is known of an asset before it is materialized."""
+        """The metadata of an asset's definition."""
         return {"dvc/path": path.replace(ITEM, "*"), "dvc/metafile": metafile.replace(ITEM, "*")}
 
     def op_name(self, metafile: str, stage: str) -> str:
@@ -142,6 +141,6 @@ class RegistryTranslator:
 
 
 def _dataset_above(folder: str) -> str:
-    """What to call the data set that a folder for imports lies in."""
+    """The name of the data set that a folder for imports belongs to."""
     above = [part for part in folder.split("/")[:-1] if part != "data"]
     return above[-1] if above else "DATASET"

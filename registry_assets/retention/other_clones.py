@@ -1,4 +1,4 @@
-"""What other clones need of a cache that they share with this one."""
+"""What the other clones that share a cache have recorded."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class CloneHistory:
 
     Attributes:
         dvc: The clone.
-        lineage: Its graph now.
-        history: Every version that it, or a commit of it, has recorded.
-        linked: The objects that its work tree has by symbolic links, whatever is recorded.
+        lineage: Its current graph.
+        history: Every version that its metafiles, or those of any commit, record.
+        linked: The objects that symbolic links in its work tree lead to, recorded or not.
     """
 
     dvc: DvcRepo
@@ -36,9 +36,9 @@ class OtherClones:
     """The other clones that use a cache.
 
     Attributes:
-        histories: What those have recorded that can be read.
-        gone: Where those were that were deleted.
-        unknown: Those of which what they need is not known here, each with the next step.
+        histories: What each readable clone has recorded.
+        gone: The former roots of deleted clones.
+        unknown: A message with the next step for each clone that cannot be read.
     """
 
     histories: tuple[CloneHistory, ...] = ()
@@ -47,7 +47,7 @@ class OtherClones:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """Where those are that can be read."""
+        """The roots of the readable clones."""
         return tuple(str(clone.dvc.root) for clone in self.histories)
 
 
@@ -58,7 +58,7 @@ def read_history(dvc: DvcRepo) -> CloneHistory:
 
 
 def read_other_clones(dvc: DvcRepo) -> OtherClones:
-    """Reads what the other clones have recorded that use the cache of this one."""
+    """Reads what every other clone that uses the cache of this one has recorded."""
     found = dvc.read_clones()
     histories, unknown = read_histories(found.readable)
     return OtherClones(histories, tuple(path for _, path in found.gone), (*found.unknown, *unknown))
@@ -67,7 +67,7 @@ def read_other_clones(dvc: DvcRepo) -> OtherClones:
 def read_histories(
     roots: Sequence[Path],
 ) -> tuple[tuple[CloneHistory, ...], tuple[str, ...]]:
-    """What clones have recorded, and why that of some of them cannot be read."""
+    """Reads what clones have recorded; returns a message for each that cannot be read."""
     histories, unknown = [], []
     for root in roots:
         try:

@@ -225,7 +225,7 @@ def test_a_registry_below_the_top_is_found(made: Path, tmp_path: Path) -> None:
     run(outer, "registry", "init", "other")
     commit_all(outer)
     said = clone(tmp_path, str(outer), "third", code=1)
-    assert "several DVC repositories in it (other/, photos/)" in said
+    assert "contains several DVC repositories (other/, photos/), so the clone was deleted" in said
     assert not (tmp_path / "third").exists()
 
 
@@ -243,14 +243,14 @@ def test_an_empty_folder_is_filled_where_it_is(hub: Path, tmp_path: Path) -> Non
     [
         ("nothing", None, "nothing cannot be reached (fatal: repository 'nothing' does not exist)"),
         ("http://127.0.0.1:1/x.git", None, "127.0.0.1:1/x.git cannot be reached"),
-        ("plain", "there", "has no DVC repository in it, so nothing was kept"),
-        ("unborn", "there", "has no DVC repository in it, so nothing was kept"),
-        ("plain", "full", "is not empty, and no clone of plain"),
-        ("hub.git", "plain", "is not empty, and no clone of hub.git"),
-        ("hub.git", "full/file", "is a file or link: name a folder"),
+        ("plain", "there", "contains no DVC repository, so the clone was deleted"),
+        ("unborn", "there", "contains no DVC repository, so the clone was deleted"),
+        ("plain", "full", "is not empty and is no clone of plain"),
+        ("hub.git", "plain", "is not empty and is no clone of hub.git"),
+        ("hub.git", "full/file", "is a file or a link: choose another folder"),
         ("hub.git", "registry/raw/there", "lies in the DVC repository"),
         ("hub.git", "a{b}", "choose another name or place"),
-        ("/", None, "names no folder"),
+        ("/", None, "no folder name follows from /"),
     ],
 )
 def test_what_cannot_be_is_said_and_leaves_nothing(

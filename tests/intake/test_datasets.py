@@ -83,7 +83,7 @@ def test_one_like_another_has_its_code_and_none_of_its_data(text_registry: Path)
     commit_all(text_registry)
     run(text_registry, "mv", "../02_b", "raw")
     said = registry(text_registry, "new", "texts_too", "--like", "texts")
-    assert "texts_too/src/paths.py: 2 paths lead to processed/texts_too now" in said
+    assert "texts_too/src/paths.py: changed 2 paths to processed/texts_too" in said
     new = text_registry / "processed/texts_too"
     assert sorted(p.relative_to(new).as_posix() for p in new.rglob("*") if p.is_file()) == [
         "collections.yaml",

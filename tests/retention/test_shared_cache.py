@@ -231,16 +231,16 @@ def break_the_entry(second: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        (unmount, "cannot be looked for (No such file or directory): mount its disk"),
-        (unmount_from_a_folder, "is not there, nor the disk that it was on: mount it"),
-        (leave_an_empty_folder, "is not there, but something else is"),
-        (mount_point_is_gone, "is not there, nor the disk that it was on: mount it"),
+        (unmount, "cannot be read (No such file or directory): mount its disk"),
+        (unmount_from_a_folder, "is on a disk that is not mounted: mount it"),
+        (leave_an_empty_folder, "was replaced by something else: mount its disk"),
+        (mount_point_is_gone, "is on a disk that is not mounted: mount it"),
         (break_a_metafile, "raw/02_b.dvc"),
         (break_the_settings, "DVC's configuration cannot be used"),
         (another_machine, "is on another machine"),
         (another_machine_without_it, "is on another machine"),
-        (a_run_on_another_machine, "a run on another machine may be at work in"),
-        (break_the_entry, "cannot be read: look whose it is, or delete it"),
+        (a_run_on_another_machine, "a command on another machine may be running in"),
+        (break_the_entry, "cannot be read: restore it, or delete it if no other clone uses"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

@@ -1,8 +1,8 @@
-"""Which registry has which name and which asset keys in a Dagster instance that several share.
+"""Keeps registries that share a Dagster instance from using the same name or asset keys.
 
-A registry reports as absent what its commit does not have, and removes partitions that it lacks.
-Under the name or keys of another registry, it would remove those of the other. So the first `sync`
-of a registry stores its name and keys in the instance, and every later one compares.
+`sync` reports outputs as absent that the current commit lacks, and removes their partitions. With
+the name or keys of another registry, it would remove those of the other registry. So the first
+`sync` of a registry stores its name and keys in the instance, and later ones compare with them.
 """
 
 import json
@@ -34,14 +34,14 @@ SCHEDULED = (
 
 @dataclass(frozen=True)
 class Claim:
-    """The names that a registry has in an instance.
+    """The names that a registry uses in an instance.
 
     Attributes:
-        root: Its folder.
-        origin: The first commit of its Git repository and its folder in that, the same in every
-            clone; None if there is no commit, or a shallow clone hides it.
+        root: The folder of the registry.
+        origin: The first commit of the Git repository and the registry's folder in it, the same in
+            every clone; None without commits, or in a shallow clone.
         key_prefix: The prefix of its asset keys.
-        keys: The keys of its assets, as text.
+        keys: Its asset keys, as text.
     """
 
     root: str
@@ -50,17 +50,17 @@ class Claim:
     keys: tuple[str, ...]
 
     def is_of(self, other: "Claim") -> bool:
-        """Whether both are of one registry: of the same folder, or of clones of one repository."""
+        """Whether both belong to one registry: in the same folder, or in clones of it."""
         if self.root == other.root:
             return True
         return self.origin is not None and self.origin == other.origin
 
 
 def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Makes sure that no other registry of an instance has the name or asset keys of this one.
+    """Makes sure that no other registry in an instance uses the name or asset keys of this one.
 
     Raises:
-        RefusedError: when another registry has them, or the history was begun with another prefix.
+        RefusedError: when another registry uses them, or the history has another key prefix.
     """
     registry = lineage.registry
     claims = _read_claims(instance)
@@ -68,11 +68,11 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
     claim = _claim(lineage, former)
     others = {name: other for name, other in claims.items() if not claim.is_of(other)}
     if _is_alone(registry, instance):
-        # Whatever another path claimed in it: the registry was moved or copied with its history.
+        # Claims of other paths come from before the registry was moved or copied.
         others = {}
     if registry.name in others:
         raise RefusedError(
-            f"this Dagster has another registry named {registry.name}, in "
+            f"another registry in this Dagster instance is named {registry.name}, in "
             f'{others[registry.name].root}: set another `name = "…"` under [tool.registry_assets] '
             "in pyproject.toml"
         )
@@ -87,7 +87,7 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
         shared = set(claim.keys).intersection(other.keys)
         if shared:
             raise RefusedError(
-                f"this Dagster has another registry, {name} in {other.root}, that also has the "
+                f"another registry in this Dagster instance, {name} in {other.root}, also has the "
                 f'asset key {min(shared)}: set `key_prefix = "{registry.name}"` under '
                 "[tool.registry_assets] in pyproject.toml"
             )
@@ -102,17 +102,17 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
 
 
 def _is_alone(registry: Registry, instance: DagsterInstance) -> bool:
-    """Whether an instance keeps its history in the folder of a registry."""
+    """Whether an instance stores its history in the registry's own folder."""
     home = registry.root / HOME
     is_home = Path(instance.root_directory).resolve() == home.resolve()
     return is_home and event_log_file(home) is not None
 
 
 def _take_over(lineage: Lineage, instance: DagsterInstance, prefixes: Sequence[str]) -> None:
-    """Copies partition keys and the states of sensors from former names, which stay.
+    """Copies partition keys and sensor states from former names, and keeps the originals.
 
-    Another process may still run version 0.1.0, whose names have no prefix. Partition keys of
-    another registry are removed again by the next `remove_partitions`.
+    Another process may still run version 0.1.0, whose names have no prefix. Partition keys that
+    belong to another registry are removed by the next `remove_partitions`.
     """
     registry = lineage.registry
     names = {group.partitions for group in lineage.groups if group.partitions}
@@ -145,7 +145,7 @@ def _claim(lineage: Lineage, former: Claim | None) -> Claim:
 def _check_no_history_without_prefix(
     lineage: Lineage, instance: DagsterInstance, claims: Mapping[str, Claim]
 ) -> None:
-    """Checks that no prefix is added to a history of this registry that was begun without one."""
+    """Makes sure that no prefix is added when this registry's history has none."""
     length = len(lineage.registry.settings.key_prefix)
     if not length:
         return
@@ -159,9 +159,9 @@ def _check_no_history_without_prefix(
 
 def _chosen_before(how: str) -> str:
     return (
-        f"Dagster's history of this registry was begun {how}, and a prefix changes the key of "
-        "every asset: set it back in [tool.registry_assets] of pyproject.toml, or begin a new "
-        "history, by setting DAGSTER_HOME to another folder"
+        f"Dagster's history of this registry was started {how}, and the prefix is part of every "
+        "asset key: restore the setting under [tool.registry_assets] in pyproject.toml, or start a "
+        "new history by setting DAGSTER_HOME to another folder"
     )
 
 

@@ -36,7 +36,10 @@ _NEXT_STEPS = {
     "disk I/O error": "check whether the disk is full or damaged, then run this again",
     "malformed": _START_AFRESH,
     "not a database": _START_AFRESH,
-    "no such": "another Dagster wrote it: install a newer one, or `dagster instance migrate`",
+    "no such": (
+        "another version of Dagster made the tables: upgrade Dagster, or run `dagster instance "
+        "migrate`"
+    ),
 }
 """The next step for an error of SQLite or Alembic, by words of its message."""
 

@@ -1,4 +1,4 @@
-"""Building the graph of outputs: units into groups, groups into assets, paths into edges."""
+"""Builds the lineage graph: groups units, turns groups into assets, and finds the edges."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_lineage(registry: Registry, translator: RegistryTranslator | None = No
 
     Args:
         registry: What the metafiles declare.
-        translator: The rules for names; the default ones when None.
+        translator: The rules for names (default: `RegistryTranslator`).
     """
     return _Builder(registry, translator or RegistryTranslator()).build()
 
@@ -109,10 +109,10 @@ class _Builder:
         return "" if str(place) == "." else str(place)
 
     def _index_without_circles(self) -> PathIndex:
-        """Takes families apart whose items wait for one another's; the outputs of what is left.
+        """Splits families that would be in a cycle of assets; returns the index of outputs.
 
-        DVC's graph has no circles, but that of the assets would have one where one item of a family
-        reads another: Dagster takes none.
+        DVC's graph of stages has no cycle. But if one item of a family depends on another item, the
+        family as one asset depends on itself, which Dagster refuses.
         """
         index = self._index()
         for _ in self.groups:
@@ -248,7 +248,7 @@ class _Builder:
     def _partitions(
         self, upstreams: Sequence[Sequence[Upstream]], group_of_key: Mapping[Key, Group]
     ) -> Mapping[int, str]:
-        """Names the partitions of each family; families with the same items share theirs."""
+        """Names the partitions of each family, by `id`; families with the same items share them."""
         parent = {id(group): group for group in self.groups if group.is_family}
 
         def find(group: Group) -> Group:
@@ -267,7 +267,7 @@ class _Builder:
             for edge in upstream:
                 if edge.partitions == "same" and edge.key in group_of_key:
                     one, other = find(group), find(group_of_key[edge.key])
-                    # The one that stands earlier in the list stays the lead.
+                    # The upstream family gives the name.
                     lead, follower = (other, one) if other is not one else (one, one)
                     parent[id(follower)] = lead
         named: dict[int, str] = {}
@@ -289,7 +289,7 @@ def _edges(path: str, unit: Unit) -> dict[tuple[str, str], None]:
 def _mapping(
     pairs: Iterable[tuple[str | None, str | None]], upstream: Group | None
 ) -> Literal["same", "all"] | tuple[str, ...] | None:
-    """Tells from pairs of (downstream, upstream) partitions how the two assets go together."""
+    """Derives the partition mapping of two assets from pairs of (downstream, upstream) keys."""
     if upstream is None or not upstream.is_family:
         return None
     pairs = set(pairs)
@@ -305,9 +305,12 @@ def _mapping(
 
 
 def _telling_part(key: Key, others: Iterable[Key]) -> str | None:
-    """The part of a key that tells it from others that end alike; None when none does.
+    """The part of a key that distinguishes it from other keys with the same last part.
 
-    The boxes of the graph show the last part of a key only.
+    The boxes in Dagster's graph show only the last part of a key.
+
+    Returns:
+        None if no other key has the same last part.
     """
     alike = [other for other in others if other[-1] == key[-1] and other != key]
     for position in range(2, len(key) + 1):

@@ -1,4 +1,4 @@
-"""What to do about a collection that is not as it was recorded, in words."""
+"""Next steps for a collection that differs from its recorded version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def describe_next_version(name: str) -> str:
 def describe_link(path: str, target: str) -> str:
     """The message for a collection that was replaced by a symbolic link.
 
-    DVC follows the link: it refuses to add the path, and its checkout writes through the link.
+    `dvc add` refuses the path, and `dvc checkout` follows the link and writes to its target.
     """
     return (
         f"it is a symbolic link to {target}: replace the link by a copy of that folder, or remove "

@@ -1,4 +1,4 @@
-"""Names of collections that somebody typed, and that no collection has."""
+"""Refuses names of collections that do not exist, with similar names as suggestions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from registry_assets.registry.translator import COLLECTIONS
 
 
 def check_collection_exists(lineage: Lineage, name: str) -> None:
-    """Makes sure that there is a collection: in the raw folder, or in a metafile.
+    """Makes sure that a collection exists, in the raw folder or in a metafile.
 
     Args:
-        lineage: The graph; what came after it was read is found, too.
-        name: What somebody typed.
+        lineage: The graph; collections that were added since it was read are found, too.
+        name: The name that the user typed.
 
     Raises:
-        RefusedError: when no collection can be called that.
-        NotFoundError: when there is none, naming those that are called alike.
+        RefusedError: when the name is not allowed.
+        NotFoundError: when there is no such collection; names similar ones.
     """
     check_collection_name(name)
     registry = lineage.registry
@@ -43,7 +43,7 @@ def check_collection_exists(lineage: Lineage, name: str) -> None:
 
 
 def _find_names(lineage: Lineage) -> Iterator[str]:
-    """The names of all collections that there are now."""
+    """The names of all collections that exist now."""
     root = lineage.registry.root
     now = build_lineage(read_registry(root), lineage.translator)
     yield from now.partition_keys.get(COLLECTIONS, ())
