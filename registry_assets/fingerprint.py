@@ -1,23 +1,23 @@
-"""What tells a file or a folder from a later one, without reading it: the one place that says so.
+"""Detects changes of files and folders from their status, without reading them.
 
-Which to use depends on what must not go unnoticed, and on what must not count:
+The functions differ in which changes they have to notice, and which they have to ignore:
 
-| use | for | what counts |
+| use | to notice changes of | compares |
 |---|---|---|
-| `FileIdentity` | one file between two moments | inode, time of writing, size: as DVC's state |
-| `TreeFingerprint`, not strict | a tree between two moments of a process | the same, and names |
-| `TreeFingerprint`, strict | an answer kept for later processes | also change time and mode |
-| `ObjectsFingerprint` | which objects a cache holds | its folders: inode, time of writing |
-| `fingerprint_dates` | noticing edits of metafiles, cursors | paths, time of writing, size |
-| `fingerprint_totals` | edits of a collection, cursors | number, total size, sum of times |
-| `fingerprint_file` | an archive that was unpacked, notes | size, time of writing |
-| `measure_extent` | whether a folder is still being written | the newest change time |
+| `FileIdentity` | one file, within a process | inode, mtime, size: like DVC's state |
+| `TreeFingerprint`, not strict | a folder, within a process | the same, and names |
+| `TreeFingerprint`, strict | a folder, for a cache of later processes | also ctime and mode |
+| `ObjectsFingerprint` | the set of objects in a cache | its folders: inode, mtime |
+| `fingerprint_dates` | metafiles, for a sensor cursor | paths, mtime, size |
+| `fingerprint_totals` | a collection, for a sensor cursor | number, total size, sum of mtimes |
+| `fingerprint_file` | an unpacked archive, for a note | size, mtime |
+| `measure_extent` | a folder that is still being written | the newest ctime |
 
-Inodes and change times do not count where DVC may link or restore the same content meanwhile. What
-cursors and notes store is compared with what later versions of this package make: these texts stay.
+Inodes and ctimes are left out where DVC may link or restore the same content. Cursors and notes
+are compared with fingerprints of later versions of this package: their format must not change.
 
-File systems tell times apart by up to two seconds (FAT), and a second write within the same tick
-leaves the same time: a fingerprint that is kept has to be older than that (`is_settled`).
+File systems store times with a resolution of up to two seconds (FAT), so two writes may have the
+same mtime. The newest change in a stored fingerprint has to be older than that (`is_settled`).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 SETTLED_SECONDS = 2.0
-"""How old the newest change has to be to tell later ones."""
+"""The age that the newest change must have, so that a later one has a different time."""
 
-# Of a cache: where objects lie.
+# The names of the folders with objects in a cache.
 _OBJECTS = re.compile(r"[0-9a-f]{2}")
 
 
 class UntoldChangesError(Exception):
-    """A folder behind a link, or one that cannot be listed: changes in there cannot be seen."""
+    """A folder is behind a link or cannot be listed, so changes in it cannot be noticed."""
 
 
 class _Status(Protocol):
@@ -56,7 +56,7 @@ class _Status(Protocol):
 
 
 class FileIdentity(NamedTuple):
-    """What tells a file from a later one at its place, as DVC's state knows files again."""
+    """Inode, mtime and size of a file, by which DVC's state recognizes it, too."""
 
     inode: int
     mtime_ns: int
@@ -64,7 +64,7 @@ class FileIdentity(NamedTuple):
 
     @classmethod
     def of(cls, status: _Status) -> FileIdentity:
-        """The identity of the file that has a status."""
+        """The identity of a file from its status."""
         return cls(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
@@ -72,11 +72,11 @@ class TreeFingerprint:
     """A digest of names, times and sizes.
 
     Attributes:
-        newest: The newest time that counts, in nanoseconds since the epoch; of a strict one.
+        newest: The newest mtime or ctime, in nanoseconds since the epoch; only if strict.
 
     Args:
-        is_strict: Whether the time at which an entry itself changed (``ctime``) and its mode count
-            too. No program can set that time back, but another link to a file changes it.
+        is_strict: Whether to include ctime and mode. No program can set a ctime back, but creating
+            a hardlink to a file changes it.
     """
 
     def __init__(self, *, is_strict: bool) -> None:
@@ -85,18 +85,18 @@ class TreeFingerprint:
         self.newest = 0
 
     def digest(self) -> str:
-        """The digest of all that was added."""
+        """The digest of everything that was added."""
         return self._digest.hexdigest()
 
     def add(self, place: Path, without: Collection[str] = ()) -> None:
-        """Adds a file, or all that is in a folder; what is not there counts as that.
+        """Adds a file, or everything in a folder; a missing path counts as missing.
 
         Args:
             place: The file or folder.
-            without: Absolute paths of folders that are not looked into.
+            without: Absolute paths to skip.
 
         Raises:
-            UntoldChangesError: when a link leads to a folder.
+            UntoldChangesError: when a symbolic link leads to a folder.
         """
         try:
             status = place.lstat()
@@ -119,9 +119,8 @@ class TreeFingerprint:
             self._add(lines)
 
     def _lines(self, path: str, status: os.stat_result) -> list[str]:
-        """What counts of an entry."""
         if stat.S_ISDIR(status.st_mode):
-            # What is in it tells more than its own times.
+            # Its entries are added themselves, so its own times do not count.
             return [f"{path}\0{status.st_mode}"]
         lines = [self._line(path, status)]
         if stat.S_ISLNK(status.st_mode):
@@ -140,27 +139,27 @@ class TreeFingerprint:
         return f"{line} {status.st_ctime_ns} {status.st_mode}"
 
     def _add(self, lines: Iterable[str]) -> None:
-        # No name has a zero in it, so that nothing else has these lines.
+        # File names contain no zero byte, so different entries give different text.
         text = "".join(f"{line}\0\n" for line in lines)
         self._digest.update(text.encode("utf-8", "surrogateescape"))
 
 
 def is_settled(newest: int, started: float, settled_seconds: float = SETTLED_SECONDS) -> bool:
-    """Whether every change from some moment on is sure to change a strict fingerprint.
+    """Whether every change after some moment certainly changes a strict fingerprint.
 
     Args:
-        newest: The newest time that counts, in nanoseconds since the epoch.
-        started: That moment, in seconds since the epoch.
-        settled_seconds: How old the newest change has to be.
+        newest: `TreeFingerprint.newest`, in nanoseconds since the epoch.
+        started: The moment, in seconds since the epoch.
+        settled_seconds: The age that the newest change must have at that moment.
     """
     return newest < (started - settled_seconds) * 1e9
 
 
 class ObjectsFingerprint(NamedTuple):
-    """Which objects caches hold, as far as their folders tell without being read.
+    """The objects in caches, by the status of their folders, without listing these.
 
     Attributes:
-        newest: When one was added or removed last, in nanoseconds since the epoch.
+        newest: When an object was last added or removed, in nanoseconds since the epoch.
     """
 
     digest: str
@@ -168,7 +167,7 @@ class ObjectsFingerprint(NamedTuple):
 
     @classmethod
     def of(cls, caches: Iterable[str]) -> ObjectsFingerprint:
-        """The fingerprint of caches, by the folders that their objects lie in."""
+        """The fingerprint of caches, from the folders with their objects."""
         lines, newest = [], 0
         for cache in caches:
             with suppress(OSError), os.scandir(cache) as folders:
@@ -182,9 +181,9 @@ class ObjectsFingerprint(NamedTuple):
 
 
 def fingerprint_dates(root: Path, paths: Iterable[str]) -> str:
-    """A digest of files, and of all files in folders, by path, time of writing and size.
+    """A digest of files, and of all files in folders, from path, mtime and size.
 
-    Follows links; compiled Python does not count. The sensor of outside changes stores it.
+    Follows links and ignores ``.pyc`` files. The cursor of the sensor `outside_changes` stores it.
     """
     digest = hashlib.md5(usedforsecurity=False)
     for path in sorted(set(paths)):
@@ -205,12 +204,13 @@ def _files_at(place: Path) -> Iterator[Path]:
 
 
 def fingerprint_totals(folder: Path) -> str:
-    """Number and size of files, and their dates; of folders the dates, in which names change.
+    """The number of files, their total size, and the sum of mtimes of files and folders.
 
-    Neither inodes nor change times: DVC and the stages link files. The sensor of edits stores it.
+    The mtime of a folder changes with the names in it. Without inodes and ctimes, as DVC and stages
+    link files. The cursor of the sensor `modified_raw_collections` stores it.
 
     Raises:
-        FileNotFoundError: when something goes away meanwhile.
+        FileNotFoundError: when a file is removed meanwhile.
     """
     nfiles = size = dates = 0
     waiting = [os.fspath(folder)]
@@ -230,20 +230,19 @@ def fingerprint_totals(folder: Path) -> str:
 
 
 def fingerprint_file(file: Path) -> str:
-    """Size and time of writing of a file. The note on an archive that was unpacked stores it."""
+    """Size and mtime of a file. The note about an unpacked archive stores it."""
     status = file.stat()
     return f"{status.st_size}:{status.st_mtime_ns}"
 
 
 @dataclass(frozen=True)
 class Extent:
-    """What a folder holds, without reading any of it.
+    """The size and the newest change of a folder.
 
     Attributes:
-        nfiles: Files, links and the like, in all sub-folders.
-        size: Bytes.
-        changed: When anything in it changed last, in seconds since the epoch: contents, or, as
-            copies keep the dates of their originals, the entries themselves.
+        nfiles: The number of files and links, in all subfolders.
+        size: The total size in bytes.
+        changed: The newest ctime, in seconds since the epoch. Not the mtime, which copying keeps.
     """
 
     nfiles: int
@@ -252,7 +251,7 @@ class Extent:
 
 
 def measure_extent(path: Path) -> Extent:
-    """Counts what is in a folder, or takes a file, and finds when it changed last."""
+    """Measures a folder with everything in it, or a file."""
     status = path.lstat()
     changed = status.st_ctime
     nfiles, size = (0, 0) if stat.S_ISDIR(status.st_mode) else (1, status.st_size)

@@ -1,7 +1,8 @@
-"""The record of pictures that were forgotten, without the pictures: ``forgotten.yaml`` at the root.
+"""The record of forgotten pictures, without the pictures: ``forgotten.yaml`` at the root.
 
-An entry for each content, which Git keeps and merges like those of a ``dvc.lock``: by its md5,
-which tells the picture when it comes back, and gives nothing of it away.
+It has an entry for each content. Its key is the md5, which identifies the picture if somebody adds
+it again but reveals nothing of it. Git stores the file, and our merge driver merges it by entry,
+like ``dvc.lock``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from ruamel.yaml.error import YAMLError
 from registry_assets.errors import MetafileError
 
 FORGOTTEN_FILE = "forgotten.yaml"
-"""Where the record is, at the root."""
 
 _HEADER = """\
 # What `registry forget` took out, without the pictures. Whoever takes an entry out of this list
@@ -31,17 +31,17 @@ _ENTRY = re.compile(r'  "([0-9a-f]{32})":\n((?:    .*\n)+)')
 
 @dataclass(frozen=True)
 class Forgotten:
-    """One content that was forgotten.
+    """The record of one forgotten content.
 
     Attributes:
-        md5: Of the content.
-        size: In bytes; None where nothing is left to tell.
-        when: When it was taken out, in ISO 8601.
-        who: Who did it, as Git knows them.
-        why: The reason that was given.
-        stood_at: Where it stood in raw collections, or wherever else, from the root.
-        purged: When its objects were last removed; None when they were left where they are.
-        purged_from: The cache, and remotes by name.
+        md5: The md5 of the content.
+        size: The size in bytes; None if it is unknown.
+        when: When it was forgotten, in ISO 8601.
+        who: Who forgot it, by the name in Git.
+        why: The given reason.
+        stood_at: Its former paths, from the root.
+        purged: When its objects were last removed; None if they were not.
+        purged_from: Where they were removed: the cache, and remotes by name.
     """
 
     md5: str
@@ -55,15 +55,15 @@ class Forgotten:
 
     @property
     def reason(self) -> str:
-        """Why a file of this content is not taken in, in words for a table."""
+        """The reason for a table why a file with this content is left out."""
         return f"forgotten on {self.when[:10]}, as {FORGOTTEN_FILE} says"
 
     def __str__(self) -> str:
-        """The entry as it is written."""
+        """The text of the entry in the file."""
         lines = [f'  "{self.md5}":']
         if self.size is not None:
             lines.append(f"    size: {self.size}")
-        # JSON's strings are YAML's.
+        # Strings in JSON are also strings in YAML.
         lines += [f"    {name}: {_quote(text)}" for name, text in self._texts() if text]
         for name, items in (("stood_at", self.stood_at), ("purged_from", self.purged_from)):
             if items:
@@ -80,7 +80,7 @@ def _quote(text: str) -> str:
 
 
 def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
-    """What was forgotten, by md5; nothing where there is no record.
+    """Reads the record, by md5; empty if there is none.
 
     Raises:
         MetafileError: when the record cannot be read.
@@ -93,7 +93,7 @@ def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
 
 
 def parse_forgotten(text: str | bytes) -> Mapping[str, Forgotten]:
-    """What the text of a record says, by md5.
+    """Parses the text of a record; returns the entries by md5.
 
     Raises:
         MetafileError: when it cannot be read.
@@ -105,7 +105,7 @@ def parse_forgotten(text: str | bytes) -> Mapping[str, Forgotten]:
     except (YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         said = " ".join(str(error).split())
         raise MetafileError(
-            FORGOTTEN_FILE, f"it cannot be read ({said}): mend it by hand"
+            FORGOTTEN_FILE, f"it cannot be read ({said}): fix it by hand, or restore it from Git"
         ) from error
 
 
@@ -124,12 +124,12 @@ def _read_entry(md5: str, said: Mapping[str, Any]) -> Forgotten:
 
 
 def with_entry(known: Mapping[str, Forgotten], entry: Forgotten) -> str:
-    """The text of the record with an entry added, or put in the place of an older one."""
+    """The text of the record with an entry added, or replaced."""
     return join_record({md5: str(one) for md5, one in {**known, entry.md5: entry}.items()})
 
 
 def split_record(text: str) -> dict[str, str] | None:
-    """The texts of entries by md5; None where the text is not as it is written here."""
+    """Splits a record into the texts of entries, by md5; None if it has another form than ours."""
     if not text:
         return {}
     if not text.startswith(_HEADER):
@@ -139,12 +139,12 @@ def split_record(text: str) -> dict[str, str] | None:
 
 
 def join_record(entries: Mapping[str, str]) -> str:
-    """The text of a record; "" where nothing is in it."""
+    """The text of a record with these entries; "" for none."""
     return f"{_HEADER}{''.join(entries.values())}" if entries else ""
 
 
 def renew(before: Forgotten | None, now: Forgotten) -> Forgotten:
-    """An entry that is met again: it keeps when, by whom and why, and gets places that are new."""
+    """Updates an entry: keeps when and who, adds new paths, and takes a new reason if given."""
     if before is None:
         return now
     return replace(

@@ -1,7 +1,7 @@
 """The registry as plain values: what the metafiles declare and record.
 
 Paths are relative to the root of the repository and use ``/``. A version is the md5 that DVC
-records: of a file its own, of a folder that of its listing, ending in ``.dir``.
+records: the md5 of a file, or that of a folder's listing, which ends in ``.dir``.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ from unicodedata import normalize
 from registry_assets.errors import NotFoundError, RefusedError
 
 ITEM = "__item__"
-"""Stands in the paths of a `StageTemplate` where an item's name will be."""
+"""The placeholder for the item in the paths of a `StageTemplate`."""
 
 DVC_SUFFIX = ".dvc"
-"""How the name of a metafile ends that stands beside what it records."""
+"""The suffix of a metafile beside the data that it records."""
 
 PIPELINE_FILE = "dvc.yaml"
-"""Declares stages."""
+"""The name of a file that declares stages."""
 
 LOCK_FILE = "dvc.lock"
-"""Records what the stages of the `PIPELINE_FILE` beside it made, and of what."""
+"""The name of the file that records outputs and dependencies of the stages in `PIPELINE_FILE`."""
 
 DVC_FOLDER = ".dvc"
-"""What DVC keeps of a repository for itself, in its root."""
+"""The folder with DVC's own files in the root of a repository."""
 
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def check_collection_name(name: str) -> str:
-    """Returns the name of a collection if it is safe in paths, shell commands and partition keys.
+    """Makes sure that a collection's name is safe in paths, shell commands and partition keys.
+
+    Returns:
+        The name.
 
     Raises:
         RefusedError: with the reason, when it is not.
@@ -50,15 +53,15 @@ def check_collection_name(name: str) -> str:
 
 
 def reason_against_name(name: str) -> str | None:
-    """Why a folder of data may not have a name; None when it may."""
+    """Why a name is not allowed for a collection or data set; None if it is allowed."""
     if not _COLLECTION_NAME.fullmatch(name):
-        return "it may hold letters, digits, `.`, `_`, `-` only and starts with a letter or digit"
+        return "only letters, digits, `.`, `_` and `-` are allowed, with a letter or digit first"
     if "..." in name:
         return "Dagster reads `...` as a range of partitions"
     if name.endswith(DVC_SUFFIX):
-        return "`.dvc` is the ending of DVC's own files"
+        return "`.dvc` is the suffix of DVC's own files"
     if name == PIPELINE_FILE:
-        return "DVC's own files are called so"
+        return "it is the name of DVC's own files"
     return None
 
 
@@ -68,17 +71,17 @@ def metafile_of(path: str) -> str:
 
 
 def name_of_folder(root: Path) -> str:
-    """The name of a registry whose settings give it none, made of its folder's."""
+    """The default name of a registry, derived from the name of its folder."""
     ascii_only = normalize("NFKD", root.resolve().name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_") or "registry"
 
 
 FOLDER_SUFFIX = ".dir"
-"""How the md5 of a folder ends: that of its listing (`dvc_data.hashfile.hash_info`)."""
+"""The suffix of a folder's md5, which is that of its listing (`dvc_data.hashfile.hash_info`)."""
 
 
 def is_folder(md5: str) -> bool:
-    """Whether an md5, or the name of the object that it names, is that of a folder."""
+    """Whether an md5, or the name of an object, belongs to a folder."""
     return md5.endswith(FOLDER_SUFFIX)
 
 
@@ -88,8 +91,8 @@ class Version:
 
     Attributes:
         md5: DVC's hash; ends in ``.dir`` for a folder.
-        size: Bytes in all, where recorded.
-        nfiles: Files in a folder, where recorded.
+        size: The total size in bytes; None if not recorded.
+        nfiles: The number of files in a folder; None if not recorded.
     """
 
     md5: str
@@ -101,19 +104,19 @@ class Version:
 class Output:
     """A file or folder that a stage or a ``.dvc`` file declares.
 
-    A stage that makes nothing (it tests, prints, uploads) has one output all the same, its run:
-    whether it is up to date is a question that `dvc status` answers, too.
+    A stage without outputs (one that tests, prints or uploads) has one output here, its run: like
+    other outputs, it is up to date or not, as in `dvc status`.
 
     Attributes:
-        path: Where it is; of a run, DVC's address of the stage.
-        version: What is recorded, None when it was never made; of a run, the md5 of its entry in
-            ``dvc.lock``.
-        is_cached: Whether DVC keeps its content (`cache: false` leaves that to Git).
-        is_persistent: Whether it stays while its stage runs (`persist: true`).
+        path: The path; for a run, DVC's address of the stage.
+        version: The recorded version, None if it was never made; for a run, the md5 of the stage's
+            entry in ``dvc.lock``.
+        is_cached: Whether DVC stores its content (`cache: false` leaves it to Git).
+        is_persistent: Whether DVC keeps it while its stage runs (`persist: true`).
         metric: Whether it is declared as metrics.
         plot: Whether it is declared as a plot.
-        is_run: Whether it stands for the run of a stage that makes nothing.
-        description: The `desc` that its declaration gives.
+        is_run: Whether it stands for the run of a stage without outputs.
+        description: The `desc` of its declaration.
     """
 
     path: str
@@ -128,12 +131,12 @@ class Output:
 
 @dataclass(frozen=True)
 class Dependency:
-    """Something that a stage or import reads: a path, or the address of something outside.
+    """A dependency of a stage, or the source of an import.
 
     Attributes:
-        path: Relative to the root, or a URL or absolute path when `is_external`.
-        version: What is recorded, None when the stage never ran.
-        is_external: Whether it lies outside this repository.
+        path: The path from the root; a URL or an absolute path if `is_external`.
+        version: The recorded version, None if the stage never ran.
+        is_external: Whether it is outside this repository.
     """
 
     path: str
@@ -143,13 +146,13 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that a stage reads.
+    """A parameter of a stage.
 
     Attributes:
         file: The parameters file.
-        key: Where in the file, with dots; None where the whole file is tracked.
-        value: What the file says now, None where it says nothing.
-        recorded: What the stage ran with last.
+        key: The key in the file, with dots; None if the whole file is tracked.
+        value: The current value, None if the file does not have it.
+        recorded: The value in the last run of the stage.
     """
 
     file: str
@@ -163,12 +166,12 @@ class Stage:
     """One stage of a ``dvc.yaml``, with its templating resolved.
 
     Attributes:
-        address: DVC's own, with the path from the root: ``processed/ds/dvc.yaml:name@item``.
+        address: DVC's address, with the path from the root: ``processed/ds/dvc.yaml:name@item``.
         file: The ``dvc.yaml``.
         name: The name without the item.
         item: The item of a `foreach` or `matrix` stage.
-        outputs: What it makes; its run, where it makes nothing.
-        command_changed: Whether it ran last with another command.
+        outputs: Its outputs; its run, if it declares none.
+        command_changed: Whether its last run was with another command.
     """
 
     address: str
@@ -187,11 +190,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageTemplate:
-    """A `foreach` or `matrix` stage before its items are put in.
+    """A `foreach` or `matrix` stage, with a placeholder for the item.
 
     Attributes:
         stage: The stage for the item `ITEM`.
-        items: The items it has now, in the order of the file.
+        items: The current items, in the order of the file.
     """
 
     stage: Stage
@@ -200,7 +203,7 @@ class StageTemplate:
 
 @dataclass(frozen=True)
 class RawCollection:
-    """Data that was put under DVC as it is (`dvc add`)."""
+    """Data that was added with `dvc add`."""
 
     output: Output
     metafile: str
@@ -214,15 +217,14 @@ class RawCollection:
 
 @dataclass(frozen=True)
 class ImportedInput:
-    """Data that was taken from somewhere else (`dvc import`, `dvc import-url`).
+    """Data that was imported with `dvc import` or `dvc import-url`.
 
     Attributes:
-        source: What it was taken from, with the version it was taken at. External, unless it is
-            of this repository.
-        repository: The address of the Git repository it was taken from, as the metafile gives it;
-            None when it was taken from a path or URL. It may be this repository's own.
-        revision: The commit it was taken at, for imports from a Git repository.
-        rev: The branch, tag or commit it is to stay at, None for the default branch.
+        source: The source, with the imported version. External, unless it is in this repository.
+        repository: The address of the Git repository of the source, as in the metafile; None for a
+            path or URL. It may be the address of this repository.
+        revision: The imported commit, for imports from a Git repository.
+        rev: The branch, tag or commit that updates follow, None for the default branch.
     """
 
     output: Output
@@ -244,23 +246,23 @@ Tracked = RawCollection | ImportedInput
 
 
 Likeness = Literal["same", "alike"]
-"""Pictures of the same content, or what looks alike, too."""
+"""Which pictures count as duplicates: those with the same content, or also similar ones."""
 
 
 @dataclass(frozen=True)
 class TakeIn:
-    """Which new collections a data set takes in by itself.
+    """Which new collections a data set takes in automatically.
 
     Attributes:
-        patterns: Of names, as in a shell; one that fits is enough.
-        is_manual: Whether the data set takes in, and follows, only what a person asks for.
+        patterns: Shell patterns for names of collections; one has to match.
+        is_manual: Whether collections are taken in and updated only on request.
     """
 
     patterns: tuple[str, ...] = ("*",)
     is_manual: bool = False
 
     def wants(self, collection: str) -> bool:
-        """Whether a new collection is taken in."""
+        """Whether a new collection is taken in automatically."""
         is_wanted = any(fnmatchcase(collection, pattern) for pattern in self.patterns)
         return is_wanted and not self.is_manual
 
@@ -271,12 +273,12 @@ class Dataset:
 
     Attributes:
         path: The folder; "" for the root.
-        inputs: The folder its imports go to, None when it declares no such family.
-        collections_file: The YAML file that lists the collections it has taken in, None when its
-            pipeline takes everything it finds.
+        inputs: The folder for its imports; None if `families` has no pattern for it.
+        collections_file: The YAML file that lists the collections it has taken in; None if its
+            pipeline has no such list.
         take_in: Which new collections it takes in.
-        decisions: The folder with a file of decisions about images for each collection; None where
-            no stage depends on such.
+        decisions: The folder with decisions about images, one file per collection; None if no stage
+            depends on it.
     """
 
     path: str
@@ -286,7 +288,7 @@ class Dataset:
     decisions: str | None = None
 
     def decisions_file(self, collection: str) -> str | None:
-        """The file of decisions about images of a collection, whether it is there or not."""
+        """The file of decisions about images of a collection, whether or not it exists."""
         return f"{self.decisions}/{collection}.yaml" if self.decisions is not None else None
 
     @property
@@ -297,34 +299,33 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``[tool.registry_assets]`` in the repository's ``pyproject.toml`` sets.
+    """The settings in ``[tool.registry_assets]`` of the repository's ``pyproject.toml``.
 
     Attributes:
-        name: What Dagster calls the registry, where several share an instance; the folder's name
-            when None.
-        key_prefix: What the keys of all its assets begin with.
-        families: Patterns of paths that hold collections; the last part is the collection.
-        settle_seconds: How long nothing may have changed in a new folder before it is taken in.
-        import_check_seconds: How often the sources of imports are looked at; 0 for never.
-        git: ``none``: runs leave metafiles in the work tree; ``commit``: each commits its own.
-        protected_branches: Branches that are never committed to nor pushed.
-        publish_branch: What a published branch is called: ``{name}`` is what is in it, ``{id}``
-            stands for its content.
-        modified: What becomes of a collection that was edited after it was registered: ``leave``
-            it to a person, or ``register`` the next version.
-        modified_check_seconds: How often collections are looked at for that; 0 for never.
-        archive_most_ratio: How many times its own size an archive may unpack to.
-        archive_most_files: How many files may be in an archive.
-        archive_free_gigabytes: How much of the disk must stay free when one is unpacked.
-        duplicate_distance: In how many of 64 bits the hashes of pictures may differ that count as
-            alike.
-        take_in: Which new collections data sets take in, by name or path of the data set; those
-            that are not named take in all.
-        leave_out_duplicates: Which data sets leave pictures out that they have a second time, by
-            name or path. Only the ``same`` are left out without being asked for: ``alike``, which
-            left out what looks alike, too, is read as that.
-        mlflow_tracking_uri: Where models are looked up that were trained on the data; None for
-            nowhere.
+        name: The name of the registry in Dagster, where several share an instance; None for the
+            name of the folder.
+        key_prefix: The first parts of all its asset keys.
+        families: Patterns for the paths of collections; the last part is the collection.
+        settle_seconds: How long a new folder must be unchanged before it is taken in.
+        import_check_seconds: How often the sources of imports are checked; 0 for never.
+        git: ``none``: runs leave changed metafiles uncommitted; ``commit``: each commits its own.
+        protected_branches: Branches that are never committed to or pushed.
+        publish_branch: The name of a published branch: ``{name}`` is a summary of its content,
+            ``{id}`` a hash of it.
+        modified: What happens when a registered collection is edited: ``leave`` it to a person, or
+            ``register`` the next version.
+        modified_check_seconds: How often collections are checked for edits; 0 for never.
+        archive_most_ratio: The largest ratio of an archive's unpacked size to its own size.
+        archive_most_files: The largest number of files in an archive.
+        archive_free_gigabytes: How much disk space must stay free when an archive is unpacked.
+        duplicate_distance: In how many of 64 bits the perceptual hashes of similar pictures may
+            differ.
+        take_in: Which new collections each data set takes in, by its name or path; data sets
+            without an entry take in all.
+        leave_out_duplicates: Which data sets leave out duplicate pictures, by name or path. Only
+            pictures with the ``same`` content are left out automatically. ``alike``, which included
+            similar ones in earlier versions, is read as ``same``.
+        mlflow_tracking_uri: The MLflow server with models trained on the data; None for none.
     """
 
     name: str | None = None
@@ -346,7 +347,7 @@ class Settings:
     mlflow_tracking_uri: str | None = None
 
     def leads_to_collections(self, folder: str) -> bool:
-        """Whether a folder is one that may hold collections, or lies above such a one."""
+        """Whether a folder may hold collections, or is above a folder that may."""
         parts = PurePosixPath(folder).parts
         patterns = (PurePosixPath(family).parts for family in self.families)
         return any(
@@ -355,15 +356,15 @@ class Settings:
         )
 
     def is_collection(self, path: str) -> bool:
-        """Whether a folder at a path is one of a family, whether or not DVC tracks it."""
+        """Whether a path is that of a collection in a family, tracked by DVC or not."""
         parts = path.split("/")
         return any(_fits(parts, pattern.split("/")) for pattern in self.families)
 
     def declares(self, path: str) -> bool:
-        """Whether a metafile at a path declares anything, by where it lies.
+        """Whether a file with the name of a metafile is one, judging by its path.
 
-        What somebody puts into a folder of a family is data, whatever it is called. Beside those
-        folders a ``.dvc`` file declares each of them, and nothing else is a metafile.
+        All files in a collection are data, whatever their names. Beside collections, only ``.dvc``
+        files are metafiles.
         """
         parts = path.split("/")
         for pattern in (family.split("/") for family in self.families):
@@ -376,13 +377,13 @@ class Settings:
         return True
 
     def leave_out_duplicates_of(self, dataset: str) -> Likeness | None:
-        """Which pictures the data set at a path leaves out because it has them already."""
+        """Which duplicates the data set at a path leaves out; None if it keeps all."""
         settings = self.leave_out_duplicates
         return settings.get(dataset) or settings.get(PurePosixPath(dataset).name)
 
 
 def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the parts of a path are those of a pattern, one by one."""
+    """Whether each part of a path matches the same part of a pattern."""
     return len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern))
 
 
@@ -392,9 +393,9 @@ class Registry:
 
     Attributes:
         family_folders: The folders that hold collections, such as ``raw``.
-        variable_files: What templates take variables from; those outside the root begin with
-            ``..``.
-        problems: Metafiles that could not be read, each with what is wrong; the rest is here.
+        variable_files: The files with variables for templating; paths of those outside the root
+            begin with ``..``.
+        problems: A message for each metafile that could not be read and is left out.
     """
 
     root: Path
@@ -410,17 +411,17 @@ class Registry:
 
     @property
     def name(self) -> str:
-        """What tells it from others in Dagster and in addresses: letters, digits and ``_``."""
+        """Its unique name in Dagster and in URLs: letters, digits and ``_``."""
         return self.settings.name or name_of_folder(self.root)
 
     @cached_property
     def tracked(self) -> tuple[Tracked, ...]:
-        """Everything that a ``.dvc`` file declares."""
+        """Everything that ``.dvc`` files declare."""
         return (*self.raw, *self.inputs)
 
     @cached_property
     def outputs(self) -> dict[str, Output]:
-        """Every output by path."""
+        """All outputs by path."""
         found = {item.output.path: item.output for item in self.tracked}
         for stage in self.stages:
             found.update((output.path, output) for output in stage.outputs)
@@ -428,53 +429,53 @@ class Registry:
 
     @cached_property
     def _data_paths(self) -> tuple[frozenset[str], frozenset[str]]:
-        """What outputs may stand at, also those of items to come, and the folders above them."""
+        """The paths of outputs, also of those for future items, and the folders above them."""
         made = (*self.outputs.values(), *(o for t in self.templates for o in t.stage.outputs))
         families = (f"{folder}/{ITEM}" for folder in self.family_folders)
         paths = frozenset((*(o.path for o in made if not o.is_run), *families))
         return paths, frozenset(str(up) for path in paths for up in PurePosixPath(path).parents)
 
     def holds_data(self, path: str) -> bool:
-        """Whether a path is an output, lies in one or has one in it: data, not code."""
+        """Whether a path is an output, is inside one, or contains one: data, not code."""
         paths, folders = self._data_paths
         above = {path, *map(str, PurePosixPath(path).parents)}
         return ITEM in path or path in folders or not above.isdisjoint(paths)
 
     @cached_property
     def import_of(self) -> dict[str, ImportedInput]:
-        """The import at a path, by the path of its output."""
+        """Imports by the path of their output."""
         return {item.output.path: item for item in self.inputs}
 
     @cached_property
     def stage_of(self) -> dict[str, Stage]:
-        """The stage that makes an output, by the output's path."""
+        """Stages by the paths of their outputs."""
         return {output.path: stage for stage in self.stages for output in stage.outputs}
 
     @cached_property
     def importing_folders(self) -> frozenset[str]:
-        """The family folders that hold what was taken in, not what was shot."""
+        """The family folders with imports, not raw collections."""
         declared = {dataset.inputs for dataset in self.datasets}
         imported = {str(PurePosixPath(item.output.path).parent) for item in self.inputs}
         return frozenset(f for f in self.family_folders if f in declared or f in imported)
 
     @property
     def raw_folder(self) -> str | None:
-        """The folder that new collections are dropped into."""
+        """The folder for new collections; None if no family has one."""
         folders = (f for f in self.family_folders if f not in self.importing_folders)
         return next(folders, None)
 
     def family_folder_of(self, path: str) -> str | None:
-        """The family folder that a path lies directly in."""
+        """The family folder that directly contains a path; None if there is none."""
         parent = str(PurePosixPath(path).parent)
         return parent if parent in self.family_folders else None
 
     def dataset_of(self, metafile: str) -> Dataset | None:
-        """The data set whose folder a metafile lies in, the innermost."""
+        """The innermost data set whose folder contains a metafile."""
         holding = (d for d in self.datasets if not d.path or metafile.startswith(f"{d.path}/"))
         return max(holding, key=lambda dataset: len(dataset.path), default=None)
 
     def dataset(self, name: str) -> Dataset:
-        """The data set of a name or path.
+        """The data set with a name or path.
 
         Raises:
             NotFoundError: when there is none.
@@ -487,28 +488,28 @@ class Registry:
 
 
 def no_dataset(name: str, known: Sequence[str], problems: Sequence[str] = ()) -> NotFoundError:
-    """What to raise where there is no data set of a name.
+    """The error for a data set that does not exist.
 
     Args:
-        name: As it was asked for.
-        known: The names of those that there are.
-        problems: What could not be read, where more may be declared.
+        name: The name that the user gave.
+        known: The names of existing data sets.
+        problems: Metafiles that could not be read, and may declare more.
     """
     choice = f"choose one of {', '.join(known)}" if known else "no folder here is a data set"
-    unread = f", or mend what cannot be read: {'; '.join(problems)}" if problems else ""
+    unread = f", or fix what cannot be read: {'; '.join(problems)}" if problems else ""
     return NotFoundError(f"there is no data set {name}: {choice}{unread}")
 
 
 def no_collection(name: str, folder: str, alike: Sequence[str] = ()) -> NotFoundError:
-    """What to raise where there is neither a folder nor a metafile for a collection.
+    """The error for a collection that has neither a folder nor a metafile.
 
     Args:
-        name: Its name.
-        folder: The folder it would be in.
-        alike: Collections that are called alike.
+        name: The name of the collection.
+        folder: The folder for collections.
+        alike: Existing collections with similar names.
     """
-    meant = f"did you mean {' or '.join(alike)}? Else " if alike else ""
+    meant = f"did you mean {' or '.join(alike)}? If not, " if alike else ""
     return NotFoundError(
         f"there is no collection {name}: {meant}put its files into {folder}/{name} and run "
-        f"`registry add {name}`, or bring {folder}/{name}.dvc back from Git"
+        f"`registry add {name}`, or restore {folder}/{name}.dvc from Git"
     )

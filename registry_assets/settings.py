@@ -1,4 +1,4 @@
-"""The settings of a registry, read once and checked: ``[tool.registry_assets]``."""
+"""Reads and checks the settings of a registry: ``[tool.registry_assets]``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manu
 
 
 def read_settings(root: Path) -> Settings:
-    """Reads ``[tool.registry_assets]`` of ``pyproject.toml``; the defaults where there is none.
+    """Reads ``[tool.registry_assets]`` from ``pyproject.toml``; the defaults without that table.
 
     Raises:
         MetafileError: when the file is not TOML, or a setting is unknown or of the wrong type.
@@ -65,7 +65,7 @@ def read_settings(root: Path) -> Settings:
     numbers = {name: given.get(name, getattr(Settings, name)) for name in _NUMBERS}
     for name, number in numbers.items():
         if not _is_number(number):
-            raise MetafileError(SETTINGS_FILE, f"{name} must be a number that is not negative")
+            raise MetafileError(SETTINGS_FILE, f"{name} must be a number, 0 or greater")
     modified = given.get("modified", Settings.modified)
     if modified not in ("leave", "register"):
         raise MetafileError(SETTINGS_FILE, 'modified must be "leave" or "register"')
@@ -89,7 +89,7 @@ def read_settings(root: Path) -> Settings:
 
 
 def _read_names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the settings say about names in Dagster, checked; what they do not say is left out."""
+    """Checks the settings for names in Dagster; returns those that are set."""
     found: dict[str, Any] = {}
     if "name" in given:
         name = found["name"] = given["name"]
@@ -103,14 +103,15 @@ def _read_names(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(prefix, str) or not all(map(_KEY_PART.fullmatch, parts)):
             raise MetafileError(
                 SETTINGS_FILE,
-                'key_prefix must be one or several parts of an asset key: key_prefix = "harbour"',
+                "key_prefix must be one or more parts of an asset key, separated by /: "
+                'key_prefix = "harbour"',
             )
         found["key_prefix"] = parts
     return found
 
 
 def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the settings say about Git, checked; what they do not say is left out."""
+    """Checks the settings for Git; returns those that are set."""
     found = {
         name: given[name]
         for name in ("git", "protected_branches", "publish_branch")
@@ -127,14 +128,14 @@ def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(template, str) or not _BRANCH_TEMPLATE.fullmatch(template):
         raise MetafileError(
             SETTINGS_FILE,
-            "publish_branch must be the name of a branch, in which {name} and {id} may stand: "
+            "publish_branch must be the name of a branch, which may contain {name} and {id}: "
             f'publish_branch = "{Settings.publish_branch}"',
         )
     return found
 
 
 def _read_take_in(given: object) -> dict[str, TakeIn]:
-    """Reads the table of what data sets take in."""
+    """Reads the table `take_in`."""
     if not isinstance(given, dict):
         raise MetafileError(SETTINGS_FILE, f"take_in must be a table: {_TAKE_IN_EXAMPLE}")
     found = {}
@@ -151,7 +152,7 @@ def _read_take_in(given: object) -> dict[str, TakeIn]:
 
 
 def _read_leave_out(given: object) -> dict[str, Likeness]:
-    """Reads the table of what data sets leave out as duplicates."""
+    """Reads the table `leave_out_duplicates`."""
     if not isinstance(given, dict) or not all(said in ("same", "alike") for said in given.values()):
         raise MetafileError(
             SETTINGS_FILE,

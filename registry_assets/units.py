@@ -1,4 +1,4 @@
-"""Numbers, names and commands as text."""
+"""Formats numbers, names and commands as text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MIDDLE = " … "
 
 @dataclass
 class _Reader:
-    """Who reads what this process says.
+    """Who reads the output of this process.
 
     Attributes:
-        takes_all: Whether nothing is to be cut or left out of a list, as a program or a file reads
-            it, and not somebody at a terminal or in a browser.
+        takes_all: Whether texts and lists are printed in full, for a program or file instead of a
+            person at a terminal or in a browser.
     """
 
     takes_all: bool = False
@@ -30,7 +30,7 @@ _READER = _Reader()
 
 @contextmanager
 def nothing_left_out() -> Iterator[None]:
-    """Has `few_of`, `first_of` and `cut` leave nothing out, in all threads of this process."""
+    """Turns off the cutting of texts and lists in all threads of this process."""
     before = _READER.takes_all
     _READER.takes_all = True
     try:
@@ -40,7 +40,7 @@ def nothing_left_out() -> Iterator[None]:
 
 
 def format_size(size: int | None) -> str:
-    """A number of bytes for a person: 1,234 becomes "1.2 kB"."""
+    """A number of bytes as text: 1,234 becomes "1.2 kB"."""
     value = float(size or 0)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
@@ -50,12 +50,12 @@ def format_size(size: int | None) -> str:
 
 
 def printable(name: str) -> str:
-    """A name as text, also one of bytes that are none, for which Python has surrogates."""
+    """A file name as printable text: bytes that are not UTF-8 become "�"."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def is_text(name: str) -> bool:
-    """Whether a name of a file is text, as metafiles hold it."""
+    """Whether a file name is valid UTF-8, which metafiles need."""
     return name.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in name)
 
 
@@ -65,24 +65,24 @@ def count_of(number: int, thing: str) -> str:
 
 
 def few_of(names: Sequence[str], most: int = 3) -> str:
-    """The first of many names, and how many more there are."""
+    """The first names of a list, and the number of the others: ``a, b, c and 7 more``."""
     shown = first_of(names, most)
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def first_of(items: Sequence[T], most: int) -> Sequence[T]:
-    """The first of many items."""
+    """The first items of a list; all of them within `nothing_left_out`."""
     return items if _READER.takes_all else items[:most]
 
 
 def cut_middle(text: str, most: int) -> str:
-    """A text without its middle, as its end says what to do."""
+    """A text without its middle, as its end holds the next step; see `nothing_left_out`."""
     return text if _READER.takes_all else without_middle(text, most)
 
 
 def without_middle(text: str, most: int) -> str:
-    """A text of so many characters at most, whoever reads it."""
+    """A text cut in the middle to a number of characters, always."""
     if len(text) <= most:
         return text
     kept = max(most - len(_MIDDLE), 2)
@@ -90,11 +90,12 @@ def without_middle(text: str, most: int) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """The start of a text, and a sign that there is more."""
+    """The start of a text, with "…" if it was cut."""
     return text if _READER.takes_all or len(text) <= most else f"{text[: most - 1]}…"
 
 
 def install_command(package: str) -> str:
-    """The command that adds a package to this environment; one that uv made has no pip."""
+    """The command that installs a package in this environment."""
+    # uv makes environments without pip.
     program = "uv pip" if find_spec("pip") is None else "pip"
     return f"{program} install '{package}'"

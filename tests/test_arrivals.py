@@ -205,7 +205,7 @@ def test_arrivals_are_sorted_folders_without_a_metafile(tmp_path: Path) -> None:
     found = {arrival.name: arrival.reason for arrival in find_arrivals(tmp_path)}
     assert list(found) == ["a", "b", "d.dvc"]
     assert found["a"] is found["b"] is None
-    assert "ending of DVC's own files" in str(found["d.dvc"])
+    assert "suffix of DVC's own files" in str(found["d.dvc"])
     assert list(find_arrivals(tmp_path / "nowhere")) == []
 
 

@@ -350,7 +350,7 @@ def test_settings_are_not_blamed_for_a_pipeline_that_cannot_be_read(text_registr
     assert "processed/texts/dvc.yaml" in done.stderr
     assert "take_in" not in done.stderr
     refused = registry(text_registry, "import", "01_a", "--into", "texts")
-    assert "mend what cannot be read: processed/texts/dvc.yaml" in refused.stderr
+    assert "fix what cannot be read: processed/texts/dvc.yaml" in refused.stderr
 
 
 def test_a_registry_at_a_path_that_is_not_ascii(tmp_path: Path) -> None:

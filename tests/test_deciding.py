@@ -87,7 +87,7 @@ def test_one_image_is_brought_back_and_one_left_out_and_only_that_is_made_again(
     told = said(root, "deny", str(held), "--why", "a thumb before the lens")
     assert told.splitlines() == [
         f"denied     {FIRST}/{GOOD}  ({DATASET}/decisions/{FIRST}.yaml)",
-        f"stale      {STAGE} [{FIRST}], and what is made of it",
+        f"stale      {STAGE} [{FIRST}], and everything downstream",
         f"run `registry materialize --collection {FIRST}`",
     ]
     said(root, "allow", f"raw/{FIRST}/{BRIGHT}", "--why", "we want snow", "--by", "Eve")
@@ -123,7 +123,7 @@ def test_one_image_is_brought_back_and_one_left_out_and_only_that_is_made_again(
     assert told.count("withdrawn") == 2
     said(root, "materialize")
     assert outputs(root, FIRST) == before
-    assert said(root, "decisions") == "nothing was decided\n"
+    assert said(root, "decisions") == "no decisions\n"
 
 
 def test_an_image_is_named_by_any_path_or_its_md5_and_listed_with_who_and_why(root: Path) -> None:
@@ -191,7 +191,7 @@ def test_a_data_set_whose_stages_heed_no_decisions_says_so(text_registry: Path) 
     assert "no stage of processed/texts depends on decisions/${item}.yaml" in failed.stderr
     failed = registry(text_registry, "duplicates", "--leave-out", "texts")
     assert "no stage of processed/texts depends on" in failed.stderr
-    assert said(text_registry, "decisions") == "nothing was decided\n"
+    assert said(text_registry, "decisions") == "no decisions\n"
     with (text_registry / "pyproject.toml").open("a") as settings:
         settings.write('leave_out_duplicates = { texts = "same", nope = "same" }\n')
     problems = registry(text_registry, "status").stderr

@@ -171,4 +171,4 @@ def test_without_mlflow_nothing_changes_but_a_note(
     assert "pip install 'registry-assets[mlflow]'" in after.stderr
     done = trace(materialized_registry, "models:/m/3")
     assert done.exit_code == 1
-    assert "MLflow's client is not installed here" in done.stderr
+    assert "MLflow's client is not installed: run `" in done.stderr

@@ -167,7 +167,7 @@ def test_a_home_that_is_exported_wins_and_is_named(
     home.mkdir()
     (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     done = registry(original, "sync")
-    assert f"the history is in {home}, where DAGSTER_HOME leads" in done.stderr
+    assert f"using the history in {home}, as DAGSTER_HOME is set" in done.stderr
     # What `.env` says would go before it.
     assert write_env(original) is not None
     assert not (original / ".env").exists()

@@ -1,17 +1,17 @@
 """The command line `registry`: each command is a few lines over the library.
 
 looking.py     status, lineage, trace, duplicates: read-only
-running.py     materialize, sync: bring data up to date, tell Dagster
+running.py     materialize, sync: bring data up to date, report to Dagster
 taking_in.py   add, import, update, take-out: collections in and out of the registry and data sets
 deciding.py    allow, deny, decisions: single images
 forgetting.py  forget, gc: remove pictures, free the cache
 publishing.py  push, publish, resolve: share work and merge it
 versions.py    diff, checkout, tag, versions: compare, restore and name versions
 starting.py    init, clone, new, demo, ui
-demo.py        the summary that the demo prints
+demo.py        the summary that `registry demo` prints
 models.py      what trace prints about models
-reading.py     what all commands start with: the graph, the history, exit codes
-own_process.py what a process of ours sets for itself: collector, loggers, umask
+reading.py     shared by the commands: read the graph, open the history, print JSON
+own_process.py settings of our own processes: garbage collector, loggers, umask
 
 Commands import Dagster only when they need it: the import takes longer than most commands do.
 """
@@ -51,11 +51,11 @@ _NEXT_STEPS = {
     errno.ENOLCK: "this file system cannot lock files: keep the registry on another one",
     errno.EMFILE: "raise the limit of open files: `ulimit -n 4096`",
 }
-"""What to do about what the operating system refuses."""
+"""The next step by error number of the operating system."""
 
 
 class _Commands(click.Group):
-    """Turns any error into one line and exit code 1."""
+    """A group whose commands report any error in one line, with exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -64,7 +64,7 @@ class _Commands(click.Group):
             raise
         except Exception as error:
             if isinstance(error, BrokenPipeError):
-                # Nobody reads the output any more, which click handles.
+                # The reader of the output has exited; click handles that.
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
@@ -78,7 +78,7 @@ def _describe(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         place = "" if error.filename is None else f"{printable(os.fsdecode(error.filename))}: "
-        step = "look whether you may read and write there, and whether the disk is full"
+        step = "check that you may read and write there, and that the disk is not full"
         if error.errno in (errno.EACCES, errno.EPERM) and error.filename is not None:
             step = _ask_owner(Path(os.fsdecode(error.filename)))
         next_step = _NEXT_STEPS.get(error.errno or 0, step)
@@ -93,10 +93,10 @@ def _ask_owner(place: Path) -> str:
         there = next(path for path in (place, *place.absolute().parents) if os.path.lexists(path))
         owner = owner_of(there)
     except OSError:
-        return "ask its owner to let you read and write there"
+        return "ask the owner for permission to read and write there"
     return (
         f"{printable(str(there))} belongs to {owner}, who can share the registry with `git config "
-        "core.sharedRepository group` or, where that was `sudo`, give it back with `chown -R`"
+        "core.sharedRepository group`; if it was made with `sudo`, return it with `chown -R`"
     )
 
 
@@ -116,7 +116,7 @@ def main(ctx: click.Context, root: Path, debug: bool) -> None:
         Path.home()
     except RuntimeError as error:
         raise RegistryError(
-            "you have no home folder here: set HOME to a folder that you may write to"
+            "you have no home folder on this machine: set HOME to a folder that you may write to"
         ) from error
     set_up_process(root)
     if not (sys.stdout.isatty() and sys.stderr.isatty()):

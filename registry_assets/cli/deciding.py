@@ -1,4 +1,4 @@
-"""Commands that decide about single images: allow, deny, decisions."""
+"""Commands for decisions about single images: allow, deny, decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Command = Callable[..., None]
 
 
 def _which(command: _Command) -> _Command:
-    """The options that narrow an image down to one data set, or one collection of it."""
+    """Adds the options that restrict a decision to one data set or collection."""
     for option in (
         click.option(
             "--collection", help="Only in this collection (default: every one that has the image)."
@@ -33,7 +33,7 @@ def _which(command: _Command) -> _Command:
 
 
 def _who(command: _Command) -> _Command:
-    """The arguments and options that `allow` and `deny` share."""
+    """Adds the arguments and options that `allow` and `deny` share."""
     for option in (
         click.option("--by", help="Who decides (default: your name in Git)."),
         click.option("--why", required=True, help="The reason, in words."),
@@ -82,7 +82,7 @@ def _decide(
     from registry_assets.images.decisions import today
 
     if not (why or "").strip() or by == "":
-        raise click.UsageError("--why and --by must say something")
+        raise click.UsageError("--why and --by must not be empty")
     decider = Decider(read_lineage(root))
     subjects = [decider.find(file, dataset=dataset, collection=collection) for file in files]
     done = decider.decide(
@@ -105,17 +105,17 @@ def _decide(
 
 
 def _say_stale(root: Path, collections: dict[str, str]) -> None:
-    """Names the assets that are stale because of files of decisions, and the command to run."""
+    """Prints the assets that changed decisions make stale, and the command to run."""
     from registry_assets.curation.deciding import find_stale
 
     stale = list(find_stale(read_lineage(root), collections))
     for asset, partition in stale:
-        click.echo(f"{'stale':<10} {asset} [{partition}], and what is made of it")
+        click.echo(f"{'stale':<10} {asset} [{partition}], and everything downstream")
     if stale:
         chosen = " ".join(f"--collection {name}" for name in dict.fromkeys(n for _, n in stale))
         click.echo(f"run `registry materialize {chosen}`")
     else:
-        click.echo("nothing has to be made again")
+        click.echo("nothing became stale")
 
 
 @click.command()
@@ -137,7 +137,7 @@ def decisions(
     from registry_assets.registry.decisions import find_decided
 
     if withdraw and not files:
-        raise click.UsageError("--withdraw needs the images: name each FILE")
+        raise click.UsageError("--withdraw needs at least one FILE")
     decider = Decider(read_lineage(root))
     if not files:
         registry = decider.registry
@@ -163,11 +163,11 @@ def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> N
         made = item.decision
         click.echo(f"{done or made.verdict:<10} {item.dataset}: {item.image}  ({made})")
     if not found:
-        click.echo("nothing was decided")
+        click.echo("no decisions")
 
 
 def leave_out(root: Path, name: str, distance: int | None) -> None:
-    """Leaves duplicates out of a data set, and says what changed."""
+    """Leaves duplicates out of a data set, and prints what changed."""
     from registry_assets.curation.deciding import Decider
     from registry_assets.curation.initial_decisions import ALIKE_IS_LISTED
 
@@ -182,7 +182,7 @@ def leave_out(root: Path, name: str, distance: int | None) -> None:
     unmeasured = decider.find_unmeasured(dataset)
     if unmeasured:
         click.echo(
-            f"registry: incomplete: no table of measurements of {', '.join(unmeasured)}: "
+            f"registry: incomplete: no table of measurements for {', '.join(unmeasured)}: "
             "`registry materialize` makes or fetches it",
             err=True,
         )
@@ -190,7 +190,7 @@ def leave_out(root: Path, name: str, distance: int | None) -> None:
 
 
 def say_left_out(root: Path, dataset: Dataset, changed: dict[str, LeftOut]) -> None:
-    """Lists duplicates that were left out or restored, and what has to be made again."""
+    """Prints duplicates that were left out or restored, and the assets that are stale."""
     _say_changed(changed)
     if changed:
         _say_stale(root, {dataset.decisions_file(name) or "": name for name in changed})

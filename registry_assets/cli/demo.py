@@ -1,4 +1,4 @@
-"""The main job on the sample photographs, and the summary that shows what came of it."""
+"""The summary that `registry demo` prints."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.units import format_size
 
 CHECKOUT = Path(__file__).parents[2]
-"""The folder of the package: the root of our repository, unless it is installed."""
+"""The folder that contains the package: in a clone, the root of our repository."""
 
 _BAR_WIDTH = 24
 
 
 def summarise(lineage: Lineage) -> Iterator[str]:
-    """What is in a registry: collections, images in and out of each stage, and why some are out.
+    """Summarizes a registry: collections, files in each output, and why images were left out.
 
     Yields:
-        Lines for a person at a terminal.
+        Lines for a terminal.
     """
     registry = lineage.registry
     yield f"Collections in {registry.raw_folder}/"
@@ -75,7 +75,7 @@ def _short_name(path: str, dataset: Dataset) -> str:
 
 
 def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
-    """Why files did not make it into a data set, counted, from its tables of measurements."""
+    """Counts the reasons for images left out of a data set, from its tables of measurements."""
     folder = root / dataset.path
     tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS_TABLE}"))
     brightness = BrightnessRange.from_file(folder / "params.yaml")

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--reason", default="", help="The reason, for the record.")
-@click.option("--dry-run", is_flag=True, help="Only print where it is and what would be done.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only print where it is, and what the command would do."
+)
 @click.option("--purge", is_flag=True, help="Also remove its objects from cache and remote.")
 @click.option(
     "--remote", "remotes", multiple=True, metavar="NAME", help="With --purge: from this remote."
@@ -68,7 +70,7 @@ def forget(
         said(line)
     failures = [describe_unread(plan.unread)] if plan.unread else []
     if purge and plan.blocked:
-        failures.append("nothing is purged, as a current version keeps it")
+        failures.append("nothing was purged: a current version still has the picture")
     elif purge and not dry_run:
         _confirm(dvc, found, plan, chosen, said, yes=yes)
     if not dry_run:
@@ -96,7 +98,7 @@ def forget(
 
 
 def _choose_remotes(dvc: DvcRepo, names: Sequence[str], *, is_all: bool) -> tuple[str, ...]:
-    """The remotes to purge: those named, all, or the default one, if there is one."""
+    """The remotes to purge: those named, all, or the default one if there is one."""
     known = dvc.remote_names()
     for name in names:
         if name not in known:
@@ -117,7 +119,7 @@ def _confirm(
     *,
     yes: bool,
 ) -> None:
-    """Lists what is to be removed for good, and asks for confirmation."""
+    """Prints what will be removed for good, and asks for confirmation."""
     from registry_assets.retention.report import describe_purge
 
     for line in describe_purge(plan, _remaining_copies_of(dvc, found, plan), remotes):
@@ -125,13 +127,13 @@ def _confirm(
     if yes:
         return
     if not sys.stdin.isatty():
-        raise RegistryError("nothing was done: not at a terminal, so confirm with --yes")
+        raise RegistryError("nothing was done: without a terminal, confirm with --yes")
     if click.prompt("Type purge to go on", default="", show_default=False, err=True) != "purge":
-        raise RegistryError("nothing was done")
+        raise RegistryError("nothing was done, as it was not confirmed")
 
 
 def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> list[str]:
-    """Records collections without the picture, and makes everything downstream again."""
+    """Records collections without the picture, and materializes everything downstream."""
     from registry_assets.retention.planning import forget_measures, take_files_out
 
     take_files_out(dvc, found, plan)
@@ -167,10 +169,10 @@ def _remaining_copies_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Rema
 def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     """Show what the cache holds, by collection and version, and free what nothing needs.
 
-    Keeps what a branch, tag or stash names, what is staged, what the metafiles name now, and what
-    cannot be restored: raw files that no commit and no remote has. Where several clones use the
-    cache, what any of them needs. Asks at a terminal; elsewhere only --yes frees anything. Remotes
-    are not touched.
+    Keeps what a branch, tag or stash refers to, what is staged, what the metafiles record now, and
+    raw files that no commit and no remote has, as they cannot be restored. If several clones share
+    the cache, it keeps what any of them needs. Asks at a terminal; elsewhere it needs --yes.
+    Remotes are not touched.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.retention import disk_use_report
@@ -185,7 +187,7 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     wanted, command = use.objects_to_free(raw=raw), "registry gc --raw" if raw else "registry gc"
     asks = not yes and not as_json and bool(wanted) and sys.stdin.isatty()
     question = (
-        f"Free {len(wanted):,} objects, originals among them, for good?" if raw else "Free it?"
+        f"Free {len(wanted):,} objects, including originals, for good?" if raw else "Free it?"
     )
     if use.shares_cache:
         question = f"{disk_use_report.UNREGISTERED}. {question}"

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: status, lineage, trace, duplicates."""
+"""Commands that show the registry: status, lineage, trace, duplicates."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DISTANCE = "Also pictures whose perceptual hashes differ in at most this many o
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def status(root: Path, verbose: bool, as_json: bool) -> None:
-    """Show what is up to date and what is not, and the next command; exit 1 if anything is not."""
+    """Show what is not up to date, and the next command; exit 1 if there is anything."""
     from registry_assets.registry.status.report import (
         describe_details,
         describe_status,
@@ -50,7 +50,7 @@ def status(root: Path, verbose: bool, as_json: bool) -> None:
 
 
 def find_status(root: Path) -> RegistryStatus:
-    """The status; the last one again, if nothing was written since."""
+    """Reads the status, from the cache if no file changed since."""
     from registry_assets.registry.status.last_status import observe
 
     now = observe(root)
@@ -72,7 +72,7 @@ def find_status(root: Path) -> RegistryStatus:
 @click.option("--full", is_flag=True, help="With --check: also hash every object in the cache.")
 @click.pass_obj
 def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
-    """Show the graph of outputs, or check that Dagster tells the same story as the metafiles."""
+    """Show the graph of outputs, or check that Dagster agrees with the metafiles."""
     from registry_assets.registry.lineage.report import describe_lineage, lineage_as_json
 
     if full and not check:
@@ -88,7 +88,7 @@ def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
 
 
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
-    """Compares, prints what differs, and returns the exit code."""
+    """Compares Dagster with the metafiles, prints differences, and returns the exit code."""
     from registry_assets.orchestration.building import build_definitions
     from registry_assets.orchestration.comparison import compare
 
@@ -122,10 +122,10 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
 def duplicates(
     root: Path, name: str | None, distance: int | None, dataset: str | None, as_json: bool
 ) -> None:
-    """List duplicate pictures, or those with a copy in NAME; exit 1 if there are any.
+    """List duplicate pictures, or only those with a copy in NAME; exit 1 if there are any.
 
-    Compares content; with --distance, also looks. --leave-out records decisions, as `registry deny`
-    does; pictures that somebody allowed stay.
+    Compares content; with --distance, also perceptual hashes. --leave-out records decisions, as
+    `registry deny` does; pictures that somebody allowed stay.
     """
     if dataset is not None:
         if name is not None or as_json:
@@ -155,14 +155,14 @@ def duplicates(
             pair = one if one == other else f"{one} and {other}"
             click.echo(f"{pair}: {same} the same, {alike} alike")
         if not found.found:
-            click.echo("no picture is there twice")
+            click.echo("no duplicates")
     if found.unread:
         paths = [f"{folder}/{item}" for item in found.unread]
         click.echo(f"registry: incomplete: {describe_unread(paths)}", err=True)
     if found.unmeasured:
         click.echo(
-            f"registry: incomplete: no table of measurements of {', '.join(found.unmeasured)}: "
-            "`registry materialize` makes it, where a data set has such a stage",
+            f"registry: incomplete: no table of measurements for {', '.join(found.unmeasured)}: "
+            "`registry materialize` makes it, if a data set has a stage for it",
             err=True,
         )
     sys.exit(FINDING if found.found or found.unread else 0)
@@ -177,11 +177,11 @@ def duplicates(
 @click.option("--no-runs", is_flag=True, help="Do not look up Dagster's runs; faster.")
 @click.pass_obj
 def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -> None:
-    """Show where FILE came from: raw file, stages and commits, by its content.
+    """Show where FILE came from, by its content: raw file, stages and commits.
 
     FILE may also be outside the registry, or recorded but not in the workspace. With an MLflow
-    server configured, --forward also lists the models that were trained on it, and FILE may be a
-    model, models:/NAME/VERSION, which is traced back to its raw collections.
+    server configured, --forward also lists the models that were trained on it. FILE may then also
+    be a model, models:/NAME/VERSION, which is traced back to its raw collections.
     """
     from registry_assets.errors import describe_unread
     from registry_assets.provenance.finding import trace_file

@@ -1,4 +1,4 @@
-"""What `registry trace` says of models, where an MLflow server is configured."""
+"""The models in `registry trace` and `registry forget`, if an MLflow server is configured."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def is_model(name: Path) -> bool:
-    """Whether it is a model's name for MLflow and not a file's."""
-    # A path has lost the second slash of `models://`.
+    """Whether a name is the URI of an MLflow model, not a file."""
+    # `Path` turns `models://` into `models:/`.
     return str(name).startswith("models:/")
 
 
 def say_model(root: Path, uri: str, as_json: bool) -> None:
-    """Traces a model back to its raw collections, and says so."""
+    """Traces a model back to its raw collections, and prints them."""
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.provenance.models.links import ModelLinks, find_tracking_uri
     from registry_assets.provenance.models.report import describe_model, model_as_json
@@ -35,8 +35,8 @@ def say_model(root: Path, uri: str, as_json: bool) -> None:
     address = find_tracking_uri(read_settings(top))
     if address is None:
         raise RegistryError(
-            f"{uri} is looked up on an MLflow server, and none is configured: set "
-            "MLFLOW_TRACKING_URI, or mlflow_tracking_uri in [tool.registry_assets]"
+            f"no MLflow server is configured to look up {uri}: set MLFLOW_TRACKING_URI, or "
+            "mlflow_tracking_uri in [tool.registry_assets]"
         )
     model = ModelLinks(address).find(uri)
     traces = trace_data(top, model.data)
@@ -48,7 +48,7 @@ def say_model(root: Path, uri: str, as_json: bool) -> None:
 
 
 def find_models(lineage: Lineage, md5: str) -> Trained | None:
-    """The models that were trained on a file; None where no MLflow server is configured."""
+    """The models that were trained on a file; None if no MLflow server can be asked."""
     from registry_assets.provenance.models.links import ModelLinks, find_tracking_uri, is_installed
     from registry_assets.provenance.models.tracing import Trained, find_trained
 
@@ -57,7 +57,7 @@ def find_models(lineage: Lineage, md5: str) -> Trained | None:
         return None
     if not is_installed():
         click.echo(
-            "registry: models are left out, as MLflow's client is not installed here: "
+            "registry: models are left out, as MLflow's client is not installed: "
             f"run `{install_command('registry-assets[mlflow]')}`",
             err=True,
         )
@@ -70,5 +70,5 @@ def find_models(lineage: Lineage, md5: str) -> Trained | None:
 
 
 def gaps(trained: Trained | None) -> Sequence[str]:
-    """What is not known of models, a line each."""
+    """Lines about models that could not be read."""
     return () if trained is None else trained.gaps

@@ -1,6 +1,6 @@
-"""What a process that is ours sets for itself: a command, or the code server that Dagster starts.
+"""Settings of processes that run only this package: a command, or Dagster's code server.
 
-Nothing else of this package changes what belongs to its process, as that may be somebody else's.
+No other module changes settings of its process, as that may be a user's program.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from registry_assets.registry.sharing import share_files
 
 _NEW_OBJECTS = 50_000
 _QUIET = {
-    # DVC tells people at a terminal what to type next; here that is ours to say.
+    # DVC prints next steps for `dvc`; our commands print their own.
     "dvc": logging.ERROR,
-    # It logs each error that it raises, with where it came from.
+    # It logs each error that it raises, with a traceback.
     "gcsfs": logging.CRITICAL,
-    # Of sessions that libraries of remotes leave open; DVC's own commands silence them, too.
+    # They warn of sessions that libraries of remotes leave open; `dvc` silences them, too.
     "asyncio": logging.CRITICAL,
     "aiohttp": logging.CRITICAL,
 }
 _POSTGRES = {
-    # What libpq waits for each address; by itself it waits as long as the system does, minutes.
+    # In seconds, for each address; without it libpq waits for minutes.
     "PGCONNECT_TIMEOUT": "10",
 }
 _MLFLOW = {
-    # MLflow reports usage to its makers unless it is told not to, before it is imported.
+    # MLflow sends usage data unless this is set before the import.
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # It asks for two minutes by itself before it says that nobody is there.
+    # By default, MLflow tries for two minutes to reach a server.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 
 
 def set_up_process(root: Path) -> None:
-    """Sets the collector, loggers, environment and umask of this process, which is ours.
+    """Sets the garbage collector, loggers, environment and umask of this process.
 
     Args:
-        root: Any folder of the registry that the process is for.
+        root: Any folder of the registry.
     """
     look_for_cycles_less_often()
     for name, level in _QUIET.items():
@@ -54,28 +54,27 @@ def set_up_process(root: Path) -> None:
 
 
 def _says_more_than_that_it_tries_again(record: logging.LogRecord) -> bool:
-    """False for what Dagster's storage in PostgreSQL says, in four lines, of each failed try.
+    """False for the four lines that Dagster's PostgreSQL storage logs on each retry.
 
-    What it says when it gives up becomes one line.
+    The final error is printed in one line.
     """
     return not str(record.msg).startswith("Retrying failed database ")
 
 
 def look_for_cycles_less_often() -> None:
-    """Runs the collector every 50,000 new objects, not every 700, and not at exit.
+    """Makes the garbage collector run every 50,000 new objects instead of 700, and not at exit.
 
-    Looking through all that Dagster and DVC define, again and again while it is defined and once
-    more when the process ends, is 40 % of the processor time of a short command, and 60 % of that
-    of loading a hundred data sets.
+    With the defaults, it repeatedly visits all objects that Dagster and DVC define. That takes 40 %
+    of the processor time of a short command, and 60 % of the time to load a hundred data sets.
     """
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)
 
 
 def _name_user() -> None:
-    """Gives this process's user a name where the machine has none for it, as in a container.
+    """Sets LOGNAME if the machine has no name for the user of this process, as in a container.
 
-    DVC asks for one, and `getpass.getuser` fails then; it looks into the environment first.
+    DVC calls `getpass.getuser`, which fails without a name; it reads the environment first.
     """
     try:
         getpass.getuser()

@@ -1,4 +1,4 @@
-"""Commands that bring the work of several people together: push, publish, resolve."""
+"""Commands for sharing and merging work: push, publish, resolve."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ _FEW = 3
 @click.option("--branch", help="Branch name (default: derived from its content).")
 @click.option("--message", help="Commit subject (default: derived from its content).")
 @click.option("--dry-run", is_flag=True, help="Only print what would be published.")
-@click.option("--switch", is_flag=True, help="Check out the branch afterwards; no file changes.")
+@click.option(
+    "--switch", is_flag=True, help="Check out the branch afterwards, without changing a file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def publish(
     root: Path, branch: str | None, message: str | None, dry_run: bool, switch: bool, as_json: bool
 ) -> None:
-    """Push data, then its metafiles on a branch of their own, and open a pull request.
+    """Push data, then its metafiles on a separate branch, and open a pull request.
 
-    Your work tree, what you have staged, and the checked-out branch stay as they are.
+    Your work tree, the index and the checked-out branch do not change.
     """
     if dry_run and switch:
         raise click.UsageError("--switch does not go with --dry-run")
@@ -75,9 +77,10 @@ def publish(
 @click.command()
 @click.pass_obj
 def resolve(root: Path) -> None:
-    """Resolve merge conflicts in metafiles by entry, and list what has to be made again.
+    """Resolve merge conflicts in metafiles by entry, and list stale outputs.
 
-    Run it when `git merge`, `git rebase` or `git pull` stopped, and again once that is finished.
+    Run it when `git merge`, `git rebase` or `git pull` stops with conflicts, and again after it has
+    finished.
     """
     from registry_assets.revisions.publishing.resolving import describe_conflict, find_stale
     from registry_assets.revisions.publishing.resolving import resolve as resolve_conflicts
@@ -100,19 +103,22 @@ def resolve(root: Path) -> None:
         click.echo("`registry materialize` brings what is stale up to date")
     if found.is_complete:
         step = found.next_step or "git commit"
-        click.echo(f"Everything is resolved: `{step}`, then `dvc pull` for data of the others")
+        click.echo(f"Everything is resolved: run `{step}`, then `dvc pull` to fetch new data")
         return
     left = " ".join(file.path for file in found.files if not file.is_resolved)
-    click.echo(f"Then run `registry resolve` again, or keep what is there: git add {left}")
+    click.echo(
+        "Resolve what is left and run `registry resolve` again, or mark the files as resolved: "
+        f"git add {left}"
+    )
     sys.exit(FINDING)
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Push nothing, only list what the remote lacks.")
+@click.option("--check", is_flag=True, help="Only list what the remote lacks; push nothing.")
 @click.option("--full", is_flag=True, help="Also read back and hash everything on the remote.")
 @click.pass_obj
 def push(root: Path, check: bool, full: bool) -> None:
-    """Push to the remote what it lacks, and verify that everything is there.
+    """Push missing objects to the remote, and verify that it has everything.
 
     With --full, damaged objects are replaced. Exit 1 if anything is missing or damaged.
     """
@@ -126,14 +132,14 @@ def push(root: Path, check: bool, full: bool) -> None:
 
 
 def push_all(dvc: DvcRepo, *, full: bool, report: Callable[[str], None]) -> int:
-    """Pushes, lists data that is nowhere, and returns the exit code."""
+    """Pushes, prints which data could not be pushed, and returns the exit code."""
     missing = dvc.push(full=full, report=report).missing
     for item in first_of(missing, _FEW):
         report(f"missing  {item}")
     if missing:
         report(
-            f"{len(missing)} files or listings are neither on the remote as they should be nor in "
-            "the cache: push from a machine that has them, or materialize them again"
+            f"{len(missing)} files or listings are missing or damaged on the remote and not in the "
+            "cache: push from a machine that has them, or materialize them again"
         )
     return FINDING if missing else 0
 

@@ -1,4 +1,4 @@
-"""What every command starts with: the graph, the history, the exit code."""
+"""Shared by the commands: reads the graph, opens the history, prints JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FINDING = 1
 
 
 def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
-    """Reads the graph of a registry; prints which metafiles had to be left out."""
+    """Reads the graph of a registry; prints which metafiles cannot be read."""
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
 
@@ -36,7 +36,7 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
 
 
 def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
-    """Reads the graph and the status of a registry, loading the metafiles once for both."""
+    """Reads the graph and the status of a registry, and loads the metafiles once for both."""
     from registry_assets.registry.status.reading import read_status
 
     with dvc.reading_once():
@@ -46,18 +46,18 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 
 @contextmanager
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
-    """Opens Dagster's history of a registry; warns if that is not the registry's own."""
+    """Opens Dagster's history of a registry; warns if DAGSTER_HOME is exported."""
     from registry_assets.orchestration.history import opening
     from registry_assets.registry.home import choose_home, find_exported_home, read_env
 
     elsewhere = find_exported_home(root)
     if elsewhere is not None:
-        click.echo(f"registry: the history is in {elsewhere}, where DAGSTER_HOME leads", err=True)
+        click.echo(f"registry: using the history in {elsewhere}, as DAGSTER_HOME is set", err=True)
     home = choose_home(root).resolve()
     with ExitStack() as stack:
-        # As in Dagster's own commands, where what it says goes before what is exported, too.
+        # As in Dagster's own commands, `.env` takes precedence over exported variables.
         variables = read_env(root)
-        # What Dagster itself writes goes there, too, and assets may ask it for its instance.
+        # Dagster writes files there, too, and assets may call `DagsterInstance.get`.
         stack.enter_context(_exported({**variables, "DAGSTER_HOME": str(home)}))
         stack.enter_context(_hearing_interrupts())
         yield stack.enter_context(opening.open_history(root, launches_runs=launches_runs))
@@ -79,10 +79,11 @@ def _exported(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _hearing_interrupts() -> Iterator[None]:
-    """Has this process hear SIGINT, where a shell started it in the background.
+    """Restores the handler of SIGINT if a shell started this process in the background.
 
-    Such a shell has it ignored, and Dagster handles SIGTERM alike (`dagster._utils.interrupts`).
-    What it starts for a run would inherit that, and the run would wait for ever for it to end.
+    Such a shell makes the process ignore SIGINT, and Dagster then ignores SIGTERM, too
+    (`dagster._utils.interrupts`). Child processes of a run would inherit that, and the run would
+    wait for them forever.
     """
     is_deaf = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if not is_deaf or threading.current_thread() is not threading.main_thread():
@@ -96,16 +97,16 @@ def _hearing_interrupts() -> Iterator[None]:
 
 
 def say_left_out(problems: Iterable[str]) -> None:
-    """Prints which metafiles had to be left out."""
+    """Prints which metafiles cannot be read and are left out."""
     for problem in problems:
         click.echo(f"registry: left out: {problem}", err=True)
 
 
 def say_json(value: object) -> None:
-    """Prints what `--json` asks for; docs/json.md is the reference."""
+    """Prints a value for `--json`; docs/json.md is the reference."""
     click.echo(json.dumps(value, indent=2, default=_as_plain))
 
 
 def _as_plain(value: Any) -> Any:
-    # A date, as a parameter may be one, is told as text.
+    # Other values, such as a parameter that is a date, become text.
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)

@@ -1,4 +1,4 @@
-"""Commands that bring data up to date: materialize, sync; and what others share with them."""
+"""Commands that bring data up to date: materialize, sync; and functions for other commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOTHING_TO_DO = "Nothing to do: everything is up to date."
     "collections",
     multiple=True,
     metavar="NAME",
-    help="Take NAME all the way, also into data sets that lack it; repeatable.",
+    help="Also import NAME into data sets that lack it, and make everything from it; repeatable.",
 )
 @click.option("--force", is_flag=True, help="Run commands even though nothing changed.")
 @click.pass_obj
@@ -73,16 +73,16 @@ def materialize_all(
     force: bool = False,
     now: Observation | None = None,
 ) -> int:
-    """Plans, runs and reports; returns the exit code.
+    """Brings assets up to date, prints what was done, and returns the exit code.
 
     Args:
         dvc: The repository.
         found: The graph.
-        status: What is up to date in it.
-        selection: The assets, in Dagster's selection syntax; all when None.
-        collections: Collections to take all the way.
+        status: The status of the graph.
+        selection: The assets, in Dagster's selection syntax; None for all.
+        collections: Collections to import into data sets, with everything downstream.
         force: Whether commands run even though nothing changed.
-        now: Stamps of the registry's files from before it was read.
+        now: The state of the registry's files before it was read.
     """
     from registry_assets.making.batch import MakeOptions
     from registry_assets.making.planning import describe_edit, plan_bringing
@@ -104,16 +104,16 @@ def materialize_all(
             now.mark_synced(choose_home(root))
         if not plan.units:
             if found.registry.problems:
-                click.echo("Nothing to do for what can be read.")
+                click.echo("Nothing to do: all that can be read is up to date.")
                 return FINDING
-            click.echo("Nothing to do for anything else." if plan.edited else _NOTHING_TO_DO)
+            click.echo("Everything else is up to date." if plan.edited else _NOTHING_TO_DO)
             return FINDING if plan.edited else 0
         if len(plan.units) > 1:
             click.echo(f"{len(plan.units)} steps to bring up to date", err=True)
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
     for failure in failed:
-        # One line for what went wrong, not one for each that was not tried for it.
+        # Steps that were skipped because another one failed have a cause: they are not printed.
         if failure.cause is None:
             click.echo(f"registry: {failure.error}", err=True)
     return FINDING if failed or plan.edited or found.registry.problems else 0
@@ -134,14 +134,14 @@ def make_units(
     Args:
         dvc: The repository.
         found: The graph.
-        instance: Where it is recorded.
-        units: What to make.
-        command: The command, for the tag of the run.
-        options: What else is asked for.
-        err: Whether to print outcomes on standard error.
+        instance: The Dagster instance that records the run.
+        units: The units.
+        command: The command, for a tag of the run.
+        options: Options for making them.
+        err: Whether to print to standard error.
 
     Returns:
-        The graph afterwards, and what failed.
+        The graph afterwards, and the units that failed.
     """
     from registry_assets.making.batch import Made, MakeOptions
     from registry_assets.making.progress import Progress, build_reporter
@@ -170,14 +170,14 @@ def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: boo
 
 
 def say_restored(data: Restored, more: str = "") -> None:
-    """Prints what came of bringing all recorded data, with the next step where some is missing.
+    """Prints how much data was restored, and the next step if some is missing.
 
     Args:
-        data: What came of it.
-        more: What else to count.
+        data: The result of restoring.
+        more: A text to add to the first line.
     """
     click.echo(
-        f"{data.outputs} outputs: {len(data.linked)} brought from the cache, {len(data.pulled)} "
+        f"{data.outputs} outputs: {len(data.linked)} restored from the cache, {len(data.pulled)} "
         f"pulled{more}"
     )
     for path in data.edited:
@@ -189,13 +189,13 @@ def say_restored(data: Restored, more: str = "") -> None:
         unnamed = len(data.missing) - len(named)
         click.echo(
             (f"… and {unnamed} more\n" if unnamed > 0 else "")
-            + f"{len(data.missing)} outputs could not be fetched: `registry push` on a machine "
+            + f"{len(data.missing)} outputs could not be fetched: run `registry push` on a machine "
             "that has them, then run this again"
         )
 
 
 def say_copied(name: str) -> Callable[[Copied], None]:
-    """A function that prints the progress of copying, now and then and at the end."""
+    """Returns a function that prints the progress of copying, at intervals and at the end."""
     from registry_assets.units import format_size
 
     on_terminal = sys.stderr.isatty()
@@ -224,11 +224,13 @@ def say_copied(name: str) -> Callable[[Copied], None]:
 
 @click.command()
 @click.option(
-    "--strip-sheets", is_flag=True, help="Only take out of old events what version 0.1.0 showed."
+    "--strip-sheets",
+    is_flag=True,
+    help="Only remove contact sheets of version 0.1.0 from old events.",
 )
 @click.pass_obj
 def sync(root: Path, strip_sheets: bool) -> None:
-    """Report to Dagster what changed outside it, from the metafiles."""
+    """Report to Dagster what changed outside of it, as the metafiles record it."""
     found = read_lineage(root)
     if not strip_sheets:
         report_outside_changes(found, click.echo)
@@ -243,7 +245,7 @@ def sync(root: Path, strip_sheets: bool) -> None:
 
 
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
-    """Brings Dagster's event log up to what the metafiles record, and prints how many events."""
+    """Reports to Dagster what the metafiles record, and prints the number of events."""
     from registry_assets.orchestration.checks import report_checks
     from registry_assets.orchestration.history.postgres import shown_database
     from registry_assets.orchestration.history.reporting import sync as report_changes

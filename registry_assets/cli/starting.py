@@ -1,4 +1,4 @@
-"""Commands that make a registry and start with it: init, clone, new, demo, ui."""
+"""Commands for making a registry and starting to use it: init, clone, new, demo, ui."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def init(folder: Path, upgrade: bool) -> None:
         click.echo(line)
     click.echo(
         f"{folder} is ready: put photographs into {folder / 'raw' / 'NAME'}, then run "
-        "`registry materialize --collection NAME`, or `registry ui` and watch"
+        "`registry materialize --collection NAME`, or `registry ui` to have it done in the UI"
     )
 
 
 @click.command()
 @click.argument("url")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--no-data", is_flag=True, help="Fetch no data; run it again without to do so.")
+@click.option("--no-data", is_flag=True, help="Fetch no data now; rerun without it to do so.")
 def clone(url: str, folder: Path | None, no_data: bool) -> None:
     """Clone the registry at URL, with its data, settings and history; safe to rerun.
 
-    DIR is named after URL by default. Exit 1 if some data could not be fetched.
+    Without DIR, the folder is named after URL. Exit 1 if some data could not be fetched.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.intake.cloning import clone_repository, fit_clone
@@ -74,22 +74,24 @@ def clone(url: str, folder: Path | None, no_data: bool) -> None:
         is_complete = not data.missing
     found = read_lineage(root)
     report_outside_changes(found, lambda _line: None)
-    click.echo(f"{root} is ready: `registry status` and `registry ui` there show what is in it")
+    click.echo(f"{root} is ready: run `registry status` or `registry ui` there")
     sys.exit(0 if is_complete and not found.registry.problems else FINDING)
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@click.option("--like", metavar="OTHER", help="Start with what the data set OTHER has.")
-@click.option("--template", metavar="NAME", help="Start with this template (default: the first).")
+@click.option(
+    "--like", metavar="OTHER", help="Copy code, parameters and pipeline of the data set OTHER."
+)
+@click.option("--template", metavar="NAME", help="The template (default: the first in the list).")
 @click.option("--list", "lists", is_flag=True, help="Only list the templates.")
 @click.pass_obj
 def new(
     root: Path, dataset: str | None, like: str | None, template: str | None, lists: bool
 ) -> None:
-    """Make the data set DATASET: code, parameters and pipeline, ready to take collections in.
+    """Make the data set DATASET, with code, parameters and a pipeline, but no collections.
 
-    Without DATASET it lists the templates.
+    Without DATASET, list the templates.
     """
     from registry_assets.intake.datasets import TEMPLATES, make_dataset
 
@@ -97,7 +99,7 @@ def new(
         raise click.UsageError("--like does not go with --template")
     if dataset is None or lists:
         if dataset or like or template:
-            raise click.UsageError("name the data set to make, and leave --list out")
+            raise click.UsageError("give a DATASET and no --list to make a data set")
         for name, known in TEMPLATES.items():
             click.echo(f"{name:<18} {known.description}")
         return
@@ -110,13 +112,13 @@ def new(
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.pass_obj
 def demo(root: Path, folder: Path | None) -> None:
-    """Run the main job on the sample photographs and print a summary.
+    """Run the main job on sample photographs and print a summary.
 
-    FOLDER becomes a registry first (default: the registry that you are in).
+    FOLDER is made a registry first (default: use the current registry).
     """
-    # Before what takes seconds to import, and not part of the result.
+    # Printed before imports that take seconds.
     click.echo(
-        "Two sample collections go all the way, from raw/ to sorted images, in about half a minute",
+        "Processing two sample collections, from raw/ to sorted images, takes about half a minute",
         err=True,
     )
     from registry_assets.cli.demo import CHECKOUT, summarise
@@ -172,16 +174,16 @@ def ui(root: Path, host: str, port: int) -> None:
     theirs = read_env_home(found.registry.root)
     if theirs is not None and theirs.resolve() != home:
         raise RegistryError(
-            f".env leads Dagster to the history in {theirs}, and everything else here to {home}: "
-            "take DAGSTER_HOME out of .env, and export it where it is wanted"
+            f".env sets DAGSTER_HOME to {theirs}, but `registry` uses {home}: remove DAGSTER_HOME "
+            "from .env, and export it where you want to use it"
         )
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
         "REGISTRY_ROOT": str(found.registry.root),
     }
-    click.echo("Starting Dagster; Ctrl-C ends it")
-    # Before the start: a program that is started while SIGINT is ignored ignores it too.
+    click.echo("Starting Dagster; Ctrl-C stops it")
+    # Before the start: child processes inherit an ignored SIGINT.
     _raise_when_interrupted()
     with starting_services(found.registry.root, host, port, environment) as services:
         from registry_assets.orchestration.checks import report_checks
@@ -200,11 +202,11 @@ def ui(root: Path, host: str, port: int) -> None:
             click.echo(services.address)
             services.wait_until_one_ends()
     if services.is_left():
-        click.echo("A run goes on to its end, and the history will have it")
+        click.echo("A run is still in progress: it continues in the background and is recorded")
 
 
 def _raise_when_interrupted() -> None:
-    """Has the first signal that asks this process to end raise, and the next ones do nothing."""
+    """Makes the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones are ignored."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end(_number: int, _frame: object) -> None:
@@ -213,7 +215,7 @@ def _raise_when_interrupted() -> None:
         raise KeyboardInterrupt
 
     for number in numbers:
-        # `nohup` has it ignored.
+        # `nohup` makes a process ignore SIGHUP.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
 
@@ -224,7 +226,7 @@ def _check_address(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             pass
     except OSError as error:
-        # Python names the address a second time.
+        # Python's message repeats the address.
         reason = (error.strerror or str(error)).partition(" (while ")[0]
         raise RegistryError(
             f"cannot listen on {host}:{port}: {reason}; choose another with --port: "

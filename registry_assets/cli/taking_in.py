@@ -1,4 +1,4 @@
-"""Commands that take data in, move it on and take it out: add, import, update, take-out."""
+"""Commands for collections: add, import, update, take-out."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 @click.option("--link", is_flag=True, help="Hardlink files from elsewhere instead of copying them.")
 @click.pass_obj
 def add(root: Path, source: str, name: str | None, link: bool) -> None:
-    """Put a collection under DVC, as `dvc add` does, recorded in Dagster.
+    """Track a collection with DVC, as `dvc add` does, and record it in Dagster.
 
     Adds raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) at any path,
-    which is brought into raw/ first. After an interruption, run the same command again.
+    which is copied or unpacked into raw/ first. Safe to rerun after an interruption.
     """
     from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
     from registry_assets.intake.next_steps import after_adding
@@ -68,7 +68,7 @@ def _say_failed(failed: Sequence[Failed]) -> None:
 
 
 def _say_duplicates(now: Lineage, name: str) -> None:
-    """Says which files of this collection are in others too, or twice in itself."""
+    """Prints how many files of a collection are duplicates, within it or of others."""
     from registry_assets.curation.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
@@ -79,10 +79,10 @@ def _say_duplicates(now: Lineage, name: str) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]..")
-@click.option("--check", is_flag=True, help="Only list what is behind; exit 1 if anything is.")
+@click.option("--check", is_flag=True, help="Only list imports that are behind; exit 1 if any are.")
 @click.pass_obj
 def update(root: Path, names: tuple[str, ...], check: bool) -> None:
-    """Update imports to what their sources have now: all that are behind, or those named."""
+    """Update imports to the current version of their source: all, or those named."""
     from registry_assets.dvc_repo import source_session
     from registry_assets.intake.next_steps import after_taking_in
     from registry_assets.registry.status.imports import choose_imports, compare_imports
@@ -117,7 +117,7 @@ def _say_state(state: ImportState) -> None:
 
 
 def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
-    """Updates imports to the version that their sources have now; returns what failed."""
+    """Updates imports to the current version of their sources; returns what failed."""
     from registry_assets.making.batch import MakeOptions
     from registry_assets.making.planning import units_of
     from registry_assets.orchestration.sensors.imports import build_observation
@@ -139,7 +139,7 @@ def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
 def import_(
     root: Path, name: str, dataset: str, url: str | None, rev: str | None, path: str | None
 ) -> None:
-    """Take the collection NAME into a data set, without a copy, recorded in Dagster."""
+    """Import the collection NAME into a data set, without a copy, and record it in Dagster."""
     if url is None and (rev or path):
         raise click.UsageError("--rev and --path go with --from")
     from registry_assets.intake.next_steps import after_taking_in
@@ -150,7 +150,7 @@ def import_(
     inputs = chosen.inputs
     if inputs is None:
         raise RegistryError(
-            f"{dataset} has no folder for inputs: add one to `families` in [tool.registry_assets]"
+            f"{dataset} has no folder for imports: add one to `families` in [tool.registry_assets]"
         )
     unit = _unit_in(found, inputs, name)
     if url is None:
@@ -174,12 +174,12 @@ def import_(
 @click.command(name="take-out")
 @click.argument("name")
 @click.option("--from", "dataset", required=True, help="The data set.")
-@click.option("--force", is_flag=True, help="Also if that loses edits that are saved nowhere.")
+@click.option("--force", is_flag=True, help="Also remove edits that are saved nowhere.")
 @click.pass_obj
 def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
-    """Remove the collection NAME from a data set, with everything that was made from it there.
+    """Remove the collection NAME from a data set, with all outputs made from it there.
 
-    Raw data stays in place, and the cache keeps every version.
+    The raw collection stays, and the cache keeps all versions.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.model import check_collection_name
@@ -192,9 +192,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
     metafile = metafile_of(f"{chosen.inputs}/{check_collection_name(name)}")
     addresses = stages_of(found, chosen, name)
     if not addresses and not (found.registry.root / metafile).exists():
-        raise RegistryError(
-            f"{dataset} has not taken {name} in: `registry status` lists what it has"
-        )
+        raise RegistryError(f"{dataset} does not have {name}: `registry status` lists what it has")
     removed = DvcRepo(root).take_out(
         name,
         metafile=metafile,
@@ -211,7 +209,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
         report_checks(left, instance)
     _reconsider_duplicates(root, left, chosen, name)
     for path in sorted({t for p in removed for t in found.downstream_of.get(p, ())} - {*removed}):
-        click.echo(f"  is left   {path}, which was made of it")
+        click.echo(f"  stays     {path}, which was made from it")
 
 
 def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: str) -> None:
@@ -225,7 +223,7 @@ def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: st
 
 
 def _unit_in(found: Lineage, folder: str, name: str) -> Unit:
-    """The unit of one collection of a family, whether it exists yet or not."""
+    """The unit of one collection in a family, even if it does not exist yet."""
     from registry_assets.making.unit import Unit
     from registry_assets.model import check_collection_name
 
@@ -241,10 +239,10 @@ def _make(
     *,
     observed: Sequence[AssetObservation] = (),
 ) -> tuple[Lineage, list[Failed]]:
-    """Makes units, after telling Dagster what changed outside it.
+    """Reports outside changes to Dagster, then makes units.
 
     Returns:
-        The graph after them, and what failed.
+        The graph afterwards, and the units that failed.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.orchestration.history.reporting import sync

@@ -1,4 +1,4 @@
-"""Commands for versions of the registry and its data sets: diff, checkout, tag, versions."""
+"""Commands for versions of the registry and of data sets: diff, checkout, tag, versions."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def diff(
     most: int | None,
     as_json: bool,
 ) -> None:
-    """Show what changed between two versions of images, and why.
+    """Show what changed between two versions of the registry, and why.
 
     A (default: HEAD) and B (default: the work tree) are commits, branches or tags; A..B works, too.
-    Compares what the metafiles record; `registry status` lists edits since.
+    Compares what the metafiles record; edits since then are listed by `registry status`.
     """
     from registry_assets.revisions.versions import diff_report
     from registry_assets.revisions.versions.diffing import compare_revisions
@@ -72,9 +72,9 @@ def diff(
         unread = few_of(found.data.unread, 1)
         gap = found.gap or "the remote does not have it"
         click.echo(
-            f"registry: incomplete: the listing of {unread} is neither in the cache nor to be "
-            f"had ({gap}): `dvc fetch --all-commits`, or `dvc push --all-commits` on a machine "
-            "that has it, then ask again",
+            f"registry: incomplete: the listing of {unread} is not in the cache and could not be "
+            f"fetched ({gap}): run `dvc fetch --all-commits`, or `dvc push --all-commits` on a "
+            "machine that has it, then run this again",
             err=True,
         )
         sys.exit(FINDING)
@@ -84,10 +84,10 @@ def diff(
 @click.argument("rev")
 @click.pass_obj
 def checkout(root: Path, rev: str) -> None:
-    """Check out REV, a branch, tag or commit, with its data, and tell Dagster.
+    """Check out REV, a branch, tag or commit, with its data, and report it to Dagster.
 
-    Data comes from the cache, else from the remote. `registry checkout -` goes back. Edits that are
-    saved nowhere are never overwritten. Exit 1 if some data could not be fetched.
+    Data is restored from the cache, or pulled from the remote. `registry checkout -` goes back.
+    Edits that are saved nowhere are never overwritten. Exit 1 if some data could not be fetched.
     """
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
@@ -104,13 +104,13 @@ def checkout(root: Path, rev: str) -> None:
 @click.command()
 @click.argument("name", metavar="DATASET[/VERSION]")
 @click.option("-m", "--message", help="What is new in it, in one line.")
-@click.option("--rev", help="The commit (default: what is checked out).")
+@click.option("--rev", help="The commit (default: HEAD).")
 @click.option("--push", is_flag=True, help="Also push the tag to the Git remote.")
 @click.pass_obj
 def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool) -> None:
-    """Make a version of a data set: a tag that others import at, the next number by default.
+    """Tag a version of a data set, so that others can import it (default: the next number).
 
-    Only where the commit has all of the data set up to date, and the remote all of its data.
+    At the commit, all outputs of the data set must be up to date, and the remote must have them.
     """
     from registry_assets.git_repo import GitRepo
     from registry_assets.revisions.versions.tagging import make_version, plan_version
@@ -122,7 +122,7 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
     text = tag_message(planned, message)
     make_version(planned, GitRepo(lineage.registry.root), text, push=push)
     data = planned.data
-    done = "holds the same already as" if planned.is_made else "made, at"
+    done = "already exists, with the same content as" if planned.is_made else "made, at"
     click.echo(f"{planned.name} {done} commit {planned.commit[:10]}")
     for line in describe_contents(planned.contents):
         click.echo(f"    {line}")
@@ -138,7 +138,7 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
-    """List the versions of DATASET, or of all data sets: what they hold and what changed."""
+    """List the versions of DATASET, or of all data sets: content and changes."""
     from registry_assets.revisions.versions import version_report
     from registry_assets.revisions.versions.dataset_versions import read_versions
 
@@ -165,6 +165,6 @@ def _say_checked_out(done: CheckedOut, rev: str) -> None:
     else:
         where = Revision(rev if rev != "-" else None, done.commit, done.commit)
         click.echo(
-            f"checked out {where}; no branch is: `registry checkout {done.former}` goes back"
+            f"checked out {where}, as a detached HEAD: `registry checkout {done.former}` goes back"
         )
-    say_restored(data, f", {len(done.taken_away)} that it does not have taken away")
+    say_restored(data, f", {len(done.taken_away)} removed, which it does not have")

@@ -1,8 +1,8 @@
-"""Where Dagster keeps the history of a registry, and how its own commands are led there.
+"""The Dagster home of a registry, and how Dagster's own commands find it.
 
-The history lives in ``.dagster/`` under the root, out of Git; deleting it loses nothing but the
-past. Dagster looks for ``dagster.yaml`` in its home folder, so a link there leads to the one at
-the top of the repository, where people look for it.
+The home is ``.dagster/`` under the root, ignored by Git. It holds only the history: deleting it
+loses past runs and events, no data. Dagster reads ``dagster.yaml`` from its home, so that is a link
+to the ``dagster.yaml`` at the root, where people look for it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ HOME = ".dagster"
 ENV_FILE = ".env"
 """At the root, where Dagster's own commands read it."""
 _TAKEN_FOR_PATTERNS = "?*[{}"
-"""Dagster looks for its settings by a pattern and names its databases by addresses, without
-quoting; DVC's progress formats a path."""
+"""Characters that are not quoted: Dagster uses the path in a glob pattern and in database URLs, and
+DVC in a format string for its progress."""
 _LONGEST_PATH = 400
 
 _OUR_ENV_LINE = re.compile(rf"DAGSTER_HOME=(?P<quote>'?)(?P<home>/.*/{re.escape(HOME)})(?P=quote)$")
-"""What `write_env` writes, here or where the registry was before."""
+"""The line that `write_env` writes, also for a former path of the registry."""
 _PLAIN_PATH = re.compile(r"[\w/.,@%+=:-]+")
 _STORAGE_SETTINGS = {"storage", "event_log_storage", "instance_class"}
 
@@ -43,23 +43,23 @@ concurrency:
 
 
 def check_place(root: Path) -> None:
-    """Makes sure that Dagster and DVC can work at a path, before anything is made there.
+    """Makes sure that Dagster and DVC can work at a path.
 
     Raises:
-        RegistryError: with the reason.
+        RegistryError: with the reason, when they cannot.
     """
     path = str(root)
     bad = next(
         (sign for sign in path if sign in _TAKEN_FOR_PATTERNS or category(sign) == "Cc"), None
     )
     if not is_text(path):
-        reason = "its name is not UTF-8, as metafiles are"
+        reason = "the path is not valid UTF-8, which metafiles need"
     elif bad is not None and bad in _TAKEN_FOR_PATTERNS:
-        reason = f"it has a `{bad}` in it, which Dagster or DVC takes for part of a pattern"
+        reason = f"the path contains `{bad}`, which Dagster or DVC takes for part of a pattern"
     elif bad is not None:
-        reason = f"it has the control character {bad!r} in it"
+        reason = f"the path contains the control character {bad!r}"
     elif len(os.fsencode(path)) > _LONGEST_PATH:
-        reason = f"its path is longer than {_LONGEST_PATH} bytes, and SQLite takes 512 in all"
+        reason = f"the path is longer than {_LONGEST_PATH} bytes, and SQLite allows 512 for a file"
     else:
         return
     raise RegistryError(
@@ -68,7 +68,7 @@ def check_place(root: Path) -> None:
 
 
 def prepare_home(root: Path) -> Path:
-    """Makes the home folder of a registry's Dagster instance, where there is none yet."""
+    """Makes the Dagster home of a registry, unless it exists."""
     home = root / HOME
     home.mkdir(exist_ok=True)
     if _find_former_home(root) is not None:
@@ -78,7 +78,7 @@ def prepare_home(root: Path) -> Path:
         ignore.write_text("*\n", encoding="utf-8")
     settings = home / "dagster.yaml"
     theirs = root / "dagster.yaml"
-    # What the link leads to may have been removed, or settings have been written since.
+    # Since the last time, `dagster.yaml` at the root may have been removed or added.
     if not settings.exists() or (theirs.exists() and _is_default(settings)):
         settings.unlink(missing_ok=True)
         if theirs.exists():
@@ -93,10 +93,10 @@ def _is_default(settings: Path) -> bool:
 
 
 def choose_home(root: Path) -> Path:
-    """The home to use: what DAGSTER_HOME names, as with every tool of Dagster, else the own one.
+    """The home to use: an exported DAGSTER_HOME, else the registry's own.
 
     Raises:
-        RegistryError: when it names no folder.
+        RegistryError: when DAGSTER_HOME is not a folder.
     """
     own = prepare_home(root)
     elsewhere = find_exported_home(root)
@@ -104,14 +104,14 @@ def choose_home(root: Path) -> Path:
         return own
     if not elsewhere.is_dir():
         raise RegistryError(
-            f"DAGSTER_HOME leads to {elsewhere}, where there is no folder: make it, or run `unset "
-            f"DAGSTER_HOME` for the history in {own}"
+            f"DAGSTER_HOME is {elsewhere}, which is not a folder: make it, or run `unset "
+            f"DAGSTER_HOME` to use the history in {own}"
         )
     return elsewhere
 
 
 def find_exported_home(root: Path) -> Path | None:
-    """The home that somebody exported as DAGSTER_HOME, where that is not the registry's own."""
+    """The exported DAGSTER_HOME; None if there is none, or it is the registry's own home."""
     exported = os.environ.get("DAGSTER_HOME")
     if not exported or Path(exported).resolve() == (root / HOME).resolve():
         return None
@@ -119,22 +119,21 @@ def find_exported_home(root: Path) -> Path | None:
 
 
 def write_env(root: Path, *, is_read: bool = False) -> str | None:
-    """Has Dagster's own commands find the history: at the root they read ``.env``.
+    """Sets DAGSTER_HOME in ``.env``, which Dagster's own commands read at the root.
 
-    It names the place, as a path from elsewhere would depend on who reads it: ``${PWD}`` is what
-    the last shell was in. So it is written anew by the first command after a move, and
-    `check_home` stops whoever comes before that.
+    The path is absolute: with ``${PWD}`` it would depend on the shell. So the first command after a
+    move of the registry rewrites it, and `check_home` stops Dagster if it starts before that.
 
-    What it says goes before what is exported (dagster#14396), so that it says nothing where a home
-    elsewhere is exported. Lines of others stay.
+    ``.env`` takes precedence over exported variables (dagster#14396). So the line is removed while
+    another DAGSTER_HOME is exported. Other lines in the file stay.
 
     Args:
         root: The registry.
-        is_read: Whether DAGSTER_HOME of this process comes from the file itself, as Dagster's own
-            commands read it, so that it tells nothing about what somebody exported.
+        is_read: Whether this process has DAGSTER_HOME from ``.env``, as Dagster's own commands do,
+            and not from the user's environment.
 
     Returns:
-        What was done; None when it was so already.
+        What was done; None if nothing had to change.
     """
     path = root / ENV_FILE
     lines = _env_lines(root)
@@ -143,7 +142,7 @@ def write_env(root: Path, *, is_read: bool = False) -> str | None:
         if others == lines:
             return None
         _write_lines(path, others)
-        return "took DAGSTER_HOME out of .env: it would go before the one that is exported"
+        return "removed DAGSTER_HOME from .env: it would override the exported one"
     line = _env_line(root)
     is_written = line in lines and len(others) == len(lines) - 1
     if is_written or any(line.startswith("DAGSTER_HOME=") for line in others):
@@ -154,13 +153,13 @@ def write_env(root: Path, *, is_read: bool = False) -> str | None:
 
 def _env_line(root: Path) -> str:
     home = str(root / HOME)
-    # python-dotenv expands and unescapes nothing between single quotes but these two.
+    # In single quotes, python-dotenv expands nothing and unescapes only these two.
     quoted = home.replace("\\", "\\\\").replace("'", "\\'")
     return f"DAGSTER_HOME={home}" if _PLAIN_PATH.fullmatch(home) else f"DAGSTER_HOME='{quoted}'"
 
 
 def _find_former_home(root: Path) -> Path | None:
-    """The home that a line of ours in ``.env`` still leads to, where the registry was before."""
+    """The home at a former path of the registry that our line in ``.env`` still names."""
     for line in _env_lines(root):
         found = _OUR_ENV_LINE.match(line)
         if found is not None and line != _env_line(root):
@@ -169,10 +168,10 @@ def _find_former_home(root: Path) -> Path | None:
 
 
 def check_home(root: Path) -> None:
-    """Makes sure that Dagster was not led to the history of the registry this one was copied from.
+    """Makes sure that ``.env`` has not set DAGSTER_HOME to a former path of the registry.
 
     Raises:
-        RegistryError: when it was; the next start goes right.
+        RegistryError: when it has. The file is corrected, so Dagster can be started again.
     """
     former = _find_former_home(root)
     if former is None:
@@ -182,14 +181,14 @@ def check_home(root: Path) -> None:
     prepare_home(root)
     if is_led:
         raise RegistryError(
-            f"this registry was moved or copied, and .env led Dagster to the history in {former}: "
-            "that is corrected now, start Dagster again"
+            f"this registry was moved or copied, and .env still set DAGSTER_HOME to {former}: .env "
+            "is corrected now, start Dagster again"
         )
 
 
 def _env_lines(root: Path) -> list[str]:
     path = root / ENV_FILE
-    # Lines of others may be in any encoding.
+    # Lines that we did not write may be in any encoding.
     return path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
 
 
@@ -201,9 +200,9 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def read_env(root: Path) -> dict[str, str]:
-    """The variables that ``.env`` sets for Dagster's own commands at the root, but DAGSTER_HOME.
+    """The variables that ``.env`` sets, without DAGSTER_HOME.
 
-    ``dagster.yaml`` may name some, for what does not go into Git.
+    ``dagster.yaml`` may refer to them, for example for passwords.
     """
     lines = [line for line in _env_lines(root) if not _OUR_ENV_LINE.match(line)]
     if not any(map(str.strip, lines)):
@@ -215,7 +214,7 @@ def read_env(root: Path) -> dict[str, str]:
 
 
 def read_env_home(root: Path) -> Path | None:
-    """The home that ``.env`` leads Dagster's own commands to, when they run at the root."""
+    """The DAGSTER_HOME that ``.env`` sets for Dagster's own commands."""
     from dotenv import dotenv_values
 
     found = dotenv_values(root / ENV_FILE).get("DAGSTER_HOME")
@@ -223,9 +222,9 @@ def read_env_home(root: Path) -> Path | None:
 
 
 def has_history(root: Path) -> bool:
-    """Whether Dagster may have a history of a registry, so that there is something to open.
+    """Whether Dagster may have a history of a registry.
 
-    One that is kept on a server is there also where this clone has not opened it yet.
+    A history on a server may exist although this clone has not opened it yet.
     """
     if "DAGSTER_HOME" in os.environ or (root / HOME).is_dir():
         return True
@@ -233,10 +232,13 @@ def has_history(root: Path) -> bool:
 
 
 def event_log_file(home: Path) -> Path | None:
-    """Where the instance of a home folder keeps its newest events; None when that is elsewhere.
+    """The SQLite file with the newest events of the instance in a Dagster home.
 
     Args:
-        home: The folder with its ``dagster.yaml``.
+        home: The folder with ``dagster.yaml``.
+
+    Returns:
+        None if the settings name another storage.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError

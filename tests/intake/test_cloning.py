@@ -98,7 +98,7 @@ def test_one_command_makes_a_working_registry(hub: Path, tmp_path: Path) -> None
     assert [place.name for place in here.iterdir()] == ["hub"]
     again = clone(here, str(hub))
     assert "already: going on" in again
-    assert "5 outputs: 0 brought from the cache, 0 pulled" in again
+    assert "5 outputs: 0 restored from the cache, 0 pulled" in again
     is_working(here / "hub")
 
 
@@ -147,7 +147,7 @@ def test_objects_that_the_remote_lacks_are_named(made: Path, hub: Path, tmp_path
     listing = next((tmp_path / "nas").rglob("*.dir"))
     listing.unlink()
     said = clone(tmp_path, str(hub), "second", code=1)
-    assert "outputs could not be fetched: `registry push` on a machine that has them" in said
+    assert "outputs could not be fetched: run `registry push` on a machine that has them" in said
     run(made, "registry", "push")
     clone(tmp_path, str(hub), "second")
     is_working(tmp_path / "second")
@@ -188,7 +188,7 @@ def test_a_cache_that_is_not_mounted_is_not_made(made: Path, hub: Path, tmp_path
     assert not (tmp_path / "disk").exists()
     (tmp_path / "unmounted").rename(tmp_path / "disk")
     said = clone(tmp_path, str(hub), "second")
-    assert "5 outputs: 5 brought from the cache, 0 pulled" in said
+    assert "5 outputs: 5 restored from the cache, 0 pulled" in said
     is_working(tmp_path / "second")
 
 

@@ -165,4 +165,4 @@ def test_what_a_collection_has_twice_is_listed_and_no_warning(root: Path) -> Non
         writer.writerows(rows)
     assert listed(root, "--distance", "5") == [same]
     done = CliRunner().invoke(main, ["--root", str(root), "duplicates", "--distance", "5"])
-    assert "no table of measurements of 01_a" in done.stderr
+    assert "no table of measurements for 01_a" in done.stderr

@@ -135,7 +135,7 @@ def test_nothing_happens_unless_somebody_says_that_it_is_meant(pushed: Path) -> 
     before = cached(pushed), stored(pushed)
     done = call(pushed, "forget", ONE, "--purge")
     assert done.returncode == 1
-    assert "not at a terminal, so confirm with --yes" in done.stderr
+    assert "nothing was done: without a terminal, confirm with --yes" in done.stderr
     assert "Purging removes for good" in done.stdout
     assert (cached(pushed), stored(pushed)) == before
     assert run(pushed, "git", "status", "--short") == ""

@@ -31,7 +31,7 @@ def test_data_follows_to_a_tag_and_back_and_dagster_knows(root: Path) -> None:
     before = data(root)
     write_tree(root, {"raw/99_new/own.txt": "mine\n"})
     lines = said(root, "checkout", "first")
-    assert "no branch is: `registry checkout main` goes back" in lines[0]
+    assert "as a detached HEAD: `registry checkout main` goes back" in lines[0]
     assert is_clean(root)
     assert not (root / "raw/02_b").exists()
     assert "moon.jpg" in contents(root / "raw/01_a")
@@ -88,7 +88,7 @@ def test_what_an_earlier_checkout_of_git_left_goes_as_with_dvc(root: Path) -> No
     run(root, "dvc", "unprotect", "raw/02_b")
     (root / "raw/02_b/mine.jpg").write_text("7\n")
     lines = said(root, "checkout", "first")
-    assert "4 that it does not have taken away" in lines[1]
+    assert "4 removed, which it does not have" in lines[1]
     assert sorted(path.name for path in (root / "raw").iterdir() if path.is_dir()) == [
         *("01_a", "02_b", "03_c", "99_new")
     ]

@@ -117,7 +117,9 @@ def test_a_version_stays_where_it_is(root: Path) -> None:
     first = run(root, "git", "rev-parse", "pictures/v7^{}").strip()
     assert "version pictures/v7 exists already" in refused(root, "tag", "pictures/v7")
     # Nothing changed, so there is nothing to tag; it is pushed where it was not.
-    assert said(root, "tag", "pictures")[0].startswith("pictures/v7 holds the same already")
+    assert said(root, "tag", "pictures")[0].startswith(
+        "pictures/v7 already exists, with the same content"
+    )
     assert tags(git_remote(root)) == []
     write_tree(root, draw("raw/04_d", {"four": 140}))
     bring_up_to_date(root, ["04_d"])
