@@ -89,7 +89,7 @@ class TreeFingerprint:
         return self._digest.hexdigest()
 
     def add(self, place: Path, without: Collection[str] = ()) -> None:
-        """Adds a file, or everything in a folder; a missing path counts as missing.
+        """Add a file, or everything in a folder; a missing path counts as missing.
 
         Args:
             place: The file or folder.
@@ -251,7 +251,7 @@ class Extent:
 
 
 def measure_extent(path: Path) -> Extent:
-    """Measures a folder with everything in it, or a file."""
+    """Measure a folder with everything in it, or a file."""
     status = path.lstat()
     changed = status.st_ctime
     nfiles, size = (0, 0) if stat.S_ISDIR(status.st_mode) else (1, status.st_size)

@@ -80,7 +80,7 @@ def _quote(text: str) -> str:
 
 
 def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
-    """Reads the record, by md5; empty if there is none.
+    """Read the record, by md5; empty if there is none.
 
     Raises:
         MetafileError: when the record cannot be read.
@@ -93,7 +93,7 @@ def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
 
 
 def parse_forgotten(text: str | bytes) -> Mapping[str, Forgotten]:
-    """Parses the text of a record; returns the entries by md5.
+    """Parse the text of a record; return the entries by md5.
 
     Raises:
         MetafileError: when it cannot be read.
@@ -129,7 +129,7 @@ def with_entry(known: Mapping[str, Forgotten], entry: Forgotten) -> str:
 
 
 def split_record(text: str) -> dict[str, str] | None:
-    """Splits a record into the texts of entries, by md5; None if it has another form than ours."""
+    """Split a record into the texts of entries, by md5; None if it has another form than ours."""
     if not text:
         return {}
     if not text.startswith(_HEADER):
@@ -144,7 +144,7 @@ def join_record(entries: Mapping[str, str]) -> str:
 
 
 def renew(before: Forgotten | None, now: Forgotten) -> Forgotten:
-    """Updates an entry: keeps when and who, adds new paths, and takes a new reason if given."""
+    """Update an entry: keep when and who, add new paths, and take a new reason if given."""
     if before is None:
         return now
     return replace(

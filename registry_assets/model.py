@@ -36,7 +36,7 @@ _COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def check_collection_name(name: str) -> str:
-    """Makes sure that a collection's name is safe in paths, shell commands and partition keys.
+    """Make sure that a collection's name is safe in paths, shell commands and partition keys.
 
     Returns:
         The name.

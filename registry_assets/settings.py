@@ -32,7 +32,7 @@ _TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manu
 
 
 def read_settings(root: Path) -> Settings:
-    """Reads ``[tool.registry_assets]`` from ``pyproject.toml``; the defaults without that table.
+    """Read ``[tool.registry_assets]`` from ``pyproject.toml``; the defaults without that table.
 
     Raises:
         MetafileError: when the file is not TOML, or a setting is unknown or of the wrong type.
@@ -89,7 +89,7 @@ def read_settings(root: Path) -> Settings:
 
 
 def _read_names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks the settings for names in Dagster; returns those that are set."""
+    """Check the settings for names in Dagster; return those that are set."""
     found: dict[str, Any] = {}
     if "name" in given:
         name = found["name"] = given["name"]
@@ -111,7 +111,7 @@ def _read_names(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Checks the settings for Git; returns those that are set."""
+    """Check the settings for Git; return those that are set."""
     found = {
         name: given[name]
         for name in ("git", "protected_branches", "publish_branch")
@@ -135,7 +135,7 @@ def _read_git_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_take_in(given: object) -> dict[str, TakeIn]:
-    """Reads the table `take_in`."""
+    """Read the table `take_in`."""
     if not isinstance(given, dict):
         raise MetafileError(SETTINGS_FILE, f"take_in must be a table: {_TAKE_IN_EXAMPLE}")
     found = {}
@@ -152,7 +152,7 @@ def _read_take_in(given: object) -> dict[str, TakeIn]:
 
 
 def _read_leave_out(given: object) -> dict[str, Likeness]:
-    """Reads the table `leave_out_duplicates`."""
+    """Read the table `leave_out_duplicates`."""
     if not isinstance(given, dict) or not all(said in ("same", "alike") for said in given.values()):
         raise MetafileError(
             SETTINGS_FILE,

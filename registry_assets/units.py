@@ -30,7 +30,7 @@ _READER = _Reader()
 
 @contextmanager
 def nothing_left_out() -> Iterator[None]:
-    """Turns off the cutting of texts and lists in all threads of this process."""
+    """Turn off the cutting of texts and lists in all threads of this process."""
     before = _READER.takes_all
     _READER.takes_all = True
     try:

@@ -21,7 +21,7 @@ _Command = Callable[..., None]
 
 
 def _which(command: _Command) -> _Command:
-    """Adds the options that restrict a decision to one data set or collection."""
+    """Add the options that restrict a decision to one data set or collection."""
     for option in (
         click.option(
             "--collection", help="Only in this collection (default: every one that has the image)."
@@ -33,7 +33,7 @@ def _which(command: _Command) -> _Command:
 
 
 def _who(command: _Command) -> _Command:
-    """Adds the arguments and options that `allow` and `deny` share."""
+    """Add the arguments and options that `allow` and `deny` share."""
     for option in (
         click.option("--by", help="Who decides (default: your name in Git)."),
         click.option("--why", required=True, help="The reason, in words."),
@@ -105,7 +105,7 @@ def _decide(
 
 
 def _say_stale(root: Path, collections: dict[str, str]) -> None:
-    """Prints the assets that changed decisions make stale, and the command to run."""
+    """Print the assets that changed decisions make stale, and the command to run."""
     from registry_assets.curation.deciding import find_stale
 
     stale = list(find_stale(read_lineage(root), collections))
@@ -167,7 +167,7 @@ def _say_decided(found: Sequence[Decided], done: str | None, as_json: bool) -> N
 
 
 def leave_out(root: Path, name: str, distance: int | None) -> None:
-    """Leaves duplicates out of a data set, and prints what changed."""
+    """Leave duplicates out of a data set, and print what changed."""
     from registry_assets.curation.deciding import Decider
     from registry_assets.curation.initial_decisions import ALIKE_IS_LISTED
 
@@ -190,7 +190,7 @@ def leave_out(root: Path, name: str, distance: int | None) -> None:
 
 
 def say_left_out(root: Path, dataset: Dataset, changed: dict[str, LeftOut]) -> None:
-    """Prints duplicates that were left out or restored, and the assets that are stale."""
+    """Print duplicates that were left out or restored, and the assets that are stale."""
     _say_changed(changed)
     if changed:
         _say_stale(root, {dataset.decisions_file(name) or "": name for name in changed})

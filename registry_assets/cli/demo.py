@@ -21,7 +21,7 @@ _BAR_WIDTH = 24
 
 
 def summarise(lineage: Lineage) -> Iterator[str]:
-    """Summarizes a registry: collections, files in each output, and why images were left out.
+    """Summarize a registry: collections, files in each output, and why images were left out.
 
     Yields:
         Lines for a terminal.
@@ -75,7 +75,7 @@ def _short_name(path: str, dataset: Dataset) -> str:
 
 
 def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
-    """Counts the reasons for images left out of a data set, from its tables of measurements."""
+    """Count the reasons for images left out of a data set, from its tables of measurements."""
     folder = root / dataset.path
     tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS_TABLE}"))
     brightness = BrightnessRange.from_file(folder / "params.yaml")

@@ -119,7 +119,7 @@ def _confirm(
     *,
     yes: bool,
 ) -> None:
-    """Prints what will be removed for good, and asks for confirmation."""
+    """Print what will be removed for good, and ask for confirmation."""
     from registry_assets.retention.report import describe_purge
 
     for line in describe_purge(plan, _remaining_copies_of(dvc, found, plan), remotes):
@@ -133,7 +133,7 @@ def _confirm(
 
 
 def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> list[str]:
-    """Records collections without the picture, and materializes everything downstream."""
+    """Record collections without the picture, and materialize everything downstream."""
     from registry_assets.retention.planning import forget_measures, take_files_out
 
     take_files_out(dvc, found, plan)

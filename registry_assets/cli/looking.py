@@ -50,7 +50,7 @@ def status(root: Path, verbose: bool, as_json: bool) -> None:
 
 
 def find_status(root: Path) -> RegistryStatus:
-    """Reads the status, from the cache if no file changed since."""
+    """Read the status, from the cache if no file changed since."""
     from registry_assets.registry.status.last_status import observe
 
     now = observe(root)
@@ -88,7 +88,7 @@ def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
 
 
 def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
-    """Compares Dagster with the metafiles, prints differences, and returns the exit code."""
+    """Compare Dagster with the metafiles, print differences, and return the exit code."""
     from registry_assets.orchestration.building import build_definitions
     from registry_assets.orchestration.comparison import compare
 

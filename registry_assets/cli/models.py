@@ -24,7 +24,7 @@ def is_model(name: Path) -> bool:
 
 
 def say_model(root: Path, uri: str, as_json: bool) -> None:
-    """Traces a model back to its raw collections, and prints them."""
+    """Trace a model back to its raw collections, and print them."""
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.provenance.models.links import ModelLinks, find_tracking_uri
     from registry_assets.provenance.models.report import describe_model, model_as_json

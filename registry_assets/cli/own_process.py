@@ -38,7 +38,7 @@ _MLFLOW = {
 
 
 def set_up_process(root: Path) -> None:
-    """Sets the garbage collector, loggers, environment and umask of this process.
+    """Set the garbage collector, loggers, environment and umask of this process.
 
     Args:
         root: Any folder of the registry.
@@ -62,7 +62,7 @@ def _says_more_than_that_it_tries_again(record: logging.LogRecord) -> bool:
 
 
 def look_for_cycles_less_often() -> None:
-    """Makes the garbage collector run every 50,000 new objects instead of 700, and not at exit.
+    """Make the garbage collector run every 50,000 new objects instead of 700, and not at exit.
 
     With the defaults, it repeatedly visits all objects that Dagster and DVC define. That takes 40 %
     of the processor time of a short command, and 60 % of the time to load a hundred data sets.
@@ -72,7 +72,7 @@ def look_for_cycles_less_often() -> None:
 
 
 def _name_user() -> None:
-    """Sets LOGNAME if the machine has no name for the user of this process, as in a container.
+    """Set LOGNAME if the machine has no name for the user of this process, as in a container.
 
     DVC calls `getpass.getuser`, which fails without a name; it reads the environment first.
     """

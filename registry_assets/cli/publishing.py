@@ -132,7 +132,7 @@ def push(root: Path, check: bool, full: bool) -> None:
 
 
 def push_all(dvc: DvcRepo, *, full: bool, report: Callable[[str], None]) -> int:
-    """Pushes, prints which data could not be pushed, and returns the exit code."""
+    """Push, print which data could not be pushed, and return the exit code."""
     missing = dvc.push(full=full, report=report).missing
     for item in first_of(missing, _FEW):
         report(f"missing  {item}")

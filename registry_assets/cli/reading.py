@@ -26,7 +26,7 @@ FINDING = 1
 
 
 def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
-    """Reads the graph of a registry; prints which metafiles cannot be read."""
+    """Read the graph of a registry; print which metafiles cannot be read."""
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
 
@@ -36,7 +36,7 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
 
 
 def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
-    """Reads the graph and the status of a registry, and loads the metafiles once for both."""
+    """Read the graph and the status of a registry, and load the metafiles once for both."""
     from registry_assets.registry.status.reading import read_status
 
     with dvc.reading_once():
@@ -46,7 +46,7 @@ def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
 
 @contextmanager
 def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[DagsterInstance]:
-    """Opens Dagster's history of a registry; warns if DAGSTER_HOME is exported."""
+    """Open Dagster's history of a registry; warn if DAGSTER_HOME is exported."""
     from registry_assets.orchestration.history import opening
     from registry_assets.registry.home import choose_home, find_exported_home, read_env
 
@@ -79,7 +79,7 @@ def _exported(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _hearing_interrupts() -> Iterator[None]:
-    """Restores the handler of SIGINT if a shell started this process in the background.
+    """Restore the handler of SIGINT if a shell started this process in the background.
 
     Such a shell makes the process ignore SIGINT, and Dagster then ignores SIGTERM, too
     (`dagster._utils.interrupts`). Child processes of a run would inherit that, and the run would
@@ -97,13 +97,13 @@ def _hearing_interrupts() -> Iterator[None]:
 
 
 def say_left_out(problems: Iterable[str]) -> None:
-    """Prints which metafiles cannot be read and are left out."""
+    """Print which metafiles cannot be read and are left out."""
     for problem in problems:
         click.echo(f"registry: left out: {problem}", err=True)
 
 
 def say_json(value: object) -> None:
-    """Prints a value for `--json`; docs/json.md is the reference."""
+    """Print a value for `--json`; docs/json.md is the reference."""
     click.echo(json.dumps(value, indent=2, default=_as_plain))
 
 

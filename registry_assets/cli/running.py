@@ -73,7 +73,7 @@ def materialize_all(
     force: bool = False,
     now: Observation | None = None,
 ) -> int:
-    """Brings assets up to date, prints what was done, and returns the exit code.
+    """Bring assets up to date, print what was done, and return the exit code.
 
     Args:
         dvc: The repository.
@@ -129,7 +129,7 @@ def make_units(
     *,
     err: bool = False,
 ) -> tuple[Lineage, list[Failed]]:
-    """Makes units in one run, and prints the outcome of each.
+    """Make units in one run, and print the outcome of each.
 
     Args:
         dvc: The repository.
@@ -163,14 +163,14 @@ def make_units(
 
 
 def say_step(outcome: str, path: str, summary: str, where: str = "", *, err: bool = False) -> None:
-    """Prints the outcome of one output."""
+    """Print the outcome of one output."""
     from registry_assets.making.progress import describe_step
 
     click.echo(f"  {describe_step(outcome, path, summary)}  {where}".rstrip(), err=err)
 
 
 def say_restored(data: Restored, more: str = "") -> None:
-    """Prints how much data was restored, and the next step if some is missing.
+    """Print how much data was restored, and the next step if some is missing.
 
     Args:
         data: The result of restoring.
@@ -195,7 +195,7 @@ def say_restored(data: Restored, more: str = "") -> None:
 
 
 def say_copied(name: str) -> Callable[[Copied], None]:
-    """Returns a function that prints the progress of copying, at intervals and at the end."""
+    """Return a function that prints the progress of copying, at intervals and at the end."""
     from registry_assets.units import format_size
 
     on_terminal = sys.stderr.isatty()
@@ -245,7 +245,7 @@ def sync(root: Path, strip_sheets: bool) -> None:
 
 
 def report_outside_changes(found: Lineage, report: Callable[[str], None]) -> None:
-    """Reports to Dagster what the metafiles record, and prints the number of events."""
+    """Report to Dagster what the metafiles record, and print the number of events."""
     from registry_assets.orchestration.checks import report_checks
     from registry_assets.orchestration.history.postgres import shown_database
     from registry_assets.orchestration.history.reporting import sync as report_changes

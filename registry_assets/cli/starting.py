@@ -206,7 +206,7 @@ def ui(root: Path, host: str, port: int) -> None:
 
 
 def _raise_when_interrupted() -> None:
-    """Makes the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones are ignored."""
+    """Make the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones are ignored."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def end(_number: int, _frame: object) -> None:
@@ -221,7 +221,7 @@ def _raise_when_interrupted() -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Makes sure that the webserver can listen, before a daemon starts without one."""
+    """Make sure that the webserver can listen, before a daemon starts without one."""
     try:
         with socket.create_server((host, port)):
             pass

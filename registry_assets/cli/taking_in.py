@@ -68,7 +68,7 @@ def _say_failed(failed: Sequence[Failed]) -> None:
 
 
 def _say_duplicates(now: Lineage, name: str) -> None:
-    """Prints how many files of a collection are duplicates, within it or of others."""
+    """Print how many files of a collection are duplicates, within it or of others."""
     from registry_assets.curation.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
@@ -117,7 +117,7 @@ def _say_state(state: ImportState) -> None:
 
 
 def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
-    """Updates imports to the current version of their sources; returns what failed."""
+    """Update imports to the current version of their sources; return what failed."""
     from registry_assets.making.batch import MakeOptions
     from registry_assets.making.planning import units_of
     from registry_assets.orchestration.sensors.imports import build_observation
@@ -213,7 +213,7 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
 
 
 def _reconsider_duplicates(root: Path, left: Lineage, dataset: Dataset, gone: str) -> None:
-    """Restores pictures that were left out as duplicates of those in the removed collection."""
+    """Restore pictures that were left out as duplicates of those in the removed collection."""
     from registry_assets.cli.deciding import say_left_out
     from registry_assets.curation.deciding import Decider
 
@@ -239,7 +239,7 @@ def _make(
     *,
     observed: Sequence[AssetObservation] = (),
 ) -> tuple[Lineage, list[Failed]]:
-    """Reports outside changes to Dagster, then makes units.
+    """Report outside changes to Dagster, then make units.
 
     Returns:
         The graph afterwards, and the units that failed.

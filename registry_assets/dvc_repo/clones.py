@@ -102,12 +102,12 @@ class RegisteredClones:
 
 
 def leave_unregistered(root: Path) -> None:
-    """Marks a temporary clone, so that `register` skips it."""
+    """Mark a temporary clone, so that `register` skips it."""
     _write(root / _OWN, _TEMPORARY)
 
 
 def register(cache: Path, root: Path) -> None:
-    """Adds a clone to the register of its cache, unless it is registered already.
+    """Add a clone to the register of its cache, unless it is registered already.
 
     Args:
         cache: The cache directory.
@@ -137,7 +137,7 @@ def register(cache: Path, root: Path) -> None:
 
 
 def read_clones(cache: Path, root: Path) -> RegisteredClones:
-    """Finds the other clones that use a cache.
+    """Find the other clones that use a cache.
 
     Args:
         cache: The cache directory.
@@ -176,14 +176,14 @@ def read_clones(cache: Path, root: Path) -> RegisteredClones:
 
 
 def forget_gone(clones: RegisteredClones) -> None:
-    """Removes the entries of deleted clones; the caller has to hold the lock."""
+    """Remove the entries of deleted clones; the caller has to hold the lock."""
     for place, _ in clones.gone:
         place.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(cache: Path, *, is_needed: bool = True) -> Iterator[None]:
-    """Holds the lock of the register: no other clone changes it or frees objects meanwhile.
+    """Hold the lock of the register: no other clone changes it or frees objects meanwhile.
 
     Args:
         cache: The cache directory.
@@ -222,7 +222,7 @@ def locked(cache: Path, *, is_needed: bool = True) -> Iterator[None]:
 
 
 def check_idle(root: Path) -> None:
-    """Makes sure that no other machine is running DVC in a clone.
+    """Make sure that no other machine is running DVC in a clone.
 
     DVC's `rwlock` holds process IDs, and DVC ignores those that do not exist on this machine.
 
@@ -281,7 +281,7 @@ def _read_text(place: Path) -> str | None:
 
 
 def _write(place: Path, text: str) -> None:
-    """Writes a file atomically."""
+    """Write a file atomically."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
     fresh.write_text(text, encoding="utf-8")

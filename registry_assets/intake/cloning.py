@@ -19,7 +19,7 @@ _CONFIG = f"{DVC_FOLDER}/config"
 
 
 def clone_repository(address: str, folder: Path | None, report: Callable[[str], None]) -> Path:
-    """Clones a registry with Git, or finds the clone of an earlier attempt.
+    """Clone a registry with Git, or find the clone of an earlier attempt.
 
     The folder appears only when the clone is complete.
 
@@ -67,7 +67,7 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
 
 
 def fit_clone(root: Path) -> Iterator[str]:
-    """Sets up a clone for this machine, and warns if its remote cannot be reached from others.
+    """Set up a clone for this machine, and warn if its remote cannot be reached from others.
 
     Raises:
         RefusedError: when the shared cache in its DVC configuration does not exist.

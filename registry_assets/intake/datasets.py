@@ -69,7 +69,7 @@ class _File:
 def make_dataset(
     registry: Registry, name: str, *, template: str | None = None, like: str | None = None
 ) -> Iterator[str]:
-    """Makes a data set that is ready to take in collections.
+    """Make a data set that is ready to take in collections.
 
     Args:
         registry: The registry.
@@ -183,7 +183,7 @@ def _find_written(registry: Registry, other: Dataset, top: Path) -> list[str]:
 
 
 def _rewrite(content: bytes, old: str, new: str) -> tuple[bytes, int]:
-    """Replaces the old path in a text, and the old name after ``../``; returns how often.
+    """Replace the old path in a text, and the old name after ``../``; return how often.
 
     The name alone stays, as it may be an ordinary word.
     """

@@ -135,7 +135,7 @@ def __getattr__(name: str) -> Any:
 
 
 def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
-    """Opens the Dagster instance of a home folder, with some of its settings replaced.
+    """Open the Dagster instance of a home folder, with some of its settings replaced.
 
     `DagsterInstance.get` and `DagsterInstance.from_config` read settings from ``dagster.yaml``
     only, which other processes read, too; `OpenSqliteStorage` is for this process alone.
@@ -176,7 +176,7 @@ def postgres_address(storage: Any) -> str | None:
 
 
 def stay_connected(instance: DagsterInstance) -> None:
-    """Makes the storages of an instance keep their connections to the database server.
+    """Make the storages of an instance keep their connections to the database server.
 
     By default they connect for each statement, which takes half of the time of an event. Dagster
     does the same for its webserver. For SQLite there is `OpenSqliteStorage`.
@@ -212,7 +212,7 @@ def show_partitions_as_missing(
     partitions: DynamicPartitionsDefinition,
     names: Sequence[str],
 ) -> None:
-    """Makes Dagster count partitions of an asset as missing, and keeps all events.
+    """Make Dagster count partitions of an asset as missing, and keep all events.
 
     Dagster counts every partition that ever had a materialization, and no storage can wipe a single
     partition. But it counts with a cache, and only adds partitions that are materialized later: a
@@ -232,7 +232,7 @@ def show_partitions_as_missing(
 
 
 def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) -> None:
-    """Copies the states of renamed sensors and schedules: whether they run, and their cursors.
+    """Copy the states of renamed sensors and schedules: whether they run, and their cursors.
 
     Dagster stores states by name, and has no public way to write one.
 
@@ -262,7 +262,7 @@ def copy_sensor_states(instance: DagsterInstance, new_names: Mapping[str, str]) 
 
 
 def run_webserver(routes: "Sequence[BaseRoute]", wait: Callable[[], object]) -> None:
-    """Runs `dagster-webserver` with the arguments of this process and additional routes.
+    """Run `dagster-webserver` with the arguments of this process and additional routes.
 
     Args:
         routes: The additional routes; they take precedence over Dagster's.
@@ -285,7 +285,7 @@ def run_webserver(routes: "Sequence[BaseRoute]", wait: Callable[[], object]) -> 
 
 
 def run_daemon() -> None:
-    """Runs `dagster-daemon` with the arguments of this process.
+    """Run `dagster-daemon` with the arguments of this process.
 
     With run retries enabled, the daemon warns on its first start that it ignores older events. A
     new history has no such events, so we filter the warning.
@@ -311,7 +311,7 @@ class CodeServer:
     client: "DagsterGrpcClient"
 
     def reload(self, seconds: int) -> None:
-        """Makes the server load the code again, in a new process that replaces this one.
+        """Make the server load the code again, in a new process that replaces this one.
 
         Args:
             seconds: Time limit.
@@ -326,7 +326,7 @@ class CodeServer:
 
 
 def find_code_server() -> CodeServer | None:
-    """Finds the code server for which this process has loaded the code; None if there is none."""
+    """Find the code server for which this process has loaded the code; None if there is none."""
     try:
         parent = psutil.Process().parent()
         return None if parent is None else code_server_of(parent.cmdline())
@@ -379,14 +379,14 @@ def event_tables() -> "tuple[Table, Table]":
 
 
 def read_event(text: str) -> Any:
-    """Deserializes an event from its text in a table."""
+    """Deserialize an event from its text in a table."""
     from dagster._serdes import deserialize_value
 
     return deserialize_value(text)
 
 
 def write_event(event: Any) -> str:
-    """Serializes an event to its text in a table."""
+    """Serialize an event to its text in a table."""
     from dagster._serdes import serialize_value
 
     return serialize_value(event)

@@ -60,7 +60,7 @@ class Services:
         )
 
     def start_webserver(self) -> None:
-        """Starts the webserver: it imports Dagster, then waits for `wait_until_it_answers`."""
+        """Start the webserver: it imports Dagster, then waits for `wait_until_it_answers`."""
         self._start(
             "webserver",
             *_WEBSERVER,
@@ -70,7 +70,7 @@ class Services:
         )
 
     def start_code_server(self) -> None:
-        """Starts the code server, which loads the definitions; needs Dagster's history."""
+        """Start the code server, which loads the definitions; needs Dagster's history."""
         self._socket.unlink(missing_ok=True)
         self._start(
             "code server",
@@ -82,7 +82,7 @@ class Services:
         )
 
     def wait_until_it_answers(self) -> None:
-        """Starts the daemon and waits until the webserver answers.
+        """Start the daemon and wait until the webserver answers.
 
         Raises:
             UnusableError: when one of the programs exits.
@@ -98,7 +98,7 @@ class Services:
             self._sleep(_LOOK_SECONDS)
 
     def wait_until_one_ends(self) -> None:
-        """Waits while all programs run; restarts the code server if it exits.
+        """Wait while all programs run; restart the code server if it exits.
 
         Raises:
             UnusableError: when the webserver or the daemon exits.
@@ -114,7 +114,7 @@ class Services:
         return process is not None and process.poll() is None
 
     def end(self) -> None:
-        """Stops all programs; the code server exits once its runs are finished."""
+        """Stop all programs; the code server exits once its runs are finished."""
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGINT)
@@ -138,7 +138,7 @@ class Services:
         )
 
     def _sleep(self, seconds: float, but: str | None = None) -> None:
-        """Sleeps, then makes sure that all programs except `but` are still running.
+        """Sleep, then make sure that all programs except `but` are still running.
 
         Raises:
             UnusableError: when one has exited.
@@ -173,7 +173,7 @@ class Services:
 def starting_services(
     root: Path, host: str, port: int, environment: Mapping[str, str]
 ) -> Iterator[Services]:
-    """Starts the webserver, which waits for the other programs; stops all of them on exit.
+    """Start the webserver, which waits for the other programs; stop all of them on exit.
 
     Args:
         root: The registry.

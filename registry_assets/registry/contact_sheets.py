@@ -36,7 +36,7 @@ def read_kept_sheet(root: Path, md5: str) -> bytes | None:
 
 
 def make_sheet(root: Path, md5: str) -> bytes | None:
-    """Makes the contact sheet of a version, and keeps it if the cache has all pictures.
+    """Make the contact sheet of a version, and keep it if the cache has all pictures.
 
     Args:
         root: The registry.
@@ -88,12 +88,12 @@ def describe_absence(root: Path, md5: str) -> tuple[str, ...]:
 
 
 def count_kept_sheets(root: Path, md5s: Collection[str]) -> int:
-    """Counts the kept contact sheets of versions."""
+    """Count the kept contact sheets of versions."""
     return sum(_place_of(root, md5).exists() for md5 in set(md5s) if is_folder(md5))
 
 
 def clear_kept_sheets(root: Path) -> int:
-    """Removes all kept contact sheets, and partial files of sheets.
+    """Remove all kept contact sheets, and partial files of sheets.
 
     Returns:
         The number of removed sheets.

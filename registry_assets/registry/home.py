@@ -43,7 +43,7 @@ concurrency:
 
 
 def check_place(root: Path) -> None:
-    """Makes sure that Dagster and DVC can work at a path.
+    """Make sure that Dagster and DVC can work at a path.
 
     Raises:
         RegistryError: with the reason, when they cannot.
@@ -68,7 +68,7 @@ def check_place(root: Path) -> None:
 
 
 def prepare_home(root: Path) -> Path:
-    """Makes the Dagster home of a registry, unless it exists."""
+    """Make the Dagster home of a registry, unless it exists."""
     home = root / HOME
     home.mkdir(exist_ok=True)
     if _find_former_home(root) is not None:
@@ -119,7 +119,7 @@ def find_exported_home(root: Path) -> Path | None:
 
 
 def write_env(root: Path, *, is_read: bool = False) -> str | None:
-    """Sets DAGSTER_HOME in ``.env``, which Dagster's own commands read at the root.
+    """Set DAGSTER_HOME in ``.env``, which Dagster's own commands read at the root.
 
     The path is absolute: with ``${PWD}`` it would depend on the shell. So the first command after a
     move of the registry rewrites it, and `check_home` stops Dagster if it starts before that.
@@ -168,7 +168,7 @@ def _find_former_home(root: Path) -> Path | None:
 
 
 def check_home(root: Path) -> None:
-    """Makes sure that ``.env`` has not set DAGSTER_HOME to a former path of the registry.
+    """Make sure that ``.env`` has not set DAGSTER_HOME to a former path of the registry.
 
     Raises:
         RegistryError: when it has. The file is corrected, so Dagster can be started again.

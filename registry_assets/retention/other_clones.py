@@ -52,13 +52,13 @@ class OtherClones:
 
 
 def read_history(dvc: DvcRepo) -> CloneHistory:
-    """Reads what a clone has recorded."""
+    """Read what a clone has recorded."""
     lineage = build_lineage(read_registry(dvc.root, dvc))
     return CloneHistory(dvc, lineage, read_version_history(lineage.registry))
 
 
 def read_other_clones(dvc: DvcRepo) -> OtherClones:
-    """Reads what every other clone that uses the cache of this one has recorded."""
+    """Read what every other clone that uses the cache of this one has recorded."""
     found = dvc.read_clones()
     histories, unknown = read_histories(found.readable)
     return OtherClones(histories, tuple(path for _, path in found.gone), (*found.unknown, *unknown))
@@ -67,7 +67,7 @@ def read_other_clones(dvc: DvcRepo) -> OtherClones:
 def read_histories(
     roots: Sequence[Path],
 ) -> tuple[tuple[CloneHistory, ...], tuple[str, ...]]:
-    """Reads what clones have recorded; returns a message for each that cannot be read."""
+    """Read what clones have recorded; return a message for each that cannot be read."""
     histories, unknown = [], []
     for root in roots:
         try:

@@ -57,7 +57,7 @@ class Claim:
 
 
 def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
-    """Makes sure that no other registry in an instance uses the name or asset keys of this one.
+    """Make sure that no other registry in an instance uses the name or asset keys of this one.
 
     Raises:
         RefusedError: when another registry uses them, or the history has another key prefix.
@@ -109,7 +109,7 @@ def _is_alone(registry: Registry, instance: DagsterInstance) -> bool:
 
 
 def _take_over(lineage: Lineage, instance: DagsterInstance, prefixes: Sequence[str]) -> None:
-    """Copies partition keys and sensor states from former names, and keeps the originals.
+    """Copy partition keys and sensor states from former names, and keep the originals.
 
     Another process may still run version 0.1.0, whose names have no prefix. Partition keys that
     belong to another registry are removed by the next `remove_partitions`.
@@ -145,7 +145,7 @@ def _claim(lineage: Lineage, former: Claim | None) -> Claim:
 def _check_no_history_without_prefix(
     lineage: Lineage, instance: DagsterInstance, claims: Mapping[str, Claim]
 ) -> None:
-    """Makes sure that no prefix is added when this registry's history has none."""
+    """Make sure that no prefix is added when this registry's history has none."""
     length = len(lineage.registry.settings.key_prefix)
     if not length:
         return

@@ -52,7 +52,7 @@ NO_ADDRESS = (
 
 
 def check_reachable(address: str) -> None:
-    """Tries once to connect to a database.
+    """Try once to connect to a database.
 
     Dagster tries six times, which takes ten seconds and counts as six failed logins.
 
@@ -66,7 +66,7 @@ def check_reachable(address: str) -> None:
 
 
 def show_address(address: str) -> str:
-    """Removes from an address the password and the options, which may hold one."""
+    """Remove from an address the password and the options, which may hold one."""
     from sqlalchemy import URL, make_url
 
     url = make_url(address)

@@ -32,7 +32,7 @@ from registry_assets.registry.translator import COLLECTIONS, Key, RegistryTransl
 
 
 def build_lineage(registry: Registry, translator: RegistryTranslator | None = None) -> Lineage:
-    """Builds the graph of a registry.
+    """Build the graph of a registry.
 
     Args:
         registry: What the metafiles declare.
@@ -109,7 +109,7 @@ class _Builder:
         return "" if str(place) == "." else str(place)
 
     def _index_without_circles(self) -> PathIndex:
-        """Splits families that would be in a cycle of assets; returns the index of outputs.
+        """Split families that would be in a cycle of assets; return the index of outputs.
 
         DVC's graph of stages has no cycle. But if one item of a family depends on another item, the
         family as one asset depends on itself, which Dagster refuses.
@@ -248,7 +248,7 @@ class _Builder:
     def _partitions(
         self, upstreams: Sequence[Sequence[Upstream]], group_of_key: Mapping[Key, Group]
     ) -> Mapping[int, str]:
-        """Names the partitions of each family, by `id`; families with the same items share them."""
+        """Name the partitions of each family, by `id`; families with the same items share them."""
         parent = {id(group): group for group in self.groups if group.is_family}
 
         def find(group: Group) -> Group:
@@ -289,7 +289,7 @@ def _edges(path: str, unit: Unit) -> dict[tuple[str, str], None]:
 def _mapping(
     pairs: Iterable[tuple[str | None, str | None]], upstream: Group | None
 ) -> Literal["same", "all"] | tuple[str, ...] | None:
-    """Derives the partition mapping of two assets from pairs of (downstream, upstream) keys."""
+    """Derive the partition mapping of two assets from pairs of (downstream, upstream) keys."""
     if upstream is None or not upstream.is_family:
         return None
     pairs = set(pairs)

@@ -18,7 +18,7 @@ from registry_assets.registry.translator import COLLECTIONS
 
 
 def check_collection_exists(lineage: Lineage, name: str) -> None:
-    """Makes sure that a collection exists, in the raw folder or in a metafile.
+    """Make sure that a collection exists, in the raw folder or in a metafile.
 
     Args:
         lineage: The graph; collections that were added since it was read are found, too.

@@ -1,4 +1,4 @@
-"""Stage process_files: makes one file of each file of a collection."""
+"""Stage process_files: makes one file from each file of a collection."""
 
 import argparse
 import shutil
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def process(source: Path, target: Path) -> None:
-    """Make one file; this is the place for what your stage does.
+    """Make one file. Replace this with what your stage does.
 
-    Write a new file and never into the old one, which shares its content with DVC's cache.
+    Never write to `source`: it may be a link to an object in DVC's cache.
     """
     shutil.copyfile(source, target)
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smallest-size", type=int, required=True, help="in bytes")
     parser.add_argument("inputs", type=Path, help="the collection")
-    parser.add_argument("out", type=Path, help="where the new files go")
+    parser.add_argument("out", type=Path, help="folder for the new files")
     arguments = parser.parse_args()
 
     arguments.out.mkdir(parents=True, exist_ok=True)
