@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 SETTLED_SECONDS = 2.0
-"""The age that the newest change must have, so that a later one has a different time."""
+"""How old the newest change must be, so that any later change has another time."""
 
 # The names of the folders with objects in a cache.
 _OBJECTS = re.compile(r"[0-9a-f]{2}")

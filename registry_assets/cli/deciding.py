@@ -132,7 +132,7 @@ def decisions(
     withdraw: bool,
     as_json: bool,
 ) -> None:
-    """List decisions about images, all or those about FILE, or withdraw them."""
+    """List decisions about all images, or FILE, or withdraw them."""
     from registry_assets.curation.deciding import Decider
     from registry_assets.registry.decisions import find_decided
 

@@ -47,10 +47,11 @@ def forget(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove every copy of the image FILE from raw and data sets, and all that was made from it.
+    """Remove all copies of the image FILE, and all made from it.
 
-    FILE is a path, here or elsewhere, or an md5. Afterwards the command lists what is left: older
-    versions in the cache and on remotes. --purge removes those objects too, for good.
+    Copies are removed from raw and data sets. FILE is a path, here or elsewhere, or an md5.
+    Afterwards the command lists what is left: older versions in the cache and on remotes. --purge
+    removes those objects too, for good.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.orchestration.sheet_history import check_no_sheets
@@ -167,7 +168,7 @@ def _remaining_copies_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> Rema
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
-    """Show what the cache holds, by collection and version, and free what nothing needs.
+    """Show what the cache holds, and free what nothing needs.
 
     Keeps what a branch, tag or stash refers to, what is staged, what the metafiles record now, and
     raw files that no commit and no remote has, as they cannot be restored. If several clones share

@@ -33,7 +33,10 @@ _DISTANCE = "Also pictures whose perceptual hashes differ in at most this many o
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def status(root: Path, verbose: bool, as_json: bool) -> None:
-    """Show what is not up to date, and the next command; exit 1 if there is anything."""
+    """Show what is not up to date, and the next command.
+
+    Exit 1 if anything is not up to date.
+    """
     from registry_assets.registry.status.report import (
         describe_details,
         describe_status,
@@ -72,7 +75,7 @@ def find_status(root: Path) -> RegistryStatus:
 @click.option("--full", is_flag=True, help="With --check: also hash every object in the cache.")
 @click.pass_obj
 def lineage(root: Path, as_json: bool, check: bool, full: bool) -> None:
-    """Show the graph of outputs, or check that Dagster agrees with the metafiles."""
+    """Show the graph of outputs, or compare it with Dagster."""
     from registry_assets.registry.lineage.report import describe_lineage, lineage_as_json
 
     if full and not check:
@@ -122,10 +125,10 @@ def check_lineage(found: Lineage, *, most_hashed: int | None = 0) -> int:
 def duplicates(
     root: Path, name: str | None, distance: int | None, dataset: str | None, as_json: bool
 ) -> None:
-    """List duplicate pictures, or only those with a copy in NAME; exit 1 if there are any.
+    """List duplicate pictures, or only those with a copy in NAME.
 
     Compares content; with --distance, also perceptual hashes. --leave-out records decisions, as
-    `registry deny` does; pictures that somebody allowed stay.
+    `registry deny` does; pictures that somebody allowed stay. Exit 1 if there are any duplicates.
     """
     if dataset is not None:
         if name is not None or as_json:
@@ -177,11 +180,12 @@ def duplicates(
 @click.option("--no-runs", is_flag=True, help="Do not look up Dagster's runs; faster.")
 @click.pass_obj
 def trace(root: Path, file: Path, forward: bool, as_json: bool, no_runs: bool) -> None:
-    """Show where FILE came from, by its content: raw file, stages and commits.
+    """Show where FILE came from: raw file, stages and commits.
 
-    FILE may also be outside the registry, or recorded but not in the workspace. With an MLflow
-    server configured, --forward also lists the models that were trained on it. FILE may then also
-    be a model, models:/NAME/VERSION, which is traced back to its raw collections.
+    Finds FILE by its content: it may also be outside the registry, or recorded but not in the
+    workspace. With an MLflow server configured, --forward also lists the models that were trained
+    on it. FILE may then also be a model, models:/NAME/VERSION, which is traced back to its raw
+    collections.
     """
     from registry_assets.errors import describe_unread
     from registry_assets.provenance.finding import trace_file

@@ -31,9 +31,10 @@ _FEW = 3
 def publish(
     root: Path, branch: str | None, message: str | None, dry_run: bool, switch: bool, as_json: bool
 ) -> None:
-    """Push data, then its metafiles on a separate branch, and open a pull request.
+    """Push data, then its metafiles, and open a pull request.
 
-    Your work tree, the index and the checked-out branch do not change.
+    The metafiles are committed to a separate branch. Your work tree, the index and the checked-out
+    branch do not change.
     """
     if dry_run and switch:
         raise click.UsageError("--switch does not go with --dry-run")
@@ -77,10 +78,10 @@ def publish(
 @click.command()
 @click.pass_obj
 def resolve(root: Path) -> None:
-    """Resolve merge conflicts in metafiles by entry, and list stale outputs.
+    """Resolve merge conflicts in metafiles, and list stale outputs.
 
-    Run it when `git merge`, `git rebase` or `git pull` stops with conflicts, and again after it has
-    finished.
+    Merges metafiles by entry. Run it when `git merge`, `git rebase` or `git pull` stops with
+    conflicts, and again after it has finished.
     """
     from registry_assets.revisions.publishing.resolving import describe_conflict, find_stale
     from registry_assets.revisions.publishing.resolving import resolve as resolve_conflicts
@@ -118,7 +119,7 @@ def resolve(root: Path) -> None:
 @click.option("--full", is_flag=True, help="Also read back and hash everything on the remote.")
 @click.pass_obj
 def push(root: Path, check: bool, full: bool) -> None:
-    """Push missing objects to the remote, and verify that it has everything.
+    """Push missing objects, and verify that the remote has all.
 
     With --full, damaged objects are replaced. Exit 1 if anything is missing or damaged.
     """

@@ -230,7 +230,7 @@ def say_copied(name: str) -> Callable[[Copied], None]:
 )
 @click.pass_obj
 def sync(root: Path, strip_sheets: bool) -> None:
-    """Report to Dagster what changed outside of it, as the metafiles record it."""
+    """Report to Dagster what changed outside of it."""
     found = read_lineage(root)
     if not strip_sheets:
         report_outside_changes(found, click.echo)

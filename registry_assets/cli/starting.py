@@ -34,7 +34,7 @@ from registry_assets.errors import RegistryError
     "--upgrade", is_flag=True, help="Replace the stages of data sets with those of this version."
 )
 def init(folder: Path, upgrade: bool) -> None:
-    """Make FOLDER a registry, or set up an existing one on this machine."""
+    """Make FOLDER a registry, or set up an existing one here."""
     from registry_assets.intake.initialising import init_registry
     from registry_assets.registry.sharing import share_files
 
@@ -52,9 +52,10 @@ def init(folder: Path, upgrade: bool) -> None:
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--no-data", is_flag=True, help="Fetch no data now; rerun without it to do so.")
 def clone(url: str, folder: Path | None, no_data: bool) -> None:
-    """Clone the registry at URL, with its data, settings and history; safe to rerun.
+    """Clone the registry at URL, and set it up on this machine.
 
-    Without DIR, the folder is named after URL. Exit 1 if some data could not be fetched.
+    Fetches its data and reports it to Dagster. Without DIR, the folder is named after URL. Safe to
+    rerun. Exit 1 if some data could not be fetched.
     """
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.intake.cloning import clone_repository, fit_clone
@@ -89,9 +90,9 @@ def clone(url: str, folder: Path | None, no_data: bool) -> None:
 def new(
     root: Path, dataset: str | None, like: str | None, template: str | None, lists: bool
 ) -> None:
-    """Make the data set DATASET, with code, parameters and a pipeline, but no collections.
+    """Make the data set DATASET from a template or from OTHER.
 
-    Without DATASET, list the templates.
+    It has code, parameters and a pipeline, but no collections. Without DATASET, list the templates.
     """
     from registry_assets.intake.datasets import TEMPLATES, make_dataset
 
@@ -161,7 +162,7 @@ def demo(root: Path, folder: Path | None) -> None:
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
 @click.pass_obj
 def ui(root: Path, host: str, port: int) -> None:
-    """Start Dagster's webserver and daemon with this registry's history."""
+    """Start Dagster's webserver and daemon for this registry."""
     from registry_assets.orchestration.services import starting_services
     from registry_assets.registry.home import choose_home, read_env_home, write_env
 

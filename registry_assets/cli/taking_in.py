@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--link", is_flag=True, help="Hardlink files from elsewhere instead of copying them.")
 @click.pass_obj
 def add(root: Path, source: str, name: str | None, link: bool) -> None:
-    """Track a collection with DVC, as `dvc add` does, and record it in Dagster.
+    """Track a collection with DVC, and record it in Dagster.
 
     Adds raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) at any path,
     which is copied or unpacked into raw/ first. Safe to rerun after an interruption.
@@ -82,7 +82,7 @@ def _say_duplicates(now: Lineage, name: str) -> None:
 @click.option("--check", is_flag=True, help="Only list imports that are behind; exit 1 if any are.")
 @click.pass_obj
 def update(root: Path, names: tuple[str, ...], check: bool) -> None:
-    """Update imports to the current version of their source: all, or those named."""
+    """Update all imports, or those named, to their current sources."""
     from registry_assets.dvc_repo import source_session
     from registry_assets.intake.next_steps import after_taking_in
     from registry_assets.registry.status.imports import choose_imports, compare_imports
@@ -139,7 +139,10 @@ def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
 def import_(
     root: Path, name: str, dataset: str, url: str | None, rev: str | None, path: str | None
 ) -> None:
-    """Import the collection NAME into a data set, without a copy, and record it in Dagster."""
+    """Import the collection NAME into a data set, without a copy.
+
+    The import is recorded in Dagster.
+    """
     if url is None and (rev or path):
         raise click.UsageError("--rev and --path go with --from")
     from registry_assets.intake.next_steps import after_taking_in
@@ -177,7 +180,7 @@ def import_(
 @click.option("--force", is_flag=True, help="Also remove edits that are saved nowhere.")
 @click.pass_obj
 def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
-    """Remove the collection NAME from a data set, with all outputs made from it there.
+    """Remove the collection NAME and its outputs from a data set.
 
     The raw collection stays, and the cache keeps all versions.
     """

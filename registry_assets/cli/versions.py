@@ -43,7 +43,7 @@ def diff(
     most: int | None,
     as_json: bool,
 ) -> None:
-    """Show what changed between two versions of the registry, and why.
+    """Show what changed between two commits, and why.
 
     A (default: HEAD) and B (default: the work tree) are commits, branches or tags; A..B works, too.
     Compares what the metafiles record; edits since then are listed by `registry status`.
@@ -84,10 +84,11 @@ def diff(
 @click.argument("rev")
 @click.pass_obj
 def checkout(root: Path, rev: str) -> None:
-    """Check out REV, a branch, tag or commit, with its data, and report it to Dagster.
+    """Check out REV, a branch, tag or commit, with its data.
 
-    Data is restored from the cache, or pulled from the remote. `registry checkout -` goes back.
-    Edits that are saved nowhere are never overwritten. Exit 1 if some data could not be fetched.
+    Restores data from the cache, or pulls it from the remote, and reports the changes to Dagster.
+    `registry checkout -` goes back. Edits that are saved nowhere are never overwritten. Exit 1 if
+    some data could not be fetched.
     """
     from registry_assets.registry.lineage.building import build_lineage
     from registry_assets.registry.reading import read_registry
@@ -108,9 +109,10 @@ def checkout(root: Path, rev: str) -> None:
 @click.option("--push", is_flag=True, help="Also push the tag to the Git remote.")
 @click.pass_obj
 def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool) -> None:
-    """Tag a version of a data set, so that others can import it (default: the next number).
+    """Tag a version of a data set, so that others can import it.
 
-    At the commit, all outputs of the data set must be up to date, and the remote must have them.
+    Without VERSION, it gets the next number. At the commit, all outputs of the data set must be up
+    to date, and the remote must have them.
     """
     from registry_assets.git_repo import GitRepo
     from registry_assets.revisions.versions.tagging import make_version, plan_version
@@ -138,7 +140,7 @@ def tag(root: Path, name: str, message: str | None, rev: str | None, push: bool)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def list_versions(root: Path, dataset: str | None, as_json: bool) -> None:
-    """List the versions of DATASET, or of all data sets: content and changes."""
+    """List the versions of DATASET, or of all data sets."""
     from registry_assets.revisions.versions import version_report
     from registry_assets.revisions.versions.dataset_versions import read_versions
 
