@@ -401,7 +401,7 @@ def test_a_server_that_does_not_answer_is_named(
         monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")
         (bare / "dagster.yaml").write_text(SETTINGS)
         (line,) = registry(bare, "sync").stderr.splitlines()
-    assert f"{address}: timeout expired: make sure that the server runs" in line
+    assert f"{address}: timeout expired: make sure that the server is running" in line
 
 
 def test_a_password_that_is_a_number_is_not_shown(bare: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_folder_that_settles_beside_one_that_does_not_is_taken(
 
 BAD = {
     "x; rm -rf ~": "letters, digits",
-    "-rf": "starts with a letter or digit",
+    "-rf": "with a letter or digit first",
     "été": "letters, digits",
     "a...b": "range of partitions",
 }

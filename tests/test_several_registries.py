@@ -194,7 +194,10 @@ def test_the_same_keys_are_refused_with_the_setting_that_helps(
     tell(harbour, instance)
     second = copy_registry(finished_registry, tmp_path / "second")
     before = told(harbour, instance)
-    with pytest.raises(RefusedError, match=r'another registry, harbour .*key_prefix = "second"'):
+    with pytest.raises(
+        RefusedError,
+        match=r'another registry in this Dagster instance, harbour .*key_prefix = "second"',
+    ):
         tell(second, instance)
     assert told(harbour, instance) == before
     assert partitions(second, instance) == set()
@@ -209,7 +212,9 @@ def test_the_same_name_is_refused(
     tell(harbour, instance)
     prefix = 'key_prefix = "second"'
     second = copy_registry(finished_registry, tmp_path / "second", prefix, name="harbour")
-    with pytest.raises(RefusedError, match="another registry named harbour, in"):
+    with pytest.raises(
+        RefusedError, match="another registry in this Dagster instance is named harbour, in"
+    ):
         tell(second, instance)
     set_names(second, prefix)
     tell(second, instance)
@@ -288,7 +293,7 @@ def test_a_prefix_is_chosen_before_the_first_event(
     tell(harbour, instance)
     before = told(harbour, instance)
     set_names(harbour, 'key_prefix = "late"')
-    with pytest.raises(RefusedError, match="changes the key of every asset"):
+    with pytest.raises(RefusedError, match="the prefix is part of every asset key"):
         tell(harbour, instance)
     set_names(harbour, first)
     tell(harbour, instance)
@@ -303,7 +308,7 @@ def test_a_prefix_is_refused_also_over_a_history_that_names_no_registry(
     (key,) = instance.daemon_cursor_storage.get_cursor_values({"registry_assets/registries"})
     instance.daemon_cursor_storage.set_cursor_values({key: "{}"})
     set_names(harbour, 'key_prefix = "late"')
-    with pytest.raises(RefusedError, match="begun without one"):
+    with pytest.raises(RefusedError, match="started without one"):
         tell(harbour, instance)
     # Another registry's history without one does not concern it.
     tell(forest, instance)

@@ -57,7 +57,7 @@ def find_models(lineage: Lineage, md5: str) -> Trained | None:
         return None
     if not is_installed():
         click.echo(
-            "registry: models are left out, as MLflow's client is not installed: "
+            "registry: models are left out, as MLflow's client is not installed here: "
             f"run `{install_command('registry-assets[mlflow]')}`",
             err=True,
         )

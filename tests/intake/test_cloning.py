@@ -97,7 +97,8 @@ def test_one_command_makes_a_working_registry(hub: Path, tmp_path: Path) -> None
     is_working(here / "hub")
     assert [place.name for place in here.iterdir()] == ["hub"]
     again = clone(here, str(hub))
-    assert "already: going on" in again
+    assert "is already a clone of" in again
+    assert ": adding what is missing" in again
     assert "5 outputs: 0 restored from the cache, 0 pulled" in again
     is_working(here / "hub")
 

@@ -119,7 +119,7 @@ def test_one_like_another_has_its_code_and_none_of_its_data(text_registry: Path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["texts"], "processed/texts is there already"),
+        (["texts"], "processed/texts exists already"),
         (["a b"], "'a b' cannot be the name of a data set"),
         (["../up"], "'../up' cannot be the name of a data set"),
         (["more", "--like", "nothing"], "there is no data set nothing: choose one of texts"),
