@@ -47,7 +47,7 @@ def forget(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove all copies of the image FILE, and all made from it.
+    """Remove all copies of image FILE and everything made from it.
 
     Copies are removed from raw and data sets. FILE is a path, here or elsewhere, or an md5.
     Afterwards the command lists what is left: older versions in the cache and on remotes. --purge

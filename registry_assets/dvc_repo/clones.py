@@ -248,13 +248,13 @@ def _find(entry: Entry) -> Path | str | None:
         if not is_own_machine:
             return "is on another machine: run this where its folder can be read, too"
         if os.path.lexists(root):
-            return "was replaced by something else: mount its disk, or move the clone back"
+            return "has no `.dvc` in its folder: mount its disk, or move the clone back"
         around = root.parent.stat()
         siblings = list(root.parent.iterdir())
     except OSError as error:
         return f"cannot be read ({error.strerror}): mount its disk, or run this as its owner"
     if entry.is_mounted or around.st_ino != entry.parent:
-        return "is on a disk that is not mounted: mount it"
+        return "is missing, and its disk is not mounted: mount it"
     for place in siblings:
         with suppress(OSError):
             if (place / DVC_FOLDER).stat().st_ino == entry.folder:

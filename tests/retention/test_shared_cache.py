@@ -232,9 +232,9 @@ def break_the_entry(second: Path) -> None:
     ("what", "said"),
     [
         (unmount, "cannot be read (No such file or directory): mount its disk"),
-        (unmount_from_a_folder, "is on a disk that is not mounted: mount it"),
-        (leave_an_empty_folder, "was replaced by something else: mount its disk"),
-        (mount_point_is_gone, "is on a disk that is not mounted: mount it"),
+        (unmount_from_a_folder, "is missing, and its disk is not mounted: mount it"),
+        (leave_an_empty_folder, "has no `.dvc` in its folder: mount its disk"),
+        (mount_point_is_gone, "is missing, and its disk is not mounted: mount it"),
         (break_a_metafile, "raw/02_b.dvc"),
         (break_the_settings, "DVC's configuration cannot be used"),
         (another_machine, "is on another machine"),
