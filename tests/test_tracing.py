@@ -137,7 +137,7 @@ def test_people_read_one_line_or_two_for_a_step(demo: Path) -> None:
     said = done.stdout.splitlines()
     lines = [line for line in said if not line.startswith("        ")]
     # Behind each step that was made here: with what, and on which machine.
-    assert [line.split()[0] for line in said if line not in lines] == ["made", "on"] * 3
+    assert [line.split()[0] for line in said if line not in lines] == ["made", "on"] * 6
     assert lines[0] == f"{DATASET}/{FRAME}"
     assert f"@{VIDEOS}, commit {commit}, run " in lines[1]
     assert lines[8] == f"<- frame 25 of (by name): {DATASET}/data/inputs/{VIDEOS}/city.mp4"
