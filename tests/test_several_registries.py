@@ -249,6 +249,32 @@ def test_a_registry_without_a_commit_is_copied_with_its_history(
         assert told(second, history)
 
 
+def test_a_registry_without_a_commit_is_moved_beside_others(
+    finished_registry: Path, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    first = tmp_path / "first"
+    shutil.copytree(finished_registry, first, symlinks=True)
+    shutil.rmtree(first / ".git")
+    run(first, "git", "init", "--quiet")
+    tell(first, instance)
+    before = told(first, instance)
+    moved = first.rename(tmp_path / "moved")
+    tell(moved, instance)
+    assert told(moved, instance) == before
+
+
+def test_the_same_path_on_another_machine_is_another_registry(
+    harbour: Path, forest: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(harbour, instance)
+    shutil.rmtree(harbour)
+    forest.rename(harbour)
+    set_names(harbour)
+    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    with pytest.raises(RefusedError, match="named harbour, in"):
+        tell(harbour, instance)
+
+
 def test_a_registry_that_is_given_another_name_keeps_what_dagster_knows_of_it(
     harbour: Path, instance: DagsterInstance
 ) -> None:

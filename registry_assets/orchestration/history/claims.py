@@ -6,6 +6,7 @@ the name or keys of another registry, it would remove those of the other registr
 """
 
 import json
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from dagster import DagsterInstance
 
 from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo
-from registry_assets.model import Registry
+from registry_assets.model import DVC_FOLDER, Registry
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import copy_sensor_states
 from registry_assets.orchestration.names import own_name
@@ -42,18 +43,23 @@ class Claim:
             every clone; None without commits, or in a shallow clone.
         key_prefix: The prefix of its asset keys.
         keys: Its asset keys, as text.
+        host: The name of its machine.
+        inode: The inode of its ``.dvc``, which stays when it is moved.
     """
 
     root: str
     origin: str | None
     key_prefix: str
     keys: tuple[str, ...]
+    host: str
+    inode: int
 
     def is_of(self, other: "Claim") -> bool:
-        """Whether both belong to one registry: in the same folder, or in clones of it."""
-        if self.root == other.root:
+        """Whether both belong to one registry: clones of it, or the same folder, even if moved."""
+        if self.origin is not None and self.origin == other.origin:
             return True
-        return self.origin is not None and self.origin == other.origin
+        is_here = self.root == other.root or self.inode == other.inode
+        return is_here and self.host == other.host
 
 
 def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
@@ -93,7 +99,8 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
             )
     if former is None:
         # The folder was renamed, or the setting changed.
-        renamed = [name for name, other in claims.items() if other.root == claim.root]
+        here = (claim.host, claim.root)
+        renamed = [name for name, other in claims.items() if (other.host, other.root) == here]
         _take_over(lineage, instance, ["", *(f"{name}__" for name in renamed)])
         for name in renamed:
             del claims[name]
@@ -128,7 +135,9 @@ def _take_over(lineage: Lineage, instance: DagsterInstance, prefixes: Sequence[s
 def _claim(lineage: Lineage, former: Claim | None) -> Claim:
     registry = lineage.registry
     root = str(registry.root)
-    if former is not None and former.root == root and former.origin is not None:
+    host, inode = platform.node(), (registry.root / DVC_FOLDER).stat().st_ino
+    is_here = former is not None and (former.host, former.root) == (host, root)
+    if is_here and former is not None and former.origin is not None:
         origin: str | None = former.origin
     else:
         git = GitRepo(registry.root)
@@ -139,6 +148,8 @@ def _claim(lineage: Lineage, former: Claim | None) -> Claim:
         origin,
         "/".join(registry.settings.key_prefix),
         tuple(sorted("/".join(key) for key in lineage.output_of)),
+        host,
+        inode,
     )
 
 
