@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
         RegistryError: when the folder cannot be a registry.
     """
     check_git()
-    folder = (folder or Path(default_folder(address))).absolute()
+    folder = _absolute_folder(folder or Path(default_folder(address)))
     check_place(folder)
     shown = without_secrets(address)
     if folder.is_dir() and any(folder.iterdir()):
@@ -87,6 +88,13 @@ def default_folder(address: str) -> str:
             f"no folder name follows from {without_secrets(address)}: add the folder as DIR"
         )
     return name
+
+
+def _absolute_folder(folder: Path) -> Path:
+    """Where a folder lies, without `..` and links above it; a link in its own place stays one."""
+    if folder.name in ("", ".."):
+        return Path(os.path.realpath(folder))
+    return Path(os.path.realpath(folder.parent), folder.name)
 
 
 def _is_clone(git: GitRepo, address: str) -> bool:

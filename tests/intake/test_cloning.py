@@ -266,6 +266,16 @@ def test_what_cannot_be_is_said_and_leaves_nothing(
     assert [place for place in sorted(tmp_path.rglob("*")) if place not in before] == []
 
 
+def test_a_folder_beside_the_registry_that_one_is_in_is_outside_of_it(
+    made: Path, hub: Path, tmp_path: Path
+) -> None:
+    clone(made, "../hub.git", "../second", "--no-data")
+    assert (tmp_path / "second/.dvc").is_dir()
+    assert "lies in the DVC repository" in clone(made, "../hub.git", "raw/../third", code=1)
+    (tmp_path / "link").symlink_to(made / "raw")
+    assert "lies in the DVC repository" in clone(tmp_path, "hub.git", "link/third", code=1)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_clone_that_is_killed_leaves_no_registry(
     hub: Path, tmp_path: Path, how: signal.Signals
