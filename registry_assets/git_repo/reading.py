@@ -329,6 +329,11 @@ class GitRepo:
         addresses = (line.partition("\t")[2].rpartition(" (")[0] for line in listed.splitlines())
         return tuple(dict.fromkeys(filter(None, addresses)))
 
+    def remote_branches(self) -> list[str]:
+        """The branches that remotes had when they were fetched, without the names of remotes."""
+        listed = self._run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes") or ""
+        return sorted(set(listed.splitlines()) - {"HEAD"})
+
     def resolve(self, rev: str | None) -> str | None:
         """The commit of a revision (default: HEAD), also of a branch of origin; None if unknown."""
         names = ("HEAD",) if rev is None else (rev, f"refs/remotes/origin/{rev}")

@@ -15,6 +15,7 @@ from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.intake.initialising import check_objects, fit_to_machine, say_unshared
 from registry_assets.model import DVC_FOLDER
 from registry_assets.registry.home import check_place
+from registry_assets.units import few_of
 
 _CONFIG = f"{DVC_FOLDER}/config"
 
@@ -112,6 +113,7 @@ def _absolute(address: str, start: Path) -> str:
 def _find_registry(git: GitRepo, shown: str) -> str:
     """The folder of the DVC repository in a clone, relative to the top."""
     check_objects(git)
+    _check_out_only_branch(git, shown)
     found = sorted(
         config.removesuffix(_CONFIG) for config in git.tracked_like([_CONFIG, f"**/{_CONFIG}"])
     )
@@ -126,6 +128,23 @@ def _find_registry(git: GitRepo, shown: str) -> str:
         f"{shown} contains several DVC repositories ({', '.join(found)}), so the clone was "
         "deleted: run `git clone`, then `registry init .` and `dvc pull` in the one that you want"
     )
+
+
+def _check_out_only_branch(git: GitRepo, shown: str) -> None:
+    """Checks out a branch where Git did not, as the remote's HEAD names one that it lacks.
+
+    Raises:
+        RefusedError: when there is a choice.
+    """
+    branches = [] if git.commit() is not None else git.remote_branches()
+    if len(branches) == 1:
+        git.call("checkout", "--quiet", branches[0], "--")
+    elif branches:
+        raise RefusedError(
+            f"{shown} names {git.branch()} as its default branch, which it does not have; it has "
+            f"{few_of(branches)}: `git clone -b BRANCH {shown} DIR`, then `registry clone {shown} "
+            "DIR` goes on there"
+        )
 
 
 def _move(source: Path, folder: Path) -> None:

@@ -266,6 +266,21 @@ def test_what_cannot_be_is_said_and_leaves_nothing(
     assert [place for place in sorted(tmp_path.rglob("*")) if place not in before] == []
 
 
+def test_a_default_branch_that_is_not_there_is_made_up_for(hub: Path, tmp_path: Path) -> None:
+    run(hub, "git", "symbolic-ref", "HEAD", "refs/heads/elsewhere")
+    clone(tmp_path, str(hub), "second")
+    is_working(tmp_path / "second")
+    assert run(tmp_path / "second", "git", "rev-parse", "--abbrev-ref", "@{u}") == "origin/main\n"
+    run(hub, "git", "branch", "older", "main")
+    said = clone(tmp_path, str(hub), "third", code=1)
+    assert "names elsewhere as its default branch, which it does not have; it has main, old" in said
+    assert f"`git clone -b BRANCH {hub} DIR`, then `registry clone {hub} DIR`" in said
+    assert not (tmp_path / "third").exists()
+    run(tmp_path, "git", "clone", "--quiet", "-b", "main", str(hub), "third")
+    clone(tmp_path, str(hub), "third")
+    is_working(tmp_path / "third")
+
+
 def test_a_folder_beside_the_registry_that_one_is_in_is_outside_of_it(
     made: Path, hub: Path, tmp_path: Path
 ) -> None:
