@@ -198,15 +198,25 @@ def test_what_is_not_there_is_not_imported_and_nothing_is_left(
     text_registry: Path, source: Path
 ) -> None:
     before = metafiles(text_registry)
-    for more, words in (
-        (["--path", "raw/near"], "has no raw/near, so nothing was imported"),
-        (["--rev", "nowhere"], "it has no nowhere"),
+    run(source, "git", "tag", "--annotate", "--message", "Second", "v2")
+    branch = run(source, "git", "branch", "--show-current").strip()
+    there = (
+        f"so nothing was imported: name one of those that it has with --rev, as {branch}, v1, v2"
+    )
+    (source.parent / "empty").mkdir()
+    run(source.parent, "git", "init", "--quiet", "empty")
+    for address, more, words in (
+        (file_url(source), ["--path", "raw/near"], "has no raw/near, so nothing was imported"),
+        (file_url(source), ["--rev", "nowhere"], f"has no revision nowhere, {there}"),
+        (source, ["--rev", "nowhere"], f"has no revision nowhere, {there}"),
+        (source.parent / "empty", [], "nothing is committed there yet"),
     ):
         done = registry(
-            text_registry, "import", "far", "--into", "texts", "--from", file_url(source), *more
+            text_registry, "import", "far", "--into", "texts", "--from", str(address), *more
         )
         assert done.exit_code == 1
         assert words in done.stderr
+        assert "cannot be reached" not in done.stderr
         assert metafiles(text_registry) == before
 
 

@@ -35,7 +35,7 @@ from registry_assets.errors import (
     SourceUnreachableError,
 )
 from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, parse_forgotten
-from registry_assets.git_repo import GitRepo, find_rev, is_commit
+from registry_assets.git_repo import GitRepo, find_rev, is_commit, names_of
 from registry_assets.units import few_of
 
 if TYPE_CHECKING:
@@ -126,6 +126,17 @@ def find_commit(repo: Repo, address: str, rev: str | None) -> str | None:
     refs = _read_refs(repo, address)
     # A full hash is not checked: that would need a clone.
     return find_rev(refs, rev) or (rev if rev and is_commit(rev) and len(rev) == 40 else None)
+
+
+def lacks_revision(repo: Repo, address: str, rev: str | None) -> NotFoundError:
+    """The error for a revision that a repository lacks, with some that it has."""
+    there = names_of(_read_refs(repo, address))
+    lacking = f"revision {rev}" if rev else "commit in its default branch"
+    has = f"name one of those that it has with --rev, as {few_of(there)}"
+    return NotFoundError(
+        f"{without_secrets(address)} has no {lacking}, so nothing was imported: "
+        f"{has if there else 'nothing is committed there yet'}"
+    )
 
 
 def _read_refs(repo: Repo, address: str) -> Mapping[str, str]:

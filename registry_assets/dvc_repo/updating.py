@@ -38,6 +38,7 @@ from registry_assets.dvc_repo.sources import (
     fetch_commit,
     find_commit,
     find_tip,
+    lacks_revision,
     look,
     reaching,
     source_gone,
@@ -52,7 +53,6 @@ from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version
 from registry_assets.errors import (
     RegistryError,
     RepositoryChangedError,
-    SourceUnreachableError,
 )
 from registry_assets.git_repo import is_commit
 from registry_assets.model import metafile_of
@@ -90,7 +90,7 @@ def importing_from_repository(
 
     Raises:
         SourceUnreachableError: when the repository or its data cannot be fetched.
-        NotFoundError: when it has no such path.
+        NotFoundError: when it has no such path or revision.
         RefusedError: when DVC would not see the metafile.
     """
     place = dvc.path_of(path)
@@ -117,9 +117,10 @@ def importing_from_repository(
         check_new(dvc, repo, stage)
         report(f"importing {source} from {without_secrets(url)}")
         started = time.monotonic()
-        commit = find_commit(repo, address_of_source(repo, stage), revision)
+        address = address_of_source(repo, stage)
+        commit = find_commit(repo, address, revision)
         if commit is None:
-            raise SourceUnreachableError(url, f"it has no {revision or 'commit'}")
+            raise lacks_revision(repo, address, revision)
         _take(repo, stage, commit)
         stage.frozen = True
         version = version_of(stage.outs[0])

@@ -12,7 +12,7 @@ history.py     changes of files in all commits, and the refs that keep commits r
 
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder
 from registry_assets.git_repo.conflicts import Unmerged
-from registry_assets.git_repo.reading import GitRepo, check_git, find_rev, is_commit
+from registry_assets.git_repo.reading import GitRepo, check_git, find_rev, is_commit, names_of
 from registry_assets.git_repo.remotes import GitRemote, RemoteRefs
 from registry_assets.git_repo.tags import Tag
 
@@ -27,4 +27,5 @@ __all__ = [
     "check_git",
     "find_rev",
     "is_commit",
+    "names_of",
 ]

@@ -41,6 +41,17 @@ def find_rev(refs: Mapping[str, str], rev: str | None) -> str | None:
     return next(filter(None, found), None)
 
 
+def names_of(refs: Mapping[str, str]) -> list[str]:
+    """The short names of branches, and then of tags; see `find_rev`."""
+    return [
+        name.removeprefix(kind)
+        for kind in ("refs/heads/", "refs/tags/")
+        for name in refs
+        # An annotated tag is there a second time, peeled.
+        if name.startswith(kind) and not name.endswith("^{}")
+    ]
+
+
 def no_prompts() -> dict[str, str]:
     """Environment variables that make Git fail instead of prompting."""
     settings = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
