@@ -393,3 +393,14 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(text_registry: Path
     assert done.exit_code == 1
     assert "choose another with --port" in done.stderr
     assert registry(text_registry, "ui", "--port", "99999").exit_code == 2
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-host.invalid", "::1"])
+def test_a_host_that_is_not_this_machine_is_said_to_be_at_fault(
+    text_registry: Path, host: str
+) -> None:
+    done = registry(text_registry, "ui", "--host", host)
+    assert done.exit_code == 1
+    assert f"cannot listen on {host}:3000: " in done.stderr
+    assert "of this machine with --host" in done.stderr
+    assert "--port" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -229,7 +230,10 @@ def _check_address(host: str, port: int) -> None:
     except OSError as error:
         # Python's message repeats the address.
         reason = (error.strerror or str(error)).partition(" (while ")[0]
-        raise RegistryError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --port: "
-            f"`registry ui --port {port % 65535 + 1}`"
-        ) from error
+        step = (
+            f"choose another with --port: `registry ui --port {port % 65535 + 1}`"
+            if error.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "give an IPv4 address or a name of this machine with --host: `registry ui --host "
+            "127.0.0.1`"
+        )
+        raise RegistryError(f"cannot listen on {host}:{port}: {reason}; {step}") from error
