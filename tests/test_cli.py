@@ -326,7 +326,7 @@ def test_a_link_to_a_folder_is_refused_by_every_command(
 
 
 def test_a_registry_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
-    done = registry(tmp_path, "init", "/proc/registry")
+    done = CliRunner().invoke(main, ["init", "/proc/registry"])
     assert done.exit_code == 1
     assert done.stderr.startswith("registry: cannot create /proc/registry")
 
@@ -355,7 +355,7 @@ def test_settings_are_not_blamed_for_a_pipeline_that_cannot_be_read(text_registr
 
 def test_a_registry_at_a_path_that_is_not_ascii(tmp_path: Path) -> None:
     place = tmp_path / "Fotos übers Jahr"
-    assert registry(tmp_path, "init", str(place)).exit_code == 0
+    assert registry(place, "init", str(place)).exit_code == 0
     shown = run(place, "dvc", "remote", "list")
     assert str(place / ".dvc/storage") in shown.replace("\n", "")
     write_tree(place, {"raw/01_a/one.txt": "one\n"})
@@ -374,12 +374,12 @@ def test_a_registry_at_a_path_that_is_not_ascii(tmp_path: Path) -> None:
 def test_a_registry_is_made_in_a_folder_of_a_git_repository_but_not_of_another_registry(
     tmp_path: Path, text_registry: Path
 ) -> None:
-    done = registry(text_registry, "init", str(text_registry / "raw"))
+    done = registry(text_registry / "raw", "init", str(text_registry / "raw"))
     assert done.exit_code == 1
     assert f"lies in the DVC repository {text_registry}" in done.stderr
     run(tmp_path, "git", "init", "--quiet", "code")
-    assert registry(tmp_path, "init", str(tmp_path / "code/images")).exit_code == 0
     root = tmp_path / "code/images"
+    assert registry(root, "init", str(root)).exit_code == 0
     write_tree(root, {"raw/01_a/one.txt": "one\n"})
     assert registry(root, "add", "01_a").exit_code == 0
     assert registry(root, "status").exit_code == 0
@@ -404,3 +404,34 @@ def test_a_host_that_is_not_this_machine_is_said_to_be_at_fault(
     assert f"cannot listen on {host}:3000: " in done.stderr
     assert "of this machine with --host" in done.stderr
     assert "--port" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (["init", "."], "."),
+        (["init", "{tmp}/other"], "{tmp}/other"),
+        (["clone", "{tmp}/hub.git"], "hub"),
+        (["clone", "{tmp}/hub.git", "here"], "here"),
+        (["demo", "{tmp}/other"], "{tmp}/other"),
+    ],
+)
+def test_a_root_beside_the_folder_to_make_a_registry_of_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], named: str
+) -> None:
+    here, root = tmp_path / "here", tmp_path / "root"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    done = registry(root, *(word.format(tmp=tmp_path) for word in command))
+    assert done.exit_code == 2
+    assert f"--root {root} and {named.format(tmp=tmp_path)} are two folders" in done.stderr
+    assert f"after `registry {command[0]}`" in done.stderr
+    assert [*tmp_path.iterdir(), *here.iterdir()] == [here]
+
+
+def test_a_root_that_is_the_folder_to_make_a_registry_of_says_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert registry(tmp_path, "init", ".").exit_code == 0
+    assert registry(Path(), "init", str(tmp_path)).exit_code == 0

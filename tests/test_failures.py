@@ -317,7 +317,7 @@ def test_names_of_git_that_dvc_cannot_read_are_refused_and_never_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, "git", "init", "--quiet", "--object-format=sha256", "theirs")
-    done = registry(tmp_path, "init", str(tmp_path / "theirs"))
+    done = registry(tmp_path / "theirs", "init", str(tmp_path / "theirs"))
     assert is_one_line(done), done.output
     assert "git init --object-format=sha1" in done.stderr
     assert not (tmp_path / "theirs/.dvc").exists()

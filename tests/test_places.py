@@ -28,7 +28,7 @@ def registry(root: Path, *arguments: str) -> Result:
 )
 def test_at_an_unusual_path_everything_works(tmp_path: Path, name: str) -> None:
     root = tmp_path / name
-    assert registry(tmp_path, "init", "--", str(root)).exit_code == 0
+    assert registry(root, "init", "--", str(root)).exit_code == 0
     tree = {"raw/01_a/one.txt": "one\n"}
     for path in (root / "processed").rglob("*"):
         if path.is_file():
@@ -64,7 +64,7 @@ def test_at_an_unusual_path_everything_works(tmp_path: Path, name: str) -> None:
 def test_what_cannot_work_is_refused_before_anything_is_made(
     tmp_path: Path, name: str, reason: str
 ) -> None:
-    done = registry(tmp_path, "init", str(tmp_path / name))
+    done = registry(tmp_path / name, "init", str(tmp_path / name))
     assert done.exit_code == 1, done.output
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 import click
+from click.core import ParameterSource
 
 from registry_assets.cli.looking import check_lineage
 from registry_assets.cli.publishing import push_all
@@ -39,6 +40,7 @@ def init(folder: Path, upgrade: bool) -> None:
     from registry_assets.intake.initialising import init_registry
     from registry_assets.registry.sharing import share_files
 
+    _check_root(folder)
     share_files(folder)
     for line in init_registry(folder, upgrade=upgrade):
         click.echo(line)
@@ -59,9 +61,10 @@ def clone(url: str, folder: Path | None, no_data: bool) -> None:
     rerun. Exit 1 if some data could not be fetched.
     """
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.intake.cloning import clone_repository, fit_clone
+    from registry_assets.intake.cloning import clone_repository, default_folder, fit_clone
     from registry_assets.registry.sharing import share_files
 
+    _check_root(folder or Path(default_folder(url)))
     root = clone_repository(url, folder, click.echo)
     share_files(root)
     for line in fit_clone(root):
@@ -118,6 +121,8 @@ def demo(root: Path, folder: Path | None) -> None:
 
     FOLDER is made a registry first (default: use the current registry).
     """
+    if folder is not None:
+        _check_root(folder)
     # Printed before imports that take seconds.
     click.echo(
         "Processing two sample collections, from raw/ to sorted images, takes about half a minute",
@@ -205,6 +210,22 @@ def ui(root: Path, host: str, port: int) -> None:
             services.wait_until_one_ends()
     if services.is_left():
         click.echo("A run is still in progress: it continues in the background and is recorded")
+
+
+def _check_root(folder: Path) -> None:
+    """Makes sure that --root, if it is given, is the folder to make a registry of.
+
+    Raises:
+        UsageError: when it is another one.
+    """
+    context = click.get_current_context()
+    root: Path = context.find_root().params["root"]
+    is_given = context.find_root().get_parameter_source("root") is not ParameterSource.DEFAULT
+    if is_given and os.path.realpath(root) != os.path.realpath(folder):
+        raise click.UsageError(
+            f"--root {root} and {folder} are two folders: leave --root out, and name the one to "
+            f"make a registry of after `registry {context.info_name}`"
+        )
 
 
 def _raise_when_interrupted() -> None:
