@@ -377,6 +377,12 @@ def test_a_registry_is_made_in_a_folder_of_a_git_repository_but_not_of_another_r
     done = registry(text_registry / "raw", "init", str(text_registry / "raw"))
     assert done.exit_code == 1
     assert f"lies in the DVC repository {text_registry}" in done.stderr
+    place = text_registry / "new/er"
+    assert registry(place, "init", str(place)).exit_code == 1
+    assert not place.parent.exists()
+    (text_registry / "new").mkdir()
+    assert registry(place, "init", str(place)).exit_code == 1
+    assert list(place.parent.iterdir()) == []
     run(tmp_path, "git", "init", "--quiet", "code")
     root = tmp_path / "code/images"
     assert registry(root, "init", str(root)).exit_code == 0
@@ -425,7 +431,7 @@ def test_a_root_beside_the_folder_to_make_a_registry_of_is_refused(
     done = registry(root, *(word.format(tmp=tmp_path) for word in command))
     assert done.exit_code == 2
     assert f"--root {root} and {named.format(tmp=tmp_path)} are two folders" in done.stderr
-    assert f"after `registry {command[0]}`" in done.stderr
+    assert f"to make a registry of: `registry {command[0]} … DIR`" in done.stderr
     assert [*tmp_path.iterdir(), *here.iterdir()] == [here]
 
 

@@ -213,7 +213,7 @@ def ui(root: Path, host: str, port: int) -> None:
 
 
 def _check_root(folder: Path) -> None:
-    """Makes sure that --root, if it is given, is the folder to make a registry of.
+    """Make sure that --root, if given, is the folder to make a registry of.
 
     Raises:
         UsageError: when it is another one.
@@ -223,8 +223,8 @@ def _check_root(folder: Path) -> None:
     is_given = context.find_root().get_parameter_source("root") is not ParameterSource.DEFAULT
     if is_given and os.path.realpath(root) != os.path.realpath(folder):
         raise click.UsageError(
-            f"--root {root} and {folder} are two folders: leave --root out, and name the one to "
-            f"make a registry of after `registry {context.info_name}`"
+            f"--root {root} and {folder} are two folders: leave --root out, and end with the one "
+            f"to make a registry of: `registry {context.info_name} … DIR`"
         )
 
 

@@ -28,20 +28,23 @@ LinkType = Literal["reflink", "hardlink", "copy"]
 Level = Literal["repo", "local"]
 
 
-def init_dvc(root: Path) -> bool:
-    """Makes a folder a DVC repository; returns False if it already is one.
+def check_new(root: Path) -> None:
+    """Makes sure that a folder is a DVC repository, or can be made one.
 
     Raises:
         RegistryError: when it lies in another DVC repository.
+        UnusableError: when the user has no name.
     """
-    if (root / Repo.DVC_DIR).is_dir():
-        return False
-    check_outside(root)
+    if not (root / Repo.DVC_DIR).is_dir():
+        check_outside(root)
+        check_user()
+
+
+def init_dvc(root: Path) -> None:
+    """Makes a folder, which `check_new` lets pass, a DVC repository."""
     git = next((f for f in (root, *root.parents) if (f / ".git").exists()), None)
-    check_user()
     with translated_errors():
         Repo.init(str(root), no_scm=git is None, subdir=git not in (None, root)).close()
-    return True
 
 
 def check_outside(root: Path) -> None:

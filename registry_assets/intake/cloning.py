@@ -131,7 +131,7 @@ def _find_registry(git: GitRepo, shown: str) -> str:
 
 
 def _check_out_only_branch(git: GitRepo, shown: str) -> None:
-    """Checks out a branch where Git did not, as the remote's HEAD names one that it lacks.
+    """Check out a branch where Git did not, as the remote's HEAD names one that it lacks.
 
     Raises:
         RefusedError: when there is a choice.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unicodedata import normalize
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.initialising import (
+    check_new,
     init_dvc,
     lead_to_origin,
     mend_moved_remote,
@@ -130,20 +132,16 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     check_place(root.absolute())
     if root.exists() and not root.is_dir():
         raise RegistryError(f"{root} is a file: name a folder")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RegistryError(
-            f"cannot create {root}: {error.strerror}; name another folder"
-        ) from error
-    root = root.resolve()
-    check_place(root)
-    check_git()
-    git = GitRepo(root)
-    check_objects(git)
-    check_checked_out(git)
-    if find_kept_out(git).lacks(_DVC_CONFIG):
-        raise kept_out(_DVC_CONFIG)
+    with _making(root):
+        root = root.resolve()
+        check_place(root)
+        check_git()
+        git = GitRepo(root)
+        check_objects(git)
+        check_checked_out(git)
+        if find_kept_out(git).lacks(_DVC_CONFIG):
+            raise kept_out(_DVC_CONFIG)
+        check_new(root)
     if (root / DVC_FOLDER).is_dir():
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
@@ -169,6 +167,30 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     yield from _ignore_leftovers(root, {}, [])
     yield from _install_merge_driver(root)
     yield from _write_env(root)
+
+
+@contextmanager
+def _making(root: Path) -> Iterator[None]:
+    """Make a folder, and remove it again if it is refused within.
+
+    Raises:
+        RegistryError: when it cannot be made.
+    """
+    folder = root.absolute()
+    made = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RegistryError(
+                f"cannot create {root}: {error.strerror}; name another folder"
+            ) from error
+        yield
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def check_objects(git: GitRepo) -> None:
