@@ -68,6 +68,19 @@ def test_the_summary_says_how_many_and_why(demo: Path) -> None:
         assert name in said
 
 
+def test_collections_of_somebody_are_left_alone(text_registry: Path) -> None:
+    run(text_registry, "registry", "add", "01_a")
+    commit_all(text_registry)
+    for root, folder in ((text_registry, []), (text_registry.parent, [text_registry.name])):
+        done = subprocess.run(
+            ["registry", "demo", *folder], cwd=root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "has collections of its own (01_a)" in done.stderr
+        assert "run it in another folder, `registry demo DIR`" in done.stderr
+        assert not any((text_registry / "raw" / name).exists() for name in COLLECTIONS)
+
+
 def test_the_metafiles_in_the_repository_are_what_the_demo_writes(demo: Path) -> None:
     written = {path.relative_to(demo).as_posix() for path in demo.rglob("*.dvc") if path.is_file()}
     assert len(written) == 4

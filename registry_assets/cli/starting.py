@@ -130,7 +130,13 @@ def demo(root: Path, folder: Path | None) -> None:
     )
     from registry_assets.cli.demo import CHECKOUT, summarise
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.intake.initialising import copy_samples, fit_to_machine, init_registry
+    from registry_assets.intake.initialising import (
+        check_samples_fit,
+        copy_samples,
+        fit_to_machine,
+        init_registry,
+    )
+    from registry_assets.registry.reading import read_registry
     from registry_assets.registry.sharing import share_files
 
     if folder is not None:
@@ -139,6 +145,8 @@ def demo(root: Path, folder: Path | None) -> None:
         for line in init_registry(root):
             click.echo(line)
     dvc = DvcRepo(root)
+    if not dvc.root.samefile(CHECKOUT):
+        check_samples_fit(read_registry(dvc.root, dvc))
     for line in fit_to_machine(dvc.root):
         click.echo(line)
     names = copy_samples(dvc.root)

@@ -24,13 +24,13 @@ from registry_assets.dvc_repo.initialising import (
     why_unshared,
 )
 from registry_assets.dvc_repo.opening import STORAGE
-from registry_assets.errors import RegistryError
+from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.git_repo import GitRepo, check_git
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out, kept_out
 from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.leftovers import find_leftover_in, ignore_lines
-from registry_assets.model import DVC_FOLDER, PIPELINE_FILE, is_folder, name_of_folder
+from registry_assets.model import DVC_FOLDER, PIPELINE_FILE, Registry, is_folder, name_of_folder
 from registry_assets.registry.home import check_place, prepare_home, write_env
 from registry_assets.registry.reading import read_registry
 from registry_assets.revisions.changes.merge_driver import (
@@ -432,6 +432,21 @@ def _add_lines(path: Path, lines: Iterable[str]) -> bool:
     return bool(added)
 
 
+def check_samples_fit(registry: Registry) -> None:
+    """Make sure that a registry has no collections of its own, beside samples of the demo.
+
+    Raises:
+        RefusedError: when it has.
+    """
+    samples = {folder.name for folder in _sample_folders()}
+    own = sorted({tracked.name for tracked in registry.tracked} - samples)
+    if own:
+        raise RefusedError(
+            f"{registry.root} has collections of its own ({few_of(own)}), and the demo would put "
+            "samples beside them and push: run it in another folder, `registry demo DIR`"
+        )
+
+
 def copy_samples(root: Path) -> list[str]:
     """Copy missing sample collections into the raw folder.
 
@@ -439,7 +454,7 @@ def copy_samples(root: Path) -> list[str]:
         The names of all sample collections.
     """
     names = []
-    for folder in sorted(path for path in (SHIPPED / "samples").iterdir() if path.is_dir()):
+    for folder in _sample_folders():
         names.append(folder.name)
         target = root / "raw" / folder.name
         if not target.exists():
@@ -450,3 +465,7 @@ def copy_samples(root: Path) -> list[str]:
             shutil.copytree(folder, unfinished)
             unfinished.rename(target)
     return names
+
+
+def _sample_folders() -> list[Path]:
+    return sorted(path for path in (SHIPPED / "samples").iterdir() if path.is_dir())
