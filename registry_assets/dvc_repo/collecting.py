@@ -125,11 +125,13 @@ class Walk:
         ignored: Metafiles in folders for collections that Git ignores, by the ignored path: the
             file itself, or a folder above, which ends in a slash.
         links: Symbolic links to folders, or broken ones, in place of folders for collections.
+        unlisted: Why folders could not be listed; whether metafiles are in them is not known.
     """
 
     metafiles: Sequence[str]
     ignored: Mapping[str, Sequence[str]]
     links: Sequence[str]
+    unlisted: Mapping[str, OSError]
 
 
 def find_metafiles(repo: Repo) -> Sequence[str]:
@@ -164,13 +166,18 @@ def walk_metafiles(
     found: list[str] = []
     unseen: dict[str, list[str]] = {}
     links: list[str] = []
+    unlisted: dict[str, OSError] = {}
     # Each folder with its topmost ignored ancestor (or itself); "" if it is not ignored.
     level = [(repo.root_dir, "")]
     # Git checks a whole level at once: DVC's way takes a millisecond per path.
     while level:
         files, folders, below = [], [], []
         for folder, culprit in level:
-            inside, linked, names = _list(folder)
+            try:
+                inside, linked, names = _list(folder)
+            except OSError as error:
+                unlisted[folder] = error
+                continue
             inside, names = repo.dvcignore(folder, [*inside, *linked], names)
             inside, names = without_data(repo.root_dir, settings, folder, inside, names)
             tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
@@ -196,25 +203,28 @@ def walk_metafiles(
         below += [(folder, folder) for folder in folders if folder in ignored and leads(folder)]
         level = [(folder.rstrip(os.sep), culprit) for folder, culprit in below]
     links = [link for link in links if leads(link) and not is_second_name(link)]
-    return Walk(sorted(found, key=_files_first), unseen, links)
+    return Walk(sorted(found, key=_files_first), unseen, links, unlisted)
 
 
 def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
     """The names of subfolders, of links to folders or broken links, and of metafiles.
 
-    Empty for a folder that cannot be read, as in `os.walk`.
+    Empty for a folder that is gone by now.
+
+    Raises:
+        OSError: when the folder cannot be read.
     """
     folders: list[str] = []
     links: list[str] = []
     files: list[str] = []
-    with suppress(OSError), os.scandir(folder) as entries:
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
             elif is_valid_filename(entry.name):
-                if not entry.is_dir():
+                if not (entry.is_symlink() and os.path.isdir(entry.path)):  # noqa: PTH112 - a text
                     files.append(entry.name)
-            elif entry.is_symlink() and not entry.is_file():
+            elif entry.is_symlink() and not os.path.isfile(entry.path):  # noqa: PTH113 - a text
                 links.append(entry.name)
     return folders, links, files
 
@@ -231,6 +241,11 @@ def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
         for culprit, files in found.ignored.items()
     }
     yield from describe_ignored(root, ignored)
+    for folder, error in found.unlisted.items():
+        yield (
+            f"{path_of(folder)}{os.sep}: the metafiles in it are not known, as it cannot be read "
+            f"({error.strerror}): make it readable, or add it to .dvcignore if there are none"
+        )
     for link in found.links:
         yield str(link_in_the_way(path_of(link), read_link(Path(link))))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.versions import caches_of
+from registry_assets.errors import UnusableError
 from registry_assets.model import DVC_FOLDER, FOLDER_SUFFIX
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ def scan_cache(repo: Repo) -> Mapping[str, ObjectUse]:
 
 
 def find_symlinked(repo: Repo) -> frozenset[str]:
-    """The objects that symbolic links in the workspace lead to, if ``cache.type`` allows them."""
+    """The objects that symbolic links in the workspace lead to, if ``cache.type`` allows them.
+
+    Raises:
+        UnusableError: when a folder cannot be read.
+    """
     if "symlink" not in (repo.config["cache"].get("type") or ()):
         return frozenset()
     caches = [Path(cache.path) for cache in caches_of(repo)]
     found = set()
-    for where, folders, files in os.walk(repo.root_dir):
+    for where, folders, files in os.walk(repo.root_dir, onerror=_stop):
         if where == repo.root_dir:
             folders[:] = [name for name in folders if name not in (DVC_FOLDER, ".git")]
         for place in (Path(where) / name for name in (*folders, *files)):
@@ -55,6 +60,15 @@ def find_symlinked(repo: Repo) -> frozenset[str]:
             if target is not None and target.parent.parent in caches:
                 found.add(target.parent.name + target.name)
     return frozenset(found)
+
+
+def _stop(error: OSError) -> None:
+    """What a folder holds that cannot be read is not known; one that is gone holds nothing."""
+    if not isinstance(error, FileNotFoundError):
+        raise UnusableError(
+            f"{error.filename} cannot be read ({error.strerror}), and links in it may need "
+            "objects of the cache: make it readable"
+        ) from error
 
 
 def scan_objects(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

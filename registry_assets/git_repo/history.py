@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry_assets.errors import RegistryError
 from registry_assets.git_repo.reading import GitRepo
 
 _STASH = "refs/stash"
+_UNLISTED = b"could not open directory"
 INDEX = "what is staged"
 """What references a file that is staged but not committed."""
 OTHER_WORK_TREE = "another work tree"
@@ -115,8 +117,15 @@ def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
 
 
 def find_files(git: GitRepo, patterns: Sequence[str]) -> list[str]:
-    """Finds tracked and untracked files in the work tree, by path below `root`."""
-    return sorted({*git.entries("ls-files", "-z", "--cached", "--others", "--", *patterns)})
+    """Finds tracked and untracked files in the work tree, by path below `root`.
+
+    Raises:
+        RegistryError: when a folder cannot be read, of which Git only warns.
+    """
+    done = git.call("ls-files", "-z", "--cached", "--others", "--", *patterns)
+    if _UNLISTED in done.stderr:
+        raise RegistryError(f"{git.root}: {done.stderr.decode(errors='replace').strip()}")
+    return sorted({*done.stdout.decode(errors="surrogateescape").split("\0")[:-1]})
 
 
 def short_name(ref: str) -> str:

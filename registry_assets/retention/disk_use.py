@@ -15,6 +15,7 @@ from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.retention.originals import Original, find_originals, name_originals
 from registry_assets.retention.other_clones import (
     CloneHistory,
+    find_problems,
     read_histories,
     read_history,
     read_other_clones,
@@ -94,6 +95,7 @@ class DiskUse:
         originals: Unneeded objects that may not be recoverable.
         unread: Versions whose listings are missing.
         unasked: Why remotes did not answer.
+        problems: Why it is not known what this repository needs; nothing is freed then.
         shares_cache: Whether other clones may use the cache.
         clones: Other clones that use it; the objects that they need count as needed.
         gone_clones: Other clones that were deleted.
@@ -110,6 +112,7 @@ class DiskUse:
     originals: tuple[Original, ...]
     unread: tuple[str, ...] = field(default=())
     unasked: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
     shares_cache: bool = False
     clones: tuple[str, ...] = ()
     gone_clones: tuple[str, ...] = ()
@@ -184,6 +187,7 @@ class _Reader:
             originals,
             tuple(self._unread),
             tuple(self._unasked),
+            find_problems(self._lineage, self._history),
         )
 
     def contents(self, md5: str) -> frozenset[str] | None:
@@ -349,7 +353,7 @@ def _not_freed(reason: str) -> RefusedError:
 def _check_is_known(clone: CloneHistory, where: str = "") -> None:
     """Refuse if a metafile or listing cannot be read, because it may need any object."""
     lineage, history, dvc = clone.lineage, clone.history, clone.dvc
-    for problem in (*lineage.registry.problems, *history.kept_unread):
+    for problem in find_problems(lineage, history):
         raise _not_freed(
             f"it is not known what is needed, because {where}{problem}: fix that first"
         )

@@ -58,6 +58,7 @@ class _DiskUseJson(TypedDict):
     originals: OriginalsJson
     unread: tuple[str, ...]
     unasked: tuple[str, ...]
+    problems: tuple[str, ...]
     clones: tuple[str, ...]
     gone_clones: tuple[str, ...]
     unknown_clones: tuple[str, ...]
@@ -77,6 +78,7 @@ class DiskUseJson(_DiskUseJson, total=False):
         originals: Unneeded objects that may not be recoverable.
         unread: Versions whose listings are missing.
         unasked: Why remotes did not answer.
+        problems: Why it is not known what this repository needs; nothing is freed then.
         clones: Other clones that use the cache; the objects that they need count as needed.
         gone_clones: Other clones that were deleted, and do not count any more.
         unknown_clones: Other clones that cannot be read, each with the next step.
@@ -113,6 +115,7 @@ def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
         "upstream"
     )
     yield f"needed    {format_size(use.needed)}, by metafiles, branches, tags or stashes"
+    yield from (f"unknown   {problem}" for problem in use.problems)
     yield from _describe_clones(use)
     if use.linked:
         yield (
@@ -208,6 +211,7 @@ def disk_use_as_json(use: DiskUse) -> DiskUseJson:
         },
         "unread": use.unread,
         "unasked": use.unasked,
+        "problems": use.problems,
         "clones": use.clones,
         "gone_clones": use.gone_clones,
         "unknown_clones": use.unknown_clones,

@@ -51,6 +51,11 @@ class OtherClones:
         return tuple(str(clone.dvc.root) for clone in self.histories)
 
 
+def find_problems(lineage: Lineage, history: VersionHistory) -> tuple[str, ...]:
+    """What cannot be read in a clone, and may need any object."""
+    return (*lineage.registry.problems, *history.kept_unread)
+
+
 def read_history(dvc: DvcRepo) -> CloneHistory:
     """Read what a clone has recorded."""
     lineage = build_lineage(read_registry(dvc.root, dvc))
@@ -72,7 +77,12 @@ def read_histories(
     for root in roots:
         try:
             dvc = DvcRepo(root, registers=False)
-            histories.append(replace(read_history(dvc), linked=dvc.find_symlinked()))
+            clone = replace(read_history(dvc), linked=dvc.find_symlinked())
+            histories.append(clone)
+            unknown += [
+                f"it is not known what the clone {root} needs, because {problem}: fix that first"
+                for problem in find_problems(clone.lineage, clone.history)
+            ]
         except (RegistryError, OSError) as error:
             unknown.append(f"the clone {root} cannot be read: {error}")
     return tuple(histories), tuple(unknown)

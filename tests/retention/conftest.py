@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands import program
 from tests.conftest import commit_all, run, write_tree
 from tests.persisting.helpers import copy_repository
 
@@ -74,6 +77,33 @@ def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+def call_as_anybody(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `call`, but for root, too, a folder without permissions cannot be read."""
+    caps = "-dac_override,-dac_read_search"
+    as_anybody = ["setpriv", f"--inh-caps={caps}", f"--bounding-set={caps}"]
+    return subprocess.run(
+        [
+            *(as_anybody if os.geteuid() == 0 else ()),
+            *(program("registry"), "--root", str(root), *arguments),
+        ],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@contextmanager
+def without_permissions(folder: Path) -> Iterator[None]:
+    """While nobody but root can list a folder."""
+    before = folder.stat().st_mode
+    folder.chmod(0)
+    try:
+        yield
+    finally:
+        folder.chmod(before)
 
 
 def forget(root: Path, file: str | Path, *options: str, code: int = 0) -> dict[str, Any]:

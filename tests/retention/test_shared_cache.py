@@ -22,7 +22,7 @@ from registry_assets.retention.disk_use import free, read_disk_use
 from registry_assets.revisions.changes.snapshots import Snapshots
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import at_once, is_clean
-from tests.retention.conftest import call
+from tests.retention.conftest import call, call_as_anybody, without_permissions
 from tests.retention.test_disk_use import change, gc
 
 
@@ -259,6 +259,45 @@ def test_what_a_clone_needs_that_is_not_known_is_not_freed(
         assert gc(first)["unknown_clones"] != []
         entry.unlink()
         assert gc(first, "--yes")["removed"] > 0
+
+
+@pytest.mark.parametrize("of_whom", ["another clone", "its own", "its work tree"])
+def test_a_folder_that_cannot_be_read_may_need_anything(
+    first: Path, second: Path, cache: Path, tmp_path: Path, of_whom: str
+) -> None:
+    root = {"another clone": second, "its own": first}.get(of_whom, tmp_path / "tree")
+    if of_whom == "its work tree":
+        run(first, "git", "worktree", "add", "--quiet", "--detach", str(root))
+    write_tree(root, {"raw/09_z/alone.txt": "nowhere else\n"})
+    run(root, "dvc", "add", "raw/09_z")
+    before = objects(cache)
+    with without_permissions(root / "raw"):
+        shown = call_as_anybody(first, "gc", "--raw")
+        done = call_as_anybody(first, "gc", "--yes", "--raw")
+    assert objects(cache) == before
+    assert done.returncode == 1
+    assert "nothing was freed" in done.stderr
+    assert str(root) in done.stderr or of_whom == "its own"
+    assert "raw/" in done.stderr
+    assert "ermission denied" in done.stderr
+    assert "ermission denied" in shown.stdout + shown.stderr
+    assert gc(first, "--yes", "--raw")["originals"]["files"] == []
+    shutil.rmtree(root / "raw/09_z")
+    run(root, "dvc", "checkout", "raw/09_z.dvc")
+    assert (root / "raw/09_z/alone.txt").read_text() == "nowhere else\n"
+
+
+def test_links_that_cannot_be_read_may_need_anything(
+    first: Path, second: Path, cache: Path
+) -> None:
+    run(second, "dvc", "config", "--local", "cache.type", "symlink")
+    make_unneeded(first)
+    before = objects(cache)
+    with without_permissions(second / "raw/01_a"):
+        done = call_as_anybody(first, "gc", "--yes")
+    assert done.returncode == 1
+    assert f"{second}/raw/01_a cannot be read" in done.stderr
+    assert objects(cache) == before
 
 
 def test_a_clone_that_another_machine_wrote_down_counts_where_it_can_be_read(

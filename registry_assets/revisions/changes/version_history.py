@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from registry_assets.errors import MetafileError
+from registry_assets.errors import MetafileError, RegistryError
 from registry_assets.git_repo import GitRepo, TreeBuilder
 from registry_assets.git_repo.history import (
     INDEX,
@@ -192,7 +192,12 @@ class _Reader:
             git = GitRepo(root)
             for path, blob in read_staged_blobs(git, records_versions).items():
                 kept.setdefault((path, blob), []).append(OTHER_WORK_TREE)
-            for path in find_files(git, METAFILE_PATTERNS):
+            try:
+                files = find_files(git, METAFILE_PATTERNS)
+            except RegistryError as error:
+                self.history.unread[f"the work tree {root} cannot be read: {error}"] = None
+                continue
+            for path in files:
                 place = root / path
                 if records_versions(path) and not path.startswith(".dvc/") and place.is_file():
                     try:
