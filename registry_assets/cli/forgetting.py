@@ -186,7 +186,7 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     for line in () if as_json else disk_use_report.describe_disk_use(use, found):
         click.echo(line)
     wanted, command = use.objects_to_free(raw=raw), "registry gc --raw" if raw else "registry gc"
-    asks = not yes and not as_json and bool(wanted) and sys.stdin.isatty()
+    asks = not yes and not as_json and bool(wanted) and use.is_known and sys.stdin.isatty()
     question = (
         f"Free {len(wanted):,} objects, including originals, for good?" if raw else "Free it?"
     )
@@ -200,6 +200,7 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
             size = format_size(use.size_to_free(raw=raw))
             click.echo(f"freed     {size}: {told['removed']:,} objects removed")
     elif wanted and not as_json and not asks:
-        click.echo(f"`{command} --yes` frees it")
+        blocked = "nothing is freed until it is known what is needed: see `unknown` above"
+        click.echo(f"`{command} --yes` frees it" if use.is_known else blocked)
     if as_json:
         say_json(told)

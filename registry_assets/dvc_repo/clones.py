@@ -1,9 +1,9 @@
 """The register of clones that share a cache: one small file per clone, in the cache directory.
 
 Only the metafiles of a clone say which objects it needs. So before `registry gc` frees objects in a
-shared cache, it reads every clone. A clone registers itself when its cache is outside of it. Its
-entry is removed only when the clone was certainly deleted: a clone on another machine, or on a disk
-that is not mounted, cannot be found either.
+shared cache, it reads every clone. A clone registers itself when its cache is outside of it. Only
+people remove an entry: a clone that was moved, is on another machine or on a disk that is not
+mounted cannot be told from one that was deleted.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _OWN = f"{DVC_FOLDER}/tmp/registry_assets/clone"
 """The file in a clone with the name of its entry; `git clone` does not copy it."""
 _TEMPORARY = "temporary"
 _MACHINE_IDS = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+_IF_MOVED = "if it was moved, run `registry init .` in it where it is now"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _WAIT_SECONDS = 60.0
 _RETRY_SECONDS = 0.1
@@ -78,6 +79,10 @@ class Entry:
             return self.path == str(root) and (root / DVC_FOLDER).stat().st_ino == self.folder
         return False
 
+    def is_beside(self, other: Entry) -> bool:
+        """Whether both are of the same place."""
+        return (self.machine, self.path) == (other.machine, other.path)
+
     def is_moved_from(self, former: Entry) -> bool:
         """Whether this clone was moved on its disk from the path in a former entry."""
         is_same = (self.machine, self.folder) == (former.machine, former.folder)
@@ -91,13 +96,11 @@ class RegisteredClones:
     Attributes:
         readable: The roots of those that this machine can read.
         foreign: Those among `readable` that another machine registered, and may be using.
-        gone: Entries of deleted clones, each with the former root.
         unknown: A message with the next step for each clone that cannot be read.
     """
 
     readable: tuple[Path, ...] = ()
     foreign: tuple[Path, ...] = ()
-    gone: tuple[tuple[Path, str], ...] = ()
     unknown: tuple[str, ...] = ()
 
 
@@ -125,12 +128,14 @@ def register(cache: Path, root: Path) -> None:
     if known is not None and known.is_at(root):
         return
     entry = Entry.of(root)
-    if name is None or known is None or not entry.is_moved_from(known):
+    is_known = known is not None and (entry.is_beside(known) or entry.is_moved_from(known))
+    if name is None or not is_known:
         # This is a copy of a clone that still uses the name.
         name = uuid.uuid4().hex
     with locked(cache, is_needed=False):
         for place, other in _read_entries(cache):
-            if other is not None and (other.machine, other.path) == (entry.machine, entry.path):
+            # Another one that was here may have been moved, so it stays written down.
+            if other is not None and entry.is_beside(other) and other.folder == entry.folder:
                 place.unlink(missing_ok=True)
         _write(cache / FOLDER / f"{name}{_SUFFIX}", json.dumps(asdict(entry), indent=1))
     _write(own, name)
@@ -144,7 +149,7 @@ def read_clones(cache: Path, root: Path) -> RegisteredClones:
         root: The root of this clone.
     """
     readable: dict[Path, bool] = {}
-    gone, unknown = [], []
+    unknown = []
     around = (place for place in cache.resolve().parents if (place / DVC_FOLDER).is_dir())
     # A clone whose own `.dvc/cache` is shared does not register itself.
     readable.update(dict.fromkeys(around, False))
@@ -155,11 +160,9 @@ def read_clones(cache: Path, root: Path) -> RegisteredClones:
                 "cache"
             )
             continue
-        found = _find(entry)
+        found = _find(entry, place.stem)
         if isinstance(found, Path):
             readable[found] = readable.get(found, False) or entry.machine != _machine()
-        elif found is None:
-            gone.append((place, entry.path))
         else:
             unknown.append(
                 f"the clone {entry.path} of {entry.host} {found}; if it is gone for good, delete "
@@ -170,15 +173,8 @@ def read_clones(cache: Path, root: Path) -> RegisteredClones:
     return RegisteredClones(
         tuple(sorted(others)),
         tuple(sorted(place for place, is_foreign in others.items() if is_foreign)),
-        tuple(gone),
         tuple(unknown),
     )
-
-
-def forget_gone(clones: RegisteredClones) -> None:
-    """Remove the entries of deleted clones; the caller has to hold the lock."""
-    for place, _ in clones.gone:
-        place.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -238,17 +234,19 @@ def check_idle(root: Path) -> None:
             )
 
 
-def _find(entry: Entry) -> Path | str | None:
-    """The root of a clone, None if it was deleted, or why this machine cannot tell."""
+def _find(entry: Entry, name: str) -> Path | str:
+    """Where a clone is, or why that is not known here."""
     root = Path(entry.path)
     is_own_machine = entry.machine == _machine()
     try:
-        if (root / DVC_FOLDER).is_dir() and (is_own_machine or entry.is_at(root)):
+        # A file system may number its folders anew whenever it is mounted.
+        is_it = is_own_machine and _read_text(root / _OWN) == name
+        if (root / DVC_FOLDER).is_dir() and (is_it or entry.is_at(root)):
             return root.resolve()
         if not is_own_machine:
             return "is on another machine: run this where its folder can be read, too"
         if os.path.lexists(root):
-            return "has no `.dvc` in its folder: mount its disk, or move the clone back"
+            return f"is not there, but something else is: mount its disk, or {_IF_MOVED}"
         around = root.parent.stat()
         siblings = list(root.parent.iterdir())
     except OSError as error:
@@ -257,15 +255,22 @@ def _find(entry: Entry) -> Path | str | None:
         return "is missing, and its disk is not mounted: mount it"
     for place in siblings:
         with suppress(OSError):
-            if (place / DVC_FOLDER).stat().st_ino == entry.folder:
-                # The clone was renamed.
+            is_same = (place / DVC_FOLDER).stat().st_ino == entry.folder
+            if is_same and _read_text(place / _OWN) == name:
+                # It was given another name.
                 return place.resolve()
-    return None
+    return f"is not there any more: {_IF_MOVED}"
 
 
 def _read_entries(cache: Path) -> Iterator[tuple[Path, Entry | None]]:
-    for place in sorted((cache / FOLDER).glob(f"*{_SUFFIX}")):
-        yield place, _read_entry(place)
+    try:
+        # `Path.glob` takes a folder that cannot be read for an empty one.
+        places = sorted((cache / FOLDER).iterdir())
+    except FileNotFoundError:
+        return
+    for place in places:
+        if place.suffix == _SUFFIX:
+            yield place, _read_entry(place)
 
 
 def _read_entry(place: Path) -> Entry | None:

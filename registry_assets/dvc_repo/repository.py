@@ -597,8 +597,6 @@ class DvcRepo(RepoAccess):
     def freeing(self) -> Iterator[clones.RegisteredClones]:
         """While no other clone begins or ceases to use the cache; gives those that use it.
 
-        Those that are gone are forgotten in the end, unless something goes wrong.
-
         Raises:
             RepositoryBusyError: when objects are being freed by another clone.
             UnusableError: when the file system of the cache cannot lock files.
@@ -614,7 +612,6 @@ class DvcRepo(RepoAccess):
                 for root in found.foreign:
                     clones.check_idle(root)
                 yield found
-                clones.forget_gone(found)
 
     def recover(self, report: Report) -> None:
         """Restores previous outputs that killed processes have set aside."""

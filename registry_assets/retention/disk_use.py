@@ -98,7 +98,6 @@ class DiskUse:
         problems: Why it is not known what this repository needs; nothing is freed then.
         shares_cache: Whether other clones may use the cache.
         clones: Other clones that use it; the objects that they need count as needed.
-        gone_clones: Other clones that were deleted.
         unknown_clones: Other clones that cannot be read, each with the next step.
     """
 
@@ -115,8 +114,12 @@ class DiskUse:
     problems: tuple[str, ...] = ()
     shares_cache: bool = False
     clones: tuple[str, ...] = ()
-    gone_clones: tuple[str, ...] = ()
     unknown_clones: tuple[str, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what is needed, so that anything can be freed."""
+        return not self.problems and not self.unknown_clones
 
     def objects_to_free(self, *, raw: bool) -> frozenset[str]:
         """The objects to remove; with `raw`, including originals."""
@@ -141,7 +144,6 @@ def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
         _Reader(lineage, history, dvc, others.histories).read(),
         shares_cache=True,
         clones=others.roots,
-        gone_clones=others.gone,
         unknown_clones=others.unknown,
     )
 

@@ -60,7 +60,6 @@ class _DiskUseJson(TypedDict):
     unasked: tuple[str, ...]
     problems: tuple[str, ...]
     clones: tuple[str, ...]
-    gone_clones: tuple[str, ...]
     unknown_clones: tuple[str, ...]
     outputs: tuple[OutputUse, ...]
 
@@ -80,7 +79,6 @@ class DiskUseJson(_DiskUseJson, total=False):
         unasked: Why remotes did not answer.
         problems: Why it is not known what this repository needs; nothing is freed then.
         clones: Other clones that use the cache; the objects that they need count as needed.
-        gone_clones: Other clones that were deleted, and do not count any more.
         unknown_clones: Other clones that cannot be read, each with the next step.
         outputs: The outputs: raw collections first, upstream before downstream; last, those that
             the metafiles no longer declare.
@@ -136,11 +134,6 @@ def _describe_clones(use: DiskUse) -> Iterator[str]:
     if use.clones:
         yield f"clones    {len(use.clones)} more use this cache, and what they need is counted:"
         yield from (f"            {root}" for root in use.clones)
-    for path in use.gone_clones:
-        yield (
-            f"gone      {path} was deleted, so nothing is kept for it; if it was moved, run "
-            "`registry init .` in it first"
-        )
     yield from (f"unknown   {reason}" for reason in use.unknown_clones)
 
 
@@ -213,7 +206,6 @@ def disk_use_as_json(use: DiskUse) -> DiskUseJson:
         "unasked": use.unasked,
         "problems": use.problems,
         "clones": use.clones,
-        "gone_clones": use.gone_clones,
         "unknown_clones": use.unknown_clones,
         "outputs": use.outputs,
     }

@@ -36,13 +36,11 @@ class OtherClones:
     """The other clones that use a cache.
 
     Attributes:
-        histories: What each readable clone has recorded.
-        gone: The former roots of deleted clones.
-        unknown: A message with the next step for each clone that cannot be read.
+        histories: What those have recorded that can be read.
+        unknown: Those of which what they need is not known here, each with the next step.
     """
 
     histories: tuple[CloneHistory, ...] = ()
-    gone: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
     @property
@@ -66,7 +64,7 @@ def read_other_clones(dvc: DvcRepo) -> OtherClones:
     """Read what every other clone that uses the cache of this one has recorded."""
     found = dvc.read_clones()
     histories, unknown = read_histories(found.readable)
-    return OtherClones(histories, tuple(path for _, path in found.gone), (*found.unknown, *unknown))
+    return OtherClones(histories, (*found.unknown, *unknown))
 
 
 def read_histories(

@@ -60,6 +60,10 @@ def entries(cache: Path) -> dict[str, Path]:
     }
 
 
+def inode(root: Path) -> int:
+    return (root / ".dvc").stat().st_ino
+
+
 def rewrite(place: Path, **values: object) -> None:
     place.write_text(json.dumps({**json.loads(place.read_text()), **values}))
 
@@ -155,16 +159,71 @@ def test_it_is_said_that_plain_clones_are_not_known(first: Path) -> None:
     assert "in which no `registry` command ever ran, is not known" in done.stderr
 
 
-def test_a_deleted_clone_is_dropped(first: Path, second: Path, cache: Path) -> None:
-    change(second, "of the second\n")
-    commit_all(second)
-    shutil.rmtree(second)
-    found = gc(first)
-    assert (found["clones"], found["gone_clones"]) == ([], [str(second)])
-    assert str(second) in entries(cache)
+def test_a_clone_that_was_moved_is_not_taken_for_deleted(
+    first: Path, second: Path, cache: Path
+) -> None:
+    write_tree(second, {"raw/09_z/alone.txt": "nowhere else\n"})
+    run(second, "registry", "add", "09_z")
+    (second.parent / "sub").mkdir()
+    moved = second.rename(second.parent / "sub/second")
+    before = objects(cache)
+    shown, done = call(first, "gc", "--raw"), call(first, "gc", "--yes", "--raw")
+    for said in (shown.stdout, done.stderr):
+        assert f"the clone {second} of" in said
+        assert "is not there any more: if it was moved, run `registry init .` in it" in said
+        assert f"if it is gone for good, delete {entries(cache)[str(second)]}" in said
+    assert "frees it" not in shown.stdout
+    assert "nothing is freed until it is known what is needed" in shown.stdout
+    assert (done.returncode, objects(cache)) == (1, before)
+    run(moved, "registry", "init", ".")
+    assert set(entries(cache)) == {str(first), str(moved)}
+    assert gc(first, "--yes", "--raw")["clones"] == [str(moved)]
+    shutil.rmtree(moved / "raw/09_z")
+    run(moved, "dvc", "checkout", "raw/09_z.dvc")
+    assert (moved / "raw/09_z/alone.txt").read_text() == "nowhere else\n"
+
+
+def test_only_people_take_a_deleted_clone_out_of_the_register(
+    first: Path, second: Path, cache: Path
+) -> None:
     make_unneeded(first)
-    gc(first, "--yes")
-    assert set(entries(cache)) == {str(first)}
+    shutil.rmtree(second)
+    assert "is not there any more" in refused(first, cache)
+    entry = entries(cache)[str(second)]
+    # Neither does another clone in its place.
+    run(second.parent, "registry", "clone", str(first), "second")
+    if entry.exists() and json.loads(entry.read_text())["folder"] != inode(second):
+        assert str(entry) in refused(first, cache)
+        entry.unlink()
+    assert gc(first, "--yes")["removed"] > 0
+    assert set(entries(cache)) == {str(first), str(second)}
+
+
+def test_another_clone_in_the_place_of_a_moved_one_does_not_hide_it(
+    first: Path, second: Path, cache: Path
+) -> None:
+    make_unneeded(first)
+    entry = entries(cache)[str(second)]
+    (second.parent / "sub").mkdir()
+    moved = second.rename(second.parent / "sub/second")
+    run(second.parent, "registry", "clone", str(first), "second")
+    error = refused(first, cache)
+    assert "is not there, but something else is" in error
+    assert f"delete {entry}" in error
+    run(moved, "registry", "init", ".")
+    assert gc(first, "--yes")["clones"] == sorted([str(second), str(moved)])
+
+
+def test_a_clone_on_a_disk_with_other_numbers_is_the_same(
+    first: Path, second: Path, cache: Path
+) -> None:
+    rewrite(entries(cache)[str(second)], folder=1)
+    assert gc(first)["clones"] == [str(second)]
+    assert gc(first)["unknown_clones"] == []
+    entry = entries(cache)[str(second)]
+    run(second, "registry", "status")
+    assert entries(cache)[str(second)] == entry
+    assert json.loads(entry.read_text())["folder"] == inode(second)
 
 
 def test_a_renamed_clone_is_found(first: Path, second: Path, cache: Path) -> None:
