@@ -178,27 +178,30 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.retention import disk_use_report
     from registry_assets.retention.disk_use import free, read_disk_use
-    from registry_assets.units import format_size
+    from registry_assets.units import count_of, format_size
 
     dvc, found = DvcRepo(root), read_lineage(root)
     use = read_disk_use(found, dvc)
     told = disk_use_report.disk_use_as_json(use)
-    for line in () if as_json else disk_use_report.describe_disk_use(use, found):
+    for line in () if as_json else disk_use_report.describe_disk_use(use, found, raw=raw):
         click.echo(line)
     wanted, command = use.objects_to_free(raw=raw), "registry gc --raw" if raw else "registry gc"
     asks = not yes and not as_json and bool(wanted) and use.is_known and sys.stdin.isatty()
     question = (
-        f"Free {len(wanted):,} objects, including originals, for good?" if raw else "Free it?"
+        f"Free {count_of(len(wanted), 'object')}, including originals, for good?"
+        if raw and use.originals
+        else "Free it?"
     )
     if use.shares_cache:
         question = f"{disk_use_report.UNREGISTERED}. {question}"
         if wanted and yes:
             click.echo(f"registry: {disk_use_report.UNREGISTERED}", err=True)
     if wanted and (yes or (asks and click.confirm(question, err=True))):
-        told["removed"] = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
+        removed = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
+        told["removed"] = len(removed)
         if not as_json:
-            size = format_size(use.size_to_free(raw=raw))
-            click.echo(f"freed     {size}: {told['removed']:,} objects removed")
+            size = format_size(sum(item.size for item in removed))
+            click.echo(f"freed     {size}: {count_of(len(removed), 'object')} removed")
     elif wanted and not as_json and not asks:
         blocked = "nothing is freed until it is known what is needed: see `unknown` above"
         click.echo(f"`{command} --yes` frees it" if use.is_known else blocked)

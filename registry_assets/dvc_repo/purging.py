@@ -132,7 +132,7 @@ def remove_from_cache(
     find_needed: Callable[[], Collection[str]],
     others: Sequence[RepoAccess],
     report: Report,
-) -> int:
+) -> Sequence[CachedObject]:
     """Removes objects from the cache, once no other process uses the repository."""
     with ExitStack() as stack:
         for other in others:
@@ -152,7 +152,7 @@ def remove_from_cache(
                     ) from error
             for folder in {item.place.parent for item in found}:
                 _sync(folder)
-    return len(found)
+    return found
 
 
 @contextmanager

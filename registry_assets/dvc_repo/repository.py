@@ -512,7 +512,7 @@ class DvcRepo(RepoAccess):
         *,
         others: Sequence[RepoAccess] = (),
         report: Report,
-    ) -> int:
+    ) -> Sequence[purging.CachedObject]:
         """Removes objects from the cache, once no other process uses the repository.
 
         Args:
@@ -522,7 +522,7 @@ class DvcRepo(RepoAccess):
             report: Takes a line while waiting for another process.
 
         Returns:
-            How many objects were removed.
+            The objects that were removed.
 
         Raises:
             RegistryError: when one cannot be removed, or a clone cannot be locked.

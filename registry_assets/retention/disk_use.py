@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo import CachedObject, DvcRepo
 from registry_assets.errors import RefusedError, describe_unread
 from registry_assets.model import is_folder
 from registry_assets.registry.lineage.file_lineage import Tracer
@@ -91,7 +91,9 @@ class DiskUse:
         unneeded: Unneeded objects that can be recovered: a commit records them, a remote has them,
             or a stage can recompute them. Without hardlinked ones.
         freed: Size of `unneeded`.
-        linked: Number of unneeded objects that have a hardlink elsewhere on this disk.
+        linked: Number of unneeded objects that a link leads to: a hardlink elsewhere on this disk,
+            or a symbolic link in a work tree.
+        others: Size of the needed objects that only other clones have recorded.
         originals: Unneeded objects that may not be recoverable.
         unread: Versions whose listings are missing.
         unasked: Why remotes did not answer.
@@ -108,6 +110,7 @@ class DiskUse:
     unneeded: frozenset[str]
     freed: int
     linked: int
+    others: int
     originals: tuple[Original, ...]
     unread: tuple[str, ...] = field(default=())
     unasked: tuple[str, ...] = field(default=())
@@ -171,7 +174,9 @@ class _Reader:
         self._unasked: list[str] = []
 
     def read(self) -> DiskUse:
-        needed = self._expand(frozenset().union(*(h.needed_objects() for h in self._histories)))
+        own = self._expand(self._history.needed_objects())
+        others = (history.needed_objects() for history in self._histories[1:])
+        needed = own | self._expand(frozenset().union(*others))
         nameless = self._stored.keys() - needed
         linked = {md5 for md5 in nameless if self._stored[md5].is_linked} | self._linked & nameless
         unneeded = frozenset(nameless - linked)
@@ -186,6 +191,7 @@ class _Reader:
             self._unneeded,
             self._size(self._unneeded),
             len(linked),
+            self._size((needed & self._stored.keys()) - own - self._counted),
             originals,
             tuple(self._unread),
             tuple(self._unasked),
@@ -306,7 +312,7 @@ def free(
     report: Callable[[str], None],
     *,
     raw: bool = False,
-) -> int:
+) -> Sequence[CachedObject]:
     """Remove unneeded objects from the cache; checks again that they are not needed.
 
     Args:
@@ -317,7 +323,7 @@ def free(
         raw: Whether to remove originals, too.
 
     Returns:
-        The number of removed objects.
+        The removed objects: fewer than shown, if some are needed by now.
 
     Raises:
         RefusedError: when it is not known which objects are needed.

@@ -55,6 +55,7 @@ class _DiskUseJson(TypedDict):
     needed: int
     unneeded: ObjectsJson
     linked: int
+    others: int
     originals: OriginalsJson
     unread: tuple[str, ...]
     unasked: tuple[str, ...]
@@ -73,7 +74,9 @@ class DiskUseJson(_DiskUseJson, total=False):
         needed: Size of the objects that the work tree, branches, tags or stashes need.
         unneeded: Unneeded objects that can be recovered: a commit records them, a remote has them,
             or a stage can recompute them. Without hardlinked ones.
-        linked: Number of unneeded objects that have a hardlink elsewhere on this disk.
+        linked: Number of unneeded objects that a link leads to: a hardlink elsewhere on this disk,
+            or a symbolic link in a work tree.
+        others: Size of the needed objects that only other clones have recorded.
         originals: Unneeded objects that may not be recoverable.
         unread: Versions whose listings are missing.
         unasked: Why remotes did not answer.
@@ -88,8 +91,14 @@ class DiskUseJson(_DiskUseJson, total=False):
     removed: int
 
 
-def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
-    """Describe the disk use: a line for each raw collection and its versions, and each family."""
+def describe_disk_use(use: DiskUse, lineage: Lineage, *, raw: bool = False) -> Iterator[str]:
+    """Describe the disk use: a line for each raw collection and its versions, and each family.
+
+    Args:
+        use: The disk use.
+        lineage: The graph.
+        raw: Whether originals are to be removed, too.
+    """
     yield _row("current", "older", "not needed", "")
     family_of = {
         path: output.path.replace(ITEM, "*") if len(output.paths) > 1 else path
@@ -105,6 +114,9 @@ def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
         if len(outputs[0].versions) > 1 and outputs[0].kind in ("raw", "gone"):
             yield from map(_describe_version, outputs[0].versions)
     nameless = use.size - sum(v.own for output in use.outputs for v in output.versions)
+    nameless -= use.others
+    if use.others:
+        yield _row("", format_size(use.others), "", "needed by other clones alone")
     if nameless:
         yield _row("", format_size(nameless), "", "recorded by no commit")
     yield ""
@@ -117,16 +129,18 @@ def describe_disk_use(use: DiskUse, lineage: Lineage) -> Iterator[str]:
     yield from _describe_clones(use)
     if use.linked:
         yield (
-            f"linked    {use.linked:,} unneeded objects stay, because they have hardlinks on this "
-            "disk: in a workspace with an older version, or in another clone"
+            f"linked    {count_of(use.linked, 'unneeded object')} kept, as a link leads there: "
+            "from a workspace with an older version, or from another clone"
         )
     if use.unread:
         yield (
             f"unknown   {len(use.unread)} versions whose listings are not in the cache: run `dvc "
             "fetch` for their commits"
         )
-    yield from _describe_originals(use)
-    yield f"to free   {format_size(use.freed)} in {len(use.unneeded):,} objects"
+    yield from _describe_originals(use, raw=raw)
+    size, objects = use.size_to_free(raw=raw), use.objects_to_free(raw=raw)
+    among = ", originals among them" if raw and use.originals else ""
+    yield f"to free   {format_size(size)} in {count_of(len(objects), 'object')}{among}"
 
 
 def _describe_clones(use: DiskUse) -> Iterator[str]:
@@ -137,15 +151,17 @@ def _describe_clones(use: DiskUse) -> Iterator[str]:
     yield from (f"unknown   {reason}" for reason in use.unknown_clones)
 
 
-def _describe_originals(use: DiskUse) -> Iterator[str]:
-    """Describe the unneeded objects that are kept."""
+def _describe_originals(use: DiskUse, *, raw: bool) -> Iterator[str]:
+    """Describe the unneeded objects that are kept, or removed with `raw`."""
     if not use.originals:
         return
     files = [original for original in use.originals if not is_folder(original.md5)]
     size = format_size(sum(original.size for original in use.originals))
+    stay = "go, too, for good" if raw else "stay"
+    hint = "" if raw else "; `registry gc --raw` frees them, too"
     yield (
-        f"originals {len(files):,} files, {size}, stay: no commit or remote has them, and no stage "
-        "makes them; `registry gc --raw` frees them, too"
+        f"originals {count_of(len(files), 'file')}, {size}, {stay}: no commit or remote has them, "
+        f"and no stage makes them{hint}"
     )
     for reason in use.unasked:
         yield f"            not asked: {reason}"
@@ -156,7 +172,7 @@ def _describe_originals(use: DiskUse) -> Iterator[str]:
         if version is not None:
             of = f"of {collection}" if collection is not None else "of a removed output"
             where = f"{version[:SHORT_COMMIT]}, an earlier version {of}"
-        yield f"            {where}: {len(named):,} files"
+        yield f"            {where}: {count_of(len(named), 'file')}"
         shown = first_of(named, _MOST_FILES)
         yield from (f"              {name}" for name in shown)
         if len(named) > len(shown):
@@ -197,6 +213,7 @@ def disk_use_as_json(use: DiskUse) -> DiskUseJson:
         "needed": use.needed,
         "unneeded": {"objects": len(use.unneeded), "size": use.freed},
         "linked": use.linked,
+        "others": use.others,
         "originals": {
             "objects": len(use.originals),
             "size": sum(original.size for original in use.originals),

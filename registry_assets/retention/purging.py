@@ -60,7 +60,7 @@ def purge(
             note(name)
             report(f"removed from remote {name}")
     try:
-        count = dvc.remove_from_cache(occurrences.contents, find_needed, report=report)
+        count = len(dvc.remove_from_cache(occurrences.contents, find_needed, report=report))
     except RegistryError as error:
         yield str(error)
     else:

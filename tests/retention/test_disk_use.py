@@ -165,7 +165,19 @@ def test_it_waits_for_a_run_that_is_at_work(pushed: Path) -> None:
             free(lineage, DvcRepo(pushed, wait_seconds=0), use, print)
         holder.kill()
     assert cached(pushed) == before
-    assert free(lineage, DvcRepo(pushed), use, print) > 0
+    assert len(free(lineage, DvcRepo(pushed), use, print)) > 0
+
+
+def test_what_is_needed_by_now_does_not_count_as_removed(pushed: Path) -> None:
+    change(pushed, "second\n")
+    commit_all(pushed)
+    lineage = lineage_of(pushed)
+    use = read_disk_use(lineage, DvcRepo(pushed))
+    assert use.freed > 0
+    run(pushed, "git", "tag", "before", "HEAD~")
+    before = cached(pushed)
+    assert list(free(lineage, DvcRepo(pushed), use, print)) == []
+    assert cached(pushed) == before
 
 
 def test_a_listing_that_is_nowhere_stops_it(pushed: Path) -> None:

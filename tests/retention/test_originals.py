@@ -15,6 +15,7 @@ from registry_assets.model import Registry, Version
 from registry_assets.retention.disk_use import DiskUse, free, read_disk_use
 from registry_assets.retention.originals import find_originals
 from registry_assets.revisions.changes.version_history import Recorded
+from registry_assets.units import count_of, format_size
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import INPUTS, RAW, UPPER, materialize
 from tests.retention.conftest import DATASET, call
@@ -28,8 +29,8 @@ def use_of(root: Path) -> DiskUse:
     return read_disk_use(lineage_of(root), DvcRepo(root))
 
 
-def free_all(root: Path) -> int:
-    return free(lineage_of(root), DvcRepo(root), use_of(root), print)
+def free_all(root: Path) -> None:
+    free(lineage_of(root), DvcRepo(root), use_of(root), print)
 
 
 def replace_uncommitted(root: Path, file: str = "lost.txt") -> None:
@@ -53,14 +54,28 @@ def put_object(root: Path, content: bytes, name: str | None = None) -> str:
 def test_what_nobody_committed_is_listed_and_stays_unless_it_is_asked_for(pushed: Path) -> None:
     replace_uncommitted(pushed, "deep/lost.txt")
     done = call(pushed, "gc", "--yes")
-    assert "originals 1 files" in done.stdout
-    assert "an earlier version of raw/01_a: 1 files\n              deep/lost.txt" in done.stdout
+    assert "originals 1 file, " in done.stdout
+    assert ", stay: no commit" in done.stdout
+    assert "an earlier version of raw/01_a: 1 file\n              deep/lost.txt" in done.stdout
     assert LOST in cached(pushed)
     # With what it is called; and what a stage made of it comes again when it is wanted.
     (original,) = (o for o in use_of(pushed).originals if o.md5 == LOST)
     assert (original.file, original.collection) == ("deep/lost.txt", "raw/01_a")
     assert original.version in cached(pushed)
     assert MADE not in cached(pushed)
+    # What is shown with --raw is what it removes.
+    use = use_of(pushed)
+    shown = call(pushed, "gc", "--raw").stdout
+    assert "originals 1 file, " in shown
+    assert ", go, too, for good: no commit" in shown
+    assert " stay" not in shown
+    size = format_size(use.size_to_free(raw=True))
+    wanted = count_of(len(use.objects_to_free(raw=True)), "object")
+    assert f"to free   {size} in {wanted}, originals among them\n" in shown
+    twin = pushed.parent / "twin"
+    run(pushed, "cp", "-a", str(pushed), str(twin))
+    freed = call(twin, "gc", "--raw", "--yes").stdout
+    assert f"freed     {size}: {wanted} removed\n" in freed
     told = json.loads(call(pushed, "gc", "--raw", "--yes", "--json").stdout)
     assert told["originals"]["files"][0]["file"] == "deep/lost.txt"
     assert LOST not in cached(pushed)

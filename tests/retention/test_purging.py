@@ -241,7 +241,7 @@ def test_it_waits_for_whoever_is_at_work(pushed: Path) -> None:
         with pytest.raises(RepositoryBusyError, match="dvc repro"):
             other.remove_from_cache(CONTENTS, set, report=print)
         holder.kill()
-    assert dvc.remove_from_cache(CONTENTS, set, report=print) == 2
+    assert len(dvc.remove_from_cache(CONTENTS, set, report=print)) == 2
 
 
 def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) -> None:

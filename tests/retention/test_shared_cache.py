@@ -20,6 +20,7 @@ from registry_assets.dvc_repo.clones import FOLDER, locked, read_clones, registe
 from registry_assets.errors import RepositoryBusyError
 from registry_assets.retention.disk_use import free, read_disk_use
 from registry_assets.revisions.changes.snapshots import Snapshots
+from registry_assets.units import format_size
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import at_once, is_clean
 from tests.retention.conftest import call, call_as_anybody, without_permissions
@@ -127,8 +128,19 @@ def test_what_the_work_tree_of_another_clone_links_to_stays(first: Path, second:
     run(second, "dvc", "checkout", "--relink")
     assert (second / "raw/01_a/two.txt").is_symlink()
     run(second, "git", "revert", "--no-edit", "HEAD")
+    assert "kept, as a link leads there" in call(first, "gc").stdout
     assert gc(first, "--yes")["linked"] > 0
     assert (second / "raw/01_a/two.txt").read_text() == "before\n"
+
+
+def test_what_only_another_clone_needs_is_called_so(first: Path, second: Path) -> None:
+    change(second, "of the second\n")
+    commit_all(second)
+    found, shown = gc(first), call(first, "gc").stdout
+    assert found["others"] > len("of the second\n")
+    assert found["others"] <= found["needed"]
+    assert f"{format_size(found['others'])}              needed by other clones alone" in shown
+    assert "recorded by no commit" not in shown
 
 
 def test_the_other_clone_sees_the_same(first: Path, second: Path, cache: Path) -> None:
@@ -435,7 +447,7 @@ def test_it_waits_for_a_run_in_another_clone(first: Path, second: Path, cache: P
             free(lineage, DvcRepo(first, wait_seconds=0), use, print)
         holder.kill()
     assert objects(cache) == before
-    assert free(lineage, DvcRepo(first), use, print) > 0
+    assert len(free(lineage, DvcRepo(first), use, print)) > 0
 
 
 def test_a_clone_that_begins_meanwhile_waits(first: Path, cache: Path) -> None:
