@@ -92,7 +92,7 @@ def collect(repo: Repo, root: Path) -> Collected:
     metafiles: list[Metafile] = []
     settings = read_settings(root)
     found = walk_metafiles(repo, settings, settings.leads_to_collections)
-    unread = (*_describe_unseen(root, found), *_not_read(root, settings))
+    unread = (*_describe_unseen(root, settings, found), *_not_read(root, settings))
     problems: dict[str, None] = dict.fromkeys(unread)
     for place in found.metafiles:
         path = Path(place).relative_to(root).as_posix()
@@ -229,7 +229,7 @@ def _list(folder: str) -> tuple[list[str], list[str], list[str]]:
     return folders, links, files
 
 
-def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
+def _describe_unseen(root: Path, settings: Settings, found: Walk) -> Iterator[str]:
     """Yields a line for each reason why DVC does not see metafiles."""
 
     def path_of(place: str) -> str:
@@ -242,9 +242,11 @@ def _describe_unseen(root: Path, found: Walk) -> Iterator[str]:
     }
     yield from describe_ignored(root, ignored)
     for folder, error in found.unlisted.items():
+        may_be_ignored = not settings.leads_to_collections(path_of(folder))
+        or_ignore = ", or add it to .dvcignore if there are none" if may_be_ignored else ""
         yield (
             f"{path_of(folder)}{os.sep}: the metafiles in it are not known, as it cannot be read "
-            f"({error.strerror}): make it readable, or add it to .dvcignore if there are none"
+            f"({error.strerror}): make it readable{or_ignore}"
         )
     for link in found.links:
         yield str(link_in_the_way(path_of(link), read_link(Path(link))))

@@ -18,7 +18,7 @@ from registry_assets.retention.disk_use import free, read_disk_use
 from registry_assets.revisions.changes.version_history import read_version_history
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import is_clean
-from tests.retention.conftest import DATASET, call
+from tests.retention.conftest import DATASET, call, call_as_anybody, without_permissions
 from tests.retention.test_purging import cached
 
 TWO = hashlib.md5(b"two\n").hexdigest()
@@ -149,6 +149,22 @@ def test_what_a_broken_metafile_needs_is_not_known(pushed: Path, where: str) -> 
     assert "raw/02_b.dvc" in done.stderr
     assert "nothing was freed" in done.stderr
     assert cached(pushed) == before
+
+
+def test_a_folder_without_collections_that_cannot_be_read_can_be_ignored(pushed: Path) -> None:
+    change(pushed, "second\n")
+    commit_all(pushed)
+    before = cached(pushed)
+    (pushed / "notes").mkdir()
+    with without_permissions(pushed / "notes"):
+        done = call_as_anybody(pushed, "gc", "--yes")
+        assert (done.returncode, cached(pushed)) == (1, before)
+        assert "notes/: the metafiles in it are not known" in done.stderr
+        assert "or add it to .dvcignore if there are none" in done.stderr
+        with (pushed / ".dvcignore").open("a") as file:
+            file.write("/notes\n")
+        assert call_as_anybody(pushed, "gc", "--yes").returncode == 0
+    assert cached(pushed) < before
 
 
 def test_it_waits_for_a_run_that_is_at_work(pushed: Path) -> None:

@@ -350,6 +350,8 @@ def test_a_folder_that_cannot_be_read_may_need_anything(
     assert "nothing was freed" in done.stderr
     assert str(root) in done.stderr or of_whom == "its own"
     assert "raw/" in done.stderr
+    # What is ignored is not looked into, and what it needs would be freed.
+    assert ".dvcignore" not in done.stderr
     assert "ermission denied" in done.stderr
     assert "ermission denied" in shown.stdout + shown.stderr
     assert gc(first, "--yes", "--raw")["originals"]["files"] == []
