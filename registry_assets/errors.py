@@ -8,6 +8,7 @@
     ├── RefusedError                 not done: something has to be fixed or decided first
     │   ├── RejectedError            a folder or archive that cannot become a collection
     │   ├── FileNotStorableError     a pipe, a name that is no text, what may not be read
+    │   ├── LinksLeadNowhereError    links into a cache that is not there, or lacks the objects
     │   └── DataModifiedError        edited by hand, or never recorded: going on would lose it
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
     ├── ListingNotAvailableError     what a version holds is not known on this machine
@@ -87,6 +88,18 @@ class FileNotStorableError(RefusedError):
             f"{printable(path)} cannot be stored ({reason}): take it away; of a collection, "
             "`registry add NAME` sets it aside"
         )
+
+
+class LinksLeadNowhereError(RefusedError):
+    """Files in the workspace are links to objects of a cache that are not there: not an edit."""
+
+    def __init__(self, path: str, link: str, target: str, next_step: str) -> None:
+        self.path = path
+        self.reason = (
+            f"{printable(link)} is a link to {printable(target)} in a cache, which is not there: "
+            f"{next_step}"
+        )
+        super().__init__(f"{path} is not here in full: {self.reason}")
 
 
 class DataModifiedError(RefusedError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import StatusReader
+from registry_assets.dvc_repo.folders.dangling import check_links
 from registry_assets.dvc_repo.folders.hashing import FolderContent, read_folder
 from registry_assets.dvc_repo.listings import compare_files
 from registry_assets.dvc_repo.loading import load_stages
@@ -44,12 +45,17 @@ class Edit:
 
 
 def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | None:
-    """Compares an output with its ``.dvc`` file; None if it is unchanged or missing."""
+    """Compares an output with its ``.dvc`` file; None if it is unchanged or missing.
+
+    Raises:
+        LinksLeadNowhereError: when part of it is links into a cache that is not there.
+    """
     (stage,) = load_stages(repo, dvc.root, [metafile])
     out = output_at(repo, stage, path)
     try:
         if not out.exists:
             return None
+        check_links(repo, path, metafile)
         content = read_folder(repo, out)
         if not StatusReader().status(out, content):
             return None

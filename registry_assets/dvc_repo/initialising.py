@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,9 @@ from registry_assets.dvc_repo.internals import WholeConfig
 from registry_assets.dvc_repo.opening import (
     STORAGE,
     check_user,
+    describe_missing_cache,
     find_origin_remote,
+    find_outer_cache,
     translated_errors,
 )
 from registry_assets.errors import RefusedError, RegistryError
@@ -212,11 +215,7 @@ def register_clone(root: Path) -> str | None:
     if cache is None:
         return None
     if not cache.is_dir():
-        return (
-            f"there is no folder {cache}, where the settings lead DVC's cache: mount the disk or "
-            "share that it is on, make it, or keep the data of this clone elsewhere: `dvc cache "
-            "dir --local FOLDER`"
-        )
+        return describe_missing_cache(cache)
     try:
         register(cache, root)
     except OSError as error:
@@ -235,18 +234,12 @@ def check_cache(root: Path) -> None:
     """
     cache = _find_outer_cache(root)
     if cache is not None and not cache.is_dir():
-        raise RefusedError(f"{register_clone(root)}; then run this again")
+        raise RefusedError(f"{describe_missing_cache(cache)}; then run this again")
 
 
 def _find_outer_cache(root: Path) -> Path | None:
-    """The cache directory of a clone, where that is outside of it."""
-    with translated_errors():
-        repo = Repo(str(root))
-        try:
-            cache = Path(repo.cache.local_cache_dir).resolve()
-        finally:
-            repo.close()
-    return None if cache.is_relative_to(root.resolve()) else cache
+    with translated_errors(), closing(Repo(str(root))) as repo:
+        return find_outer_cache(repo)
 
 
 def why_unshared(root: Path) -> str | None:

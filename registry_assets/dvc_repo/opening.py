@@ -28,10 +28,12 @@ from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
     NotFoundError,
+    RefusedError,
     RepositoryBusyError,
     UnusableError,
 )
 from registry_assets.git_repo import GitRepo
+from registry_assets.model import DVC_FOLDER, DVC_SUFFIX, LOCK_FILE
 
 T = TypeVar("T")
 
@@ -43,6 +45,50 @@ _GIT_LIBRARY = "dulwich"
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
 _REPORT_SECONDS = 30.0
+
+
+def find_outer_cache(repo: Repo) -> Path | None:
+    """The cache directory of a repository, where that is outside of it."""
+    cache = Path(repo.cache.local_cache_dir).resolve()
+    return None if cache.is_relative_to(Path(repo.root_dir).resolve()) else cache
+
+
+def describe_missing_cache(cache: Path) -> str:
+    """The message for a cache directory outside of a clone that is not there."""
+    return (
+        f"there is no folder {cache}, where the settings lead DVC's cache: mount the disk or "
+        "share that it is on, make it, or keep the data of this clone elsewhere: `dvc cache "
+        "dir --local FOLDER`"
+    )
+
+
+def find_missing_cache(repo: Repo) -> Path | None:
+    """The cache directory outside of a repository that is not there, as its disk is not mounted.
+
+    DVC would make another one in its place. One is made for what is recorded first, and in the
+    folder of another clone, which may have stored nothing yet.
+    """
+    cache = find_outer_cache(repo)
+    if cache is None or cache.is_dir():
+        return None
+    is_of_clone = cache.parent.name == DVC_FOLDER and cache.parent.is_dir()
+    return None if is_of_clone or not _has_metafiles(Path(repo.root_dir)) else cache
+
+
+def _has_metafiles(root: Path) -> bool:
+    found = (place for pattern in (f"*{DVC_SUFFIX}", LOCK_FILE) for place in root.rglob(pattern))
+    return any(place.is_file() for place in found)
+
+
+def check_cache_of(repo: Repo) -> None:
+    """Makes sure that no cache is made where the disk of the one that there is is not mounted.
+
+    Raises:
+        RefusedError: when it would be.
+    """
+    cache = find_missing_cache(repo)
+    if cache is not None:
+        raise RefusedError(f"{describe_missing_cache(cache)}; then run this again")
 
 
 @contextmanager
@@ -199,13 +245,13 @@ class RepoAccess:
         """Has those who free objects in a cache outside of this clone know what it needs."""
         if not self._registers:
             return
-        cache = Path(repo.cache.local_cache_dir).resolve()
-        if not cache.is_relative_to(self.root.resolve()):
+        cache = find_outer_cache(repo)
+        if cache is not None:
             # Who may not write there stores nothing there; `registry init` says so.
             with suppress(OSError):
                 clones.register(cache, self.root)
             if not cache.is_dir():
-                # What is stored first makes it.
+                # What is stored first makes it, or it is on a disk that is mounted later.
                 return
         self._registers = False
 
@@ -254,8 +300,10 @@ class RepoAccess:
         """Holds DVC's lock on the repository, waiting for it if necessary.
 
         Raises:
+            RefusedError: when the cache is outside of the repository, and not there.
             RepositoryBusyError: after `wait_seconds`.
         """
+        check_cache_of(repo)
         lock = self._acquire(
             lambda: lock_repo(repo),
             lambda _error: f"the repository is locked by {_lock_holder(repo)}",
@@ -288,8 +336,10 @@ class RepoAccess:
 
         Raises:
             RepositoryBusyError: after that time, naming the process that holds a path.
-            RefusedError: when a path to write lies behind a link that leads out of the repository.
+            RefusedError: when a path to write lies behind a link that leads out of the repository,
+                or the cache is outside of the repository, and not there.
         """
+        check_cache_of(repo)
         check_links(repo, write)
 
         def attempt() -> AbstractContextManager[None]:

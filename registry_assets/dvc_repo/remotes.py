@@ -15,7 +15,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from registry_assets.dvc_repo.folders.state import HASH, FileStatus
 from registry_assets.dvc_repo.folders.verifying import dates_of, find_damaged
 from registry_assets.dvc_repo.listings import Listings
-from registry_assets.dvc_repo.opening import Report
+from registry_assets.dvc_repo.opening import Report, check_cache_of
 from registry_assets.dvc_repo.store import Store
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.model import is_folder
@@ -210,7 +210,12 @@ def push(
     full: bool,
     report: Report,
 ) -> PushResult:
-    """Pushes the objects of outputs that their remotes lack, and checks that they arrived."""
+    """Pushes the objects of outputs that their remotes lack, and checks that they arrived.
+
+    Raises:
+        RefusedError: when the disk of the cache is not mounted.
+    """
+    check_cache_of(repo)
     versioned = [out.fs_path for out in outs if keeps_versions(repo, out.remote)]
     pushed = int(repo.push(versioned)) if versioned else 0
     groups = _groups(repo, [out for out in outs if not keeps_versions(repo, out.remote)], extra)

@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import StatusReader
+from registry_assets.dvc_repo.folders.dangling import check_links
 from registry_assets.dvc_repo.loading import address_of
+from registry_assets.dvc_repo.opening import describe_missing_cache, find_missing_cache
 from registry_assets.dvc_repo.unseen import read_link
 from registry_assets.dvc_repo.versions import path_in_repo
-from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
+from registry_assets.errors import (
+    DataBeingWrittenError,
+    FileNotStorableError,
+    LinksLeadNowhereError,
+)
 from registry_assets.units import printable
 
 if TYPE_CHECKING:
@@ -31,6 +37,8 @@ class OutputState:
         changes: Changes of the output and its stage, in the words of `dvc status`; empty when up
             to date.
         link: The target of a symbolic link in place of a recorded folder.
+        elsewhere: Why part of it is not here, with the next step: the cache is outside of the
+            repository and not there, or links lead to objects that it lacks.
     """
 
     path: str
@@ -38,6 +46,7 @@ class OutputState:
     is_present: bool
     changes: tuple[str, ...]
     link: str | None = None
+    elsewhere: str | None = None
 
 
 def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
@@ -54,13 +63,30 @@ def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, Output
             changes = of_stage + _changes_of(repo, out, reader)
             path = path_in_repo(repo, out)
             place = Path(out.fs_path)
-            link = None
+            link = elsewhere = None
             if out.hash_info.isdir and place.is_symlink():
                 # DVC follows the link, and then refuses to write there.
                 link = read_link(place)
                 changes = (f"{path} is a symbolic link to {link}", *changes)
-            states[path] = OutputState(path, bool(out.hash_info), bool(out.exists), changes, link)
+            elif changes and out.exists:
+                elsewhere = _why_elsewhere(repo, path, out)
+            states[path] = OutputState(
+                path, bool(out.hash_info), bool(out.exists), changes, link, elsewhere
+            )
     return states
+
+
+def _why_elsewhere(repo: Repo, path: str, out: DvcOutput) -> str | None:
+    if not out.is_in_repo:
+        return None
+    cache = find_missing_cache(repo)
+    if cache is not None:
+        return describe_missing_cache(cache)
+    try:
+        check_links(repo, path, out.stage.path)
+    except LinksLeadNowhereError as error:
+        return error.reason
+    return None
 
 
 def is_changed(stage: DvcStage) -> bool:

@@ -18,7 +18,7 @@ from dvc_data.hashfile.hash import file_md5
 from dvc_objects.errors import ObjectFormatError
 
 from registry_assets.dvc_repo.folders.copying import are_folders, copy_objects
-from registry_assets.dvc_repo.opening import Report
+from registry_assets.dvc_repo.opening import Report, check_cache_of
 from registry_assets.dvc_repo.remote_errors import (
     RemotePlace,
     hidden_cause,
@@ -69,6 +69,7 @@ class Store:
                 "there is no default remote: `dvc remote add --default storage URL` makes one, "
                 'see "Remotes" in the README'
             )
+        self._repo = repo
         self.place: RemotePlace = place_of(repo, name)
         with reaching_remote(self.place):
             self._odb: HashFileDB = repo.cloud.get_remote_odb(name, "push", hash_name)
@@ -161,7 +162,9 @@ class Store:
 
         Raises:
             RemoteError: when one is missing or damaged, or could not be copied; the others stay.
+            RefusedError: when the disk of the cache is not mounted.
         """
+        check_cache_of(self._repo)
         wanted = [oid for oid in names if not _is_in(cache, oid)]
         for chunk in self._chunks(wanted, "pulled", report):
             with reaching_remote(self.place):

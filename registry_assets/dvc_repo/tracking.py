@@ -15,6 +15,7 @@ from dvc.output import OutputAlreadyTrackedError
 
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache, read_recorded
+from registry_assets.dvc_repo.folders.dangling import check_links
 from registry_assets.dvc_repo.folders.hashing import FolderContent
 from registry_assets.dvc_repo.folders.ignoring import (
     METAFILE_ENDINGS,
@@ -97,6 +98,7 @@ def tracking_path(
         OutputNotFoundError: when there is neither data nor a metafile.
         RefusedError: when DVC does not see the metafile, Git keeps it out of the work tree, or the
             folder has files that DVC ignores and must be complete.
+        LinksLeadNowhereError: when recorded data is links into a cache that is not there.
         DvcError: when the path overlaps with a tracked one.
     """
     with dvc.open() as repo:
@@ -106,6 +108,8 @@ def tracking_path(
             started = time.monotonic()
             metafile = metafile or metafile_of(path)
             stage = _load(repo, dvc, metafile)
+            if place.is_dir():
+                check_links(repo, path, metafile)
             out = output_at(repo, stage, path) if stage else None
             if stage is None and not place.exists():
                 raise OutputNotFoundError(path)

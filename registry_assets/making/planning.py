@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from registry_assets.dvc_repo import DvcRepo, Edit
+from registry_assets.errors import LinksLeadNowhereError
 from registry_assets.making.progress import describe_step
 from registry_assets.making.unit import Unit
 from registry_assets.model import check_collection_name
@@ -141,7 +142,11 @@ def _find_edits(lineage: Lineage, dvc: DvcRepo, status: RegistryStatus) -> dict[
     for path in suspects:
         node = lineage.nodes[path]
         if node.kind == "raw" and node.address is not None:
-            edit = dvc.find_edit(node.address, path)
+            try:
+                edit = dvc.find_edit(node.address, path)
+            except LinksLeadNowhereError:
+                # No edit: making it says what is to be done.
+                continue
             if edit is not None and edit.is_changed:
                 found[path] = edit
     return found

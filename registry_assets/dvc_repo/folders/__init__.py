@@ -10,6 +10,7 @@ remembered.py hashes found while a repository is open
 hashing.py    hashing the files of a folder
 comparing.py  comparing outputs with cache and workspace, as `dvc status`
 verifying.py  finding damaged objects
+dangling.py   links to objects that the cache lacks
 links.py      the types of links between workspace and cache
 storing.py    putting outputs into the cache, as `dvc add` and `dvc commit`
 linking.py    linking outputs from the cache, as `dvc checkout`

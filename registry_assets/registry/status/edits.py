@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import DataBeingWrittenError, RegistryError
+from registry_assets.errors import DataBeingWrittenError, LinksLeadNowhereError, RegistryError
 from registry_assets.fingerprint import fingerprint_totals
 from registry_assets.model import DVC_SUFFIX, RawCollection, Registry, is_folder
 from registry_assets.registry.status.arrivals import holds_a_file
@@ -119,7 +119,11 @@ def _look(
     is_quiet = now - since >= registry.settings.settle_seconds
     if before is not None and not is_quiet:
         return EditScan(stamp, since)
-    edit = dvc.find_edit(item.metafile, item.output.path)
+    try:
+        edit = dvc.find_edit(item.metafile, item.output.path)
+    except LinksLeadNowhereError as error:
+        # Not settled: where the disk is mounted again, the folder looks the same.
+        return EditScan(stamp, since, str(error))
     path, name = item.output.path, item.name
     if edit is None or not is_quiet:
         return EditScan(stamp, since, is_settled=edit is None)

@@ -179,6 +179,8 @@ def _raw_reason(state: OutputState, name: str) -> str | None:
         return describe_missing(state.path)
     if not state.changes:
         return None
+    if state.elsewhere is not None:
+        return state.elsewhere
     if state.changes == (f"{state.path} is not in cache",):
         return (
             f"the cache lacks part of it: `dvc fetch {state.path}` fetches that, `registry add "
