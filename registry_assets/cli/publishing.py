@@ -44,13 +44,18 @@ def publish(
 
     found = read_lineage(root)
     plan = plan_publication(found, branch=branch, title=message)
+    said = partial(click.echo, err=as_json)
     if isinstance(plan, publication.Nothing):
+        if not dry_run:
+            plan = publishing.publish_data(plan, found.registry.root, said)
         if as_json:
             say_json(publication.publication_as_json(plan))
         else:
             click.echo(plan.reason)
         if switch and plan.branch is not None and plan.tree is not None:
             publishing.switch(found.registry.root, plan.branch, plan.tree)
+        if plan.data is not None and plan.data.missing:
+            sys.exit(FINDING)
         return
     for warning in plan.warnings:
         click.echo(f"registry: {warning}", err=True)
@@ -63,7 +68,6 @@ def publish(
             click.echo(f"  {'A' if not file.before else 'M' if file.after else 'D'} {file.path}")
         click.echo(f"\n# {plan.title}\n\n{plan.description}")
         return
-    said = partial(click.echo, err=as_json)
     done = publishing.publish(plan, found.registry.root, said)
     if switch and not plan.is_committed:
         publishing.switch(found.registry.root, plan.branch, plan.tree)
@@ -150,7 +154,7 @@ def _check(dvc: DvcRepo, full: bool) -> int:
     for path, state in sorted(states.items()):
         for what, items in (("missing", state.missing), ("damaged", state.damaged)):
             if items:
-                click.echo(f"{what:<8} {path}  ({len(items)} of {state.objects} objects)")
+                click.echo(f"{what:<8} {path}  ({len(items)} of {len(state.objects)} objects)")
     if any(state.missing or state.damaged for state in states.values()):
         return FINDING
     click.echo(f"the remote has all of {len(states)} outputs")

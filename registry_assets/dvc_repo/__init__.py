@@ -67,7 +67,12 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
     from registry_assets.dvc_repo.purging import CachedObject, RemoteContents
-    from registry_assets.dvc_repo.remotes import PushResult, RemoteObject, RemoteState
+    from registry_assets.dvc_repo.remotes import (
+        PushResult,
+        RemoteObject,
+        RemoteState,
+        count_objects,
+    )
     from registry_assets.dvc_repo.repository import DvcRepo
     from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
     from registry_assets.dvc_repo.running import Before
@@ -99,6 +104,7 @@ _PLACES = {
     "build_listing": "listings",
     "check_cache": "initialising",
     "check_outside": "initialising",
+    "count_objects": "remotes",
     "cut_entry": "metafiles",
     "hash_listing": "listings",
     "keep_together": "initialising",
@@ -134,6 +140,7 @@ __all__ = [
     "build_listing",
     "check_cache",
     "check_outside",
+    "count_objects",
     "cut_entry",
     "hash_listing",
     "keep_together",

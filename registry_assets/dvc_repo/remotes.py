@@ -5,7 +5,7 @@ DVC takes a folder for complete when the remote has its listing. Here each file 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,11 +34,13 @@ class RemoteObject:
         output: The path of the output.
         md5: The version of the output.
         name: The path inside the output; "" for the output itself (for a folder, its listing).
+        oid: Its own hash: of several versions that have it, it is one object.
     """
 
     output: str
     md5: str
     name: str
+    oid: str
 
     def __str__(self) -> str:
         return f"{self.output}/{self.name}" if self.name else self.output
@@ -50,13 +52,13 @@ class RemoteState:
 
     Attributes:
         remote: The name of the remote.
-        objects: The number of distinct objects of the version, including its listing.
+        objects: The hashes of the objects of the version, including its listing.
         missing: The objects that the remote lacks.
         damaged: Objects with a wrong size or, if they were hashed, a wrong hash.
     """
 
     remote: str
-    objects: int
+    objects: frozenset[str]
     missing: tuple[RemoteObject, ...]
     damaged: tuple[RemoteObject, ...]
 
@@ -77,6 +79,11 @@ class PushResult:
     objects: int
     pushed: int
     missing: tuple[RemoteObject, ...]
+
+
+def count_objects(items: Iterable[RemoteObject]) -> int:
+    """The number of objects, each counted once, however many versions have it."""
+    return len({item.oid for item in items})
 
 
 def fetch_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
@@ -138,8 +145,10 @@ class _Version:
                 listed = Listings([Path(cache.path)]).read(self.md5) or {}
             except (ValueError, TypeError, KeyError):  # no listing
                 listed = {}
-            found = {md5: RemoteObject(self.path, self.md5, name) for name, md5 in listed.items()}
-        return {**found, self.md5: RemoteObject(self.path, self.md5, "")}
+            found = {
+                md5: RemoteObject(self.path, self.md5, name, md5) for name, md5 in listed.items()
+            }
+        return {**found, self.md5: RemoteObject(self.path, self.md5, "", self.md5)}
 
 
 @dataclass(frozen=True)
@@ -254,7 +263,7 @@ def read_remote_states(
         for path, items in objects.items():
             states[path] = RemoteState(
                 group.store.place.name,
-                len(items),
+                frozenset(items),
                 tuple(item for oid, item in items.items() if oid in missing),
                 tuple(item for oid, item in items.items() if oid in damaged),
             )

@@ -25,7 +25,7 @@ from registry_assets.revisions.publishing.publication import (
     Published,
     describe_pull_request,
 )
-from registry_assets.revisions.publishing.pushing import publish
+from registry_assets.revisions.publishing.pushing import publish, publish_data
 
 PUBLISH_JOB = "publish"
 PUBLISH_OP = "publish_metafiles"
@@ -60,6 +60,8 @@ def build_publish_job(registry: Registry, translator: RegistryTranslator) -> Job
             run_id=context.run_id,
         )
         if isinstance(plan, Nothing):
+            if not config.dry_run:
+                plan = publish_data(plan, root, context.log.info)
             context.log.info(plan.reason)
             context.add_output_metadata({"outcome": plan.reason})
             return

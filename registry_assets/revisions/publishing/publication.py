@@ -22,11 +22,14 @@ class Nothing:
         reason: Why there is nothing to publish.
         branch: The local branch that has it already, if any.
         tree: The checked-out commit with the metafiles of the work tree.
+        data: The result of pushing data that the DVC remotes lacked nevertheless; None if that was
+            not tried.
     """
 
     reason: str
     branch: str | None = None
     tree: str | None = None
+    data: PushResult | None = None
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,6 @@ class Published:
     pull_request: PullRequest
 
 
-class NothingJson(TypedDict):
-    """There is nothing to publish.
-
-    Attributes:
-        state: Always ``nothing``.
-        reason: Why there is nothing to publish.
-    """
-
-    state: Literal["nothing"]
-    reason: str
-
-
 class SummaryJson(TypedDict):
     """A summary of the changes of a publication.
 
@@ -123,6 +114,23 @@ class PushedDataJson(TypedDict):
     remotes: tuple[str, ...]
     objects: int
     pushed: int
+
+
+class _NothingJson(TypedDict):
+    state: Literal["nothing"]
+    reason: str
+
+
+class NothingJson(_NothingJson, total=False):
+    """There is nothing to publish on a branch.
+
+    Attributes:
+        state: Always ``nothing``.
+        reason: Why there is nothing to publish, and what data was pushed nevertheless.
+        data: The result of pushing the data that the DVC remotes lacked. Without `--dry-run`.
+    """
+
+    data: PushedDataJson
 
 
 class _PublicationJson(TypedDict):
@@ -167,7 +175,10 @@ def publication_as_json(
 ) -> PublicationJson | NothingJson:
     """The JSON of `registry publish --json`."""
     if isinstance(found, Nothing):
-        return {"state": "nothing", "reason": found.reason}
+        nothing: NothingJson = {"state": "nothing", "reason": found.reason}
+        if found.data is not None:
+            nothing["data"] = _data_as_json(found.data)
+        return nothing
     plan = found.publication if isinstance(found, Published) else found
     said: PublicationJson = {
         "state": "planned",
@@ -186,12 +197,12 @@ def publication_as_json(
         said["state"] = "published"
         said["commit"] = found.commit
         said["pull_request"] = found.pull_request
-        said["data"] = {
-            "remotes": found.data.remotes,
-            "objects": found.data.objects,
-            "pushed": found.data.pushed,
-        }
+        said["data"] = _data_as_json(found.data)
     return said
+
+
+def _data_as_json(data: PushResult) -> PushedDataJson:
+    return {"remotes": data.remotes, "objects": data.objects, "pushed": data.pushed}
 
 
 def describe_pull_request(request: PullRequest) -> str | None:

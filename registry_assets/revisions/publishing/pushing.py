@@ -7,12 +7,13 @@ tree does not change.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from registry_assets.dvc_repo import DvcRepo, PushResult
+from registry_assets.dvc_repo import DvcRepo, PushResult, RemoteObject, count_objects, why_unshared
 from registry_assets.errors import RefusedError
 from registry_assets.git_repo import GitRepo, TreeBuilder
-from registry_assets.revisions.publishing.publication import Publication, Published
+from registry_assets.revisions.publishing.publication import Nothing, Publication, Published
 from registry_assets.revisions.publishing.pull_requests import open_pull_request
 from registry_assets.units import few_of
 
@@ -54,6 +55,32 @@ def publish(publication: Publication, root: Path, report: Report) -> Published:
     return Published(publication, commit, data, request)
 
 
+def publish_data(nothing: Nothing, root: Path, report: Report) -> Nothing:
+    """Push the data of metafiles that need no branch, as the Git remote has them already.
+
+    Somebody may have pushed them with Git alone, and the DVC remote lack what they name.
+
+    Args:
+        nothing: The plan.
+        root: Root of the registry.
+        report: Called with progress messages.
+
+    Returns:
+        The same with what was pushed; `PushResult.missing` is neither here nor there.
+
+    Raises:
+        RegistryError: when a remote fails.
+    """
+    data = DvcRepo(root).push(report=report)
+    _say_unshared(root, report)
+    _say_missing(data.missing, "the recorded versions", report)
+    reason = nothing.reason
+    if data.pushed:
+        _say_there(data, report)
+        reason = f"pushed {data.pushed} objects; {reason.replace('nothing', 'nothing else', 1)}"
+    return replace(nothing, reason=reason, data=data)
+
+
 def switch(root: Path, branch: str, tree: str) -> None:
     """Check out a published branch; changes no file, and keeps other staged changes.
 
@@ -88,19 +115,35 @@ def _push_data(publication: Publication, root: Path, report: Report) -> PushResu
         outputs = list(dict.fromkeys(item.output for item in needed))
         first = f"{needed[0].output}/{needed[0].name}".rstrip("/")
         raise RefusedError(
-            f"{len(needed)} objects of {few_of(outputs, _MOST_NAMED)} are neither in the cache "
-            f"nor on the remote, such as {first}: publish from a machine that has them, or "
+            f"{count_objects(needed)} objects of {few_of(outputs, _MOST_NAMED)} are neither in the "
+            f"cache nor on the remote, such as {first}: publish from a machine that has them, or "
             "materialize them again; nothing was pushed to Git"
         )
-    if data.missing:
-        outputs = list(dict.fromkeys(item.output for item in data.missing))
+    _say_missing(data.missing, "unchanged outputs", report)
+    _say_there(data, report)
+    _say_unshared(root, report)
+    return data
+
+
+def _say_unshared(root: Path, report: Report) -> None:
+    """Say it after pushing: what keeps this machine from a remote is an error of that already."""
+    reason = why_unshared(root)
+    if reason is not None:
+        report(reason)
+
+
+def _say_missing(missing: Sequence[RemoteObject], whose: str, report: Report) -> None:
+    if missing:
+        outputs = list(dict.fromkeys(item.output for item in missing))
         report(
-            f"{len(data.missing)} objects of unchanged outputs are neither in the cache nor on the "
+            f"{count_objects(missing)} objects of {whose} are neither in the cache nor on the "
             f"remote: {few_of(outputs, _MOST_NAMED)}"
         )
+
+
+def _say_there(data: PushResult, report: Report) -> None:
     where = f"on {' and '.join(f'`{name}`' for name in data.remotes)}" if data.remotes else ""
-    report(f"{data.objects - len(data.missing)} objects are {where}")
-    return data
+    report(f"{data.objects - count_objects(data.missing)} objects are {where}")
 
 
 def _make_branch(publication: Publication, root: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo import DvcRepo, count_objects
 from registry_assets.dvc_repo.initialising import read_shared_remote, share_settings
 from registry_assets.errors import NotFoundError, RefusedError, RegistryError
 from registry_assets.git_repo import GitRemote, GitRepo, RemoteRefs, TreeBuilder
@@ -238,11 +238,11 @@ def _check_remote(
     lacking = [item for state in states.values() for item in (*state.missing, *state.damaged)]
     if lacking:
         raise RefusedError(
-            f"{len(lacking)} objects are missing or damaged on the remote {shared.name}, such as "
-            f"{lacking[0]}: {next_step}"
+            f"{count_objects(lacking)} objects are missing or damaged on the remote {shared.name}, "
+            f"such as {lacking[0]}: {next_step}"
         )
-    objects = sum(state.objects for state in states.values())
-    return Verified(shared.name, shared.url, objects)
+    objects = frozenset[str]().union(*(state.objects for state in states.values()))
+    return Verified(shared.name, shared.url, len(objects))
 
 
 def _check_new(name: str, commits: set[str | None], allowed: str | None, following: str) -> None:

@@ -530,3 +530,48 @@ def test_what_is_recorded_is_told_to_dagster_also_where_git_refuses_to_commit_it
     assert done.exit_code == 1
     assert "raw/02_b.dvc" in run(root, "git", "status", "--porcelain")
     assert registry(root, "lineage", "--check").exit_code == 0
+
+
+def test_data_goes_along_where_git_alone_pushed_the_metafiles(root: Path, tmp_path: Path) -> None:
+    commit_all(root, "Add 02_b")
+    run(root, "git", "push", "--quiet")
+    # What the storage has of it is what an earlier version has, too.
+    before = set(stored(root))
+    assert publish(root, "--dry-run") == {
+        "state": "nothing",
+        "reason": "nothing to publish: origin/main has every metafile",
+    }
+    assert set(stored(root)) == before
+    done = registry(root, "publish")
+    assert done.exit_code == 0, done.output
+    pushed = len(set(stored(root)) - before)
+    assert pushed > 0
+    assert done.output.splitlines()[-1] == (
+        f"pushed {pushed} objects; nothing else to publish: origin/main has every metafile"
+    )
+    assert is_clean(clone(root, tmp_path / "theirs"))
+    again = publish(root)
+    assert again["reason"] == "nothing to publish: origin/main has every metafile"
+    assert again["data"] == {"remotes": ["storage"], "objects": len(stored(root)), "pushed": 0}
+    # What is neither here nor there is said.
+    lost = stored(root).keys() - before
+    for place in (root.parent / "storage", root / ".dvc/cache"):
+        for md5 in lost:
+            (place / "files/md5" / md5[:2] / md5[2:]).unlink()
+    done = registry(root, "publish")
+    assert done.exit_code == 1
+    assert "are neither in the cache nor on the remote" in done.output
+
+
+def test_a_remote_that_only_this_machine_has_is_said_to_be_one(root: Path) -> None:
+    run(root, "dvc", "remote", "add", "--local", "mine", str(root / ".dvc/storage"))
+    run(root, "dvc", "config", "core.remote", "mine")
+    said = "the address of the remote mine is in this machine's own settings"
+    done = registry(root, "publish")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count(said) == 1
+    commit_all(root, "Add 02_b")
+    run(root, "git", "push", "--quiet")
+    done = registry(root, "publish")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count(said) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.git_repo import GitRemote, GitRepo
 from registry_assets.revisions.versions.tagging import make_version, plan_version
@@ -110,6 +111,18 @@ def test_a_tag_says_what_it_holds_and_what_changed_since_the_one_before(root: Pa
     held = {item["family"]: item["images"] for item in found["pictures/v2"]["contents"]}
     assert held == {f"{DATASET}/data/inputs": 10, f"{OUTPUTS}/day": 2, f"{OUTPUTS}/night": 6}
     assert found["pictures/v1"]["commit"] == run(root, "git", "rev-parse", "first").strip()
+
+
+def test_an_object_that_several_outputs_have_is_counted_once(root: Path) -> None:
+    lines = said(root, "tag", "pictures")
+    states = DvcRepo(root).read_remote_states()
+    paths = {path for path in states if path.startswith("processed/")}
+    counts = [len(states[path].objects) for path in paths]
+    objects = {md5 for path in paths for md5 in states[path].objects}
+    assert len(objects) < sum(counts), "pictures are in inputs and in a class"
+    assert any(line.startswith(f"{len(objects)} objects are on the remote") for line in lines)
+    stored = (root.parent / "storage/files/md5").glob("*/*")
+    assert {place.parent.name + place.name for place in stored} >= objects
 
 
 def test_a_version_stays_where_it_is(root: Path) -> None:
