@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 from PIL import Image
 
 from registry_assets import read_registry
 from registry_assets.dvc_repo import build_listing, hash_listing
+from registry_assets.intake.initialising import init_registry
 from registry_assets.registry.contact_sheets import sheet_address
 from tests.commands import program
 from tests.conftest import run
@@ -151,3 +155,52 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
     status = json.loads(run(text_registry, "registry", "status", "--json"))
     assert status["up_to_date"] is True
     assert {item["state"] for item in status["raw"]} == {"tracked", "rejected"}
+
+
+@pytest.mark.parametrize("why", ["the name is taken", "settings"])
+def test_what_is_refused_is_all_that_is_said(text_registry: Path, tmp_path: Path, why: str) -> None:
+    home = tmp_path / "shared"
+    home.mkdir()
+    shutil.copy(text_registry / "dagster.yaml", home)
+    run(text_registry, "registry", "sync", env={"DAGSTER_HOME": str(home)})
+    other = tmp_path / "other"
+    list(init_registry(other))
+    (other / ".env").unlink()
+    if why == "settings":
+        with (home / "dagster.yaml").open("a") as settings:
+            settings.write("no_such_setting: 1\n")
+        said = "no_such_setting"
+    else:
+        settings_file = other / "pyproject.toml"
+        name = read_registry(text_registry).name
+        settings_file.write_text(
+            settings_file.read_text().replace('name = "other"\nfam', f'name = "{name}"\nfam')
+        )
+        said = f"another registry in this Dagster instance is named {name}"
+    done = subprocess.run(
+        [program("registry"), "ui", "--port", str(free_port())],
+        cwd=other,
+        env={**os.environ, "DAGSTER_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    where, refused = done.stderr.splitlines()
+    assert where == f"registry: using the history in {home}, as DAGSTER_HOME is set"
+    assert said in refused
+
+
+def test_an_interrupt_while_everything_starts_is_answered_in_silence(text_registry: Path) -> None:
+    list(init_registry(text_registry))
+    command = [program("registry"), "ui", "--port", str(free_port())]
+    with subprocess.Popen(
+        command, cwd=text_registry, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "Starting Dagster; Ctrl-C stops it\n"
+        started.send_signal(signal.SIGINT)
+        rest, errors = started.communicate(timeout=60)
+    assert started.returncode == 0
+    assert (rest, errors) == ("", "")

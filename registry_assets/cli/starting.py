@@ -197,16 +197,19 @@ def ui(root: Path, host: str, port: int) -> None:
         "DAGSTER_HOME": str(home),
         "REGISTRY_ROOT": str(found.registry.root),
     }
-    click.echo("Starting Dagster; Ctrl-C stops it")
     # Before the start: child processes inherit an ignored SIGINT.
     _raise_when_interrupted()
     with starting_services(found.registry.root, host, port, environment) as services:
         from registry_assets.orchestration.checks import report_checks
+        from registry_assets.orchestration.history.claims import claim_names
         from registry_assets.orchestration.history.postgres import shown_database
         from registry_assets.orchestration.history.reporting import sync as report_changes
 
         with suppress(KeyboardInterrupt):
             with open_history(found.registry.root, launches_runs=True) as instance:
+                # Refused before there is more to end than a webserver that serves nothing yet.
+                claim_names(found, instance)
+                click.echo("Starting Dagster; Ctrl-C stops it")
                 services.start_code_server()
                 database = shown_database(instance)
                 if database is not None:

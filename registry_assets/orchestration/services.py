@@ -7,13 +7,15 @@ import in parallel.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -53,6 +55,7 @@ class Services:
         self._environment = environment
         self._socket = folder / "code"
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._starter = ThreadPoolExecutor(1)
         self._workspace = folder / "workspace.yaml"
         location = {"location_name": _CODE_LOCATION, "socket": str(self._socket)}
         self._workspace.write_text(
@@ -115,9 +118,16 @@ class Services:
 
     def end(self) -> None:
         """Stop all programs; the code server exits once its runs are finished."""
+        self._starter.shutdown()
+        # Before there is a daemon nothing runs, and a program that is interrupted in its imports
+        # prints where it was.
+        is_early = "daemon" not in self._running
         for process in self._running.values():
             with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGINT)
+                if is_early:
+                    os.killpg(process.pid, signal.SIGKILL)
+                else:
+                    process.send_signal(signal.SIGINT)
         for name, process in self._running.items():
             seconds = _LEAVE_SECONDS if name == "code server" else _END_SECONDS
             try:
@@ -128,6 +138,10 @@ class Services:
                     process.wait()
 
     def _start(self, name: str, *command: str, stdin: int = subprocess.DEVNULL) -> None:
+        # In a thread, as no signal interrupts those: `end` has to know what was started.
+        self._starter.submit(self._launch, name, command, stdin).result()
+
+    def _launch(self, name: str, command: Sequence[str], stdin: int) -> None:
         # In its own session, the process gets no SIGINT from the terminal, only ours.
         self._running[name] = subprocess.Popen(
             [sys.executable, "-m", *command],
