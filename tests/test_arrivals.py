@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RegistryError
 from registry_assets.fingerprint import measure_extent
 from registry_assets.images.entries import find_entries
@@ -17,6 +18,7 @@ from registry_assets.intake.setting_aside import SET_ASIDE_FOLDER, set_aside_uns
 from registry_assets.registry.status.arrivals import (
     find_arrivals,
     holds_a_file,
+    reject_unseen,
 )
 from tests.conftest import run, write_tree
 
@@ -224,3 +226,15 @@ def test_the_extent_counts_everything_and_follows_no_link(collection: Path) -> N
     after = measure_extent(collection)
     assert after.nfiles == 3
     assert after.changed >= before.changed
+
+
+def test_what_git_tracks_is_named_with_the_step_that_takes_it_over(text_registry: Path) -> None:
+    root = text_registry
+    run(root, "git", "add", "--force", "raw/01_a")
+    arrivals = reject_unseen(DvcRepo(root), find_arrivals(root / "raw"))
+    told = {arrival.name: arrival.reason for arrival in arrivals}
+    assert told["02_b"] is None
+    assert "`git rm -r --cached raw/01_a`, then `registry add 01_a`" in str(told["01_a"])
+    run(root, "git", "rm", "--quiet", "-r", "--cached", "raw/01_a")
+    run(root, "registry", "add", "01_a")
+    assert (root / "raw/01_a.dvc").exists()

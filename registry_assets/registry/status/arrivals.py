@@ -98,8 +98,11 @@ def _why_loose(folder: Path, names: Sequence[str]) -> str:
 
 
 def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
-    """The arrivals; those whose ``.dvc`` file DVC would not see get that as their reason."""
-    listed = list(arrivals)
+    """The arrivals; those that DVC would refuse get that as their reason.
+
+    That is where it would not see the ``.dvc`` file, or where Git tracks files of the folder.
+    """
+    listed = [_reject_tracked(dvc, arrival) for arrival in arrivals]
     metafiles = {
         arrival.path: metafile_of(dvc.relative(arrival.path.with_name(arrival.name)))
         for arrival in listed
@@ -109,6 +112,16 @@ def reject_unseen(dvc: DvcRepo, arrivals: Iterable[Arrival]) -> Iterator[Arrival
     for arrival in listed:
         reason = reasons.get(metafiles.get(arrival.path, ""))
         yield arrival if reason is None else replace(arrival, reason=str(reason))
+
+
+def _reject_tracked(dvc: DvcRepo, arrival: Arrival) -> Arrival:
+    if arrival.reason is not None or arrival.is_loose or not arrival.path.is_dir():
+        return arrival
+    path = dvc.relative(arrival.path)
+    if not (dvc.git.is_present and dvc.git.tracked([path])):
+        return arrival
+    step = f"`git rm -r --cached {path}`, then `registry add {arrival.name}`"
+    return replace(arrival, reason=f"Git tracks files in it, and DVC refuses those: {step}")
 
 
 def _archive_arrival(
