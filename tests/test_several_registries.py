@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -273,6 +274,16 @@ def test_the_same_path_on_another_machine_is_another_registry(
     monkeypatch.setattr("platform.node", lambda: "elsewhere")
     with pytest.raises(RefusedError, match="named harbour, in"):
         tell(harbour, instance)
+
+
+def test_claims_of_another_version_are_read(harbour: Path, instance: DagsterInstance) -> None:
+    tell(harbour, instance)
+    storage, name = instance.daemon_cursor_storage, "registry_assets/registries"
+    (claim,) = json.loads(storage.get_cursor_values({name})[name]).values()
+    del claim["host"], claim["inode"]
+    storage.set_cursor_values({name: json.dumps({"harbour": {**claim, "colour": "blue"}})})
+    tell(harbour, instance)
+    assert told(harbour, instance)
 
 
 def test_a_registry_that_is_given_another_name_keeps_what_dagster_knows_of_it(

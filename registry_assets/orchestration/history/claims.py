@@ -8,7 +8,7 @@ the name or keys of another registry, it would remove those of the other registr
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dagster import DagsterInstance
@@ -51,8 +51,8 @@ class Claim:
     origin: str | None
     key_prefix: str
     keys: tuple[str, ...]
-    host: str
-    inode: int
+    host: str = ""
+    inode: int = 0
 
     def is_of(self, other: "Claim") -> bool:
         """Whether both belong to one registry: clones of it, or the same folder, even if moved."""
@@ -187,8 +187,13 @@ def _commits_of(key: Key, instance: DagsterInstance) -> Iterator[str]:
 
 def _read_claims(instance: DagsterInstance) -> dict[str, Claim]:
     text = instance.daemon_cursor_storage.get_cursor_values({_CURSOR}).get(_CURSOR)
-    found = json.loads(text) if text else {}
-    return {name: Claim(**{**told, "keys": tuple(told["keys"])}) for name, told in found.items()}
+    names = {field.name for field in fields(Claim)}
+    claims = {}
+    for name, told in (json.loads(text) if text else {}).items():
+        # Another version may have stored more or less.
+        known = {key: value for key, value in told.items() if key in names}
+        claims[name] = Claim(**{**known, "keys": tuple(told["keys"])})
+    return claims
 
 
 def _write_claims(instance: DagsterInstance, claims: Mapping[str, Claim]) -> None:
