@@ -104,7 +104,7 @@ def materialize_all(
             now.mark_synced(choose_home(root))
         if not plan.units:
             if found.registry.problems:
-                click.echo("Nothing to do: all that can be read is up to date.")
+                click.echo("Nothing to do for what can be read.")
                 return FINDING
             click.echo("Everything else is up to date." if plan.edited else _NOTHING_TO_DO)
             return FINDING if plan.edited else 0

@@ -246,7 +246,7 @@ def _find(entry: Entry, name: str) -> Path | str:
         if not is_own_machine:
             return "is on another machine: run this where its folder can be read, too"
         if os.path.lexists(root):
-            return f"is not there, but something else is: mount its disk, or {_IF_MOVED}"
+            return f"is missing, and something else is in its place: mount its disk, or {_IF_MOVED}"
         around = root.parent.stat()
         siblings = list(root.parent.iterdir())
     except OSError as error:
@@ -259,7 +259,7 @@ def _find(entry: Entry, name: str) -> Path | str:
             if is_same and _read_text(place / _OWN) == name:
                 # It was given another name.
                 return place.resolve()
-    return f"is not there any more: {_IF_MOVED}"
+    return f"is missing: {_IF_MOVED}"
 
 
 def _read_entries(cache: Path) -> Iterator[tuple[Path, Entry | None]]:

@@ -182,7 +182,7 @@ def test_a_clone_that_was_moved_is_not_taken_for_deleted(
     shown, done = call(first, "gc", "--raw"), call(first, "gc", "--yes", "--raw")
     for said in (shown.stdout, done.stderr):
         assert f"the clone {second} of" in said
-        assert "is not there any more: if it was moved, run `registry init .` in it" in said
+        assert "is missing: if it was moved, run `registry init .` in it" in said
         assert f"if it is gone for good, delete {entries(cache)[str(second)]}" in said
     assert "frees it" not in shown.stdout
     assert "nothing is freed until it is known what is needed" in shown.stdout
@@ -200,7 +200,7 @@ def test_only_people_take_a_deleted_clone_out_of_the_register(
 ) -> None:
     make_unneeded(first)
     shutil.rmtree(second)
-    assert "is not there any more" in refused(first, cache)
+    assert "is missing: if it was moved" in refused(first, cache)
     entry = entries(cache)[str(second)]
     # Neither does another clone in its place.
     run(second.parent, "registry", "clone", str(first), "second")
@@ -220,7 +220,7 @@ def test_another_clone_in_the_place_of_a_moved_one_does_not_hide_it(
     moved = second.rename(second.parent / "sub/second")
     run(second.parent, "registry", "clone", str(first), "second")
     error = refused(first, cache)
-    assert "is not there, but something else is" in error
+    assert "is missing, and something else is in its place" in error
     assert f"delete {entry}" in error
     run(moved, "registry", "init", ".")
     assert gc(first, "--yes")["clones"] == sorted([str(second), str(moved)])
@@ -304,7 +304,7 @@ def break_the_entry(second: Path) -> None:
     [
         (unmount, "cannot be read (No such file or directory): mount its disk"),
         (unmount_from_a_folder, "is missing, and its disk is not mounted: mount it"),
-        (leave_an_empty_folder, "has no `.dvc` in its folder: mount its disk"),
+        (leave_an_empty_folder, "something else is in its place: mount its disk"),
         (mount_point_is_gone, "is missing, and its disk is not mounted: mount it"),
         (break_a_metafile, "raw/02_b.dvc"),
         (break_the_settings, "DVC's configuration cannot be used"),
