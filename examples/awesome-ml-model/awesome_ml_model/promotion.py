@@ -143,11 +143,12 @@ def _find_failed_checks(checkout: Path) -> Iterator[str]:
     job = define_asset_job("check_data", selection=checks).resolve(
         asset_graph=build(checkout).resolve_asset_graph()
     )
+    name = read_registry(checkout).name
     with DagsterInstance.ephemeral() as instance:
         ran = job.execute_in_process(
             instance=instance,
             run_config={
-                "ops": {"in_cache": {"config": {"mode": "full"}}},
+                "ops": {f"{name}__in_cache": {"config": {"mode": "full"}}},
                 "loggers": {"console": {"config": {"log_level": "ERROR"}}},
             },
             raise_on_error=False,

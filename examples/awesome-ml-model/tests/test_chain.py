@@ -84,7 +84,7 @@ def test_a_run_that_fails_half_way_leaves_nothing(world: World) -> None:
     finally:
         artifacts.unlink()
     assert done.exit_code == 1
-    one_line(done.stderr, "the MLflow server", "did not do it")
+    one_line(done.stderr, "the MLflow server", " failed (")
     experiment = world.client.get_experiment_by_name("awesome-ml-model")
     assert experiment is not None
     assert world.client.search_runs([experiment.experiment_id]) == []
