@@ -290,7 +290,7 @@ def test_a_deleted_run_is_named_and_nothing_is_moved_or_registered(world: World)
         done = world.trace("--forward", "--json", f"raw/{COLLECTIONS[1]}/city.mp4")
         assert done.exit_code == 1
         assert [model["version"] for model in json.loads(done.stdout)["models"]] == ["1"]
-        one_line(done.stderr, "incomplete: what models:/day_night/2 was trained on is not known")
+        one_line(done.stderr, "incomplete: the data of models:/day_night/2 is unknown")
     finally:
         world.client.restore_run(run_id)
 
