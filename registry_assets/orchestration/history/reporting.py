@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -19,8 +18,7 @@ from dagster import (
 
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.git_repo import GitRepo
-from registry_assets.git_repo.work_tree import find_kept_out
-from registry_assets.model import DVC_SUFFIX, Version
+from registry_assets.model import Version
 from registry_assets.orchestration.describing import (
     Describer,
     Metadata,
@@ -61,7 +59,7 @@ from registry_assets.orchestration.internals import (
 )
 from registry_assets.orchestration.names import own_name, partitions_definition
 from registry_assets.registry.lineage.graph import Lineage, Node
-from registry_assets.registry.status.arrivals import find_arrivals
+from registry_assets.registry.status.arrivals import find_arriving_names, find_kept_out_names
 from registry_assets.registry.translator import COLLECTIONS, Key
 
 _FEW = 20
@@ -151,17 +149,14 @@ def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 
     A partition stays while a run or backfill needs it, which Dagster could not load without it.
     """
-    raw_folder = lineage.registry.raw_folder
-    kept_out = find_kept_out(GitRepo(lineage.registry.root))
     # Includes families of which nothing is left in the work tree.
-    kept = {PurePosixPath(path).stem for path in kept_out.lacking if path.endswith(DVC_SUFFIX)}
+    kept = find_kept_out_names(lineage.registry.root)
     for shared_name in {group.partitions for group in lineage.groups if group.partitions}:
         name = own_name(lineage.registry, shared_name)
         declared = set(lineage.partition_keys.get(shared_name, ()))
         gone = set(instance.get_dynamic_partitions(name)) - declared - kept
-        if gone and shared_name == COLLECTIONS and raw_folder is not None:
-            arrivals = find_arrivals(lineage.registry.root / raw_folder)
-            gone -= {arrival.name for arrival in arrivals if not arrival.is_loose}
+        if gone and shared_name == COLLECTIONS:
+            gone -= find_arriving_names(lineage.registry)
         if gone and has_open_backfills(instance, still_at_work()):
             return
         for key in gone:

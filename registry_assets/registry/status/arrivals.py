@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError
@@ -15,7 +15,7 @@ from registry_assets.git_repo.work_tree import KeptOut, describe_kept_out, find_
 from registry_assets.images.contents import has_image_suffix
 from registry_assets.images.entries import is_video
 from registry_assets.leftovers import find_leftover, find_leftover_in
-from registry_assets.model import check_collection_name, metafile_of
+from registry_assets.model import DVC_SUFFIX, Registry, check_collection_name, metafile_of
 from registry_assets.registry.status.archive_names import (
     archive_stem,
     unreadable_stem,
@@ -57,6 +57,20 @@ def find_arrivals(folder: Path) -> Iterator[Arrival]:
             path = f"{GitRepo(folder).prefix()}{metafile}"
             arrival = replace(arrival, reason=f"{path} {describe_kept_out(path)}")
         yield arrival
+
+
+def find_arriving_names(registry: Registry) -> set[str]:
+    """The names of the collections that folders and archives in the raw folder will become."""
+    if registry.raw_folder is None:
+        return set()
+    arrivals = find_arrivals(registry.root / registry.raw_folder)
+    return {arrival.name for arrival in arrivals if not arrival.is_loose}
+
+
+def find_kept_out_names(root: Path) -> set[str]:
+    """The names of collections whose ``.dvc`` files Git keeps out of the work tree."""
+    lacking = find_kept_out(GitRepo(root)).lacking
+    return {PurePosixPath(path).stem for path in lacking if path.endswith(DVC_SUFFIX)}
 
 
 def _find_untracked(folder: Path) -> Iterator[Arrival]:

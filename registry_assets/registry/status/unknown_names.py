@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import PurePosixPath
 
-from registry_assets.git_repo import GitRepo
-from registry_assets.git_repo.work_tree import find_kept_out
-from registry_assets.model import DVC_SUFFIX, check_collection_name, no_collection
+from registry_assets.model import check_collection_name, no_collection
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
-from registry_assets.registry.status.arrivals import find_arrivals
+from registry_assets.registry.status.arrivals import find_arriving_names, find_kept_out_names
 from registry_assets.registry.translator import COLLECTIONS
 
 
@@ -47,8 +44,5 @@ def _find_names(lineage: Lineage) -> Iterator[str]:
     root = lineage.registry.root
     now = build_lineage(read_registry(root), lineage.translator)
     yield from now.partition_keys.get(COLLECTIONS, ())
-    if now.registry.raw_folder is not None:
-        arrivals = find_arrivals(root / now.registry.raw_folder)
-        yield from (arrival.name for arrival in arrivals if not arrival.is_loose)
-    lacking = find_kept_out(GitRepo(root)).lacking
-    yield from (PurePosixPath(path).stem for path in lacking if path.endswith(DVC_SUFFIX))
+    yield from find_arriving_names(now.registry)
+    yield from find_kept_out_names(root)
