@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import StatusReader
-from registry_assets.dvc_repo.folders.dangling import check_links
+from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.folders.hashing import FolderContent, read_folder
 from registry_assets.dvc_repo.listings import compare_files
 from registry_assets.dvc_repo.loading import load_stages
@@ -55,7 +55,7 @@ def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | N
     try:
         if not out.exists:
             return None
-        check_links(repo, path, metafile)
+        check_not_dangling(repo, path, metafile)
         content = read_folder(repo, out)
         if not StatusReader().status(out, content):
             return None

@@ -23,9 +23,10 @@ from registry_assets.dvc_repo.opening import (
     describe_missing_cache,
     find_origin_remote,
     find_outer_cache,
+    missing_cache,
     translated_errors,
 )
-from registry_assets.errors import RefusedError, RegistryError
+from registry_assets.errors import RegistryError
 
 LinkType = Literal["reflink", "hardlink", "copy"]
 Level = Literal["repo", "local"]
@@ -234,7 +235,7 @@ def check_cache(root: Path) -> None:
     """
     cache = _find_outer_cache(root)
     if cache is not None and not cache.is_dir():
-        raise RefusedError(f"{describe_missing_cache(cache)}; then run this again")
+        raise missing_cache(cache)
 
 
 def _find_outer_cache(root: Path) -> Path | None:

@@ -88,7 +88,12 @@ def check_cache_of(repo: Repo) -> None:
     """
     cache = find_missing_cache(repo)
     if cache is not None:
-        raise RefusedError(f"{describe_missing_cache(cache)}; then run this again")
+        raise missing_cache(cache)
+
+
+def missing_cache(cache: Path) -> RefusedError:
+    """The error for what needs a cache directory that is not there."""
+    return RefusedError(f"{describe_missing_cache(cache)}; then run this again")
 
 
 @contextmanager

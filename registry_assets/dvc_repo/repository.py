@@ -28,7 +28,7 @@ from registry_assets.dvc_repo import (
 )
 from registry_assets.dvc_repo.batch import run_stages
 from registry_assets.dvc_repo.folders import ignoring
-from registry_assets.dvc_repo.folders.dangling import check_links
+from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -129,14 +129,14 @@ class DvcRepo(RepoAccess):
         with self.open() as repo:
             return edits.find_edit(self, repo, metafile, path)
 
-    def check_links(self, path: str, metafile: str) -> None:
+    def check_not_dangling(self, path: str, metafile: str) -> None:
         """Makes sure that no link in a file or folder leads to a cached object that is not there.
 
         Raises:
             LinksLeadNowhereError: naming the first one.
         """
         with self.open() as repo:
-            check_links(repo, path, metafile)
+            check_not_dangling(repo, path, metafile)
 
     def find_files(self, folder: Path) -> list[Path]:
         """The files in a folder and its subfolders that DVC does not ignore."""

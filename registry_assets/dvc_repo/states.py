@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import StatusReader
-from registry_assets.dvc_repo.folders.dangling import check_links
+from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import describe_missing_cache, find_missing_cache
 from registry_assets.dvc_repo.unseen import read_link
@@ -83,7 +83,7 @@ def _why_elsewhere(repo: Repo, path: str, out: DvcOutput) -> str | None:
     if cache is not None:
         return describe_missing_cache(cache)
     try:
-        check_links(repo, path, out.stage.path)
+        check_not_dangling(repo, path, out.stage.path)
     except LinksLeadNowhereError as error:
         return error.reason
     return None

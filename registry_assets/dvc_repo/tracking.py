@@ -15,7 +15,7 @@ from dvc.output import OutputAlreadyTrackedError
 
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache, read_recorded
-from registry_assets.dvc_repo.folders.dangling import check_links
+from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.folders.hashing import FolderContent
 from registry_assets.dvc_repo.folders.ignoring import (
     METAFILE_ENDINGS,
@@ -109,7 +109,7 @@ def tracking_path(
             metafile = metafile or metafile_of(path)
             stage = _load(repo, dvc, metafile)
             if place.is_dir():
-                check_links(repo, path, metafile)
+                check_not_dangling(repo, path, metafile)
             out = output_at(repo, stage, path) if stage else None
             if stage is None and not place.exists():
                 raise OutputNotFoundError(path)

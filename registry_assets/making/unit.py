@@ -163,7 +163,7 @@ def _make_raw(
         if place.is_dir():
             if not is_tracked:
                 dvc.check_trackable(path)
-            dvc.check_links(path, address)
+            dvc.check_not_dangling(path, address)
             aside = set_aside_unstorable(
                 place,
                 dvc.cache_folder,

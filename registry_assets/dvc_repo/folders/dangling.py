@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _OBJECT = re.compile(r"(^|/)[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
-def check_links(repo: Repo, path: str, metafile: str) -> None:
+def check_not_dangling(repo: Repo, path: str, metafile: str) -> None:
     """Makes sure that no link in a file or folder leads to an object that is not there.
 
     Args:
