@@ -2,6 +2,8 @@
 
 import io
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -405,9 +407,10 @@ stages:
 """
 
 
-def test_an_input_from_a_grid_is_found_by_its_partition(
+def build_grid_reader(
     root: Path, instance: DagsterInstance
-) -> None:
+) -> Callable[..., ExecuteInProcessResult]:
+    """Runs the grid; what it returns executes an asset that reads one partition of it."""
     write_tree(root, {"dvc.yaml": GRID})
     run(root, "dvc", "repro", "--quiet", "dvc.yaml")
     partitions = build_definitions(root).resolve_assets_def(AssetKey(["grid"])).partitions_def
@@ -422,39 +425,26 @@ def test_an_input_from_a_grid_is_found_by_its_partition(
     def from_grid(grid: Path) -> bytes:
         return grid.read_bytes()
 
-    definitions = build_definitions(root, assets=[from_grid])
     key = AssetKey(["made", "from_grid"])
+    definitions = build_definitions(root, assets=[from_grid])
     job = definitions.resolve_implicit_job_def_def_for_assets([key])
     assert job is not None
-    job.execute_in_process(instance=instance, asset_selection=[key], partition_key="2-a")
+    return partial(job.execute_in_process, instance=instance, asset_selection=[key])
+
+
+def test_an_input_from_a_grid_is_found_by_its_partition(
+    root: Path, instance: DagsterInstance
+) -> None:
+    build_grid_reader(root, instance)(partition_key="2-a")
     assert (root / "made/from_grid/2-a").read_text() == "2a\n"
 
 
 def test_an_input_from_a_grid_that_moved_meanwhile_names_what_is_missing(
     root: Path, instance: DagsterInstance
 ) -> None:
-    write_tree(root, {"dvc.yaml": GRID})
-    run(root, "dvc", "repro", "--quiet", "dvc.yaml")
-    partitions = build_definitions(root).resolve_assets_def(AssetKey(["grid"])).partitions_def
-    instance.add_dynamic_partitions(own(root, "grid"), ["1-a", "1-b", "2-a", "2-b"])
-
-    @asset(
-        key=["made", "from_grid"],
-        io_manager_key=MANAGER,
-        partitions_def=partitions,
-        ins={"grid": AssetIn(["grid"])},
-    )
-    def from_grid(grid: Path) -> bytes:
-        return grid.read_bytes()
-
-    definitions = build_definitions(root, assets=[from_grid])
+    execute = build_grid_reader(root, instance)
     write_tree(root, {"dvc.yaml": GRID.replace("grid/", "moved/")})
-    key = AssetKey(["made", "from_grid"])
-    job = definitions.resolve_implicit_job_def_def_for_assets([key])
-    assert job is not None
-    result = job.execute_in_process(
-        instance=instance, asset_selection=[key], partition_key="2-a", raise_on_error=False
-    )
+    result = execute(partition_key="2-a", raise_on_error=False)
     (failure,) = (event for event in result.all_events if event.is_step_failure)
     assert "no metafile declares grid/" in str(failure.step_failure_data.error)
 
