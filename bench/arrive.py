@@ -12,16 +12,16 @@ from dagster import SensorResult, build_sensor_context
 from registry_assets import read_registry
 from registry_assets.definitions import defs
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.names import own_name
-from registry_assets.orchestration.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
+from registry_assets.orchestration.names import ARRIVAL_SENSOR_NAME, own_name
+from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 
 if __name__ == "__main__":
     registry = read_registry(Path.cwd())
     with open_history(Path.cwd()) as instance:
         context = build_sensor_context(
-            instance=instance, definitions=defs, sensor_name=own_name(registry, SENSOR_NAME)
+            instance=instance, definitions=defs, sensor_name=own_name(registry, ARRIVAL_SENSOR_NAME)
         )
-        result = defs.resolve_sensor_def(own_name(registry, SENSOR_NAME))(context)
+        result = defs.resolve_sensor_def(own_name(registry, ARRIVAL_SENSOR_NAME))(context)
         assert isinstance(result, SensorResult)
         (request,) = result.run_requests or ()
         assert request.partition_key is not None

@@ -17,8 +17,7 @@ from registries import DATASET, build_registry, copy_registry, shoot
 from registry_assets import build_definitions, read_registry
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.names import own_name
-from registry_assets.orchestration.sensors.folders import SENSOR_NAME
+from registry_assets.orchestration.names import ARRIVAL_SENSOR_NAME, own_name
 
 _ARRIVE = [sys.executable, str(Path(__file__).with_name("arrive.py"))]
 _DEFINE = [
@@ -158,7 +157,7 @@ def measure_tick(scratch: Path, folders: int) -> Iterator[Cells]:
     (root / "raw/.gitignore").write_text(ignored, encoding="utf-8")
     subprocess.run(["git", "add", "raw"], cwd=root, check=True, capture_output=True)
     definitions = build_definitions(root)
-    name = own_name(read_registry(root), SENSOR_NAME)
+    name = own_name(read_registry(root), ARRIVAL_SENSOR_NAME)
     sensor = definitions.resolve_sensor_def(name)
     seconds = []
     with open_history(root) as instance:

@@ -18,8 +18,8 @@ from pathlib import Path
 import yaml
 
 from registry_assets import read_registry
-from registry_assets.orchestration.names import own_name
-from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME, OUTDATED
+from registry_assets.orchestration.names import CHANGE_SENSOR_NAME, own_name
+from registry_assets.orchestration.sensors.outside_changes import OUTDATED
 from registry_assets.registry.contact_sheets import sheet_address
 from tests.conftest import run
 from tests.dagster_ui import (

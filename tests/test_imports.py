@@ -30,7 +30,8 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import find_rev
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.orchestration.sensors.imports import IMPORT_SENSOR_NAME, look_at_sources
+from registry_assets.orchestration.names import IMPORT_SENSOR_NAME
+from registry_assets.orchestration.sensors.imports import look_at_sources
 from registry_assets.registry.status.imports import ImportState, choose_imports, compare_imports
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree

@@ -21,7 +21,7 @@ from registry_assets.orchestration.checks import MATCHES_DVC_LOCK
 from registry_assets.orchestration.history.event_log import asset_key, read_seen
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.orchestration.history.reporting import Reporter, sync
-from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME
+from registry_assets.orchestration.names import CHANGE_SENSOR_NAME
 from registry_assets.registry.lineage.code_versions import CodeReader
 from tests.conftest import lineage_of, run, write_tree
 from tests.runs import own

@@ -43,9 +43,8 @@ from registry_assets.orchestration.internals import (
     get_and_update_asset_status_cache_value,
     partition_loading_context,
 )
-from registry_assets.orchestration.names import own_name, partitions_definition
-from registry_assets.orchestration.sensors.folders import SENSOR_NAME as ARRIVALS
-from registry_assets.orchestration.sensors.outside_changes import CHANGE_SENSOR_NAME
+from registry_assets.orchestration.names import ARRIVAL_SENSOR_NAME as ARRIVALS
+from registry_assets.orchestration.names import CHANGE_SENSOR_NAME, own_name, partitions_definition
 from registry_assets.registry.home import HOME
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.postgres_server import PASSWORD, USER, PostgresServer, serve

@@ -15,7 +15,8 @@ from dagster import (
 )
 
 from registry_assets import build_definitions
-from registry_assets.orchestration.sensors.folders import SENSOR_NAME, TAKE_IN_JOB
+from registry_assets.orchestration.names import ARRIVAL_SENSOR_NAME
+from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 from tests.conftest import run, write_tree
 from tests.runs import own
 
@@ -46,9 +47,9 @@ def tick(
         instance=instance,
         cursor=cursor,
         definitions=definitions,
-        sensor_name=own(root, SENSOR_NAME),
+        sensor_name=own(root, ARRIVAL_SENSOR_NAME),
     )
-    result = definitions.resolve_sensor_def(own(root, SENSOR_NAME))(context)
+    result = definitions.resolve_sensor_def(own(root, ARRIVAL_SENSOR_NAME))(context)
     assert isinstance(result, SensorResult)
     return result
 
@@ -66,7 +67,7 @@ def skip_message(result: SensorResult) -> str:
 
 def test_it_runs_by_default_and_takes_a_collection_all_the_way(root: Path) -> None:
     definitions = build_definitions(root)
-    sensor = definitions.resolve_sensor_def(own(root, SENSOR_NAME))
+    sensor = definitions.resolve_sensor_def(own(root, ARRIVAL_SENSOR_NAME))
     assert sensor.default_status == DefaultSensorStatus.RUNNING
     assert sensor.job_name == own(root, TAKE_IN_JOB)
     job = definitions.resolve_job_def(own(root, TAKE_IN_JOB))

@@ -44,7 +44,7 @@ from registry_assets.orchestration.internals import (
     AssetCheckExecutionRecord,
     find_newest_evaluations,
 )
-from registry_assets.orchestration.names import own_name
+from registry_assets.orchestration.names import CACHE_SCHEDULE, own_name
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
@@ -64,7 +64,6 @@ MATCHES_DVC_LOCK = "matches_dvc_lock"
 IN_CACHE = "in_cache"
 NO_DUPLICATES = "no_duplicates"
 CACHE_JOB = "check_cache"
-CACHE_SCHEDULE = "check_cache_every_night"
 
 _MOST_EXAMPLES = 20
 

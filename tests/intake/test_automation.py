@@ -12,7 +12,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from registry_assets import build_definitions
 from registry_assets.orchestration.history.reporting import sync
-from registry_assets.orchestration.sensors.automation import BRING_JOB, FOLLOW_SENSOR_NAME
+from registry_assets.orchestration.names import FOLLOW_SENSOR_NAME
+from registry_assets.orchestration.sensors.automation import BRING_JOB
 from tests.conftest import lineage_of
 from tests.intake.test_edits import configure, edit
 from tests.runs import PlannedRun, define_assets, execute, own

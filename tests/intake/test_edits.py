@@ -16,7 +16,7 @@ from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.making.planning import describe_edit, plan_bringing
 from registry_assets.orchestration.checks import MATCHES_DVC_LOCK
-from registry_assets.orchestration.sensors.edits import EDIT_SENSOR_NAME
+from registry_assets.orchestration.names import EDIT_SENSOR_NAME
 from registry_assets.orchestration.sensors.folders import TAKE_IN_JOB
 from registry_assets.registry.status.edits import EditScan, look_for_edits
 from registry_assets.registry.status.reading import read_status

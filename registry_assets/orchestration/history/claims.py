@@ -18,19 +18,13 @@ from registry_assets.git_repo import GitRepo
 from registry_assets.model import DVC_FOLDER, Registry
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import copy_sensor_states
-from registry_assets.orchestration.names import own_name
+from registry_assets.orchestration.names import SCHEDULED, own_name
 from registry_assets.registry.home import HOME, event_log_file
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.translator import Key
 
 _CURSOR = "registry_assets/registries"
 _MOST_EVENTS = 3
-
-SCHEDULED = (
-    *("new_raw_collections", "modified_raw_collections", "outside_changes", "import_sources"),
-    *("follow_changes", "check_cache_every_night"),
-)
-"""The sensors and schedules of a registry."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,7 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
     former = claims.get(registry.name)
     claim = _claim(lineage, former)
     others = {name: other for name, other in claims.items() if not claim.is_of(other)}
-    if _is_alone(registry, instance):
+    if others and _is_alone(registry, instance):
         # Claims of other paths come from before the registry was moved or copied.
         others = {}
     if registry.name in others:

@@ -25,12 +25,11 @@ from dagster import (
 from registry_assets.model import metafile_of
 from registry_assets.orchestration.history.event_log import AT_WORK, asset_key, still_at_work
 from registry_assets.orchestration.internals import record
-from registry_assets.orchestration.names import own_name
+from registry_assets.orchestration.names import FOLLOW_SENSOR_NAME, own_name
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.registry.lineage.taking_in import dataset_with_inputs
 from registry_assets.registry.translator import COLLECTIONS
 
-FOLLOW_SENSOR_NAME = "follow_changes"
 BRING_JOB = "bring_up_to_date"
 
 _INTERVAL_SECONDS = 30

@@ -20,7 +20,7 @@ from registry_assets.model import Registry, metafile_of
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.event_log import asset_key
 from registry_assets.orchestration.internals import UnresolvedAssetJobDefinition
-from registry_assets.orchestration.names import collections_definition, own_name
+from registry_assets.orchestration.names import EDIT_SENSOR_NAME, collections_definition, own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.folders import newest_run
 from registry_assets.registry.lineage.building import build_lineage
@@ -28,8 +28,6 @@ from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.edits import EditScan, look_for_edits
 from registry_assets.registry.translator import RegistryTranslator
-
-EDIT_SENSOR_NAME = "modified_raw_collections"
 
 _MOST_SAID = 20
 

@@ -32,14 +32,17 @@ from registry_assets.orchestration.internals import (
     RUN_KEY_TAG,
     UnresolvedAssetJobDefinition,
 )
-from registry_assets.orchestration.names import collections_definition, own_name
+from registry_assets.orchestration.names import (
+    ARRIVAL_SENSOR_NAME,
+    collections_definition,
+    own_name,
+)
 from registry_assets.orchestration.sensors import read_cursor
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.lineage.taking_in import keys_that_follow
 from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
 
 TAKE_IN_JOB = "take_in_collection"
-SENSOR_NAME = "new_raw_collections"
 
 # Retries a run whose process died, with all its steps: those that are done have nothing to do. A
 # run that failed is not retried. The instance needs `run_retries` enabled.
@@ -88,7 +91,7 @@ def build_arrival_sensor(
     settle_seconds = registry.settings.settle_seconds
 
     @sensor(
-        name=own_name(registry, SENSOR_NAME),
+        name=own_name(registry, ARRIVAL_SENSOR_NAME),
         job=job,
         minimum_interval_seconds=_ARRIVAL_INTERVAL_SECONDS,
         default_status=DefaultSensorStatus.RUNNING,

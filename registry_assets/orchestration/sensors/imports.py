@@ -18,15 +18,13 @@ from dagster import (
 from registry_assets.dvc_repo import source_session
 from registry_assets.model import Registry
 from registry_assets.orchestration.history.event_log import asset_key
-from registry_assets.orchestration.names import own_name
+from registry_assets.orchestration.names import IMPORT_SENSOR_NAME, own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.imports import ImportState, compare_import
 from registry_assets.registry.translator import RegistryTranslator
-
-IMPORT_SENSOR_NAME = "import_sources"
 
 _FIELDS = {field.name for field in fields(ImportState)}
 

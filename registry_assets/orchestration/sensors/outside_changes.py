@@ -17,7 +17,7 @@ from registry_assets.model import Registry, is_folder
 from registry_assets.orchestration.checks import report_checks
 from registry_assets.orchestration.history.reporting import remove_partitions, sync
 from registry_assets.orchestration.internals import find_code_server
-from registry_assets.orchestration.names import own_name
+from registry_assets.orchestration.names import CHANGE_SENSOR_NAME, own_name
 from registry_assets.orchestration.sensors import MOST_SECONDS, read_cursor
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.lineage.building import build_lineage
@@ -25,8 +25,6 @@ from registry_assets.registry.metafile_walk import RepeatedWalk
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.translator import RegistryTranslator
 from registry_assets.units import few_of
-
-CHANGE_SENSOR_NAME = "outside_changes"
 
 OUTDATED = (
     "a pipeline, code or a parameter changed since the definitions were loaded: restart what "
