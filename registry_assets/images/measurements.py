@@ -77,13 +77,22 @@ def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
         OSError: If it cannot be read.
         ValueError: If it is not such a table.
     """
-    return map(_from_row, read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST))
+    return map(_from_row, read_cells(path))
+
+
+def read_cells(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+    """Yield the text of the cells of each row, in the order of `COLUMNS`.
+
+    Raises:
+        OSError: As `read_measurements`; likewise ValueError.
+    """
+    return read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST)
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is such a table."""
     try:
-        next(read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST), None)
+        next(read_cells(path), None)
     except (OSError, ValueError):
         return False
     return True

@@ -1,15 +1,68 @@
 """Verdicts: whether an image is kept, and its class, from a measurement and thresholds.
 
-The values of the thresholds are in a data set's `params.yaml`.
+The values of the thresholds are in a data set's `params.yaml`. Only `Threshold.is_met` says which
+side of a threshold an image is on: one image in a stage, or all rows of a table in `judging`.
 """
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from registry_assets.images.decisions import Decision
 from registry_assets.images.measurements import Measurement
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit on a measure.
+
+    Attributes:
+        parameter: Its key in `params.yaml`.
+        measure: The measure, an attribute of `Measurement`.
+        is_met: Whether a value, or each of an array, is on the side of `met`: an operator, applied
+            to the value and the limit.
+        symbol: That operator in text.
+        met: The verdict on images that meet it.
+        otherwise: The verdict on other images; empty if they are kept.
+    """
+
+    parameter: str
+    measure: str
+    is_met: Callable[[Any, float], Any]
+    symbol: str
+    met: str
+    otherwise: str = ""
+
+
+DARK = Threshold("dark_image_threshold", "mean_brightness", operator.le, "≤", "too dark")
+BRIGHT = Threshold("bright_image_threshold", "mean_brightness", operator.ge, "≥", "too bright")
+DAY = Threshold("day_night_image_threshold", "mean_brightness", operator.ge, "≥", "day", "night")
+FOG = Threshold(
+    "fog_image_threshold", "mean_horizontal_variance", operator.lt, "<", "foggy", "sharp"
+)
+
+THRESHOLDS = (DARK, BRIGHT, DAY, FOG)
+"""All thresholds, in the order in which they are applied."""
+
+
+def read_limits(path: Path) -> Mapping[str, float]:
+    """Return the values of the thresholds in a `params.yaml`; it may lack some or all.
+
+    Raises:
+        ruamel.yaml.error.YAMLError: If the file is not YAML.
+    """
+    from ruamel.yaml import YAML
+
+    params: Any = YAML(typ="safe").load(path) if path.is_file() else None
+    limits = {}
+    for threshold in THRESHOLDS:
+        # Text counts too: a stage reads the value from its command line.
+        with suppress(KeyError, TypeError, ValueError):
+            limits[threshold.parameter] = float(params[threshold.parameter])
+    return limits
 
 
 @dataclass(frozen=True)
@@ -27,24 +80,21 @@ class BrightnessRange:
         """Refuse an empty range, which would remove every image."""
         if not self.dark < self.bright:
             raise ValueError(
-                f"dark_image_threshold ({self.dark:g}) has to be less than "
-                f"bright_image_threshold ({self.bright:g})"
+                f"{DARK.parameter} ({self.dark:g}) has to be less than "
+                f"{BRIGHT.parameter} ({self.bright:g})"
             )
 
     @classmethod
     def from_params(cls, params: Mapping[str, float]) -> "BrightnessRange":
         """Return the range in a parsed `params.yaml`."""
-        return cls(params["dark_image_threshold"], params["bright_image_threshold"])
+        return cls(params[DARK.parameter], params[BRIGHT.parameter])
 
     @classmethod
     def from_file(cls, path: Path) -> "BrightnessRange | None":
         """Return the range in a `params.yaml`; None if it has none."""
-        from ruamel.yaml import YAML
-
-        params = YAML(typ="safe").load(path) if path.is_file() else None
         try:
-            return cls.from_params(params or {})
-        except (KeyError, TypeError):
+            return cls.from_params(read_limits(path))
+        except KeyError:
             return None
 
 
@@ -58,7 +108,7 @@ class ClassThresholds:
     @classmethod
     def from_params(cls, params: Mapping[str, float]) -> "ClassThresholds":
         """Return the thresholds in a parsed `params.yaml`."""
-        return cls(params["day_night_image_threshold"], params["fog_image_threshold"])
+        return cls(params[DAY.parameter], params[FOG.parameter])
 
 
 class ImageClass(NamedTuple):
@@ -69,7 +119,9 @@ class ImageClass(NamedTuple):
 
 
 IMAGE_CLASSES = tuple(
-    ImageClass(light, visibility) for light in ("day", "night") for visibility in ("foggy", "sharp")
+    ImageClass(light, visibility)
+    for light in (DAY.met, DAY.otherwise)
+    for visibility in (FOG.met, FOG.otherwise)
 )
 
 
@@ -88,14 +140,18 @@ def removal_reason(
     if not measurement.is_readable:
         return measurement.reason
     if decision is not None and decision.is_about(measurement.path):
-        is_denied = decision.verdict == "deny"
-        return ("duplicate" if decision.duplicate_of else "denied") if is_denied else None
-    value = _measured(measurement.mean_brightness)
-    if value <= brightness.dark:
-        return "too dark"
-    if value >= brightness.bright:
-        return "too bright"
+        return verdict_of(decision)
+    for threshold, limit in ((DARK, brightness.dark), (BRIGHT, brightness.bright)):
+        if threshold.is_met(_measured(measurement, threshold), limit):
+            return threshold.met
     return None
+
+
+def verdict_of(decision: Decision) -> str | None:
+    """Return why a decision leaves out its image; None if it keeps it."""
+    if decision.verdict == "allow":
+        return None
+    return "duplicate" if decision.duplicate_of else "denied"
 
 
 def classify(measurement: Measurement, thresholds: ClassThresholds) -> ImageClass:
@@ -104,12 +160,13 @@ def classify(measurement: Measurement, thresholds: ClassThresholds) -> ImageClas
     Raises:
         ValueError: If the image is not readable, so it has no measures.
     """
-    is_day = _measured(measurement.mean_brightness) >= thresholds.day_night
-    is_foggy = _measured(measurement.mean_horizontal_variance) < thresholds.fog
-    return ImageClass("day" if is_day else "night", "foggy" if is_foggy else "sharp")
+    is_day = DAY.is_met(_measured(measurement, DAY), thresholds.day_night)
+    is_foggy = FOG.is_met(_measured(measurement, FOG), thresholds.fog)
+    return ImageClass(DAY.met if is_day else DAY.otherwise, FOG.met if is_foggy else FOG.otherwise)
 
 
-def _measured(value: float | None) -> float:
+def _measured(measurement: Measurement, threshold: Threshold) -> float:
+    value: float | None = getattr(measurement, threshold.measure)
     if value is None:
         raise ValueError("an image that is not readable has no measures")
     return value
