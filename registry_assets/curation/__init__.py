@@ -3,4 +3,6 @@
 deciding.py           making and withdrawing decisions
 initial_decisions.py  automatic decisions, before a stage first reads a collection
 duplicates.py         finding duplicate and similar pictures
+pictures.py           the pictures of a data set or folder, with the verdicts on them
+recorded.py           where the stages have put them
 """

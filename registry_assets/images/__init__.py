@@ -24,7 +24,9 @@ file_measuring.py     measuring a file
 measuring.py          measuring a collection
 measurements.py       the table of measurements of a collection
 memo.py               a cache of measures by content
+measurement_columns.py  the tables of many collections as columns
 verdicts.py           a measurement and thresholds -> kept or removed, and the class
+judging.py            columns and thresholds -> the verdicts on all images
 algorithms.py         the versions of the algorithms
 likeness.py           finding pictures that look alike
 tables.py             reading and writing CSV files

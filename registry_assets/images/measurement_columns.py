@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from sys import intern
 from typing import Any
@@ -95,6 +96,28 @@ class MeasurementColumns:
     def is_readable(self) -> NDArray[np.bool_]:
         """Whether each file is an intact image."""
         return self.reason.where(lambda reason: not reason)
+
+    @cached_property
+    def _by_md5(self) -> NDArray[np.intp]:
+        return np.argsort(self.md5, kind="stable")
+
+    def rows_with(self, md5: str) -> list[int]:
+        """Return the rows with a content."""
+        wanted = np.bytes_(md5.encode("ascii", "replace"))
+        low = np.searchsorted(self.md5, wanted, "left", sorter=self._by_md5)
+        high = np.searchsorted(self.md5, wanted, "right", sorter=self._by_md5)
+        return sorted(map(int, self._by_md5[low:high])) if md5 else []
+
+    def row_of(self, collection: str, path: str) -> int | None:
+        """Return the row of a file; None if there is none."""
+        if collection not in self.collections:
+            return None
+        rows = self.rows_of(collection)
+        return next((n for n in range(rows.start, rows.stop) if self.paths[n] == path), None)
+
+    def collection_of(self, row: int) -> str:
+        """Return the collection of a row."""
+        return self.collections[int(self.collection[row])]
 
     def rows_of(self, collection: str) -> slice:
         """Return the rows of a collection."""

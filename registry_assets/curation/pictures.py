@@ -1,0 +1,258 @@
+"""The pictures of a data set or a folder with what is known of each, and the verdicts on them.
+
+The verdicts are those of `images.judging` for the current `params.yaml` and decisions, so they are
+what the stages would make now. What the stages have made is in `recorded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from registry_assets.curation.duplicates import find_tables, holds_table
+from registry_assets.curation.initial_decisions import PARAMETERS, collections_of
+from registry_assets.dvc_repo import DvcRepo, Listings
+from registry_assets.errors import NotFoundError
+from registry_assets.images.contents import has_image_suffix
+from registry_assets.images.decisions import Decision, read_decisions
+from registry_assets.images.entries import is_video
+from registry_assets.images.judging import OUTCOMES, UNREADABLE, Decided, Outcome, Outcomes, judge
+from registry_assets.images.measurement_columns import (
+    MeasurementColumns,
+    columns_of_files,
+    read_columns,
+)
+from registry_assets.images.measurements import is_table
+from registry_assets.images.verdicts import BRIGHT, DARK, read_limits, verdict_of
+from registry_assets.model import Dataset, is_folder
+from registry_assets.registry.lineage.graph import AssetOutput, Lineage
+from registry_assets.registry.translator import Key
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a data set that leave files out; None for those that it does not have.
+
+    Attributes:
+        measuring: The stage that makes the tables of measurements.
+        intact: The first stage that reads them, which keeps what is readable.
+        thresholds: The stage with the thresholds of brightness, which also reads decisions.
+    """
+
+    measuring: str | None = None
+    intact: str | None = None
+    thresholds: str | None = None
+
+    def leaving_out(self, outcome: Outcome) -> str:
+        """The stage that leaves out files with an outcome; empty if they are kept."""
+        if outcome.is_kept:
+            return ""
+        if outcome == OUTCOMES[UNREADABLE]:
+            return self.intact or self.thresholds or ""
+        return self.thresholds or ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The files of a data set, or of one folder.
+
+    Attributes:
+        source: The path of the data set or folder.
+        dataset: The data set; None for a folder.
+        columns: What is known of each file, a row per file.
+        limits: The thresholds in `params.yaml`; empty without measures.
+        decisions: The decision about each row that has one.
+        stages: The stages of the data set.
+        unmeasured: Collections whose table of measurements is not on this machine.
+        has_measures: Whether the rows come from tables of measurements.
+    """
+
+    source: str
+    dataset: Dataset | None
+    columns: MeasurementColumns
+    limits: Mapping[str, float]
+    decisions: Mapping[int, Decision]
+    stages: Stages
+    unmeasured: tuple[str, ...] = ()
+    has_measures: bool = True
+
+    @cached_property
+    def decided(self) -> Decided:
+        """The decisions as masks over the rows."""
+        masks = {kind: np.zeros(len(self.columns), bool) for kind in Decided._fields}
+        for row, decision in self.decisions.items():
+            masks[verdict_of(decision) or "allowed"][row] = True
+        return Decided(**masks)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """The outcome of each row with the current thresholds, an index in `OUTCOMES`."""
+        return self.judge(self.limits)
+
+    def judge(self, limits: Mapping[str, float]) -> Outcomes:
+        """The outcome of each row with other thresholds.
+
+        Raises:
+            ValueError: when they contradict each other.
+        """
+        return judge(self.columns, limits, self.decided)
+
+    def reason(self, row: int) -> str:
+        """Why a row is left out, as in the table; empty if it is kept."""
+        return self.columns.reason[row] or OUTCOMES[self.outcomes[row]].reason
+
+
+def read_pictures(lineage: Lineage, source: str, listings: Listings | None = None) -> Pictures:
+    """Read the pictures of a data set, by its name or path, or of a folder that DVC records.
+
+    Args:
+        lineage: The graph.
+        source: The data set or folder.
+        listings: Reads the listings.
+
+    Raises:
+        NotFoundError: when there is neither.
+        MetafileError: when a decisions file cannot be read.
+    """
+    listings = listings or DvcRepo(lineage.registry.root).listings()
+    node = lineage.nodes.get(source)
+    if node is not None and node.version is not None:
+        return _read_folder(lineage, listings, source)
+    registry = lineage.registry
+    if node is None and all(source not in (d.name, d.path) for d in registry.datasets):
+        names = ", ".join(dataset.name for dataset in registry.datasets)
+        raise NotFoundError(
+            f"{source} is neither a data set nor a folder that DVC records: "
+            f"{f'choose one of {names}, or ' if names else 'choose '}an output of "
+            "`registry lineage`"
+        )
+    if node is not None and source not in {dataset.path for dataset in registry.datasets}:
+        raise NotFoundError(f"{source} was not made yet: run `registry materialize`")
+    dataset = registry.dataset(source)
+    tables = dict(find_measured(lineage, listings, dataset))
+    return (
+        _read_measured(lineage, dataset, tables)
+        if tables
+        else _read_unmeasured(lineage, listings, dataset)
+    )
+
+
+def find_measured(
+    lineage: Lineage, listings: Listings, dataset: Dataset
+) -> Iterator[tuple[str, Path]]:
+    """Yield the tables of measurements of a data set, in the order of its collections."""
+    found = dict(find_tables(lineage, listings, dataset.path))
+    listed = [name for name in _names(lineage, dataset) if name in found]
+    for name in dict.fromkeys((*listed, *found)):
+        if is_table(found[name]):
+            yield name, found[name]
+
+
+def _names(lineage: Lineage, dataset: Dataset) -> Sequence[str]:
+    return collections_of(lineage, dataset) if dataset.inputs is not None else ()
+
+
+def _read_measured(lineage: Lineage, dataset: Dataset, tables: Mapping[str, Path]) -> Pictures:
+    root = lineage.registry.root
+    columns = read_columns(tables)
+    decisions: dict[int, Decision] = {}
+    for collection in columns.collections:
+        file = dataset.decisions_file(collection)
+        for decision in (read_decisions(root / file) if file else {}).values():
+            for row in columns.rows_with(decision.md5):
+                is_here = columns.collection_of(row) == collection
+                if is_here and decision.is_about(columns.paths[row]):
+                    decisions[row] = decision
+    return Pictures(
+        dataset.path,
+        dataset,
+        columns,
+        read_limits(root / dataset.path / PARAMETERS),
+        decisions,
+        find_stages(lineage, dataset),
+        tuple(name for name in _names(lineage, dataset) if name not in tables),
+    )
+
+
+def find_stages(lineage: Lineage, dataset: Dataset) -> Stages:
+    """Find the stages of a data set that leave files out."""
+    listings = DvcRepo(lineage.registry.root).listings()
+    measuring = intact = thresholds = None
+    tables: set[Key] = set()
+    for group in lineage.groups_in_order():
+        if group.stage is None or lineage.registry.dataset_of(group.metafile) != dataset:
+            continue
+        keys = {parameter.key for parameter in group.stage.parameters}
+        if measuring is None and any(_makes_tables(lineage, listings, o) for o in group.outputs):
+            measuring, tables = group.stage.name, {output.key for output in group.outputs}
+        elif not keys.isdisjoint((DARK.parameter, BRIGHT.parameter)):
+            thresholds = thresholds or group.stage.name
+        elif any(upstream.key in tables for upstream in group.upstream):
+            intact = intact or (group.stage.name if thresholds is None else None)
+    return Stages(measuring, intact, thresholds)
+
+
+def _makes_tables(lineage: Lineage, listings: Listings, output: AssetOutput) -> bool:
+    versions = (lineage.nodes[path].version for path in output.paths.values())
+    return any(version is not None and holds_table(listings, version) for version in versions)
+
+
+def _read_folder(lineage: Lineage, listings: Listings, path: str) -> Pictures:
+    name = PurePosixPath(path).name
+    columns = columns_of_files({name: find_pictures(lineage, listings, path)})
+    return Pictures(path, None, columns, {}, {}, Stages(), has_measures=False)
+
+
+def _read_unmeasured(lineage: Lineage, listings: Listings, dataset: Dataset) -> Pictures:
+    """The inputs of a data set, and what its last stages made besides."""
+    made = [path for path in lineage.nodes if _is_made_by(lineage, dataset, path)]
+    inputs = dict.fromkeys(up for path in made for up in lineage.upstream_of.get(path, ()))
+    inputs.update(
+        (item.output.path, None)
+        for item in lineage.registry.inputs
+        if lineage.registry.dataset_of(item.metafile) == dataset
+    )
+    found: dict[str, dict[str, str]] = {}
+    known: set[str] = set()
+    for path in (*(path for path in inputs if path not in made), *find_last(lineage, dataset)):
+        name = lineage.nodes[path].partition or PurePosixPath(path).name
+        files = found.setdefault(name, {})
+        for file, md5 in find_pictures(lineage, listings, path):
+            # What is passed on unchanged is in the inputs already.
+            if file not in files and md5 not in known:
+                files[file] = md5
+        known.update(files.values())
+    columns = columns_of_files({name: files.items() for name, files in found.items()})
+    return Pictures(dataset.path, dataset, columns, {}, {}, Stages(), has_measures=False)
+
+
+def _is_made_by(lineage: Lineage, dataset: Dataset, path: str) -> bool:
+    node = lineage.nodes[path]
+    return node.kind == "stage" and lineage.registry.dataset_of(path) == dataset
+
+
+def find_last(lineage: Lineage, dataset: Dataset) -> list[str]:
+    """The outputs of a data set that none of its stages reads."""
+    return [
+        path
+        for path in sorted(lineage.nodes)
+        if _is_made_by(lineage, dataset, path)
+        and not any(
+            _is_made_by(lineage, dataset, down) for down in lineage.downstream_of.get(path, ())
+        )
+    ]
+
+
+def find_pictures(lineage: Lineage, listings: Listings, path: str) -> Iterator[tuple[str, str]]:
+    """Yield path and md5 of the pictures and videos of a recorded output, told by their suffix."""
+    version = lineage.nodes[path].version
+    if version is None:
+        return
+    files = listings.read(version.md5) if is_folder(version.md5) else {path: version.md5}
+    for file, md5 in sorted((files or {}).items()):
+        if has_image_suffix(file) or is_video(file):
+            yield (file if is_folder(version.md5) else PurePosixPath(file).name), md5

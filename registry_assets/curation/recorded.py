@@ -1,0 +1,90 @@
+"""What the stages of a data set have made of its pictures, from the recorded outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonpath
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry_assets.curation.pictures import Pictures, find_last
+from registry_assets.dvc_repo import Listings
+from registry_assets.images.judging import OUTCOMES
+from registry_assets.images.measurement_columns import Codes
+from registry_assets.model import is_folder
+from registry_assets.registry.lineage.graph import Lineage
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Where the pictures of a data set ended up.
+
+    Attributes:
+        outputs: The last outputs that hold pictures, by name, such as "day_images/foggy".
+        output: For each row, the index of the output that holds the file; -1 if none does.
+        unread: Outputs whose listing is not in the cache.
+    """
+
+    outputs: tuple[str, ...]
+    output: Codes
+    unread: tuple[str, ...] = ()
+
+    def is_pending(self, pictures: Pictures) -> NDArray[np.bool_]:
+        """Which rows would end up elsewhere if the data set were brought up to date now."""
+        if not pictures.has_measures or pictures.dataset is None:
+            return np.zeros(len(pictures.columns), bool)
+        # By verdict: the outputs in which its pictures may be. -1 is none.
+        wanted = np.zeros((len(OUTCOMES), len(self.outputs) + 1), bool)
+        for number, outcome in enumerate(OUTCOMES):
+            named = [
+                all(word in name for word in outcome.image_class or ()) for name in self.outputs
+            ]
+            has_its_own = outcome.image_class is None or any(named)
+            wanted[number, :-1] = outcome.is_kept & (np.array(named, bool) | (not has_its_own))
+            wanted[number, -1] = not outcome.is_kept
+        pending: NDArray[np.bool_] = ~wanted[pictures.outcomes, self.output]
+        return pending
+
+
+def read_recorded(lineage: Lineage, listings: Listings, pictures: Pictures) -> Recorded:
+    """Find the last outputs of a data set that hold its pictures."""
+    columns = pictures.columns
+    output = np.full(len(columns), -1, np.int32)
+    if pictures.dataset is None:
+        return Recorded((), output)
+    last = find_last(lineage, pictures.dataset)
+    names = _names_of(lineage, last)
+    held: dict[str, int] = {}
+    unread = []
+    for path, name in zip(last, names, strict=True):
+        version = lineage.nodes[path].version
+        if version is None or not is_folder(version.md5):
+            continue
+        files = listings.read(version.md5)
+        if files is None:
+            unread.append(path)
+            continue
+        partition = lineage.nodes[path].partition
+        if partition in columns.collections:
+            rows = columns.rows_of(partition)
+            found = [n for n in range(rows.start, rows.stop) if columns.paths[n] in files]
+        else:
+            found = [row for md5 in files.values() for row in columns.rows_with(md5)]
+        if found:
+            output[found] = held.setdefault(name, len(held))
+    return Recorded(tuple(held), output, tuple(unread))
+
+
+def _names_of(lineage: Lineage, paths: Sequence[str]) -> list[str]:
+    """The folders of outputs, without the collection and what all have in common."""
+    folders = []
+    for path in paths:
+        is_of_one = lineage.nodes[path].partition == PurePosixPath(path).name
+        folders.append(str(PurePosixPath(path).parent) if is_of_one else path)
+    if len(set(folders)) < 2:
+        return [PurePosixPath(folder).name for folder in folders]
+    common = commonpath(folders)
+    return [folder.removeprefix(common).lstrip("/") for folder in folders]
