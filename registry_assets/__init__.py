@@ -8,6 +8,7 @@ The rooms, from the top; each imports only what stands below it:
 cli/            the command `registry`
 definitions.py  the code location that Dagster loads
 orchestration/  assets, IO manager, checks, jobs and sensors; the only room that imports Dagster
+look/           the page for looking at pictures: HTTP, HTML, CSS and JavaScript
 making/         outputs brought up to date, one or many at once
 retention/      forgetting pictures, freeing the cache
 curation/       decisions about single images, duplicates

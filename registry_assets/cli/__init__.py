@@ -7,7 +7,8 @@ deciding.py    allow, deny, decisions: single images
 forgetting.py  forget, gc: remove pictures, free the cache
 publishing.py  push, publish, resolve: share work and merge it
 versions.py    diff, checkout, tag, versions: compare, restore and name versions
-starting.py    init, clone, new, demo, ui
+starting.py    init, clone, new, demo
+serving.py     look, ui: pages for a browser
 demo.py        the summary that `registry demo` prints
 models.py      what trace prints about models
 reading.py     shared by the commands: read the graph, open the history, print JSON
@@ -33,6 +34,7 @@ from registry_assets.cli import (
     looking,
     publishing,
     running,
+    serving,
     starting,
     taking_in,
     versions,
@@ -151,6 +153,7 @@ for _command in (
     starting.clone,
     starting.new,
     starting.demo,
-    starting.ui,
+    serving.look,
+    serving.ui,
 ):
     main.add_command(_command)

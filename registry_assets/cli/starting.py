@@ -1,13 +1,9 @@
-"""Commands for making a registry and starting to use it: init, clone, new, demo, ui."""
+"""Commands for making a registry and starting to use it: init, clone, new, demo."""
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
-import socket
 import sys
-from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
@@ -18,7 +14,6 @@ from registry_assets.cli.looking import check_lineage
 from registry_assets.cli.publishing import push_all
 from registry_assets.cli.reading import (
     FINDING,
-    open_history,
     read_lineage,
     read_status_too,
 )
@@ -27,7 +22,6 @@ from registry_assets.cli.running import (
     report_outside_changes,
     say_restored,
 )
-from registry_assets.errors import RegistryError
 
 
 @click.command()
@@ -171,58 +165,6 @@ def demo(root: Path, folder: Path | None) -> None:
     sys.exit(code)
 
 
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
-@click.pass_obj
-def ui(root: Path, host: str, port: int) -> None:
-    """Start Dagster's webserver and daemon for this registry."""
-    from registry_assets.orchestration.services import starting_services
-    from registry_assets.registry.home import choose_home, read_env_home, write_env
-
-    found = read_lineage(root)
-    _check_address(host, port)
-    home = choose_home(found.registry.root).resolve()
-    done = write_env(found.registry.root)
-    if done is not None:
-        click.echo(f"registry: {done}", err=True)
-    theirs = read_env_home(found.registry.root)
-    if theirs is not None and theirs.resolve() != home:
-        raise RegistryError(
-            f".env sets DAGSTER_HOME to {theirs}, but `registry` uses {home}: remove DAGSTER_HOME "
-            "from .env, and export it where you want to use it"
-        )
-    environment = {
-        **os.environ,
-        "DAGSTER_HOME": str(home),
-        "REGISTRY_ROOT": str(found.registry.root),
-    }
-    # Before the start: child processes inherit an ignored SIGINT.
-    _raise_when_interrupted()
-    with starting_services(found.registry.root, host, port, environment) as services:
-        from registry_assets.orchestration.checks import report_checks
-        from registry_assets.orchestration.history.claims import claim_names
-        from registry_assets.orchestration.history.postgres import shown_database
-        from registry_assets.orchestration.history.reporting import sync as report_changes
-
-        with suppress(KeyboardInterrupt):
-            with open_history(found.registry.root, launches_runs=True) as instance:
-                # Refused before there is more to end than a webserver that serves nothing yet.
-                claim_names(found, instance)
-                click.echo("Starting Dagster; Ctrl-C stops it")
-                services.start_code_server()
-                database = shown_database(instance)
-                if database is not None:
-                    click.echo(f"registry: the history is in {database}", err=True)
-                report_changes(found, instance, lambda _line: None)
-                report_checks(found, instance)
-            services.wait_until_it_answers()
-            click.echo(services.address)
-            services.wait_until_one_ends()
-    if services.is_left():
-        click.echo("A run is still in progress: it continues in the background and is recorded")
-
-
 def _check_root(folder: Path) -> None:
     """Make sure that --root, if given, is the folder to make a registry of.
 
@@ -237,35 +179,3 @@ def _check_root(folder: Path) -> None:
             f"--root {root} and {folder} are two folders: leave --root out, and end with the one "
             f"to make a registry of: `registry {context.info_name} … DIR`"
         )
-
-
-def _raise_when_interrupted() -> None:
-    """Make the first SIGINT, SIGTERM or SIGHUP raise KeyboardInterrupt; later ones are ignored."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def end(_number: int, _frame: object) -> None:
-        for number in numbers:
-            signal.signal(number, lambda *_: None)
-        raise KeyboardInterrupt
-
-    for number in numbers:
-        # `nohup` makes a process ignore SIGHUP.
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, end)
-
-
-def _check_address(host: str, port: int) -> None:
-    """Make sure that the webserver can listen, before a daemon starts without one."""
-    try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        # Python's message repeats the address.
-        reason = (error.strerror or str(error)).partition(" (while ")[0]
-        step = (
-            f"choose another with --port: `registry ui --port {port % 65535 + 1}`"
-            if error.errno in (errno.EADDRINUSE, errno.EACCES)
-            else "give an IPv4 address or a name of this machine with --host: `registry ui --host "
-            "127.0.0.1`"
-        )
-        raise RegistryError(f"cannot listen on {host}:{port}: {reason}; {step}") from error

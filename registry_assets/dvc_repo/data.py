@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from registry_assets.dvc_repo.folders.verifying import (
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import PreviousOutputs
-from registry_assets.dvc_repo.remotes import fetch_objects
+from registry_assets.dvc_repo.remotes import fetch_objects, receive_objects
 from registry_assets.dvc_repo.sources import fetch_recorded
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import (
@@ -112,6 +113,20 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
     out.obj = None
     if not is_in_cache(out):
         raise DataNotAvailableError(path, "some of its objects were not fetched")
+
+
+def fetch_files(repo: Repo, out: DvcOutput, files: Mapping[str, str], report: Report) -> None:
+    """Fetches some files of the recorded version of an output into the cache.
+
+    For an import, the remote of the repository that it comes from may be the only one that has
+    them; then the whole version is fetched, as nothing less can be asked for there.
+    """
+    try:
+        receive_objects(repo, out, files, report)
+    except RegistryError:
+        if not out.stage.is_repo_import:
+            raise
+        fetch(repo, out, report)
 
 
 def _set_aside_damaged(repo: Repo, out: DvcOutput) -> str:

@@ -355,6 +355,27 @@ class DvcRepo(RepoAccess):
                 for out in stage.outs:
                     data.ensure_input(self, repo, out, report)
 
+    def fetch_files(
+        self, address: str, path: str, files: Mapping[str, str], *, report: Report
+    ) -> None:
+        """Fetches some files of the recorded version of an output into the cache.
+
+        Args:
+            address: The stage or ``.dvc`` file.
+            path: The output, from the root.
+            files: The name of each file in messages, by md5.
+            report: Takes lines of progress.
+
+        Raises:
+            RemoteError: when one is missing or damaged, or the remote cannot be used; the others
+                are fetched.
+            DataNotAvailableError: when the source of an import does not have it either.
+            DvcError: when there is no remote.
+        """
+        with self.open() as repo:
+            (stage,) = load_stages(repo, self.root, [address])
+            data.fetch_files(repo, versions.output_at(repo, stage, path), files, report)
+
     def write_text(self, path: str, text: str) -> None:
         """Replaces the text of a metafile atomically."""
         with self.open() as repo:

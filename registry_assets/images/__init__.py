@@ -32,6 +32,7 @@ likeness.py           finding pictures that look alike
 tables.py             reading and writing CSV files
 linking.py            hard-linking files, or copying them
 contact_sheets.py     contact sheets of images
+shrinking.py          thumbnails and previews of images
 
 Videos:
 

@@ -1,17 +1,15 @@
 """Contact sheets: one picture with thumbnails of a collection's images."""
 
-import io
 import os
 import time
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from registry_assets.images.contents import MAX_PIXELS, Unreadable, read_contents
 from registry_assets.images.entries import is_video
-from registry_assets.images.worker_process import allow_time
+from registry_assets.images.shrinking import encode_webp, shrink_to_pixels
 from registry_assets.images.workers import map_in_order
 
 _MARGIN = 2
@@ -19,16 +17,11 @@ _BACKGROUND = (128, 128, 128)
 _MOST_TRIED = 8
 """The number of files to try in each part of a folder until one is an image."""
 
-_SECONDS_PER_PICTURE = 10.0
-"""The CPU time limit for a thumbnail."""
-
 _SECONDS = 30.0
 """The time limit for a sheet."""
 
 File = tuple[str, str | os.PathLike[str]]
 """The name of a file and its path, which may be an object in DVC's cache."""
-
-_QUALITY = 80
 
 
 def build_contact_sheet(
@@ -60,9 +53,7 @@ def build_contact_sheet(
         left = _MARGIN + number % columns * cell + (thumbnail - image.width) // 2
         top = _MARGIN + number // columns * cell + (thumbnail - image.height) // 2
         sheet.paste(image, (left, top))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=_QUALITY)
-    return buffer.getvalue()
+    return encode_webp(sheet)
 
 
 def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Image]:
@@ -80,7 +71,7 @@ def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Imag
             if part not in shown and start + tried < end
         }
         pixels = map_in_order(
-            partial(_shrink, thumbnail),
+            partial(shrink_to_pixels, thumbnail),
             [place for name, place in candidates.values() if not is_video(name)],
             on_failure=_pass_over,
             # One chunk for one worker: starting a second one takes longer than shrinking them.
@@ -95,30 +86,3 @@ def _sample(files: Sequence[File], thumbnail: int, most: int) -> list[Image.Imag
 
 def _pass_over(path: str | os.PathLike[str], reason: str) -> None:
     """Skip files that cannot be shown."""
-
-
-def _shrink(thumbnail: int, path: str | os.PathLike[str]) -> tuple[tuple[int, int], bytes] | None:
-    """Return the size and the RGB pixels of the thumbnail of an image."""
-    contents = read_contents(path)
-    if isinstance(contents, Unreadable) or not contents:
-        return None
-    # Imported here, as only workers decode.
-    from registry_assets.images.decoding import convert_to_rgb, open_image
-    from registry_assets.images.jpeg_decoding import is_lossless
-
-    allow_time(seconds=_SECONDS_PER_PICTURE)
-    try:
-        with open_image(contents) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            if not is_lossless(contents):
-                # Decode at a fraction of the size, which is many times faster, but corrupts
-                # libjpeg's memory with a lossless JPEG.
-                image.draft("RGB", (thumbnail, thumbnail))
-            image.load()
-            small = convert_to_rgb(image)
-            small.thumbnail((thumbnail, thumbnail))
-            small = ImageOps.exif_transpose(small) if "exif" in small.info else small
-            return small.size, small.convert("RGB").tobytes()
-    except Exception:
-        return None

@@ -9,6 +9,7 @@ decisions.py       decisions about single images, in all data sets
 lineage/           the graph of outputs and the assets that represent them
 status/            what is up to date
 contact_sheets.py  preview images of a version, made on request
+thumbnails.py      thumbnails and previews of pictures, made on request
 home.py            the registry's DAGSTER_HOME
 sharing.py         file permissions in a shared registry
 """

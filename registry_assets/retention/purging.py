@@ -1,4 +1,4 @@
-"""Removing the remaining copies of a forgotten picture: from remotes, cache and contact sheets.
+"""Removing the remaining copies of a forgotten picture: remotes, cache, contact sheets, thumbnails.
 
 Safe to rerun after an interruption or a failure; the record says which steps are done.
 """
@@ -14,6 +14,7 @@ from registry_assets.registry.contact_sheets import clear_kept_sheets
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.reading import read_registry
+from registry_assets.registry.thumbnails import clear_kept_thumbnails
 from registry_assets.retention.occurrences import Occurrences
 from registry_assets.retention.planning import now, write_record
 from registry_assets.units import count_of
@@ -66,7 +67,7 @@ def purge(
     else:
         note(CACHE)
         report(f"removed {count_of(count, 'object')} from the cache")
-    # After the objects, so that no contact sheet with the picture is created again.
+    # After the objects, so that nothing that shows the picture is created again.
     try:
         count = clear_kept_sheets(dvc.root)
     except OSError as error:
@@ -74,3 +75,10 @@ def purge(
     else:
         if count:
             report(f"removed {count_of(count, 'contact sheet')} kept for the UI")
+    try:
+        count = clear_kept_thumbnails(dvc.root, occurrences.contents)
+    except OSError as error:
+        yield f"thumbnails that show it could not be removed: {error}; remove them by hand"
+    else:
+        if count:
+            report(f"removed {count_of(count, 'thumbnail')} of it")

@@ -17,6 +17,7 @@ from registry_assets.registry.contact_sheets import count_kept_sheets
 from registry_assets.registry.decisions import Decided, find_decided
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.archive_names import archive_stem
+from registry_assets.registry.thumbnails import count_kept_thumbnails
 from registry_assets.retention.occurrences import Occurrences, VersionOf
 from registry_assets.revisions.changes.version_history import VersionHistory
 
@@ -54,6 +55,7 @@ class RemainingCopies:
             that contain it.
         tables: Number of older tables of measurements with a row about it.
         sheets: Number of stored contact sheets of versions that contain it.
+        thumbnails: Number of stored thumbnails and previews of it.
         decided: Decisions about it, and about pictures that were left out in its favour.
         unread: Versions whose listings are missing.
     """
@@ -66,6 +68,7 @@ class RemainingCopies:
     loose: tuple[str, ...]
     tables: int
     sheets: int
+    thumbnails: int
     decided: tuple[Decided, ...]
     unread: tuple[VersionOf, ...]
 
@@ -98,6 +101,7 @@ def find_remaining_copies(
         loose=tuple(_loose(lineage, occurrences, size)),
         tables=_count_tables(listings, lineage, history, contents),
         sheets=count_kept_sheets(dvc.root, [md5 for _, md5 in occurrences.places]),
+        thumbnails=count_kept_thumbnails(dvc.root, contents),
         decided=tuple(_decided(lineage, occurrences)),
         unread=tuple({md5: (path, md5) for path, md5 in reversed(occurrences.unread)}.values()),
     )

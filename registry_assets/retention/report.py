@@ -73,6 +73,7 @@ class _RemainingCopiesJson(TypedDict):
     raw: tuple[str, ...]
     tables: int
     contact_sheets: int
+    thumbnails: int
     decisions: list[DecidedJson]
     unread: list[str]
 
@@ -90,6 +91,7 @@ class RemainingCopiesJson(_RemainingCopiesJson, total=False):
             contain it.
         tables: Number of older tables of measurements with a row about it.
         contact_sheets: Number of stored contact sheets of versions that contain it.
+        thumbnails: Number of stored thumbnails and previews of it.
         decisions: Decisions about it, and about pictures that were left out in its favour.
         unread: Versions whose listings are missing, each with its path.
         models: The models that were trained on it; null when the server does not answer. If an
@@ -161,6 +163,8 @@ def describe_purge(
             yield f"  remote    {remote.name} ({remote.url}): {there}"
     if remains.sheets:
         yield f"  sheets    {count_of(remains.sheets, 'contact sheet')}, made again without it"
+    if remains.thumbnails:
+        yield f"  small     {count_of(remains.thumbnails, 'thumbnail')}"
     for md5, path in found.occurrences.shared.items():
         yield (
             f"  stays     {md5[:SHORT_COMMIT]}, because {path} has the same content, but was not "
@@ -215,6 +219,8 @@ def describe_remaining_copies(remains: RemainingCopies, *, is_done: bool) -> Ite
         )
     if remains.sheets:
         yield f"  sheets    {count_of(remains.sheets, 'contact sheet')} of versions that contain it"
+    if remains.thumbnails:
+        yield f"  small     {count_of(remains.thumbnails, 'thumbnail')} of it"
     for decided in remains.decided:
         yield (
             f"  decided   {decided.image} was {decided}; `registry decisions --withdraw "
@@ -299,6 +305,7 @@ def _remaining_copies_as_json(remains: RemainingCopies) -> _RemainingCopiesJson:
         "raw": remains.loose,
         "tables": remains.tables,
         "contact_sheets": remains.sheets,
+        "thumbnails": remains.thumbnails,
         "decisions": list(map(decided_as_json, remains.decided)),
         "unread": [f"{path} {md5}" for path, md5 in remains.unread],
     }

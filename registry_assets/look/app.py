@@ -1,0 +1,78 @@
+"""The application: the page and its API, alone or mounted in another application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from registry_assets.look import overview, stored_pictures
+from registry_assets.look.answers import HANDLERS
+from registry_assets.look.guard import Guard, Hosts
+from registry_assets.look.open_registry import OpenRegistry
+from registry_assets.look.places import page_address
+
+PAGE = Path(__file__).with_name("page")
+"""The folder with HTML, CSS and JavaScript."""
+
+_APIS = (overview, stored_pictures)
+"""The modules of the API; each exports `routes(registry)`."""
+
+
+def build_page_app(registry: OpenRegistry) -> Starlette:
+    """Build the page with its API, without a guard."""
+
+    async def show_page(_request: Request) -> Response:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    return Starlette(
+        routes=[
+            Route("/", show_page),
+            Mount("/page", _Files(directory=PAGE)),
+            *(route for api in _APIS for route in api.routes(registry)),
+        ],
+        exception_handlers=HANDLERS,
+    )
+
+
+class _Files(StaticFiles):
+    """The static files; browsers ask whether they have changed, as after an upgrade."""
+
+    def file_response(self, *arguments: object, **options: object) -> Response:
+        response = super().file_response(*arguments, **options)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def build_look_app(registry: OpenRegistry, *, token: str, hosts: Hosts) -> Starlette:
+    """Build an application that serves the page of a registry and nothing else.
+
+    Args:
+        registry: The registry, readable.
+        token: What the address has to contain.
+        hosts: The names of this server.
+    """
+    home = page_address(registry.read().registry.name)
+    door = Guard(RedirectResponse(home), token=token, hosts=hosts, landing=home)
+    return Starlette(routes=[Route("/", door), *look_routes(registry, token=token, hosts=hosts)])
+
+
+def look_routes(registry: OpenRegistry, *, token: str, hosts: Hosts) -> list[BaseRoute]:
+    """The routes of the page, to be mounted in another application.
+
+    They serve the page for any name of the registry, like those of contact sheets.
+    """
+    guarded = Guard(build_page_app(registry), token=token, hosts=hosts)
+
+    async def add_slash(request: Request) -> Response:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{request.url.path}/{query}")
+
+    return [
+        Route("/registry/{name}/look", add_slash),
+        Mount("/registry/{name}/look", guarded),
+    ]

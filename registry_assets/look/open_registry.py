@@ -1,0 +1,131 @@
+"""The registry as the page shows it: read again when it has changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+from registry_assets.dvc_repo import DvcRepo, Listings
+from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError, is_settled
+from registry_assets.look.recorded import RecordedContents
+from registry_assets.look.threads import Threads
+from registry_assets.model import Registry
+from registry_assets.registry.lineage.building import build_lineage
+from registry_assets.registry.lineage.graph import Lineage
+from registry_assets.registry.metafile_walk import SPECIAL_FOLDERS, Kind, RepeatedWalk
+from registry_assets.registry.reading import read_registry
+from registry_assets.settings import SETTINGS_FILE
+
+_LOOK_SECONDS = 1.0
+"""How long the registry counts as unchanged after a look at its metafiles."""
+
+_SETTLED_SECONDS = 0.1
+"""How much older than a reading the newest change must be, so that every later one is noticed.
+Less than for what is stored: here a change that is missed is noticed with the next one."""
+
+_READ_AT_ONCE = 4
+_MOST_WAITING = 200
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The registry as it was read once.
+
+    Attributes:
+        state: A fingerprint of metafiles, parameters and decisions at that time.
+        lineage: The graph.
+        listings: Reads the listings in the cache, and finds its objects.
+        recorded: The contents that may be served.
+    """
+
+    state: str
+    lineage: Lineage
+    listings: Listings
+    recorded: RecordedContents
+
+    @property
+    def registry(self) -> Registry:
+        """All that the metafiles declare."""
+        return self.lineage.registry
+
+
+class OpenRegistry:
+    """A registry that people look at; any number of threads may use it.
+
+    Attributes:
+        root: The registry.
+        reading: Threads for functions that read.
+        writing: The thread for functions that write, one at a time.
+
+    Args:
+        root: Any folder of the registry.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.dvc = DvcRepo(root)
+        self.root = self.dvc.root
+        self.reading = Threads("reading", at_once=_READ_AT_ONCE, waiting=_MOST_WAITING)
+        self.writing = Threads("writing", at_once=1, waiting=_MOST_WAITING)
+        self._lock = RLock()
+        self._walk = RepeatedWalk(self.root)
+        self._known: Reading | None = None
+        self._looked = 0.0
+
+    def read(self) -> Reading:
+        """The registry as it is now, or was up to a second ago.
+
+        Raises:
+            RegistryError: when it cannot be read.
+        """
+        with self._lock:
+            if self._known is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
+                return self._known
+            if self._known is None or self._look(self._known.registry)[0] != self._known.state:
+                self._known = self._read()
+            self._looked = time.monotonic()
+            return self._known
+
+    def look_again(self) -> None:
+        """Look at the metafiles again next time: after something was written here."""
+        with self._lock:
+            self._looked = 0.0
+
+    def _read(self) -> Reading:
+        started = time.time()
+        registry = read_registry(self.root)
+        state, newest = self._look(registry)
+        if not is_settled(newest, started, _SETTLED_SECONDS):
+            # Something may have changed after it was read: read it again next time.
+            state = _UNKNOWN
+        lineage = build_lineage(registry)
+        listings = Listings(self.dvc.object_folders)
+        nodes = [node for node in lineage.nodes.values() if node.address is not None]
+        # Mostly, what stages made are files of their inputs.
+        nodes.sort(key=lambda node: node.kind == "stage")
+        versions = [node.version.md5 for node in nodes if node.version is not None]
+        return Reading(state, lineage, listings, RecordedContents(listings, versions))
+
+    def _look(self, registry: Registry) -> tuple[str, int]:
+        """A fingerprint of all that is shown, and when it last changed, in nanoseconds."""
+        fingerprint = TreeFingerprint(is_strict=True)
+        try:
+            for path in self._watched(registry):
+                fingerprint.add(self.root / path)
+        except (OSError, UntoldChangesError):
+            return _UNKNOWN, time.time_ns()
+        return fingerprint.digest(), fingerprint.newest
+
+    def _watched(self, registry: Registry) -> Iterator[str]:
+        watched = (Kind.METAFILE, Kind.LIST, Kind.IGNORE_FILE)
+        yield from sorted(path for path, kind in self._walk(registry) if kind in watched)
+        yield SETTINGS_FILE
+        for folder, names in SPECIAL_FOLDERS.items():
+            yield from (f"{folder}/{name}" for name in names)
+        stages = (*registry.stages, *(template.stage for template in registry.templates))
+        parameters = (parameter.file for stage in stages for parameter in stage.parameters)
+        yield from sorted({*registry.variable_files, *parameters})
+        yield from (dataset.decisions for dataset in registry.datasets if dataset.decisions)
