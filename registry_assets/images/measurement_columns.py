@@ -34,7 +34,7 @@ class Categories:
     """A text column with few different values.
 
     Attributes:
-        values: The different texts, in the order of their first occurrence.
+        values: The different texts.
         codes: For each row, the index in `values`.
     """
 
@@ -203,12 +203,16 @@ class _Builder:
         for name in _TEXTS:
             parts[name].append(self._codes(name, cells.get(name, empty)))
         for name in _NUMBERS:
-            texts = cells.get(name, empty)
-            parts[name].append(np.array([float(text) if text else np.nan for text in texts]))
+            parts[name].append(_numbers(cells.get(name, empty)))
 
-    def _codes(self, name: str, texts: Iterable[str]) -> Codes:
+    def _codes(self, name: str, texts: Sequence[str]) -> Codes:
         known = self._known[name]
-        return np.array([known.setdefault(text, len(known)) for text in texts], np.int32)
+        different = set(texts)
+        for text in sorted(different - known.keys()):
+            known[text] = len(known)
+        if len(different) == 1:
+            return np.full(len(texts), known[different.pop()], np.int32)
+        return np.fromiter(map(known.__getitem__, texts), np.int32, len(texts))
 
     def build(self) -> MeasurementColumns:
         joined: dict[str, Any] = {
@@ -219,6 +223,14 @@ class _Builder:
             values = tuple(intern(unescape_text(text)) for text in self._known[name])
             joined[name] = Categories(values, joined[name])
         return MeasurementColumns(self._collections, paths=self._paths, **joined)
+
+
+def _numbers(texts: Sequence[str]) -> Numbers:
+    if all(texts):
+        return np.fromiter(map(float, texts), np.float64, len(texts))
+    if not any(texts):
+        return np.full(len(texts), np.nan)
+    return np.array([float(text) if text else np.nan for text in texts])
 
 
 _EMPTY: Mapping[str, NDArray[Any]] = {

@@ -5,7 +5,12 @@ app.py              the application, and how it is mounted in another one
 answers.py          functions of the registry as JSON over HTTP
 threads.py          blocking work in a bounded number of threads
 open_registry.py    the registry, read again when it changed
+queries.py          reading what a request asks for
 overview.py         what there is, and the state that the page watches
+gallery.py          the pictures of a data set or folder, sorted, a window at a time
+filtering.py        filters, and the counts beside them
+listing.py          the pictures that pass filters
+thresholds.py       what other thresholds would change
 stored_pictures.py  thumbnails, previews, originals; fetching from the remote
 places.py           addresses of places in the page
 recorded.py         the contents that are served, and no others

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from registry_assets.errors import NotFoundError, RegistryError, RepositoryBusyError
 from registry_assets.look.open_registry import OpenRegistry
+from registry_assets.look.queries import BadRequestError
 from registry_assets.look.threads import TooManyWaitingError
 
 MOST_BYTES = 16 << 20
@@ -30,10 +31,6 @@ Ask = Callable[[OpenRegistry, Mapping[str, str]], object]
 
 Tell = Callable[[OpenRegistry, Mapping[str, Any]], object]
 """Takes the body."""
-
-
-class BadRequestError(Exception):
-    """A parameter or body that the page would not send; the message says what is wrong."""
 
 
 _STATUSES: Mapping[type[Exception], int] = {

@@ -10,6 +10,7 @@ from threading import RLock
 
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError, is_settled
+from registry_assets.look.gallery import Galleries
 from registry_assets.look.recorded import RecordedContents
 from registry_assets.look.threads import Threads
 from registry_assets.model import Registry
@@ -40,12 +41,14 @@ class Reading:
         lineage: The graph.
         listings: Reads the listings in the cache, and finds its objects.
         recorded: The contents that may be served.
+        galleries: The pictures of its data sets and folders.
     """
 
     state: str
     lineage: Lineage
     listings: Listings
     recorded: RecordedContents
+    galleries: Galleries
 
     @property
     def registry(self) -> Registry:
@@ -107,7 +110,13 @@ class OpenRegistry:
         # Mostly, what stages made are files of their inputs.
         nodes.sort(key=lambda node: node.kind == "stage")
         versions = [node.version.md5 for node in nodes if node.version is not None]
-        return Reading(state, lineage, listings, RecordedContents(listings, versions))
+        return Reading(
+            state,
+            lineage,
+            listings,
+            RecordedContents(listings, versions),
+            Galleries(lineage, listings),
+        )
 
     def _look(self, registry: Registry) -> tuple[str, int]:
         """A fingerprint of all that is shown, and when it last changed, in nanoseconds."""

@@ -13,8 +13,9 @@ from starlette.routing import BaseRoute, Route
 from registry_assets.dvc_repo import Listings
 from registry_assets.errors import RegistryError
 from registry_assets.images.contents import Unreadable
-from registry_assets.look.answers import BadRequestError, as_json, tell
+from registry_assets.look.answers import as_json, tell
 from registry_assets.look.open_registry import OpenRegistry
+from registry_assets.look.queries import BadRequestError
 from registry_assets.look.threads import Threads
 from registry_assets.model import is_folder
 from registry_assets.registry.thumbnails import PREVIEW, THUMBNAIL, Thumbnails
