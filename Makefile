@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVERS := $(VENV)/.servers
+JAVASCRIPT := scripts/javascript
+NODE_MODULES := $(JAVASCRIPT)/node_modules
+NODE_INSTALLED := $(NODE_MODULES)/.installed
 EXAMPLE := examples/awesome-ml-model
 # DVC and Dagster report usage to their makers unless they are told not to.
 export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example test-versions check bench format lock dist clean
+.PHONY: help setup demo ui servers test test-registry test-example test-versions check bench format vendor lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -22,6 +25,7 @@ help:
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make setup   install only"
 	@echo "make format  format the code, and write docs/json.md anew"
+	@echo "make vendor  take the libraries of the page from npm, as $(JAVASCRIPT)/package-lock.json pins them"
 	@echo "make dist    build an sdist and a wheel, into dist/"
 	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"
 
@@ -39,6 +43,17 @@ $(SERVERS): $(INSTALLED) requirements-servers.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
 		-r requirements-servers.lock
 	@touch $@
+
+# What checks the page: Node.js as a Python package, so that a machine needs none of its own.
+$(NODE_INSTALLED): $(INSTALLED) requirements-page.lock $(addprefix $(JAVASCRIPT)/,package.json package-lock.json)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements-page.lock
+	$(BIN)/npm ci --prefix $(JAVASCRIPT) --loglevel=error
+	@touch $@
+
+BIOME = $(BIN)/node $(NODE_MODULES)/@biomejs/biome/bin/biome
+BIOME_ARGS := --config-path=$(JAVASCRIPT)/lint.json registry_assets/look/page $(JAVASCRIPT)/*.json
+TSC = $(BIN)/node $(NODE_MODULES)/typescript/lib/tsc.js --project $(JAVASCRIPT)
 
 setup: $(INSTALLED)
 	@$(BIN)/registry init . >/dev/null
@@ -75,19 +90,26 @@ test-example:
 test-versions: $(INSTALLED)
 	$(BIN)/python -m scripts.versions $(ARGS)
 
-check: $(INSTALLED)
+check: $(INSTALLED) $(NODE_INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIOME) ci $(BIOME_ARGS)
+	$(TSC)
+	$(BIN)/python -m scripts.vendor --check
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/run.py $(ARGS)
 
-format: $(INSTALLED)
+format: $(INSTALLED) $(NODE_INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python scripts/json_reference.py
+	$(BIOME) check --write $(BIOME_ARGS)
+
+vendor: $(NODE_INSTALLED)
+	$(BIN)/python -m scripts.vendor
 
 # The lock holds versions and hashes and no address, so that any package index can serve it.
 LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy fewest \
@@ -96,10 +118,11 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy 
 lock: $(INSTALLED)
 	$(LOCK) pyproject.toml --group dev --output-file requirements.lock
 	$(LOCK) --group servers --constraints requirements.lock --output-file requirements-servers.lock
+	$(LOCK) --group page --constraints requirements.lock --output-file requirements-page.lock
 
 dist: $(INSTALLED)
 	$(BIN)/python -m hatchling build --clean
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NODE_MODULES) build dist .mypy_cache .pytest_cache .ruff_cache
 	@$(MAKE) --no-print-directory -C $(EXAMPLE) clean

@@ -52,7 +52,9 @@ def build(source: Path, target: str, into: Path) -> Path:
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     folder = tmp_path_factory.mktemp("distributions")
-    ignored = shutil.ignore_patterns(".git", ".venv", ".demo", ".dagster", ".*_cache", "tests")
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", ".demo", ".dagster", ".*_cache", "tests", "node_modules"
+    )
     checkout = shutil.copytree(CHECKOUT, folder / "checkout", symlinks=True, ignore=ignored)
     used = (
         ".env",
