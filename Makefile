@@ -19,7 +19,7 @@ help:
 	@echo "make demo    install, then run the main job on the sample photographs"
 	@echo "make ui      see and run it in a browser, on 127.0.0.1:3000 or HOST=… PORT=…"
 	@echo "make test    install, then run the tests, also those of $(EXAMPLE)"
-	@echo "make servers install what tests start and this machine lacks: sshd and PostgreSQL with apt-get, Azurite with npm"
+	@echo "make servers install what tests start and this machine lacks: sshd, PostgreSQL and Chromium with apt-get, Azurite with npm"
 	@echo "make test-versions  the lowest and the newest dependencies, on the oldest and newest Python"
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
