@@ -12,6 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from registry_assets.curation.asking import Answer
 from registry_assets.curation.duplicates import Duplicate
 from registry_assets.provenance.models.report import ModelJson
 from registry_assets.provenance.report import TraceJson
@@ -32,6 +33,7 @@ PRINTED: dict[str, Any] = {
     "trace": TraceJson,
     "trace models:/NAME/VERSION": ModelJson,
     "duplicates": list[Duplicate],
+    "why": Answer,
     "decisions": list[DecidedJson],
     "forget": ForgettingJson,
     "gc": DiskUseJson,
@@ -53,6 +55,7 @@ Sizes are in bytes, and paths are from the root of the registry, unless it says 
 _PLAIN = {
     str: "string",
     int: "integer",
+    float: "number",
     bool: "true or false",
     NoneType: "null",
     object: "anything",

@@ -1,6 +1,7 @@
 """The command line `registry`: each command is a few lines over the library.
 
 looking.py     status, lineage, trace, duplicates: read-only
+reasons.py     why: why pictures are kept or left out
 running.py     materialize, sync: bring data up to date, report to Dagster
 taking_in.py   add, import, update, take-out: collections in and out of the registry and data sets
 deciding.py    allow, deny, decisions: single images
@@ -33,6 +34,7 @@ from registry_assets.cli import (
     forgetting,
     looking,
     publishing,
+    reasons,
     running,
     serving,
     starting,
@@ -131,6 +133,7 @@ for _command in (
     looking.lineage,
     looking.trace,
     looking.duplicates,
+    reasons.why,
     running.materialize,
     taking_in.add,
     taking_in.import_,

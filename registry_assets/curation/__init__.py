@@ -5,4 +5,6 @@ initial_decisions.py  automatic decisions, before a stage first reads a collecti
 duplicates.py         finding duplicate and similar pictures
 pictures.py           the pictures of a data set or folder, with the verdicts on them
 recorded.py           where the stages have put them
+explaining.py         the verdicts on one of them, in order and in words
+asking.py             why a file is kept or left out, in each data set
 """

@@ -27,7 +27,7 @@ from registry_assets.images.measurement_columns import (
     read_columns,
 )
 from registry_assets.images.measurements import is_table
-from registry_assets.images.verdicts import BRIGHT, DARK, read_limits, verdict_of
+from registry_assets.images.verdicts import BRIGHT, DARK, DAY, FOG, read_limits, verdict_of
 from registry_assets.model import Dataset, is_folder
 from registry_assets.registry.lineage.graph import AssetOutput, Lineage
 from registry_assets.registry.translator import Key
@@ -35,17 +35,19 @@ from registry_assets.registry.translator import Key
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a data set that leave files out; None for those that it does not have.
+    """The stages of a data set that judge files; None for those that it does not have.
 
     Attributes:
         measuring: The stage that makes the tables of measurements.
         intact: The first stage that reads them, which keeps what is readable.
         thresholds: The stage with the thresholds of brightness, which also reads decisions.
+        classes: The stage with the thresholds of day and fog, which sorts what is kept.
     """
 
     measuring: str | None = None
     intact: str | None = None
     thresholds: str | None = None
+    classes: str | None = None
 
     def leaving_out(self, outcome: Outcome) -> str:
         """The stage that leaves out files with an outcome; empty if they are kept."""
@@ -179,21 +181,23 @@ def _read_measured(lineage: Lineage, dataset: Dataset, tables: Mapping[str, Path
 
 
 def find_stages(lineage: Lineage, dataset: Dataset) -> Stages:
-    """Find the stages of a data set that leave files out."""
+    """Find the stages of a data set that judge files."""
     listings = DvcRepo(lineage.registry.root).listings()
-    measuring = intact = thresholds = None
+    measuring = intact = thresholds = classes = None
     tables: set[Key] = set()
     for group in lineage.groups_in_order():
         if group.stage is None or lineage.registry.dataset_of(group.metafile) != dataset:
             continue
         keys = {parameter.key for parameter in group.stage.parameters}
+        if not keys.isdisjoint((DAY.parameter, FOG.parameter)):
+            classes = classes or group.stage.name
         if measuring is None and any(_makes_tables(lineage, listings, o) for o in group.outputs):
             measuring, tables = group.stage.name, {output.key for output in group.outputs}
         elif not keys.isdisjoint((DARK.parameter, BRIGHT.parameter)):
             thresholds = thresholds or group.stage.name
         elif any(upstream.key in tables for upstream in group.upstream):
             intact = intact or (group.stage.name if thresholds is None else None)
-    return Stages(measuring, intact, thresholds)
+    return Stages(measuring, intact, thresholds, classes)
 
 
 def _makes_tables(lineage: Lineage, listings: Listings, output: AssetOutput) -> bool:

@@ -27,6 +27,7 @@ memo.py               a cache of measures by content
 measurement_columns.py  the tables of many collections as columns
 verdicts.py           a measurement and thresholds -> kept or removed, and the class
 judging.py            columns and thresholds -> the verdicts on all images
+reasons.py            what the reasons mean for which files are left out
 algorithms.py         the versions of the algorithms
 likeness.py           finding pictures that look alike
 tables.py             reading and writing CSV files

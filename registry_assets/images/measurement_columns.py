@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
 from sys import intern
@@ -101,6 +101,17 @@ class MeasurementColumns:
     def _by_md5(self) -> NDArray[np.intp]:
         return np.argsort(self.md5, kind="stable")
 
+    def select(self, rows: slice) -> MeasurementColumns:
+        """Return some of the rows."""
+        parts: dict[str, Any] = {
+            name: Categories(part.values, part.codes[rows])
+            if isinstance(part, Categories)
+            else part[rows]
+            for name, part in vars(self).items()
+            if name in _OF_ROWS
+        }
+        return MeasurementColumns(self.collections, **parts)
+
     def rows_with(self, md5: str) -> list[int]:
         """Return the rows with a content."""
         wanted = np.bytes_(md5.encode("ascii", "replace"))
@@ -124,6 +135,9 @@ class MeasurementColumns:
         number = self.collections.index(collection)
         low, high = np.searchsorted(self.collection, [number, number + 1])
         return slice(int(low), int(high))
+
+
+_OF_ROWS = frozenset(field.name for field in fields(MeasurementColumns)) - {"collections"}
 
 
 def read_columns(tables: Mapping[str, str | os.PathLike[str]]) -> MeasurementColumns:

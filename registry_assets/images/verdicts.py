@@ -36,6 +36,12 @@ class Threshold:
     met: str
     otherwise: str = ""
 
+    def comparison(self, value: float, limit: float) -> str:
+        """Return how a value compares with the limit: `symbol`, or its opposite."""
+        return self.symbol if self.is_met(value, limit) else _OPPOSITE[self.symbol]
+
+
+_OPPOSITE = {"≤": ">", "≥": "<", "<": "≥"}
 
 DARK = Threshold("dark_image_threshold", "mean_brightness", operator.le, "≤", "too dark")
 BRIGHT = Threshold("bright_image_threshold", "mean_brightness", operator.ge, "≥", "too bright")
