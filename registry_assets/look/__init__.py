@@ -10,6 +10,7 @@ overview.py         what there is, and the state that the page watches
 gallery.py          the pictures of a data set or folder, sorted, a window at a time
 filtering.py        filters, and the counts beside them
 listing.py          the pictures that pass filters
+picture.py          everything known of one picture
 thresholds.py       what other thresholds would change
 stored_pictures.py  thumbnails, previews, originals; fetching from the remote
 places.py           addresses of places in the page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 
@@ -18,6 +19,10 @@ from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.metafile_walk import SPECIAL_FOLDERS, Kind, RepeatedWalk
 from registry_assets.registry.reading import read_registry
+from registry_assets.revisions.changes.version_history import (
+    VersionHistory,
+    read_version_history,
+)
 from registry_assets.settings import SETTINGS_FILE
 
 _LOOK_SECONDS = 1.0
@@ -54,6 +59,11 @@ class Reading:
     def registry(self) -> Registry:
         """All that the metafiles declare."""
         return self.lineage.registry
+
+    @cached_property
+    def history(self) -> VersionHistory:
+        """Every version that a commit, or the work tree, has recorded."""
+        return read_version_history(self.registry)
 
 
 class OpenRegistry:
