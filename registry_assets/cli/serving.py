@@ -50,7 +50,8 @@ def look(
     opened = OpenRegistry(root)
     lineage = opened.read().lineage
     say_left_out(lineage.registry.problems)
-    place = place_in_page(find_place(lineage, dataset, before, after))
+    place = find_place(lineage, dataset, before, after)
+    opened.read_ahead(place.get("source"))
     _raise_when_interrupted()
     listener = listen(host, port)
     chosen = listener.getsockname()[1]
@@ -66,7 +67,7 @@ def look(
     hosts = Hosts.of_listener(host, chosen)
 
     def say_address() -> None:
-        address = f"{hosts.address}/?token={token}{place}"
+        address = f"{hosts.address}/?token={token}{place_in_page(place)}"
         click.echo(address)
         if not no_browser:
             _open_browser(address)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 
 from registry_assets.dvc_repo import DvcRepo, Listings
+from registry_assets.errors import RegistryError
 from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError, is_settled
 from registry_assets.look.gallery import Galleries
 from registry_assets.look.recorded import RecordedContents
@@ -101,6 +103,23 @@ class OpenRegistry:
                 self._known = self._read()
             self._looked = time.monotonic()
             return self._known
+
+    def read_ahead(self, source: str | None) -> None:
+        """Read the pictures of a source in a thread, before the page asks for them.
+
+        Args:
+            source: The data set or folder; None for the first data set.
+        """
+
+        def read() -> None:
+            reading = self.read()
+            named = source or next((d.path for d in reading.registry.datasets), None)
+            # Whoever asks for it gets the error.
+            with suppress(RegistryError):
+                if named is not None:
+                    reading.galleries.open(named)
+
+        Thread(target=read, name="reading-ahead", daemon=True).start()
 
     def look_again(self) -> None:
         """Look at the metafiles again next time: after something was written here."""
