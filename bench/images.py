@@ -45,7 +45,7 @@ def measure_photographs(scratch: Path, count: int, runs: int, time: Time) -> Ite
     for number in range(runs):
         one, other = scratch / f"one{number}", scratch / f"other{number}"
         for root in (one, other):
-            _build(root, pictures)
+            build_registry_of(root, pictures)
         _make_original(other)
         for work, seconds in _measure_once(one, other, added, time):
             found.setdefault(work, []).append(seconds)
@@ -112,7 +112,7 @@ def measure_memory(scratch: Path, count: int) -> Iterator[Cells]:
     for number in (count // 10, count):
         pictures, root = scratch / f"small{number}", scratch / f"memory{number}"
         build_photographs(pictures, number, _SMALL)
-        _build(root, pictures)
+        build_registry_of(root, pictures)
         peaks.append(_peak(_OURS, root))
         shutil.rmtree(pictures)
         shutil.rmtree(root)
@@ -145,7 +145,7 @@ def _peak(command: list[str], root: Path) -> float:
     return peak_in_kb * 1024 / 1e6
 
 
-def _build(root: Path, *pictures: Path) -> None:
+def build_registry_of(root: Path, *pictures: Path) -> None:
     """Makes a registry with one collection, added and imported, whose stages never ran."""
     list(init_registry(root))
     for folder in pictures:
@@ -166,7 +166,7 @@ def _make_original(root: Path) -> None:
 
 def _check_rebuilt(one: Path, anew: Path, pictures: Sequence[Path]) -> None:
     """Makes sure that what grew is what it would be, had everything been there at once."""
-    _build(anew, *pictures)
+    build_registry_of(anew, *pictures)
     shutil.copy(one / DATASET / "params.yaml", anew / DATASET)
     subprocess.run(_OURS, cwd=anew, check=True, capture_output=True)
     for path in (f"raw/{_COLLECTION}.dvc", f"{_INPUTS}.dvc", f"{DATASET}/dvc.lock"):

@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from images import measure_memory, measure_photographs
+from looking import measure_looking
 from registries import DATASET, STAGES, build_registry, copy_registry
 from scale import measure_arrival, measure_definitions, measure_tick
 from transfers import measure_transfers
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--small-images", type=int, default=3000, help="to measure memory with; 0: none"
     )
+    parser.add_argument("--pictures", type=int, default=20_000, help="to look at; 0: none")
     parser.add_argument("--files", type=int, default=20_000, help="to transfer; 0: none")
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
@@ -105,6 +107,9 @@ def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
             yield Row(*cells)
     if arguments.photographs:
         for cells in measure_photographs(scratch, arguments.photographs, arguments.runs, _time):
+            yield Row(*cells)
+    if arguments.pictures:
+        for cells in measure_looking(scratch, arguments.pictures, _time):
             yield Row(*cells)
     if arguments.small_images:
         for cells in measure_memory(scratch, arguments.small_images):
