@@ -29,8 +29,8 @@
  *
  * @typedef {{name: string, path: string, has_measures: boolean, has_decisions: boolean,
  *   collections: string[]}} Dataset
- * @typedef {{path: string, kind: string, collection: string}} Folder
- * @typedef {{name: string, state: string, author: string, datasets: Dataset[], folders: Folder[],
+ * @typedef {{path: string, kind: string, collection: string | null}} Folder
+ * @typedef {{name: string, state: string, author: string | null, datasets: Dataset[], folders: Folder[],
  *   versions: Record<string, string[]>}} Registry
  *
  * @typedef {Record<string, string | string[] | number[]>} Filters

@@ -1,0 +1,75 @@
+/**
+ * The registry that is looked at: what the server says of it, and when it changes.
+ *
+ * @import { Registry } from "./api.js"
+ */
+
+import { get } from "./api.js";
+import { fail, say } from "./notices.js";
+import { go, place } from "./place.js";
+
+const EVERY = 3000;
+
+class OpenRegistry {
+  /** @type {Registry} */
+  answer = { name: "", state: "", author: "", datasets: [], folders: [], versions: {} };
+  state = "";
+  lost = false;
+  /** @type {Set<() => void>} Called when the registry has changed. */
+  listeners = new Set();
+
+  async read() {
+    this.answer = /** @type {Registry} */ (await get("registry"));
+    this.state = this.answer.state;
+    if (!this.sources().includes(place.source)) {
+      const first = this.sources()[0];
+      if (place.source) {
+        fail(`${place.source} is not in this registry any more; ${first ?? "nothing"} is shown.`);
+      }
+      if (first) go({ source: first }, { replace: true });
+    }
+  }
+
+  sources() {
+    const { datasets, folders } = this.answer;
+    return [...datasets, ...folders].map(({ path }) => path);
+  }
+
+  /** The data set that is shown, if it is one. */
+  get dataset() {
+    return this.answer.datasets.find(({ path }) => path === place.source);
+  }
+
+  /** Reads again after a write from here. */
+  async changedHere() {
+    this.state = (await get("state")).state;
+    for (const listener of this.listeners) listener();
+  }
+
+  async poll() {
+    try {
+      const { state } = await get("state");
+      if (this.lost) say("The server answers again.");
+      this.lost = false;
+      if (state !== this.state) {
+        await this.read();
+        say(`The registry changed; this is how it is at ${new Date().toLocaleTimeString()}.`);
+        for (const listener of this.listeners) listener();
+      }
+    } catch (error) {
+      if (!this.lost) fail(error);
+      this.lost = true;
+    }
+  }
+
+  watch() {
+    setInterval(() => {
+      if (!document.hidden) this.poll();
+    }, EVERY);
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.poll();
+    });
+  }
+}
+
+export const registry = new OpenRegistry();
