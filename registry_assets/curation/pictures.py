@@ -137,7 +137,7 @@ def read_pictures(lineage: Lineage, source: str, listings: Listings | None = Non
     dataset = registry.dataset(source)
     tables = dict(find_measured(lineage, listings, dataset))
     return (
-        _read_measured(lineage, dataset, tables)
+        _read_measured(lineage, listings, dataset, tables)
         if tables
         else _read_unmeasured(lineage, listings, dataset)
     )
@@ -158,9 +158,12 @@ def _names(lineage: Lineage, dataset: Dataset) -> Sequence[str]:
     return collections_of(lineage, dataset) if dataset.inputs is not None else ()
 
 
-def _read_measured(lineage: Lineage, dataset: Dataset, tables: Mapping[str, Path]) -> Pictures:
+def _read_measured(
+    lineage: Lineage, listings: Listings, dataset: Dataset, tables: Mapping[str, Path]
+) -> Pictures:
     root = lineage.registry.root
     columns = read_columns(tables)
+    _fill_md5s(lineage, listings, dataset, columns)
     decisions: dict[int, Decision] = {}
     for collection in columns.collections:
         file = dataset.decisions_file(collection)
@@ -178,6 +181,19 @@ def _read_measured(lineage: Lineage, dataset: Dataset, tables: Mapping[str, Path
         find_stages(lineage, dataset),
         tuple(name for name in _names(lineage, dataset) if name not in tables),
     )
+
+
+def _fill_md5s(
+    lineage: Lineage, listings: Listings, dataset: Dataset, columns: MeasurementColumns
+) -> None:
+    """Add the md5s of files that no stage reads, such as videos, from the inputs' listings."""
+    lacking = np.flatnonzero(columns.md5 == b"")
+    for number in np.unique(columns.collection[lacking]):
+        node = lineage.nodes.get(f"{dataset.inputs}/{columns.collections[number]}")
+        version = node.version if node is not None else None
+        files = (version and listings.read(version.md5)) or {}
+        for row in lacking[columns.collection[lacking] == number]:
+            columns.md5[row] = files.get(columns.paths[row], "").encode()
 
 
 def find_stages(lineage: Lineage, dataset: Dataset) -> Stages:

@@ -25,6 +25,9 @@ RANGES: Mapping[str, str] = {
 }
 """The measures to filter by, and the column of each."""
 
+KEPT = "kept"
+"""What stands for a reason where there is none."""
+
 _BINS = 64
 _MOST_DAYS, _MOST_MONTHS = 92, 120
 _DAY, _MONTH, _YEAR = 10, 7, 4
@@ -42,10 +45,14 @@ class Histogram(TypedDict):
     """How many pictures lie in each bin.
 
     Attributes:
-        edges: The limits of the bins, one more than counts; of times, the first day of each.
+        low: The lower limit of the first bin; of times, the first day, month or year.
+        high: The upper limit of the last bin; of times, the last day, month or year.
+        edges: The limits of the bins, one more than counts; of times, the days, months or years.
         counts: The number of pictures in each bin.
     """
 
+    low: float | str
+    high: float | str
     edges: Sequence[float | str]
     counts: Sequence[int]
 
@@ -141,12 +148,13 @@ class Facets:
         return Categories(values, codes[self.pictures.outcomes])
 
     def _reasons(self) -> Categories:
-        """The reason of the verdict; of unreadable files, what stands before the colon."""
+        """``kept``, or the reason; of unreadable files, what stands before the colon."""
         table = self.pictures.columns.reason
-        shortened = [reason.partition(":")[0] for reason in table.values]
-        values = tuple(dict.fromkeys((*(outcome.reason for outcome in OUTCOMES), *shortened)))
+        shortened = [reason.partition(":")[0] or KEPT for reason in table.values]
+        of_verdicts = [outcome.reason or KEPT for outcome in OUTCOMES]
+        values = tuple(dict.fromkeys((KEPT, *of_verdicts, *shortened)))
         of_table = np.array([values.index(reason) for reason in shortened], np.int32)
-        of_outcome = np.array([values.index(outcome.reason) for outcome in OUTCOMES], np.int32)
+        of_outcome = np.array([values.index(reason) for reason in of_verdicts], np.int32)
         codes = of_outcome[self.pictures.outcomes]
         unreadable = ~self.pictures.columns.is_readable
         codes[unreadable] = of_table[table.codes[unreadable]]
@@ -219,10 +227,10 @@ def _histogram(values: Numbers, shown: Mask) -> Histogram:
     """Count values in bins of equal width, from 0 to the largest value of all rows."""
     high = float(np.nanmax(values, initial=0))
     if not high > 0:
-        return {"edges": [], "counts": []}
+        return {"low": 0, "high": 0, "edges": [], "counts": []}
     chosen = values[shown]
     counts, edges = np.histogram(chosen[~np.isnan(chosen)], bins=_BINS, range=(0, high))
-    return {"edges": edges.tolist(), "counts": counts.tolist()}
+    return {"low": 0, "high": high, "edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def _calendar(times: NDArray[np.bytes_]) -> Histogram:
@@ -235,4 +243,5 @@ def _calendar(times: NDArray[np.bytes_]) -> Histogram:
         if len(periods) <= most:
             break
     names = [period.decode("ascii", "replace") for period in periods]
-    return {"edges": names, "counts": counts.tolist()}
+    low, high = (names[0], names[-1]) if names else ("", "")
+    return {"low": low, "high": high, "edges": names, "counts": counts.tolist()}

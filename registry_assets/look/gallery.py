@@ -158,7 +158,7 @@ class Gallery:
             "size": _whole(columns.size[number]),
             "brightness": _known(columns.mean_brightness[number]),
             "contrast": _known(columns.mean_horizontal_variance[number]),
-            "outcome": "kept" if outcome.is_kept else self.facets.columns["reason"][number],
+            "outcome": self.facets.columns["reason"][number],
             "class": self.facets.columns["class"][number],
             "stage": pictures.stages.leaving_out(outcome),
             "reason": pictures.reason(number),
