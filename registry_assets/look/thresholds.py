@@ -46,12 +46,8 @@ class Slider(TypedDict):
     otherwise: str
 
 
-class Moves(TypedDict):
-    """How many pictures come in, fall out and change their class."""
-
-    come_in: int
-    fall_out: int
-    change_class: int
+Moves = TypedDict("Moves", {"in": int, "out": int, "class": int})
+"""How many pictures come in, fall out and change their class."""
 
 
 class MovesOfCollection(Moves):
@@ -163,9 +159,9 @@ _IS_KEPT = np.array([outcome.is_kept for outcome in OUTCOMES])
 def _count_moves(before: Outcomes, after: Outcomes) -> Moves:
     was, is_now = _IS_KEPT[before], _IS_KEPT[after]
     return {
-        "come_in": int(np.count_nonzero(~was & is_now)),
-        "fall_out": int(np.count_nonzero(was & ~is_now)),
-        "change_class": int(np.count_nonzero(was & is_now & (before != after))),
+        "in": int(np.count_nonzero(~was & is_now)),
+        "out": int(np.count_nonzero(was & ~is_now)),
+        "class": int(np.count_nonzero(was & is_now & (before != after))),
     }
 
 

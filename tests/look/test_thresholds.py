@@ -67,7 +67,7 @@ def test_counts_are_what_materializing_then_makes(copy: Path) -> None:
     assert {name: now for name, (_, now) in classes.items() if now} == after
     assert before != after
     changes = tried["changes"]
-    assert changes["come_in"] - changes["fall_out"] == after.total() - before.total()
+    assert changes["in"] - changes["out"] == after.total() - before.total()
     assert len(tried["rows"]) == sum(changes.values())
     waiting = [(row["collection"], row["path"]) for row in pending["rows"] if row["pending"]]
     assert sorted(waiting) == sorted((row["collection"], row["path"]) for row in tried["rows"])
