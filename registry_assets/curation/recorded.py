@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from registry_assets.curation.pictures import Pictures, find_last
 from registry_assets.dvc_repo import Listings
 from registry_assets.images.judging import OUTCOMES
-from registry_assets.images.measurement_columns import Codes
+from registry_assets.images.measurement_columns import Categories, Codes, MeasurementColumns
 from registry_assets.model import is_folder
 from registry_assets.registry.lineage.graph import Lineage
 
@@ -26,11 +26,14 @@ class Recorded:
         outputs: The last outputs that hold pictures, by name, such as "day_images/foggy".
         output: For each row, the index of the output that holds the file; -1 if none does.
         unread: Outputs whose listing is not in the cache.
+        left_by: For a data set without measures: the stage that does not pass a picture on; empty
+            for pictures that are in one of the outputs. None if there are verdicts, or no outputs.
     """
 
     outputs: tuple[str, ...]
     output: Codes
     unread: tuple[str, ...] = ()
+    left_by: Categories | None = None
 
     def is_pending(self, pictures: Pictures) -> NDArray[np.bool_]:
         """Which rows would end up elsewhere if the data set were brought up to date now."""
@@ -56,26 +59,52 @@ def read_recorded(lineage: Lineage, listings: Listings, pictures: Pictures) -> R
     if pictures.dataset is None:
         return Recorded((), output)
     last = find_last(lineage, pictures.dataset)
-    names = _names_of(lineage, last)
     held: dict[str, int] = {}
     unread = []
-    for path, name in zip(last, names, strict=True):
-        version = lineage.nodes[path].version
-        if version is None or not is_folder(version.md5):
-            continue
-        files = listings.read(version.md5)
-        if files is None:
+    for path, name in zip(last, _names_of(lineage, last), strict=True):
+        rows = _find_rows(lineage, listings, columns, path)
+        if rows is None:
             unread.append(path)
+        elif rows:
+            output[rows] = held.setdefault(name, len(held))
+    left_by = None
+    if not pictures.has_measures and held:
+        left_by = _find_leaving(lineage, listings, pictures, output < 0)
+    return Recorded(tuple(held), output, tuple(unread), left_by)
+
+
+def _find_rows(
+    lineage: Lineage, listings: Listings, columns: MeasurementColumns, path: str
+) -> list[int] | None:
+    """The rows of the files that an output holds; None if its listing is not in the cache."""
+    node = lineage.nodes[path]
+    if node.version is None or not is_folder(node.version.md5):
+        return []
+    files = listings.read(node.version.md5)
+    if files is None:
+        return None
+    if node.partition in columns.collections:
+        rows = columns.rows_of(node.partition)
+        return [row for row in range(rows.start, rows.stop) if columns.paths[row] in files]
+    return [row for md5 in files.values() for row in columns.rows_with(md5)]
+
+
+def _find_leaving(
+    lineage: Lineage, listings: Listings, pictures: Pictures, is_left_out: NDArray[np.bool_]
+) -> Categories:
+    """The first stage that passes on pictures, but not those that are left out in the end."""
+    names = [""]
+    codes = np.zeros(len(pictures.columns), np.int32)
+    for group in lineage.groups_in_order():
+        if group.stage is None or lineage.registry.dataset_of(group.metafile) != pictures.dataset:
             continue
-        partition = lineage.nodes[path].partition
-        if partition in columns.collections:
-            rows = columns.rows_of(partition)
-            found = [n for n in range(rows.start, rows.stop) if columns.paths[n] in files]
-        else:
-            found = [row for md5 in files.values() for row in columns.rows_with(md5)]
-        if found:
-            output[found] = held.setdefault(name, len(held))
-    return Recorded(tuple(held), output, tuple(unread))
+        held = np.zeros(len(codes), bool)
+        for path in (path for output in group.outputs for path in output.paths.values()):
+            held[_find_rows(lineage, listings, pictures.columns, path) or []] = True
+        if held.any():
+            codes[is_left_out & ~held & (codes == 0)] = len(names)
+            names.append(group.stage.name)
+    return Categories(tuple(names), codes)
 
 
 def _names_of(lineage: Lineage, paths: Sequence[str]) -> list[str]:

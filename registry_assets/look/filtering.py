@@ -28,6 +28,9 @@ RANGES: Mapping[str, str] = {
 KEPT = "kept"
 """What stands for a reason where there is none."""
 
+LEFT_OUT = "left out"
+"""The reason in a data set without measures."""
+
 _BINS = 64
 _MOST_DAYS, _MOST_MONTHS = 92, 120
 _DAY, _MONTH, _YEAR = 10, 7, 4
@@ -128,7 +131,8 @@ class Facets:
         return {
             "collection": Categories(columns.collections, columns.collection),
             "class": self._classes(),
-            "stage": self._of_outcome([pictures.stages.leaving_out(o) for o in OUTCOMES]),
+            "stage": self._recorded.left_by
+            or self._of_outcome([pictures.stages.leaving_out(o) for o in OUTCOMES]),
             "reason": self._reasons(),
             "decision": Categories(("none", "allow", "deny", "duplicate"), decision),
             "camera": columns.camera,
@@ -149,6 +153,9 @@ class Facets:
 
     def _reasons(self) -> Categories:
         """``kept``, or the reason; of unreadable files, what stands before the colon."""
+        left_by = self._recorded.left_by
+        if left_by is not None:
+            return Categories((KEPT, LEFT_OUT), (left_by.codes > 0).astype(np.int32))
         table = self.pictures.columns.reason
         shortened = [reason.partition(":")[0] or KEPT for reason in table.values]
         of_verdicts = [outcome.reason or KEPT for outcome in OUTCOMES]

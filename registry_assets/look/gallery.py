@@ -15,7 +15,6 @@ from registry_assets.curation.pictures import Pictures, read_pictures
 from registry_assets.curation.recorded import Recorded, read_recorded
 from registry_assets.dvc_repo import Listings
 from registry_assets.images.decisions import Decision
-from registry_assets.images.judging import OUTCOMES
 from registry_assets.look.filtering import Facets, parse_filters
 from registry_assets.look.queries import BadRequestError
 from registry_assets.registry.lineage.graph import Lineage
@@ -144,7 +143,6 @@ class Gallery:
     def row(self, number: int) -> Row:
         """A picture, for a list."""
         pictures, columns = self.pictures, self.pictures.columns
-        outcome = OUTCOMES[pictures.outcomes[number]]
         decision = pictures.decisions.get(number)
         md5 = columns.md5[number].decode("ascii", "replace")
         return {
@@ -160,7 +158,7 @@ class Gallery:
             "contrast": _known(columns.mean_horizontal_variance[number]),
             "outcome": self.facets.columns["reason"][number],
             "class": self.facets.columns["class"][number],
-            "stage": pictures.stages.leaving_out(outcome),
+            "stage": self.facets.columns["stage"][number],
             "reason": pictures.reason(number),
             "decision": None if decision is None else _decision(decision),
             "taken": columns.taken[number].decode("ascii", "replace"),
@@ -210,15 +208,17 @@ class Galleries:
         self._lock = Lock()
         self._open: dict[str, Gallery] = {}
 
-    def open(self, source: str) -> Gallery:
+    def open(self, source: str | None) -> Gallery:
         """Return the gallery of a data set, by name or path, or of a folder.
+
+        The path of a data set in the root of the registry is empty.
 
         Raises:
             BadRequestError: when none is named.
             NotFoundError: when there is no such source.
             MetafileError: when a decisions file cannot be read.
         """
-        if not source:
+        if source is None:
             raise BadRequestError("no data set or folder is named: add source=PATH")
         # One at a time: others who ask for the same gallery wait for it.
         with self._lock:

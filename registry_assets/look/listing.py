@@ -37,7 +37,7 @@ def list_pictures(registry: OpenRegistry, query: Mapping[str, str]) -> Window:
         BadRequestError: when a parameter is not valid.
     """
     reading = registry.read()
-    gallery = reading.galleries.open(query.get("source", ""))
+    gallery = reading.galleries.open(query.get("source"))
     rows = gallery.select(
         query.get("filters", ""), query.get("sort", ""), descending=query.get("descending") == "1"
     )
@@ -65,7 +65,7 @@ def count_facets(registry: OpenRegistry, query: Mapping[str, str]) -> FacetCount
     Raises:
         BadRequestError: when a parameter is not valid.
     """
-    gallery = registry.read().galleries.open(query.get("source", ""))
+    gallery = registry.read().galleries.open(query.get("source"))
     filters = parse_filters(query.get("filters", ""))
     return {
         "total": len(gallery.pictures.columns),

@@ -54,7 +54,7 @@ def show_picture(registry: OpenRegistry, query: Mapping[str, str]) -> PictureJso
         NotFoundError: when the source has no such picture.
     """
     reading = registry.read()
-    gallery = reading.galleries.open(query.get("source", ""))
+    gallery = reading.galleries.open(query.get("source"))
     pictures = gallery.pictures
     collection, path = query.get("collection", ""), query.get("path", "")
     row = pictures.columns.row_of(collection, path)

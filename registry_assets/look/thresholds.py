@@ -94,7 +94,7 @@ def try_thresholds(registry: OpenRegistry, query: Mapping[str, str]) -> Trial:
         BadRequestError: when a value is not a number, or the values contradict each other.
     """
     reading = registry.read()
-    gallery = reading.galleries.open(query.get("source", ""))
+    gallery = reading.galleries.open(query.get("source"))
     pictures = gallery.pictures
     limits = {**pictures.limits, **parse_limits(query.get("values", ""), pictures.limits)}
     try:

@@ -1,0 +1,72 @@
+"""The pictures of data sets with and without tables of measurements."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from registry_assets.curation.pictures import read_pictures
+from registry_assets.curation.recorded import read_recorded
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.look.gallery import Galleries
+from tests.conftest import lineage_of, run
+
+PIPELINE = """\
+stages:
+  choose:
+    cmd: mkdir -p chosen && cp data/pics/a*.png data/pics/b*.png chosen
+    deps: [data/pics]
+    outs: [chosen]
+  shrink:
+    cmd: mkdir -p small && cp chosen/a*.png small && cat chosen/a[12].png > small/made.png
+    deps: [chosen]
+    outs: [small]
+"""
+
+
+def build_plain_repository(root: Path) -> None:
+    """A DVC repository without our settings, with one pipeline in its root."""
+    pictures = root / "data" / "pics"
+    pictures.mkdir(parents=True)
+    for number, name in enumerate(("a1", "a2", "b1", "c1")):
+        Image.new("RGB", (8, 6), (40 * number, 90, 10)).save(pictures / f"{name}.png")
+    (pictures / "notes.txt").write_text("no picture\n")
+    (root / "dvc.yaml").write_text(PIPELINE)
+    for command in (
+        ["git", "init", "-q"],
+        ["dvc", "init", "-q"],
+        ["dvc", "add", "-q", "data/pics"],
+    ):
+        run(root, *command)
+    run(root, "dvc", "repro", "-q")
+
+
+def test_a_plain_pipeline_shows_what_each_stage_left_out(tmp_path: Path) -> None:
+    build_plain_repository(tmp_path)
+    gallery = Galleries(lineage_of(tmp_path), DvcRepo(tmp_path).listings()).open("")
+
+    rows = [gallery.row(number) for number in range(len(gallery.pictures.columns))]
+    assert {(row["path"], row["outcome"], row["class"], row["stage"]) for row in rows} == {
+        ("a1.png", "kept", "small", ""),
+        ("a2.png", "kept", "small", ""),
+        ("made.png", "kept", "small", ""),
+        ("b1.png", "left out", "", "shrink"),
+        ("c1.png", "left out", "", "choose"),
+    }
+    assert all(row["here"] for row in rows)
+
+
+def test_what_the_stages_made_agrees_with_the_verdicts(demo: Path) -> None:
+    lineage, listings = lineage_of(demo), DvcRepo(demo).listings()
+
+    pictures = read_pictures(lineage, "01_image_dataset", listings)
+    recorded = read_recorded(lineage, listings, pictures)
+
+    assert not recorded.is_pending(pictures).any()
+    assert recorded.unread == ()
+    assert (recorded.output >= 0).sum() == 20
+    stages = pictures.stages
+    assert (stages.measuring, stages.intact, stages.thresholds) == (
+        "measure_images",
+        "remove_corrupted_images",
+        "remove_dark_and_bright_images",
+    )
