@@ -41,6 +41,21 @@ def look(
     Opens at DATASET: a data set, a collection in raw/, or the path of a folder. A and B (default:
     the work tree) are versions to compare, as for `registry diff`. Ctrl-C ends it.
     """
+    # Before anything that takes time: also what a shell started in the background, with SIGINT
+    # ignored, is to be ended by it.
+    _raise_when_interrupted()
+    with suppress(KeyboardInterrupt):
+        _serve_page(root, (dataset, before, after), host, port, opens=not no_browser)
+
+
+def _serve_page(
+    root: Path,
+    wanted: tuple[str | None, str | None, str | None],
+    host: str,
+    port: int | None,
+    *,
+    opens: bool,
+) -> None:
     from registry_assets.look.app import build_look_app
     from registry_assets.look.guard import Hosts, new_token
     from registry_assets.look.open_registry import OpenRegistry
@@ -50,9 +65,8 @@ def look(
     opened = OpenRegistry(root)
     lineage = opened.read().lineage
     say_left_out(lineage.registry.problems)
-    place = find_place(lineage, dataset, before, after)
+    place = find_place(lineage, *wanted)
     opened.read_ahead(place.get("source"))
-    _raise_when_interrupted()
     listener = listen(host, port)
     chosen = listener.getsockname()[1]
     if port is None and chosen != DEFAULT_PORT:
@@ -69,11 +83,10 @@ def look(
     def say_address() -> None:
         address = f"{hosts.address}/?token={token}{place_in_page(place)}"
         click.echo(address)
-        if not no_browser:
+        if opens:
             _open_browser(address)
 
-    with suppress(KeyboardInterrupt):
-        serve(build_look_app(opened, token=token, hosts=hosts), listener, say_address)
+    serve(build_look_app(opened, token=token, hosts=hosts), listener, say_address)
 
 
 def _open_browser(address: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
 import uvicorn
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp
 from registry_assets.errors import UnusableError
 
 DEFAULT_PORT = 3100
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _LEAVE_SECONDS = 1
 """How long requests that are being answered keep the server from ending."""
@@ -67,15 +70,12 @@ def is_loopback(host: str) -> bool:
 
 
 def serve(app: ASGIApp, listener: socket.socket, on_start: Callable[[], None]) -> None:
-    """Serve an application until an interrupt.
+    """Serve an application until this process is interrupted; in its main thread only.
 
     Args:
         app: The application.
         listener: A socket that listens.
         on_start: Called once it answers.
-
-    Raises:
-        KeyboardInterrupt: after the end, if the handler of the signal raises it.
     """
     config = uvicorn.Config(
         app,
@@ -91,6 +91,8 @@ def serve(app: ASGIApp, listener: socket.socket, on_start: Callable[[], None]) -
 
 
 class _Server(uvicorn.Server):
+    """Ends on SIGINT, SIGTERM and SIGHUP without raising anything."""
+
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_start = on_start
@@ -99,3 +101,14 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # The one of uvicorn sends itself the signal again at the end, still inside the event loop,
+        # and a handler that raises would break off what closes it.
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
