@@ -162,17 +162,8 @@ export class Grid {
       if (shown) this.update(index, shown);
       else this.build(index, start);
     }
-    const [first, last] = [items[0], items.at(-1)];
-    if (first && last) {
-      clearTimeout(this.soon);
-      const need = () =>
-        this.source.need(
-          first.index * this.columns,
-          Math.min((last.index + 1) * this.columns, this.source.count) - 1,
-        );
-      if (this.virtualizer.isScrolling) this.soon = setTimeout(need, PASSING);
-      else need();
-    }
+    if (!this.virtualizer.isScrolling) this.need();
+    else this.soon ??= setTimeout(() => this.need(), PASSING);
     this.element.setAttribute("aria-rowcount", String(Math.ceil(this.source.count / this.columns)));
     this.element.setAttribute("aria-colcount", String(this.columns));
     if (this.empty) {
@@ -180,6 +171,17 @@ export class Grid {
       else if (!this.empty.parentNode) this.element.append(this.empty);
     }
     this.mark();
+  }
+
+  /** Asks for the rows in sight. */
+  need() {
+    clearTimeout(this.soon);
+    this.soon = undefined;
+    const items = this.virtualizer.getVirtualItems();
+    const [first, last] = [items[0], items.at(-1)];
+    if (!first || !last) return;
+    const end = Math.min((last.index + 1) * this.columns, this.source.count);
+    this.source.need(first.index * this.columns, end - 1);
   }
 
   /**
