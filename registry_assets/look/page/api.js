@@ -4,7 +4,7 @@
  * @typedef {{verdict: string, by: string, why: string, date: string}} Decision
  *
  * @typedef {object} Row
- * @property {string} id
+ * @property {number | string} id Of the row, as long as the registry does not change.
  * @property {string} collection
  * @property {string} path
  * @property {string} md5
@@ -33,21 +33,28 @@
  * @typedef {{name: string, state: string, author: string | null, datasets: Dataset[], folders: Folder[],
  *   versions: Record<string, string[]>}} Registry
  *
- * @typedef {Record<string, string | string[] | number[]>} Filters
- * @typedef {{state: string, total: number, count: number, rows: Row[]}} Pictures
- * @typedef {{low: number, high: number, counts: number[]}} Histogram
+ * @typedef {Record<string, string | string[] | (number | null)[]>} Filters
+ * @typedef {{state: string, total: number, count: number, rows: Row[],
+ *   unmeasured: string[]}} Pictures
+ * @typedef {{edges: number[] | string[], counts: number[]}} Histogram Of times, the edges are the
+ *   days, months or years themselves.
  * @typedef {{total: number, count: number,
  *   facets: Record<string, {value: string, count: number}[]>,
  *   histograms: Record<string, Histogram>}} Facets
  *
- * @typedef {Row & {verdicts: unknown[], trace: string[], copies: Row[], versions: unknown[],
- *   decisions: Decision[], exif: Record<string, unknown>}} Picture
+ * @typedef {{collection: string, path: string, outcome: string}} Other
+ * @typedef {{meaning: string, verdicts: {is_kept: boolean, text: string}[],
+ *   changes: {becomes: string, parameter: string | null, relation: string | null,
+ *     threshold: number | null, command: string | null}[],
+ *   kept_instead: Other | null, copies: Other[], frames: Other[], next: string | null}} Explanation
+ * @typedef {Row & {explanation: Explanation | null, trace: string[],
+ *   versions: {name: string, outputs: string[]}[]}} Picture
  *
  * @typedef {{name: string, measure: string, value: number, low: number, high: number,
- *   description: string}} Parameter
+ *   step: number, symbol: string, met: string, otherwise: string}} Parameter
  * @typedef {Row & {before: string, after: string, value: number, distance: number}} Change
- * @typedef {{in: number, out: number, class: number}} Moves
- * @typedef {{parameters: Parameter[], outcomes: string[], changes: Moves,
+ * @typedef {{come_in: number, fall_out: number, change_class: number}} Moves
+ * @typedef {{parameters: Parameter[], changes: Moves,
  *   by_collection: (Moves & {collection: string})[], counts: Record<string, [number, number]>,
  *   rows: Change[]}} Thresholds
  *

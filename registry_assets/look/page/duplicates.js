@@ -12,6 +12,7 @@ import { fail } from "./notices.js";
 import { registry } from "./open.js";
 import { viewer } from "./picture.js";
 import { go, place } from "./place.js";
+import { keyOf } from "./selection.js";
 import { captionOf, isShowable } from "./tile.js";
 import {
   elementScroll,
@@ -89,7 +90,7 @@ export class Duplicates {
       count: this.groups.length,
       getScrollElement: () => this.list,
       estimateSize: () => ESTIMATE,
-      getItemKey: (index) => keyOf(/** @type {Group} */ (this.groups[index])),
+      getItemKey: (index) => groupKey(/** @type {Group} */ (this.groups[index])),
       overscan: 2,
       scrollToFn: elementScroll,
       observeElementRect,
@@ -167,14 +168,14 @@ export class Duplicates {
    * @param {number} index
    */
   build(group, index) {
-    const key = keyOf(group);
+    const key = groupKey(group);
     const source = listed(group.pictures);
-    const staying = this.staying.get(key) ?? bestOf(group.pictures).id;
+    const staying = this.staying.get(key) ?? keyOf(bestOf(group.pictures));
     const deny = () => {
-      const id = this.staying.get(key) ?? bestOf(group.pictures).id;
-      const kept = group.pictures.find((row) => row.id === id);
+      const id = this.staying.get(key) ?? keyOf(bestOf(group.pictures));
+      const kept = group.pictures.find((row) => keyOf(row) === id);
       const others = group.pictures.filter(
-        (row) => row.id !== id && row.decision?.verdict !== "deny",
+        (row) => keyOf(row) !== id && row.decision?.verdict !== "deny",
       );
       if (kept)
         decide("deny", others, { why: `duplicate of ${kept.collection}/${kept.path}`, kept });
@@ -211,8 +212,8 @@ export class Duplicates {
                 h("input", {
                   type: "radio",
                   name: `stays-${key}`,
-                  checked: row.id === staying,
-                  onchange: () => this.staying.set(key, row.id),
+                  checked: keyOf(row) === staying,
+                  onchange: () => this.staying.set(key, keyOf(row)),
                 }),
                 named(row.path),
               ),
@@ -253,7 +254,7 @@ export class Duplicates {
 }
 
 /** @param {Group} group */
-const keyOf = (group) => `${group.kind} ${group.pictures.map(({ id }) => id).join("|")}`;
+const groupKey = (group) => `${group.kind} ${group.pictures.map(keyOf).join("|")}`;
 
 /**
  * The one to keep unless somebody chooses another: in, then with the most pixels and bytes.

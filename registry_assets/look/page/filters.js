@@ -16,8 +16,11 @@ const FACETS = {
   decision: "Decision",
   camera: "Camera",
   place: "Place recorded",
+  pending: "To be made again",
 };
 const HISTOGRAMS = { brightness: "Brightness", contrast: "Contrast", taken: "Date taken" };
+/** What a facet may hold alone without being worth showing. */
+const UNTELLING = ["", "no", "none"];
 const TYPING = 250;
 
 /** @param {Filters} filters @param {string} key */
@@ -28,7 +31,7 @@ const without = (filters, key) => {
 
 /**
  * @param {string} key
- * @param {string[] | number[] | string | null} value Null takes the filter away.
+ * @param {string[] | (number | null)[] | string | null} value Null takes the filter away.
  * @param {boolean} [replace]
  */
 function setFilter(key, value, replace = false) {
@@ -99,6 +102,7 @@ export class FilterColumn {
         "stage",
         "taken",
       ].map((key) => this.sections[key]),
+      this.sections.pending,
       this.sections.camera,
       this.sections.place,
     );
@@ -133,7 +137,7 @@ export class FilterColumn {
       if (!values.some((item) => item.value === value)) values.push({ value, count: 0 });
     }
     const section = this.sections[key];
-    const isTelling = values.length > 1 || (values[0] && values[0].value !== "none");
+    const isTelling = values.length > 1 || (values[0] && !UNTELLING.includes(values[0].value));
     if (section) section.hidden = !chosen.length && !isTelling;
     const focused = list.contains(document.activeElement)
       ? /** @type {HTMLInputElement} */ (document.activeElement).value
@@ -175,7 +179,7 @@ export class FilterColumn {
       );
     for (const [key, value] of Object.entries(place.filters)) {
       if (key in HISTOGRAMS) {
-        const [low, high] = /** @type {(string | number)[]} */ (value);
+        const [low, high] = /** @type {(string | number | null)[]} */ (value);
         const [from, to] = [low, high].map((end) =>
           typeof end === "number" ? measured(end) : end,
         );

@@ -6,7 +6,7 @@
 
 import { get } from "./api.js";
 import { decisionButtons } from "./decide.js";
-import { button, count, counted, h } from "./dom.js";
+import { button, count, counted, h, visible } from "./dom.js";
 import { fetchRows } from "./fetching.js";
 import { FilterColumn } from "./filters.js";
 import { Grid } from "./grid.js";
@@ -20,7 +20,6 @@ import { Windows } from "./windows.js";
 
 const SORTS = {
   "": "as listed",
-  path: "name",
   taken: "date taken",
   brightness: "brightness",
   contrast: "contrast",
@@ -52,6 +51,7 @@ export class Gallery {
         ),
       () => this.arrived(),
     );
+    this.unmeasured = h("p.muted.unmeasured", { hidden: true });
     this.number = h("strong", { "aria-live": "polite" });
     this.sort = h("select", { "aria-label": "Sort by", onchange: () => this.sorted() });
     for (const [key, label] of Object.entries(SORTS)) {
@@ -103,6 +103,7 @@ export class Gallery {
           this.sizes,
           this.filters.chips,
         ),
+        this.unmeasured,
         this.grid.element,
         selectionBar(),
       ),
@@ -153,6 +154,9 @@ export class Gallery {
         ? counted(total, "picture")
         : `${count(shown)} of ${counted(total, "picture")}`;
     this.empty.replaceChildren(...this.advice());
+    const { unmeasured } = this.windows;
+    this.unmeasured.hidden = !unmeasured.length;
+    this.unmeasured.textContent = `Not measured yet: ${unmeasured.map(visible).join(", ")}`;
     this.grid.refresh();
     if (this.grid.element.isConnected && document.activeElement === document.body) this.focus();
   }

@@ -8,7 +8,7 @@
 
 import { h } from "./dom.js";
 import { fail } from "./notices.js";
-import { selection } from "./selection.js";
+import { keyOf, selection } from "./selection.js";
 import { buildTile, captionOf, load, unload } from "./tile.js";
 import {
   elementScroll,
@@ -243,7 +243,7 @@ export class Grid {
   mark() {
     for (const { tiles } of this.shown.values()) {
       for (const { row, tile } of tiles) {
-        const isSelected = Boolean(row) && selection.rows.has(/** @type {Row} */ (row).id);
+        const isSelected = Boolean(row) && selection.rows.has(keyOf(/** @type {Row} */ (row)));
         tile.classList.toggle("selected", isSelected);
         tile.setAttribute("aria-selected", String(isSelected));
         tile.classList.toggle("active", tile.dataset.index === String(this.active));

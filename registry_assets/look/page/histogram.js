@@ -2,7 +2,7 @@
  * A histogram that is a filter: a range is brushed, or typed.
  *
  * @import { Histogram as Data } from "./api.js"
- * @typedef {[number, number] | [string, string]} Range
+ * @typedef {(number | null)[] | string[]} Range Both ends are included; an empty one is open.
  */
 
 import { button, h, measured } from "./dom.js";
@@ -12,8 +12,8 @@ const HEIGHT = 74;
 const DAY = 86400;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** @param {string} date */
-const seconds = (date) => Date.parse(`${date.slice(0, 10)}T00:00:00Z`) / 1000;
+/** @param {string} date A day, month or year. */
+const seconds = (date) => Date.parse(date.slice(0, 10)) / 1000;
 
 /** @param {number} time */
 const dayOf = (time) => new Date(time * 1000).toISOString().slice(0, 10);
@@ -82,26 +82,30 @@ export class Histogram {
     this.data = data?.counts.some((n) => n > 0) ? data : null;
     this.range = range;
     this.element.hidden = !this.data && !range;
-    this.low.value = range ? String(range[0]) : "";
-    this.high.value = range ? String(range[1]) : "";
-    if (this.data) {
-      const [low, high] = this.ends(this.data);
-      this.low.placeholder = this.isTime ? "" : measured(low);
-      this.high.placeholder = this.isTime ? "" : measured(high);
+    this.low.value = String(range?.[0] ?? "");
+    this.high.value = String(range?.[1] ?? "");
+    if (this.data && !this.isTime) {
+      this.low.placeholder = measured(Number(this.data.edges[0]));
+      this.high.placeholder = measured(Number(this.data.edges.at(-1)));
     }
     this.clear.hidden = !range;
     this.draw();
   }
 
   /**
+   * Where the bins start, and where the last one ends.
+   *
    * @param {Data} data
-   * @returns {[number, number]}
+   * @returns {[number[], number]}
    */
-  ends(data) {
-    const [low, high] = /** @type {(string | number)[]} */ ([data.low, data.high]).map((end) =>
-      typeof end === "string" ? seconds(end) : end,
-    );
-    return [Number(low), Number(high)];
+  bins({ edges }) {
+    if (!this.isTime) {
+      const limits = edges.map(Number);
+      return [limits.slice(0, -1), limits.at(-1) ?? 0];
+    }
+    const starts = edges.map((edge) => seconds(String(edge)));
+    const days = { 4: 365, 7: 30 }[String(edges[0]).length] ?? 1;
+    return [starts, (starts.at(-1) ?? 0) + days * DAY];
   }
 
   draw() {
@@ -109,9 +113,8 @@ export class Histogram {
     this.chart = null;
     const width = this.plot.clientWidth;
     if (!this.data || !width) return;
-    const [low, high] = this.ends(this.data);
+    const [starts, end] = this.bins(this.data);
     const { counts } = this.data;
-    const step = (high - low) / counts.length || 1;
     const [bar, line, text] = ["--bar", "--accent", "--muted"].map((name) =>
       colour(this.plot, name),
     );
@@ -128,7 +131,7 @@ export class Histogram {
           bind: { dblclick: () => null },
         },
         scales: {
-          x: { time: this.isTime, range: () => [low, low + step * counts.length] },
+          x: { time: this.isTime, range: () => [starts[0] ?? 0, end] },
           y: { range: (_chart, _low, most) => [0, Math.max(1, most)] },
         },
         axes: [
@@ -159,7 +162,7 @@ export class Histogram {
           draw: [(chart) => this.drawLines(chart, line ?? "")],
         },
       },
-      [counts.map((_, index) => low + index * step), counts],
+      [starts, counts],
       this.plot,
     );
   }
@@ -169,9 +172,11 @@ export class Histogram {
    * @param {Range} range
    */
   showRange(chart, range) {
-    const [from, to] = this.isTime
-      ? [seconds(String(range[0])), seconds(String(range[1])) + DAY]
-      : [Number(range[0]), Number(range[1])];
+    const [low, high] = this.isTime
+      ? [range[0] && seconds(String(range[0])), range[1] && seconds(String(range[1])) + DAY]
+      : range;
+    const from = typeof low === "number" ? low : Number(chart.scales.x?.min);
+    const to = typeof high === "number" ? high : Number(chart.scales.x?.max);
     const all = chart.over.clientWidth;
     const left = Math.max(0, Math.min(all, chart.valToPos(from, "x")));
     const right = Math.max(left + 1, Math.min(all, chart.valToPos(to, "x")));
@@ -189,15 +194,9 @@ export class Histogram {
   }
 
   typed() {
-    const { data, isTime, onrange } = this;
-    if (!onrange) return;
-    const [low, high] = data ? this.ends(data) : [0, 0];
-    if (!this.low.value && !this.high.value) onrange(null);
-    else if (isTime) onrange([this.low.value || dayOf(low), this.high.value || dayOf(high)]);
-    else {
-      const from = this.low.value ? Number(this.low.value) : Math.floor(low);
-      onrange([from, this.high.value ? Number(this.high.value) : Math.ceil(high)]);
-    }
+    const ends = [this.low.value, this.high.value];
+    if (!ends.some(Boolean)) this.onrange?.(null);
+    else this.onrange?.(this.isTime ? ends : ends.map((end) => (end ? Number(end) : null)));
   }
 
   /**

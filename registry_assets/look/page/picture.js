@@ -12,7 +12,7 @@ import { fetchRows } from "./fetching.js";
 import { fail } from "./notices.js";
 import { registry } from "./open.js";
 import { go, place } from "./place.js";
-import { selection } from "./selection.js";
+import { keyOf, selection } from "./selection.js";
 import { captionOf, isShowable } from "./tile.js";
 
 /** @typedef {{collection: string, path: string, md5: string}} Named */
@@ -124,10 +124,14 @@ class Viewer {
     if (isKnown && "here" in known) this.show(known, null);
     this.asking?.abort();
     this.asking = new AbortController();
-    const asked = { source: place.source, md5: place.picture };
-    const which = path ? { ...asked, collection, path } : asked;
+    const { signal } = this.asking;
     try {
-      const picture = /** @type {Picture} */ (await get("picture", which, this.asking.signal));
+      const which = path ? { collection, path } : await this.find(signal);
+      const asked = { source: place.source, ...which };
+      const picture = /** @type {Picture} */ (await get("picture", asked, signal));
+      const { md5, collection: in_, path: path_ } = picture;
+      const others = { ...place.others, in: in_, path: path_ };
+      go({ picture: md5, others }, { replace: true, tell: false });
       this.show(picture, picture);
     } catch (error) {
       fail(error);
@@ -137,6 +141,22 @@ class Viewer {
         this.side.replaceChildren();
       }
     }
+  }
+
+  /**
+   * Where the picture is that a link names by its md5 only.
+   *
+   * @param {AbortSignal} signal
+   */
+  async find(signal) {
+    const asked = { source: place.source, filters: { text: place.picture }, limit: 1 };
+    const { rows } = /** @type {import("./api.js").Pictures} */ (
+      await get("pictures", asked, signal)
+    );
+    if (rows[0]?.md5 !== place.picture) {
+      throw new Error(`${place.source} has no picture ${visible(place.picture)}.`);
+    }
+    return { collection: rows[0].collection, path: rows[0].path };
   }
 
   /**
@@ -216,41 +236,60 @@ class Viewer {
       }),
     ]);
     const parts = [state, facts];
-    if (row.decision || picture?.decisions.length) {
-      const decisions = picture?.decisions.length ? picture.decisions : [row.decision];
-      parts.push(section("Decisions", [facets(decisions)]));
+    if (row.decision) {
+      const { verdict, by, why, date } = row.decision;
+      parts.push(section("Decision", [pairs({ Verdict: verdict, Why: why, By: by, Date: date })]));
     }
     if (picture) {
       parts.push(
-        section("Verdicts", [facets(picture.verdicts)]),
+        picture.explanation && this.whyOf(picture.explanation),
         section("Trace", [h("pre", {}, ...picture.trace.map((line) => `${visible(line)}\n`))]),
-        section(
-          "Other copies",
-          picture.copies.map((copy) => this.link(copy)),
-        ),
-        section("Versions", [facets(picture.versions)]),
-        section("EXIF", [facets(picture.exif)]),
+        section("Versions", picture.versions.map(version)),
       );
     } else parts.push(h("p.muted", {}, "…"));
     this.side.replaceChildren(...parts.filter((part) => part !== null));
   }
 
-  /** @param {Row} copy */
-  link(copy) {
+  /** @param {import("./api.js").Explanation} explanation */
+  whyOf({ meaning, verdicts, changes, kept_instead, copies, frames, next }) {
+    const would = changes.map(({ becomes, parameter, relation, threshold, command }) =>
+      parameter
+        ? h("li", {}, `${becomes} with ${parameter} ${relation} ${measured(threshold)}`)
+        : h("li", {}, `${becomes} with `, h("code", {}, visible(command ?? ""))),
+    );
+    /** @param {string} label @param {import("./api.js").Other[]} others */
+    const links = (label, others) =>
+      others.length ? [h("h4", {}, label), ...others.map((other) => this.link(other))] : [];
+    return section("Why", [
+      meaning ? h("p", {}, visible(meaning)) : null,
+      h(
+        "ul.verdicts",
+        {},
+        ...verdicts.map(({ is_kept, text }) =>
+          h("li", { class: is_kept ? "in" : "out" }, visible(text)),
+        ),
+      ),
+      ...(would.length ? [h("h4", {}, "It would be"), h("ul", {}, ...would)] : []),
+      ...links("Kept instead", kept_instead ? [kept_instead] : []),
+      ...links("Other copies", copies),
+      ...links("Frames", frames),
+      ...(next ? [h("h4", {}, "Next"), h("code", {}, visible(next))] : []),
+    ]);
+  }
+
+  /** @param {import("./api.js").Other} other */
+  link({ collection, path, outcome }) {
     const open = () => {
       this.index = -1;
       this.source = null;
-      this.goTo(copy, false);
+      this.goTo({ md5: "…", collection, path }, false);
     };
-    return h(
-      "p",
-      {},
-      h("button.link", { type: "button", onclick: open }, named(`${copy.collection}/${copy.path}`)),
-    );
+    const name = named(`${collection}/${path}`);
+    return h("p", {}, h("button.link", { type: "button", onclick: open }, name), ` ${outcome}`);
   }
 
   mark() {
-    const isSelected = this.row && selection.rows.has(this.row.id);
+    const isSelected = this.row && selection.rows.has(keyOf(this.row));
     this.select.setAttribute("aria-pressed", String(Boolean(isSelected)));
     this.select.textContent = isSelected ? "Selected" : "Select";
   }
@@ -312,32 +351,13 @@ function pairs(values) {
   const list = h("dl");
   for (const [key, value] of Object.entries(values)) {
     if (value === null || value === undefined || value === "" || value === "–") continue;
-    append(list, [h("dt", {}, visible(key)), h("dd", {}, plain(value))]);
+    append(list, [h("dt", {}, key), h("dd", {}, h("bdi", {}, visible(String(value))))]);
   }
   return list.children.length ? list : null;
 }
 
-/**
- * Values of any shape: a table for objects that are alike, a list for words.
- *
- * @param {unknown} value
- * @returns {HTMLElement | null}
- */
-function facets(value) {
-  if (!Array.isArray(value)) {
-    return value && typeof value === "object"
-      ? pairs(/** @type {Record<string, unknown>} */ (value))
-      : null;
-  }
-  if (!value.length) return null;
-  if (value.some((item) => item === null || typeof item !== "object")) {
-    return h("ul", {}, ...value.map((item) => h("li", {}, plain(item))));
-  }
-  return h("div.several", {}, ...value.map((item) => pairs(item)));
-}
-
-/** @param {unknown} value */
-function plain(value) {
-  if (typeof value === "number") return measured(value);
-  return h("bdi", {}, visible(typeof value === "string" ? value : JSON.stringify(value)));
+/** @param {{name: string, outputs: string[]}} held */
+function version({ name, outputs }) {
+  const list = h("ul", {}, ...outputs.map((output) => h("li", {}, visible(output))));
+  return h("details", {}, h("summary", {}, visible(name)), list);
 }

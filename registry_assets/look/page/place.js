@@ -7,7 +7,7 @@
  * @typedef {{source: string, tab: string, filters: Filters, picture: string, others: Others}} Place
  */
 
-const LISTS = ["collection", "class", "stage", "reason", "decision", "camera", "place"];
+const LISTS = ["collection", "class", "stage", "reason", "decision", "camera", "place", "pending"];
 const RANGES = ["brightness", "contrast", "taken"];
 
 /**
@@ -24,12 +24,9 @@ export function parse(fragment) {
     else if (LISTS.includes(key)) place.filters[key] = parameters.getAll(key);
     else if (RANGES.includes(key)) {
       const range = value.split("..");
-      const [low, high] = range.map(Number);
       if (range.length !== 2) continue;
       if (key === "taken") place.filters[key] = range;
-      else if (Number.isFinite(low) && Number.isFinite(high)) {
-        place.filters[key] = [Number(low), Number(high)];
-      }
+      else place.filters[key] = range.map((end) => (end && !Number.isNaN(+end) ? +end : null));
     } else if (key === "text") place.filters.text = value;
     else place.others[key] = value;
   }
@@ -42,7 +39,7 @@ export function format({ source, tab, filters, picture, others }) {
   if (source) parameters.set("source", source);
   if (tab) parameters.set("tab", tab);
   for (const [key, value] of Object.entries(filters)) {
-    if (RANGES.includes(key)) parameters.set(key, /** @type {string[]} */ (value).join(".."));
+    if (RANGES.includes(key)) parameters.set(key, /** @type {unknown[]} */ (value).join(".."));
     else if (Array.isArray(value)) for (const item of value) parameters.append(key, String(item));
     else if (value) parameters.set(key, value);
   }
@@ -66,15 +63,17 @@ export function onMove(listener) {
  * Goes somewhere else in the page.
  *
  * @param {Partial<Place>} changes
- * @param {{replace?: boolean}} [options] Whether the back button skips where one is now.
+ * @param {{replace?: boolean, tell?: boolean}} [options] Whether the back button skips where one is
+ *   now, and whether listeners are told.
  */
-export function go(changes, { replace = false } = {}) {
+export function go(changes, { replace = false, tell = true } = {}) {
   const next = { ...place, ...changes };
   const address = format(next);
   if (address === format(place)) return;
   if (replace) history.replaceState(null, "", address);
   else history.pushState(null, "", address);
-  moveTo(next);
+  if (tell) moveTo(next);
+  else place = next;
 }
 
 /** @param {Place} next */

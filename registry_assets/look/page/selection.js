@@ -4,7 +4,13 @@
  * @import { Row } from "./api.js"
  */
 
-/** Rows by their id. */
+/**
+ * What stays the same when the registry changes.
+ *
+ * @param {{collection: string, path: string}} row
+ */
+export const keyOf = ({ collection, path }) => `${collection}/${path}`;
+
 export class Selection {
   /** @type {Map<string, Row>} */
   rows = new Map();
@@ -13,13 +19,13 @@ export class Selection {
 
   /** @param {Row[]} rows */
   add(rows) {
-    for (const row of rows) this.rows.set(row.id, row);
+    for (const row of rows) this.rows.set(keyOf(row), row);
     this.tell();
   }
 
   /** @param {Row} row */
   toggle(row) {
-    if (!this.rows.delete(row.id)) this.rows.set(row.id, row);
+    if (!this.rows.delete(keyOf(row))) this.rows.set(keyOf(row), row);
     this.tell();
   }
 

@@ -115,7 +115,7 @@ export class Thresholds {
       movesLine(changes),
       h("div.tables", {}, countsTable(counts), collectionsTable(by_collection)),
     );
-    if (rows.length && rows.length < changes.in + changes.out + changes.class) {
+    if (rows.length && rows.length < changes.come_in + changes.fall_out + changes.change_class) {
       this.summary.append(h("p.muted", {}, `The ${rows.length} nearest to the threshold:`));
     }
     this.source = listed(rows);
@@ -123,8 +123,7 @@ export class Thresholds {
   }
 
   /** @param {Parameter} parameter */
-  control({ name, measure, value, low, high, description }) {
-    const step = high - low > 1000 ? 1 : 0.5;
+  control({ name, measure, value, low, high, step, symbol, met }) {
     const slider = h("input", {
       type: "range",
       min: low,
@@ -152,7 +151,7 @@ export class Thresholds {
       "section.threshold",
       {},
       h("h3", {}, name),
-      description ? h("p.muted", {}, description) : null,
+      h("p.muted", {}, `${met} ${symbol} ${measure}`),
       chart.element,
       h("div.control", {}, slider, field),
       h("p.muted", {}, measure, " · ", was),
@@ -240,7 +239,7 @@ function changeCaption(row) {
 
 /** @param {Moves} moves */
 function movesLine(moves) {
-  /** @param {"in" | "out" | "class"} kind @param {string} label */
+  /** @param {"come_in" | "fall_out" | "change_class"} kind @param {string} label */
   const part = (kind, label) =>
     h(
       "span",
@@ -251,9 +250,9 @@ function movesLine(moves) {
   return h(
     "p.line",
     {},
-    part("in", "come in"),
-    part("out", "fall out"),
-    part("class", "change class"),
+    part("come_in", "come in"),
+    part("fall_out", "fall out"),
+    part("change_class", "change class"),
   );
 }
 
@@ -307,9 +306,9 @@ function collectionsTable(collections) {
           "tr",
           { "data-collection": moves.collection },
           h("th", { scope: "row" }, named(moves.collection)),
-          h("td", {}, count(moves.in)),
-          h("td", {}, count(moves.out)),
-          h("td", {}, count(moves.class)),
+          h("td", {}, count(moves.come_in)),
+          h("td", {}, count(moves.fall_out)),
+          h("td", {}, count(moves.change_class)),
         ),
       ),
     ),

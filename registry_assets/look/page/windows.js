@@ -30,6 +30,8 @@ export class Windows {
     this.count = 0;
     this.total = 0;
     this.known = false;
+    /** @type {string[]} */
+    this.unmeasured = [];
     /** @type {Map<number, Row[]>} */
     this.windows = new Map();
     /** @type {Map<number, Row[]>} Shown until the new ones are there. */
@@ -103,6 +105,7 @@ export class Windows {
         this.before.delete(number);
         this.count = answer.count;
         this.total = answer.total;
+        this.unmeasured = answer.unmeasured;
         this.known = true;
         this.onchange();
         return answer.rows;
