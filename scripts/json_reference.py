@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 
 from registry_assets.curation.asking import Answer
 from registry_assets.curation.duplicates import Duplicate
+from registry_assets.curation.left_out import DatasetCounts
 from registry_assets.provenance.models.report import ModelJson
 from registry_assets.provenance.report import TraceJson
 from registry_assets.registry.decisions import DecidedJson
@@ -34,6 +35,7 @@ PRINTED: dict[str, Any] = {
     "trace models:/NAME/VERSION": ModelJson,
     "duplicates": list[Duplicate],
     "why": Answer,
+    "report": list[DatasetCounts],
     "decisions": list[DecidedJson],
     "forget": ForgettingJson,
     "gc": DiskUseJson,

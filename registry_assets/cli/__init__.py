@@ -1,7 +1,7 @@
 """The command line `registry`: each command is a few lines over the library.
 
 looking.py     status, lineage, trace, duplicates: read-only
-reasons.py     why: why pictures are kept or left out
+reasons.py     why, report: why pictures are kept or left out
 running.py     materialize, sync: bring data up to date, report to Dagster
 taking_in.py   add, import, update, take-out: collections in and out of the registry and data sets
 deciding.py    allow, deny, decisions: single images
@@ -134,6 +134,7 @@ for _command in (
     looking.trace,
     looking.duplicates,
     reasons.why,
+    reasons.report,
     running.materialize,
     taking_in.add,
     taking_in.import_,

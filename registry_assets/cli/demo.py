@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from registry_assets.images import read_decisions, read_measurements
-from registry_assets.images.decisions import DECISIONS_FOLDER
-from registry_assets.images.measurements import MEASUREMENTS_TABLE
-from registry_assets.images.verdicts import BrightnessRange, removal_reason
+from registry_assets.curation.left_out import format_table, read_counts
 from registry_assets.model import Dataset, is_folder
 from registry_assets.registry.lineage.graph import AssetGroup, Lineage
 from registry_assets.units import format_size
@@ -50,12 +47,11 @@ def _dataset_lines(lineage: Lineage, dataset: Dataset) -> Iterator[str]:
         total = sum(counts.values())
         bar = "█" * round(_BAR_WIDTH * total / most) if most else ""
         yield f"  {name:<48} {total:>6}  {bar}"
-    removed = removal_reasons(lineage.registry.root, dataset)
-    if removed:
+    judged = read_counts(lineage, dataset)
+    if judged.has_measures:
         yield ""
         yield "Why images were left out"
-        for reason, count in sorted(removed.items(), key=lambda item: (-item[1], item[0])):
-            yield f"  {count:>6}  {reason}"
+        yield from (f"  {line}" for line in format_table(judged))
 
 
 def _file_counts(lineage: Lineage, group: AssetGroup, position: int) -> Counter[str]:
@@ -72,20 +68,3 @@ def _short_name(path: str, dataset: Dataset) -> str:
 
     inside = path.removeprefix(f"{dataset.path}/").removeprefix("data/")
     return inside.replace(f"/{ITEM}", "")
-
-
-def removal_reasons(root: Path, dataset: Dataset) -> Mapping[str, int]:
-    """Count the reasons for images left out of a data set, from its tables of measurements."""
-    folder = root / dataset.path
-    tables = sorted(folder.glob(f"data/intermediate/*/*/{MEASUREMENTS_TABLE}"))
-    brightness = BrightnessRange.from_file(folder / "params.yaml")
-    if brightness is None:
-        return {}
-    counts: Counter[str] = Counter()
-    for table in tables:
-        decided = read_decisions(folder / DECISIONS_FOLDER / f"{table.parent.name}.yaml")
-        for measurement in read_measurements(table):
-            reason = removal_reason(measurement, brightness, decided.get(measurement.md5))
-            if reason is not None:
-                counts[reason] += 1
-    return counts

@@ -38,12 +38,13 @@ def publish(
     """
     if dry_run and switch:
         raise click.UsageError("--switch does not go with --dry-run")
+    from registry_assets.curation.left_out import describe_totals
     from registry_assets.revisions.publishing import publication
     from registry_assets.revisions.publishing import pushing as publishing
     from registry_assets.revisions.publishing.planning import plan_publication
 
     found = read_lineage(root)
-    plan = plan_publication(found, branch=branch, title=message)
+    plan = plan_publication(found, branch=branch, title=message, count_pictures=describe_totals)
     said = partial(click.echo, err=as_json)
     if isinstance(plan, publication.Nothing):
         if not dry_run:

@@ -32,3 +32,39 @@ def why(root: Path, file: Path, dataset: str | None, as_json: bool) -> None:
     if gap is not None:
         click.echo(f"registry: incomplete: {gap}", err=True)
         sys.exit(FINDING)
+
+
+@click.command()
+@click.argument("name", metavar="[DATASET]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a page with thumbnails of what is left out, to send to somebody.",
+)
+@click.pass_obj
+def report(root: Path, name: str | None, as_json: bool, html: Path | None) -> None:
+    """Count what is kept and left out, by reason and collection.
+
+    Of DATASET, or of all data sets with tables of measurements.
+    """
+    from registry_assets.curation.left_out import describe_counts, read_counts
+    from registry_assets.curation.left_out_page import write_page
+
+    lineage = read_lineage(root)
+    registry = lineage.registry
+    datasets = registry.datasets if name is None else (registry.dataset(name),)
+    counted = [read_counts(lineage, dataset) for dataset in datasets]
+    if name is None:
+        counted = [item for item in counted if item.has_measures]
+    if as_json:
+        say_json(counted)
+    else:
+        for item in counted:
+            for line in describe_counts(item):
+                click.echo(line)
+        if not counted:
+            click.echo("no data set has tables of measurements, so there are no verdicts")
+    if html is not None:
+        written = write_page(lineage, datasets, html)
+        click.echo(f"wrote {html}: {written}", err=as_json)

@@ -6,5 +6,7 @@ duplicates.py         finding duplicate and similar pictures
 pictures.py           the pictures of a data set or folder, with the verdicts on them
 recorded.py           where the stages have put them
 explaining.py         the verdicts on one of them, in order and in words
+left_out.py           how many are kept and left out, by reason and collection
+left_out_page.py      a page that shows what is left out
 asking.py             why a file is kept or left out, in each data set
 """

@@ -62,6 +62,13 @@ class StageVerdict:
     parameter: str | None
     text: str
 
+    @property
+    def compared(self) -> str:
+        """The comparison in words, as in "mean brightness 12.4 ≤ 20"; empty if there is none."""
+        if self.value is None or self.threshold is None:
+            return ""
+        return _compare_in_words(self.measure, self.value, self.comparison, self.threshold)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -251,7 +258,7 @@ def _compare(
         end = ", but allowed" if is_allowed else f", left out by {stage}" if stage else ", left out"
     else:
         verdict, end = f"not {threshold.met}", ""
-    shown = _show(value, limit, threshold)
+    said = _compare_in_words(threshold.measure, value, comparison, limit)
     return StageVerdict(
         stage,
         verdict,
@@ -261,21 +268,25 @@ def _compare(
         comparison,
         limit,
         threshold.parameter,
-        f"{_MEASURES[threshold.measure]} {shown} {comparison} {limit:g} ({threshold.parameter}): "
-        f"{verdict}{end}",
+        f"{said} ({threshold.parameter}): {verdict}{end}",
     )
+
+
+def _compare_in_words(
+    measure: str | None, value: float, comparison: str | None, limit: float
+) -> str:
+    return f"{_MEASURES[measure or '']} {_show(value, limit)} {comparison} {limit:g}"
 
 
 def _value(pictures: Pictures, row: int, threshold: Threshold) -> float:
     return float(getattr(pictures.columns, threshold.measure)[row])
 
 
-def _show(value: float, limit: float, threshold: Threshold) -> str:
+def _show(value: float, limit: float) -> str:
     """A value with as many digits as it takes to be on its side of the limit."""
-    is_met = threshold.is_met(value, limit)
     for digits in range(1, 12):
         shown = round(value, digits)
-        if threshold.is_met(shown, limit) == is_met and (shown == limit) == (value == limit):
+        if (shown < limit, shown > limit) == (value < limit, value > limit):
             return f"{shown:.{digits}f}"
     return repr(value)
 

@@ -167,18 +167,15 @@ def _read_measured(
     decisions: dict[int, Decision] = {}
     for collection in columns.collections:
         file = dataset.decisions_file(collection)
-        for decision in (read_decisions(root / file) if file else {}).values():
-            for row in columns.rows_with(decision.md5):
-                is_here = columns.collection_of(row) == collection
-                if is_here and decision.is_about(columns.paths[row]):
-                    decisions[row] = decision
+        if file is not None:
+            decisions |= _find_decided(columns, collection, read_decisions(root / file))
     return Pictures(
         dataset.path,
         dataset,
         columns,
         read_limits(root / dataset.path / PARAMETERS),
         decisions,
-        find_stages(lineage, dataset),
+        find_stages(lineage, listings, dataset),
         tuple(name for name in _names(lineage, dataset) if name not in tables),
     )
 
@@ -196,9 +193,45 @@ def _fill_md5s(
             columns.md5[row] = files.get(columns.paths[row], "").encode()
 
 
-def find_stages(lineage: Lineage, dataset: Dataset) -> Stages:
+def read_one_table(
+    dataset: Dataset,
+    collection: str,
+    table: Path,
+    limits: Mapping[str, float],
+    decisions: Mapping[str, Decision],
+) -> Pictures:
+    """Read the pictures of one collection, for the verdicts of one stage of its data set.
+
+    Args:
+        dataset: The data set.
+        collection: The collection.
+        table: Its table of measurements.
+        limits: The thresholds of the stage.
+        decisions: The decisions that the stage reads, by md5.
+
+    Raises:
+        OSError: when the table cannot be read.
+        ValueError: when it is not such a table.
+    """
+    columns = read_columns({collection: table})
+    decided = _find_decided(columns, collection, decisions)
+    return Pictures(dataset.path, dataset, columns, limits, decided, Stages())
+
+
+def _find_decided(
+    columns: MeasurementColumns, collection: str, decisions: Mapping[str, Decision]
+) -> dict[int, Decision]:
+    """The decisions about rows of a collection."""
+    return {
+        row: decision
+        for decision in decisions.values()
+        for row in columns.rows_with(decision.md5)
+        if columns.collection_of(row) == collection and decision.is_about(columns.paths[row])
+    }
+
+
+def find_stages(lineage: Lineage, listings: Listings, dataset: Dataset) -> Stages:
     """Find the stages of a data set that judge files."""
-    listings = DvcRepo(lineage.registry.root).listings()
     measuring = intact = thresholds = classes = None
     tables: set[Key] = set()
     for group in lineage.groups_in_order():

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from PIL import Image, ImageOps
@@ -27,8 +28,12 @@ def make_thumbnail(path: Path, longest: int) -> bytes | Unreadable:
         path: The image, which may be an object in DVC's cache.
         longest: The longest side of the result, in pixels. Smaller images keep their size.
     """
-    shrunk = map_in_order(partial(_shrink_to_webp, longest), [path], on_failure=_describe_failure)
-    return next(shrunk)
+    return next(make_thumbnails([path], longest))
+
+
+def make_thumbnails(paths: Iterable[Path], longest: int) -> Iterator[bytes | Unreadable]:
+    """Yield the `make_thumbnail` of each image, several at once."""
+    return map_in_order(partial(_shrink_to_webp, longest), paths, on_failure=_describe_failure)
 
 
 def _describe_failure(_path: Path, reason: str) -> Unreadable:

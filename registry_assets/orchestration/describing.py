@@ -18,10 +18,13 @@ from pathlib import Path, PurePosixPath
 from dagster import MetadataValue, TableRecord
 
 from registry_assets.curation.duplicates import Duplicates, find_duplicates, holds_table
+from registry_assets.curation.left_out import DatasetCounts, build_rows, count_pictures
+from registry_assets.curation.pictures import read_one_table
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.images import has_image_suffix, read_decisions
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
+from registry_assets.images.verdicts import DAY, FOG, THRESHOLDS
 from registry_assets.model import Registry, Version, is_folder, metafile_of
 from registry_assets.provenance.origin_table import build_origin_table
 from registry_assets.registry.contact_sheets import sheet_address
@@ -107,7 +110,50 @@ class Describer:
                 found |= _origins(self._tracer, item.record.path)
             found |= duplicates.get(item.record.path, {})
             found |= _decisions(self._lineage.registry, item.group, item.partition)
+            found |= self._counts(item)
             yield found
+
+    def _counts(self, item: Telling) -> Metadata:
+        """What a stage with verdicts keeps and leaves out of a collection, by reason."""
+        registry = self._lineage.registry
+        dataset = registry.dataset_of(item.group.metafile)
+        if item.group.kind != "stage" or item.partition is None or dataset is None:
+            return {}
+        judged = self._find_judged(item)
+        if judged is None:
+            return {}
+        table, limits = judged
+        file = decisions_file_of(registry, item.group, item.partition)
+        decisions = read_decisions(registry.root / file) if file and limits else {}
+        place = self.listings.place_of((self.listings.read(table.md5) or {})[MEASUREMENTS_TABLE])
+        if place is None:
+            return {}
+        try:
+            pictures = read_one_table(dataset, item.partition, place, limits, decisions)
+        except (OSError, ValueError):
+            return {}
+        return _count_metadata(count_pictures(pictures))
+
+    def _find_judged(self, item: Telling) -> tuple[Version, Mapping[str, float]] | None:
+        """The table that a stage judges by, and its thresholds; None if it leaves nothing out."""
+        if holds_table(self.listings, item.record.version):
+            return item.record.version, {}
+        # The graph may be older than the output.
+        lineage = self._tracer.lineage
+        stage = lineage.registry.stage_of.get(item.record.path)
+        if stage is None or item.record.path not in lineage.nodes:
+            return None
+        used = {parameter.key: parameter.recorded for parameter in stage.parameters}
+        if not used.keys().isdisjoint((DAY.parameter, FOG.parameter)):
+            return None
+        read = lineage.versions_read(item.record.path).values()
+        table = next((version for version in read if holds_table(self.listings, version)), None)
+        limits = {
+            threshold.parameter: float(value)
+            for threshold in THRESHOLDS
+            if isinstance(value := used.get(threshold.parameter), (int, float))
+        }
+        return None if table is None else (table, limits)
 
     def _find_duplicates(self, outputs: Sequence[Telling]) -> dict[str, Metadata]:
         """The duplicates of those collections whose raw data or measurements are described."""
@@ -337,6 +383,15 @@ def _decisions(registry: Registry, group: AssetGroup, partition: str | None) -> 
         ]
         metadata["decisions/examples"] = MetadataValue.table(rows)
     return metadata
+
+
+def _count_metadata(counts: DatasetCounts) -> Metadata:
+    rows = [TableRecord({"what": row.name, "files": row.total}) for row in build_rows(counts)]
+    return {
+        "images/kept": MetadataValue.int(counts.total.kept),
+        "images/left_out": MetadataValue.int(counts.total.left_out),
+        "images/reasons": MetadataValue.table(rows),
+    }
 
 
 def _numbers(place: Path, suffix: str) -> Metadata:

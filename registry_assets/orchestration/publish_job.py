@@ -14,6 +14,7 @@ from dagster import (
 )
 from pydantic import Field
 
+from registry_assets.curation.left_out import describe_totals
 from registry_assets.model import Registry
 from registry_assets.orchestration.names import own_name
 from registry_assets.registry.lineage.building import build_lineage
@@ -58,6 +59,7 @@ def build_publish_job(registry: Registry, translator: RegistryTranslator) -> Job
             branch=config.branch or None,
             title=config.message or None,
             run_id=context.run_id,
+            count_pictures=describe_totals,
         )
         if isinstance(plan, Nothing):
             if not config.dry_run:

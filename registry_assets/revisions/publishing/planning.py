@@ -7,8 +7,8 @@ when it is run again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import RefusedError
@@ -35,6 +35,9 @@ from registry_assets.revisions.publishing.report import (
 )
 from registry_assets.units import few_of
 
+CountPictures = Callable[[Lineage, str, Sequence[str]], Sequence[str]]
+"""Returns lines about data sets, from the graph, the commit to compare with, and their names."""
+
 _ID_LENGTH = 8
 _MOST_NAMED = 5
 
@@ -45,6 +48,7 @@ def plan_publication(
     branch: str | None = None,
     title: str | None = None,
     run_id: str | None = None,
+    count_pictures: CountPictures | None = None,
 ) -> Publication | Nothing:
     """Plan a publication; changes nothing.
 
@@ -53,6 +57,7 @@ def plan_publication(
         branch: The branch name; derived from the content when None.
         title: The title of the pull request; derived from the content when None.
         run_id: The Dagster run that publishes.
+        count_pictures: Describes what data sets keep and leave out.
 
     Raises:
         RefusedError: when publishing is not possible, with the next step.
@@ -99,6 +104,9 @@ def plan_publication(
         if is_current
         else _find_existing(builder, start.remote, start.refs, name, changed, tree)
     )
+    if count_pictures is not None:
+        totals = count_pictures(lineage, start.base, [*summary.datasets])
+        summary = replace(summary, totals=tuple(totals))
     warnings = [*made_with.warnings, *_forgotten(lineage)]
     ahead = git.count_commits(start.tip, start.head)
     if ahead and not is_current:

@@ -44,6 +44,7 @@ class Summary:
         taken_in: Collections that were imported into data sets, by data set.
         taken_out: Collections that were removed from data sets, by data set.
         made_with: Edited files that are published along with results; no metafiles.
+        totals: What each changed data set keeps and leaves out, as lines of text.
     """
 
     raw: FamilyChange | None
@@ -56,6 +57,7 @@ class Summary:
     taken_in: Mapping[str, Sequence[str]] = field(default_factory=dict)
     taken_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     made_with: tuple[str, ...] = ()
+    totals: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -222,6 +224,8 @@ def describe_summary(summary: Summary) -> str:
             f"- {name}: {said}" for name, flow in _flows(summary) for said in [describe_flow(flow)]
         ]
         lines += [*_first(said), ""] if said else []
+    if summary.totals:
+        lines += ["## Kept and left out", "", *(f"- {line}" for line in _first(summary.totals)), ""]
     if summary.decisions:
         lines += ["## Decisions", "", *(f"- {line}" for line in _first(summary.decisions)), ""]
     if summary.made_with:
