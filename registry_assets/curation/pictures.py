@@ -7,9 +7,10 @@ what the stages would make now. What the stages have made is in `recorded`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,10 @@ from registry_assets.images.verdicts import BRIGHT, DARK, DAY, FOG, read_limits,
 from registry_assets.model import Dataset, is_folder
 from registry_assets.registry.lineage.graph import AssetOutput, Lineage
 from registry_assets.registry.translator import Key
+
+_KEPT_IN_MEMORY = 2
+"""For how many data sets the tables that were read last are kept, for a server that reads again
+after each decision."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +167,8 @@ def _read_measured(
     lineage: Lineage, listings: Listings, dataset: Dataset, tables: Mapping[str, Path]
 ) -> Pictures:
     root = lineage.registry.root
-    columns = read_columns(tables)
-    _fill_md5s(lineage, listings, dataset, columns)
+    stamps = (_Stamp.of(name, table) for name, table in tables.items())
+    columns = _with_md5s(lineage, listings, dataset, _read_columns(tuple(stamps)))
     decisions: dict[int, Decision] = {}
     for collection in columns.collections:
         file = dataset.decisions_file(collection)
@@ -180,17 +185,39 @@ def _read_measured(
     )
 
 
-def _fill_md5s(
+class _Stamp(NamedTuple):
+    """A version of a table, as far as the file system tells."""
+
+    collection: str
+    path: Path
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, collection: str, path: Path) -> _Stamp:
+        status = path.stat()
+        return cls(collection, path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(_KEPT_IN_MEMORY)
+def _read_columns(stamps: tuple[_Stamp, ...]) -> MeasurementColumns:
+    return read_columns({stamp.collection: stamp.path for stamp in stamps})
+
+
+def _with_md5s(
     lineage: Lineage, listings: Listings, dataset: Dataset, columns: MeasurementColumns
-) -> None:
+) -> MeasurementColumns:
     """Add the md5s of files that no stage reads, such as videos, from the inputs' listings."""
-    lacking = np.flatnonzero(columns.md5 == b"")
+    md5 = columns.md5.copy()
+    lacking = np.flatnonzero(md5 == b"")
     for number in np.unique(columns.collection[lacking]):
         node = lineage.nodes.get(f"{dataset.inputs}/{columns.collections[number]}")
         version = node.version if node is not None else None
         files = (version and listings.read(version.md5)) or {}
         for row in lacking[columns.collection[lacking] == number]:
-            columns.md5[row] = files.get(columns.paths[row], "").encode()
+            md5[row] = files.get(columns.paths[row], "").encode()
+    return replace(columns, md5=md5)
 
 
 def read_one_table(
