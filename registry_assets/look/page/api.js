@@ -53,7 +53,7 @@
  * @typedef {{name: string, measure: string, value: number, low: number, high: number,
  *   step: number, symbol: string, met: string, otherwise: string}} Parameter
  * @typedef {Row & {before: string, after: string, value: number, distance: number}} Change
- * @typedef {{come_in: number, fall_out: number, change_class: number}} Moves
+ * @typedef {{in: number, out: number, class: number}} Moves
  * @typedef {{parameters: Parameter[], changes: Moves,
  *   by_collection: (Moves & {collection: string})[], counts: Record<string, [number, number]>,
  *   rows: Change[]}} Thresholds
@@ -125,6 +125,20 @@ export function get(name, parameters = {}, signal) {
   }
   const asked = query.size ? `?${query}` : "";
   return ask(`api/${name}${asked}`, signal ? { signal } : {});
+}
+
+/**
+ * Why the server does not show a picture.
+ *
+ * @param {string} address
+ */
+export async function reasonAgainst(address) {
+  try {
+    await ask(address);
+  } catch (error) {
+    if (error instanceof Refusal) return error.message;
+  }
+  return "The browser cannot show it.";
 }
 
 /**

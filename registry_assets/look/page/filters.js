@@ -20,7 +20,7 @@ const FACETS = {
 };
 const HISTOGRAMS = { brightness: "Brightness", contrast: "Contrast", taken: "Date taken" };
 /** What a facet may hold alone without being worth showing. */
-const UNTELLING = ["", "no", "none"];
+const UNTELLING = ["", "kept", "no", "none"];
 const TYPING = 250;
 
 /** @param {Filters} filters @param {string} key */

@@ -217,11 +217,9 @@ export class Grid {
       const row = this.source.row(index);
       const there = tiles[index - first];
       if (there && there.row === row) continue;
+      there?.tile.remove();
       const tile = this.tile(row, index);
-      const image = there?.row?.md5 === row?.md5 && there?.tile.querySelector("img.loaded");
-      if (image) tile.querySelector("img")?.replaceWith(image);
-      if (there) there.tile.replaceWith(tile);
-      else element.append(tile);
+      element.insertBefore(tile, element.children[index - first] ?? null);
       tiles[index - first] = { row, tile };
       isNew = true;
     }

@@ -9,6 +9,7 @@ import { fail, say } from "./notices.js";
 import { go, place } from "./place.js";
 
 const EVERY = 3000;
+const UNSETTLED = "unknown";
 
 class OpenRegistry {
   /** @type {Registry} */
@@ -51,6 +52,8 @@ class OpenRegistry {
       const { state } = await get("state");
       if (this.lost) say("The server answers again.");
       this.lost = false;
+      // Something is being written right now.
+      if (state === UNSETTLED) return;
       if (state !== this.state) {
         await this.read();
         say(`The registry changed; this is how it is at ${new Date().toLocaleTimeString()}.`);

@@ -5,7 +5,7 @@
  * @import { Source } from "./windows.js"
  */
 
-import { get } from "./api.js";
+import { get, reasonAgainst } from "./api.js";
 import { decisionButtons } from "./decide.js";
 import { append, button, bytes, count, h, measured, named, visible } from "./dom.js";
 import { fetchRows } from "./fetching.js";
@@ -193,9 +193,10 @@ class Viewer {
     const small = h("img.small", { src: `thumbnails/${row.md5}`, alt: "" });
     const large = h("img", { alt: visible(row.path) });
     large.addEventListener("load", () => small.remove());
-    large.addEventListener("error", () =>
-      this.image.replaceChildren(h("p.blank", {}, "It cannot be shown.")),
-    );
+    large.addEventListener("error", async () => {
+      const why = await reasonAgainst(`previews/${row.md5}`);
+      if (large.isConnected) this.image.replaceChildren(h("p.blank", {}, visible(why)));
+    });
     large.src = `previews/${row.md5}`;
     this.image.replaceChildren(small, large);
   }
@@ -211,11 +212,9 @@ class Viewer {
     const state = h(
       "p.state",
       {},
-      h(`span.pill.${tone}`, {}, row.outcome === "kept" ? "kept" : row.outcome || "not measured"),
+      registry.dataset?.has_measures ? h(`span.pill.${tone}`, {}, row.outcome) : null,
       row.class ? h("span.pill", {}, row.class) : null,
-      badge === "allowed" || row.decision
-        ? h("span.pill.decided", {}, `${row.decision?.verdict}`)
-        : null,
+      row.decision && badge !== "denied" ? h("span.pill", {}, badge) : null,
       row.pending ? h("span.pill", {}, "pending") : null,
     );
     const facts = section("Picture", [
@@ -243,7 +242,7 @@ class Viewer {
     if (picture) {
       parts.push(
         picture.explanation && this.whyOf(picture.explanation),
-        section("Trace", [h("pre", {}, ...picture.trace.map((line) => `${visible(line)}\n`))]),
+        section("Trace", picture.trace.map(traced)),
         section("Versions", picture.versions.map(version)),
       );
     } else parts.push(h("p.muted", {}, "…"));
@@ -354,6 +353,15 @@ function pairs(values) {
     append(list, [h("dt", {}, key), h("dd", {}, h("bdi", {}, visible(String(value))))]);
   }
   return list.children.length ? list : null;
+}
+
+/** @param {string} line */
+function traced(line) {
+  return h(
+    "div",
+    { class: line.startsWith(" ") ? "traced muted" : "traced" },
+    visible(line.trim()),
+  );
 }
 
 /** @param {{name: string, outputs: string[]}} held */

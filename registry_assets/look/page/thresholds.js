@@ -115,7 +115,7 @@ export class Thresholds {
       movesLine(changes),
       h("div.tables", {}, countsTable(counts), collectionsTable(by_collection)),
     );
-    if (rows.length && rows.length < changes.come_in + changes.fall_out + changes.change_class) {
+    if (rows.length && rows.length < changes.in + changes.out + changes.class) {
       this.summary.append(h("p.muted", {}, `The ${rows.length} nearest to the threshold:`));
     }
     this.source = listed(rows);
@@ -151,10 +151,10 @@ export class Thresholds {
       "section.threshold",
       {},
       h("h3", {}, name),
-      h("p.muted", {}, `${met} ${symbol} ${measure}`),
+      h("p.muted", {}, `${met}: ${measure} ${symbol} this`),
       chart.element,
       h("div.control", {}, slider, field),
-      h("p.muted", {}, measure, " · ", was),
+      h("p.muted", {}, was),
     );
   }
 
@@ -239,7 +239,7 @@ function changeCaption(row) {
 
 /** @param {Moves} moves */
 function movesLine(moves) {
-  /** @param {"come_in" | "fall_out" | "change_class"} kind @param {string} label */
+  /** @param {"in" | "out" | "class"} kind @param {string} label */
   const part = (kind, label) =>
     h(
       "span",
@@ -250,9 +250,9 @@ function movesLine(moves) {
   return h(
     "p.line",
     {},
-    part("come_in", "come in"),
-    part("fall_out", "fall out"),
-    part("change_class", "change class"),
+    part("in", "come in"),
+    part("out", "fall out"),
+    part("class", "change class"),
   );
 }
 
@@ -306,9 +306,9 @@ function collectionsTable(collections) {
           "tr",
           { "data-collection": moves.collection },
           h("th", { scope: "row" }, named(moves.collection)),
-          h("td", {}, count(moves.come_in)),
-          h("td", {}, count(moves.fall_out)),
-          h("td", {}, count(moves.change_class)),
+          h("td", {}, count(moves.in)),
+          h("td", {}, count(moves.out)),
+          h("td", {}, count(moves.class)),
         ),
       ),
     ),

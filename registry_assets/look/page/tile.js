@@ -61,23 +61,46 @@ export function buildTile(row, index, caption) {
     spoken;
   const picture = h("div.picture");
   if (isShowable(row)) {
-    const image = h("img", { alt: "", draggable: "false", decoding: "async" });
-    image.dataset.src = `thumbnails/${row.md5}`;
-    image.addEventListener("load", () => image.classList.add("loaded"));
-    image.addEventListener("error", () => {
-      if (image.getAttribute("src")) image.replaceWith(h("span.blank", {}, "cannot be shown"));
-    });
-    picture.append(image);
+    picture.append(thumbnail(row.md5));
   } else if (row.here === false) {
     const fetch = h("button.fetch", { type: "button", tabindex: -1, "data-fetch": true }, "Fetch");
     picture.append(h("span.blank", {}, "only on the remote", fetch));
   } else {
     picture.append(h("span.blank", {}, row.reason || row.outcome));
   }
-  if (badge) picture.append(h("span.badge", {}, badge));
+  if (badge && (row.here === false || isShowable(row))) picture.append(h("span.badge", {}, badge));
   picture.append(h("span.check", { "data-check": true, "aria-hidden": "true" }, "✓"));
   tile.append(picture, h("bdi.name", {}, name), h("span.values", {}, values || "\u00a0"));
   return tile;
+}
+
+/**
+ * Those that were loaded last, to be shown again at once.
+ *
+ * @type {Map<string, HTMLImageElement>}
+ */
+const loaded = new Map();
+const MOST_LOADED = 400;
+
+/** @param {string} md5 */
+function thumbnail(md5) {
+  const there = loaded.get(md5);
+  if (there && !there.isConnected) return there;
+  const image = h("img", { alt: "", draggable: "false", decoding: "async" });
+  image.dataset.src = `thumbnails/${md5}`;
+  image.addEventListener("load", () => {
+    image.classList.add("loaded");
+    loaded.delete(md5);
+    loaded.set(md5, image);
+    for (const oldest of loaded.keys()) {
+      if (loaded.size <= MOST_LOADED) break;
+      loaded.delete(oldest);
+    }
+  });
+  image.addEventListener("error", () => {
+    if (image.getAttribute("src")) image.replaceWith(h("span.blank", {}, "cannot be shown"));
+  });
+  return image;
 }
 
 /**
