@@ -41,12 +41,6 @@ def host() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        yield browser
-
-
 def test_a_quiet_page_passes(browser: Browser, host: str) -> None:
     with watched_context(browser, host) as watched:
         assert watched.open(f"http://{host}/quiet").inner_text("p") == "quiet"
