@@ -4,7 +4,6 @@
  * @import { Decided, Row } from "./api.js"
  */
 
-import { post } from "./api.js";
 import { button, counted, h, named } from "./dom.js";
 import { fail, sayWritten } from "./notices.js";
 import { registry } from "./open.js";
@@ -31,7 +30,7 @@ async function write(address, rows, body) {
   for (const [collection, md5s] of groups) {
     const about = collection ? { md5s, collection } : { md5s };
     const { done, stale, next } = /** @type {Decided} */ (
-      await post(address, { ...body, ...about })
+      await registry.write(address, { ...body, ...about })
     );
     all.done.push(...done);
     all.stale = [...new Set([...all.stale, ...stale])];
@@ -107,7 +106,7 @@ export function decide(verdict, rows, { why = "", kept } = {}) {
         `${verb === "Allow" ? "Allowed" : "Denied"} ${counted(rows.length, "picture")}`,
         done,
       );
-      await registry.changedHere();
+      registry.tell();
     } catch (error) {
       unfit.textContent = error instanceof Error ? error.message : String(error);
     } finally {
@@ -135,7 +134,7 @@ export async function takeBack(rows) {
     const done = await write("decisions/withdraw", decided, body);
     selection.clear();
     sayWritten(`Took back ${counted(decided.length, "decision")}`, done);
-    await registry.changedHere();
+    registry.tell();
   } catch (error) {
     fail(error);
   }

@@ -4,7 +4,6 @@
  * @import { Fetched, Row } from "./api.js"
  */
 
-import { post } from "./api.js";
 import { counted } from "./dom.js";
 import { fail, say } from "./notices.js";
 import { registry } from "./open.js";
@@ -15,11 +14,11 @@ export async function fetchRows(rows) {
   say(`Fetching ${counted(rows.length, "picture")} …`);
   try {
     const answer = /** @type {Fetched} */ (
-      await post("fetch", { md5s: rows.map(({ md5 }) => md5) })
+      await registry.write("fetch", { md5s: rows.map(({ md5 }) => md5) })
     );
     say(`Fetched ${counted(answer.fetched, "picture")}.`);
     for (const { message } of answer.missing) fail(message);
-    await registry.changedHere();
+    registry.tell();
   } catch (error) {
     fail(error);
   }

@@ -20,7 +20,8 @@ const FACETS = {
 };
 const HISTOGRAMS = { brightness: "Brightness", contrast: "Contrast", taken: "Date taken" };
 /** What a facet may hold alone without being worth showing. */
-const UNTELLING = ["", "kept", "no", "none"];
+const KEPT = "kept";
+const UNTELLING = ["", KEPT, "no", "none"];
 const TYPING = 250;
 
 /** @param {Filters} filters @param {string} key */
@@ -57,6 +58,8 @@ function toggle(key, value) {
 export class FilterColumn {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   typing;
+  /** @type {HTMLElement | null} */
+  leftOut = null;
 
   constructor() {
     this.search = h("input.search", {
@@ -139,6 +142,7 @@ export class FilterColumn {
     const section = this.sections[key];
     const isTelling = values.length > 1 || (values[0] && !UNTELLING.includes(values[0].value));
     if (section) section.hidden = !chosen.length && !isTelling;
+    if (key === "reason" && section) this.offerLeftOut(section, values, chosen);
     const focused = list.contains(document.activeElement)
       ? /** @type {HTMLInputElement} */ (document.activeElement).value
       : null;
@@ -162,6 +166,24 @@ export class FilterColumn {
       const inputs = /** @type {NodeListOf<HTMLInputElement>} */ (list.querySelectorAll("input"));
       for (const input of inputs) if (input.value === focused) input.focus();
     }
+  }
+
+  /**
+   * One click for all that is left out.
+   *
+   * @param {HTMLElement} section
+   * @param {{value: string}[]} values
+   * @param {string[]} chosen
+   */
+  offerLeftOut(section, values, chosen) {
+    const leftOut = values.map(({ value }) => value).filter((value) => value !== KEPT);
+    const isChosen = leftOut.length > 0 && String(chosen) === String(leftOut);
+    this.leftOut?.remove();
+    this.leftOut = button("all left out", () => setFilter("reason", isChosen ? null : leftOut), {
+      class: "link",
+      "aria-pressed": isChosen,
+    });
+    if (leftOut.length && leftOut.length < values.length) section.append(this.leftOut);
   }
 
   showChips() {

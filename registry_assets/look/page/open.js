@@ -4,11 +4,12 @@
  * @import { Registry } from "./api.js"
  */
 
-import { get } from "./api.js";
+import { get, post } from "./api.js";
 import { fail, say } from "./notices.js";
 import { go, place } from "./place.js";
 
 const EVERY = 3000;
+/** What the server says while something is being written. */
 const UNSETTLED = "unknown";
 
 class OpenRegistry {
@@ -16,6 +17,8 @@ class OpenRegistry {
   answer = { name: "", state: "", author: "", datasets: [], folders: [], versions: {} };
   state = "";
   lost = false;
+  /** How many writes are under way. */
+  writing = 0;
   /** @type {Set<() => void>} Called when the registry has changed. */
   listeners = new Set();
 
@@ -41,9 +44,25 @@ class OpenRegistry {
     return this.answer.datasets.find(({ path }) => path === place.source);
   }
 
-  /** Reads again after a write from here. */
-  async changedHere() {
-    this.state = (await get("state")).state;
+  /**
+   * Writes; what that changes is no news.
+   *
+   * @param {string} name
+   * @param {Record<string, unknown>} body
+   * @returns {Promise<any>}
+   */
+  async write(name, body) {
+    this.writing++;
+    try {
+      return await post(name, body);
+    } finally {
+      this.state = UNSETTLED;
+      this.writing--;
+    }
+  }
+
+  /** Shows what is true now. */
+  tell() {
     for (const listener of this.listeners) listener();
   }
 
@@ -52,13 +71,13 @@ class OpenRegistry {
       const { state } = await get("state");
       if (this.lost) say("The server answers again.");
       this.lost = false;
-      // Something is being written right now.
-      if (state === UNSETTLED) return;
-      if (state !== this.state) {
-        await this.read();
+      if (this.writing || state === UNSETTLED || state === this.state) return;
+      const isNews = this.state !== UNSETTLED;
+      await this.read();
+      if (isNews) {
         say(`The registry changed; this is how it is at ${new Date().toLocaleTimeString()}.`);
-        for (const listener of this.listeners) listener();
       }
+      this.tell();
     } catch (error) {
       if (!this.lost) fail(error);
       this.lost = true;

@@ -4,7 +4,7 @@
  * @import { Change, Facets, Moves, Parameter, Thresholds as Answer } from "./api.js"
  */
 
-import { coalesced, get, post } from "./api.js";
+import { coalesced, get } from "./api.js";
 import { button, count, h, measured, named } from "./dom.js";
 import { fetchRows } from "./fetching.js";
 import { selectionBar } from "./gallery.js";
@@ -196,9 +196,9 @@ export class Thresholds {
     this.write.disabled = true;
     try {
       const body = { dataset: registry.dataset?.path, values: this.values };
-      const written = await post("params", body);
+      const written = await registry.write("params", body);
       sayWritten("Written to params.yaml", written);
-      await registry.changedHere();
+      registry.tell();
     } catch (error) {
       fail(error);
       this.mark();
