@@ -11,7 +11,7 @@
  * @property {number | null} width
  * @property {number | null} height
  * @property {string} format
- * @property {number} size
+ * @property {number | null} size
  * @property {number | null} brightness
  * @property {number | null} contrast
  * @property {string} outcome "kept", or the reason why it is left out.
@@ -59,12 +59,14 @@
  *   rows: Change[]}} Thresholds
  *
  * @typedef {{kind: "same" | "alike", across: boolean, pictures: (Row & {distance: number})[]}} Group
- * @typedef {{groups: Group[], unmeasured: string[]}} Duplicates
+ * @typedef {{total: number, groups: Group[], unmeasured: string[]}} Duplicates
  *
- * @typedef {{md5: string, path: string, collection?: string, from?: string, to?: string}} Moved
+ * @typedef {{md5: string, collection: string, path: string, from: string, to: string,
+ *   stage: string, here: boolean}} Moved
+ * @typedef {{kind: string, what: string, before: unknown, after: unknown, runs: number}} Reason
  * @typedef {{a: string, b: string,
  *   families: {family: string, role: string, added: number, removed: number}[],
- *   came: Moved[], went: Moved[], moved: Moved[], reasons: unknown[]}} Diff
+ *   came: Moved[], went: Moved[], moved: Moved[], reasons: Reason[], unread: string[]}} Diff
  *
  * @typedef {{stale: string[], next: string}} Written
  * @typedef {Written & {done: string[]}} Decided

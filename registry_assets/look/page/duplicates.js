@@ -24,8 +24,7 @@ import {
 import { listed } from "./windows.js";
 
 const ESTIMATE = 330;
-const DISTANCE = 4;
-const LARGEST_DISTANCE = 16;
+const LARGEST_DISTANCE = 64;
 
 export class Duplicates {
   constructor() {
@@ -41,7 +40,8 @@ export class Duplicates {
       type: "number",
       min: 0,
       max: LARGEST_DISTANCE,
-      value: this.asked(),
+      value: place.others.distance ?? "",
+      placeholder: "auto",
       "aria-label": "Largest distance",
       title: "How many of the 64 bits of their perceptual hashes may differ",
       onchange: () =>
@@ -73,15 +73,10 @@ export class Duplicates {
       this.list,
     );
     /** @type {Answer} */
-    this.answer = { groups: [], unmeasured: [] };
+    this.answer = { total: 0, groups: [], unmeasured: [] };
     this.virtualizer = new Virtualizer(this.options());
     this.unmount = this.virtualizer._didMount();
     this.read();
-  }
-
-  asked() {
-    const given = Number.parseInt(place.others.distance ?? "", 10);
-    return Number.isFinite(given) ? given : DISTANCE;
   }
 
   /** @returns {import("./vendor/virtual-core/index.js").VirtualizerOptions<HTMLElement, HTMLElement>} */
@@ -104,7 +99,8 @@ export class Duplicates {
     this.asking.abort();
     this.asking = new AbortController();
     try {
-      const asked = { source: place.source, distance: this.asked() };
+      const { distance } = place.others;
+      const asked = { source: place.source, ...(distance ? { distance } : {}) };
       this.answer = /** @type {Answer} */ (await get("duplicates", asked, this.asking.signal));
       this.filter();
     } catch (error) {
@@ -117,8 +113,11 @@ export class Duplicates {
     this.groups = this.answer.groups.filter((group) =>
       kind === "across" ? group.across : !kind || group.kind === kind,
     );
-    this.number.textContent = counted(this.groups.length, "group");
-    const { unmeasured } = this.answer;
+    const { groups, total, unmeasured } = this.answer;
+    this.number.textContent =
+      total > groups.length
+        ? `${counted(this.groups.length, "group")} of the first ${groups.length}, of ${total} in all`
+        : counted(this.groups.length, "group");
     this.unmeasured.textContent = unmeasured.length
       ? `Not compared by likeness, as they are not measured: ${unmeasured.map(visible).join(", ")}`
       : "";
@@ -177,7 +176,8 @@ export class Duplicates {
       const others = group.pictures.filter(
         (row) => keyOf(row) !== id && row.decision?.verdict !== "deny",
       );
-      if (kept)
+      if (!others.length) fail("The others are denied already.");
+      else if (kept)
         decide("deny", others, { why: `duplicate of ${kept.collection}/${kept.path}`, kept });
     };
     const where = group.across ? "across collections" : "within a collection";
@@ -230,7 +230,7 @@ export class Duplicates {
   /** @param {import("./place.js").Place} before */
   update(before) {
     if (before.others.distance !== place.others.distance) {
-      this.distance.value = String(this.asked());
+      this.distance.value = place.others.distance ?? "";
       this.read();
     }
   }

@@ -134,10 +134,13 @@ class Viewer {
       go({ picture: md5, others }, { replace: true, tell: false });
       this.show(picture, picture);
     } catch (error) {
-      fail(error);
-      if (!(error instanceof DOMException) && !isKnown) {
+      if (error instanceof DOMException) return;
+      // Of another version, perhaps: then all that is known stands in the list.
+      const message = h("p.unfit", {}, error instanceof Error ? error.message : String(error));
+      if (isKnown) this.side.lastElementChild?.replaceWith(message);
+      else {
         this.title.textContent = "Not found";
-        this.image.replaceChildren(h("p.blank", {}, error instanceof Error ? error.message : ""));
+        this.image.replaceChildren(h("div.blank", {}, message));
         this.side.replaceChildren();
       }
     }
@@ -223,7 +226,7 @@ class Viewer {
         Path: row.path,
         "Left out by": row.stage,
         Reason: row.reason,
-        Size: [size, row.format, bytes(row.size ?? 0)].filter(Boolean).join(" · "),
+        Size: [size, row.format, row.size !== null && bytes(row.size)].filter(Boolean).join(" · "),
         Brightness: measured(row.brightness),
         Contrast: measured(row.contrast),
         Taken: row.taken,

@@ -1,11 +1,12 @@
 /**
  * Two versions side by side: what came, what went, and what moved from class to class.
  *
- * @import { Diff, Moved, Row } from "./api.js"
+ * @import { Diff, Moved, Reason, Row } from "./api.js"
+ * @typedef {Row & {from: string, to: string, by: string}} Compared By: the stage that caused it.
  */
 
 import { get } from "./api.js";
-import { button, count, h, visible } from "./dom.js";
+import { button, count, counted, h, visible } from "./dom.js";
 import { fetchRows } from "./fetching.js";
 import { Grid } from "./grid.js";
 import { fail } from "./notices.js";
@@ -53,7 +54,7 @@ export class Versions {
         h("label", {}, "B ", this.b),
         choices,
         button("Compare", change, { class: "primary" }),
-        h("span.muted", {}, "Empty B: the work tree."),
+        h("span.muted", {}, "B empty: the work tree."),
       ),
       this.families,
       this.columns,
@@ -119,41 +120,32 @@ export class Versions {
   /** @param {Diff} diff */
   show(diff) {
     this.clear();
-    if (diff.families.length) {
+    const { families, reasons, unread } = diff;
+    this.families.append(
+      h("p", {}, h("bdi", {}, visible(diff.a)), " → ", h("bdi", {}, visible(diff.b))),
+    );
+    if (unread.length) {
       this.families.append(
-        h(
-          "details",
-          {},
-          h("summary", {}, `${diff.families.length} families changed`),
-          h(
-            "table",
-            {},
-            h(
-              "tbody",
-              {},
-              ...diff.families.map(({ family, role, added, removed }) =>
-                h(
-                  "tr",
-                  {},
-                  h("th", { scope: "row" }, visible(family)),
-                  h("td.muted", {}, role),
-                  h("td", {}, `+${count(added)}`),
-                  h("td", {}, `−${count(removed)}`),
-                ),
-              ),
-            ),
-          ),
-        ),
+        h("p.unfit", {}, `Not compared, not here: ${unread.map(visible).join(", ")}`),
+      );
+    }
+    if (reasons.length) this.families.append(folded("Why", reasons.map(reasonRow)));
+    if (families.length) {
+      const rows = families.map(({ family, role, added, removed }) =>
+        tableRow(family, role, `+${count(added)}`, `−${count(removed)}`),
+      );
+      this.families.append(
+        folded(`${counted(families.length, "family", "families")} changed`, rows),
       );
     }
     for (const [kind, label] of Object.entries(KINDS)) {
-      const rows = diff[/** @type {keyof typeof KINDS} */ (kind)].map((item) => asRow(item, kind));
+      const rows = diff[/** @type {keyof typeof KINDS} */ (kind)].map(asRow);
       const source = listed(rows);
       const grid = new Grid({
         label,
         source,
         size: SMALL,
-        caption: (row) => movedCaption(/** @type {Row & Moved} */ (row)),
+        caption: (row) => movedCaption(/** @type {Compared} */ (row)),
         empty: h("div.nothing", {}, h("p.muted", {}, "None.")),
         onopen: (index, row) => viewer.open(source, index, row, (to) => grid.activate(to)),
         onfetch: (chosen) => fetchRows(chosen),
@@ -189,32 +181,63 @@ export class Versions {
   }
 }
 
-/** @param {Row & Moved} row */
-function movedCaption(row) {
-  const caption = captionOf(row);
-  if (!row.from && !row.to) return caption;
-  const badge = `${row.from} → ${row.to}`;
-  return { ...caption, badge, tone: "kept", spoken: `${row.from} becomes ${row.to}` };
+/** @param {string} label @param {HTMLElement[]} rows */
+function folded(label, rows) {
+  const table = h("table", {}, h("tbody", {}, ...rows));
+  return h("details", {}, h("summary", {}, label), table);
+}
+
+/** @param {string} head @param {...string} cells */
+function tableRow(head, ...cells) {
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, visible(head)),
+    ...cells.map((cell) => h("td", {}, visible(cell))),
+  );
+}
+
+/** @param {Reason} reason */
+function reasonRow({ kind, what, before, after, runs }) {
+  const change = [before, after].map((value) =>
+    value === null ? "–" : String(value).slice(0, 40),
+  );
+  return tableRow(what, kind, change.join(" → "), counted(runs, "run"));
+}
+
+/** @param {Compared} row */
+function movedCaption({ from, to, by, ...row }) {
+  const badge = from && to ? `${from} → ${to}` : from || to;
+  return { ...captionOf(row), badge, values: by, spoken: badge };
 }
 
 /**
+ * As far as a comparison knows it.
+ *
  * @param {Moved} item
- * @param {string} kind
- * @returns {Row}
+ * @returns {Compared}
  */
-function asRow(item, kind) {
-  const there = /** @type {Partial<Row>} */ (item);
-  return /** @type {Row} */ ({
-    here: true,
+function asRow({ stage: by, ...item }) {
+  return {
+    by,
+    stage: "",
+    id: "",
     outcome: "",
     class: "",
-    stage: "",
+    reason: "",
     decision: null,
+    width: null,
+    height: null,
+    format: "",
+    size: null,
     brightness: null,
     contrast: null,
+    taken: "",
+    camera: "",
+    lens: "",
     place: null,
-    collection: "",
-    ...there,
-    id: `${kind}/${item.collection ?? ""}/${item.path}`,
-  });
+    note: "",
+    pending: false,
+    ...item,
+  };
 }
