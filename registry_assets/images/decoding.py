@@ -59,6 +59,7 @@ from registry_assets.images.jpeg_decoding import (
     decode_jpeg,
     fill_before_end,
     has_strict_decoder,
+    keep_one_exif,
     unsupported_kind,
 )
 from registry_assets.images.tiff_directories import describe_unsupported, is_tiff
@@ -189,6 +190,8 @@ def open_image(contents: bytes) -> ImageFile.ImageFile:
             with suppress(ImportError):
                 import_module(module)
     formats = [name for name in _FORMATS if name in Image.OPEN]
+    if contents.startswith(b"\xff\xd8"):
+        contents = keep_one_exif(contents)
     try:
         return Image.open(io.BytesIO(contents), formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

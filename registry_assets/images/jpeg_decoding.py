@@ -20,13 +20,15 @@ if the Huffman tables of the scan give it a meaning that no picture has.
 import re
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-_START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
+EXIF_HEADER = b"Exif\0"
+"""How a segment APP1 with EXIF begins."""
+
+_START, _END, _SCAN, _APP1 = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xE1
 
 # Frame headers (ITU-T T.81, table B.1) by decoder. The others of C0 to CF and JPEG-LS (F7) have
 # none; C4, C8 and CC are no frame headers.
@@ -56,42 +58,48 @@ _LAST_BEGIN_OF_BAND = 32
 _NO_CODE = bytes(range(1, 255)) * 8
 
 
-class Segment(NamedTuple):
-    """A segment: its marker, and the begin and end of its parameters."""
+def read_segments(contents: bytes, *, first_scan: bool = False) -> Iterator[tuple[int, int, int]]:
+    """Yield the segments of a file up to the end marker, skipping other bytes.
 
-    marker: int
-    begin: int
-    end: int
+    Each is its marker, and the begin and end of its parameters.
 
-
-def read_segments(contents: bytes) -> Iterator[Segment]:
-    """Yield the segments of a file up to the end marker, skipping other bytes."""
-    place = len(_START)
+    Args:
+        contents: The file.
+        first_scan: Whether to stop after the header of the first scan.
+    """
+    place, size = len(_START), len(contents)
     while True:
         place = contents.find(b"\xff", place)
-        if not 0 <= place < len(contents) - 3 or contents[place + 1] == _END[1]:
+        if not 0 <= place < size - 3:
             return
         marker = contents[place + 1]
-        if marker == 0xFF:  # a fill byte
-            place += 1
-        elif marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # without parameters
-            place += 2
-        else:
+        if 0xD9 < marker < 0xFF or 0x01 < marker < 0xD0:
             begin = place + 4
-            end = max(begin, place + 2 + int.from_bytes(contents[place + 2 : begin], "big"))
-            yield Segment(marker, begin, min(end, len(contents)))
+            end = place + 2 + (contents[place + 2] << 8 | contents[place + 3])
+            if end < begin:
+                end = begin
+            yield marker, begin, end if end < size else size
             place = end
             if marker == _SCAN:
+                if first_scan:
+                    return
                 found = _NEXT_MARKER.search(contents, place)
-                place = found.start() if found else len(contents)
-
-
-def read_header(contents: bytes) -> Iterator[Segment]:
-    """Yield the segments up to and including that of the first scan."""
-    for segment in read_segments(contents):
-        yield segment
-        if segment.marker == _SCAN:
+                place = found.start() if found else size
+        elif marker == _END[1]:
             return
+        else:
+            # A fill byte, or a marker without parameters.
+            place += 1 if marker == 0xFF else 2
+
+
+def read_header(contents: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the segments up to and including that of the first scan."""
+    return read_segments(contents, first_scan=True)
+
+
+def find_metadata(contents: bytes) -> list[tuple[int, int]]:
+    """Return the begin and end of each segment APP1, which has EXIF or XMP, in the header."""
+    return [(begin, end) for marker, begin, end in read_header(contents) if marker == _APP1]
 
 
 def unsupported_kind(contents: bytes) -> str:
@@ -201,6 +209,24 @@ def keep_picture(contents: bytes) -> bytes:
         if marker == _SCAN:
             kept.append(contents[end:])
     return b"".join(kept)
+
+
+def keep_one_exif(contents: bytes) -> bytes:
+    """Return a JPEG with only the first of its EXIF segments.
+
+    Pillow joins them, to as many megabytes as there are, and copies every value to which a tag of
+    it leads: many times the memory of the picture, when they are made for that.
+    """
+    segments = [
+        (begin - 4, end)
+        for begin, end in find_metadata(contents)
+        if contents.startswith(EXIF_HEADER, begin)
+    ]
+    if len(segments) < 2:
+        return contents
+    begins = [0, *(end for _, end in segments[1:])]
+    ends = [*(begin for begin, _ in segments[1:]), len(contents)]
+    return b"".join(contents[begin:end] for begin, end in zip(begins, ends, strict=True))
 
 
 def _mend(contents: bytes, message: str) -> bytes | None:

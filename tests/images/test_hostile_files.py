@@ -15,7 +15,7 @@ from PIL import Image
 
 from registry_assets.images import Measurement, build_contact_sheet, measure_collection
 
-from .drawing import save
+from .drawing import encode, noise, save
 
 RED = (255, 0, 0)
 
@@ -87,6 +87,19 @@ def lossless_jpeg(grey: NDArray[np.uint8]) -> bytes:
     )
 
 
+def jpeg_of_much_exif() -> bytes:
+    """Return a JPEG with 4 MB of EXIF in segments; each of its tags has all of it as its value."""
+    entries = b"".join(struct.pack("<HHII", tag, 7, 1 << 22, 0) for tag in range(0xFFFF))
+    exif = (b"II*\0\x08\0\0\0\xff\xff" + entries).ljust((1 << 22) + 8, b"\0")
+    plain = encode(noise(), "JPEG")
+    # As from a camera, without JFIF: Pillow then looks for the resolution in EXIF.
+    header, rest = plain[:2], plain[plain.index(b"\xff\xdb") :]
+    for at in range(0, len(exif), 65_000):
+        part = b"Exif\0\0" + exif[at : at + 65_000]
+        header += b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part
+    return header + rest
+
+
 def waves(side: int = 512) -> NDArray[np.uint8]:
     y, x = np.mgrid[:side, :side]
     grain = np.random.default_rng(0).integers(-8, 8, (side, side))
@@ -103,6 +116,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             4, 4, *[(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**7)))] * 9, pixels_chunk(4, 4)
         ),
         "frames.gif": gif(20_000),
+        "exif.jpg": jpeg_of_much_exif(),
         "circle.tif": tiff(8),
         "circle_of_two.tif": tiff(8 + 114 + 16) + tiff(8)[8:],
         "lossless.jpg": lossless_jpeg(waves()),
@@ -131,6 +145,7 @@ def test_every_file_has_a_row_and_the_good_ones_are_fine(
 ) -> None:
     assert sorted(measured) == sorted(os.listdir(folder))
     assert all(measured[f"good_{number}.png"].is_readable for number in range(6))
+    assert measured["exif.jpg"].is_readable
 
 
 @pytest.mark.parametrize(
