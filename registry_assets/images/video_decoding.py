@@ -107,7 +107,12 @@ def extract_video(
     with file:
         try:
             reader = iio.imopen(
-                file, "r", plugin=PyAVPlugin, options={"format_whitelist": _CONTAINERS}
+                file,
+                "r",
+                plugin=PyAVPlugin,
+                options={"format_whitelist": _CONTAINERS},
+                # Of metadata that are not UTF-8.
+                metadata_errors="replace",
             )
         except OSError as error:
             # An IndexError means that there is no video stream.

@@ -1,7 +1,7 @@
 """Images and videos drawn for the tests, so that the answers are known."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def write_video(
     times: Sequence[int] | None = None,
     noisy: bool = False,
     pixel_aspect: Fraction | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a video of `draw_frame`, or of noise.
 
@@ -58,8 +59,10 @@ def write_video(
     The header goes first, so that a file cut short still opens.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    header_first = {"movflags": "faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
+    flags = "faststart+use_metadata_tags" if metadata else "faststart"
+    header_first = {"movflags": flags} if path.suffix.lower() in (".mp4", ".mov") else {}
     with av.open(str(path), "w", options=header_first) as container:
+        container.metadata.update(metadata or {})
         stream = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = 96, 64, "yuv420p", 10
         if pixel_aspect is not None:

@@ -336,3 +336,10 @@ def test_frames_are_measured_beside_the_images_and_name_their_video(tmp_path: Pa
         ("clip.mp4/frame_000010.jpg", "", "clip.mp4", 10),
         ("not.mp4", "video cannot be opened: 0 frames extracted", "", None),
     ]
+
+
+def test_metadata_that_are_not_utf_8_do_not_cost_the_video(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", metadata={"make": "Café Cam"})
+    path.write_bytes(path.read_bytes().replace("Café".encode(), b"Caf\xe9\xff"))
+    video, _ = extract(path)
+    assert (video.frames_written, video.reason) == (3, "")
