@@ -12,8 +12,9 @@ contents.py           reading the bytes of a file that may be an image
 decoding.py           bytes -> an 8-bit RGB image, or the reason why there is none
 jpeg_decoding.py      decoding JPEG so that damage is detected
 bare_pictures.py      reducing a file to its first picture, to locate damage
-tiff_directories.py   the tags of a TIFF, read before decoding
+tiff_directories.py   the tags of a TIFF, read before decoding, and those of EXIF
 camera_raw.py         camera raw, developed by LibRaw
+exif.py               when, where and with what a photograph was taken
 workers.py            mapping a function over files in worker processes
 worker_process.py     a worker process and its limits
 
@@ -39,7 +40,8 @@ Videos:
 
 frames.py             the videos of a collection -> frames, and a table
 video_decoding.py     a video -> frames
-videos.py             the table of videos
+video_tags.py         when, where and with what a video was taken
+videos.py             the tables of videos and frames
 
 Decisions:
 
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from registry_assets.images.contents import SET_ASIDE_PREFIX, Unreadable, has_image_suffix
     from registry_assets.images.decisions import Decision, read_decisions
     from registry_assets.images.decoding import DecodedImage, decode_image
+    from registry_assets.images.exif import Exif, describe_tags, read_exif
     from registry_assets.images.file_measuring import measure_file
     from registry_assets.images.frames import extract_frames
     from registry_assets.images.initial_decisions import leave_out_duplicates, open_decisions
@@ -87,6 +90,7 @@ _PLACES = {
     "ClassThresholds": "verdicts",
     "Decision": "decisions",
     "DecodedImage": "decoding",
+    "Exif": "exif",
     "ExtractedVideo": "videos",
     "ImageClass": "verdicts",
     "Measurement": "measurements",
@@ -96,6 +100,7 @@ _PLACES = {
     "check_algorithm": "algorithms",
     "classify": "verdicts",
     "decode_image": "decoding",
+    "describe_tags": "exif",
     "extract_frames": "frames",
     "extract_video": "video_decoding",
     "find_alike": "likeness",
@@ -106,6 +111,7 @@ _PLACES = {
     "measure_file": "file_measuring",
     "open_decisions": "initial_decisions",
     "read_decisions": "decisions",
+    "read_exif": "exif",
     "read_measurements": "measurements",
     "read_videos": "videos",
     "removal_reason": "verdicts",
@@ -119,6 +125,7 @@ __all__ = [
     "ClassThresholds",
     "Decision",
     "DecodedImage",
+    "Exif",
     "ExtractedVideo",
     "ImageClass",
     "Measurement",
@@ -128,6 +135,7 @@ __all__ = [
     "check_algorithm",
     "classify",
     "decode_image",
+    "describe_tags",
     "extract_frames",
     "extract_video",
     "find_alike",
@@ -138,6 +146,7 @@ __all__ = [
     "measure_file",
     "open_decisions",
     "read_decisions",
+    "read_exif",
     "read_measurements",
     "read_videos",
     "removal_reason",

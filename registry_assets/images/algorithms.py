@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from registry_assets.errors import AlgorithmVersionError
 
 ALGORITHMS: Mapping[str, int] = {
-    # Extracting frames: their choice, size and format.
-    "frames": 2,
-    # The table of measurements: readability, reasons and all numbers.
-    "measures": 2,
+    # Extracting frames: their choice, size and format, and what the tables say of them.
+    "frames": 3,
+    # The table of measurements: readability, reasons, all numbers and EXIF.
+    "measures": 3,
     # Verdicts from the table, thresholds and decisions.
     "verdicts": 2,
 }

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 from registry_assets.images.jpeg_decoding import keep_picture
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
+"""The signature of a PNG."""
+
 _PIXELS_OF_PNG = frozenset((b"IHDR", b"PLTE", b"IDAT"))
 # Transparency, and the frames of an animation.
 _NEEDED_OF_PNG = _PIXELS_OF_PNG | {b"tRNS", b"acTL", b"fcTL", b"fdAT"}
@@ -21,12 +23,12 @@ def keep_first_picture(contents: bytes) -> bytes | None:
     """Return a copy of a JPEG, PNG or WebP with only its first picture; None for other formats."""
     if contents.startswith(b"\xff\xd8"):
         return keep_picture(contents)
-    if contents.startswith(_PNG):
+    if contents.startswith(PNG):
         return (
-            _PNG
+            PNG
             + b"".join(
                 contents[begin - 8 : end + 4]
-                for kind, begin, end in _png_chunks(contents)
+                for kind, begin, end in read_png_chunks(contents)
                 if kind in _PIXELS_OF_PNG
                 or (kind in _NEEDED_OF_PNG and _is_whole(contents, begin, end))
             )
@@ -47,7 +49,7 @@ def check_png(contents: bytes) -> str:
         ValueError: If a chunk of the picture is damaged.
     """
     note = kind = ""
-    for chunk, begin, end in _png_chunks(contents):
+    for chunk, begin, end in read_png_chunks(contents):
         kind = chunk.decode("latin-1")
         if not _is_whole(contents, begin, end):
             if chunk in _PIXELS_OF_PNG:
@@ -56,9 +58,9 @@ def check_png(contents: bytes) -> str:
     return note or ("" if kind == "IEND" else "ends without IEND")
 
 
-def _png_chunks(contents: bytes) -> Iterator[tuple[bytes, int, int]]:
+def read_png_chunks(contents: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the type of each chunk, and the begin and end of its data."""
-    place = len(_PNG)
+    place = len(PNG)
     while place + 12 <= len(contents):
         (length,) = struct.unpack_from(">I", contents, place)
         kind = contents[place + 4 : place + 8]
@@ -76,7 +78,7 @@ def _is_whole(contents: bytes, begin: int, end: int) -> bool:
 
 
 def _keep_of_webp(contents: bytes) -> bytes | None:
-    for kind, begin, end in _riff_chunks(contents, 12, len(contents)):
+    for kind, begin, end in read_riff_chunks(contents, 12, len(contents)):
         if kind == b"ANMF":
             # It begins with its position and size. A frame that covers only a part of the canvas is
             # not the whole picture.
@@ -87,7 +89,7 @@ def _keep_of_webp(contents: bytes) -> bytes | None:
 
 def _as_webp(contents: bytes, begin: int, end: int) -> bytes | None:
     parts: dict[bytes, bytes] = {}
-    for kind, at, stop in _riff_chunks(contents, begin, end):
+    for kind, at, stop in read_riff_chunks(contents, begin, end):
         if kind in (b"ALPH", b"VP8 ", b"VP8L") and stop <= len(contents):
             parts.setdefault(kind, contents[at - 8 : stop + (stop - at) % 2])
     # Without the alpha channel, which is dropped anyway.
@@ -98,7 +100,8 @@ def _as_webp(contents: bytes, begin: int, end: int) -> bytes | None:
     return b"RIFF" + struct.pack("<I", 4 + len(picture)) + b"WEBP" + picture
 
 
-def _riff_chunks(contents: bytes, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+def read_riff_chunks(contents: bytes, place: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each chunk between two places, and the begin and end of its data."""
     while place + 8 <= min(stop, len(contents)):
         kind, length = struct.unpack_from("<4sI", contents, place)
         yield kind, place + 8, place + 8 + length

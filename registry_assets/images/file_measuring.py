@@ -13,6 +13,7 @@ from registry_assets.images.contents import (
     read_contents,
 )
 from registry_assets.images.decoding import decode_image
+from registry_assets.images.exif import read_exif
 from registry_assets.images.measurements import Measurement
 from registry_assets.images.measures import (
     mean_brightness,
@@ -50,9 +51,10 @@ def measure_file(
     if remembered is not None and _would_be_the_same(remembered, max_pixels):
         return remembered
     allow_time(len(contents))
+    exif = read_exif(contents)._asdict()
     decoded = decode_image(contents, name=name, max_pixels=max_pixels)
     if isinstance(decoded, Unreadable):
-        return unmeasured._replace(reason=decoded.reason)
+        return unmeasured._replace(reason=decoded.reason, **exif)
     grey = np.asarray(decoded.image.convert("L"))
     reduced = reduce_image(grey)
     return unmeasured._replace(
@@ -66,6 +68,7 @@ def measure_file(
         perceptual_hash=perceptual_hash(reduced),
         thumbnail=thumbnail(reduced),
         note=decoded.note,
+        **exif,
     )
 
 

@@ -19,10 +19,11 @@ def extract_frames(
     frames_per_second: float,
     executor: Executor | None = None,
 ) -> list[ExtractedVideo]:
-    """Write frames of every video of a collection, and a table of the videos.
+    """Write frames of every video of a collection, and tables of the videos and of the frames.
 
     Frames are written to `<out>/<path of the video>/frame_000012.jpg`, with their number in the
-    video from 0, and the table to `<out>/videos.csv`. Both are reproducible byte for byte.
+    video from 0, and the tables to `<out>/videos.csv` and `<out>/frames.csv`. All are reproducible
+    byte for byte.
 
     Args:
         folder: The collection. Hidden files, and links that lead out of it, are skipped.

@@ -13,8 +13,11 @@ COLUMNS = (
     *("path", "readable", "reason", "format", "width", "height", "mode", "frames"),
     *("mean_brightness", "mean_horizontal_variance", "perceptual_hash"),
     *("source", "frame", "md5", "size", "note", "thumbnail"),
+    *("taken", "camera", "lens", "orientation", "latitude", "longitude", "altitude", "has_gps"),
 )
 _COLUMNS_AT_FIRST = 15
+
+_TRUTH = {True: "true", False: "false"}
 
 
 class Measurement(NamedTuple):
@@ -36,7 +39,10 @@ class Measurement(NamedTuple):
         md5: Of the contents, if they were read.
         size: In bytes, for a regular file.
         note: A problem with the rest of the file, whose first picture is intact.
-        thumbnail: See `measures`; empty in tables of older versions.
+        thumbnail: See `measures`; empty in tables of older versions, like all that follow.
+        taken: When, in ISO 8601, see `exif`; for a frame and its video, see `videos`. Likewise
+            `camera`, `lens`, `orientation`, `latitude`, `longitude` and `altitude`.
+        has_gps: Whether the file itself says anything about a place; None if it was not read.
     """
 
     path: str
@@ -55,6 +61,14 @@ class Measurement(NamedTuple):
     size: int | None = None
     note: str = ""
     thumbnail: str = ""
+    taken: str = ""
+    camera: str = ""
+    lens: str = ""
+    orientation: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    altitude: float | None = None
+    has_gps: bool | None = None
 
     @property
     def is_readable(self) -> bool:
@@ -101,7 +115,7 @@ def is_table(path: str | os.PathLike[str]) -> bool:
 def _to_row(measurement: Measurement) -> tuple[str, ...]:
     return (
         escape_text(measurement.path),
-        "true" if measurement.is_readable else "false",
+        _TRUTH[measurement.is_readable],
         escape_text(measurement.reason),
         measurement.format,
         _format(measurement.width),
@@ -117,12 +131,21 @@ def _to_row(measurement: Measurement) -> tuple[str, ...]:
         _format(measurement.size),
         escape_text(measurement.note),
         measurement.thumbnail,
+        escape_text(measurement.taken),
+        escape_text(measurement.camera),
+        escape_text(measurement.lens),
+        _format(measurement.orientation),
+        _format(measurement.latitude),
+        _format(measurement.longitude),
+        _format(measurement.altitude),
+        "" if measurement.has_gps is None else _TRUTH[measurement.has_gps],
     )
 
 
 def _from_row(row: list[str]) -> Measurement:
     path, _, reason, format_, width, height, mode, frames, *rest = row
-    brightness, variance, hash_, source, frame, md5, size, note, thumbnail = rest
+    brightness, variance, hash_, source, frame, md5, size, note, thumbnail, *rest = rest
+    taken, camera, lens, orientation, latitude, longitude, altitude, has_gps = rest
     return Measurement(
         unescape_text(path),
         unescape_text(reason),
@@ -140,6 +163,14 @@ def _from_row(row: list[str]) -> Measurement:
         _parse_int(size),
         unescape_text(note),
         thumbnail,
+        unescape_text(taken),
+        unescape_text(camera),
+        unescape_text(lens),
+        _parse_int(orientation),
+        _parse_float(latitude),
+        _parse_float(longitude),
+        _parse_float(altitude),
+        has_gps == _TRUTH[True] if has_gps else None,
     )
 
 

@@ -11,7 +11,7 @@ from registry_assets.images.contents import MAX_PIXELS
 from registry_assets.images.entries import CollectionFile, find_entries, is_video
 from registry_assets.images.measurements import Measurement
 from registry_assets.images.memo import Memo
-from registry_assets.images.videos import VIDEOS_TABLE, ExtractedVideo, read_videos
+from registry_assets.images.videos import FRAMES_TABLE, VIDEOS_TABLE, ExtractedVideo, read_videos
 from registry_assets.images.workers import map_in_order
 
 # Measurements that are added to a memo in one transaction.
@@ -41,13 +41,14 @@ def measure_collection(
         max_pixels: Larger images are not decoded.
 
     Raises:
-        OSError: If the folder, or the table in `frames`, cannot be read.
+        OSError: If the folder, or a table in `frames`, cannot be read.
     """
     videos: dict[str, ExtractedVideo] = {}
     entries = find_entries(folder)
     if frames is not None:
         videos = {video.path: video for video in read_videos(frames)}
-        found = (entry for entry in find_entries(frames) if entry.path != VIDEOS_TABLE)
+        tables = (VIDEOS_TABLE, FRAMES_TABLE)
+        found = (entry for entry in find_entries(frames) if entry.path not in tables)
         tasks = heapq.merge(
             ((entry, False) for entry in entries),
             ((entry, True) for entry in found),
@@ -59,12 +60,28 @@ def measure_collection(
         partial(_measure_task, memo, max_pixels), tasks, on_failure=_failed_task, executor=executor
     )
     for measurement in _keep(measured, memo) if memo else measured:
-        video = videos.get(measurement.path)
+        video = videos.get(measurement.source or measurement.path)
+        if video is None:
+            yield measurement
+        elif measurement.source:
+            yield _with_tags(measurement, video, video.find_time(measurement.frame))
         # Another reason, such as "hidden file", takes precedence.
-        if video is not None and measurement.reason == "video":
-            yield measurement._replace(reason=video.summary)
+        elif measurement.reason == "video":
+            yield _with_tags(measurement, video, video.taken)._replace(
+                reason=video.summary, has_gps=video.has_gps
+            )
         else:
             yield measurement
+
+
+def _with_tags(measurement: Measurement, video: ExtractedVideo, taken: str) -> Measurement:
+    return measurement._replace(
+        taken=taken,
+        camera=video.camera,
+        latitude=video.latitude,
+        longitude=video.longitude,
+        altitude=video.altitude,
+    )
 
 
 def _keep(measured: Iterator[Measurement], memo: Memo) -> Iterator[Measurement]:

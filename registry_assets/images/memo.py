@@ -24,8 +24,8 @@ from PIL import features
 from registry_assets.images.measurements import Measurement
 
 _MEASURED_BY = (
-    *("bare_pictures.py", "camera_raw.py", "contents.py", "decoding.py", "file_measuring.py"),
-    *("jpeg_decoding.py", "measures.py", "tiff_directories.py"),
+    *("bare_pictures.py", "camera_raw.py", "contents.py", "decoding.py", "exif.py"),
+    *("file_measuring.py", "jpeg_decoding.py", "measures.py", "tiff_directories.py"),
 )
 _DECODED_BY = ("pil", "jpg", "jpg_2000", "zlib", "libtiff", "webp", "avif")
 _DECODED_BY_PACKAGES = ("simplejpeg", "rawpy", "pillow-heif", "pillow-jxl-plugin")
@@ -152,13 +152,21 @@ def _cells_of(measurement: Measurement) -> str:
             measurement.perceptual_hash,
             measurement.note,
             measurement.thumbnail,
+            measurement.taken,
+            measurement.camera,
+            measurement.lens,
+            measurement.orientation,
+            measurement.latitude,
+            measurement.longitude,
+            measurement.altitude,
+            measurement.has_gps,
         ]
     )
 
 
 def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
     format_, width, height, mode, frames, brightness, variance, hash_, *rest = json.loads(cells)
-    note, thumbnail = rest
+    note, thumbnail, taken, camera, lens, orientation, latitude, longitude, altitude, has_gps = rest
     return unmeasured._replace(
         format=format_,
         width=width,
@@ -170,6 +178,14 @@ def _with_cells(unmeasured: Measurement, cells: str) -> Measurement:
         perceptual_hash=hash_,
         note=note,
         thumbnail=thumbnail,
+        taken=taken,
+        camera=camera,
+        lens=lens,
+        orientation=orientation,
+        latitude=latitude,
+        longitude=longitude,
+        altitude=altitude,
+        has_gps=has_gps,
     )
 
 

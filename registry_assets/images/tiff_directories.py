@@ -5,6 +5,8 @@ TIFF have no decoder. Tags: TIFF 6.0, and "Digital Negative Specification" 1.7, 
 """
 
 import io
+import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -155,3 +157,124 @@ def _number(tags: Any, tag: int) -> int:
 def _numbers(tags: Any, tag: int) -> tuple[int, ...]:
     value = tags.get(tag, ())
     return tuple(map(int, value)) if isinstance(value, tuple) else (int(value),)
+
+
+# The sizes of types and their codes of `struct`: TIFF 6.0, BigTIFF, and UTF-8 of EXIF 3.0.
+_SIZES = {
+    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8},
+    **{13: 4, 16: 8, 17: 8, 18: 8, 129: 1},
+}
+_CODES = {
+    **{1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d"},
+    **{13: "I", 16: "Q", 17: "q", 18: "Q"},
+}
+_RATIONALS = (5, 10)
+# Bytes, ASCII, undefined, UTF-8.
+_TEXTS = (1, 2, 7, 129)
+
+# The place of the first directory in the header, the number of entries, and the tag of an entry.
+_LAYOUT, _BIG_LAYOUT = ("4xI", "H", "H10x"), ("8xQ", "Q", "H18x")
+
+_MOST_TAGS = 1000
+_MOST_BYTES = 4096
+
+
+class Tags:
+    """The tags of a directory, whose values are read when they are asked for, and only so far.
+
+    Pillow copies every value of a directory when it opens it: in a hostile one, a thousand tags can
+    each have the whole file as their value.
+
+    Attributes:
+        is_readable: Whether there is such a directory; one that is cut short is.
+        is_little_endian: The order of bytes.
+    """
+
+    def __init__(self, contents: bytes) -> None:
+        self._contents = contents
+        self._places: dict[int, int] = {}
+        self.is_readable = False
+        self.is_little_endian = contents.startswith(b"II")
+        self._order = "<" if self.is_little_endian else ">"
+        self._is_big = contents[2:4] in (b"+\0", b"\0+")
+
+    @classmethod
+    def read(cls, contents: bytes, place: int | None = None) -> "Tags":
+        """Read the directory at a place, or the first one; without tags if it is not readable.
+
+        Args:
+            contents: A TIFF, or a file with the same structure and another signature.
+            place: Where the directory begins.
+        """
+        tags = cls(contents)
+        order, (head, at, entry) = tags._order, _BIG_LAYOUT if tags._is_big else _LAYOUT
+        try:
+            if place is None:
+                (place,) = struct.unpack_from(order + head, contents)
+            (count,) = struct.unpack_from(order + at, contents, place)
+        # Offsets of 64 bits can be larger than Python can seek.
+        except (struct.error, OverflowError):
+            return tags
+        size = struct.calcsize(entry)
+        begin = place + struct.calcsize(at)
+        count = min(count, _MOST_TAGS, (len(contents) - begin) // size)
+        entries = contents[begin : begin + size * count]
+        for (tag,) in struct.iter_unpack(order + entry, entries):
+            tags._places[tag] = begin
+            begin += size
+        tags.is_readable = True
+        return tags
+
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over the numbers of the tags."""
+        return iter(self._places)
+
+    def __contains__(self, tag: int) -> bool:
+        """Whether there is this tag, readable or not."""
+        return tag in self._places
+
+    def find(self, tag: int) -> tuple[int, int, int]:
+        """Return the type of a tag, and the place and size of its value; zeros without one."""
+        entry = self._places.get(tag)
+        if entry is None:
+            return 0, 0, 0
+        code, inline = ("2xHQQ", 8) if self._is_big else ("2xHII", 4)
+        kind, count, place = struct.unpack_from(self._order + code, self._contents, entry)
+        size = _SIZES.get(kind, 0) * count
+        if size <= inline:
+            place = entry + 4 + inline
+        if not size or place + size > len(self._contents):
+            return 0, 0, 0
+        return kind, place, size
+
+    def text_of(self, tag: int) -> bytes:
+        """Return the begin of a value as it is stored, if it is text or of no type."""
+        kind, place, size = self.find(tag)
+        if kind not in _TEXTS:
+            return b""
+        return self._contents[place : place + (size if size < _MOST_BYTES else _MOST_BYTES)]
+
+    def numbers_of(self, tag: int) -> tuple[float, ...]:
+        """Return the first numbers of a value; NaN for those with a denominator of zero."""
+        kind, place, size = self.find(tag)
+        if kind not in _CODES:
+            return ()
+        size = min(size, _MOST_BYTES) // _SIZES[kind]
+        count = 2 * size if kind in _RATIONALS else size
+        values = struct.unpack_from(f"{self._order}{count}{_CODES[kind]}", self._contents, place)
+        if kind not in _RATIONALS:
+            return values
+        fractions = zip(values[::2], values[1::2], strict=True)
+        return tuple([above / below if below else math.nan for above, below in fractions])
+
+    def number_of(self, tag: int) -> float:
+        """Return the first number of a value; NaN if there is none."""
+        numbers = self.numbers_of(tag)
+        return numbers[0] if numbers else math.nan
+
+    def directory_of(self, tag: int) -> "Tags":
+        """Return the directory that a tag leads to."""
+        place = self.number_of(tag)
+        if not isinstance(place, int) or place < 0:
+            return Tags(self._contents)
+        return Tags.read(self._contents, place)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from registry_assets.images.contents import MAX_PIXELS
+from registry_assets.images.video_tags import read_video_tags
 from registry_assets.images.videos import ExtractedVideo, as_rate
 from registry_assets.images.worker_process import allow_time
 
@@ -81,7 +82,7 @@ def extract_video(
 ) -> ExtractedVideo:
     """Write frames of a video into the folder `out`, which is created with the first frame.
 
-    Memory use does not depend on the length of the video.
+    Memory use does not depend on the length of the video, but for a number per written frame.
 
     Args:
         path: The video.
@@ -135,6 +136,7 @@ class _Extraction:
         # In seconds: the first since the first frame, the second by the file's time stamps.
         self._first_problem: Fraction | None = None
         self._end = Fraction(0)
+        self._seconds: dict[int, float] = {}
         # The pixel aspect ratio of the container, if the codec has another one.
         self._stated_aspect: Fraction | None = None
 
@@ -144,6 +146,8 @@ class _Extraction:
 
         # The best one, as a cover picture is a video stream, too.
         stream = container.streams.best("video")
+        own = stream.metadata if stream is not None else {}
+        self._video = replace(self._video, **read_video_tags({**own, **container.metadata}))
         if not isinstance(stream, av.VideoStream):
             return replace(self._video, reason="has no pictures")
         if not stream.codec_context:
@@ -167,7 +171,7 @@ class _Extraction:
                 )
                 self._write(frame, aspect or Fraction(1), number, clock)
         is_cut_short = _is_cut_short(container, self._end)
-        return replace(self._video, reason=self._reason(clock, is_cut_short))
+        return replace(self._video, reason=self._reason(clock, is_cut_short), seconds=self._seconds)
 
     def _decode(
         self, container: "av.container.InputContainer", stream: "av.VideoStream", clock: "_Clock"
@@ -219,6 +223,7 @@ class _Extraction:
             )
         image.save(self._out / f"frame_{number:06d}.jpg", "JPEG", quality=95)
         self._video = replace(self._video, frames_written=self._video.frames_written + 1)
+        self._seconds[number] = float(clock.last)
 
     def _note_problem(self, time: Fraction) -> None:
         if self._first_problem is None:

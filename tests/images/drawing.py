@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 
 def noise(height: int = 24, width: int = 32, seed: int = 0) -> Image.Image:
@@ -30,6 +30,43 @@ def save(path: Path, image: Image.Image | None = None, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     (image or noise()).save(path, **options)
     return path
+
+
+def exif(**changed: Any) -> Image.Exif:
+    """Return the EXIF of a photograph that was taken in Buenos Aires, below sea level.
+
+    `changed` are tags by name, of those that EXIF has in the first directory, in the Exif IFD and,
+    by names that begin with GPS, in the GPS IFD; None leaves a tag out.
+    """
+    tags: dict[str, Any] = {
+        "Make": "Canon",
+        "Model": "Canon EOS 80D",
+        "Orientation": 6,
+        "DateTimeOriginal": "2021:10:16 07:31:05",
+        "OffsetTimeOriginal": "-03:00",
+        "SubsecTimeOriginal": "25",
+        "ExposureTime": 0.004,
+        "LensModel": "EF-S18-55mm f/4-5.6 IS STM",
+        "GPSVersionID": b"\2\3\0\0",
+        "GPSLatitudeRef": "S",
+        "GPSLatitude": (34.0, 36.0, 30.0),
+        "GPSLongitudeRef": "W",
+        "GPSLongitude": (58.0, 22.5, 0.0),
+        "GPSAltitudeRef": b"\1",
+        "GPSAltitude": 12.5,
+        **changed,
+    }
+    written = Image.Exif()
+    for name, value in tags.items():
+        if value is None:
+            continue
+        if name.startswith("GPS"):
+            written.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS[name]] = value
+        elif name in ("Make", "Model", "Orientation"):
+            written[ExifTags.Base[name]] = value
+        else:
+            written.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base[name]] = value
+    return written
 
 
 def draw_frame(number: int, height: int = 64, width: int = 96) -> NDArray[np.uint8]:

@@ -53,7 +53,10 @@ def extract(path: Path, rate: float = 1) -> tuple[ExtractedVideo, Path]:
 def test_an_intact_video_gives_a_frame_per_second(tmp_path: Path, name: str, codec: str) -> None:
     rate = 25 if name == "a.ts" else 10
     video, out = extract(write_video(tmp_path / name, codec=codec, frames=3 * rate, rate=rate))
-    assert video == ExtractedVideo(name, 3 * rate, 3, 1.0, 96, 64, 0, "")
+    seconds = {0: 0.0, rate: 1.0, 2 * rate: 2.0}
+    assert video == ExtractedVideo(
+        name, 3 * rate, 3, 1.0, 96, 64, 0, has_gps=False, seconds=seconds
+    )
     assert written(out) == [0, rate, 2 * rate]
     frame = picture(out / f"frame_{rate:06d}.jpg")
     assert np.abs(frame - draw_frame(rate)).mean() < 8  # the frame that its name says
@@ -309,6 +312,7 @@ def test_a_collections_frames_are_the_same_bytes_in_each_run(tmp_path: Path) -> 
     assert list(first) == [
         "cut.MOV/frame_000000.jpg",
         "cut.MOV/frame_000010.jpg",
+        "frames.csv",
         "videos.csv",
         f"x/{clip}/frame_000000.jpg",
         f"x/{clip}/frame_000010.jpg",
@@ -316,10 +320,10 @@ def test_a_collections_frames_are_the_same_bytes_in_each_run(tmp_path: Path) -> 
     assert list(read_videos(tmp_path / "one")) == videos
 
 
-def test_without_videos_there_is_a_table_and_nothing_else(tmp_path: Path) -> None:
+def test_without_videos_there_are_tables_and_nothing_else(tmp_path: Path) -> None:
     save(tmp_path / "collection" / "a.jpg")
     assert extract_frames(tmp_path / "collection", tmp_path / "out", frames_per_second=1) == []
-    assert [name for name, _ in files(tmp_path / "out")] == ["videos.csv"]
+    assert [name for name, _ in files(tmp_path / "out")] == ["frames.csv", "videos.csv"]
 
 
 def test_frames_are_measured_beside_the_images_and_name_their_video(tmp_path: Path) -> None:
@@ -338,8 +342,100 @@ def test_frames_are_measured_beside_the_images_and_name_their_video(tmp_path: Pa
     ]
 
 
+PHONE = {
+    "com.apple.quicktime.creationdate": "2021-10-16T23:59:59+0200",
+    "com.apple.quicktime.make": "Apple",
+    "com.apple.quicktime.model": "iPhone 12",
+    "com.apple.quicktime.location.ISO6709": "-34.6083-058.3750-012.500/",
+    "creation_time": "2021-10-16T22:04:00.000000Z",
+}
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.mkv"])
+def test_frames_have_the_time_place_and_camera_of_their_video(tmp_path: Path, name: str) -> None:
+    collection, frames = tmp_path / "collection", tmp_path / "frames"
+    # Of a variable frame rate: the second frame is shown after 1.2 s.
+    write_video(collection / name, frames=3, times=[0, 12, 24], metadata=PHONE)
+    extract_frames(collection, frames, frames_per_second=1)
+    video, first, second, third = measure_collection(collection, frames=frames)
+    assert [row.taken for row in (video, first, second, third)] == [
+        "2021-10-16T23:59:59+02:00",
+        "2021-10-16T23:59:59.000+02:00",
+        "2021-10-17T00:00:00.200+02:00",
+        "2021-10-17T00:00:01.400+02:00",
+    ]
+    for row in (video, first):
+        assert (row.camera, row.lens, row.orientation) == ("Apple iPhone 12", "", None)
+        assert (row.latitude, row.longitude, row.altitude) == (-34.6083, -58.375, -12.5)
+    # A frame that is published tells nobody where it was taken.
+    assert (video.has_gps, first.has_gps) == (True, False)
+    with Image.open(frames / name / "frame_000000.jpg") as frame:
+        assert not frame.getexif()
+
+
+def test_what_a_container_says_changes_no_byte_of_a_frame(tmp_path: Path) -> None:
+    plain = write_video(tmp_path / "plain" / "a.mov", frames=20)
+    tagged = write_video(tmp_path / "tagged" / "a.mov", frames=20, metadata=PHONE)
+    _, plain_frames = extract(plain)
+    _, tagged_frames = extract(tagged)
+    assert list(files(plain_frames)) == list(files(tagged_frames))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "taken", "place"),
+    [
+        ({"creation_time": "2021-10-16T05:31:05.250000Z"}, "2021-10-16T05:31:05.250+00:00", None),
+        ({"creation_time": "1904-01-01T00:00:00Z"}, "", None),
+        ({"com.apple.quicktime.creationdate": "yesterday"}, "", None),
+        ({"location": "+46.5000+007.2500/"}, "", (46.5, 7.25, None)),
+        ({"location": "+4630.00+00715.00/"}, "", (46.5, 7.25, None)),
+        ({"location": "+463000.0-0071500.0+10CRSWGS_84/"}, "", (46.5, -7.25, 10.0)),
+        ({"location": "+00.0000-000.0000/"}, "", (0.0, 0.0, None)),
+    ],
+)
+def test_times_are_shown_with_their_offset_and_places_in_degrees(
+    tmp_path: Path,
+    metadata: dict[str, str],
+    taken: str,
+    place: tuple[float, float, float | None] | None,
+) -> None:
+    # Matroska keeps these texts as they are.
+    video, _ = extract(write_video(tmp_path / "a.mkv", frames=1, metadata=metadata))
+    assert video.taken == taken
+    assert (video.latitude, video.longitude, video.altitude) == (place or (None, None, None))
+    assert video.has_gps == (place is not None)
+    assert video.reason == ""
+
+
+@pytest.mark.parametrize(
+    "place", ["nowhere", "+91.0+007.25/", "+46.5+181.0/", "+46.5", "+inf+nan/", "+1" * 100_000]
+)
+def test_a_place_that_cannot_be_read_is_empty_and_still_told(tmp_path: Path, place: str) -> None:
+    metadata = {"location": place, "make": "x" * 100_000, "model": "a\nb"}
+    video, _ = extract(write_video(tmp_path / "a.mkv", frames=1, metadata=metadata))
+    assert (video.latitude, video.longitude, video.has_gps) == (None, None, True)
+    assert len(video.camera) == 128
+    assert video.frames_written == 1
+
+
 def test_metadata_that_are_not_utf_8_do_not_cost_the_video(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mkv", metadata={"make": "Café Cam"})
-    path.write_bytes(path.read_bytes().replace("Café".encode(), b"Caf\xe9\xff"))
+    path = write_video(tmp_path / "a.mkv", metadata={"make": "Caf\u00e9 Cam", "model": "M1"})
+    path.write_bytes(path.read_bytes().replace("Caf\u00e9".encode(), b"Caf\xe9\xff"))
     video, _ = extract(path)
     assert (video.frames_written, video.reason) == (3, "")
+    assert video.camera.endswith("Cam M1")
+
+
+def test_tables_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    collection, frames = tmp_path / "collection", tmp_path / "frames"
+    write_video(collection / "a.mov", frames=20, metadata=PHONE)
+    extract_frames(collection, frames, frames_per_second=1)
+    (frames / "frames.csv").unlink()
+    lines = (frames / "videos.csv").read_text().splitlines()
+    (frames / "videos.csv").write_text(
+        "".join(",".join(line.split(",")[:8]) + "\n" for line in lines)
+    )
+    assert list(read_videos(frames)) == [ExtractedVideo("a.mov", 20, 2, 1.0, 96, 64, 0)]
+    video, *of_frames = measure_collection(collection, frames=frames)
+    assert video.reason == "video: 2 frames extracted"
+    assert [row.taken for row in of_frames] == ["", ""]

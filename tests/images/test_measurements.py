@@ -25,7 +25,7 @@ from registry_assets.images.contents import SET_ASIDE_PREFIX
 from registry_assets.images.measurements import COLUMNS
 from registry_assets.images.measures import mean_brightness
 
-from .drawing import encode, noise, save
+from .drawing import encode, exif, noise, save
 
 
 def measure(folder: Path) -> dict[str, Measurement]:
@@ -47,6 +47,7 @@ def test_a_readable_image_has_all_its_measures(tmp_path: Path) -> None:
         thumbnail="7c" * 64,  # (299 * 10 + 587 * 200 + 114 * 30) / 1000
         md5=hashlib.md5(path.read_bytes()).hexdigest(),
         size=path.stat().st_size,
+        has_gps=False,
     )
 
 
@@ -146,22 +147,27 @@ def test_the_table_has_a_header_and_a_row_per_file(tmp_path: Path) -> None:
     assert header == ",".join(COLUMNS)
     assert first.startswith("a.txt,false,not an image,,,")
     assert second.startswith(f"b.png,true,,PNG,9,8,L,1,50.0,0.0,{'0' * 16},,,")
-    assert second.endswith(f",,{'32' * 64}")
+    assert second.endswith(f",,{'32' * 64},,,,,,,,false")
 
 
-def test_a_table_of_a_version_without_thumbnails_is_read(tmp_path: Path) -> None:
-    save(tmp_path / "collection" / "a,b.png")
+@pytest.mark.parametrize("columns", [15, 16, 17])
+def test_a_table_of_an_earlier_version_is_read(tmp_path: Path, columns: int) -> None:
+    photograph = tmp_path / "collection" / "a,b.jpg"
+    photograph.parent.mkdir()
+    photograph.write_bytes(encode(noise(), "JPEG", exif=exif()))
     (tmp_path / "collection" / "notes.txt").write_text("x")
     measured = list(measure_collection(tmp_path / "collection"))
     write_measurements(tmp_path / "table.csv", measured)
-    old = [*COLUMNS]
-    place = old.index("thumbnail")
+    assert measured[0].camera
     with (tmp_path / "table.csv").open(newline="") as file:
-        rows = [row[:place] + row[place + 1 :] for row in csv.reader(file)]
+        rows = [row[:columns] for row in csv.reader(file)]
     with (tmp_path / "old.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
+    empty = Measurement("")._asdict()
+    # The table has a column that the tuple lacks: whether it is readable.
+    later = {name: empty[name] for name in COLUMNS[columns:]}
     assert list(read_measurements(tmp_path / "old.csv")) == [
-        row._replace(thumbnail="") for row in measured
+        row._replace(**later) for row in measured
     ]
 
 

@@ -113,7 +113,7 @@ def test_a_stage_replaces_the_output_of_the_run_before(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "old.jpg").touch()
     run("extract_frames", "--frames-per-second", 1, tmp_path / "inputs", tmp_path / "frames")
-    assert names(tmp_path / "frames") == ["videos.csv"]
+    assert names(tmp_path / "frames") == ["frames.csv", "videos.csv"]
 
 
 @pytest.mark.parametrize(
@@ -248,6 +248,7 @@ def test_a_video_that_crashes_the_decoder_costs_its_own_frames_only(tmp_path: Pa
     assert names(frames) == [
         "a.mp4/frame_000000.jpg",
         "a.mp4/frame_000010.jpg",
+        "frames.csv",
         "videos.csv",
         "z.mp4/frame_000000.jpg",
         "z.mp4/frame_000010.jpg",

@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_algorithm("frames")
     parser.add_argument("--frames-per-second", type=float, required=True)
     parser.add_argument("inputs", type=existing_folder, help="the collection")
-    parser.add_argument("out", type=Path, help="where the frames and videos.csv go")
+    parser.add_argument("out", type=Path, help="where the frames and their tables go")
     arguments = parser.parse_args()
     if not 0 < arguments.frames_per_second < float("inf"):
         parser.error("frames_per_second has to be above 0")
