@@ -13,6 +13,7 @@ Pillow opens are C code, so untrusted files belong in a worker (`workers`).
 
 import datetime
 import math
+import os
 import re
 import struct
 import zlib
@@ -23,12 +24,16 @@ from PIL import ExifTags
 
 from registry_assets.images.bare_pictures import PNG, read_png_chunks, read_riff_chunks
 from registry_assets.images.camera_raw import is_camera_raw
+from registry_assets.images.contents import Unreadable, read_contents
 from registry_assets.images.jpeg_decoding import EXIF_HEADER, find_metadata
 from registry_assets.images.tiff_directories import Tags
+from registry_assets.images.worker_process import allow_time
+from registry_assets.images.workers import map_in_order
 
 MOST_CHARACTERS = 128
 """Longer texts are cut."""
 
+_SECONDS_PER_FILE = 10.0
 _MOST_DESCRIBED = 500
 _MOST_CHARACTERS_DESCRIBED = 500
 _MOST_NUMBERS_DESCRIBED = 16
@@ -149,6 +154,20 @@ def describe_tags(contents: bytes) -> Mapping[str, str]:
             if text:
                 described.setdefault(_as_words(name) if name else f"Tag 0x{tag:04x}", text)
     return described
+
+
+def describe_file(path: str | os.PathLike[str]) -> Mapping[str, str]:
+    """Return the tags of a file as `describe_tags` does; empty if it cannot be read.
+
+    Reads the file in a worker process, as it is not trusted.
+    """
+    return next(map_in_order(_describe_file, [path], on_failure=lambda *_: {}))
+
+
+def _describe_file(path: str | os.PathLike[str]) -> Mapping[str, str]:
+    allow_time(seconds=_SECONDS_PER_FILE)
+    contents = read_contents(path)
+    return {} if isinstance(contents, Unreadable) else describe_tags(contents)
 
 
 def join_make(make: str, model: str) -> str:

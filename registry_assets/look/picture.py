@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 
 from registry_assets.curation.explaining import describe_explanation, explain
 from registry_assets.errors import NotFoundError, RegistryError
+from registry_assets.images.exif import describe_file
 from registry_assets.look.answers import ask
 from registry_assets.look.gallery import Row
 from registry_assets.look.open_registry import OpenRegistry, Reading
@@ -38,12 +39,14 @@ class PictureJson(Row):
         explanation: The same as values; None for a folder without verdicts.
         trace: What `registry trace` says, in lines.
         versions: The versions that have it.
+        exif: The tags of its EXIF as text, by name; empty if it is not in the cache.
     """
 
     why: Sequence[str]
     explanation: Mapping[str, Any] | None
     trace: Sequence[str]
     versions: Sequence[HeldIn]
+    exif: Mapping[str, str]
 
 
 def show_picture(registry: OpenRegistry, query: Mapping[str, str]) -> PictureJson:
@@ -64,12 +67,14 @@ def show_picture(registry: OpenRegistry, query: Mapping[str, str]) -> PictureJso
         )
     explanation = explain(pictures, row, gallery.recorded) if pictures.has_measures else None
     found = gallery.row(row)
+    place = reading.listings.place_of(found["md5"])
     return {
         **found,
         "why": [*describe_explanation(explanation)] if explanation else [],
         "explanation": asdict(explanation) if explanation else None,
         "trace": [*_trace(reading, found["md5"])],
         "versions": [*_find_versions(reading, collection, found["md5"])],
+        "exif": describe_file(place) if place is not None else {},
     }
 
 
