@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,42 +78,30 @@ def _decide(
     dataset: str | None,
     collection: str | None,
 ) -> None:
-    from registry_assets.curation.deciding import Decider, author_of
-    from registry_assets.images.decisions import today
+    from registry_assets.curation.deciding import Decider
 
     if not (why or "").strip() or by == "":
         raise click.UsageError("--why and --by must not be empty")
     decider = Decider(read_lineage(root))
-    subjects = [decider.find(file, dataset=dataset, collection=collection) for file in files]
-    done = decider.decide(
-        subjects,
-        verdict,
-        by=by or author_of(decider.registry.root),
-        why=why or "",
-        date=today(),
-        only_here=collection is not None,
+    made = decider.decide_about(
+        files, verdict, by=by, why=why or "", dataset=dataset, collection=collection
     )
     word = "allowed" if verdict == "allow" else "denied"
-    for item in done:
+    for item in made.done:
         click.echo(f"{word:<10} {item.image}  ({item.file})")
-    written = {item.file: item.collection for item in done}
-    for concerned in {subject.dataset.path: subject.dataset for subject in subjects}.values():
-        changed = decider.reconsider(concerned, [item.image for item in done])
-        _say_changed(changed)
-        written |= {concerned.decisions_file(name) or "": name for name in changed}
-    _say_stale(root, written)
+    _say_changed(made.reconsidered)
+    _say_stale(root, made.written)
 
 
-def _say_stale(root: Path, collections: dict[str, str]) -> None:
+def _say_stale(root: Path, collections: Mapping[str, str]) -> None:
     """Print the assets that changed decisions make stale, and the command to run."""
-    from registry_assets.curation.deciding import find_stale
+    from registry_assets.curation.deciding import find_stale, materialize_command
 
     stale = list(find_stale(read_lineage(root), collections))
     for asset, partition in stale:
         click.echo(f"{'stale':<10} {asset} [{partition}], and everything downstream")
     if stale:
-        chosen = " ".join(f"--collection {name}" for name in dict.fromkeys(n for _, n in stale))
-        click.echo(f"run `registry materialize {chosen}`")
+        click.echo(f"run `{materialize_command(name for _, name in stale)}`")
     else:
         click.echo("nothing became stale")
 
@@ -198,7 +186,7 @@ def say_left_out(root: Path, dataset: Dataset, changed: dict[str, LeftOut]) -> N
         click.echo("nothing changed")
 
 
-def _say_changed(changed: dict[str, LeftOut]) -> None:
+def _say_changed(changed: Mapping[str, LeftOut]) -> None:
     for collection, left in changed.items():
         for item in left.added:
             click.echo(f"{'left out':<10} {collection}/{item.path}  ({item.why})")

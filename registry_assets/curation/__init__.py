@@ -2,7 +2,9 @@
 
 deciding.py           making and withdrawing decisions
 initial_decisions.py  automatic decisions, before a stage first reads a collection
+parameters.py         writing thresholds into params.yaml
 duplicates.py         finding duplicate and similar pictures
+duplicate_groups.py   groups of such pictures, to choose the one that stays
 pictures.py           the pictures of a data set or folder, with the verdicts on them
 recorded.py           where the stages have put them
 explaining.py         the verdicts on one of them, in order and in words

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from registry_assets.curation.duplicates import find_tables
 from registry_assets.curation.initial_decisions import PARAMETERS, collections_of
@@ -20,7 +21,7 @@ from registry_assets.images.decision_text import (
     without_decisions,
     write_text,
 )
-from registry_assets.images.decisions import Decision, Verdict, parse_decisions
+from registry_assets.images.decisions import Decision, Verdict, parse_decisions, today
 from registry_assets.images.initial_decisions import LeftOut, leave_out_duplicates
 from registry_assets.images.measurements import Measurement, is_table, read_measurements
 from registry_assets.images.verdicts import BrightnessRange
@@ -47,6 +48,21 @@ class Subject:
     md5: str
     dataset: Dataset
     paths: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Decisions that were made.
+
+    Attributes:
+        done: The decisions.
+        reconsidered: Automatic decisions about duplicates that changed with them, by collection.
+        written: The files that were written, each with its collection.
+    """
+
+    done: Sequence[Decided]
+    reconsidered: Mapping[str, LeftOut]
+    written: Mapping[str, str]
 
 
 class Decider:
@@ -129,6 +145,7 @@ class Decider:
         why: str,
         date: str,
         only_here: bool = False,
+        duplicate_of: str = "",
     ) -> list[Decided]:
         """Write decisions; all of them, or none if one is refused.
 
@@ -140,12 +157,16 @@ class Decider:
             date: Today's date.
             only_here: Whether the decision applies only to the collections found; otherwise it is
                 copied to new collections with the same image.
+            duplicate_of: For denied duplicates, the image that is kept instead, as
+                `COLLECTION/PATH`.
 
         Raises:
-            RefusedError: when one is not a readable image.
+            RefusedError: when one is not a readable image, or the one to keep is none.
             MetafileError: when a decisions file cannot be read.
         """
         done = []
+        for dataset in {subject.dataset.path: subject.dataset for subject in subjects}.values():
+            self._check_kept(dataset, duplicate_of)
         for subject in subjects:
             for collection, path in subject.paths.items():
                 rows = self._rows(subject.dataset, collection)
@@ -153,7 +174,14 @@ class Decider:
                 if row is not None and not row.is_readable:
                     raise RefusedError(f"{subject.file} {_why_not(row, verdict)}")
                 decision = Decision(
-                    subject.md5, verdict, by, why, date, row.path if row else path, only_here
+                    subject.md5,
+                    verdict,
+                    by,
+                    why,
+                    date,
+                    row.path if row else path,
+                    only_here,
+                    duplicate_of,
                 )
                 file = subject.dataset.decisions_file(collection) or ""
                 done.append(Decided(subject.dataset.path, collection, file, decision))
@@ -165,6 +193,67 @@ class Decider:
                 decisions = [item.decision for item in done if item.file == file]
                 write_text(place, with_decisions(read_text(place), decisions, file))
         return done
+
+    def _check_kept(self, dataset: Dataset, place: str) -> None:
+        """Check that an image that is kept instead of others is one.
+
+        Raises:
+            RefusedError: when it is none.
+        """
+        collection, _, path = place.partition("/")
+        row = self._rows(dataset, collection).get(path) if place else None
+        if place and (row is None or not row.is_readable):
+            raise RefusedError(
+                f"{place} cannot be kept instead: {dataset.path} has no such readable image"
+            )
+
+    def decide_about(
+        self,
+        files: Iterable[str],
+        verdict: Verdict,
+        *,
+        by: str | None = None,
+        why: str,
+        dataset: str | None = None,
+        collection: str | None = None,
+        duplicate_of: str = "",
+    ) -> Made:
+        """Decide about images, and bring automatic decisions about their duplicates up to date.
+
+        Args:
+            files: The images, as for `find`.
+            verdict: Whether they are allowed or denied.
+            by: Who decides; by default, who Git says.
+            why: The reason.
+            dataset: The data set, as for `find`.
+            collection: Only in this collection, as for `find`.
+            duplicate_of: As for `decide`.
+
+        Raises:
+            RefusedError: as `find` and `decide`, or without a reason.
+            NotFoundError: when the registry does not have one of the images.
+            MetafileError: when a decisions file cannot be read.
+            RegistryError: when Git does not say who decides.
+        """
+        if not why.strip():
+            raise RefusedError("a decision needs a reason in words")
+        subjects = [self.find(file, dataset=dataset, collection=collection) for file in files]
+        done = self.decide(
+            subjects,
+            verdict,
+            by=by or author_of(self.registry.root),
+            why=why,
+            date=today(),
+            only_here=collection is not None or bool(duplicate_of),
+            duplicate_of=duplicate_of,
+        )
+        written = {item.file: item.collection for item in done}
+        changed: dict[str, LeftOut] = {}
+        for concerned in {subject.dataset.path: subject.dataset for subject in subjects}.values():
+            found = self.reconsider(concerned, [item.image for item in done])
+            changed |= found
+            written |= {concerned.decisions_file(name) or "": name for name in found}
+        return Made(done, changed, written)
 
     def find_decided(
         self, file: str, *, dataset: str | None = None, collection: str | None = None
@@ -311,15 +400,25 @@ def _no_decisions(dataset: str) -> RefusedError:
     )
 
 
+def materialize_command(collections: Iterable[str | None]) -> str:
+    """The command that brings everything of some collections up to date; of all, with None."""
+    names = dict.fromkeys(collections)
+    if None in names:
+        return "registry materialize"
+    return " ".join(["registry materialize", *(f"--collection {quote(n)}" for n in names if n)])
+
+
 def find_stale(lineage: Lineage, files: Collection[str]) -> Iterator[tuple[str, str | None]]:
     """The assets, with partition, that changes of some files made stale.
 
     Args:
         lineage: The graph, read after the files were written.
-        files: The files, from the root.
+        files: The files, from the root: decisions, or files of parameters.
     """
     for output in read_recorded_status(lineage):
         stage = lineage.registry.stage_of.get(output.path)
-        read = {d.path for d in stage.dependencies} if stage is not None else set()
+        read = set()
+        if stage is not None:
+            read = {d.path for d in stage.dependencies} | {p.file for p in stage.parameters}
         if output.state == "stale" and not read.isdisjoint(files):
             yield output.asset, output.partition

@@ -12,6 +12,10 @@ filtering.py        filters, and the counts beside them
 listing.py          the pictures that pass filters
 picture.py          everything known of one picture
 thresholds.py       what other thresholds would change
+duplicates.py       groups of duplicates
+diff.py             two versions, side by side
+decisions.py        decisions, made and taken back
+parameters.py       thresholds, written
 stored_pictures.py  thumbnails, previews, originals; fetching from the remote
 places.py           addresses of places in the page
 recorded.py         the contents that are served, and no others

@@ -72,9 +72,10 @@ def _answer(
 
 
 def as_json(value: object, status: int = 200) -> Response:
-    """A JSON response."""
+    """A JSON response; a parameter that is a date becomes text."""
     # In ASCII: names of files that are no text have lone surrogates, which UTF-8 cannot encode.
-    return Response(json.dumps(value, separators=(",", ":")), status, media_type="application/json")
+    text = json.dumps(value, separators=(",", ":"), default=str)
+    return Response(text, status, media_type="application/json")
 
 
 async def describe_error(_request: Request, error: Exception) -> Response:

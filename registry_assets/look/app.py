@@ -10,7 +10,17 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from registry_assets.look import listing, overview, picture, stored_pictures, thresholds
+from registry_assets.look import (
+    decisions,
+    diff,
+    duplicates,
+    listing,
+    overview,
+    parameters,
+    picture,
+    stored_pictures,
+    thresholds,
+)
 from registry_assets.look.answers import HANDLERS
 from registry_assets.look.guard import Guard, Hosts
 from registry_assets.look.open_registry import OpenRegistry
@@ -19,7 +29,17 @@ from registry_assets.look.places import page_address
 PAGE = Path(__file__).with_name("page")
 """The folder with HTML, CSS and JavaScript."""
 
-_APIS = (overview, listing, picture, thresholds, stored_pictures)
+_APIS = (
+    overview,
+    listing,
+    picture,
+    thresholds,
+    duplicates,
+    diff,
+    decisions,
+    parameters,
+    stored_pictures,
+)
 """The modules of the API; each exports `routes(registry)`."""
 
 

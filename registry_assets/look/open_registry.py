@@ -104,6 +104,15 @@ class OpenRegistry:
             self._looked = time.monotonic()
             return self._known
 
+    def read_again(self) -> Reading:
+        """The registry as it is at this moment.
+
+        Raises:
+            RegistryError: when it cannot be read.
+        """
+        self.look_again()
+        return self.read()
+
     def read_ahead(self, source: str | None) -> None:
         """Read the pictures of a source in a thread, before the page asks for them.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -15,7 +14,7 @@ from registry_assets.errors import RegistryError
 from registry_assets.images.contents import Unreadable
 from registry_assets.look.answers import as_json, tell
 from registry_assets.look.open_registry import OpenRegistry
-from registry_assets.look.queries import BadRequestError
+from registry_assets.look.queries import is_md5, read_md5s
 from registry_assets.look.threads import Threads
 from registry_assets.model import is_folder
 from registry_assets.registry.thumbnails import PREVIEW, THUMBNAIL, Thumbnails
@@ -30,7 +29,6 @@ _NOWHERE = (
     "again"
 )
 
-_MD5 = re.compile("[0-9a-f]{32}")
 
 Absence = Literal["unknown", "here", "unreadable"]
 
@@ -120,7 +118,7 @@ class StoredPictures:
         )
 
     def _find_unknown(self, md5: str) -> AbsentJson | None:
-        if _MD5.fullmatch(md5) and md5 in self._registry.read().recorded:
+        if is_md5(md5) and md5 in self._registry.read().recorded:
             return None
         return {"absent": "unknown", "message": _UNKNOWN}
 
@@ -192,17 +190,3 @@ def _find_files(listings: Listings, version: str, wanted: Collection[str]) -> Ma
 
 def _ignore(_line: str) -> None:
     """Progress is not shown."""
-
-
-def read_md5s(body: Mapping[str, Any]) -> list[str]:
-    """The md5s in the body of a request.
-
-    Raises:
-        BadRequestError: when it does not list any, or lists something else.
-    """
-    md5s = body.get("md5s")
-    if not isinstance(md5s, list) or not md5s:
-        raise BadRequestError("`md5s` has to be a list of md5s: choose some pictures")
-    if not all(isinstance(md5, str) and _MD5.fullmatch(md5) for md5 in md5s):
-        raise BadRequestError("`md5s` has to be a list of md5s: reload the page")
-    return list(dict.fromkeys(md5s))

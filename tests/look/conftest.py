@@ -1,15 +1,20 @@
+"""Registries to look at, servers of them, and browsers."""
+
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from tests.chromium import WatchedContext, running_chromium, watched_context
-from tests.conftest import commit_all, run
-from tests.images.drawing import noise, save
+from tests.conftest import commit_all, copy_empty_repository, run
+from tests.images.drawing import encode, noise, save
+from tests.look.served import Served, serving
 from tests.look.server import looking
 
 HOSTILE = (
@@ -23,6 +28,8 @@ HOSTILE = (
 """Names of files that a page could take for something else."""
 
 MANY = 2500
+
+MARKUP = "<img src=x onerror=alert(1)>\"'&.png"
 
 expect.set_options(timeout=20_000)  # for a machine that does much else
 
@@ -63,3 +70,35 @@ def watched(browser: Browser, server: str) -> Iterator[WatchedContext]:
     with watched_context(browser, urlsplit(server).netloc) as watched:
         watched.open(server).close()
         yield watched
+
+
+def md5_of(place: Path) -> str:
+    return hashlib.md5(place.read_bytes()).hexdigest()
+
+
+def object_of(root: Path, md5: str) -> Path:
+    return root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A DVC repository without settings, with a folder of pictures and of what is none."""
+    root = copy_empty_repository(tmp_path / "registry")
+    folder = root / "photos"
+    save(folder / "large.jpg", Image.new("RGB", (3000, 1500), (200, 30, 30)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(folder / "turned.jpg", Image.new("RGB", (400, 200), (30, 30, 200)), exif=exif)
+    save(folder / MARKUP, Image.new("RGB", (40, 40), (30, 200, 30)))
+    picture = encode(Image.effect_noise((300, 300), 50), "JPEG")
+    (folder / "cut.jpg").write_bytes(picture[: len(picture) // 2])
+    (folder / "notes.txt").write_text("<script>alert(1)</script>")
+    (folder / "empty.jpg").write_bytes(b"")
+    run(root, "dvc", "add", "--quiet", "photos")
+    return root
+
+
+@pytest.fixture
+def served(root: Path) -> Iterator[Served]:
+    with serving(root) as served:
+        yield served.open()

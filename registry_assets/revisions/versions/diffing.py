@@ -58,7 +58,7 @@ class Diff:
 
 def compare_revisions(
     lineage: Lineage,
-    before: str,
+    before: str | None,
     after: str | None = None,
     *,
     dataset: str | None = None,
@@ -69,8 +69,9 @@ def compare_revisions(
 
     Args:
         lineage: The graph of the work tree.
-        before: A commit, branch or tag; with `dataset`, also a version of it such as ``v3``.
-        after: The same; None for the metafiles in the work tree.
+        before: A commit, branch or tag; with `dataset`, also a version of it such as ``v3``. None
+            for the metafiles in the work tree.
+        after: The same.
         dataset: Compare only this data set, given by name or path.
         collection: Compare only this collection.
         report: Called with progress messages.
