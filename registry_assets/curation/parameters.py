@@ -11,7 +11,7 @@ from typing import Any
 
 from registry_assets.curation.initial_decisions import PARAMETERS
 from registry_assets.errors import MetafileError, RefusedError
-from registry_assets.images.decision_text import editing, read_text, write_text
+from registry_assets.images.decision_text import editing, write_text
 from registry_assets.images.verdicts import THRESHOLDS, BrightnessRange, ClassThresholds
 from registry_assets.model import Dataset
 
@@ -44,7 +44,8 @@ def write_thresholds(root: Path, dataset: Dataset, values: Mapping[str, float]) 
     # A link stays one.
     place = (root / name).resolve()
     with editing(place):
-        text = read_text(place)
+        # As bytes: newlines stay as they are.
+        text = place.read_bytes().decode("utf-8") if place.exists() else ""
         before = _load(text, name)
         missing = [key for key in values if key not in before]
         if missing:

@@ -41,10 +41,13 @@ def write(opened: OpenRegistry, body: Mapping[str, Any]) -> WrittenJson:
     values = body.get("values")
     if not isinstance(values, dict) or not values:
         raise BadRequestError("`values` has to name thresholds: move a slider first")
+    # A bool is an int to Python.
+    if not all(type(value) in (int, float) for value in values.values()):
+        raise BadRequestError("`values` have to be numbers: reload the page")
     try:
-        numbers = {str(name): float(value) for name, value in values.items()}
-    except (TypeError, ValueError, OverflowError):
-        raise BadRequestError("`values` have to be numbers: reload the page") from None
+        numbers = {name: float(value) for name, value in values.items()}
+    except OverflowError:
+        raise BadRequestError("`values` have to be numbers of usual size: choose others") from None
     written = write_thresholds(opened.root, dataset, numbers)
     name = f"{dataset.path}/{PARAMETERS}" if dataset.path else PARAMETERS
     return {"written": written, **describe_stale(opened, [name] if written else [])}

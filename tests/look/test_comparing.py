@@ -126,7 +126,8 @@ def test_what_came_and_moved_is_what_the_command_says(registry: Path, served: Se
     }
     said = run(registry, "registry", "diff", "01_image_dataset/v1", "--dataset", "01_image_dataset")
     assert str(len(found["moved"])) in said
-    (reason,) = [item for item in found["reasons"] if item["kind"] == "parameter"]
+    changed = [item for item in found["reasons"] if item["kind"] == "parameter"]
+    (reason,) = [item for item in changed if "day_night_image_threshold" in item["what"]]
     assert (reason["before"], reason["after"]) == (100, 130)
     assert {item["role"] for item in found["families"]} <= {"raw", "input", "end"}
     assert found["b"] == "the work tree"
@@ -168,9 +169,10 @@ def test_pictures_that_only_an_earlier_version_has_are_shown_when_it_is_compared
 
 
 def test_a_raw_collection_is_compared_too(served: Served) -> None:
-    found = compare(served, "v1", "HEAD", "raw/03_new")
+    tag = "01_image_dataset/v1"
+    found = compare(served, tag, "HEAD", "raw/03_new")
     assert "03_new/plain_1.png" in named(found["came"])
-    assert compare(served, "v1", "HEAD", f"raw/{ONE}")["came"] == []
+    assert compare(served, tag, "HEAD", f"raw/{ONE}")["came"] == []
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_without_a_reason_nothing_is_written(registry: Path, served: Served, why
         ({"dataset": "02_none"}, 404),
         ({"dataset": None}, 400),
         ({"md5s": []}, 400),
-        ({"md5s": ["0" * 32]}, 404),
+        ({"md5s": ["0" * 32]}, 409),
         ({"md5s": ["../../raw"]}, 400),
         ({"collection": 3}, 400),
         ({"duplicate_of": f"{ONE}/nothing.jpg"}, 409),
