@@ -205,7 +205,7 @@ export class Gallery {
 
   destroy() {
     this.asking?.abort();
-    this.windows.need(-1, -1);
+    this.windows.stop();
     this.filters.destroy();
     this.grid.destroy();
   }

@@ -46,13 +46,18 @@ export class Windows {
    * @param {boolean} same Whether they are the same pictures, perhaps changed.
    */
   reset(same) {
-    for (const { controller } of this.asked.values()) controller.abort();
-    this.asked.clear();
+    this.stop();
     this.before = same ? new Map([...this.before, ...this.windows]) : new Map();
     this.windows = new Map();
     this.known = false;
     if (!same) this.count = 0;
     this.need(0, 0);
+  }
+
+  /** Gives up what is being fetched. */
+  stop() {
+    for (const { controller } of this.asked.values()) controller.abort();
+    this.asked.clear();
   }
 
   /** @param {number} index */
