@@ -4,6 +4,8 @@
  * @import { Row } from "./api.js"
  * @import { Source } from "./windows.js"
  * @import { Caption } from "./tile.js"
+ * @typedef {{element: HTMLElement, tiles: {row: Row | undefined, tile: HTMLElement}[],
+ *   loading?: ReturnType<typeof setTimeout>}} ShownRow
  */
 
 import { h } from "./dom.js";
@@ -20,7 +22,6 @@ import {
 const GAP = 8;
 const CAPTION = 38;
 const ASPECT = 0.72;
-/** What is scrolled past within this time, in ms, is not loaded. */
 const PASSING = 70;
 const LARGEST_SELECTION = 5000;
 
@@ -39,8 +40,19 @@ export class Grid {
    * @param {(row: Row) => Caption} [options.caption]
    * @param {number} [options.size] The least width of a tile.
    * @param {Node} [options.empty] Shown where there is nothing.
+   * @param {number} [options.passing] What is in sight for less time, in ms, is not loaded.
    */
-  constructor({ label, source, onopen, onfetch, caption = captionOf, size = 170, empty }) {
+  constructor({
+    label,
+    source,
+    onopen,
+    onfetch,
+    caption = captionOf,
+    size = 170,
+    empty,
+    passing = PASSING,
+  }) {
+    this.passing = passing;
     this.source = source;
     this.onopen = onopen;
     this.onfetch = onfetch;
@@ -51,7 +63,7 @@ export class Grid {
     this.active = 0;
     this.anchor = 0;
     this.id = `grid${++grids}`;
-    /** @type {Map<number, {element: HTMLElement, tiles: {row: Row | undefined, tile: HTMLElement}[]}>} */
+    /** @type {Map<number, ShownRow>} */
     this.shown = new Map();
     this.sizer = h("div.sizer", { role: "presentation" });
     this.element = h(
@@ -199,16 +211,18 @@ export class Grid {
       element.append(tile);
       tiles.push({ row, tile });
     }
-    this.shown.set(number, { element, tiles });
+    const shown = { element, tiles };
+    this.shown.set(number, shown);
     this.sizer.append(element);
-    setTimeout(() => element.isConnected && load(element), PASSING);
+    this.loadSoon(shown);
   }
 
   /**
    * @param {number} number
-   * @param {{element: HTMLElement, tiles: {row: Row | undefined, tile: HTMLElement}[]}} shown
+   * @param {ShownRow} shown
    */
-  update(number, { element, tiles }) {
+  update(number, shown) {
+    const { element, tiles } = shown;
     const first = number * this.columns;
     const last = Math.min(first + this.columns, this.source.count) - 1;
     while (tiles.length > last - first + 1) tiles.pop()?.tile.remove();
@@ -223,7 +237,16 @@ export class Grid {
       tiles[index - first] = { row, tile };
       isNew = true;
     }
-    if (isNew) setTimeout(() => element.isConnected && load(element), PASSING);
+    if (isNew) this.loadSoon(shown);
+  }
+
+  /** @param {ShownRow} shown */
+  loadSoon(shown) {
+    clearTimeout(shown.loading);
+    shown.loading = setTimeout(
+      () => shown.element.isConnected && load(shown.element),
+      this.passing,
+    );
   }
 
   /**

@@ -18,6 +18,9 @@ import { selection } from "./selection.js";
 import { captionOf } from "./tile.js";
 import { listed } from "./windows.js";
 
+/** How long pictures have to stay, in ms, before they are loaded: the slider goes first. */
+const DRAGGED_PAST = 300;
+
 export class Thresholds {
   constructor() {
     /** @type {Record<string, number>} */
@@ -51,6 +54,7 @@ export class Thresholds {
       onopen: (index, row) => viewer.open(this.source, index, row, (to) => this.grid.activate(to)),
       onfetch: (rows) => fetchRows(rows),
       empty: this.empty,
+      passing: DRAGGED_PAST,
     });
     this.element = h(
       "div.thresholds",

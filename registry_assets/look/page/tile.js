@@ -86,7 +86,7 @@ const MOST_LOADED = 400;
 function thumbnail(md5) {
   const there = loaded.get(md5);
   if (there && !there.isConnected) return there;
-  const image = h("img", { alt: "", draggable: "false", decoding: "async" });
+  const image = h("img", { alt: "", draggable: "false", decoding: "async", fetchpriority: "low" });
   image.dataset.src = `thumbnails/${md5}`;
   image.addEventListener("load", () => {
     image.classList.add("loaded");
