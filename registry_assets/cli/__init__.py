@@ -4,6 +4,7 @@ looking.py     status, lineage, trace, duplicates: read-only
 reasons.py     why, report: why pictures are kept or left out
 running.py     materialize, sync: bring data up to date, report to Dagster
 taking_in.py   add, import, update, take-out: collections in and out of the registry and data sets
+exporting.py   export: a data set for other programs
 deciding.py    allow, deny, decisions: single images
 forgetting.py  forget, gc: remove pictures, free the cache
 publishing.py  push, publish, resolve: share work and merge it
@@ -31,6 +32,7 @@ import click
 
 from registry_assets.cli import (
     deciding,
+    exporting,
     forgetting,
     looking,
     publishing,
@@ -135,6 +137,7 @@ for _command in (
     looking.duplicates,
     reasons.why,
     reasons.report,
+    exporting.export,
     running.materialize,
     taking_in.add,
     taking_in.import_,

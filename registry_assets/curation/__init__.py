@@ -10,5 +10,7 @@ recorded.py           where the stages have put them
 explaining.py         the verdicts on one of them, in order and in words
 left_out.py           how many are kept and left out, by reason and collection
 left_out_page.py      a page that shows what is left out
+exporting.py          a data set as a folder that other programs read
+export_table.py       its files as one table
 asking.py             why a file is kept or left out, in each data set
 """

@@ -61,7 +61,7 @@ def read_recorded(lineage: Lineage, listings: Listings, pictures: Pictures) -> R
     last = find_last(lineage, pictures.dataset)
     held: dict[str, int] = {}
     unread = []
-    for path, name in zip(last, _names_of(lineage, last), strict=True):
+    for path, name in zip(last, names_of_outputs(lineage, last), strict=True):
         rows = _find_rows(lineage, listings, columns, path)
         if rows is None:
             unread.append(path)
@@ -107,7 +107,7 @@ def _find_leaving(
     return Categories(tuple(names), codes)
 
 
-def _names_of(lineage: Lineage, paths: Sequence[str]) -> list[str]:
+def names_of_outputs(lineage: Lineage, paths: Sequence[str]) -> list[str]:
     """The folders of outputs, without the collection and what all have in common."""
     folders = []
     for path in paths:

@@ -205,9 +205,21 @@ def find_on_remote(repo: Repo, name: str, md5s: Collection[str]) -> RemoteConten
 
 def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> str | None:
     """Fetches listings of folders that the cache lacks from the default remote."""
-    cache = repo.cache.local
     listings = listings_of(repo)
     lacking = {md5: path for md5, path in versions.items() if listings.contents(md5) is None}
+    reason = _receive(repo, lacking, report)
+    return reason and f"the cache lacks listings of older versions, and {reason}"
+
+
+def fetch_objects(repo: Repo, names: Mapping[str, str], report: Report) -> str | None:
+    """Fetches files that the cache lacks, of any version, from the default remote."""
+    place_of = listings_of(repo).place_of
+    return _receive(repo, {md5: n for md5, n in names.items() if place_of(md5) is None}, report)
+
+
+def _receive(repo: Repo, lacking: Mapping[str, str], report: Report) -> str | None:
+    """Fetches what the default remote has of some objects; returns why it could not be used."""
+    cache = repo.cache.local
     name = repo.config["core"].get("remote")
     if not lacking or not name or keeps_versions(repo, name):
         return None
@@ -216,8 +228,7 @@ def fetch_listings(repo: Repo, versions: Mapping[str, str], report: Report) -> s
         there = store.find_sizes(list(lacking))
         store.receive(cache, {md5: lacking[md5] for md5 in there}, report)
     except RegistryError as error:
-        reason = error.reason if isinstance(error, RemoteError) else str(error)
-        return f"the cache lacks listings of older versions, and {reason}"
+        return error.reason if isinstance(error, RemoteError) else str(error)
     return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from registry_assets.dvc_repo import (
     versions,
 )
 from registry_assets.dvc_repo.batch import run_stages
-from registry_assets.dvc_repo.folders import ignoring
+from registry_assets.dvc_repo.folders import handing_out, ignoring
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.loading import load_stages
@@ -575,6 +575,37 @@ class DvcRepo(RepoAccess):
         """
         with self.open() as repo:
             return purging.fetch_listings(repo, versions, report)
+
+    def fetch_objects(self, names: Mapping[str, str], *, report: Report) -> str | None:
+        """Fetches files that the cache lacks, of any version, from the default remote.
+
+        Args:
+            names: The name of each file in messages, by md5.
+            report: Takes progress.
+
+        Returns:
+            Why the remote could not be used; None on success, also if it lacks some of them.
+        """
+        with self.open() as repo:
+            return purging.fetch_objects(repo, names, report)
+
+    def hand_out(
+        self, files: Iterable[tuple[str, str]], *, may_hardlink: bool = True
+    ) -> frozenset[str]:
+        """Links or copies objects of the cache to places outside the registry.
+
+        Args:
+            files: Pairs of an object in the cache and a path to make, whose folder exists.
+            may_hardlink: Whether hard links are made if `cache.type` has them.
+
+        Returns:
+            The kinds that were made: `reflink`, `hardlink`, `copy`.
+
+        Raises:
+            OSError: when a file cannot be made.
+        """
+        with self.open() as repo:
+            return handing_out.hand_out(repo, files, may_hardlink=may_hardlink)
 
     def remote_names(self) -> tuple[str, ...]:
         """The names of all configured remotes, the default one first."""

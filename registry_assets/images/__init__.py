@@ -29,6 +29,7 @@ measurement_columns.py  the tables of many collections as columns
 verdicts.py           a measurement and thresholds -> kept or removed, and the class
 judging.py            columns and thresholds -> the verdicts on all images
 reasons.py            what the reasons mean for which files are left out
+pillow_formats.py     which formats Pillow reads without plugins
 algorithms.py         the versions of the algorithms
 likeness.py           finding pictures that look alike
 tables.py             reading and writing CSV files

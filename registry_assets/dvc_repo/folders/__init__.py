@@ -14,5 +14,6 @@ dangling.py   links to objects that the cache lacks
 links.py      the types of links between workspace and cache
 storing.py    putting outputs into the cache, as `dvc add` and `dvc commit`
 linking.py    linking outputs from the cache, as `dvc checkout`
+handing_out.py  linking objects to places outside the registry
 copying.py    copying objects between the cache and a folder remote
 """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 # Errors after which the next type is tried (`dvc_objects.fs.generic`). EMLINK: too many hard links.
-_NO_SUCH_LINK = {
+NO_SUCH_LINK = {
     errno.EPERM,
     errno.ENOTSUP,
     errno.EXDEV,
@@ -99,7 +99,7 @@ class Links:
         raise NotPlainError
 
     def _give_up(self, kind: str, error: OSError) -> None:
-        if error.errno not in _NO_SUCH_LINK:
+        if error.errno not in NO_SUCH_LINK:
             raise error
         # Not `remove`: several threads may do this.
         self._kinds = [other for other in self._kinds if other != kind]
