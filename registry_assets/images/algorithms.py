@@ -3,7 +3,8 @@
 The algorithms are in this package, which DVC does not track: after an upgrade, outputs of another
 version would still count as up to date. So the `params.yaml` of each data set states the versions,
 and they are parameters of its stages. Whoever changes the result of an algorithm must increase its
-version here and in the shipped `params.yaml`.
+version here and in the shipped `params.yaml`. Where it can still compute the version before, data
+sets that state that one go on.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,14 @@ ALGORITHMS: Mapping[str, int] = {
 }
 """The version that this package computes, by name; data sets that state none have version 1."""
 
+TABLES_WITHOUT_EXIF = 2
+"""The version of frames and measures whose tables have no EXIF, and none of the times of frames."""
+
+_COMPUTED_TOO: Mapping[str, int] = {
+    "frames": TABLES_WITHOUT_EXIF,
+    "measures": TABLES_WITHOUT_EXIF,
+}
+
 
 def check_algorithm(name: str, version: int) -> None:
     """Check that this package computes a version of an algorithm.
@@ -27,5 +36,5 @@ def check_algorithm(name: str, version: int) -> None:
     Raises:
         AlgorithmVersionError: If it computes another one.
     """
-    if version != ALGORITHMS[name]:
+    if version not in (ALGORITHMS[name], _COMPUTED_TOO.get(name)):
         raise AlgorithmVersionError(name, version, ALGORITHMS[name])

@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+from registry_assets.images.algorithms import TABLES_WITHOUT_EXIF
 from registry_assets.images.entries import CollectionFile, find_entries, is_video
 from registry_assets.images.videos import ExtractedVideo, as_rate, write_videos
 from registry_assets.images.workers import CRASHED, TOO_LARGE, map_in_order
@@ -18,6 +19,7 @@ def extract_frames(
     *,
     frames_per_second: float,
     executor: Executor | None = None,
+    version: int = TABLES_WITHOUT_EXIF,
 ) -> list[ExtractedVideo]:
     """Write frames of every video of a collection, and tables of the videos and of the frames.
 
@@ -31,6 +33,7 @@ def extract_frames(
         frames_per_second: The number of frames to write per second of video.
         executor: Decodes videos, one per task; must have access to the same files (default: local
             worker processes, see `map_in_order`, in which a crash costs only one video).
+        version: Of the algorithm `frames`; stage programs of version 0.1.0 pass none.
 
     Returns:
         The result for each video, sorted by path.
@@ -52,7 +55,7 @@ def extract_frames(
             chunk_size=1,
         )
     )
-    write_videos(out, videos)
+    write_videos(out, videos, version=version)
     return videos
 
 

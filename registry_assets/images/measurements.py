@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from registry_assets.images.algorithms import TABLES_WITHOUT_EXIF
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 
 MEASUREMENTS_TABLE = "measurements.csv"
@@ -16,6 +17,7 @@ COLUMNS = (
     *("taken", "camera", "lens", "orientation", "latitude", "longitude", "altitude", "has_gps"),
 )
 _COLUMNS_AT_FIRST = 15
+_COLUMNS_WITHOUT_EXIF = 17
 
 _TRUTH = {True: "true", False: "false"}
 
@@ -76,12 +78,24 @@ class Measurement(NamedTuple):
         return not self.reason
 
 
-def write_measurements(path: str | os.PathLike[str], measurements: Iterable[Measurement]) -> None:
+def write_measurements(
+    path: str | os.PathLike[str],
+    measurements: Iterable[Measurement],
+    *,
+    version: int = TABLES_WITHOUT_EXIF,
+) -> None:
     """Write the table, row by row as the measurements come.
 
     Numbers are written with all digits, so that verdicts do not depend on rounding.
+
+    Args:
+        path: The table.
+        measurements: Its rows.
+        version: Of the algorithm `measures`; stage programs of version 0.1.0 pass none.
     """
-    write_table(path, COLUMNS, map(_to_row, measurements))
+    columns = _COLUMNS_WITHOUT_EXIF if version == TABLES_WITHOUT_EXIF else len(COLUMNS)
+    rows = (_to_row(measurement)[:columns] for measurement in measurements)
+    write_table(path, COLUMNS[:columns], rows)
 
 
 def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:

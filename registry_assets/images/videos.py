@@ -6,12 +6,13 @@ that is published tells no place.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
+from registry_assets.images.algorithms import TABLES_WITHOUT_EXIF
 from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
 
 VIDEOS_TABLE = "videos.csv"
@@ -91,13 +92,23 @@ class ExtractedVideo:
         return time.isoformat(timespec="milliseconds")
 
 
-def write_videos(frames: str | os.PathLike[str], videos: Iterable[ExtractedVideo]) -> None:
+def write_videos(
+    frames: str | os.PathLike[str], videos: Collection[ExtractedVideo], *, version: int
+) -> None:
     """Write the tables of the videos and of their frames into the folder with the frames.
+
+    Args:
+        frames: The folder.
+        videos: The rows.
+        version: Of the algorithm `frames`.
 
     Raises:
         OSError: If they cannot be written.
     """
-    videos = list(videos)
+    if version == TABLES_WITHOUT_EXIF:
+        rows = (_to_row(video)[:_COLUMNS_AT_FIRST] for video in videos)
+        write_table(Path(frames) / VIDEOS_TABLE, COLUMNS[:_COLUMNS_AT_FIRST], rows)
+        return
     times = (
         (escape_text(video.path), str(frame), repr(seconds))
         for video in videos

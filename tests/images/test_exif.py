@@ -345,7 +345,7 @@ def test_hostile_exif_costs_no_picture_no_time_and_no_row(tmp_path: Path) -> Non
         assert time.process_time() - begin < 0.5, name
     measured = list(measure_collection(folder))
     assert {row.path: row.reason for row in measured} == dict.fromkeys(sorted(hostile()), "")
-    write_measurements(tmp_path / "table.csv", measured)
+    write_measurements(tmp_path / "table.csv", measured, version=3)
     assert list(read_measurements(tmp_path / "table.csv")) == measured
     text = (tmp_path / "table.csv").read_text(encoding="utf-8")
     assert text.count("\n") == len(measured) + 1
@@ -361,7 +361,7 @@ def test_the_table_and_the_memo_hold_what_was_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg())
     measured = measure_file(tmp_path / "a.jpg")
     assert Exif(*measured[-8:]) == BUENOS_AIRES
-    write_measurements(tmp_path / "table.csv", [measured])
+    write_measurements(tmp_path / "table.csv", [measured], version=3)
     assert list(read_measurements(tmp_path / "table.csv")) == [measured]
     row = (tmp_path / "table.csv").read_text().splitlines()[1]
     assert row.endswith(

@@ -305,7 +305,7 @@ def test_a_collections_frames_are_the_same_bytes_in_each_run(tmp_path: Path) -> 
     cut.write_bytes(cut.read_bytes()[: int(cut.stat().st_size * 0.8)])
     save(collection / ".hidden.mp4", format="PNG")
     for out in ("one", "two"):
-        videos = extract_frames(collection, tmp_path / out, frames_per_second=1)
+        videos = extract_frames(collection, tmp_path / out, frames_per_second=1, version=3)
     assert [video.path for video in videos] == ["cut.MOV", f"x/{clip}"]
     first = dict(files(tmp_path / "one"))
     assert first == dict(files(tmp_path / "two"))
@@ -322,7 +322,10 @@ def test_a_collections_frames_are_the_same_bytes_in_each_run(tmp_path: Path) -> 
 
 def test_without_videos_there_are_tables_and_nothing_else(tmp_path: Path) -> None:
     save(tmp_path / "collection" / "a.jpg")
-    assert extract_frames(tmp_path / "collection", tmp_path / "out", frames_per_second=1) == []
+    assert (
+        extract_frames(tmp_path / "collection", tmp_path / "out", frames_per_second=1, version=3)
+        == []
+    )
     assert [name for name, _ in files(tmp_path / "out")] == ["frames.csv", "videos.csv"]
 
 
@@ -331,7 +334,7 @@ def test_frames_are_measured_beside_the_images_and_name_their_video(tmp_path: Pa
     save(collection / "clip.mp4-poster.jpg")  # sorts between the video and its frames
     write_video(collection / "clip.mp4", frames=20)
     (collection / "not.mp4").write_bytes(b"text")
-    extract_frames(collection, tmp_path / "frames", frames_per_second=1)
+    extract_frames(collection, tmp_path / "frames", frames_per_second=1, version=3)
     rows = list(measure_collection(collection, frames=tmp_path / "frames"))
     assert [(row.path, row.reason, row.source, row.frame) for row in rows] == [
         ("clip.mp4", "video: 2 frames extracted", "", None),
@@ -356,7 +359,7 @@ def test_frames_have_the_time_place_and_camera_of_their_video(tmp_path: Path, na
     collection, frames = tmp_path / "collection", tmp_path / "frames"
     # Of a variable frame rate: the second frame is shown after 1.2 s.
     write_video(collection / name, frames=3, times=[0, 12, 24], metadata=PHONE)
-    extract_frames(collection, frames, frames_per_second=1)
+    extract_frames(collection, frames, frames_per_second=1, version=3)
     video, first, second, third = measure_collection(collection, frames=frames)
     assert [row.taken for row in (video, first, second, third)] == [
         "2021-10-16T23:59:59+02:00",
@@ -429,12 +432,16 @@ def test_metadata_that_are_not_utf_8_do_not_cost_the_video(tmp_path: Path) -> No
 def test_tables_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     collection, frames = tmp_path / "collection", tmp_path / "frames"
     write_video(collection / "a.mov", frames=20, metadata=PHONE)
-    extract_frames(collection, frames, frames_per_second=1)
-    (frames / "frames.csv").unlink()
+    extract_frames(collection, frames, frames_per_second=1, version=3)
     lines = (frames / "videos.csv").read_text().splitlines()
-    (frames / "videos.csv").write_text(
-        "".join(",".join(line.split(",")[:8]) + "\n" for line in lines)
-    )
+    # Which is what a data set gets that states that version, or a program that states none.
+    for number, options in enumerate(({}, {"version": 2})):
+        frames = tmp_path / f"earlier {number}"
+        extract_frames(collection, frames, frames_per_second=1, **options)
+        assert not (frames / "frames.csv").exists()
+        assert (frames / "videos.csv").read_text() == "".join(
+            ",".join(line.split(",")[:8]) + "\n" for line in lines
+        )
     assert list(read_videos(frames)) == [ExtractedVideo("a.mov", 20, 2, 1.0, 96, 64, 0)]
     video, *of_frames = measure_collection(collection, frames=frames)
     assert video.reason == "video: 2 frames extracted"

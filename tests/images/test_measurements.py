@@ -120,7 +120,7 @@ def test_file_names_of_any_bytes_survive_the_table(tmp_path: Path) -> None:
         (folder / os.fsdecode(name)).write_bytes(encode(noise(), "PNG"))
     measured = list(measure_collection(folder))
     table = tmp_path / "table.csv"
-    write_measurements(table, measured)
+    write_measurements(table, measured, version=3)
     assert list(read_measurements(table)) == measured
     assert {os.fsencode(row.path) for row in measured} == set(names)
     assert all(row.is_readable for row in measured)
@@ -134,7 +134,7 @@ def test_numbers_come_back_from_the_table_exactly(tmp_path: Path) -> None:
         Measurement(f"{number}", mean_brightness=value, mean_horizontal_variance=value, frame=0)
         for number, value in enumerate(values)
     ]
-    write_measurements(tmp_path / "table.csv", rows)
+    write_measurements(tmp_path / "table.csv", rows, version=3)
     assert list(read_measurements(tmp_path / "table.csv")) == rows
 
 
@@ -142,7 +142,7 @@ def test_the_table_has_a_header_and_a_row_per_file(tmp_path: Path) -> None:
     folder = tmp_path / "collection"
     save(folder / "b.png", Image.new("L", (9, 8), 50))
     (folder / "a.txt").write_text("x")
-    write_measurements(tmp_path / "table.csv", measure_collection(folder))
+    write_measurements(tmp_path / "table.csv", measure_collection(folder), version=3)
     header, first, second = (tmp_path / "table.csv").read_text().splitlines()
     assert header == ",".join(COLUMNS)
     assert first.startswith("a.txt,false,not an image,,,")
@@ -157,12 +157,18 @@ def test_a_table_of_an_earlier_version_is_read(tmp_path: Path, columns: int) -> 
     photograph.write_bytes(encode(noise(), "JPEG", exif=exif()))
     (tmp_path / "collection" / "notes.txt").write_text("x")
     measured = list(measure_collection(tmp_path / "collection"))
-    write_measurements(tmp_path / "table.csv", measured)
+    write_measurements(tmp_path / "table.csv", measured, version=3)
     assert measured[0].camera
     with (tmp_path / "table.csv").open(newline="") as file:
         rows = [row[:columns] for row in csv.reader(file)]
     with (tmp_path / "old.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
+    if columns == 17:
+        # What a data set gets that states that version, or a program that states none.
+        write_measurements(tmp_path / "table.csv", measured)
+        assert (tmp_path / "table.csv").read_bytes() == (tmp_path / "old.csv").read_bytes()
+        write_measurements(tmp_path / "table.csv", measured, version=2)
+        assert (tmp_path / "table.csv").read_bytes() == (tmp_path / "old.csv").read_bytes()
     empty = Measurement("")._asdict()
     # The table has a column that the tuple lacks: whether it is readable.
     later = {name: empty[name] for name in COLUMNS[columns:]}
@@ -177,7 +183,7 @@ def test_a_table_is_complete_or_not_there(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_measurements(tmp_path / "table.csv", interrupted())
+        write_measurements(tmp_path / "table.csv", interrupted(), version=3)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,9 +198,11 @@ def test_the_table_is_the_same_however_it_is_computed(tmp_path: Path) -> None:
     for number in range(40):
         save(folder / f"{number % 3}" / f"{number}.png", noise(seed=number))
     (folder / "notes.txt").write_text("x")
-    write_measurements(tmp_path / "processes.csv", measure_collection(folder))
+    write_measurements(tmp_path / "processes.csv", measure_collection(folder), version=3)
     with ThreadPoolExecutor(3) as executor:
-        write_measurements(tmp_path / "threads.csv", measure_collection(folder, executor=executor))
+        write_measurements(
+            tmp_path / "threads.csv", measure_collection(folder, executor=executor), version=3
+        )
     assert (tmp_path / "processes.csv").read_bytes() == (tmp_path / "threads.csv").read_bytes()
     assert sum(row.is_readable for row in read_measurements(tmp_path / "threads.csv")) == 40
 

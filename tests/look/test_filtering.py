@@ -42,8 +42,8 @@ def facets(tmp_path: Path) -> Facets:
         for number, (path, brightness, contrast) in enumerate(PICTURES)
     ]
     broken = [Measurement("broken.jpg", "corrupt: cut off"), Measurement("a.mp4", "video: 1 frame")]
-    write_measurements(tmp_path / "one", rows)
-    write_measurements(tmp_path / "two", broken)
+    write_measurements(tmp_path / "one", rows, version=3)
+    write_measurements(tmp_path / "two", broken, version=3)
     columns = read_columns({"one": tmp_path / "one", "two": tmp_path / "two"})
     denied = Decision(f"{4:032x}", "deny", by="Ada", why="a thumb before the lens")
     pictures = Pictures(

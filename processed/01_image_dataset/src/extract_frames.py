@@ -5,6 +5,7 @@ from pathlib import Path
 from arguments import StageParser, existing_folder
 
 from registry_assets.images import extract_frames
+from registry_assets.images.algorithms import ALGORITHMS
 
 
 def main() -> None:
@@ -20,7 +21,10 @@ def main() -> None:
     parser.replace_folders([arguments.out], inputs=[arguments.inputs])
 
     videos = extract_frames(
-        arguments.inputs, arguments.out, frames_per_second=arguments.frames_per_second
+        arguments.inputs,
+        arguments.out,
+        frames_per_second=arguments.frames_per_second,
+        version=arguments.algorithm or ALGORITHMS["frames"],
     )
     for video in videos:
         if video.reason:

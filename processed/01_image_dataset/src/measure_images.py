@@ -9,6 +9,7 @@ from pathlib import Path
 from arguments import StageParser, existing_folder
 
 from registry_assets.images import Measurement, Memo, measure_collection, write_measurements
+from registry_assets.images.algorithms import ALGORITHMS
 from registry_assets.images.contents import MAX_PIXELS
 
 
@@ -40,6 +41,7 @@ def main() -> None:
     write_measurements(
         arguments.out / "measurements.csv",
         report(measurements, total, f"measure_images {arguments.inputs.name}"),
+        version=arguments.algorithm or ALGORITHMS["measures"],
     )
 
 
