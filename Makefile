@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example test-versions check bench format vendor lock dist clean
+.PHONY: help setup demo ui servers test test-registry test-example test-versions check bench screenshots format vendor lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-versions  the lowest and the newest dependencies, on the oldest and newest Python"
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
+	@echo "make screenshots  take the pictures of docs/pictures anew, in Chromium"
 	@echo "make setup   install only"
 	@echo "make format  format the code, and write docs/json.md anew"
 	@echo "make vendor  take the libraries of the page from npm, as $(JAVASCRIPT)/package-lock.json pins them"
@@ -101,6 +102,9 @@ check: $(INSTALLED) $(NODE_INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/run.py $(ARGS)
+
+screenshots: $(SERVERS)
+	$(BIN)/python -m scripts.screenshots
 
 format: $(INSTALLED) $(NODE_INSTALLED)
 	$(BIN)/ruff format .
