@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from playwright.sync_api import Browser, expect
 
 from tests.chromium import WatchedContext, running_chromium, watched_context
@@ -26,6 +26,9 @@ HOSTILE = (
     "two\nlines.jpg",
 )
 """Names of files that a page could take for something else."""
+
+DESCRIPTION = "<b>described</b><script>alert(3)</script>"
+"""What the EXIF of these files says."""
 
 MANY = 2500
 
@@ -45,8 +48,10 @@ def _pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, with hostile names in the data set, and a raw collection of many pictures."""
     root = tmp_path_factory.mktemp("pictures") / "registry"
     run(demo, "cp", "-a", str(demo), str(root))
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = DESCRIPTION
     for number, name in enumerate(HOSTILE):
-        save(root / "raw/03_hostile" / name, noise(seed=number))
+        save(root / "raw/03_hostile" / name, noise(seed=number), exif=exif)
     for number in range(MANY):
         save(root / f"raw/04_many/{number:05}.jpg", noise(8, 8, seed=number + 1000))
     run(root, "registry", "add", "03_hostile")

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.chromium import WatchedContext, watched_context
 from tests.conftest import run
-from tests.look.conftest import HOSTILE, MANY
+from tests.look.conftest import DESCRIPTION, HOSTILE, MANY
 from tests.look.server import looking
 
 DATASET = "processed/01_image_dataset"
@@ -234,6 +234,7 @@ def test_hostile_names_are_text(watched: WatchedContext, server: str, name: str)
     viewer = page.get_by_role("dialog", name="Picture")
     expect(viewer.get_by_role("heading", level=2)).to_have_text(name.translate(SPELLED_OUT))
     expect(viewer).to_contain_text("Trace")
+    expect(viewer).to_contain_text(DESCRIPTION)
     expect(viewer.locator("img:not(.small)")).to_be_visible()
     page.keyboard.press("d")
     dialog = page.get_by_role("dialog", name="Deny pictures")

@@ -48,7 +48,7 @@
  *     threshold: number | null, command: string | null}[],
  *   kept_instead: Other | null, copies: Other[], frames: Other[], next: string | null}} Explanation
  * @typedef {Row & {explanation: Explanation | null, trace: string[],
- *   versions: {name: string, outputs: string[]}[]}} Picture
+ *   versions: {name: string, outputs: string[]}[], exif: Record<string, string>}} Picture
  *
  * @typedef {{name: string, measure: string, value: number, low: number, high: number,
  *   step: number, symbol: string, met: string, otherwise: string}} Parameter

@@ -247,6 +247,7 @@ class Viewer {
         picture.explanation && this.whyOf(picture.explanation),
         section("Trace", picture.trace.map(traced)),
         section("Versions", picture.versions.map(version)),
+        section("EXIF", [pairs(picture.exif)]),
       );
     } else parts.push(h("p.muted", {}, "…"));
     this.side.replaceChildren(...parts.filter((part) => part !== null));
@@ -353,7 +354,7 @@ function pairs(values) {
   const list = h("dl");
   for (const [key, value] of Object.entries(values)) {
     if (value === null || value === undefined || value === "" || value === "–") continue;
-    append(list, [h("dt", {}, key), h("dd", {}, h("bdi", {}, visible(String(value))))]);
+    append(list, [h("dt", {}, visible(key)), h("dd", {}, h("bdi", {}, visible(String(value))))]);
   }
   return list.children.length ? list : null;
 }
