@@ -57,7 +57,11 @@ export class Duplicates {
     );
     this.unmeasured = h("p.muted");
     this.sizer = h("div.sizer");
-    this.list = h("div.groups", { tabindex: 0, "aria-label": "Groups of duplicates" }, this.sizer);
+    this.list = h(
+      "div.groups",
+      { role: "region", tabindex: 0, "aria-label": "Groups of duplicates" },
+      this.sizer,
+    );
     this.element = h(
       "div.duplicates",
       {},
@@ -183,8 +187,8 @@ export class Duplicates {
     const where = group.across ? "across collections" : "within a collection";
     const what = group.kind === "same" ? "Same content" : "Alike";
     return h(
-      "section.group",
-      { "data-index": index, "aria-label": `${what}, ${where}` },
+      "div.group",
+      { role: "group", "data-index": index, "aria-label": `${what}, ${where}` },
       h(
         "header",
         {},

@@ -84,7 +84,7 @@ export class FilterColumn {
         onrange: (range) => setFilter(key, range),
       });
       this.histograms[key] = chart;
-      this.sections[key] = h("section", {}, h("h3", {}, label), chart.element);
+      this.sections[key] = h("section", {}, h("h2", {}, label), chart.element);
     }
     for (const [key, label] of Object.entries(FACETS)) {
       const list = h("div.facet", { role: "group", "aria-label": label });

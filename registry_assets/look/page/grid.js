@@ -39,7 +39,7 @@ export class Grid {
    * @param {(rows: Row[]) => void} options.onfetch
    * @param {(row: Row) => Caption} [options.caption]
    * @param {number} [options.size] The least width of a tile.
-   * @param {Node} [options.empty] Shown where there is nothing.
+   * @param {HTMLElement} [options.empty] Shown where there is nothing.
    * @param {number} [options.passing] What is in sight for less time, in ms, is not loaded.
    */
   constructor({
@@ -69,10 +69,8 @@ export class Grid {
     this.element = h(
       "div.grid",
       {
-        role: "grid",
         tabindex: 0,
         "aria-label": label,
-        "aria-multiselectable": "true",
         onclick: (/** @type {MouseEvent} */ event) => this.click(event),
         onkeydown: (/** @type {KeyboardEvent} */ event) => this.press(event),
       },
@@ -176,13 +174,26 @@ export class Grid {
     }
     if (!this.virtualizer.isScrolling) this.need();
     else this.soon ??= setTimeout(() => this.need(), PASSING);
-    this.element.setAttribute("aria-rowcount", String(Math.ceil(this.source.count / this.columns)));
-    this.element.setAttribute("aria-colcount", String(this.columns));
-    if (this.empty) {
-      if (this.source.count) this.empty.parentNode?.removeChild(this.empty);
-      else if (!this.empty.parentNode) this.element.append(this.empty);
-    }
     this.mark();
+  }
+
+  /** Says what it is: a grid, or that there is nothing. */
+  describe() {
+    const { count } = this.source;
+    this.element.setAttribute("role", count ? "grid" : "region");
+    /** @type {Record<string, string>} */
+    const said = {
+      "aria-multiselectable": "true",
+      "aria-rowcount": String(Math.ceil(count / this.columns)),
+      "aria-colcount": String(this.columns),
+      "aria-activedescendant": `${this.id}-${this.active}`,
+    };
+    for (const [name, value] of Object.entries(said)) {
+      if (count) this.element.setAttribute(name, value);
+      else this.element.removeAttribute(name);
+    }
+    if (count) this.empty?.remove();
+    else if (this.empty && !this.empty.isConnected) this.element.append(this.empty);
   }
 
   /** Asks for the rows in sight. */
@@ -271,7 +282,7 @@ export class Grid {
       }
     }
     this.element.classList.toggle("selecting", selection.rows.size > 0);
-    this.element.setAttribute("aria-activedescendant", `${this.id}-${this.active}`);
+    this.describe();
   }
 
   /** @param {number} index */

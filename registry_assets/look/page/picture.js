@@ -32,7 +32,7 @@ class Viewer {
 
   constructor() {
     this.image = h("div.large");
-    this.side = h("div.side", { tabindex: 0, "aria-label": "What is known of it" });
+    this.side = h("div.side", { role: "region", tabindex: 0, "aria-label": "What is known of it" });
     this.title = h("h2");
     this.position = h("span.muted");
     this.previous = button("‹", () => this.step(-1), {

@@ -154,7 +154,7 @@ export class Thresholds {
     return h(
       "section.threshold",
       {},
-      h("h3", {}, name),
+      h("h2", {}, name),
       h("p.muted", {}, `${met}: ${measure} ${symbol} this`),
       chart.element,
       h("div.control", {}, slider, field),
@@ -232,13 +232,9 @@ export class Thresholds {
 
 /** @param {Change} row */
 function changeCaption(row) {
-  return {
-    ...captionOf(row),
-    badge: `${row.before} → ${row.after}`,
-    tone: "kept",
-    values: `${measured(row.value)}  (${measured(row.distance)} off)`,
-    spoken: `${row.before} becomes ${row.after}, at ${measured(row.value)}`,
-  };
+  const badge = `${row.before} → ${row.after}`;
+  const values = `${measured(row.value)}  (${measured(row.distance)} off)`;
+  return { ...captionOf(row), badge, tone: "kept", values, spoken: `${badge}, ${values}` };
 }
 
 /** @param {Moves} moves */
@@ -268,7 +264,11 @@ function countsTable(counts) {
     h(
       "thead",
       {},
-      h("tr", {}, ...["Outcome", "now", "then", ""].map((text) => h("th", { scope: "col" }, text))),
+      h(
+        "tr",
+        {},
+        ...["Outcome", "now", "then", "change"].map((text) => h("th", { scope: "col" }, text)),
+      ),
     ),
     h(
       "tbody",

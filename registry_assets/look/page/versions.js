@@ -155,7 +155,7 @@ export class Versions {
         h(
           "section",
           { class: `pictures ${kind}` },
-          h("h3", {}, label, " ", h("span.count", {}, count(rows.length))),
+          h("h2", {}, label, " ", h("span.count", {}, count(rows.length))),
           grid.element,
         ),
       );
@@ -208,7 +208,7 @@ function reasonRow({ kind, what, before, after, runs }) {
 /** @param {Compared} row */
 function movedCaption({ from, to, by, ...row }) {
   const badge = from && to ? `${from} → ${to}` : from || to;
-  return { ...captionOf(row), badge, values: by, spoken: badge };
+  return { ...captionOf(row), badge, values: by, spoken: `${badge}, ${by}` };
 }
 
 /**
