@@ -255,9 +255,12 @@ def test_a_long_list_holds_only_what_is_in_sight(watched: WatchedContext, server
     assert active_name(page) == f"{MANY - 1:05}.jpg"
     assert page.locator(".tile").count() < 100
     assert sum("/api/pictures" in url for url in asked) <= 2
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Home")
+    expect(page.get_by_role("toolbar")).to_contain_text(f"{MANY:,} selected")
     page.mouse.move(800, 500)
     for _ in range(20):
-        page.mouse.wheel(0, -1500)
+        page.mouse.wheel(0, 1500)
     expect(page.locator(".tile.empty")).to_have_count(0)
     assert page.locator(".tile").count() < 100
 

@@ -6,7 +6,8 @@
 
 import { button, counted, h, named } from "./dom.js";
 import { fail, sayWritten } from "./notices.js";
-import { registry } from "./open.js";
+import { idOf, registry } from "./open.js";
+import { place } from "./place.js";
 import { selection } from "./selection.js";
 
 const NAMED = 6;
@@ -98,7 +99,7 @@ export function decide(verdict, rows, { why = "", kept } = {}) {
     write_.disabled = true;
     try {
       const about = kept ? { duplicate_of: `${kept.collection}/${kept.path}` } : {};
-      const body = { dataset: dataset.path, verdict, why: given, ...about };
+      const body = { dataset: idOf(dataset), verdict, why: given, ...about };
       const done = await write("decisions", rows, body);
       dialog.close();
       selection.clear();
@@ -130,7 +131,7 @@ export async function takeBack(rows) {
     return;
   }
   try {
-    const body = { dataset: registry.dataset?.path ?? "" };
+    const body = { dataset: place.source };
     const done = await write("decisions/withdraw", decided, body);
     selection.clear();
     sayWritten(`Took back ${counted(decided.length, "decision")}`, done);
@@ -161,8 +162,11 @@ export function modal(content, label) {
  */
 export function decisionButtons(rows) {
   return [
-    button("Allow", () => decide("allow", rows()), { title: "Allow (a)", class: "allow" }),
-    button("Deny", () => decide("deny", rows()), { title: "Deny (d)", class: "deny" }),
-    button("Take back", () => takeBack(rows()), { title: "Take back the decision (u)" }),
+    button("Allow", () => decide("allow", rows()), { title: "Allow (a)", class: "decides allow" }),
+    button("Deny", () => decide("deny", rows()), { title: "Deny (d)", class: "decides deny" }),
+    button("Take back", () => takeBack(rows()), {
+      title: "Take back the decision (u)",
+      class: "decides",
+    }),
   ];
 }

@@ -177,7 +177,15 @@ export class Gallery {
     }
     return registry.dataset
       ? [h("p", {}, "This data set has no pictures yet: "), h("code", {}, "registry import")]
-      : [h("p", {}, "There are no pictures here.")];
+      : [
+          h("p", {}, "There are no pictures here."),
+          h(
+            "p.muted",
+            {},
+            "A folder that only the remote has comes with ",
+            h("code", {}, "registry pull"),
+          ),
+        ];
   }
 
   sorted() {

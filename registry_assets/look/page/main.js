@@ -57,7 +57,7 @@ function showView() {
   const tab = tabs.includes(place.tab) ? place.tab : "gallery";
   view = TABS[tab]?.build() ?? null;
   found("view").replaceChildren(...(view ? [view.element] : []));
-  document.body.dataset.tab = tab;
+  document.body.classList.toggle("undecidable", !registry.dataset?.has_decisions);
   found("tabs").replaceChildren(
     ...tabs.map((name) =>
       button(TABS[name]?.label ?? name, () => openTab(name), {
@@ -83,13 +83,15 @@ function showSources() {
   const { name, datasets, folders } = registry.answer;
   document.title = `${visible(name)} – look`;
   found("name").textContent = visible(name);
-  /** @param {string} label @param {{path: string}[]} items */
+  /** @param {string} label @param {{path: string, name?: string}[]} items */
   const group = (label, items) =>
     items.length
       ? h(
           "optgroup",
           { label },
-          ...items.map(({ path }) => h("option", { value: path }, visible(path) || name)),
+          ...items.map(({ path, name = "" }) =>
+            h("option", { value: path || name }, visible(path || name)),
+          ),
         )
       : null;
   const groups = [

@@ -3,6 +3,8 @@
 import { button, h } from "./dom.js";
 
 const LONGEST = 4;
+/** How long news stay, in ms; what leaves something to do stays until it is dismissed. */
+const READ = 12_000;
 
 /**
  * @param {string} kind
@@ -10,7 +12,7 @@ const LONGEST = 4;
  */
 function show(kind, content) {
   const list = document.getElementById("notices");
-  if (!list) return;
+  if (!list) return null;
   const text = h("div.said", {}, ...content);
   for (const shown of [...list.children]) {
     if (shown.firstChild?.textContent === text.textContent) shown.remove();
@@ -19,10 +21,14 @@ function show(kind, content) {
   notice.append(button("×", () => notice.remove(), { "aria-label": "Dismiss", class: "quiet" }));
   list.append(notice);
   while (list.children.length > LONGEST) list.firstElementChild?.remove();
+  return notice;
 }
 
-/** @param {...import("./dom.js").Child} content */
-export const say = (...content) => show("news", content);
+/** @param {string} text */
+export function say(text) {
+  const notice = show("news", [text]);
+  setTimeout(() => notice?.remove(), READ);
+}
 
 /**
  * Shows an error as text; a request that was given up is none.
@@ -49,5 +55,5 @@ export function sayWritten(done, { stale, next }) {
         h("ul", {}, ...stale.map((path) => h("li", {}, path))),
       )
     : null;
-  say(`${done}. `, list, next ? "Next: " : "", next ? h("code", {}, next) : null);
+  show("news", [`${done}. `, list, next ? "Next: " : "", next ? h("code", {}, next) : null]);
 }

@@ -12,6 +12,13 @@ const EVERY = 3000;
 /** What the server says while something is being written. */
 const UNSETTLED = "unknown";
 
+/**
+ * What the API calls a data set: the path, but for one at the top of the repository.
+ *
+ * @param {{path: string, name: string}} dataset
+ */
+export const idOf = ({ path, name }) => path || name;
+
 class OpenRegistry {
   /** @type {Registry} */
   answer = { name: "", state: "", author: "", datasets: [], folders: [], versions: {} };
@@ -36,12 +43,12 @@ class OpenRegistry {
 
   sources() {
     const { datasets, folders } = this.answer;
-    return [...datasets, ...folders].map(({ path }) => path);
+    return [...datasets.map(idOf), ...folders.map(({ path }) => path)];
   }
 
   /** The data set that is shown, if it is one. */
   get dataset() {
-    return this.answer.datasets.find(({ path }) => path === place.source);
+    return this.answer.datasets.find((dataset) => idOf(dataset) === place.source);
   }
 
   /**

@@ -199,7 +199,7 @@ export class Thresholds {
   async save() {
     this.write.disabled = true;
     try {
-      const body = { dataset: registry.dataset?.path, values: this.values };
+      const body = { dataset: place.source, values: this.values };
       const written = await registry.write("params", body);
       sayWritten("Written to params.yaml", written);
       registry.tell();

@@ -36,7 +36,7 @@ export class Windows {
     this.windows = new Map();
     /** @type {Map<number, Row[]>} Shown until the new ones are there. */
     this.before = new Map();
-    /** @type {Map<number, {gives: Promise<Row[]>, controller: AbortController}>} */
+    /** @type {Map<number, {gives: Promise<Row[]>, controller: AbortController, isHeld: boolean}>} */
     this.asked = new Map();
   }
 
@@ -73,9 +73,9 @@ export class Windows {
    */
   need(first, last) {
     const wanted = numbers(first, last);
-    for (const [number, { controller }] of this.asked) {
+    for (const [number, { controller, isHeld }] of this.asked) {
       // The first also brings the number of rows.
-      if (wanted.includes(number) || (!this.known && number === 0)) continue;
+      if (isHeld || wanted.includes(number) || (!this.known && number === 0)) continue;
       controller.abort();
       this.asked.delete(number);
     }
@@ -87,20 +87,25 @@ export class Windows {
    * @param {number} last
    */
   async rows(first, last) {
-    const windows = await Promise.all(numbers(first, last).map((number) => this.fetch(number)));
+    const fetched = numbers(first, last).map((number) => this.fetch(number, true));
+    const windows = await Promise.all(fetched);
     const skipped = Math.floor(first / WINDOW) * WINDOW;
     return windows.flat().slice(first - skipped, last - skipped + 1);
   }
 
   /**
    * @param {number} number
+   * @param {boolean} [isHeld] Whether it is fetched even if nobody looks at it any more.
    * @returns {Promise<Row[]>}
    */
-  fetch(number) {
+  fetch(number, isHeld = false) {
     const there = this.windows.get(number);
     if (there) return Promise.resolve(there);
     const before = this.asked.get(number);
-    if (before) return before.gives;
+    if (before) {
+      before.isHeld ||= isHeld;
+      return before.gives;
+    }
     const controller = new AbortController();
     const gives = this.fetchWindow(number * WINDOW, WINDOW, controller.signal).then(
       (answer) => {
@@ -120,7 +125,7 @@ export class Windows {
         throw error;
       },
     );
-    this.asked.set(number, { gives, controller });
+    this.asked.set(number, { gives, controller, isHeld });
     return gives;
   }
 }
