@@ -80,7 +80,7 @@ export function decide(verdict, rows, { why = "", kept } = {}) {
     h("label", { for: "why" }, "Why"),
     reason,
     unfit,
-    h("p.muted", {}, "As Git says: ", h("bdi", {}, registry.answer.author || "nobody yet")),
+    h("p.muted", {}, "By, as Git says: ", h("bdi", {}, registry.answer.author || "nobody yet")),
     h(
       "div.buttons",
       {},

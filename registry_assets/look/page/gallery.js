@@ -27,6 +27,8 @@ const SORTS = {
 };
 const SIZES = { S: 120, M: 170, L: 260 };
 const SIZE = "look-tile-size";
+/** Below this width of the window, in pixels, the filters are opened by their button only. */
+const NARROW = 620;
 
 export class Gallery {
   /** @param {"gallery" | "decide"} tab */
@@ -108,6 +110,7 @@ export class Gallery {
         selectionBar(),
       ),
     );
+    this.element.classList.toggle("wide", innerWidth < NARROW);
     this.update();
   }
 

@@ -129,9 +129,8 @@ class Viewer {
       const which = path ? { collection, path } : await this.find(signal);
       const asked = { source: place.source, ...which };
       const picture = /** @type {Picture} */ (await get("picture", asked, signal));
-      const { md5, collection: in_, path: path_ } = picture;
-      const others = { ...place.others, in: in_, path: path_ };
-      go({ picture: md5, others }, { replace: true, tell: false });
+      const others = { ...place.others, in: picture.collection, path: picture.path };
+      go({ picture: picture.md5, others }, { replace: true, tell: false });
       this.show(picture, picture);
     } catch (error) {
       if (error instanceof DOMException) return;
@@ -285,7 +284,7 @@ class Viewer {
     const open = () => {
       this.index = -1;
       this.source = null;
-      this.goTo({ md5: "…", collection, path }, false);
+      this.goTo({ md5: "…", collection, path }, true);
     };
     const name = named(`${collection}/${path}`);
     return h("p", {}, h("button.link", { type: "button", onclick: open }, name), ` ${outcome}`);
