@@ -118,6 +118,9 @@ def test_the_text_has_every_number_and_stays_narrow_with_many_collections(root: 
     assert re.search(r"10_a_collection_with_a_long_name +1 ", text)
     assert re.search(r"total +\d+ ", text)
     assert max(map(len, text.splitlines())) < 300
+    page = (root / "page.html").resolve()
+    said(root, "report", "--html", str(page))
+    assert '<tr class="collection"><td>10_a_collection_with_a_long_name</td>' in page.read_text()
     assert "1  corrupt: premature end of data segment\n" in text
 
 

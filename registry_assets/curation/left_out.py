@@ -239,46 +239,80 @@ def describe_open(counts: DatasetCounts) -> Iterator[str]:
         )
 
 
-def format_table(counts: DatasetCounts) -> list[str]:
-    """The table as aligned text: a column for each collection, or a row if there are many."""
+@dataclass(frozen=True)
+class Table:
+    """The rows as a table for people.
+
+    Attributes:
+        header: The names of the columns, without the first one.
+        lines: The kind, the name and the numbers of each line.
+        details: Rows that have no place in the table.
+    """
+
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, str, tuple[int, ...]], ...]
+    details: tuple[Row, ...] = ()
+
+
+def build_table(counts: DatasetCounts, *, by_collection: bool = False) -> Table:
+    """Build the table of reasons.
+
+    Args:
+        counts: The counts.
+        by_collection: Whether collections are lines instead of columns, for many of them.
+    """
     rows, names = build_rows(counts), [part.collection for part in counts.collections]
-    indents = {"class": "  ", "reason": "  ", "detail": "    "}
-    labels = [f"{indents.get(row.kind, '')}{escape_text(row.name)}" for row in rows]
-    wide = [
-        [
-            *(_number(n) for n in row.counts),
-            *([_number(row.total)] if len(names) > 1 else []),
-        ]
-        for row in rows
+    if not by_collection:
+        total = ("total",) if len(names) > 1 else ()
+        return Table(
+            (*names, *total),
+            tuple(
+                (row.kind, row.name, (*row.counts, *((row.total,) if total else ())))
+                for row in rows
+            ),
+        )
+    columns = [row for row in rows if row.kind != "detail"]
+    return Table(
+        tuple(row.name for row in columns),
+        (
+            *(
+                ("collection", name, tuple(row.counts[n] for row in columns))
+                for n, name in enumerate(names)
+            ),
+            ("total", "total", tuple(row.total for row in columns)),
+        ),
+        tuple(row for row in rows if row.kind == "detail"),
+    )
+
+
+def format_table(counts: DatasetCounts) -> list[str]:
+    """The table as aligned text, by collection if it would get too wide otherwise."""
+    wide = _align(build_table(counts))
+    table = build_table(counts, by_collection=True)
+    tall = _align(table)
+    if max(map(len, wide)) <= max(_WIDEST, *map(len, tall)):
+        return wide
+    return [*tall, *(f"{row.total:>8,}  {escape_text(row.name)}" for row in table.details)]
+
+
+_INDENTS = {"class": "  ", "reason": "  ", "detail": "    "}
+
+
+def _align(table: Table) -> list[str]:
+    lines = [
+        (f"{_INDENTS.get(kind, '')}{escape_text(name)}", [f"{n:,}" if n else "·" for n in numbers])
+        for kind, name, numbers in table.lines
     ]
-    header = [*names, *(["total"] if len(names) > 1 else [])]
-    lines = _align(header, labels, wide)
-    # Otherwise one row for each collection; details would be too many columns.
-    chosen = [(n, row) for n, row in enumerate(rows) if row.kind != "detail"]
-    tall = [[_number(row.counts[n]) for _, row in chosen] for n in range(len(names))]
-    tall.append([_number(row.total) for _, row in chosen])
-    others = _align([row.name for _, row in chosen], [*names, "total"], tall)
-    if max(map(len, lines)) <= max(_WIDEST, *map(len, others)):
-        return lines
-    details = (row for row in rows if row.kind == "detail")
-    return [*others, *(f"{row.total:>8,}  {escape_text(row.name)}" for row in details)]
-
-
-def _number(number: int) -> str:
-    return f"{number:,}" if number else "·"
-
-
-def _align(
-    header: Sequence[str], labels: Sequence[str], cells: Sequence[Sequence[str]]
-) -> list[str]:
-    first = max(map(len, labels))
-    widths = [max(len(header[n]), *(len(row[n]) for row in cells), 1) for n in range(len(header))]
-    lines = [("", header), *zip(labels, cells, strict=True)]
+    first = max(len(label) for label, _ in lines)
+    widths = [
+        max(len(name), *(len(cells[n]) for _, cells in lines))
+        for n, name in enumerate(table.header)
+    ]
     return [
         "  ".join(
-            [label.ljust(first), *(cell.rjust(w) for cell, w in zip(row, widths, strict=True))]
+            [label.ljust(first), *(cell.rjust(w) for cell, w in zip(cells, widths, strict=True))]
         ).rstrip()
-        for label, row in lines
+        for label, cells in [("", table.header), *lines]
     ]
 
 

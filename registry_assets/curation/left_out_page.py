@@ -18,8 +18,7 @@ import numpy as np
 from registry_assets.curation.explaining import judge_in_order
 from registry_assets.curation.left_out import (
     DatasetCounts,
-    Row,
-    build_rows,
+    build_table,
     count_pictures,
     describe_open,
 )
@@ -42,6 +41,7 @@ _MOST_OF_GROUP = 24
 """The number of pictures of one reason in one collection."""
 
 _FEWEST_OF_GROUP = 4
+_MOST_COLUMNS = 6
 _LONGEST_SIDE = 160
 
 _HEAD = """\
@@ -68,7 +68,9 @@ p {{ margin: .2rem 0 .6rem; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
 th, td {{ padding: .15rem .8rem; text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
-thead th {{ border-bottom: 1px solid #8c959f; vertical-align: bottom; overflow-wrap: anywhere; }}
+th {{ min-width: 3.5rem; }}
+thead th {{ border-bottom: 1px solid #8c959f; vertical-align: bottom; max-width: 9rem;
+  overflow-wrap: break-word; word-break: normal; }}
 .total td {{ font-weight: 600; border-top: 1px solid #d0d7de; }}
 .class td:first-child, .reason td:first-child {{ padding-left: 1rem; }}
 .detail td {{ color: #57606a; }}
@@ -194,22 +196,25 @@ def _find_groups(pictures: Pictures, most: int, left: int) -> Iterator[_Group]:
 
 
 def _describe_dataset(pictures: Pictures, counts: DatasetCounts) -> Iterator[str]:
-    names = [part.collection for part in counts.collections]
-    head = "".join(f"<th>{_text(name)}</th>" for name in names)
+    table = build_table(counts, by_collection=len(counts.collections) > _MOST_COLUMNS)
+    head = "".join(f"<th>{_text(name)}</th>" for name in table.header)
     yield f"<h2>{_text(pictures.source)}</h2>"
     yield '<div class="scrolls"><table>'
-    yield f"<thead><tr><th></th>{head}<th>all</th></tr></thead><tbody>"
-    yield from (_describe_row(row) for row in build_rows(counts))
+    yield f"<thead><tr><th></th>{head}</tr></thead><tbody>"
+    yield from (_describe_line(*line) for line in table.lines)
     yield "</tbody></table></div>"
+    if table.details:
+        items = "".join(f"<li>{row.total:,} {_text(row.name)}</li>" for row in table.details)
+        yield f"<ul>{items}</ul>"
     limits = ", ".join(f"{name} {value:g}" for name, value in pictures.limits.items())
     if limits:
         yield f'<p class="quiet">{_text(limits)}</p>'
     yield from (f"<p>{_text(line)}</p>" for line in describe_open(counts))
 
 
-def _describe_row(row: Row) -> str:
-    cells = "".join(f"<td>{number:,}</td>" if number else "<td>·</td>" for number in row.counts)
-    return f'<tr class="{row.kind}"><td>{_text(row.name)}</td>{cells}<td>{row.total:,}</td></tr>'
+def _describe_line(kind: str, name: str, numbers: Sequence[int]) -> str:
+    cells = "".join(f"<td>{number:,}</td>" if number else "<td>·</td>" for number in numbers)
+    return f'<tr class="{kind}"><td>{_text(name)}</td>{cells}</tr>'
 
 
 def _describe_groups(
