@@ -136,6 +136,35 @@ def test_decisions_and_what_is_pending_are_counted(root: Path) -> None:
     assert reported(root)["total"]["pending"] == 0
 
 
+def test_the_first_pictures_of_a_class_are_pending_too(root: Path) -> None:
+    place = root / DATASET / "params.yaml"
+    text = place.read_text()
+    place.write_text(text.replace("fog_image_threshold: 500", "fog_image_threshold: 0"))
+    said(root, "materialize")
+    assert "day/foggy" not in reported(root)["total"]["classes"]
+    place.write_text(text)
+    counts = reported(root)["total"]
+    assert counts["pending"] == counts["classes"]["day/foggy"] + counts["classes"]["night/foggy"]
+    assert counts["pending"] == 5
+
+
+def test_an_output_whose_listing_is_not_here_is_named_and_nothing_in_it_is_pending(
+    root: Path,
+) -> None:
+    lineage = lineage_of(root)
+    path = f"{DATASET}/data/outputs/day_images/sharp/{FIRST}"
+    version = lineage.nodes[path].version
+    assert version is not None
+    (root / ".dvc/cache/files/md5" / version.md5[:2] / version.md5[2:]).unlink()
+    counts = reported(root)
+    assert (counts["total"]["pending"], counts["unread"]) == (0, [path])
+    assert f"the listing of {path} is not in the cache" in said(root, "report")
+    done = registry(root, "why", f"{FIRST}/camera_lake/IMG_1200.jpg")
+    assert done.exit_code == 1
+    assert "pending" not in done.stdout
+    assert "incomplete" in done.stderr
+
+
 def test_a_data_set_without_measures_says_so(materialized_registry: Path) -> None:
     assert "no table of measurements" in said(materialized_registry, "report", "texts")
     assert "no data set has tables of measurements" in said(materialized_registry, "report")

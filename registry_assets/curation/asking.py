@@ -93,6 +93,7 @@ def ask_why(lineage: Lineage, file: Path, dataset: str | None = None) -> Answer:
         if rows:
             recorded = read_recorded(lineage, listings, pictures)
             explained += [explain(pictures, row, recorded) for row in rows]
+            unread = list(dict.fromkeys((*unread, *recorded.unread)))
         measured = {pictures.columns.collection_of(row) for row in rows}
         passed += _find_passed(tracer, item, holders, measured if pictures.has_measures else set())
     raw = tuple(held.path for held in holders if lineage.nodes[held.output].kind == "raw")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from registry_assets.curation.pictures import Pictures, read_pictures
 from registry_assets.curation.recorded import Recorded, read_recorded
 from registry_assets.dvc_repo import DvcRepo, Listings
-from registry_assets.errors import NotFoundError, RegistryError
+from registry_assets.errors import RegistryError, describe_unread
 from registry_assets.images.judging import OUTCOMES, UNREADABLE
 from registry_assets.images.reasons import kind_of
 from registry_assets.images.tables import escape_text
@@ -65,6 +65,7 @@ class DatasetCounts:
         total: All collections together.
         collections: Each collection, in the order of the data set.
         unmeasured: Collections whose table of measurements is not on this machine.
+        unread: Outputs that were not compared because the cache lacks their listing.
     """
 
     dataset: str
@@ -72,6 +73,7 @@ class DatasetCounts:
     total: CollectionCounts
     collections: tuple[CollectionCounts, ...]
     unmeasured: tuple[str, ...]
+    unread: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,12 @@ def count_pictures(pictures: Pictures, recorded: Recorded | None = None) -> Data
         counted.append(_count(pictures, rows, collection, pending))
     total = _count(pictures, slice(0, len(columns) if pictures.has_measures else 0), "", pending)
     return DatasetCounts(
-        pictures.source, pictures.has_measures, total, tuple(counted), pictures.unmeasured
+        pictures.source,
+        pictures.has_measures,
+        total,
+        tuple(counted),
+        pictures.unmeasured,
+        recorded.unread if recorded is not None else (),
     )
 
 
@@ -237,6 +244,8 @@ def describe_open(counts: DatasetCounts) -> Iterator[str]:
             f"not measured: {', '.join(counts.unmeasured)}: `registry materialize` makes or "
             "fetches its table"
         )
+    if counts.unread:
+        yield f"not compared: {describe_unread(counts.unread)}"
 
 
 @dataclass(frozen=True)
@@ -345,7 +354,7 @@ def describe_totals(lineage: Lineage, base: str, datasets: Sequence[str]) -> lis
 def _try_to_read(lineage: Lineage, name: str, listings: Listings) -> Pictures | None:
     try:
         pictures = read_pictures(lineage, name, listings)
-    except (NotFoundError, RegistryError):
+    except RegistryError:
         return None
     return pictures if pictures.has_measures else None
 

@@ -23,9 +23,10 @@ class Recorded:
     """Where the pictures of a data set ended up.
 
     Attributes:
-        outputs: The last outputs that hold pictures, by name, such as "day_images/foggy".
+        outputs: The last outputs by name, such as "day_images/foggy".
         output: For each row, the index of the output that holds the file; -1 if none does.
         unread: Outputs whose listing is not in the cache.
+        may_be_unread: Which rows may be in one of those; None if there are none.
         left_by: For a data set without measures: the stage that does not pass a picture on; empty
             for pictures that are in one of the outputs. None if there are verdicts, or no outputs.
     """
@@ -34,6 +35,7 @@ class Recorded:
     output: Codes
     unread: tuple[str, ...] = ()
     left_by: Categories | None = None
+    may_be_unread: NDArray[np.bool_] | None = None
 
     def is_pending(self, pictures: Pictures) -> NDArray[np.bool_]:
         """Which rows would end up elsewhere if the data set were brought up to date now."""
@@ -49,6 +51,8 @@ class Recorded:
             wanted[number, :-1] = outcome.is_kept & (np.array(named, bool) | (not has_its_own))
             wanted[number, -1] = not outcome.is_kept
         pending: NDArray[np.bool_] = ~wanted[pictures.outcomes, self.output]
+        if self.may_be_unread is not None:
+            pending &= ~(self.may_be_unread & (self.output < 0))
         return pending
 
 
@@ -59,18 +63,25 @@ def read_recorded(lineage: Lineage, listings: Listings, pictures: Pictures) -> R
     if pictures.dataset is None:
         return Recorded((), output)
     last = find_last(lineage, pictures.dataset)
-    held: dict[str, int] = {}
+    names = names_of_outputs(lineage, last)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     unread = []
-    for path, name in zip(last, names_of_outputs(lineage, last), strict=True):
+    may_be_unread = np.zeros(len(columns), bool)
+    for path, name in zip(last, names, strict=True):
         rows = _find_rows(lineage, listings, columns, path)
-        if rows is None:
-            unread.append(path)
-        elif rows:
-            output[rows] = held.setdefault(name, len(held))
+        if rows is not None:
+            output[rows] = numbers[name]
+            continue
+        unread.append(path)
+        collection = lineage.nodes[path].partition or ""
+        is_of_one = collection in columns.collections
+        may_be_unread[columns.rows_of(collection) if is_of_one else slice(None)] = True
     left_by = None
-    if not pictures.has_measures and held:
+    if not pictures.has_measures and np.any(output >= 0):
         left_by = _find_leaving(lineage, listings, pictures, output < 0)
-    return Recorded(tuple(held), output, tuple(unread), left_by)
+    return Recorded(
+        tuple(numbers), output, tuple(unread), left_by, may_be_unread if unread else None
+    )
 
 
 def _find_rows(
