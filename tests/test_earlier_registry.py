@@ -226,6 +226,19 @@ def test_the_tag_is_checked_out_with_its_data_and_back(root: Path) -> None:
     registry(root, "lineage", "--check")
 
 
+def test_its_data_set_is_upgraded_when_asked_and_then_has_the_tables_of_now(root: Path) -> None:
+    table = root / DATASET / "data/intermediate/measure_images/02_forest/measurements.csv"
+    run(root, "dvc", "checkout", "-q", "--force")
+    before = table.read_text().splitlines()
+    registry(root, "init", ".", "--upgrade")
+    # Nothing of it was edited, so nothing is left for anybody to merge.
+    assert not list((root / DATASET).rglob("*.new"))
+    registry(root, "materialize")
+    for old, new in zip(before, table.read_text().splitlines(), strict=True):
+        assert new.startswith(f"{old},")
+    assert "up to date" in registry(root, "status")
+
+
 def test_one_picture_is_forgotten_in_every_version(root: Path) -> None:
     md5 = run(root, "md5sum", "raw/02_forest/path.jpg").split()[0]
     registry(root, "sync", "--strip-sheets")
