@@ -52,6 +52,16 @@ def get(app: Starlette, target: str, method: str = "GET") -> Answer:
 
 def image_address(markdown: str) -> str:
     """Where the picture is that Markdown shows."""
-    found = re.fullmatch(r"!\[(?:[^\[\]\\]|\\.)*\]\((\S+)\)", markdown)
+    return _addresses(markdown)[0]
+
+
+def page_address(markdown: str) -> str:
+    """Where that picture leads to."""
+    return _addresses(markdown)[1]
+
+
+def _addresses(markdown: str) -> tuple[str, str]:
+    picture = r"!\[(?:[^\[\]\\]|\\.)*\]\((\S+?)\)"
+    found = re.fullmatch(rf"\[{picture}\]\((\S+)\)", markdown)
     assert found is not None, markdown
-    return found[1]
+    return found[1], found[2]

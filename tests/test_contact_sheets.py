@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import threading
 from pathlib import Path
+from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
 import pytest
@@ -19,9 +20,12 @@ from starlette.applications import Starlette
 
 from registry_assets import read_registry
 from registry_assets.dvc_repo import build_listing, hash_listing
+from registry_assets.errors import UnusableError
+from registry_assets.look.guard import LOOK_HOSTS, LOOK_TOKEN
+from registry_assets.look.places import page_address as page_address_of
 from registry_assets.orchestration import webserver
 from registry_assets.orchestration.describing import contact_sheet_metadata
-from registry_assets.orchestration.webserver import build_sheet_app
+from registry_assets.orchestration.webserver import build_sheet_app, page_routes
 from registry_assets.registry import contact_sheets
 from registry_assets.registry.contact_sheets import (
     clear_kept_sheets,
@@ -30,7 +34,7 @@ from registry_assets.registry.contact_sheets import (
     read_kept_sheet,
     sheet_address,
 )
-from tests.browser import Answer, fetch, get, image_address
+from tests.browser import Answer, fetch, get, image_address, page_address
 from tests.conftest import copy_empty_repository, run
 from tests.images.drawing import save
 
@@ -320,12 +324,62 @@ def test_those_who_share_the_registry_share_the_sheets(root: Path) -> None:
     assert kept.parent.stat().st_mode & 0o070 == 0o070
 
 
+TOKEN = "t" * 32
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({LOOK_TOKEN: "short", LOOK_HOSTS: "photos.example"}, "openssl rand -hex 32"),
+        ({LOOK_TOKEN: TOKEN}, f"{LOOK_TOKEN} needs {LOOK_HOSTS}"),
+        ({LOOK_TOKEN: TOKEN, LOOK_HOSTS: " , "}, f"{LOOK_TOKEN} needs {LOOK_HOSTS}"),
+        ({LOOK_TOKEN: TOKEN, LOOK_HOSTS: "*"}, f"{LOOK_TOKEN} needs {LOOK_HOSTS}"),
+    ],
+)
+def test_settings_of_the_page_that_would_leave_it_open_are_refused(
+    root: Path, settings: dict[str, str], said: str
+) -> None:
+    with pytest.raises(UnusableError, match=said):
+        page_routes(root, settings)
+
+
+def test_without_a_token_the_page_is_closed_and_says_how_to_open_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_ROOT", str(root))
+    monkeypatch.delenv(LOOK_TOKEN, raising=False)
+    app = webserver.sheet_app()
+    for target in ("", "?token=x", "api/registry", "originals/0"):
+        answer = get(app, f"{page_address_of(name_of(root))}{target}")
+        assert answer.status == 404
+        assert b"registry look" in answer.body
+        assert LOOK_TOKEN.encode() in answer.body
+    assert get(app, sheet_address(name_of(root), version_of(root))).status == 200
+
+
+def test_with_a_token_an_application_of_its_own_serves_the_page_too(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRY_ROOT", str(root))
+    monkeypatch.setenv(LOOK_TOKEN, TOKEN)
+    monkeypatch.setenv(LOOK_HOSTS, "photos.example.org,127.0.0.1")
+    app = webserver.sheet_app()
+    page = page_address_of(name_of(root))
+    # Asked from another origin, as `tests.browser` does.
+    assert get(app, f"{page}api/registry").status == 403
+    assert get(app, f"{page}?token={TOKEN}").status == 403
+    assert get(app, sheet_address(name_of(root), version_of(root))).status == 200
+
+
 def test_what_the_history_holds_is_short_and_names_no_host(tmp_path: Path) -> None:
     md5 = f"{'a' * 32}.dir"
     for path in ("raw/01_a", "raw/a]b[c", "raw/**x**<b>`y`_z_\\", f"raw/{'x' * 200}"):
         (value,) = contact_sheet_metadata("photos", path, md5).values()
         text = str(value.value)
         assert image_address(text) == f"/registry/photos/sheets/{'a' * 32}.webp"
+        page, _, fragment = page_address(text).partition("#")
+        assert page == "/registry/photos/look/"
+        assert parse_qs(fragment) == {"source": [path]}
         assert "registry ui" in text
         # The UI shows inline what is shorter than 1000.
         assert len(text) < 700

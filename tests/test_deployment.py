@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from registry_assets import read_registry
+from registry_assets.look.places import page_address
 from registry_assets.orchestration.names import CHANGE_SENSOR_NAME, own_name
 from registry_assets.orchestration.sensors.outside_changes import OUTDATED
 from registry_assets.registry.contact_sheets import sheet_address
@@ -128,6 +129,8 @@ def test_a_code_server_that_cannot_reload_says_so_and_runs_the_edit(
         wait_for(START_SECONDS, lambda: code_versions(prefixed), "answer with the graph")
         sheet = sheet_address(read_registry(root).name, f"{'0' * 32}.dir")
         assert look(port, sheet) == (404, "image/svg+xml")
+        # Nobody has set a token.
+        assert look(port, page_address(read_registry(root).name)) == (404, "text/plain")
         (root / "processed/texts/params.yaml").write_text("suffix: 2\n")
         wait_for(CHANGE_SECONDS, says_so, "word of the change")
         materialize(prefixed, "processed/texts/data/intermediate/upper", "01_a")

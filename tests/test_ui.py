@@ -1,6 +1,7 @@
 """Dagster's webserver and daemon, as `registry ui` starts them."""
 
 import hashlib
+import http.client
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from PIL import Image
 from registry_assets import read_registry
 from registry_assets.dvc_repo import build_listing, hash_listing
 from registry_assets.intake.initialising import init_registry
+from registry_assets.look.places import page_address
 from registry_assets.registry.contact_sheets import sheet_address
 from tests.commands import program
 from tests.conftest import run
@@ -87,6 +89,27 @@ def check_that_contact_sheets_are_served(port: int, root: Path) -> None:
     check_websocket(port)
 
 
+def check_that_the_page_is_served(port: int, root: Path, token: str) -> None:
+    """On Dagster's own port, for those who have the token; it leads to Dagster's own page."""
+
+    def ask(target: str, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("GET", target, headers=headers)
+        return connection.getresponse()
+
+    page = page_address(read_registry(root).name)
+    assert ask(page).status == ask("/?token=wrong").status == 403
+    door = ask(f"/?token={token}")
+    assert (door.status, door.headers["location"]) == (303, "/")
+    cookie = door.headers["set-cookie"].partition(";")[0]
+    assert ask(f"{page}api/registry", Cookie=cookie).status == 200
+    assert ask(f"{page}api/registry", Cookie=cookie, Host=f"evil.example:{port}").status == 403
+    assert ask(page.rstrip("/"), Cookie=cookie).headers["location"] == page
+    # What is Dagster's stays as it is.
+    assert "set-cookie" not in ask("/").headers
+    assert ask("/?view=token").status == 200
+
+
 def check_websocket(port: int) -> None:
     """Dagster's UI hears of changes by one."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
@@ -112,7 +135,8 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
         server = subprocess.Popen(command, cwd="/", stdout=log, stderr=subprocess.STDOUT)
     started: list[psutil.Process] = []
     try:
-        wait_for(START_SECONDS, lambda: address in said.read_text().splitlines(), "address")
+        printed = re.compile(rf"^{re.escape(address)}/\?token=([\w-]{{43}})$", re.MULTILINE)
+        found = wait_for(START_SECONDS, lambda: printed.search(said.read_text()), "address")
         # It is said when there is the graph to see, and not before.
         assert query(port, GRAPH)["assetNodes"]
         warned = re.findall(
@@ -142,6 +166,9 @@ def test_folders_are_taken_in_by_the_sensor_and_seen_in_the_ui(text_registry: Pa
         inputs = nodes["processed/texts/data/inputs"]
         assert inputs["dependencyKeys"] == [{"path": ["raw"]}]
         check_that_contact_sheets_are_served(port, text_registry)
+        check_that_the_page_is_served(port, text_registry, found[1])
+        # It was said once, by the command.
+        assert said.read_text().count(found[1]) == 1
         check_that_changes_are_seen(port, text_registry)
         started = psutil.Process(server.pid).children(recursive=True)
         assert started

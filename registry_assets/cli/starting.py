@@ -161,7 +161,7 @@ def demo(root: Path, folder: Path | None) -> None:
     ui = "registry ui" if root == Path() else f"registry --root {quote(str(root))} ui"
     if dvc.root.samefile(CHECKOUT):
         ui = "make ui"
-    click.echo(f"\nWhere to look next: `{ui}`, then http://127.0.0.1:3000")
+    click.echo(f"\nWhere to look next: `{ui}`, then the address that it prints")
     sys.exit(code)
 
 

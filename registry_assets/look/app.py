@@ -6,9 +6,10 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from registry_assets.look import (
     decisions,
@@ -25,6 +26,8 @@ from registry_assets.look.answers import HANDLERS
 from registry_assets.look.guard import Guard, Hosts
 from registry_assets.look.open_registry import OpenRegistry
 from registry_assets.look.places import page_address
+
+_PAGE = "/registry/{name}/look"
 
 PAGE = Path(__file__).with_name("page")
 """The folder with HTML, CSS and JavaScript."""
@@ -88,11 +91,36 @@ def look_routes(registry: OpenRegistry, *, token: str, hosts: Hosts) -> list[Bas
     """
     guarded = Guard(build_page_app(registry), token=token, hosts=hosts)
 
-    async def add_slash(request: Request) -> Response:
-        query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"{request.url.path}/{query}")
+    return [Route(_PAGE, _add_slash), Mount(_PAGE, guarded)]
 
-    return [
-        Route("/registry/{name}/look", add_slash),
-        Mount("/registry/{name}/look", guarded),
-    ]
+
+def door_route(*, token: str, hosts: Hosts) -> BaseRoute:
+    """The route of ``/?token=…`` beside another page at ``/``, to which it leads."""
+    return _Door("/", Guard(RedirectResponse("/"), token=token, hosts=hosts, landing="/"))
+
+
+def closed_route(why: str) -> BaseRoute:
+    """The route of the page where it is not served; says why.
+
+    Args:
+        why: A sentence with the next step.
+    """
+
+    async def say_why(_request: Request) -> Response:
+        headers = {"Content-Security-Policy": "default-src 'none'", "Cache-Control": "no-store"}
+        return PlainTextResponse(f"{why}\n", 404, headers=headers)
+
+    return Route(f"{_PAGE}/{{path:path}}", say_why)
+
+
+async def _add_slash(request: Request) -> Response:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{request.url.path}/{query}")
+
+
+class _Door(Route):
+    """A route that only matches with a token in the address."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        has_token = scope["type"] == "http" and b"token=" in scope["query_string"]
+        return super().matches(scope) if has_token else (Match.NONE, {})

@@ -30,7 +30,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 WRITING_HEADER = "X-Registry-Look"
 """What a request that writes has to send, with any value."""
 
+LOOK_TOKEN = "REGISTRY_LOOK_TOKEN"
+LOOK_HOSTS = "REGISTRY_LOOK_HOSTS"
+"""Environment variables of a webserver that is to show the page: its token, and its names."""
+
 _TOKEN_BYTES = 32
+_ANY_ADDRESS = "*"
 _READING = ("GET", "HEAD")
 _JSON = "application/json"
 _OWN_SITES = ("same-origin", "none")
@@ -75,8 +80,19 @@ class Hosts:
 
     def __init__(self, names: Sequence[str], *, takes_addresses: bool = False) -> None:
         self.address = f"http://{names[0]}"
-        self._names = frozenset(name.lower() for name in names)
+        self._names = tuple(name.lower() for name in names)
         self._takes_addresses = takes_addresses
+
+    @classmethod
+    def from_text(cls, text: str) -> Hosts | None:
+        """Those that a setting names, separated by commas; None if it names none."""
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        named = [name for name in names if name != _ANY_ADDRESS]
+        return cls(named, takes_addresses=named != names) if named else None
+
+    def __str__(self) -> str:
+        """Such a setting."""
+        return ",".join((*self._names, *([_ANY_ADDRESS] if self._takes_addresses else ())))
 
     @classmethod
     def of_listener(cls, host: str, port: int) -> Hosts:

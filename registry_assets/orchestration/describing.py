@@ -25,6 +25,7 @@ from registry_assets.images import has_image_suffix, read_decisions
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.images.verdicts import DAY, FOG, THRESHOLDS
+from registry_assets.look.places import page_address, place_in_page
 from registry_assets.model import Registry, Version, is_folder, metafile_of
 from registry_assets.provenance.origin_table import build_origin_table
 from registry_assets.registry.contact_sheets import sheet_address
@@ -299,11 +300,16 @@ def _tools() -> str:
 
 
 def contact_sheet_metadata(registry_name: str, path: str, md5: str) -> Metadata:
-    """The address of a folder's contact sheet, which the webserver makes on request."""
+    """The contact sheet of a folder, which the webserver makes on request; leads to its pictures.
+
+    Both addresses have no host, and no token: events stay what they are wherever the UI is.
+    """
     # Escapes Markdown. Up to 1000 characters are shown in the UI without a click.
     quoted = re.sub(r"([][\\`*_<>&!~|])", r"\\\1", " ".join(printable(path).split()))
     text = f"contact sheet of {quoted}, which registry ui shows"
-    return {CONTACT_SHEET: MetadataValue.md(f"![{text}]({sheet_address(registry_name, md5)})")}
+    page = f"{page_address(registry_name)}{place_in_page({'source': path})}"
+    sheet = f"![{text}]({sheet_address(registry_name, md5)})"
+    return {CONTACT_SHEET: MetadataValue.md(f"[{sheet}]({page})")}
 
 
 def _changes(record: RecordedOutput) -> Metadata:

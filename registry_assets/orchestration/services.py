@@ -21,6 +21,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from registry_assets.errors import UnusableError
+from registry_assets.look.guard import LOOK_HOSTS, LOOK_TOKEN, Hosts, new_token
 
 _DAEMON = ("registry_assets.orchestration.daemon", "run")
 _CODE_SERVER = ("dagster", "code-server", "start")
@@ -42,13 +43,16 @@ class Services:
     """The code server, the webserver and the daemon.
 
     Attributes:
-        address: The URL of the webserver.
+        address: The URL of the webserver, with the token that opens the page of pictures.
     """
 
     def __init__(
         self, root: Path, host: str, port: int, environment: Mapping[str, str], folder: Path
     ) -> None:
-        self.address = f"http://{host}:{port}"
+        # Only the webserver knows the token: runs have no use for it.
+        token, hosts = new_token(), Hosts.of_listener(host, port)
+        self._page = {LOOK_TOKEN: token, LOOK_HOSTS: str(hosts)}
+        self.address = f"http://{host}:{port}/?token={token}"
         self._host = host
         self._port = port
         self._root = root
@@ -70,6 +74,7 @@ class Services:
             *("--host", self._host, "--port", str(self._port)),
             *("--workspace", str(self._workspace)),
             stdin=subprocess.PIPE,
+            more=self._page,
         )
 
     def start_code_server(self) -> None:
@@ -137,16 +142,25 @@ class Services:
                     process.kill()
                     process.wait()
 
-    def _start(self, name: str, *command: str, stdin: int = subprocess.DEVNULL) -> None:
+    def _start(
+        self,
+        name: str,
+        *command: str,
+        stdin: int = subprocess.DEVNULL,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         # In a thread, as no signal interrupts those: `end` has to know what was started.
-        self._starter.submit(self._launch, name, command, stdin).result()
+        environment = {**self._environment, **(more or {})}
+        self._starter.submit(self._launch, name, command, stdin, environment).result()
 
-    def _launch(self, name: str, command: Sequence[str], stdin: int) -> None:
+    def _launch(
+        self, name: str, command: Sequence[str], stdin: int, environment: Mapping[str, str]
+    ) -> None:
         # In its own session, the process gets no SIGINT from the terminal, only ours.
         self._running[name] = subprocess.Popen(
             [sys.executable, "-m", *command],
             stdin=stdin,
-            env=self._environment,
+            env=environment,
             cwd=self._root,
             start_new_session=True,
         )

@@ -1,7 +1,9 @@
-"""Serves contact sheets to browsers: on the port of Dagster's UI, or on a port of its own.
+"""Serves contact sheets and the page of pictures: on the port of Dagster's UI, or one of its own.
 
 Events contain addresses without a host, so a proxy in front of Dagster has to forward `/registry/`
 here: `uvicorn --factory registry_assets.orchestration.webserver:sheet_app`.
+
+Who has the token in `REGISTRY_LOOK_TOKEN` may use the page; without that, it is not served.
 
 Only the sheets themselves are cached on disk. Browsers must not cache them, since a picture on a
 sheet may be forgotten later.
@@ -11,7 +13,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
@@ -20,12 +22,18 @@ from typing import TypeVar
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
-from registry_assets.errors import RegistryError
+from registry_assets.errors import RegistryError, UnusableError
 from registry_assets.model import FOLDER_SUFFIX
 from registry_assets.registry.contact_sheets import describe_absence, make_sheet, read_kept_sheet
 from registry_assets.registry.sharing import share_files
+
+_SHORTEST_TOKEN = 32
+_CLOSED = (
+    "this server shows no pictures: open them with `registry look`, or set REGISTRY_LOOK_TOKEN for "
+    "the webserver, as docs/deployment.md says"
+)
 
 _MOST_AT_ONCE = 2
 """How many sheets are made in parallel; few, to leave the machine to other work."""
@@ -48,12 +56,54 @@ def build_sheet_app(root: Path) -> Starlette:
 
 
 def sheet_app() -> Starlette:
-    """Builds that application for REGISTRY_ROOT, or else the registry around this folder."""
+    """Builds an application for REGISTRY_ROOT, or else the registry around this folder.
+
+    It serves contact sheets and, with a token in the environment, the page of pictures.
+
+    Raises:
+        UnusableError: when the settings of the page are incomplete.
+    """
     from registry_assets.dvc_repo import DvcRepo
 
     root = DvcRepo(Path(os.environ.get("REGISTRY_ROOT") or Path.cwd())).root
     share_files(root)
-    return build_sheet_app(root)
+    return Starlette(routes=[sheet_route(root), *page_routes(root, os.environ)])
+
+
+def page_routes(root: Path, environment: Mapping[str, str]) -> list[BaseRoute]:
+    """The routes of the page of pictures, by the settings in an environment.
+
+    Args:
+        root: The registry.
+        environment: `LOOK_TOKEN`, what the address has to contain, and `LOOK_HOSTS`, the names of
+            this server with their ports, separated by commas (with ``*``, also any IP address).
+            Without the first one the page is not served, and says so.
+
+    Raises:
+        UnusableError: when the token can be guessed, or there are no names.
+    """
+    from registry_assets.look.app import closed_route, door_route, look_routes
+    from registry_assets.look.guard import LOOK_HOSTS, LOOK_TOKEN, Hosts
+    from registry_assets.look.open_registry import OpenRegistry
+
+    token = environment.get(LOOK_TOKEN, "")
+    if not token:
+        return [closed_route(_CLOSED)]
+    if len(token) < _SHORTEST_TOKEN:
+        raise UnusableError(
+            f"{LOOK_TOKEN} is too short: `openssl rand -hex 32` prints a token that nobody guesses"
+        )
+    hosts = Hosts.from_text(environment.get(LOOK_HOSTS, ""))
+    if hosts is None:
+        raise UnusableError(
+            f"{LOOK_TOKEN} needs {LOOK_HOSTS}: the names by which browsers reach this server, such "
+            "as `photos.example.org` or `127.0.0.1:3000`, separated by commas"
+        )
+    registry = OpenRegistry(root)
+    return [
+        door_route(token=token, hosts=hosts),
+        *look_routes(registry, token=token, hosts=hosts),
+    ]
 
 
 def sheet_route(root: Path) -> Route:
@@ -108,5 +158,6 @@ def _draw(lines: tuple[str, ...]) -> str:
 if __name__ == "__main__":
     from registry_assets.orchestration.internals import run_webserver
 
+    place = Path(os.environ["REGISTRY_ROOT"])
     # `services.py` closes it once there is something to serve.
-    run_webserver([sheet_route(Path(os.environ["REGISTRY_ROOT"]))], sys.stdin.read)
+    run_webserver([sheet_route(place), *page_routes(place, os.environ)], sys.stdin.read)

@@ -24,6 +24,12 @@ from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.describing import CONTACT_SHEET
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.orchestration.webserver import build_sheet_app
+from registry_assets.registry.thumbnails import (
+    PREVIEW,
+    THUMBNAIL,
+    Thumbnails,
+    count_kept_thumbnails,
+)
 from tests.browser import get, image_address
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.persisting.helpers import die, is_clean
@@ -360,6 +366,21 @@ def test_sheets_that_cannot_be_removed_are_named(shown: Path) -> None:
     assert done.returncode == 1
     assert "registry: contact sheets that may show it could not be removed: " in done.stderr
     assert "a folder" in done.stderr
+
+
+def test_its_thumbnails_go_and_those_of_others_stay(shown: Path) -> None:
+    other = (shown / PICTURE).with_name("IMG_1200.jpg")
+    md5s = [hashlib.md5(place.read_bytes()).hexdigest() for place in (shown / PICTURE, other)]
+    listings, made = DvcRepo(shown).listings(), Thumbnails(shown)
+    for md5 in md5s:
+        for longest in (THUMBNAIL, PREVIEW):
+            assert isinstance(made.make(listings, md5, longest), bytes)
+    done = forget(shown, PICTURE)
+    assert done["left"]["thumbnails"] == 2
+    assert count_kept_thumbnails(shown, md5s) == 4
+    purged = forget(shown, PICTURE, "--purge", "--yes")
+    assert purged["left"]["thumbnails"] == 0
+    assert [count_kept_thumbnails(shown, [md5]) for md5 in md5s] == [0, 2]
 
 
 def test_a_video_goes_with_its_frames_and_its_row_in_the_tables(shown: Path) -> None:
