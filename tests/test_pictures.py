@@ -1,5 +1,6 @@
 """The pictures of data sets with and without tables of measurements."""
 
+import shutil
 from pathlib import Path
 
 from PIL import Image
@@ -70,3 +71,16 @@ def test_what_the_stages_made_agrees_with_the_verdicts(demo: Path) -> None:
         "remove_corrupted_images",
         "remove_dark_and_bright_images",
     )
+
+
+def test_what_only_the_remote_has_is_named(tmp_path: Path) -> None:
+    build_plain_repository(tmp_path)
+    shutil.rmtree(tmp_path / ".dvc" / "cache")
+    listings = DvcRepo(tmp_path).listings()
+
+    whole = read_pictures(lineage_of(tmp_path), "", listings)
+    folder = read_pictures(lineage_of(tmp_path), "data/pics", listings)
+
+    assert len(whole.columns) == len(folder.columns) == 0
+    assert whole.unread == ("data/pics", "small")
+    assert folder.unread == ("data/pics",)

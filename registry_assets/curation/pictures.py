@@ -6,7 +6,7 @@ what the stages would make now. What the stages have made is in `recorded`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -76,6 +76,7 @@ class Pictures:
         stages: The stages of the data set.
         unmeasured: Collections whose table of measurements is not on this machine.
         has_measures: Whether the rows come from tables of measurements.
+        unread: Outputs whose listing is not in the cache, so that their files are not known.
     """
 
     source: str
@@ -86,6 +87,7 @@ class Pictures:
     stages: Stages
     unmeasured: tuple[str, ...] = ()
     has_measures: bool = True
+    unread: tuple[str, ...] = ()
 
     @cached_property
     def decided(self) -> Decided:
@@ -284,7 +286,8 @@ def _makes_tables(lineage: Lineage, listings: Listings, output: AssetOutput) -> 
 def _read_folder(lineage: Lineage, listings: Listings, path: str) -> Pictures:
     name = PurePosixPath(path).name
     columns = columns_of_files({name: find_pictures(lineage, listings, path)})
-    return Pictures(path, None, columns, {}, {}, Stages(), has_measures=False)
+    unread = _find_unread(lineage, listings, [path])
+    return Pictures(path, None, columns, {}, {}, Stages(), has_measures=False, unread=unread)
 
 
 def _read_unmeasured(lineage: Lineage, listings: Listings, dataset: Dataset) -> Pictures:
@@ -298,7 +301,8 @@ def _read_unmeasured(lineage: Lineage, listings: Listings, dataset: Dataset) -> 
     )
     found: dict[str, dict[str, str]] = {}
     known: set[str] = set()
-    for path in (*(path for path in inputs if path not in made), *find_last(lineage, dataset)):
+    paths = [*(path for path in inputs if path not in made), *find_last(lineage, dataset)]
+    for path in paths:
         name = lineage.nodes[path].partition or PurePosixPath(path).name
         files = found.setdefault(name, {})
         for file, md5 in find_pictures(lineage, listings, path):
@@ -307,7 +311,20 @@ def _read_unmeasured(lineage: Lineage, listings: Listings, dataset: Dataset) -> 
                 files[file] = md5
         known.update(files.values())
     columns = columns_of_files({name: files.items() for name, files in found.items()})
-    return Pictures(dataset.path, dataset, columns, {}, {}, Stages(), has_measures=False)
+    unread = _find_unread(lineage, listings, paths)
+    return Pictures(
+        dataset.path, dataset, columns, {}, {}, Stages(), has_measures=False, unread=unread
+    )
+
+
+def _find_unread(lineage: Lineage, listings: Listings, paths: Iterable[str]) -> tuple[str, ...]:
+    """The outputs whose listing is not in the cache."""
+    versions = ((path, lineage.nodes[path].version) for path in paths)
+    return tuple(
+        path
+        for path, version in versions
+        if version is not None and is_folder(version.md5) and not listings.place_of(version.md5)
+    )
 
 
 def _is_made_by(lineage: Lineage, dataset: Dataset, path: str) -> bool:

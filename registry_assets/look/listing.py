@@ -21,6 +21,8 @@ class Window(TypedDict):
     Attributes:
         total: The number of pictures of the source.
         count: The number of pictures that pass the filters.
+        unmeasured: Collections without a table of measurements on this machine.
+        unread: Outputs whose listing is not in the cache, so that their files are not known.
     """
 
     state: str
@@ -28,6 +30,7 @@ class Window(TypedDict):
     count: int
     rows: list[Row]
     unmeasured: Sequence[str]
+    unread: Sequence[str]
 
 
 def list_pictures(registry: OpenRegistry, query: Mapping[str, str]) -> Window:
@@ -47,6 +50,7 @@ def list_pictures(registry: OpenRegistry, query: Mapping[str, str]) -> Window:
         "count": len(rows),
         "rows": gallery.window(rows, whole(query, "offset", 0), whole(query, "limit", 200)),
         "unmeasured": gallery.pictures.unmeasured,
+        "unread": gallery.pictures.unread,
     }
 
 

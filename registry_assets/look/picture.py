@@ -20,14 +20,14 @@ from registry_assets.provenance.report import describe_trace
 
 
 class HeldIn(TypedDict):
-    """A version of the registry that has the picture.
+    """Versions of the registry that have the picture.
 
     Attributes:
-        name: A tag, branch, or ``the work tree``.
+        names: Tags, branches, or ``the work tree``.
         outputs: The outputs that hold it there.
     """
 
-    name: str
+    names: Sequence[str]
     outputs: Sequence[str]
 
 
@@ -96,8 +96,11 @@ def _find_versions(reading: Reading, collection: str, md5: str) -> Iterator[Held
         if md5 and is_asked and reading.listings.names(version, md5):
             for keeper in reading.history.keepers_of(path, version):
                 held.setdefault(keeper, {})[path] = None
+    alike: dict[tuple[str, ...], list[str]] = {}
     for name, outputs in held.items():
-        yield {"name": name, "outputs": [*outputs]}
+        alike.setdefault(tuple(outputs), []).append(name)
+    for same, names in alike.items():
+        yield {"names": names, "outputs": same}
 
 
 def routes(registry: OpenRegistry) -> list[BaseRoute]:

@@ -156,7 +156,7 @@ def test_a_picture_comes_with_verdicts_trace_and_versions(demo: Path) -> None:
     assert any(
         line.endswith("raw/02_data_collection_20_oct_2021/sunset.jpg") for line in found["trace"]
     )
-    held = {item["name"]: item["outputs"] for item in found["versions"]}
+    held = {name: item["outputs"] for item in found["versions"] for name in item["names"]}
     assert f"{DATASET}/data/inputs/02_data_collection_20_oct_2021" in held["the work tree"]
     assert any(name.startswith("refs/") or "main" in name or "master" in name for name in held)
 

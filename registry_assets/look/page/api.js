@@ -35,7 +35,7 @@
  *
  * @typedef {Record<string, string | string[] | (number | null)[]>} Filters
  * @typedef {{state: string, total: number, count: number, rows: Row[],
- *   unmeasured: string[]}} Pictures
+ *   unmeasured: string[], unread: string[]}} Pictures
  * @typedef {{edges: number[] | string[], counts: number[]}} Histogram Of times, the edges are the
  *   days, months or years themselves.
  * @typedef {{total: number, count: number,
@@ -48,7 +48,7 @@
  *     threshold: number | null, command: string | null}[],
  *   kept_instead: Other | null, copies: Other[], frames: Other[], next: string | null}} Explanation
  * @typedef {Row & {explanation: Explanation | null, trace: string[],
- *   versions: {name: string, outputs: string[]}[], exif: Record<string, string>}} Picture
+ *   versions: {names: string[], outputs: string[]}[], exif: Record<string, string>}} Picture
  *
  * @typedef {{name: string, measure: string, value: number, low: number, high: number,
  *   step: number, symbol: string, met: string, otherwise: string}} Parameter

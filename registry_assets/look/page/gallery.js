@@ -29,6 +29,7 @@ const SIZES = { S: 120, M: 170, L: 260 };
 const SIZE = "look-tile-size";
 /** Below this width of the window, in pixels, the filters are opened by their button only. */
 const NARROW = 620;
+const MOST_UNREAD = 5;
 
 export class Gallery {
   /** @param {"gallery" | "decide"} tab */
@@ -178,17 +179,17 @@ export class Gallery {
         h("p.muted", {}, "Select pictures in the gallery and press a to allow or d to deny them."),
       ];
     }
+    const { unread } = this.windows;
+    if (unread.length) {
+      return [
+        h("p", {}, "The pictures are not on this machine: "),
+        ...unread.slice(0, MOST_UNREAD).map((path) => h("p.muted", {}, visible(path))),
+        h("p", {}, "Get them with ", h("code", {}, "registry pull")),
+      ];
+    }
     return registry.dataset
       ? [h("p", {}, "This data set has no pictures yet: "), h("code", {}, "registry import")]
-      : [
-          h("p", {}, "There are no pictures here."),
-          h(
-            "p.muted",
-            {},
-            "A folder that only the remote has comes with ",
-            h("code", {}, "registry pull"),
-          ),
-        ];
+      : [h("p", {}, "There are no pictures here.")];
   }
 
   sorted() {

@@ -367,8 +367,8 @@ function traced(line) {
   );
 }
 
-/** @param {{name: string, outputs: string[]}} held */
-function version({ name, outputs }) {
+/** @param {{names: string[], outputs: string[]}} held */
+function version({ names, outputs }) {
   const list = h("ul", {}, ...outputs.map((output) => h("li", {}, visible(output))));
-  return h("details", {}, h("summary", {}, visible(name)), list);
+  return h("details", {}, h("summary", {}, names.map(visible).join(", ")), list);
 }

@@ -32,6 +32,8 @@ export class Windows {
     this.known = false;
     /** @type {string[]} */
     this.unmeasured = [];
+    /** @type {string[]} */
+    this.unread = [];
     /** @type {Map<number, Row[]>} */
     this.windows = new Map();
     /** @type {Map<number, Row[]>} Shown until the new ones are there. */
@@ -116,6 +118,7 @@ export class Windows {
         this.count = answer.count;
         this.total = answer.total;
         this.unmeasured = answer.unmeasured;
+        this.unread = answer.unread;
         this.known = true;
         this.onchange();
         return answer.rows;
