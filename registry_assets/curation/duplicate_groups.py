@@ -9,7 +9,7 @@ from pathlib import Path
 
 from registry_assets.curation.duplicates import NOTHING
 from registry_assets.images.likeness import find_alike
-from registry_assets.images.measurements import Measurement, read_measurements
+from registry_assets.images.measurements import read_measurements
 from registry_assets.model import Likeness
 
 Place = tuple[str, str]
@@ -61,27 +61,32 @@ def group_alike(tables: Mapping[str, Path], distance: int) -> list[DuplicateGrou
         tables: The table of measurements of each collection.
         distance: The maximum number of differing bits, of 64, of two pictures.
     """
-    first: dict[str, tuple[str, Measurement]] = {}
+    # Only what is compared is kept: whole rows of 200,000 pictures are half a gigabyte.
+    places: list[Place] = []
+    hashes: list[str] = []
+    thumbnails: list[str] = []
+    sets: list[int] = []
+    known: set[str] = set()
+    # All frames of a video form one set; every other picture is a set of its own.
+    numbers: dict[Place, int] = {}
     for collection, table in tables.items():
         for row in read_measurements(table):
-            if row.is_readable:
-                first.setdefault(row.md5, (collection, row))
-    rows = list(first.values())
-    # All frames of a video form one set; every other picture is a set of its own.
-    sets: dict[Place, int] = {}
-    pairs = find_alike(
-        [row.perceptual_hash for _, row in rows],
-        [sets.setdefault((name, row.source or row.path), len(sets)) for name, row in rows],
-        distance,
-        thumbnails=[row.thumbnail for _, row in rows],
-    )
+            if row.is_readable and row.md5 not in known:
+                known.add(row.md5)
+                places.append((collection, row.path))
+                hashes.append(row.perceptual_hash)
+                thumbnails.append(row.thumbnail)
+                number = len(numbers)
+                sets.append(
+                    numbers.setdefault((collection, row.source), number) if row.source else -1
+                )
+    singles = iter(range(len(numbers), len(numbers) + len(sets)))
+    sets = [number if number >= 0 else next(singles) for number in sets]
+    pairs = find_alike(hashes, sets, distance, thumbnails=thumbnails)
     groups = []
-    for component in _connect(len(rows), ((one, other) for one, other, _ in pairs)):
-        reference = int(rows[component[0]][1].perceptual_hash, 16)
-        members = [
-            ((name, row.path), (int(row.perceptual_hash, 16) ^ reference).bit_count())
-            for name, row in (rows[number] for number in component)
-        ]
+    for component in _connect(len(places), ((one, other) for one, other, _ in pairs)):
+        reference = int(hashes[component[0]], 16)
+        members = [(places[n], (int(hashes[n], 16) ^ reference).bit_count()) for n in component]
         groups.append(DuplicateGroup("alike", members))
     return groups
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from starlette.routing import BaseRoute
@@ -15,7 +15,9 @@ from registry_assets.look.open_registry import OpenRegistry
 from registry_assets.look.queries import BadRequestError, whole
 from registry_assets.model import Likeness
 
-_MOST_GROUPS = 1000
+_MOST_PICTURES = 10_000
+"""How many are listed, in whole groups."""
+
 _MOST_DISTANCE = 64
 
 
@@ -47,7 +49,7 @@ class DuplicatesJson(TypedDict):
     """The duplicates of a source.
 
     Attributes:
-        total: The number of groups, of which the first 1000 are listed.
+        total: The number of groups, of which the first ones are listed.
         unmeasured: The collections whose pictures are not compared, as they have no measures.
     """
 
@@ -77,7 +79,8 @@ def list_duplicates(opened: OpenRegistry, query: Mapping[str, str]) -> Duplicate
     if pictures.has_measures and pictures.dataset is not None:
         tables = dict(find_measured(reading.lineage, reading.listings, pictures.dataset))
         groups += group_alike(tables, distance)
-    rows = _number_rows(gallery, groups[:_MOST_GROUPS])
+    listed = list(_first_of(groups))
+    rows = _number_rows(gallery, listed)
     return {
         "total": len(groups),
         "groups": [
@@ -90,10 +93,19 @@ def list_duplicates(opened: OpenRegistry, query: Mapping[str, str]) -> Duplicate
                     if place in rows
                 ],
             }
-            for group in groups[:_MOST_GROUPS]
+            for group in listed
         ],
         "unmeasured": pictures.unmeasured,
     }
+
+
+def _first_of(groups: Iterable[DuplicateGroup]) -> Iterator[DuplicateGroup]:
+    pictures = 0
+    for group in groups:
+        if pictures >= _MOST_PICTURES:
+            return
+        pictures += len(group.members)
+        yield group
 
 
 def _contents_of(gallery: Gallery) -> Iterator[tuple[Place, str]]:

@@ -95,6 +95,7 @@ class Tracer:
         self.lineage = lineage
         self._listings = listings
         self._read: dict[tuple[str, str], Files | None] = {}
+        self._searched: set[str] = set()
 
     def files(self, output: str, version: str) -> Files | None:
         """The files in a version of an output; None when the cache lacks the listing."""
@@ -188,15 +189,19 @@ class Tracer:
         unread: list[str] = []
         named: dict[str, bool | None] = {}
         for output, version in self.recorded.items():
-            if version not in named:
+            # For one content, searching the text of a listing is much faster than parsing it. Who
+            # asks for a second one may ask for many.
+            is_parsed = (output, version) in self._read or version in self._searched
+            if version not in named and not is_parsed:
                 named[version] = (
                     self._listings.names(version, md5) if is_folder(version) else version == md5
                 )
-            files = self.files(output, version) if named[version] else None
+            files = self.files(output, version) if is_parsed or named[version] else None
             if files is not None:
                 found.extend(files.with_content(md5))
-            elif named[version] is None:
+            elif is_parsed or named[version] is None:
                 unread.append(output)
+        self._searched.update(named)
         return found, unread
 
     def find_standing(self, md5s: Collection[str]) -> Mapping[str, str]:
