@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -338,12 +339,14 @@ def describe_totals(lineage: Lineage, base: str, datasets: Sequence[str]) -> lis
     with ExitStack() as stack:
         snapshots = Snapshots(stack)
         for name in datasets:
-            pictures = _try_to_read(lineage, name, listings)
+            pictures = _try_to_read(lambda: lineage, name, listings)
             if pictures is None:
                 continue
             now = count_pictures(pictures).total
             before = _try_to_read(
-                snapshots.read_here(lineage.registry.root, base), pictures.source, listings
+                partial(snapshots.read_here, lineage.registry.root, base),
+                pictures.source,
+                listings,
             )
             is_complete = before is not None and not before.unmeasured
             then = count_pictures(before).total if before is not None and is_complete else None
@@ -351,9 +354,12 @@ def describe_totals(lineage: Lineage, base: str, datasets: Sequence[str]) -> lis
     return lines
 
 
-def _try_to_read(lineage: Lineage, name: str, listings: Listings) -> Pictures | None:
+def _try_to_read(
+    read_lineage: Callable[[], Lineage], name: str, listings: Listings
+) -> Pictures | None:
+    """The pictures of a data set; None without measures, or if something cannot be read."""
     try:
-        pictures = read_pictures(lineage, name, listings)
+        pictures = read_pictures(read_lineage(), name, listings)
     except RegistryError:
         return None
     return pictures if pictures.has_measures else None
