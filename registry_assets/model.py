@@ -305,6 +305,8 @@ class Settings:
         name: The name of the registry in Dagster, where several share an instance; None for the
             name of the folder.
         key_prefix: The first parts of all its asset keys.
+        box_names: The last part of an asset key, as its box in Dagster's graph shows only that: the
+            ``last`` part of the path, or as many as make the outputs of a stage ``distinct``.
         families: Patterns for the paths of collections; the last part is the collection.
         settle_seconds: How long a new folder must be unchanged before it is taken in.
         import_check_seconds: How often the sources of imports are checked; 0 for never.
@@ -330,6 +332,7 @@ class Settings:
 
     name: str | None = None
     key_prefix: tuple[str, ...] = ()
+    box_names: Literal["last", "distinct"] = "last"
     families: tuple[str, ...] = ("raw/*", "processed/*/data/inputs/*")
     settle_seconds: float = 30.0
     import_check_seconds: float = 3600.0

@@ -107,6 +107,10 @@ def _read_names(given: Mapping[str, Any]) -> dict[str, Any]:
                 'key_prefix = "harbour"',
             )
         found["key_prefix"] = parts
+    if "box_names" in given:
+        found["box_names"] = given["box_names"]
+        if found["box_names"] not in ("last", "distinct"):
+            raise MetafileError(SETTINGS_FILE, 'box_names must be "last" or "distinct"')
     return found
 
 

@@ -339,6 +339,56 @@ stages:
     assert group.outputs[1].paths == {"a": "x/a", "b": "x/b"}
 
 
+CLASSES = """\
+stages:
+  classify:
+    foreach: [a, b]
+    do:
+      cmd: classify ${item}
+      outs:
+        - out/day/foggy/${item}
+        - out/day/sharp/${item}
+        - out/night/foggy/${item}
+        - out/odd/${item}
+  show:
+    cmd: show
+    deps: [out/day/foggy/a]
+    outs: [shown/foggy]
+"""
+
+
+def test_boxes_of_a_stage_have_distinct_names_where_the_settings_say_so(bare: Path) -> None:
+    write_tree(bare, {"dvc.yaml": CLASSES})
+    by_path = {
+        *(("out", "day", "foggy"), ("out", "day", "sharp"), ("out", "night", "foggy")),
+        *(("out", "odd"), ("shown", "foggy")),
+    }
+    assert set(lineage_of(bare).output_of) == by_path
+    (bare / "pyproject.toml").write_text('[tool.registry_assets]\nbox_names = "distinct"\n')
+    lineage = lineage_of(bare)
+    # `sharp` is the only one, and `shown/foggy` of another stage.
+    assert set(lineage.output_of) == {
+        *(("out", "day_foggy"), ("out", "day", "sharp"), ("out", "night_foggy")),
+        *(("out", "odd"), ("shown", "foggy")),
+    }
+    assert groups(lineage)["shown/foggy"].upstream == (Upstream(("out", "day_foggy"), ("a",)),)
+    assert lineage.node("out/night/foggy/b").key == ("out", "night_foggy")
+
+
+def test_names_that_would_not_be_distinct_stay_as_they_are() -> None:
+    translator = RegistryTranslator()
+    for keys in (
+        [("a", "x"), ("b", "x"), ("c", "a_x")],
+        [("x",), ("a", "x"), ("b", "x"), ("b_x",)],
+        [("x",), ("x",)],
+    ):
+        assert translator.distinct_keys(keys) == keys
+    assert translator.distinct_keys([("x",), ("a", "x")]) == [("x",), ("a_x",)]
+    assert translator.distinct_keys([("a", "p", "x"), ("b", "p", "x")]) == [
+        *(("a_p_x",), ("b_p_x",)),
+    ]
+
+
 ODD_NAMES = ["my photos", "été 2021", "a.b", "a-b", "a_b", "a_b_2", "x@y", "データ", "図"]
 
 

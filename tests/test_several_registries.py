@@ -337,6 +337,49 @@ def test_a_prefix_is_chosen_before_the_first_event(
     assert told(harbour, instance) == before
 
 
+CLASSES = """\
+stages:
+  classify:
+    cmd: classify
+    outs: [day/foggy, night/foggy]
+"""
+BOX_NAMES = 'box_names = "distinct"'
+
+
+@pytest.mark.parametrize("is_written_down", [True, False])
+def test_names_of_boxes_are_chosen_before_the_first_event_too(
+    harbour: Path, instance: DagsterInstance, is_written_down: bool
+) -> None:
+    write_tree(harbour, {"classes/dvc.yaml": CLASSES})
+    for name in ("day", "night"):
+        write_tree(harbour, {f"classes/{name}/foggy": name})
+    run(harbour / "classes", "dvc", "commit", "-q", "-f")
+    commit_all(harbour)
+    tell(harbour, instance)
+    before = told(harbour, instance)
+    assert ("classes/day/foggy", None) in before
+    if not is_written_down:
+        # Version 0.1.0 did not write down whose history it is.
+        (key,) = instance.daemon_cursor_storage.get_cursor_values({"registry_assets/registries"})
+        instance.daemon_cursor_storage.set_cursor_values({key: "{}"})
+    set_names(harbour, BOX_NAMES)
+    with pytest.raises(RefusedError, match='started with box_names = "last", and asset keys'):
+        tell(harbour, instance)
+    set_names(harbour)
+    tell(harbour, instance)
+    assert told(harbour, instance) == before
+
+
+def test_names_of_boxes_are_free_where_they_change_no_key(
+    harbour: Path, instance: DagsterInstance
+) -> None:
+    tell(harbour, instance)
+    before = told(harbour, instance)
+    set_names(harbour, BOX_NAMES)
+    tell(harbour, instance)
+    assert told(harbour, instance) == before
+
+
 def test_a_prefix_is_refused_also_over_a_history_that_names_no_registry(
     harbour: Path, forest: Path, instance: DagsterInstance
 ) -> None:
@@ -358,6 +401,7 @@ def test_a_prefix_is_refused_also_over_a_history_that_names_no_registry(
         ("name = 3", "name must be letters"),
         ('key_prefix = "a//b"', "key_prefix must be"),
         ("key_prefix = []", "key_prefix must be"),
+        ("box_names = true", 'box_names must be "last" or "distinct"'),
     ],
 )
 def test_names_that_cannot_be_are_refused(bare: Path, settings: str, said: str) -> None:

@@ -88,6 +88,7 @@ module_name = "registry_assets.definitions"
 
 [tool.registry_assets]
 name = "{registry}"
+box_names = "distinct"
 families = ["raw/*", "processed/*/data/inputs/*"]
 settle_seconds = 30
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from registry_assets.addresses import without_secrets
@@ -51,6 +51,20 @@ class RegistryTranslator:
             if rest == part or any(letter.isalnum() for letter in rest):
                 parts.append(rest)
         return tuple(filter(None, parts)) or ("root",)
+
+    def distinct_keys(self, keys: Sequence[Key]) -> list[Key]:
+        """The keys of the outputs of a stage, whose boxes in the graph then have distinct names.
+
+        Where several have the same last part, it takes up the parts before it, as many as it needs:
+        ``(…, "outputs", "day_images_foggy")``. So names depend on one stage alone, and stay when
+        another is added. Keys stay as they are where that does not help.
+
+        Args:
+            keys: The keys of the paths.
+        """
+        joined = [_join_last_parts(key, keys) for key in keys]
+        names = [key[-1] for key in joined]
+        return joined if len({*names}) == len(names) else [*keys]
 
     def run_key(self, folder: str, stage: str) -> Key:
         """The key of the asset for the runs of a stage without outputs.
@@ -138,6 +152,14 @@ class RegistryTranslator:
         folder = str(PurePosixPath(metafile).parent)
         name = _NOT_IN_A_NAME.sub("_", f"{folder}__{stage}".replace("/", "__")).strip("_")
         return f"{name}_" if not name or name in _RESERVED_NAMES else name
+
+
+def _join_last_parts(key: Key, others: Sequence[Key]) -> Key:
+    alike = [other for other in others if other[-1] == key[-1] and other != key]
+    count = 1
+    while count < len(key) and any(other[-count:] == key[-count:] for other in alike):
+        count += 1
+    return (*key[:-count], "_".join(key[-count:]))
 
 
 def _dataset_above(folder: str) -> str:

@@ -7,7 +7,7 @@ the name or keys of another registry, it would remove those of the other registr
 
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from registry_assets.registry.translator import Key
 
 _CURSOR = "registry_assets/registries"
 _MOST_EVENTS = 3
+_NAMED_BY_IT = "asset keys follow from it"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Claim:
             every clone; None without commits, or in a shallow clone.
         key_prefix: The prefix of its asset keys.
         keys: Its asset keys, as text.
+        box_names: The setting that they follow.
         host: The name of its machine.
         inode: The inode of its ``.dvc``, which stays when it is moved.
     """
@@ -47,6 +49,7 @@ class Claim:
     keys: tuple[str, ...]
     host: str = ""
     inode: int = 0
+    box_names: str = "last"
 
     def is_of(self, other: "Claim") -> bool:
         """Whether both belong to one registry: clones of it, or the same folder, even if moved."""
@@ -60,7 +63,8 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
     """Make sure that no other registry in an instance uses the name or asset keys of this one.
 
     Raises:
-        RefusedError: when another registry uses them, or the history has another key prefix.
+        RefusedError: when another registry uses them, or the history has another key prefix or
+            other names of boxes.
     """
     registry = lineage.registry
     claims = _read_claims(instance)
@@ -77,12 +81,14 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
             "in pyproject.toml"
         )
     if former is None:
-        _check_no_history_without_prefix(lineage, instance, claims)
-    elif claim.key_prefix != former.key_prefix and any(
-        instance.has_asset_key(asset_key(tuple(key.split("/")))) for key in former.keys
-    ):
+        _check_no_history_of_other_keys(lineage, instance, claims)
+    elif claim.key_prefix != former.key_prefix and _has_history(former.keys, instance):
         was = f'key_prefix = "{former.key_prefix}"' if former.key_prefix else "no key_prefix"
         raise RefusedError(_chosen_before(f"with {was}"))
+    elif claim.box_names != former.box_names and _has_history(
+        {*former.keys} - {*claim.keys}, instance
+    ):
+        raise RefusedError(_chosen_before(f'with box_names = "{former.box_names}"', _NAMED_BY_IT))
     for name, other in others.items():
         shared = set(claim.keys).intersection(other.keys)
         if shared:
@@ -100,6 +106,10 @@ def claim_names(lineage: Lineage, instance: DagsterInstance) -> None:
             del claims[name]
     if claim != former:
         _write_claims(instance, {**claims, registry.name: claim})
+
+
+def _has_history(keys: Iterable[str], instance: DagsterInstance) -> bool:
+    return any(instance.has_asset_key(asset_key(tuple(key.split("/")))) for key in keys)
 
 
 def _is_alone(registry: Registry, instance: DagsterInstance) -> bool:
@@ -144,29 +154,34 @@ def _claim(lineage: Lineage, former: Claim | None) -> Claim:
         tuple(sorted("/".join(key) for key in lineage.output_of)),
         host,
         inode,
+        registry.settings.box_names,
     )
 
 
-def _check_no_history_without_prefix(
+def _check_no_history_of_other_keys(
     lineage: Lineage, instance: DagsterInstance, claims: Mapping[str, Claim]
 ) -> None:
-    """Make sure that no prefix is added when this registry's history has none."""
-    length = len(lineage.registry.settings.key_prefix)
-    if not length:
-        return
+    """Make sure that this registry's history, if it has one, does not lack its prefix and names."""
+    settings = lineage.registry.settings
     git = GitRepo(lineage.registry.root)
     others = {key for claim in claims.values() for key in claim.keys}
-    for key in lineage.output_of:
-        bare = key[length:]
-        if "/".join(bare) not in others and any(map(git.is_known, _commits_of(bare, instance))):
+
+    def has_history(key: Key) -> bool:
+        return "/".join(key) not in others and any(map(git.is_known, _commits_of(key, instance)))
+
+    for key, output in lineage.output_of.items():
+        if settings.key_prefix and has_history(key[len(settings.key_prefix) :]):
             raise RefusedError(_chosen_before("without one"))
+        plain = (*settings.key_prefix, *lineage.translator.asset_key(output.path))
+        if settings.box_names == "distinct" and plain != key and has_history(plain):
+            raise RefusedError(_chosen_before('with box_names = "last"', _NAMED_BY_IT))
 
 
-def _chosen_before(how: str) -> str:
+def _chosen_before(how: str, why: str = "the prefix is part of every asset key") -> str:
     return (
-        f"Dagster's history of this registry was started {how}, and the prefix is part of every "
-        "asset key: restore the setting under [tool.registry_assets] in pyproject.toml, or start a "
-        "new history by setting DAGSTER_HOME to another folder"
+        f"Dagster's history of this registry was started {how}, and {why}: restore the setting "
+        "under [tool.registry_assets] in pyproject.toml, or start a new history by setting "
+        "DAGSTER_HOME to another folder"
     )
 
 

@@ -56,15 +56,18 @@ class _Builder:
             group.keys = []
             declared = group.lead.declared
             name = declared.name if declared is not None else group.lead.metafile
-            for output in group.lead.outputs:
-                key = self._key(group, output)
+            for key in self._keys(group):
                 while key in taken:
                     key = (*key, name)
                 taken.add(key)
                 group.keys.append(key)
 
-    def _key(self, group: Group, output: Output) -> Key:
-        return (*self.registry.settings.key_prefix, *self._local_key(group, output))
+    def _keys(self, group: Group) -> Iterator[Key]:
+        settings = self.registry.settings
+        keys = [self._local_key(group, output) for output in group.lead.outputs]
+        if settings.box_names == "distinct":
+            keys = self.translator.distinct_keys(keys)
+        return ((*settings.key_prefix, *key) for key in keys)
 
     def _local_key(self, group: Group, output: Output) -> Key:
         declared = group.lead.declared
