@@ -34,8 +34,8 @@ from registry_assets.registry.lineage.graph import AssetOutput, Lineage
 from registry_assets.registry.translator import Key
 
 _KEPT_IN_MEMORY = 2
-"""For how many data sets the tables that were read last are kept, for a server that reads again
-after each decision."""
+"""How many tables, or sets of tables, that were read last are kept: a server reads them again after
+each decision."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,8 @@ def read_one_table(
         OSError: when the table cannot be read.
         ValueError: when it is not such a table.
     """
-    columns = read_columns({collection: table})
+    # The stages that read a table are told one after the other.
+    columns = _read_columns((_Stamp.of(collection, table),))
     decided = _find_decided(columns, collection, decisions)
     return Pictures(dataset.path, dataset, columns, limits, decided, Stages())
 
