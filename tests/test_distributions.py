@@ -100,8 +100,9 @@ def test_the_wheel_has_the_package_and_what_it_ships(distributions: Distribution
         for pattern in ("README.md", "dvc.yaml", "params.yaml", "src/*.py")
         for path in (CHECKOUT / DATA).glob(pattern)
     }
-    bare = (path for path in (package / "shipped/bare").rglob("*") if path.is_file())
-    expected |= {path.relative_to(CHECKOUT).as_posix() for path in bare}
+    for folder in ("shipped/bare", "look/page"):
+        held = (path for path in (package / folder).rglob("*") if path.is_file())
+        expected |= {path.relative_to(CHECKOUT).as_posix() for path in held}
     samples = (path for path in (CHECKOUT / "samples").rglob("*") if path.is_file())
     expected |= {f"{shipped}/{path.relative_to(CHECKOUT).as_posix()}" for path in samples}
     expected |= {f"{shipped}/dagster.yaml", f"{shipped}/workspace.yaml"}
