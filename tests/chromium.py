@@ -13,12 +13,15 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 
 from tests.remotes.servers.processes import find_program
 
 PACKAGE = "chromium"
+PATIENCE = 60_000
+"""How long a page may take for anything, in ms, on a machine that does much else."""
 _ARGUMENTS = [
     "--no-sandbox",  # which it cannot have as root
     "--disable-gpu",
@@ -29,6 +32,8 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 _LOCAL_SCHEMES = {"about", "blob", "data"}
+
+expect.set_options(timeout=PATIENCE)
 
 
 def find_chromium() -> str:
@@ -110,6 +115,7 @@ def watched_context(
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce",
     )
+    context.set_default_timeout(PATIENCE)
     watched = WatchedContext(context, host)
     watched.watch()
     yield watched

@@ -255,21 +255,38 @@ def its_history(_materialized: Path, tmp_path: Path) -> Iterator[DagsterInstance
         yield found
 
 
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A registry that takes long to make, for tests that change nothing.
+
+    Args:
+        factory: Where the folders of this test process are.
+        name: What it is called among those made once.
+        make: Makes it in a folder that does not exist yet; called by one of the test processes that
+            share the work, while others wait for it.
+    """
+    # They have the folder above their own in common.
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    made = shared / name / "registry"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            made.parent.mkdir()
+            make(made)
+    # A copy, as DVC locks a whole repository; with its links between workspace and cache.
+    root = factory.mktemp(name) / "registry"
+    run(shared, "cp", "-a", str(made), str(root))
+    return root
+
+
+def _make_demo(root: Path) -> None:
+    run(root.parent, "registry", "init", str(root))
+    run(root, "registry", "demo")
+    commit_all(root, "Demo")
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry after its first `registry demo`, committed; for tests that change nothing."""
-    # Test processes that share the work have the folder above their own in common.
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    made = shared / "demo" / "registry"
-    with (shared / "demo.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            run(shared, "registry", "init", str(made))
-            run(made, "registry", "demo")
-            commit_all(made, "Demo")
-    # A copy, as DVC locks a whole repository; with its links between workspace and cache.
-    root = tmp_path_factory.mktemp("demo") / "registry"
-    run(shared, "cp", "-a", str(made), str(root))
-    return root
+    return make_once(tmp_path_factory, "demo", _make_demo)

@@ -2,7 +2,7 @@
 
 `server.py` imports them once and forks for each command; a program on the PATH hands it what it was
 called with, as `client.py` says. What runs is what the programs themselves run, in a process of its
-own.
+own, which hears the signals that the program on the PATH is sent, and ends with it.
 """
 
 from __future__ import annotations
@@ -45,5 +45,5 @@ def serving() -> Iterator[Path]:
 
 
 def program(name: str) -> str:
-    """The program that does without the server, for one that has to hear signals."""
+    """The program that does without the server, where its own start or its children matter."""
     return os.fspath(Path(sys.executable).parent / name)

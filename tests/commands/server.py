@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import select
+import signal
 import socket
 import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,28 +23,66 @@ tried: set[str] = set()
 
 
 def serve(address: str) -> None:
-    """Answers calls until the standard input ends."""
+    """Answers calls until the standard input ends, and ends what still runs for them."""
     learning, teaching = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     teaching.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST_MESSAGE)
+    waking = wake_when_one_ends()
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen(64)
     print("ready", flush=True)
+    watched = select.poll()
+    for source in (learning, listening, waking, sys.stdin):
+        watched.register(source, select.POLLIN)
+    calls: dict[int, socket.socket] = {}
     while True:
-        readable, _, _ = select.select([learning, listening, sys.stdin], [], [])
-        if sys.stdin in readable:
+        ready = {number for number, _ in watched.poll()}
+        is_over = sys.stdin.fileno() in ready
+        for process, call in calls.items():
+            # Who called was ended: so is what it called, which is itself for those who look.
+            if is_over or call.fileno() in ready:
+                os.kill(process, signal.SIGKILL)
+        if is_over:
+            for process in calls:
+                os.waitpid(process, 0)
             return
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if learning in readable:
+        if learning.fileno() in ready:
             learn(learning.recv(LONGEST_MESSAGE).decode().split())
-        if listening in readable:
+        if waking.fileno() in ready:
+            waking.recv(LONGEST_MESSAGE)
+            for process in ended():
+                call = calls.pop(process)
+                watched.unregister(call)
+                call.close()
+        if listening.fileno() in ready:
             call, _ = listening.accept()
-            with call:
-                if os.fork() == 0:
-                    listening.close()
-                    answer(call, teaching)
+            process = os.fork()
+            if process == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for other in (listening, *calls.values()):
+                    other.close()
+                answer(call, teaching)
+            calls[process] = call
+            # What it says is for the process to read; here it matters when it hangs up.
+            watched.register(call, 0)
+
+
+def wake_when_one_ends() -> socket.socket:
+    """What can be read from when a process has ended."""
+    waking, woken = socket.socketpair()
+    woken.setblocking(False)
+    # Without a function of its own, the signal would be ignored.
+    signal.signal(signal.SIGCHLD, lambda number, _: None)
+    signal.set_wakeup_fd(woken.detach(), warn_on_full_buffer=False)
+    return waking
+
+
+def ended() -> Iterator[int]:
+    """The processes that have ended since."""
+    with suppress(ChildProcessError):
+        while process := os.waitpid(-1, os.WNOHANG)[0]:
+            yield process
 
 
 def learn(names: list[str]) -> None:
@@ -65,7 +105,8 @@ def answer(call: socket.socket, teaching: socket.socket) -> None:
             os.dup2(stream, number)
             os.close(stream)
         with call.makefile("rb") as request:
-            called = json.load(request)
+            called = json.loads(request.readline())
+        call.sendall(b"%d\n" % os.getpid())
         os.chdir(called["cwd"])
         os.environ.clear()
         os.environ.update(called["env"])
@@ -79,11 +120,12 @@ def answer(call: socket.socket, teaching: socket.socket) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         with suppress(OSError):
-            call.sendall(str(code).encode())
-        with suppress(OSError):
             # Where a message may not be that long, the next command imports them by itself.
             if learned := set(sys.modules) - known:
                 teaching.send("\n".join(sorted(learned)).encode())
+        # At last, as this process ends with the one that waits for it.
+        with suppress(OSError):
+            call.sendall(b"%d\n" % code)
         os._exit(code)
 
 

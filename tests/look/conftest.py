@@ -9,13 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from PIL import ExifTags, Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from tests.chromium import WatchedContext, running_chromium, watched_context
-from tests.conftest import commit_all, copy_empty_repository, run
+from tests.conftest import commit_all, copy_empty_repository, make_once, run
 from tests.images.drawing import encode, noise, save
 from tests.look.served import Served, serving
-from tests.look.server import looking
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.jpg",
@@ -34,8 +33,6 @@ MANY = 2500
 
 MARKUP = "<img src=x onerror=alert(1)>\"'&.png"
 
-expect.set_options(timeout=20_000)  # for a machine that does much else
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -46,34 +43,37 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def _pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo, with hostile names in the data set, and a raw collection of many pictures."""
-    root = tmp_path_factory.mktemp("pictures") / "registry"
-    run(demo, "cp", "-a", str(demo), str(root))
-    exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = DESCRIPTION
-    for number, name in enumerate(HOSTILE):
-        save(root / "raw/03_hostile" / name, noise(seed=number), exif=exif)
-    for number in range(MANY):
-        save(root / f"raw/04_many/{number:05}.jpg", noise(8, 8, seed=number + 1000))
-    run(root, "registry", "add", "03_hostile")
-    run(root, "registry", "add", "04_many")
-    run(root, "registry", "import", "03_hostile", "--into", "01_image_dataset")
-    run(root, "registry", "materialize")
-    commit_all(root)
-    return root
+
+    def make(root: Path) -> None:
+        run(demo, "cp", "-a", str(demo), str(root))
+        exif = Image.Exif()
+        exif[ExifTags.Base.ImageDescription] = DESCRIPTION
+        for number, name in enumerate(HOSTILE):
+            save(root / "raw/03_hostile" / name, noise(seed=number), exif=exif)
+        for number in range(MANY):
+            save(root / f"raw/04_many/{number:05}.jpg", noise(8, 8, seed=number + 1000))
+        run(root, "registry", "add", "03_hostile")
+        run(root, "registry", "add", "04_many")
+        run(root, "registry", "import", "03_hostile", "--into", "01_image_dataset")
+        run(root, "registry", "materialize")
+        commit_all(root)
+
+    return make_once(tmp_path_factory, "pictures", make)
 
 
 @pytest.fixture(scope="module")
 def server(_pictures: Path) -> Iterator[str]:
     """The address of the page, with the token; nothing is changed in its registry."""
-    with looking(_pictures) as address:
-        yield address
+    with serving(_pictures) as served:
+        yield served.address
 
 
 @pytest.fixture
 def watched(browser: Browser, server: str) -> Iterator[WatchedContext]:
     """A browser that may open the page; see `tests.chromium`."""
     with watched_context(browser, urlsplit(server).netloc) as watched:
-        watched.open(server).close()
+        # The cookie, without a page that shows pictures: those of the tests take long enough.
+        assert watched.context.request.get(server).ok
         yield watched
 
 

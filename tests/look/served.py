@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from registry_assets import read_registry
-from tests.commands import program
 from tests.dagster_ui import free_port
 
 WRITING = {"X-Registry-Look": "1", "Content-Type": "application/json"}
@@ -112,10 +111,10 @@ def serving(root: Path, *arguments: str, port: int | None = 0) -> Iterator[Serve
         port: 0 for a free one, None for none given.
     """
     chosen = () if port is None else ("--port", str(port or free_port()))
-    command = [program("registry"), "--root", str(root), "look", "--no-browser"]
     with subprocess.Popen(
-        [*command, *chosen, *arguments],
+        ["registry", "--root", str(root), "look", "--no-browser", *chosen, *arguments],
         cwd="/",
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.chromium import WatchedContext, watched_context
 from tests.conftest import run
 from tests.look.conftest import DESCRIPTION, HOSTILE, MANY
-from tests.look.server import looking
+from tests.look.served import serving
 
 DATASET = "processed/01_image_dataset"
 ALL = 31 + len(HOSTILE)
@@ -286,10 +286,10 @@ def changing(_pictures: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def page_of_changing(changing: Path, browser: Browser) -> Iterator[tuple[WatchedContext, str]]:
     with (
-        looking(changing) as address,
-        watched_context(browser, urlsplit(address).netloc) as watched,
+        serving(changing) as served,
+        watched_context(browser, served.host) as watched,
     ):
-        yield watched, address
+        yield watched, served.address
 
 
 def test_an_open_page_shows_what_changed_and_keeps_filters_and_selection(
@@ -315,11 +315,11 @@ def test_a_picture_that_only_the_remote_has_is_marked_and_fetched(
         if place.is_file() and place.suffix != ".dir":
             place.unlink()
     with (
-        looking(changing) as address,
-        watched_context(browser, urlsplit(address).netloc) as watched,
+        serving(changing) as served,
+        watched_context(browser, served.host) as watched,
     ):
         page = watched.open(
-            f"{address}#{urlencode({'source': 'raw/02_data_collection_20_oct_2021'})}"
+            f"{served.address}#{urlencode({'source': 'raw/02_data_collection_20_oct_2021'})}"
         )
         away = tile(page, "coffee.jpg")
         expect(away).to_contain_text("only on the remote")

@@ -6,14 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.chromium import watched_context
 from tests.conftest import commit_all, run
-from tests.look.server import looking
+from tests.look.served import serving
 
 DATASET = "processed/01_image_dataset"
 FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
@@ -31,10 +31,10 @@ def root(demo: Path, tmp_path: Path) -> Path:
 def page(root: Path, browser: Browser) -> Iterator[Page]:
     """The page of that registry."""
     with (
-        looking(root) as address,
-        watched_context(browser, urlsplit(address).netloc) as watched,
+        serving(root) as served,
+        watched_context(browser, served.host) as watched,
     ):
-        yield watched.open(address)
+        yield watched.open(served.address)
 
 
 def show(page: Page, **place: str) -> None:
@@ -140,10 +140,12 @@ def test_of_duplicates_one_stays(root: Path, browser: Browser) -> None:
     run(root, "registry", "import", "03_twins", "--into", "01_image_dataset")
     run(root, "registry", "materialize")
     with (
-        looking(root) as address,
-        watched_context(browser, urlsplit(address).netloc) as watched,
+        serving(root) as served,
+        watched_context(browser, served.host) as watched,
     ):
-        page = watched.open(f"{address}#{urlencode({'source': DATASET, 'tab': 'duplicates'})}")
+        page = watched.open(
+            f"{served.address}#{urlencode({'source': DATASET, 'tab': 'duplicates'})}"
+        )
         group = page.locator(".group").filter(has_text="Same content")
         expect(group).to_have_count(1)
         expect(group.get_by_role("radio")).to_have_count(3)
@@ -175,11 +177,11 @@ def test_two_versions_show_what_came_went_and_moved(root: Path, browser: Browser
     run(root, "registry", "materialize")
     commit_all(root)
     with (
-        looking(root) as address,
-        watched_context(browser, urlsplit(address).netloc) as watched,
+        serving(root) as served,
+        watched_context(browser, served.host) as watched,
     ):
         place = {"source": DATASET, "tab": "versions"}
-        page = watched.open(f"{address}#{urlencode(place)}")
+        page = watched.open(f"{served.address}#{urlencode(place)}")
         expect(page.get_by_text("Choose two versions")).to_be_visible()
         page.get_by_label("Version A").fill("HEAD~1")
         page.get_by_label("Version B").fill("HEAD")
