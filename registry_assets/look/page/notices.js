@@ -3,21 +3,23 @@
 import { button, h } from "./dom.js";
 
 const LONGEST = 4;
-/** How long news stay, in ms; what leaves something to do stays until it is dismissed. */
+/** How long passing news stay, in ms. */
 const READ = 12_000;
 
 /**
  * @param {string} kind
  * @param {import("./dom.js").Child[]} content
+ * @param {string} [topic] What is said of the same before goes.
  */
-function show(kind, content) {
+function show(kind, content, topic = "") {
   const list = document.getElementById("notices");
   if (!list) return null;
   const text = h("div.said", {}, ...content);
   for (const shown of [...list.children]) {
-    if (shown.firstChild?.textContent === text.textContent) shown.remove();
+    const isSame = shown.firstChild?.textContent === text.textContent;
+    if (isSame || (topic && shown.getAttribute("data-topic") === topic)) shown.remove();
   }
-  const notice = h(`div.notice.${kind}`, {}, text);
+  const notice = h(`div.notice.${kind}`, { "data-topic": topic || null }, text);
   notice.append(button("×", () => notice.remove(), { "aria-label": "Dismiss", class: "quiet" }));
   list.append(notice);
   while (list.children.length > LONGEST) list.firstElementChild?.remove();
@@ -28,6 +30,16 @@ function show(kind, content) {
 export function say(text) {
   const notice = show("news", [text]);
   setTimeout(() => notice?.remove(), READ);
+}
+
+/**
+ * What holds until more is said of the same; it stays until then, or until it is dismissed.
+ *
+ * @param {string} topic
+ * @param {string} text
+ */
+export function keepSaying(topic, text) {
+  show("news", [text], topic);
 }
 
 /**

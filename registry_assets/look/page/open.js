@@ -5,7 +5,7 @@
  */
 
 import { get, post } from "./api.js";
-import { fail, say } from "./notices.js";
+import { fail, keepSaying, say } from "./notices.js";
 import { go, place } from "./place.js";
 
 const EVERY = 3000;
@@ -82,7 +82,8 @@ class OpenRegistry {
       const isNews = this.state !== UNSETTLED;
       await this.read();
       if (isNews) {
-        say(`The registry changed; this is how it is at ${new Date().toLocaleTimeString()}.`);
+        const now = new Date().toLocaleTimeString();
+        keepSaying("change", `The registry changed; this is how it is at ${now}.`);
       }
       this.tell();
     } catch (error) {
