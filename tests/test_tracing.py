@@ -176,7 +176,7 @@ def test_the_ui_shows_the_origins_of_sampled_images(demo: Path) -> None:
         }
         for number in (0, 25, 50, 75)
     ]
-    assert shown["outputs/day_images/foggy", VIDEOS] == [
+    assert shown["outputs/day_images_foggy", VIDEOS] == [
         {
             "file": "meadow_in_fog.jpg",
             "how": "same content",

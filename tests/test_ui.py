@@ -201,7 +201,7 @@ def test_what_is_refused_is_all_that_is_said(text_registry: Path, tmp_path: Path
         settings_file = other / "pyproject.toml"
         name = read_registry(text_registry).name
         settings_file.write_text(
-            settings_file.read_text().replace('name = "other"\nfam', f'name = "{name}"\nfam')
+            settings_file.read_text().replace('name = "other"\nbox', f'name = "{name}"\nbox')
         )
         said = f"another registry in this Dagster instance is named {name}"
     done = subprocess.run(
