@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -66,6 +67,9 @@ def _serve_page(
     lineage = opened.read().lineage
     say_left_out(lineage.registry.problems)
     place = find_place(lineage, *wanted)
+    say = partial(click.echo, err=True)
+    for problem in opened.fetch_what_is_listed(say):
+        say(f"registry: not all pictures are listed: {problem}")
     opened.read_ahead(place.get("source"))
     listener = listen(host, port)
     chosen = listener.getsockname()[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +11,13 @@ from pathlib import Path
 from threading import RLock, Thread
 
 from registry_assets.dvc_repo import DvcRepo, Listings
-from registry_assets.errors import RegistryError
+from registry_assets.errors import RegistryError, describe_unread
 from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError, is_settled
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.look.gallery import Galleries
 from registry_assets.look.recorded import RecordedContents
 from registry_assets.look.threads import Threads
-from registry_assets.model import Registry
+from registry_assets.model import Registry, is_folder
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.metafile_walk import SPECIAL_FOLDERS, Kind, RepeatedWalk
@@ -26,6 +27,10 @@ from registry_assets.revisions.changes.version_history import (
     read_version_history,
 )
 from registry_assets.settings import SETTINGS_FILE
+from registry_assets.units import count_of
+
+Report = Callable[[str], None]
+"""Takes a line of progress."""
 
 _LOOK_SECONDS = 1.0
 """How long the registry counts as unchanged after a look at its metafiles."""
@@ -129,6 +134,42 @@ class OpenRegistry:
                     reading.galleries.open(named)
 
         Thread(target=read, name="reading-ahead", daemon=True).start()
+
+    def fetch_what_is_listed(self, report: Report) -> Iterator[str]:
+        """Fetch what the page is made of and the cache lacks: listings and tables, no pictures.
+
+        Args:
+            report: Takes lines of progress.
+
+        Yields:
+            Why something could not be fetched.
+        """
+        reading = self.read()
+        nodes = [node for node in reading.lineage.nodes.values() if node.address is not None]
+        lacking = {
+            node.version.md5: node.path
+            for node in nodes
+            if node.version is not None
+            and is_folder(node.version.md5)
+            and reading.listings.place_of(node.version.md5) is None
+        }
+        if lacking:
+            report(f"fetching {count_of(len(lacking), 'listing')} that the cache lacks")
+            problem = self.dvc.fetch_listings(lacking, report=report)
+            left = [path for md5, path in lacking.items() if not reading.listings.place_of(md5)]
+            if left:
+                yield problem or describe_unread(left)
+        for node in nodes:
+            if node.kind != "stage" or node.version is None or node.version.nfiles != 1:
+                continue
+            table = (reading.listings.read(node.version.md5) or {}).get(MEASUREMENTS_TABLE)
+            if table is not None and reading.listings.place_of(table) is None:
+                report(f"fetching the measures in {node.path}")
+                files = {table: f"{node.path}/{MEASUREMENTS_TABLE}"}
+                try:
+                    self.dvc.fetch_files(node.address or "", node.path, files, report=report)
+                except RegistryError as error:
+                    yield str(error)
 
     def look_again(self) -> None:
         """Look at the metafiles again next time: after something was written here."""

@@ -34,14 +34,14 @@ class RecordedContents:
 
     def __contains__(self, md5: object) -> bool:
         with self._lock:
-            while md5 not in self._contents:
-                if not self._unread:
-                    return False
+            for _ in range(len(self._unread)):
+                if md5 in self._contents:
+                    return True
                 version = self._unread.popleft()
                 contents = self._listings.contents(version)
                 if contents is None:
                     # It may be fetched later.
-                    self._known.discard(version)
+                    self._unread.append(version)
                 else:
                     self._contents |= contents
-            return True
+            return md5 in self._contents

@@ -84,7 +84,7 @@ class Served:
         self.cookie = found.headers["set-cookie"].partition(";")[0]
         return self
 
-    def get(self, path: str = "", method: str = "GET", **query: str) -> Answer:
+    def get(self, path: str = "", method: str = "GET", /, **query: str) -> Answer:
         """What it answers the page."""
         asked = f"?{urlencode(query)}" if query else ""
         return self.send(f"{self.base}{path}{asked}", method, {"Cookie": self.cookie})

@@ -182,6 +182,37 @@ def test_it_says_what_there_is(demo: Path) -> None:
         assert overview["state"] == served.get("api/state").json["state"]
 
 
+def test_a_clone_without_data_lists_its_pictures_and_fetches_them_when_asked(
+    demo: Path, tmp_path: Path
+) -> None:
+    root, source = tmp_path / "clone", "processed/01_image_dataset"
+    run(tmp_path, "registry", "clone", str(demo), str(root), "--no-data")
+    with serving(root) as served:
+        served.open()
+        found = served.get("api/pictures", source=source).json
+        row = next(row for row in found["rows"] if row["outcome"] == "kept")
+        assert {row["here"] for row in found["rows"] if row["outcome"] == "kept"} == {False}
+        assert served.get(f"thumbnails/{row['md5']}").json["absent"] == "here"
+        assert served.post("api/fetch", {"md5s": [row["md5"]]}).json["fetched"] == 1
+        assert served.get(f"thumbnails/{row['md5']}").status == 200
+        shown = served.get(
+            "api/picture", source=source, collection=row["collection"], path=row["path"]
+        )
+        assert shown.json["here"] is True
+        _, _, errors = served.interrupt()
+    assert "listings that the cache lacks" in errors
+    assert "fetching the measures in " in errors
+
+
+def test_where_listings_are_nowhere_it_says_so_and_shows_the_rest(root: Path) -> None:
+    (listing,) = (root / ".dvc/cache/files/md5").rglob("*.dir")
+    listing.unlink()
+    with serving(root) as served:
+        assert served.open().get("api/registry").status == 200
+        _, _, errors = served.interrupt()
+    assert "the listing of photos is not in the cache: `dvc fetch photos`" in errors
+
+
 def test_a_registry_that_cannot_be_read_any_more_says_so(root: Path) -> None:
     with serving(root) as served:
         served.open()
