@@ -25,6 +25,7 @@ Codes = NDArray[np.int32]
 
 _ROWS_AT_ONCE = 8192
 _MD5 = "S32"
+_UNKNOWN_CHARACTER = "\ufffd"
 _TIME = "S35"
 """Enough for an ISO 8601 time with microseconds and offset."""
 
@@ -120,11 +121,19 @@ class MeasurementColumns:
         return sorted(map(int, self._by_md5[low:high])) if md5 else []
 
     def row_of(self, collection: str, path: str) -> int | None:
-        """Return the row of a file; None if there is none."""
+        """Return the row of a file; None if there is none.
+
+        Bytes of the path that are not UTF-8 may be U+FFFD, as browsers send them.
+        """
         if collection not in self.collections:
             return None
         rows = self.rows_of(collection)
-        return next((n for n in range(rows.start, rows.stop) if self.paths[n] == path), None)
+        found = (n for n in range(rows.start, rows.stop) if self.paths[n] == path)
+        row = next(found, None)
+        if row is None and _UNKNOWN_CHARACTER in path:
+            known = (n for n in range(rows.start, rows.stop) if _shown(self.paths[n]) == path)
+            row = next(known, None)
+        return row
 
     def collection_of(self, row: int) -> str:
         """Return the collection of a row."""
@@ -237,6 +246,13 @@ class _Builder:
             values = tuple(intern(unescape_text(text)) for text in self._known[name])
             joined[name] = Categories(values, joined[name])
         return MeasurementColumns(self._collections, paths=self._paths, **joined)
+
+
+def _shown(path: str) -> str:
+    """A path as browsers send it: instead of lone surrogates it has U+FFFD."""
+    if path.isascii():
+        return path
+    return "".join(_UNKNOWN_CHARACTER if "\ud800" <= c <= "\udfff" else c for c in path)
 
 
 def _numbers(texts: Sequence[str]) -> Numbers:

@@ -41,6 +41,7 @@ class MadeDecision(TypedDict):
     by: str
     why: str
     date: str
+    only_here: bool
 
 
 _Class = TypedDict("_Class", {"class": str})
@@ -177,6 +178,7 @@ def _decision(decision: Decision) -> MadeDecision:
         "by": decision.by,
         "why": decision.why,
         "date": decision.date,
+        "only_here": decision.only_here,
     }
 
 

@@ -79,6 +79,9 @@ def test_columns_hold_what_the_rows_hold(tmp_path: Path) -> None:
     assert columns.collections == ("one", "none")
     assert columns.rows_of("none") == slice(20_000, 40_000)
     assert columns.paths[3] == ODD_NAME
+    assert columns.row_of("one", ODD_NAME) == 3
+    assert columns.row_of("one", ODD_NAME.replace("\udcff", "\ufffd")) == 3
+    assert columns.row_of("one", "gone\ufffd.jpg") is None
     for number in (0, 3, 8191, 8192, 19_999):
         row, again = rows[number], 20_000 + number
         assert columns.paths[again] == row.path

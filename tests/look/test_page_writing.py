@@ -73,6 +73,7 @@ def test_denying_writes_the_entry_and_taking_back_removes_it(root: Path, page: P
     text = decided(root, SECOND)
     assert "a cup is no landscape" in text
     assert "coffee.jpg" in text
+    assert "only_here" not in text
     author = run(root, "git", "config", "user.name").strip()
     assert author in text
     expect(page.get_by_role("gridcell", name="coffee.jpg, denied")).to_be_visible()
@@ -96,10 +97,12 @@ def test_several_are_allowed_at_once_in_their_collections(root: Path, page: Page
     dialog = page.get_by_role("dialog", name="Allow pictures")
     expect(dialog.get_by_role("listitem")).to_have_count(2)
     page.keyboard.type("night is wanted")
+    dialog.get_by_role("checkbox", name="only here").check()
     dialog.get_by_role("button", name="Allow").click()
     expect(page.locator(".notice")).to_contain_text("Allowed 2 pictures")
     for collection in (FIRST, SECOND):
         assert "night is wanted" in decided(root, collection)
+        assert "only_here: true" in decided(root, collection)
     expect(page.get_by_text("No picture passes these filters.")).to_be_visible()
 
 

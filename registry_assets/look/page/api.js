@@ -1,7 +1,8 @@
 /**
  * What the server answers, and how it is asked: the addresses below the page's own.
  *
- * @typedef {{verdict: string, by: string, why: string, date: string}} Decision
+ * @typedef {{verdict: string, by: string, why: string, date: string,
+ *   only_here: boolean}} Decision
  *
  * @typedef {object} Row
  * @property {number | string} id Of the row, as long as the registry does not change.

@@ -13,20 +13,23 @@ import { selection } from "./selection.js";
 const NAMED = 6;
 
 /**
- * Writes about pictures, collection by collection: a decision holds for the picture in that one.
+ * Writes about pictures.
  *
  * @param {string} address
  * @param {Row[]} rows
  * @param {Record<string, unknown>} body
+ * @param {(row: Row) => boolean} isOnlyHere Whether it holds for a picture in its collection alone;
+ *   otherwise in every collection that has it, as on the command line.
  * @returns {Promise<Decided>}
  */
-async function write(address, rows, body) {
+async function write(address, rows, body, isOnlyHere) {
   /** @type {Decided} */
   const all = { done: [], stale: [], next: "" };
   /** @type {Map<string, string[]>} */
   const groups = new Map();
-  for (const { collection, md5 } of rows) {
-    groups.set(collection, [...(groups.get(collection) ?? []), md5]);
+  for (const row of rows) {
+    const collection = isOnlyHere(row) ? row.collection : "";
+    groups.set(collection, [...(groups.get(collection) ?? []), row.md5]);
   }
   for (const [collection, md5s] of groups) {
     const about = collection ? { md5s, collection } : { md5s };
@@ -60,6 +63,7 @@ export function decide(verdict, rows, { why = "", kept } = {}) {
   reason.value = why;
   const unfit = h("p.unfit", { id: "unfit", role: "alert" });
   const write_ = h("button.primary", { type: "submit", class: `primary ${verdict}` }, verb);
+  const onlyHere = h("input", { type: "checkbox", id: "only-here" });
   const form = h(
     "form",
     { novalidate: true },
@@ -80,6 +84,10 @@ export function decide(verdict, rows, { why = "", kept } = {}) {
     h("label", { for: "why" }, "Why"),
     reason,
     unfit,
+    // Of duplicates, each copy is told by its collection.
+    kept
+      ? null
+      : h("label", {}, onlyHere, " only here, and not for the same picture in other collections"),
     h("p.muted", {}, "By, as Git says: ", h("bdi", {}, registry.answer.author || "nobody yet")),
     h(
       "div.buttons",
@@ -100,7 +108,7 @@ export function decide(verdict, rows, { why = "", kept } = {}) {
     try {
       const about = kept ? { duplicate_of: `${kept.collection}/${kept.path}` } : {};
       const body = { dataset: idOf(dataset), verdict, why: given, ...about };
-      const done = await write("decisions", rows, body);
+      const done = await write("decisions", rows, body, () => Boolean(kept) || onlyHere.checked);
       dialog.close();
       selection.clear();
       sayWritten(
@@ -132,7 +140,9 @@ export async function takeBack(rows) {
   }
   try {
     const body = { dataset: place.source };
-    const done = await write("decisions/withdraw", decided, body);
+    const done = await write("decisions/withdraw", decided, body, (row) =>
+      Boolean(row.decision?.only_here),
+    );
     selection.clear();
     sayWritten(`Took back ${counted(decided.length, "decision")}`, done);
     registry.tell();
