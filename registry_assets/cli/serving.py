@@ -62,6 +62,7 @@ def _serve_page(
     from registry_assets.look.open_registry import OpenRegistry
     from registry_assets.look.places import find_place, place_in_page
     from registry_assets.look.serving import DEFAULT_PORT, is_loopback, listen, serve
+    from registry_assets.registry.kept_answers import KEPT_FOLDER
 
     opened = OpenRegistry(root)
     lineage = opened.read().lineage
@@ -84,20 +85,42 @@ def _serve_page(
     token = new_token()
     hosts = Hosts.of_listener(host, chosen)
 
+    leading = opened.root / KEPT_FOLDER / f"open-{os.getpid()}.html"
+
     def say_address() -> None:
         address = f"{hosts.address}/?token={token}{place_in_page(place)}"
         click.echo(address)
         if opens:
-            _open_browser(address)
+            _open_browser(address, leading)
 
-    serve(build_look_app(opened, token=token, hosts=hosts), listener, say_address)
+    try:
+        serve(build_look_app(opened, token=token, hosts=hosts), listener, say_address)
+    finally:
+        leading.unlink(missing_ok=True)
 
 
-def _open_browser(address: str) -> None:
-    """Open an address in the browser of this machine, without waiting for it."""
+def _open_browser(address: str, leading: Path) -> None:
+    """Open an address in the browser of this machine, without waiting for it.
+
+    By way of a file that leads there and that only this user can read, as Jupyter does: whoever
+    uses the machine sees the arguments of commands, and the address holds the token.
+
+    Args:
+        address: The address.
+        leading: Where to write that file.
+    """
     import webbrowser
+    from html import escape
 
-    Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    leading.parent.mkdir(parents=True, exist_ok=True)
+    leading.unlink(missing_ok=True)
+    descriptor = os.open(leading, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(
+            "<!doctype html><meta charset=utf-8><title>One moment</title>"
+            f'<meta http-equiv="refresh" content="0;url={escape(address)}">'
+        )
+    Thread(target=webbrowser.open, args=(leading.as_uri(),), daemon=True).start()
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -28,6 +29,37 @@ def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+BROWSER = """#!/bin/sh
+case $1 in file://*) ;; *) exit 1;; esac
+place=${1#file://}
+stat -c %a "$place" > "$0.opened.partial"
+cat "$place" >> "$0.opened.partial"
+mv "$0.opened.partial" "$0.opened"
+"""
+
+
+def test_the_browser_is_led_to_the_address_by_a_file_of_this_user(
+    root: Path, tmp_path: Path
+) -> None:
+    browser, opened = tmp_path / "browser", tmp_path / "browser.opened"
+    browser.write_text(BROWSER)
+    browser.chmod(0o700)
+    command = [program("registry"), "--root", str(root), "look", "--port", str(free_port())]
+    env = {**os.environ, "BROWSER": f"{browser} %s"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as started:
+        assert started.stdout is not None
+        address = started.stdout.readline().strip()
+        end = time.monotonic() + 60
+        while not opened.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        mode, _, page = opened.read_text().partition("\n")
+        started.send_signal(signal.SIGINT)
+        assert started.wait(30) == 0
+    assert mode == "600"
+    assert f"url={address}" in page
+    assert list((root / ".dvc/tmp/registry_assets").glob("open-*")) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
