@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from registry_assets.curation.pictures import read_pictures
 from registry_assets.curation.recorded import read_recorded
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.errors import RegistryError
 from registry_assets.look.gallery import Galleries
 from tests.conftest import lineage_of, run
 
@@ -84,3 +86,16 @@ def test_what_only_the_remote_has_is_named(tmp_path: Path) -> None:
     assert len(whole.columns) == len(folder.columns) == 0
     assert whole.unread == ("data/pics", "small")
     assert folder.unread == ("data/pics",)
+
+
+def test_a_damaged_table_is_named_with_the_next_step(demo: Path, tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    run(tmp_path, "cp", "-a", str(demo), str(root))
+    name = "01_data_collection_16_oct_2021"
+    table = root / f"processed/01_image_dataset/data/intermediate/measure_images/{name}"
+    text = (table / "measurements.csv").read_text()
+    (table / "measurements.csv").unlink()
+    (table / "measurements.csv").write_text(text.replace(",640,", ",inf,", 1))
+
+    with pytest.raises(RegistryError, match=r"measurements\.csv is damaged.*materialize --force"):
+        read_pictures(lineage_of(root), "01_image_dataset", DvcRepo(root).listings())

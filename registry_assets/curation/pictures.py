@@ -17,7 +17,7 @@ import numpy as np
 from registry_assets.curation.duplicates import find_tables, holds_table
 from registry_assets.curation.initial_decisions import PARAMETERS, collections_of
 from registry_assets.dvc_repo import DvcRepo, Listings
-from registry_assets.errors import NotFoundError
+from registry_assets.errors import NotFoundError, RegistryError
 from registry_assets.images.contents import has_image_suffix
 from registry_assets.images.decisions import Decision, read_decisions
 from registry_assets.images.entries import is_video
@@ -125,7 +125,7 @@ def read_pictures(lineage: Lineage, source: str, listings: Listings | None = Non
 
     Raises:
         NotFoundError: when there is neither.
-        MetafileError: when a decisions file cannot be read.
+        RegistryError: when a decisions file cannot be read, or a table is damaged.
     """
     listings = listings or DvcRepo(lineage.registry.root).listings()
     node = lineage.nodes.get(source)
@@ -170,7 +170,10 @@ def _read_measured(
 ) -> Pictures:
     root = lineage.registry.root
     stamps = (_Stamp.of(name, table) for name, table in tables.items())
-    columns = _with_md5s(lineage, listings, dataset, _read_columns(tuple(stamps)))
+    try:
+        columns = _with_md5s(lineage, listings, dataset, _read_columns(tuple(stamps)))
+    except ValueError as error:
+        raise RegistryError(f"{error}; make it again: `registry materialize --force`") from error
     decisions: dict[int, Decision] = {}
     for collection in columns.collections:
         file = dataset.decisions_file(collection)

@@ -162,8 +162,11 @@ def read_columns(tables: Mapping[str, str | os.PathLike[str]]) -> MeasurementCol
     builder = _Builder(tuple(tables))
     for number, table in enumerate(tables.values()):
         rows = read_cells(table)
-        while some := list(islice(rows, _ROWS_AT_ONCE)):
-            builder.add(number, some)
+        try:
+            while some := list(islice(rows, _ROWS_AT_ONCE)):
+                builder.add(number, some)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(table)} is damaged: {error}") from error
     return builder.build()
 
 
@@ -256,11 +259,16 @@ def _shown(path: str) -> str:
 
 
 def _numbers(texts: Sequence[str]) -> Numbers:
-    if all(texts):
-        return np.fromiter(map(float, texts), np.float64, len(texts))
     if not any(texts):
         return np.full(len(texts), np.nan)
-    return np.array([float(text) if text else np.nan for text in texts])
+    known = [float(text) for text in texts if text]
+    if not np.isfinite(known).all():
+        raise ValueError("a measure is not a finite number")
+    if len(known) == len(texts):
+        return np.array(known)
+    numbers = np.full(len(texts), np.nan)
+    numbers[[bool(text) for text in texts]] = known
+    return numbers
 
 
 _EMPTY: Mapping[str, NDArray[Any]] = {

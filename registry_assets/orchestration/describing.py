@@ -21,6 +21,7 @@ from registry_assets.curation.duplicates import Duplicates, find_duplicates, hol
 from registry_assets.curation.left_out import DatasetCounts, build_rows, count_pictures
 from registry_assets.curation.pictures import read_one_table
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
+from registry_assets.errors import MetafileError
 from registry_assets.images import has_image_suffix, read_decisions
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
@@ -125,13 +126,14 @@ class Describer:
             return {}
         table, limits = judged
         file = decisions_file_of(registry, item.group, item.partition)
-        decisions = read_decisions(registry.root / file) if file and limits else {}
         place = self.listings.place_of((self.listings.read(table.md5) or {})[MEASUREMENTS_TABLE])
         if place is None:
             return {}
         try:
+            decisions = read_decisions(registry.root / file) if file and limits else {}
             pictures = read_one_table(dataset, item.partition, place, limits, decisions)
-        except (OSError, ValueError):
+        except (OSError, ValueError, MetafileError):
+            # Whoever edits decisions gets the message of the stage; what was made is still told.
             return {}
         return _count_metadata(count_pictures(pictures))
 

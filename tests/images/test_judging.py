@@ -93,6 +93,16 @@ def test_columns_hold_what_the_rows_hold(tmp_path: Path) -> None:
             assert (None if np.isnan(value) else value) == getattr(row, name)
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "bright"])
+def test_a_table_with_what_is_no_number_is_damaged(tmp_path: Path, value: str) -> None:
+    write_measurements(tmp_path / "table", [Measurement("a.jpg", mean_brightness=12.5, md5="0")])
+    text = (tmp_path / "table").read_text()
+    (tmp_path / "table").write_text(text.replace("12.5", value))
+
+    with pytest.raises(ValueError, match="table is damaged: "):
+        read_columns({"one": tmp_path / "table"})
+
+
 def test_no_rows_make_empty_columns() -> None:
     columns = columns_of_files({"none": []})
 
