@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example test-versions check bench screenshots format vendor lock dist clean
+.PHONY: help setup demo ui servers test test-registry test-example test-versions check check-python check-page bench screenshots format vendor lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -30,25 +30,27 @@ help:
 	@echo "make dist    build an sdist and a wheel, into dist/"
 	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"
 
+# pip installs uv, and uv the rest, several packages at a time.
+INSTALL = $(BIN)/python -m scripts.environments pip install --python $(BIN)/python
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Installing what is needed into $(VENV), once; this takes a few minutes"
+	@echo "Installing what is needed into $(VENV), once; this takes a minute or two"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | $(BIN)/python -m pip install --quiet \
+		--disable-pip-version-check --require-hashes -r /dev/stdin
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The servers that tests push to; nobody else needs them.
 $(SERVERS): $(INSTALLED) requirements-servers.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-servers.lock
+	$(INSTALL) --require-hashes -r requirements-servers.lock
 	@touch $@
 
 # What checks the page: Node.js as a Python package, so that a machine needs none of its own.
 $(NODE_INSTALLED): $(INSTALLED) requirements-page.lock $(addprefix $(JAVASCRIPT)/,package.json package-lock.json)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r requirements-page.lock
+	$(INSTALL) --require-hashes -r requirements-page.lock
 	$(BIN)/npm ci --prefix $(JAVASCRIPT) --loglevel=error
 	@touch $@
 
@@ -91,11 +93,17 @@ test-example:
 test-versions: $(INSTALLED)
 	$(BIN)/python -m scripts.versions $(ARGS)
 
-check: $(INSTALLED) $(NODE_INSTALLED)
+# Side by side, as mypy takes as long as all the rest.
+check: $(INSTALLED)
+	@$(MAKE) --no-print-directory --jobs 2 check-python check-page
+
+check-python: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check-page: $(NODE_INSTALLED)
 	$(BIOME) ci $(BIOME_ARGS)
 	$(TSC)
 	$(BIN)/python -m scripts.vendor --check

@@ -1,4 +1,7 @@
-"""Python environments beside that of this checkout, made with uv: in seconds, not minutes."""
+"""Installs with uv: in seconds, not minutes, and from where pip gets packages on this machine.
+
+As a program, for make, `python -m scripts.environments ARGUMENTS_OF_UV`.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ _SAME_SETTINGS = {
     "extra-index-url": "UV_INDEX",
     "find-links": "UV_FIND_LINKS",
     "cert": "SSL_CERT_FILE",
+    "trusted-host": "UV_INSECURE_HOST",
+    "proxy": "ALL_PROXY",
 }
 
 
@@ -66,3 +71,10 @@ def run_uv(*arguments: str | Path, env: Mapping[str, str] | None = None) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"uv {' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+if __name__ == "__main__":
+    try:
+        run_uv(*sys.argv[1:])
+    except RuntimeError as error:
+        sys.exit(str(error))
