@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from registry_assets.curation.deciding import materialize_command
 from registry_assets.curation.pictures import Pictures, read_pictures
 from registry_assets.curation.recorded import Recorded, read_recorded
 from registry_assets.dvc_repo import DvcRepo, Listings
@@ -26,6 +27,9 @@ from registry_assets.units import count_of
 
 _MOST_DETAILS = 10
 """The number of different reasons of one kind that text and pages list, the most frequent ones."""
+
+_MOST_NAMED = 3
+"""The number of collections that a command for the terminal names."""
 
 _WIDEST = 110
 """In characters: with a column for each collection, a table gets no wider."""
@@ -236,10 +240,9 @@ def describe_open(counts: DatasetCounts) -> Iterator[str]:
     """What is pending or not measured, with the next step."""
     if counts.total.pending:
         names = [part.collection for part in counts.collections if part.pending]
-        yield (
-            f"pending: {count_of(counts.total.pending, 'file')}: run `registry materialize "
-            f"{' '.join(f'--collection {name}' for name in names)}`"
-        )
+        # Of many, one command that anybody can read rather than one that names them all.
+        command = materialize_command(names if len(names) <= _MOST_NAMED else [None])
+        yield f"pending: {count_of(counts.total.pending, 'file')}: run `{command}`"
     if counts.unmeasured:
         yield (
             f"not measured: {', '.join(counts.unmeasured)}: `registry materialize` makes or "
