@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from dagster import DagsterInstance
 from dvc.repo import Repo
 
 from registry_assets import Lineage, build_lineage, read_registry
+from registry_assets.cli.own_process import look_for_cycles_less_often
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.history.opening import open_history
@@ -39,6 +41,12 @@ Run = Callable[..., str]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begins with the one that mostly waits, so that nobody waits for it at the end."""
     items.sort(key=lambda item: item.path.name != "test_ui.py")
+
+
+def pytest_collection_finish() -> None:
+    """Spares the collector of garbage what stays, and most of its runs, as commands do."""
+    look_for_cycles_less_often()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
