@@ -288,8 +288,6 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 def test_an_export_that_breaks_off_leaves_nothing(root: Path) -> None:
     save(root / "raw/03_new/large.png", noise(1200, 1200))
-    said(root, "add", "03_new")
-    said(root, "import", "03_new", "--into", "01_image_dataset")
     said(root, "materialize", "--collection", "03_new")
     lineage, place = lineage_of(root), root.parent / "out"
     before = set(root.parent.iterdir())
@@ -310,8 +308,6 @@ def test_hostile_names_stay_apart_and_inside_the_folder(root: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         grey = Image.effect_noise((64, 48), 100).point(lambda value, n=number: min(255, value + n))
         grey.convert("RGB").save(place, "PNG")
-    said(root, "add", "03_new")
-    said(root, "import", "03_new", "--into", "01_image_dataset")
     said(root, "materialize", "--collection", "03_new")
     place = export(root)
     rows = [row for row in rows_of(place / "train/metadata.csv") if row["collection"] == "03_new"]
@@ -332,8 +328,6 @@ def test_formats_that_take_a_plugin_are_passed_on_apart(root: Path) -> None:
     register_heif_opener()
     save(root / "raw/03_new/one.heic")
     save(root / "raw/03_new/two.png")
-    said(root, "add", "03_new")
-    said(root, "import", "03_new", "--into", "01_image_dataset")
     said(root, "materialize", "--collection", "03_new")
     place = root.parent / "out"
     text = said(root, "export", "01_image_dataset", "--to", str(place))
