@@ -245,8 +245,6 @@ def test_hostile_names_are_text(root: Path) -> None:
     name = "a'b \"<img src=x>\n$(touch pwned);.png"
     save(root / "raw/03_new/x.png")
     (root / "raw/03_new/x.png").rename(root / "raw/03_new" / name)
-    said(root, "add", "03_new")
-    said(root, "import", "03_new", "--into", "01_image_dataset")
     said(root, "materialize", "--collection", "03_new")
     assert explained(root, f"03_new/{name}")["path"] == name
     # One line of the terminal per line that is printed.

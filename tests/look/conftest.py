@@ -52,10 +52,8 @@ def _pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             save(root / "raw/03_hostile" / name, noise(seed=number), exif=exif)
         for number in range(MANY):
             save(root / f"raw/04_many/{number:05}.jpg", noise(8, 8, seed=number + 1000))
-        run(root, "registry", "add", "03_hostile")
         run(root, "registry", "add", "04_many")
-        run(root, "registry", "import", "03_hostile", "--into", "01_image_dataset")
-        run(root, "registry", "materialize")
+        run(root, "registry", "materialize", "--collection", "03_hostile")
         commit_all(root)
 
     return make_once(tmp_path_factory, "pictures", make)

@@ -139,9 +139,7 @@ def test_of_duplicates_one_stays(root: Path, browser: Browser) -> None:
     coffee = (root / f"raw/{SECOND}/coffee.jpg").read_bytes()
     for name in ("one.png", "two.png"):
         (twins / name).write_bytes(coffee)
-    run(root, "registry", "add", "03_twins")
-    run(root, "registry", "import", "03_twins", "--into", "01_image_dataset")
-    run(root, "registry", "materialize")
+    run(root, "registry", "materialize", "--collection", "03_twins")
     with (
         serving(root) as served,
         watched_context(browser, served.host) as watched,
