@@ -21,9 +21,11 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from tests.chromium import running_chromium
+from tests.dagster_ui import free_port
 
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 DATASET = "processed/01_image_dataset"
+GRAPH = "locations/registry_assets.definitions/asset-groups/processed__01_image_dataset/lineage"
 FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 
 _WIDTH, _HEIGHT = 1280, 800
@@ -53,6 +55,11 @@ def main() -> None:
                     page.goto(f"{address}#source={DATASET}&{place}")
                     prepare(page)
                     take(page, name)
+            with serving(root, "ui", "--port", str(free_port())) as address:
+                page.goto(address)
+                page.goto(f"{address.partition('?')[0]}{GRAPH}")
+                page.get_by_text("night_images_sharp").first.wait_for()
+                take(page, "graph")
 
 
 def build_registry(root: Path) -> None:
