@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import RLock, Thread
 
+from registry_assets.curation.initial_decisions import PARAMETERS
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.errors import RegistryError, describe_unread
 from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError, is_settled
@@ -17,7 +18,7 @@ from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.look.gallery import Galleries
 from registry_assets.look.recorded import RecordedContents
 from registry_assets.look.threads import Threads
-from registry_assets.model import Registry, is_folder
+from registry_assets.model import PIPELINE_FILE, Registry, is_folder
 from registry_assets.registry.lineage.building import build_lineage
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.metafile_walk import SPECIAL_FOLDERS, Kind, RepeatedWalk
@@ -92,6 +93,7 @@ class OpenRegistry:
         self.writing = Threads("writing", at_once=1, waiting=_MOST_WAITING)
         self._lock = RLock()
         self._walk = RepeatedWalk(self.root)
+        self._named: set[str] = set()
         self._known: Reading | None = None
         self._looked = 0.0
 
@@ -209,11 +211,24 @@ class OpenRegistry:
 
     def _watched(self, registry: Registry) -> Iterator[str]:
         watched = (Kind.METAFILE, Kind.LIST, Kind.IGNORE_FILE)
-        yield from sorted(path for path, kind in self._walk(registry) if kind in watched)
+        found = sorted(path for path, kind in self._walk(registry) if kind in watched)
+        yield from found
         yield SETTINGS_FILE
         for folder, names in SPECIAL_FOLDERS.items():
             yield from (f"{folder}/{name}" for name in names)
-        stages = (*registry.stages, *(template.stage for template in registry.templates))
-        parameters = (parameter.file for stage in stages for parameter in stage.parameters)
-        yield from sorted({*registry.variable_files, *parameters})
-        yield from (dataset.decisions for dataset in registry.datasets if dataset.decisions)
+        # A data set that could not be read names no files, but one of them may be what is mended:
+        # watch those that it named before, and those that DVC reads by itself.
+        self._named.update(_named_files(registry))
+        beside = (PurePosixPath(path) for path in found)
+        read_by_dvc = (
+            str(path.with_name(PARAMETERS)) for path in beside if path.name == PIPELINE_FILE
+        )
+        yield from sorted(self._named.union(read_by_dvc))
+
+
+def _named_files(registry: Registry) -> Iterator[str]:
+    """Parameters, variables and decisions, as the metafiles name them."""
+    stages = (*registry.stages, *(template.stage for template in registry.templates))
+    yield from (parameter.file for stage in stages for parameter in stage.parameters)
+    yield from registry.variable_files
+    yield from (dataset.decisions for dataset in registry.datasets if dataset.decisions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from registry_assets.curation.parameters import write_thresholds
 from registry_assets.errors import MetafileError, RefusedError
 from registry_assets.images.decisions import read_decisions, today
+from registry_assets.look.open_registry import OpenRegistry, Reading
 from registry_assets.model import Dataset
 from tests.conftest import commit_all, run
 from tests.look.served import Served, serving
@@ -83,6 +85,30 @@ def test_a_denied_picture_is_an_entry_as_the_command_writes_it(
     assert decisions_of(registry) == {}
     run(registry, "registry", "deny", row["md5"], "--why", made.why)
     assert (registry / DATASET / "decisions" / f"{ONE}.yaml").read_bytes() == written
+
+
+@pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n", None], ids=["a conflict", "no file"])
+def test_parameters_are_read_again_when_they_are_mended(registry: Path, broken: str | None) -> None:
+    opened = OpenRegistry(registry)
+    place = registry / DATASET / "params.yaml"
+    text = place.read_text()
+    assert not settled(opened).registry.problems
+
+    if broken is None:
+        place.unlink()
+    else:
+        place.write_text(broken + text)
+    assert settled(opened).registry.problems
+
+    place.write_text(text)
+    assert not settled(opened).registry.problems
+
+
+def settled(opened: OpenRegistry) -> Reading:
+    """The registry as it was read once it had been left alone."""
+    while (reading := opened.read_again()).state == "unknown":
+        time.sleep(0.05)
+    return reading
 
 
 def test_in_one_collection_it_holds_there_only(registry: Path, served: Served) -> None:
