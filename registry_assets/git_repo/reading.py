@@ -347,6 +347,9 @@ class GitRepo:
 
     def resolve(self, rev: str | None) -> str | None:
         """The commit of a revision (default: HEAD), also of a branch of origin; None if unknown."""
+        if rev is not None and "\0" in rev:
+            # No argument of a process can hold that.
+            return None
         names = ("HEAD",) if rev is None else (rev, f"refs/remotes/origin/{rev}")
         found = (
             self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")

@@ -89,7 +89,10 @@ def parse_filters(text: str) -> Filters:
         ranges = {name: _range(given[name]) for name in RANGES if given.get(name)}
         first, last = given.get("taken") or ("", "")
         unknown = given.keys() - {*FACETS, *RANGES, "taken", "text"}
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (
+        *(ValueError, TypeError, AttributeError, KeyError),
+        *(OverflowError, RecursionError),
+    ) as error:
         raise BadRequestError(f"the filters cannot be read ({error}): reload the page") from error
     if unknown:
         raise BadRequestError(f"there is no filter {', '.join(sorted(unknown))}: reload the page")

@@ -120,7 +120,7 @@ def parse_limits(text: str, known: Mapping[str, float]) -> dict[str, float]:
     """
     try:
         values = {str(name): float(value) for name, value in json.loads(text or "{}").items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadRequestError(f"a threshold is not a number ({error})") from error
     for name, value in values.items():
         if name not in known:

@@ -183,6 +183,7 @@ def test_a_raw_collection_is_compared_too(served: Served) -> None:
         ({"a": "v1"}, 400),
         ({"source": DATASET, "a": "v9"}, 404),
         ({"source": DATASET, "a": "--output=x"}, 404),
+        ({"source": DATASET, "a": "a\0b"}, 404),
         ({"source": DATASET, "a": "HEAD", "b": "$(touch x)"}, 404),
     ],
     ids=str,

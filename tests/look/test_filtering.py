@@ -106,7 +106,10 @@ def test_histograms_count_every_measured_picture(facets: Facets) -> None:
 
 @pytest.mark.parametrize(
     "filters",
-    ["[", "[1]", '{"brightness": [1]}', '{"brightness": ["x", 2]}', '{"colour": ["red"]}', "7"],
+    [
+        *("[", "[1]", "7", '{"colour": ["red"]}'),
+        *('{"brightness": [1]}', '{"brightness": ["x", 2]}', f'{{"brightness": [1, {10**400}]}}'),
+    ],
 )
 def test_filters_that_are_not_valid_are_refused(filters: str) -> None:
     with pytest.raises(BadRequestError, match="reload the page"):

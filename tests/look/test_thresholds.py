@@ -100,6 +100,7 @@ def test_collections_add_up(demo: Path) -> None:
         ('{"dark_image_threshold": NaN}', "finite"),
         ('{"frames_per_second": 3}', "no threshold frames_per_second"),
         ("7", "is not a number"),
+        (f'{{"dark_image_threshold": {10**400}}}', "is not a number"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(demo: Path, values: str, said: str) -> None:
