@@ -478,15 +478,15 @@ class Registry:
         return max(holding, key=lambda dataset: len(dataset.path), default=None)
 
     def dataset(self, name: str) -> Dataset:
-        """The data set with a name or path.
+        """The data set with a name or path; "." is one in the root.
 
         Raises:
             NotFoundError: when there is none.
         """
         for dataset in self.datasets:
-            if name in (dataset.name, dataset.path):
+            if name in (dataset.name, dataset.path or "."):
                 return dataset
-        known = [dataset.name for dataset in self.datasets]
+        known = [dataset.name or "." for dataset in self.datasets]
         raise no_dataset(name, known, self.problems[:1])
 
 

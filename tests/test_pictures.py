@@ -9,8 +9,9 @@ from PIL import Image
 from registry_assets.curation.pictures import read_pictures
 from registry_assets.curation.recorded import read_recorded
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import RegistryError
+from registry_assets.errors import NotFoundError, RegistryError
 from registry_assets.look.gallery import Galleries
+from registry_assets.look.places import find_source
 from tests.conftest import lineage_of, run
 
 PIPELINE = """\
@@ -56,6 +57,16 @@ def test_a_plain_pipeline_shows_what_each_stage_left_out(tmp_path: Path) -> None
         ("c1.png", "left out", "", "choose"),
     }
     assert all(row["here"] for row in rows)
+
+
+def test_a_data_set_in_the_root_is_a_dot(tmp_path: Path) -> None:
+    build_plain_repository(tmp_path)
+    lineage = lineage_of(tmp_path)
+
+    assert lineage.registry.dataset(".").path == find_source(lineage, ".") == ""
+    assert read_pictures(lineage, ".").dataset == lineage.registry.dataset(".")
+    with pytest.raises(NotFoundError, match=r"choose one of \.$"):
+        find_source(lineage, "gone")
 
 
 def test_what_the_stages_made_agrees_with_the_verdicts(demo: Path) -> None:

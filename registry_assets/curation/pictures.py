@@ -132,8 +132,8 @@ def read_pictures(lineage: Lineage, source: str, listings: Listings | None = Non
     if node is not None and node.version is not None:
         return _read_folder(lineage, listings, source)
     registry = lineage.registry
-    if node is None and all(source not in (d.name, d.path) for d in registry.datasets):
-        names = ", ".join(dataset.name for dataset in registry.datasets)
+    if node is None and all(source not in (d.name, d.path or ".") for d in registry.datasets):
+        names = ", ".join(dataset.name or "." for dataset in registry.datasets)
         raise NotFoundError(
             f"{source} is neither a data set nor a folder that DVC records: "
             f"{f'choose one of {names}, or ' if names else 'choose '}an output of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, Mount, Route
@@ -122,5 +123,5 @@ class _Door(Route):
     """A route that only matches with a token in the address."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        has_token = scope["type"] == "http" and b"token=" in scope["query_string"]
+        has_token = scope["type"] == "http" and "token" in QueryParams(scope["query_string"])
         return super().matches(scope) if has_token else (Match.NONE, {})

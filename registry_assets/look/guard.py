@@ -66,8 +66,14 @@ def new_token() -> str:
     return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
 class Hosts:
     """The values of the header `Host` that lead to this server on purpose.
+
+    The names of the machine itself are among them with any port, which is another one where an SSH
+    tunnel leads here. No other name can be made to be one of them.
 
     Args:
         names: The names and addresses to accept, each with its port unless that is the default
@@ -98,12 +104,16 @@ class Hosts:
     def of_listener(cls, host: str, port: int) -> Hosts:
         """Those for a server that listens on a host and port."""
         is_everywhere = host in ("", "0.0.0.0", "::")
-        names = [gethostname() if is_everywhere else host, "localhost", "127.0.0.1", "::1"]
-        return cls([_with_port(name, port) for name in names], takes_addresses=is_everywhere)
+        name = gethostname() if is_everywhere else host
+        return cls([_with_port(name, port)], takes_addresses=is_everywhere)
 
     def __contains__(self, host: object) -> bool:
         given = str(host).lower()
-        return given in self._names or (self._takes_addresses and _is_address(given))
+        return (
+            given in self._names
+            or _name_of(given) in _LOOPBACK
+            or (self._takes_addresses and _is_address(given))
+        )
 
 
 def _with_port(name: str, port: int) -> str:
@@ -111,9 +121,19 @@ def _with_port(name: str, port: int) -> str:
     return shown if port == 80 else f"{shown}:{port}"
 
 
+def _name_of(host: str) -> str:
+    """The name in a value of `Host`, without the port; empty if it is none."""
+    try:
+        parts = urlsplit(f"//{host}")
+        is_one = parts.netloc == host and "@" not in host and parts.port != 0
+        return (parts.hostname or "") if is_one else ""
+    except ValueError:
+        return ""
+
+
 def _is_address(host: str) -> bool:
     try:
-        ip_address(urlsplit(f"//{host}").hostname or "")
+        ip_address(_name_of(host))
     except ValueError:
         return False
     return True

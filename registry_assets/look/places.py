@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from registry_assets.errors import NotFoundError
 from registry_assets.git_repo import GitRepo
-from registry_assets.model import is_folder, no_dataset
+from registry_assets.model import is_folder
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.revisions.changes.revisions import check_git, read_revision
 from registry_assets.revisions.versions.dataset_versions import tag_prefix
@@ -67,7 +67,7 @@ def find_source(lineage: Lineage, name: str) -> str:
     registry = lineage.registry
     wanted = name.rstrip("/")
     for dataset in registry.datasets:
-        if wanted in (dataset.name, dataset.path):
+        if wanted in (dataset.name, dataset.path or "."):
             return dataset.path
     folders = {
         path: node.partition
@@ -82,4 +82,4 @@ def find_source(lineage: Lineage, name: str) -> str:
         raise NotFoundError(
             f"there is no folder {name}: choose one of {', '.join(sorted(folders))}"
         )
-    raise no_dataset(name, [dataset.name for dataset in registry.datasets], registry.problems[:1])
+    return registry.dataset(name).path

@@ -84,8 +84,9 @@ def test_a_browser_without_the_token_is_told_what_to_do(served: Served) -> None:
 @pytest.mark.parametrize(
     "host",
     [
-        *("evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.2:{port}"),
-        *("localhost.evil.example:{port}", "127.0.0.1:{port}.evil.example", ""),
+        *("evil.example", "evil.example:{port}", "127.0.0.2:{port}", "127.0.0.1:{port}:1", ""),
+        *("localhost.evil.example:{port}", "127.0.0.1:{port}.evil.example"),
+        *("evil.example@localhost:{port}", "localhost/evil.example", "localhost:{port}/x"),
     ],
 )
 def test_another_host_is_refused_even_with_the_token(served: Served, host: str) -> None:
@@ -94,8 +95,9 @@ def test_another_host_is_refused_even_with_the_token(served: Served, host: str) 
     check_is_refused(served, f"{served.base}api/registry", given)
 
 
-def test_localhost_is_this_machine(served: Served) -> None:
-    host = f"LocalHost:{served.host.partition(':')[2]}"
+@pytest.mark.parametrize("host", ["LocalHost:{port}", "localhost:8888", "127.0.0.1", "[::1]:1"])
+def test_localhost_is_this_machine_also_through_a_tunnel(served: Served, host: str) -> None:
+    host = host.format(port=served.host.partition(":")[2])
     given = {"Host": host, "Cookie": served.cookie, "Origin": f"http://{host}"}
     assert served.send(f"{served.base}api/registry", headers=given).status == 200
 
@@ -284,7 +286,9 @@ def test_it_also_stands_before_an_application_inside_another_one() -> None:
 @pytest.mark.parametrize(
     ("host", "given", "is_own"),
     [
-        ("127.0.0.1", "127.0.0.1:80", False),
+        ("127.0.0.1", "127.0.0.1:80", True),
+        ("192.0.2.1", "192.0.2.1:81", False),
+        ("127.0.0.1", "user@127.0.0.1", False),
         ("127.0.0.1", "localhost", True),
         ("::1", "[::1]", True),
         ("192.0.2.1", "192.0.2.1", True),
