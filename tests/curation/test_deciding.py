@@ -10,11 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from dagster import AssetKey, TableMetadataValue
 from PIL import Image
 
-from registry_assets.cli import main
 from registry_assets.errors import MetafileError
 from registry_assets.images import Decision, read_decisions
 from registry_assets.images.decision_text import editing, read_text, with_decisions, write_text
@@ -24,34 +22,12 @@ from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.reading import read_registry
 from registry_assets.settings import read_settings
 from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.curation.asked import DATASET, FIRST, SECOND, registry, said
 from tests.runs import define_assets, execute, plan_run
 
-DATASET = "processed/01_image_dataset"
-FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 GOOD, BRIGHT = "camera_lake/IMG_0800.jpg", "camera_lake/IMG_1330.jpg"
 STAGE = f"{DATASET}/data/intermediate/remove_dark_and_bright_images"
 ADA = "Ada <ada@example.org>"
-
-
-@pytest.fixture
-def root(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A registry after its demo, to be changed."""
-    monkeypatch.chdir(tmp_path)
-    made = tmp_path / "registry"
-    run(tmp_path, "cp", "-a", str(demo), str(made))
-    run(made, "git", "config", "user.name", "Ada")
-    run(made, "git", "config", "user.email", "ada@example.org")
-    return made
-
-
-def registry(root: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--root", str(root), *arguments])
-
-
-def said(root: Path, *arguments: str) -> str:
-    done = registry(root, *arguments)
-    assert done.exit_code == 0, done.output + done.stderr
-    return done.output
 
 
 def outputs(root: Path, collection: str) -> list[str]:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from registry_assets.cli import main
 from registry_assets.curation.explaining import Change, explain
 from registry_assets.curation.pictures import Pictures, Stages
 from registry_assets.images.decisions import Decision
@@ -22,34 +20,12 @@ from registry_assets.images.measurements import Measurement, write_measurements
 from registry_assets.model import Dataset
 from scripts.json_reference import PRINTED
 from tests.conftest import run
+from tests.curation.asked import DATASET, FIRST, SECOND, registry, said
 from tests.images.drawing import save
 from tests.test_json_reference import check
 
-DATASET = "processed/01_image_dataset"
-FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 DARK, BRIGHT = "camera_mountain/IMG_2100.jpg", "camera_lake/IMG_1330.jpg"
 GOOD = "camera_lake/IMG_0800.jpg"
-
-
-@pytest.fixture
-def root(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A registry after its demo, to be changed."""
-    monkeypatch.chdir(tmp_path)
-    made = tmp_path / "registry"
-    run(tmp_path, "cp", "-a", str(demo), str(made))
-    run(made, "git", "config", "user.name", "Ada")
-    run(made, "git", "config", "user.email", "ada@example.org")
-    return made
-
-
-def registry(root: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--root", str(root), *arguments])
-
-
-def said(root: Path, *arguments: str) -> str:
-    done = registry(root, *arguments)
-    assert done.exit_code == 0, done.output + done.stderr
-    return done.output
 
 
 def answer(root: Path, file: str) -> dict[str, Any]:

@@ -14,41 +14,17 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
-from registry_assets.cli import main
 from registry_assets.curation.exporting import export_dataset
 from registry_assets.images.contents import hash_file
 from registry_assets.images.measurements import COLUMNS, read_measurements
 from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.curation.asked import DATASET, FIRST, SECOND, registry, said
 from tests.images.drawing import noise, save
 
-DATASET = "processed/01_image_dataset"
-FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 DARK, GOOD = "camera_mountain/IMG_2100.jpg", "camera_lake/IMG_0800.jpg"
 CLASSES = ["day_foggy", "day_sharp", "night_foggy", "night_sharp"]
-
-
-@pytest.fixture
-def root(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A registry after its demo, to be changed."""
-    monkeypatch.chdir(tmp_path)
-    made = tmp_path / "registry"
-    run(tmp_path, "cp", "-a", str(demo), str(made))
-    run(made, "git", "config", "user.name", "Ada")
-    run(made, "git", "config", "user.email", "ada@example.org")
-    return made
-
-
-def registry(root: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--root", str(root), *arguments])
-
-
-def said(root: Path, *arguments: str) -> str:
-    done = registry(root, *arguments)
-    assert done.exit_code == 0, done.output + done.stderr
-    return done.output
 
 
 def export(root: Path, *options: str) -> Path:

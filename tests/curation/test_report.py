@@ -13,45 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from dagster import AssetKey, TableMetadataValue
 from PIL import Image
 
-from registry_assets.cli import main
 from registry_assets.curation import left_out_page
 from registry_assets.curation.left_out import build_rows, format_table, read_counts
 from registry_assets.images import read_measurements
 from registry_assets.orchestration.history.opening import open_history
 from scripts.json_reference import PRINTED
 from tests.conftest import commit_all, lineage_of, run
+from tests.curation.asked import DATASET, FIRST, registry, said
 from tests.images.drawing import save
 from tests.test_json_reference import check
 
-DATASET = "processed/01_image_dataset"
 DATA = f"{DATASET}/data/intermediate"
-FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 DARK, GOOD = "camera_mountain/IMG_2100.jpg", "camera_lake/IMG_0800.jpg"
-
-
-@pytest.fixture
-def root(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A registry after its demo, to be changed."""
-    monkeypatch.chdir(tmp_path)
-    made = tmp_path / "registry"
-    run(tmp_path, "cp", "-a", str(demo), str(made))
-    run(made, "git", "config", "user.name", "Ada")
-    run(made, "git", "config", "user.email", "ada@example.org")
-    return made
-
-
-def registry(root: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["--root", str(root), *arguments])
-
-
-def said(root: Path, *arguments: str) -> str:
-    done = registry(root, *arguments)
-    assert done.exit_code == 0, done.output + done.stderr
-    return done.output
 
 
 def reported(root: Path) -> dict[str, Any]:
