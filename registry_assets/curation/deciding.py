@@ -306,7 +306,9 @@ class Decider:
                 write_text(place, without_decisions(text, [item.decision.md5], item.file))
         return done
 
-    def leave_out(self, dataset: Dataset, *, distance: int | None = None) -> dict[str, LeftOut]:
+    def leave_out(
+        self, dataset: Dataset, *, distance: int | None = None, anew: bool = False
+    ) -> dict[str, LeftOut]:
         """Leave out all but the first copy of each picture in a data set.
 
         A picture that was left out in favour of one that is gone is kept again.
@@ -315,6 +317,7 @@ class Decider:
             dataset: The data set.
             distance: Maximum Hamming distance of perceptual hashes; None for identical content
                 only.
+            anew: Whether to check only images that were left out before.
 
         Returns:
             The changes by collection.
@@ -332,7 +335,13 @@ class Decider:
             if name in tables:
                 file = self.registry.root / dataset.decisions / f"{name}.yaml"
                 left = leave_out_duplicates(
-                    file, tables, names, names[:number], distance=distance, brightness=brightness
+                    file,
+                    tables,
+                    names,
+                    names[:number],
+                    distance=distance,
+                    brightness=brightness,
+                    anew=anew,
                 )
                 if left.added or left.dropped:
                     changed[name] = left
@@ -348,7 +357,9 @@ class Decider:
         return {name: table for name, table in found if is_table(table)}
 
     def reconsider(self, dataset: Dataset, gone: Iterable[str]) -> dict[str, LeftOut]:
-        """Leave out duplicates again if some were left out in favour of images that are gone.
+        """Check those again that were left out in favour of images that are gone.
+
+        What nobody left out before stays: that there are copies of it is no question here.
 
         Args:
             dataset: The data set.
@@ -361,7 +372,7 @@ class Decider:
         decided = (item.decision for item in find_decided(self.registry, [dataset]))
         if not any(decision.duplicate_of.startswith(places) for decision in decided):
             return {}
-        return self.leave_out(dataset)
+        return self.leave_out(dataset, anew=True)
 
     def _read_rows(self, dataset: Dataset, collection: str) -> Mapping[str, Measurement]:
         """The rows of a collection's table, by path and by md5, which files without image lack.

@@ -280,6 +280,19 @@ def test_denying_the_picture_that_stayed_brings_back_what_looks_like_it(root: Pa
     assert decided(root, "03_more") == {}
 
 
+def test_denying_the_picture_that_stayed_leaves_out_no_other(root: Path) -> None:
+    (root / "raw/03_more").mkdir()
+    shutil.copy(root / f"raw/{FIRST}/{GOOD}", root / "raw/03_more/again.jpg")
+    shutil.copy(root / f"raw/{SECOND}/dogs.webp", root / "raw/03_more/dogs.webp")
+    said(root, "materialize", "--collection", "03_more")
+    said(root, "duplicates", "--leave-out", "01_image_dataset")
+    said(root, "decisions", "--withdraw", "raw/03_more/dogs.webp")
+    good = f"raw/{FIRST}/{GOOD}"
+    told = said(root, "deny", good, "--collection", FIRST, "--why", "a thumb")
+    assert f"back       03_more/again.jpg  ({FIRST}/{GOOD} is gone)" in told
+    assert decided(root, "03_more") == {}
+
+
 @pytest.mark.parametrize("said", ["[]", '{ x = "all" }', '"same"'])
 def test_a_setting_that_says_nothing_of_duplicates_is_refused(tmp_path: Path, said: str) -> None:
     (tmp_path / "pyproject.toml").write_text(
