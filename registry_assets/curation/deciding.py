@@ -21,7 +21,13 @@ from registry_assets.images.decision_text import (
     without_decisions,
     write_text,
 )
-from registry_assets.images.decisions import Decision, Verdict, parse_decisions, today
+from registry_assets.images.decisions import (
+    Decision,
+    Verdict,
+    parse_decisions,
+    read_decisions,
+    today,
+)
 from registry_assets.images.initial_decisions import LeftOut, leave_out_duplicates
 from registry_assets.images.measurements import Measurement, is_table, read_measurements
 from registry_assets.images.verdicts import BrightnessRange
@@ -161,7 +167,7 @@ class Decider:
                 `COLLECTION/PATH`.
 
         Raises:
-            RefusedError: when one is not a readable image, or the one to keep is none.
+            RefusedError: when one is not a readable image, or the one to keep is none or denied.
             MetafileError: when a decisions file cannot be read.
         """
         done = []
@@ -173,6 +179,10 @@ class Decider:
                 row = rows.get(subject.md5) or rows.get(path)
                 if row is not None and not row.is_readable:
                     raise RefusedError(f"{subject.file} {_why_not(row, verdict)}")
+                if row is not None and duplicate_of == f"{collection}/{row.path}":
+                    # The decision names one that goes.
+                    same = (other for other in rows.values() if other.md5 == row.md5)
+                    row = next((other for other in same if other.path != row.path), row)
                 decision = Decision(
                     subject.md5,
                     verdict,
@@ -195,17 +205,49 @@ class Decider:
         return done
 
     def _check_kept(self, dataset: Dataset, place: str) -> None:
-        """Check that an image that is kept instead of others is one.
+        """Check that an image that is kept instead of others is one, and not denied itself.
 
         Raises:
-            RefusedError: when it is none.
+            RefusedError: when it is none, or denied for another reason than being a duplicate.
         """
+        if not place:
+            return
         collection, _, path = place.partition("/")
-        row = self._rows(dataset, collection).get(path) if place else None
-        if place and (row is None or not row.is_readable):
+        row = self._rows(dataset, collection).get(path)
+        if row is None or not row.is_readable:
             raise RefusedError(
                 f"{place} cannot be kept instead: {dataset.path} has no such readable image"
             )
+        against = self._decision_against(dataset, place)
+        if against is not None and not against.duplicate_of:
+            raise RefusedError(
+                f"{place} cannot be kept instead, as it is {against}: take that back first"
+            )
+
+    def _decision_against(self, dataset: Dataset, place: str) -> Decision | None:
+        """The decision that leaves out an image, given as `COLLECTION/PATH`; None without one."""
+        collection, _, path = place.partition("/")
+        row = self._rows(dataset, collection).get(path)
+        file = self.registry.root / (dataset.decisions_file(collection) or "")
+        decision = read_decisions(file).get(row.md5) if row is not None else None
+        is_denied = decision is not None and decision.verdict == "deny" and decision.is_about(path)
+        return decision if is_denied else None
+
+    def _bring_back(self, dataset: Dataset, place: str) -> dict[str, str]:
+        """Withdraw that an image is a duplicate, as it is now kept instead of others.
+
+        Returns:
+            The file that was written, with its collection; empty if there was no such decision.
+        """
+        against = self._decision_against(dataset, place) if place else None
+        if against is None:
+            return {}
+        collection = place.partition("/")[0]
+        file = dataset.decisions_file(collection) or ""
+        with editing(self.registry.root / file):
+            text = read_text(self.registry.root / file)
+            write_text(self.registry.root / file, without_decisions(text, [against.md5], file))
+        return {file: collection}
 
     def decide_about(
         self,
@@ -250,6 +292,7 @@ class Decider:
         written = {item.file: item.collection for item in done}
         changed: dict[str, LeftOut] = {}
         for concerned in {subject.dataset.path: subject.dataset for subject in subjects}.values():
+            written |= self._bring_back(concerned, duplicate_of)
             found = self.reconsider(concerned, [item.image for item in done])
             changed |= found
             written |= {concerned.decisions_file(name) or "": name for name in found}

@@ -42,6 +42,7 @@ class MadeDecision(TypedDict):
     why: str
     date: str
     only_here: bool
+    duplicate_of: str
 
 
 _Class = TypedDict("_Class", {"class": str})
@@ -179,6 +180,7 @@ def _decision(decision: Decision) -> MadeDecision:
         "why": decision.why,
         "date": decision.date,
         "only_here": decision.only_here,
+        "duplicate_of": decision.duplicate_of,
     }
 
 

@@ -160,6 +160,22 @@ def test_of_duplicates_one_stays(root: Path, browser: Browser) -> None:
         show(page, text="o", collection="03_twins")
         expect(page.get_by_role("gridcell", name="two.png, kept")).to_be_visible()
         expect(page.get_by_role("gridcell", name="one.png, duplicate")).to_be_visible()
+        assert 'path: "one.png"' in decided(root, "03_twins")
+        assert "03_twins/two.png" in decided(root, SECOND)
+
+        # Another is chosen after all.
+        show(page, tab="duplicates")
+        group.get_by_role("radio", name="coffee.jpg").check()
+        group.get_by_role("button", name="Deny the others").click()
+        expect(dialog.get_by_role("listitem")).to_have_count(2)
+        dialog.get_by_role("button", name="Deny").click()
+        expect(page.locator(".notice")).to_contain_text("Denied 2 pictures")
+        assert "md5" not in decided(root, SECOND)
+        expect(group.locator("figure", has_text="two.png")).to_contain_text("duplicate")
+        group.get_by_role("radio", name="two.png").check()
+        group.get_by_role("button", name="Deny the others").click()
+        dialog.get_by_role("button", name="Deny").click()
+        expect(dialog).to_be_hidden()
     assert "03_twins/two.png" in decided(root, SECOND)
     run(root, "registry", "materialize")
     held = sorted(

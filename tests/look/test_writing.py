@@ -172,6 +172,18 @@ def test_a_duplicate_names_the_copy_that_stays(registry: Path, served: Served) -
     assert row["outcome"] == "duplicate"
 
 
+def test_what_is_denied_itself_does_not_stay_instead(registry: Path, served: Served) -> None:
+    stays, goes = kept_one(served), kept_one(served, OTHER)
+    assert decide(served, stays["md5"], collection=ONE).status == 200
+    before = decisions_of(registry)
+    place = f"{ONE}/{stays['path']}"
+    found = decide(served, goes["md5"], collection=OTHER, duplicate_of=place)
+    assert found.status == 409
+    assert "a thumb: take that back first" in found.json["error"]
+    assert decisions_of(registry) == before
+    assert decisions_of(registry, OTHER) == {}
+
+
 def test_nobody_decides_where_git_has_no_author(demo: Path, tmp_path: Path) -> None:
     root = tmp_path / "registry"
     run(tmp_path, "cp", "-a", str(demo), str(root))

@@ -2,7 +2,7 @@
  * What the server answers, and how it is asked: the addresses below the page's own.
  *
  * @typedef {{verdict: string, by: string, why: string, date: string,
- *   only_here: boolean}} Decision
+ *   only_here: boolean, duplicate_of: string}} Decision
  *
  * @typedef {object} Row
  * @property {number | string} id Of the row, as long as the registry does not change.

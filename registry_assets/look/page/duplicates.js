@@ -178,7 +178,7 @@ export class Duplicates {
       const id = this.staying.get(key) ?? keyOf(bestOf(group.pictures));
       const kept = group.pictures.find((row) => keyOf(row) === id);
       const others = group.pictures.filter(
-        (row) => keyOf(row) !== id && row.decision?.verdict !== "deny",
+        (row) => keyOf(row) !== id && !isDeniedFor(row.decision, id),
       );
       if (!others.length) fail("The others are denied already.");
       else if (kept)
@@ -256,6 +256,15 @@ export class Duplicates {
     this.unmount();
   }
 }
+
+/**
+ * Whether a picture is denied already if that one stays; as a duplicate of another it is not.
+ *
+ * @param {Row["decision"]} decision
+ * @param {string} id
+ */
+const isDeniedFor = (decision, id) =>
+  decision?.verdict === "deny" && ["", id].includes(decision.duplicate_of);
 
 /** @param {Group} group */
 const groupKey = (group) => `${group.kind} ${group.pictures.map(keyOf).join("|")}`;
