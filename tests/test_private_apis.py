@@ -71,7 +71,7 @@ OTHERS_THAT_ARE_PRIVATE = {
     "images/workers.py": {"_max_workers"},
 }
 # Documented in spite of their names: of named tuples, and of `os`.
-PUBLIC = {"_replace", "_exit"}
+PUBLIC = {"_asdict", "_fields", "_replace", "_exit"}
 
 
 @pytest.fixture
