@@ -218,8 +218,15 @@ def test_a_slider_shows_what_changes_before_anything_is_written(
     watched.expected.append("400 (Bad Request)")
     slider.fill("210")
     expect(page.get_by_role("alert")).to_contain_text("has to be less than")
+    # The numbers of before would seem to be those of what is refused.
+    expect(moves).to_be_hidden()
+    expect(page.get_by_role("gridcell")).to_have_count(0)
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Nothing changes.")).to_be_visible()
+    field = page.get_by_role("spinbutton", name="dark_image_threshold")
+    field.fill("")
+    field.blur()
+    expect(field).to_have_value("20")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -27,9 +27,11 @@ export class Histogram {
    * @param {string} options.label
    * @param {boolean} [options.isTime] Whether the range is of dates.
    * @param {(range: Range | null) => void} [options.onrange] Without it, it only shows.
+   * @param {[number, number]} [options.span] What it shows at least, besides the values there are.
    */
-  constructor({ label, isTime = false, onrange }) {
+  constructor({ label, isTime = false, onrange, span }) {
     this.label = label;
+    this.span = span;
     this.isTime = isTime;
     this.onrange = onrange;
     /** @type {Data | null} */
@@ -115,6 +117,7 @@ export class Histogram {
     if (!this.data || !width) return;
     const [starts, end] = this.bins(this.data);
     const { counts } = this.data;
+    const span = [starts[0] ?? 0, end, ...(this.span ?? [])];
     const [bar, line, text] = ["--bar", "--accent", "--muted"].map((name) =>
       colour(this.plot, name),
     );
@@ -131,7 +134,7 @@ export class Histogram {
           bind: { dblclick: () => null },
         },
         scales: {
-          x: { time: this.isTime, range: () => [starts[0] ?? 0, end] },
+          x: { time: this.isTime, range: () => [Math.min(...span), Math.max(...span)] },
           y: { range: (_chart, _low, most) => [0, Math.max(1, most)] },
         },
         axes: [

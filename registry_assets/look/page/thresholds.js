@@ -63,10 +63,9 @@ export class Thresholds {
         "aside.filters",
         { "aria-label": "Thresholds" },
         this.sliders,
-        this.unfit,
         h("div.buttons", {}, this.undo, this.write),
       ),
-      h("section.pictures", {}, this.summary, this.grid.element, selectionBar()),
+      h("section.pictures", {}, this.unfit, this.summary, this.grid.element, selectionBar()),
     );
     this.ask = coalesced((/** @type {Record<string, number>} */ values) => this.read(values));
     this.ask({});
@@ -78,12 +77,22 @@ export class Thresholds {
     try {
       const asked = { source: place.source, values };
       this.show(/** @type {Answer} */ (await get("thresholds", asked)));
-      this.unfit.textContent = "";
+      this.sayUnfit("");
     } catch (error) {
-      this.unfit.textContent = error instanceof Error ? error.message : String(error);
+      this.sayUnfit(error instanceof Error ? error.message : String(error));
       this.write.disabled = true;
       if (!this.controls.size) fail(error);
     }
+  }
+
+  /**
+   * Says why there are no numbers for what is tried: those of before would seem to be its.
+   *
+   * @param {string} message Empty where there are numbers.
+   */
+  sayUnfit(message) {
+    this.unfit.textContent = message;
+    this.summary.hidden = this.grid.element.hidden = Boolean(message);
   }
 
   async readHistograms() {
@@ -147,8 +156,10 @@ export class Thresholds {
       oninput: () => {
         if (Number.isFinite(field.valueAsNumber)) this.set(name, field.valueAsNumber);
       },
+      // What is no number is not tried: the field goes back to what is.
+      onblur: () => this.mark(),
     });
-    const chart = new Histogram({ label: measure });
+    const chart = new Histogram({ label: measure, span: [low, high] });
     const was = h("span.muted");
     this.controls.set(name, { slider, field, chart, was });
     return h(
