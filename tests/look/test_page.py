@@ -189,6 +189,20 @@ def test_a_decision_without_a_reason_is_refused(watched: WatchedContext, server:
     assert written == []
 
 
+def test_what_is_said_while_a_picture_is_large_is_in_sight(
+    watched: WatchedContext, server: str
+) -> None:
+    page = open_at(watched, server, text="coffee.jpg")
+    tile(page, "coffee.jpg, kept").click()
+    viewer = page.get_by_role("dialog", name="Picture")
+    expect(viewer).to_contain_text("day_night_image_threshold")
+    page.keyboard.press("u")
+    expect(viewer.get_by_role("status")).to_contain_text("Nothing was decided")
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    expect(page.get_by_role("status")).to_contain_text("Nothing was decided")
+
+
 def test_a_slider_shows_what_changes_before_anything_is_written(
     watched: WatchedContext, server: str
 ) -> None:

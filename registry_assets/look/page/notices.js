@@ -6,14 +6,16 @@ const LONGEST = 4;
 /** How long passing news stay, in ms. */
 const READ = 12_000;
 
+/** Where it is said. What covers the page takes it along: it would be said out of sight. */
+export const noticeList = () => /** @type {HTMLElement} */ (document.getElementById("notices"));
+
 /**
  * @param {string} kind
  * @param {import("./dom.js").Child[]} content
  * @param {string} [topic] What is said of the same before goes.
  */
 function show(kind, content, topic = "") {
-  const list = document.getElementById("notices");
-  if (!list) return null;
+  const list = noticeList();
   const text = h("div.said", {}, ...content);
   for (const shown of [...list.children]) {
     const isSame = shown.firstChild?.textContent === text.textContent;
@@ -29,7 +31,7 @@ function show(kind, content, topic = "") {
 /** @param {string} text */
 export function say(text) {
   const notice = show("news", [text]);
-  setTimeout(() => notice?.remove(), READ);
+  setTimeout(() => notice.remove(), READ);
 }
 
 /**

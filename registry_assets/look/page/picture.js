@@ -9,7 +9,7 @@ import { get, reasonAgainst } from "./api.js";
 import { decisionButtons } from "./decide.js";
 import { append, button, bytes, count, h, measured, named, visible } from "./dom.js";
 import { fetchRows } from "./fetching.js";
-import { fail } from "./notices.js";
+import { fail, noticeList } from "./notices.js";
 import { registry } from "./open.js";
 import { go, place } from "./place.js";
 import { keyOf, selection } from "./selection.js";
@@ -104,13 +104,17 @@ class Viewer {
   async follow() {
     if (!place.picture) {
       this.asking?.abort();
-      if (this.dialog.open) this.dialog.close();
+      if (this.dialog.open) {
+        this.dialog.close();
+        document.querySelector("main")?.before(noticeList());
+      }
       this.row = null;
       this.source = null;
       this.index = -1;
       return;
     }
     if (!this.dialog.open) {
+      this.dialog.firstElementChild?.after(noticeList());
       this.dialog.showModal();
       this.dialog.focus();
     }
