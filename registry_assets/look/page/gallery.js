@@ -184,7 +184,7 @@ export class Gallery {
       return [
         h("p", {}, "The pictures are not on this machine: "),
         ...unread.slice(0, MOST_UNREAD).map((path) => h("p.muted", {}, visible(path))),
-        h("p", {}, "Get them with ", h("code", {}, "registry pull")),
+        h("p", {}, "Get them with ", h("code", {}, "dvc pull")),
       ];
     }
     return registry.dataset

@@ -94,7 +94,7 @@ export class Versions {
                 "p.muted",
                 {},
                 "Nothing is tagged yet; ",
-                h("code", {}, "registry publish"),
+                h("code", {}, "registry tag"),
                 " tags a version.",
               ),
         ),
