@@ -178,7 +178,9 @@ class Decider:
                 rows = self._rows(subject.dataset, collection)
                 row = rows.get(subject.md5) or rows.get(path)
                 if row is not None and not row.is_readable:
-                    raise RefusedError(f"{subject.file} {_why_not(row, verdict)}")
+                    is_named = subject.file != subject.md5
+                    name = subject.file if is_named else f"{collection}/{row.path}"
+                    raise RefusedError(f"{name} {_why_not(row, verdict)}")
                 if row is not None and duplicate_of == f"{collection}/{row.path}":
                     # The decision names one that goes.
                     same = (other for other in rows.values() if other.md5 == row.md5)

@@ -158,7 +158,8 @@ def test_an_unreadable_picture_cannot_be_allowed(registry: Path, served: Served)
     row = next(row for row in rows(served) if row["outcome"] == "corrupt")
     found = decide(served, row["md5"], verdict="allow")
     assert found.status == 409
-    assert "not a readable image" in found.json["error"]
+    name = f"{row['collection']}/{row['path']}"
+    assert f"{name} cannot be allowed, because it is not a readable image" in found.json["error"]
 
 
 def test_a_duplicate_names_the_copy_that_stays(registry: Path, served: Served) -> None:
