@@ -286,6 +286,20 @@ def test_a_long_list_holds_only_what_is_in_sight(watched: WatchedContext, server
     assert page.locator(".tile").count() < 100
 
 
+def test_a_window_of_another_width_shows_the_same_pictures(
+    watched: WatchedContext, server: str
+) -> None:
+    page = open_at(watched, server, source="raw/04_many")
+    grid = page.get_by_role("grid", name="Pictures")
+    expect(page.get_by_text(f"{MANY:,} pictures")).to_be_visible()
+    grid.evaluate("grid => grid.scrollTop = grid.scrollHeight / 2")
+    middle = tile(page, f"{MANY // 2:05}.jpg")
+    expect(middle).to_be_in_viewport()
+    page.set_viewport_size({"width": 700, "height": 900})
+    expect(grid).to_have_attribute("aria-colcount", "2")
+    expect(middle).to_be_in_viewport()
+
+
 def test_dark_mode_is_dark(browser: Browser, server: str) -> None:
     shades = {}
     for is_dark in (False, True):

@@ -110,12 +110,13 @@ export class Grid {
     return Math.round(this.width() * ASPECT) + CAPTION;
   }
 
-  /** Fits the tiles into the width that there is, and keeps the active one in sight. */
+  /** Fits the tiles into the width that there is; what was in sight, or the active one, stays so. */
   layOut() {
     if (!this.element.clientWidth) return;
     const all = this.element.clientWidth - GAP;
     const columns = Math.max(1, Math.floor(all / (this.size + GAP)));
     const wasInSight = this.shown.has(Math.floor(this.active / this.columns));
+    const first = (this.virtualizer.range?.startIndex ?? 0) * this.columns;
     const isOther = columns !== this.columns;
     this.columns = columns;
     this.sizer.style.setProperty("--width", `${this.width()}px`);
@@ -126,6 +127,9 @@ export class Grid {
     this.virtualizer.measure();
     this.render();
     if (isOther && wasInSight) this.scrollTo(this.active);
+    else if (isOther && first) {
+      this.virtualizer.scrollToIndex(Math.floor(first / columns), { align: "start" });
+    }
   }
 
   /** Shows what the source has now. */
