@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypedDict
@@ -68,7 +68,7 @@ class Filters:
         values: By facet, the values of which one has to match.
         ranges: By measure, the lowest and highest value, both included.
         taken: The first and last day, both included; empty for no limit.
-        text: Text that path or md5 has to contain, in any case.
+        text: Text that path, COLLECTION/PATH or md5 has to contain, in any case.
     """
 
     values: Mapping[str, frozenset[str]]
@@ -222,8 +222,16 @@ class Facets:
         if filters.text:
             text = filters.text
             is_md5 = np.char.startswith(columns.md5, text.encode("ascii", "replace"))
-            named = (text in path.casefold() for path in columns.paths)
+            named = (text in name.casefold() for name in self._names("/" in text))
             yield "text", is_md5 | np.fromiter(named, bool, len(columns))
+
+    def _names(self, has_collection: bool) -> Iterable[str]:
+        """The path of each picture, or COLLECTION/PATH, as commands print it."""
+        columns = self.pictures.columns
+        if not has_collection:
+            return columns.paths
+        collections = (columns.collections[number] for number in columns.collection)
+        return map("/".join, zip(collections, columns.paths, strict=True))
 
 
 def _all(masks: Mapping[str, Mask], rows: int) -> Mask:

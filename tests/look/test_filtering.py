@@ -70,6 +70,7 @@ def shown(facets: Facets, filters: str) -> list[str]:
         ('{"brightness": [60, 120]}', ["lake/night.jpg", "lake/day.jpg"]),
         ('{"brightness": [130, null], "contrast": [null, 100]}', ["hill/Fog.jpg"]),
         ('{"text": "FOG"}', ["hill/Fog.jpg"]),
+        ('{"text": "one/lake/D"}', ["lake/dark.jpg", "lake/day.jpg"]),
         (f'{{"text": "{2:032x}"}}', ["lake/day.jpg"]),
         ('{"class": ["day/sharp"], "text": "hill"}', []),
     ],
