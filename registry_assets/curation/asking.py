@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from registry_assets.curation.explaining import Explanation, describe_explanation, explain
 from registry_assets.curation.pictures import Pictures, find_last, read_pictures
-from registry_assets.curation.recorded import read_recorded
+from registry_assets.curation.placement import read_placement
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import NotFoundError, describe_unread
 from registry_assets.images.tables import escape_text
@@ -91,9 +91,9 @@ def ask_why(lineage: Lineage, file: Path, dataset: str | None = None) -> Answer:
     for item, pictures in all_pictures.items():
         rows = find_rows(lineage, pictures, md5, [*holders, *([place] if place else [])], named)
         if rows:
-            recorded = read_recorded(lineage, listings, pictures)
-            explained += [explain(pictures, row, recorded) for row in rows]
-            unread = list(dict.fromkeys((*unread, *recorded.unread)))
+            placement = read_placement(lineage, listings, pictures)
+            explained += [explain(pictures, row, placement) for row in rows]
+            unread = list(dict.fromkeys((*unread, *placement.unread)))
         measured = {pictures.columns.collection_of(row) for row in rows}
         passed += _find_passed(tracer, item, holders, measured if pictures.has_measures else set())
     raw = tuple(held.path for held in holders if lineage.nodes[held.output].kind == "raw")

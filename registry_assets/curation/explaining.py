@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from registry_assets.curation.pictures import Pictures
-from registry_assets.curation.recorded import Recorded
+from registry_assets.curation.placement import Placement
 from registry_assets.images.decisions import Decision
 from registry_assets.images.judging import OUTCOMES, Outcome, judge, no_decisions
 from registry_assets.images.reasons import is_of_video, kind_of, meaning_of
@@ -162,20 +162,20 @@ class Explanation:
     changes: tuple[Change, ...]
 
 
-def explain(pictures: Pictures, row: int, recorded: Recorded | None = None) -> Explanation:
+def explain(pictures: Pictures, row: int, placement: Placement | None = None) -> Explanation:
     """Explain the verdicts on a row of a data set with measures.
 
     Args:
         pictures: The pictures of the data set.
         row: The row.
-        recorded: Where the stages have put the pictures; pending is not told without it.
+        placement: Where the stages have put the pictures; pending is not told without it.
     """
     columns = pictures.columns
     outcome, reason = OUTCOMES[pictures.outcomes[row]], pictures.reason(row)
     collection, path = columns.collection_of(row), columns.paths[row]
     md5, source = columns.md5[row].decode(), columns.source[row]
-    is_pending = recorded is not None and bool(recorded.is_pending(pictures)[row])
-    held = -1 if recorded is None else int(recorded.output[row])
+    is_pending = placement is not None and bool(placement.is_pending(pictures)[row])
+    held = -1 if placement is None else int(placement.output[row])
     return Explanation(
         dataset=pictures.source,
         collection=collection,
@@ -194,7 +194,7 @@ def explain(pictures: Pictures, row: int, recorded: Recorded | None = None) -> E
         frame=int(columns.frame[row]) if source else None,
         frames=tuple(_frames(pictures, row)) if is_of_video(reason) else (),
         note=columns.note[row],
-        output=None if recorded is None or held < 0 else recorded.outputs[held],
+        output=None if placement is None or held < 0 else placement.outputs[held],
         is_pending=is_pending,
         next=f"registry materialize --collection {shlex.quote(collection)}" if is_pending else None,
         changes=tuple(_changes(pictures, row)),

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args, get_type_hints
 
 from registry_assets.curation.pictures import Pictures, find_last, find_measured, find_pictures
-from registry_assets.curation.recorded import names_of_outputs, read_recorded
+from registry_assets.curation.placement import names_of_outputs, read_placement
 from registry_assets.dvc_repo import Listings
 from registry_assets.errors import RegistryError
 from registry_assets.images.contents import has_image_suffix
@@ -73,13 +73,13 @@ def read_exported(lineage: Lineage, listings: Listings, pictures: Pictures) -> E
     """Read everything known of the files of a data set."""
     if not pictures.has_measures:
         return _read_last(lineage, listings, pictures)
-    recorded = read_recorded(lineage, listings, pictures)
-    is_pending = recorded.is_pending(pictures)
+    placement = read_placement(lineage, listings, pictures)
+    is_pending = placement.is_pending(pictures)
     kinds = {**_JUDGED, **_measured_kinds()}
     files = []
     for row, measured in enumerate(_read_measured(lineage, listings, pictures)):
-        held = int(recorded.output[row])
-        output = recorded.outputs[held] if held >= 0 else ""
+        held = int(placement.output[row])
+        output = placement.outputs[held] if held >= 0 else ""
         judged = _judge(pictures, row, output, is_pending=bool(is_pending[row]))
         reason = pictures.columns.reason[row]
         files.append(
@@ -94,7 +94,7 @@ def read_exported(lineage: Lineage, listings: Listings, pictures: Pictures) -> E
                 {**judged, **measured},
             )
         )
-    return Exported(files, kinds, int(is_pending.sum()), recorded.unread)
+    return Exported(files, kinds, int(is_pending.sum()), placement.unread)
 
 
 _JUDGED: Mapping[str, type] = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from registry_assets.curation.deciding import materialize_command
 from registry_assets.curation.pictures import Pictures, read_pictures
-from registry_assets.curation.recorded import Recorded, read_recorded
+from registry_assets.curation.placement import Placement, read_placement
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.errors import RegistryError, describe_unread
 from registry_assets.images.judging import OUTCOMES, UNREADABLE
@@ -107,17 +107,17 @@ def read_counts(lineage: Lineage, dataset: Dataset) -> DatasetCounts:
     """
     listings = DvcRepo(lineage.registry.root).listings()
     pictures = read_pictures(lineage, dataset.path, listings)
-    return count_pictures(pictures, read_recorded(lineage, listings, pictures))
+    return count_pictures(pictures, read_placement(lineage, listings, pictures))
 
 
-def count_pictures(pictures: Pictures, recorded: Recorded | None = None) -> DatasetCounts:
+def count_pictures(pictures: Pictures, placement: Placement | None = None) -> DatasetCounts:
     """Count the pictures by reason, class and decision.
 
     Args:
         pictures: The pictures.
-        recorded: Where the stages have put them; pending is not counted without it.
+        placement: Where the stages have put them; pending is not counted without it.
     """
-    pending = None if recorded is None else np.flatnonzero(recorded.is_pending(pictures))
+    pending = None if placement is None else np.flatnonzero(placement.is_pending(pictures))
     columns = pictures.columns
     counted = []
     for collection in columns.collections if pictures.has_measures else ():
@@ -130,7 +130,7 @@ def count_pictures(pictures: Pictures, recorded: Recorded | None = None) -> Data
         total,
         tuple(counted),
         pictures.unmeasured,
-        recorded.unread if recorded is not None else (),
+        placement.unread if placement is not None else (),
     )
 
 

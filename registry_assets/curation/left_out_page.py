@@ -23,7 +23,7 @@ from registry_assets.curation.left_out import (
     describe_open,
 )
 from registry_assets.curation.pictures import Pictures, read_pictures
-from registry_assets.curation.recorded import read_recorded
+from registry_assets.curation.placement import read_placement
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.images.contents import Unreadable
 from registry_assets.images.judging import OUTCOMES
@@ -147,7 +147,7 @@ def build_page(lineage: Lineage, datasets: Sequence[Dataset]) -> tuple[str, int,
     parts: list[str] = []
     shown = left_out = 0
     for pictures in measured:
-        counts = count_pictures(pictures, read_recorded(lineage, listings, pictures))
+        counts = count_pictures(pictures, read_placement(lineage, listings, pictures))
         groups = list(_find_groups(pictures, most, max(0, _MOST_SHOWN - shown)))
         shown += sum(len(group.shown) for group in groups)
         left_out += counts.total.left_out

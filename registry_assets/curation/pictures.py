@@ -1,7 +1,7 @@
 """The pictures of a data set or a folder with what is known of each, and the verdicts on them.
 
 The verdicts are those of `images.judging` for the current `params.yaml` and decisions, so they are
-what the stages would make now. What the stages have made is in `recorded`.
+what the stages would make now. What the stages have made is in `placement`.
 """
 
 from __future__ import annotations

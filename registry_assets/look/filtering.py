@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry_assets.curation.pictures import Pictures
-from registry_assets.curation.recorded import Recorded
+from registry_assets.curation.placement import Placement
 from registry_assets.images.judging import OUTCOMES
 from registry_assets.images.measurement_columns import Categories, Numbers
 from registry_assets.look.queries import BadRequestError
@@ -116,12 +116,12 @@ class Facets:
 
     Args:
         pictures: The source.
-        recorded: Where the stages have put the pictures.
+        placement: Where the stages have put the pictures.
     """
 
-    def __init__(self, pictures: Pictures, recorded: Recorded) -> None:
+    def __init__(self, pictures: Pictures, placement: Placement) -> None:
         self.pictures = pictures
-        self._recorded = recorded
+        self._placement = placement
 
     @cached_property
     def columns(self) -> Mapping[str, Categories]:
@@ -134,20 +134,20 @@ class Facets:
         return {
             "collection": Categories(columns.collections, columns.collection),
             "class": self._classes(),
-            "stage": self._recorded.left_by
+            "stage": self._placement.left_by
             or self._of_outcome([pictures.stages.leaving_out(o) for o in OUTCOMES]),
             "reason": self._reasons(),
             "decision": Categories(("none", "allow", "deny", "duplicate"), decision),
             "camera": columns.camera,
             "place": Categories(yes_no, (~np.isnan(columns.latitude)).astype(np.int32)),
-            "pending": Categories(yes_no, self._recorded.is_pending(pictures).astype(np.int32)),
+            "pending": Categories(yes_no, self._placement.is_pending(pictures).astype(np.int32)),
         }
 
     def _classes(self) -> Categories:
         """The class by verdict; without measures, the output that holds the picture."""
         if self.pictures.has_measures:
             return self._of_outcome(["/".join(o.image_class or ()) for o in OUTCOMES])
-        return Categories(("", *self._recorded.outputs), self._recorded.output + np.int32(1))
+        return Categories(("", *self._placement.outputs), self._placement.output + np.int32(1))
 
     def _of_outcome(self, texts: Sequence[str]) -> Categories:
         values = tuple(dict.fromkeys(texts))
@@ -156,7 +156,7 @@ class Facets:
 
     def _reasons(self) -> Categories:
         """``kept``, or the reason; of unreadable files, what stands before the colon."""
-        left_by = self._recorded.left_by
+        left_by = self._placement.left_by
         if left_by is not None:
             return Categories((KEPT, LEFT_OUT), (left_by.codes > 0).astype(np.int32))
         table = self.pictures.columns.reason

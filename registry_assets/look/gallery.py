@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry_assets.curation.pictures import Pictures, read_pictures
-from registry_assets.curation.recorded import Recorded, read_recorded
+from registry_assets.curation.placement import Placement, read_placement
 from registry_assets.dvc_repo import Listings
 from registry_assets.images.decisions import Decision
 from registry_assets.look.filtering import Facets, parse_filters
@@ -90,24 +90,20 @@ class Gallery:
 
     Args:
         pictures: The source.
-        recorded: Where the stages have put the pictures.
+        placement: Where the stages have put the pictures.
         listings: Tells what is in the cache.
     """
 
-    def __init__(self, pictures: Pictures, recorded: Recorded, listings: Listings) -> None:
+    def __init__(self, pictures: Pictures, placement: Placement, listings: Listings) -> None:
         self.pictures = pictures
-        self.recorded = recorded
-        self.facets = Facets(pictures, recorded)
+        self.placement = placement
+        self.facets = Facets(pictures, placement)
         self._listings = listings
         self._select = lru_cache(_KEPT_SELECTIONS)(self._select_now)
 
     @cached_property
     def _pending(self) -> NDArray[np.bool_]:
-        return self.recorded.is_pending(self.pictures)
-
-    def is_recorded(self, md5: str) -> bool:
-        """Whether one of the pictures has this content."""
-        return bool(self.pictures.columns.rows_with(md5))
+        return self.placement.is_pending(self.pictures)
 
     def select(self, filters: str, sort: str, *, descending: bool) -> NDArray[np.intp]:
         """The rows that pass filters, in order.
@@ -228,6 +224,6 @@ class Galleries:
         with self._lock:
             if source not in self._open:
                 pictures = read_pictures(self._lineage, source, self._listings)
-                recorded = read_recorded(self._lineage, self._listings, pictures)
-                self._open[source] = Gallery(pictures, recorded, self._listings)
+                placement = read_placement(self._lineage, self._listings, pictures)
+                self._open[source] = Gallery(pictures, placement, self._listings)
             return self._open[source]

@@ -65,7 +65,7 @@ def show_picture(registry: OpenRegistry, query: Mapping[str, str]) -> PictureJso
         raise NotFoundError(
             f"{pictures.source} has no picture {collection}/{path} (any more): reload the page"
         )
-    explanation = explain(pictures, row, gallery.recorded) if pictures.has_measures else None
+    explanation = explain(pictures, row, gallery.placement) if pictures.has_measures else None
     found = gallery.row(row)
     place = reading.listings.place_of(found["md5"])
     return {

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from registry_assets.curation.pictures import read_pictures
-from registry_assets.curation.recorded import read_recorded
+from registry_assets.curation.placement import read_placement
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import NotFoundError, RegistryError
 from registry_assets.look.gallery import Galleries
@@ -73,11 +73,11 @@ def test_what_the_stages_made_agrees_with_the_verdicts(demo: Path) -> None:
     lineage, listings = lineage_of(demo), DvcRepo(demo).listings()
 
     pictures = read_pictures(lineage, "01_image_dataset", listings)
-    recorded = read_recorded(lineage, listings, pictures)
+    placement = read_placement(lineage, listings, pictures)
 
-    assert not recorded.is_pending(pictures).any()
-    assert recorded.unread == ()
-    assert (recorded.output >= 0).sum() == 20
+    assert not placement.is_pending(pictures).any()
+    assert placement.unread == ()
+    assert (placement.output >= 0).sum() == 20
     stages = pictures.stages
     assert (stages.measuring, stages.intact, stages.thresholds) == (
         "measure_images",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from registry_assets.curation.pictures import Pictures, Stages
-from registry_assets.curation.recorded import Recorded
+from registry_assets.curation.placement import Placement
 from registry_assets.images.decisions import Decision
 from registry_assets.images.measurement_columns import read_columns
 from registry_assets.images.measurements import Measurement, write_measurements
@@ -49,7 +49,7 @@ def facets(tmp_path: Path) -> Facets:
     pictures = Pictures(
         "processed/ds", None, columns, LIMITS, {4: denied}, Stages("measure", "intact", "limits")
     )
-    return Facets(pictures, Recorded((), np.full(len(columns), -1, np.int32)))
+    return Facets(pictures, Placement((), np.full(len(columns), -1, np.int32)))
 
 
 def shown(facets: Facets, filters: str) -> list[str]:

@@ -19,7 +19,7 @@ from registry_assets.registry.lineage.graph import Lineage
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Placement:
     """Where the pictures of a data set ended up.
 
     Attributes:
@@ -56,12 +56,12 @@ class Recorded:
         return pending
 
 
-def read_recorded(lineage: Lineage, listings: Listings, pictures: Pictures) -> Recorded:
+def read_placement(lineage: Lineage, listings: Listings, pictures: Pictures) -> Placement:
     """Find the last outputs of a data set that hold its pictures."""
     columns = pictures.columns
     output = np.full(len(columns), -1, np.int32)
     if pictures.dataset is None:
-        return Recorded((), output)
+        return Placement((), output)
     last = find_last(lineage, pictures.dataset)
     names = names_of_outputs(lineage, last)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
@@ -79,7 +79,7 @@ def read_recorded(lineage: Lineage, listings: Listings, pictures: Pictures) -> R
     left_by = None
     if not pictures.has_measures and np.any(output >= 0):
         left_by = _find_leaving(lineage, listings, pictures, output < 0)
-    return Recorded(
+    return Placement(
         tuple(numbers), output, tuple(unread), left_by, may_be_unread if unread else None
     )
 
