@@ -36,6 +36,9 @@ Report = Callable[[str], None]
 _LOOK_SECONDS = 1.0
 """How long the registry counts as unchanged after a look at its metafiles."""
 
+_UNSETTLED_SECONDS = 0.3
+"""The same if it changed just before it was read: a page that opens should soon know its state."""
+
 _SETTLED_SECONDS = 0.1
 """How much older than a reading the newest change must be, so that every later one is noticed.
 Less than for what is stored: here a change that is missed is noticed with the next one."""
@@ -104,8 +107,11 @@ class OpenRegistry:
             RegistryError: when it cannot be read.
         """
         with self._lock:
-            if self._known is not None and time.monotonic() - self._looked < _LOOK_SECONDS:
-                return self._known
+            if self._known is not None:
+                is_settled_now = self._known.state != _UNKNOWN
+                wait = _LOOK_SECONDS if is_settled_now else _UNSETTLED_SECONDS
+                if time.monotonic() - self._looked < wait:
+                    return self._known
             if self._known is None or self._look(self._known.registry)[0] != self._known.state:
                 self._known = self._read()
             self._looked = time.monotonic()
