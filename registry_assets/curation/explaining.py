@@ -14,13 +14,14 @@ from typing import Literal
 
 import numpy as np
 
+from registry_assets.curation.deciding import materialize_command
 from registry_assets.curation.pictures import Pictures
 from registry_assets.curation.placement import Placement
 from registry_assets.images.decisions import Decision
 from registry_assets.images.judging import OUTCOMES, Outcome, judge, no_decisions
 from registry_assets.images.reasons import is_of_video, kind_of, meaning_of
 from registry_assets.images.tables import escape_text
-from registry_assets.images.verdicts import DAY, FOG, THRESHOLDS, Threshold
+from registry_assets.images.verdicts import DAY, FOG, THRESHOLDS, Threshold, verdict_of
 from registry_assets.registry.decisions import Decided, DecidedJson, decided_as_json
 from registry_assets.units import count_of
 
@@ -196,7 +197,7 @@ def explain(pictures: Pictures, row: int, placement: Placement | None = None) ->
         note=columns.note[row],
         output=None if placement is None or held < 0 else placement.outputs[held],
         is_pending=is_pending,
-        next=f"registry materialize --collection {shlex.quote(collection)}" if is_pending else None,
+        next=materialize_command([collection]) if is_pending else None,
         changes=tuple(_changes(pictures, row)),
     )
 
@@ -382,9 +383,7 @@ def _outcome(
     one = pictures.columns.select(slice(row, row + 1))
     decided = no_decisions(1)
     if decision is not None:
-        kind = {"allow": "allowed"}.get(decision.verdict) or (
-            "duplicate" if decision.duplicate_of else "denied"
-        )
+        kind = verdict_of(decision) or "allowed"
         decided = decided._replace(**{kind: np.ones(1, bool)})
     return OUTCOMES[int(judge(one, limits, decided)[0])]
 

@@ -15,6 +15,7 @@ from registry_assets.curation.pictures import Pictures
 from registry_assets.curation.placement import Placement
 from registry_assets.images.judging import OUTCOMES
 from registry_assets.images.measurement_columns import Categories, Numbers
+from registry_assets.images.reasons import kind_of
 from registry_assets.look.queries import BadRequestError
 
 Mask = NDArray[np.bool_]
@@ -155,12 +156,12 @@ class Facets:
         return Categories(values, codes[self.pictures.outcomes])
 
     def _reasons(self) -> Categories:
-        """``kept``, or the reason; of unreadable files, what stands before the colon."""
+        """``kept``, or the kind of reason, as `registry report` counts them."""
         left_by = self._placement.left_by
         if left_by is not None:
             return Categories((KEPT, LEFT_OUT), (left_by.codes > 0).astype(np.int32))
         table = self.pictures.columns.reason
-        shortened = [reason.partition(":")[0] or KEPT for reason in table.values]
+        shortened = [kind_of(reason) or KEPT for reason in table.values]
         of_verdicts = [outcome.reason or KEPT for outcome in OUTCOMES]
         values = tuple(dict.fromkeys((KEPT, *of_verdicts, *shortened)))
         of_table = np.array([values.index(reason) for reason in shortened], np.int32)

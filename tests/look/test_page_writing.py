@@ -13,10 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.chromium import watched_context
 from tests.conftest import commit_all, run
+from tests.curation.asked import DATASET, FIRST, SECOND, count_made
 from tests.look.served import serving
-
-DATASET = "processed/01_image_dataset"
-FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 
 
 @pytest.fixture
@@ -45,18 +43,6 @@ def show(page: Page, **place: str) -> None:
 
 def decided(root: Path, collection: str) -> str:
     return (root / DATASET / "decisions" / f"{collection}.yaml").read_text(encoding="utf-8")
-
-
-def count_made(root: Path) -> Counter[str]:
-    """How many pictures each class has, by what lies in its folder."""
-    outputs = root / DATASET / "data/outputs"
-    return Counter(
-        f"{light}/{visibility}"
-        for light in ("day", "night")
-        for visibility in ("foggy", "sharp")
-        for place in (outputs / f"{light}_images" / visibility).rglob("*")
-        if place.is_file() and place.name != ".gitignore"
-    )
 
 
 def test_denying_writes_the_entry_and_taking_back_removes_it(root: Path, page: Page) -> None:

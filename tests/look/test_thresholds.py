@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from registry_assets.look.picture import show_picture
 from registry_assets.look.queries import BadRequestError
 from registry_assets.look.thresholds import try_thresholds
 from tests.conftest import run
+from tests.curation.asked import DATASET, count_made
 
-DATASET = "processed/01_image_dataset"
 TRIED = {"dark_image_threshold": 70, "day_night_image_threshold": 140, "fog_image_threshold": 300}
 
 
@@ -26,18 +25,6 @@ def copy(demo: Path, tmp_path: Path) -> Path:
     root = tmp_path / "registry"
     run(tmp_path, "cp", "-a", str(demo), str(root))
     return root
-
-
-def count_made(root: Path) -> Counter[str]:
-    """How many pictures each class has, by what lies in its folder."""
-    outputs = root / DATASET / "data" / "outputs"
-    return Counter(
-        f"{light}/{visibility}"
-        for light in ("day", "night")
-        for visibility in ("foggy", "sharp")
-        for place in (outputs / f"{light}_images" / visibility).rglob("*")
-        if place.is_file() and place.name != ".gitignore"
-    )
 
 
 def try_out(root: Path, values: dict[str, Any]) -> Any:
