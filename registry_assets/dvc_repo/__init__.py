@@ -31,6 +31,7 @@ run_cache.py    DVC's run cache, independent of the working directory
 processes.py    whether the process that made a file is still alive
 commands.py     running the command of a stage, as DVC does
 results.py      the result of a stage or collection, and what changed
+resolved.py     one run of a stage as plain values, which another machine can make
 running.py      one stage: unchanged, restored or run
 staged_listings.py listings that dvc-data leaves in memory
 batch.py        running many stages at once

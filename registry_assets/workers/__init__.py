@@ -1,0 +1,4 @@
+"""Stages made on other machines.
+
+orders.py     what travels to a worker and back
+"""
