@@ -298,6 +298,44 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The settings in ``[tool.registry_assets.workers]``: which stages are made elsewhere.
+
+    Attributes:
+        scheduler: The address of a Dask scheduler, such as ``tcp://10.0.0.5:8786``.
+        local: The number of worker processes to start on this machine instead.
+        command: A command to run for each stage instead, which carries what it reads from standard
+            input to `registry work` on another machine, and its answer back.
+        at_once: How many of these commands run at a time.
+        stages: The Dask resources that each worker must have for a stage, by a pattern for the
+            stage's name; stages that match no pattern are made here (default: all are made
+            elsewhere).
+        keep: Where outputs are kept: in the ``workspace``, or on the ``remote`` only.
+        versions: Workers with the ``same`` versions of Python and of what results depend on are
+            used, or those with ``any``.
+    """
+
+    scheduler: str | None = None
+    local: int = 0
+    command: str | None = None
+    at_once: int = 4
+    stages: Mapping[str, Mapping[str, float]] = field(default_factory=lambda: {"*": {}})
+    keep: Literal["workspace", "remote"] = "workspace"
+    versions: Literal["same", "any"] = "same"
+
+    def resources_for(self, stage: str) -> Mapping[str, float] | None:
+        """The resources that a stage needs; None if it is made here.
+
+        Args:
+            stage: Its address.
+        """
+        name = stage.rpartition(":")[2].partition("@")[0]
+        return next(
+            (needed for pattern, needed in self.stages.items() if fnmatchcase(name, pattern)), None
+        )
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings in ``[tool.registry_assets]`` of the repository's ``pyproject.toml``.
 
@@ -328,6 +366,7 @@ class Settings:
             pictures with the ``same`` content are left out automatically. ``alike``, which included
             similar ones in earlier versions, is read as ``same``.
         mlflow_tracking_uri: The MLflow server with models trained on the data; None for none.
+        workers: Which stages other machines make; None for none.
     """
 
     name: str | None = None
@@ -348,6 +387,7 @@ class Settings:
     take_in: Mapping[str, TakeIn] = field(default_factory=dict)
     leave_out_duplicates: Mapping[str, Likeness] = field(default_factory=dict)
     mlflow_tracking_uri: str | None = None
+    workers: Workers | None = None
 
     def leads_to_collections(self, folder: str) -> bool:
         """Whether a folder may hold collections, or is above a folder that may."""

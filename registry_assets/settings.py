@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry_assets.errors import MetafileError
-from registry_assets.model import Likeness, Settings, TakeIn
+from registry_assets.model import Likeness, Settings, TakeIn, Workers
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +28,7 @@ _NUMBERS = (
     "duplicate_distance",
 )
 _MANUAL = "manual"
+_WORKERS = "[tool.registry_assets.workers]"
 _TAKE_IN_EXAMPLE = 'take_in = { 01_image_dataset = "harbour_*", 02_other = "manual" }'
 
 
@@ -83,6 +84,7 @@ def read_settings(root: Path) -> Settings:
         modified=modified,
         take_in=_read_take_in(given.get("take_in", {})),
         leave_out_duplicates=_read_leave_out(given.get("leave_out_duplicates", {})),
+        workers=_read_workers(given["workers"]) if "workers" in given else None,
         **{name: type(getattr(Settings, name))(value) for name, value in numbers.items()},
         **_read_git_settings(given),
     )
@@ -164,6 +166,49 @@ def _read_leave_out(given: object) -> dict[str, Likeness]:
             'leave_out_duplicates = { 01_image_dataset = "same" }',
         )
     return given
+
+
+def _read_workers(given: object) -> Workers:
+    """Read the table `workers`."""
+    if not isinstance(given, dict):
+        raise MetafileError(SETTINGS_FILE, f"{_WORKERS} must be a table")
+    known = [setting.name for setting in fields(Workers)]
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise MetafileError(
+            SETTINGS_FILE,
+            f"{_WORKERS} has no setting {', '.join(unknown)}: it has {', '.join(known)}",
+        )
+    found = Workers(**given)
+    engines = [name for name in ("scheduler", "local", "command") if given.get(name)]
+    problem = None
+    if len(engines) != 1:
+        problem = "needs one of scheduler, local and command"
+    elif not all(isinstance(given.get(name, ""), str) for name in ("scheduler", "command")):
+        problem = "scheduler and command must be texts"
+    elif found.scheduler is not None and "://" not in found.scheduler:
+        problem = 'scheduler must be an address: scheduler = "tcp://10.0.0.5:8786"'
+    elif not all(_is_count(number) for number in (found.local, found.at_once)):
+        problem = "local and at_once must be whole numbers"
+    elif not isinstance(found.stages, dict) or not all(map(_is_resources, found.stages.values())):
+        problem = (
+            'stages must be a table of Dask resources: stages = { train = { GPU = 1 }, "*" = {} }'
+        )
+    elif found.keep not in ("workspace", "remote"):
+        problem = 'keep must be "workspace" or "remote"'
+    elif found.versions not in ("same", "any"):
+        problem = 'versions must be "same" or "any"'
+    if problem is not None:
+        raise MetafileError(SETTINGS_FILE, f"{_WORKERS}: {problem}")
+    return found
+
+
+def _is_resources(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and _is_number(value)
 
 
 def _is_family_pattern(pattern: object) -> bool:

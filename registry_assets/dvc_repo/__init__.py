@@ -32,7 +32,9 @@ processes.py    whether the process that made a file is still alive
 commands.py     running the command of a stage, as DVC does
 results.py      the result of a stage or collection, and what changed
 resolved.py     one run of a stage as plain values, which another machine can make
-running.py      one stage: unchanged, restored or run
+stage_run.py    one run of a stage: unchanged, restored or made by its command
+elsewhere.py    one run of a stage whose command runs on another machine
+running.py      stages brought up to date and recorded
 staged_listings.py listings that dvc-data leaves in memory
 batch.py        running many stages at once
 origins.py      the addresses of imported repositories, and whether one is this repository
@@ -76,13 +78,13 @@ if TYPE_CHECKING:
     )
     from registry_assets.dvc_repo.repository import DvcRepo
     from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
-    from registry_assets.dvc_repo.running import Before
     from registry_assets.dvc_repo.sources import SourceLook, source_session
+    from registry_assets.dvc_repo.stage_run import Before
     from registry_assets.dvc_repo.states import OutputState
     from registry_assets.dvc_repo.switching import Restored, Unsaved
 
 _PLACES = {
-    "Before": "running",
+    "Before": "stage_run",
     "CacheState": "objects",
     "DvcRepo": "repository",
     "Edit": "edits",

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_assets.dvc_repo.elsewhere import build_run
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
-from registry_assets.dvc_repo.results import Outcome, RecordedOutput
-from registry_assets.dvc_repo.running import Before, StageRun, paths_of, record_all, stamps_of
+from registry_assets.dvc_repo.resolved import Elsewhere
+from registry_assets.dvc_repo.results import MadeOn, Outcome, RecordedOutput
+from registry_assets.dvc_repo.running import record_all
+from registry_assets.dvc_repo.stage_run import Before, StageRun, paths_of, stamps_of
 from registry_assets.dvc_repo.staged_listings import StagedListings
 from registry_assets.errors import RegistryError, RepositoryBusyError, RepositoryChangedError
 
@@ -36,12 +39,14 @@ class StageTask:
         address: The stage.
         inputs: The stages and ``.dvc`` files that make its inputs; if they are tasks themselves,
             they run first.
-        before: See `running.Before`.
+        before: See `stage_run.Before`.
+        is_elsewhere: Whether its command runs on another machine.
     """
 
     address: str
     inputs: tuple[str, ...] = ()
     before: Before | None = None
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class StageResult:
         seconds: How long it took.
         outputs: The recorded outputs, by path.
         error: Why it failed, or was not run.
+        made_on: The machine that ran the command, if it was another one.
     """
 
     address: str
@@ -60,6 +66,7 @@ class StageResult:
     seconds: float = 0.0
     outputs: Mapping[str, RecordedOutput] = field(default_factory=dict)
     error: RegistryError | None = None
+    made_on: MadeOn | None = None
 
 
 def run_stages(
@@ -70,6 +77,7 @@ def run_stages(
     executor: Executor,
     most_at_once: int,
     report: Report,
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[StageResult]:
     """Brings stages up to date in parallel, upstream stages first.
 
@@ -80,14 +88,41 @@ def run_stages(
         tasks: The stages.
         force: Whether to run commands even if nothing changed.
         executor: A pool of threads to wait for commands.
-        most_at_once: The maximum number of stages in progress.
+        most_at_once: The maximum number of stages in progress on this machine.
         report: Takes a command's output, line by line; called from several threads.
+        elsewhere: Other machines, for the tasks that are made elsewhere.
 
     Yields:
         A result for each task, in order of completion.
     """
     with dvc.open() as repo:
-        yield from _Batch(dvc, repo, tasks, force, executor, most_at_once, report).run()
+        places = [_Place(executor, most_at_once)]
+        with ExitStack() as started:
+            if elsewhere is not None:
+                # One thread waits for each worker.
+                waiting = ThreadPoolExecutor(elsewhere.most_at_once)
+                started.enter_context(waiting)
+                places.append(_Place(waiting, elsewhere.most_at_once, elsewhere))
+            yield from _Batch(dvc, repo, tasks, force, places, report).run()
+
+
+@dataclass
+class _Place:
+    """Where commands run: on this machine or elsewhere.
+
+    Attributes:
+        executor: Threads that wait for commands.
+        most_at_once: The maximum number of stages in progress.
+        elsewhere: The other machines; None for this one.
+        ready: The stages to start next.
+        in_progress: The prepared runs that are not yet recorded or put back.
+    """
+
+    executor: Executor
+    most_at_once: int
+    elsewhere: Elsewhere | None = None
+    ready: deque[str] = field(default_factory=deque)
+    in_progress: set[StageRun] = field(default_factory=set)
 
 
 class _Batch:
@@ -97,12 +132,11 @@ class _Batch:
         repo: Repo,
         tasks: Sequence[StageTask],
         force: bool,
-        executor: Executor,
-        most_at_once: int,
+        places: Sequence[_Place],
         report: Report,
     ) -> None:
         self.dvc, self.repo, self.force, self.report = dvc, repo, force, report
-        self.executor, self.most_at_once = executor, most_at_once
+        self.places = places
         self.listings = StagedListings(repo)
         self.tasks = {task.address: task for task in tasks}
         self.waiting_for = {
@@ -113,16 +147,21 @@ class _Batch:
         for address, makers in self.waiting_for.items():
             for maker in makers:
                 self.readers.setdefault(maker, []).append(address)
-        self.ready = deque(address for address, makers in self.waiting_for.items() if not makers)
+        for address, makers in self.waiting_for.items():
+            if not makers:
+                self._place_of(address).ready.append(address)
         self.running: dict[Future[None], StageRun] = {}
         # The prepared runs that are not yet recorded or put back, with their locks.
         self.in_hand: dict[StageRun, ExitStack] = {}
         self._load()
         self.order = list(self._new_names())
-        places = [Path(out.fs_path) for a in self.tasks for out in self.stages[a].outs]
-        self.ignore_files = {place.with_name(".gitignore") for place in places}
+        outputs = [Path(out.fs_path) for a in self.tasks for out in self.stages[a].outs]
+        self.ignore_files = {path.with_name(".gitignore") for path in outputs}
         self.ignored_before = self._ignored()
-        self.lines_to_ignore = list(dict.fromkeys(f"/{place.name}" for place in places))
+        self.lines_to_ignore = list(dict.fromkeys(f"/{path.name}" for path in outputs))
+
+    def _place_of(self, address: str) -> _Place:
+        return self.places[-1 if self.tasks[address].is_elsewhere else 0]
 
     def _new_names(self) -> Iterator[str]:
         """The names of new entries in ``dvc.lock``, in the order of the tasks."""
@@ -165,8 +204,9 @@ class _Batch:
     def run(self) -> Iterator[StageResult]:
         recover(self.dvc, self.repo, self.report)
         try:
-            while self.ready or self.running:
-                yield from self._start()
+            while self.running or any(place.ready for place in self.places):
+                for place in self.places:
+                    yield from self._start(place)
                 yield from self._finish()
         finally:
             self._give_up()
@@ -190,7 +230,7 @@ class _Batch:
                         self._put_back(run)
                     except Exception as error:  # the others are still restored
                         problem = problem or error
-                        del self.in_hand[run]
+                        self._forget(run)
             except BaseException as interrupt:
                 problem = interrupt
         if problem is not None:
@@ -199,18 +239,22 @@ class _Batch:
     def _put_back(self, run: StageRun) -> None:
         with self.in_hand[run]:
             run.put_back()
+        self._forget(run)
+
+    def _forget(self, run: StageRun) -> None:
         del self.in_hand[run]
+        self._place_of(run.address).in_progress.discard(run)
 
     # --- starting ------------------------------------------------------------------------------
 
-    def _start(self) -> Iterator[StageResult]:
+    def _start(self, place: _Place) -> Iterator[StageResult]:
         """Prepares ready stages, and starts their commands; records those that need no command."""
         head = self.dvc.git.head()
         restored: list[StageRun] = []
-        for _ in range(len(self.ready)):
-            if len(self.in_hand) >= self.most_at_once:
+        for _ in range(len(place.ready)):
+            if len(place.in_progress) >= place.most_at_once:
                 break
-            address = self.ready.popleft()
+            address = place.ready.popleft()
             # To avoid a deadlock, wait for locks only while holding none.
             is_alone = not self.in_hand
             try:
@@ -219,12 +263,12 @@ class _Batch:
                 if is_alone:
                     yield from self._fail(address, error)
                 else:
-                    self.ready.append(address)
+                    place.ready.append(address)
             except RegistryError as error:
                 yield from self._fail(address, error)
             else:
                 if run.outcome is None:
-                    self.running[self.executor.submit(run.execute)] = run
+                    self.running[place.executor.submit(run.execute)] = run
                 else:
                     restored.append(run)
         yield from self._record(restored)
@@ -251,13 +295,17 @@ class _Batch:
             upstream = [self.stages[maker] for maker in self.tasks[address].inputs]
             stage = self.stages[address]
             report, before = self._report_of(address), self.tasks[address].before
-            run = StageRun(self.dvc, self.repo, stage, upstream, head, report, before)
+            place = self._place_of(address)
+            run = build_run(
+                place.elsewhere, self.dvc, self.repo, stage, upstream, head, report, before
+            )
             try:
                 run.prepare(force=self.force)
             except BaseException:
                 run.put_back()
                 raise
             self.in_hand[run] = held.pop_all()
+            place.in_progress.add(run)
             return run
 
     def _report_of(self, address: str) -> Report:
@@ -301,12 +349,12 @@ class _Batch:
             is_recorded = not isinstance(outputs, RegistryError)
             with self.in_hand[run]:
                 run.close(is_recorded=is_recorded)
-            del self.in_hand[run]
+            self._forget(run)
             if isinstance(outputs, RegistryError):
                 yield from self._fail(run.address, outputs)
                 continue
             self._let_go(run.address)
-            yield StageResult(run.address, run.done(), run.seconds, outputs)
+            yield StageResult(run.address, run.done(), run.seconds, outputs, made_on=run.made_on)
 
     def _let_go(self, address: str) -> None:
         for reader in self.readers.get(address, ()):
@@ -316,7 +364,7 @@ class _Batch:
                 continue
             makers.discard(address)
             if not makers:
-                self.ready.append(reader)
+                self._place_of(reader).ready.append(reader)
 
     def _fail(self, address: str, error: RegistryError) -> Iterator[StageResult]:
         """Yields a failure, and those of all downstream stages."""

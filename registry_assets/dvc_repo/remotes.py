@@ -100,6 +100,40 @@ def fetch_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
     store.receive(out.cache, names, report)
 
 
+def send_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
+    """Sends the recorded version of an output to its remote, where the remote lacks it.
+
+    Also one of an import, whose objects `push` leaves to the remote of its source.
+
+    Raises:
+        RemoteError: when the remote cannot be used.
+        DvcError: when there is no remote.
+    """
+    store = Store(repo, out.remote, out.hash_name)
+    objects = _Version(path_in_repo(repo, out), out.hash_info).objects_in(out.cache)
+    lacking = objects.keys() - store.find_sizes(objects).keys()
+    # Listings last: DVC takes a folder for complete when the remote has its listing.
+    for is_listing in (False, True):
+        store.send(out.cache, [oid for oid in lacking if is_folder(oid) is is_listing], report)
+
+
+def find_missing(repo: Repo, out: DvcOutput, report: Report) -> frozenset[str]:
+    """The objects of the recorded version of an output that its remote lacks.
+
+    The listing of a folder is fetched into the cache.
+
+    Raises:
+        RemoteError: when the remote lacks the listing, or cannot be used.
+        DvcError: when there is no remote.
+    """
+    store = Store(repo, out.remote, out.hash_name)
+    version = _Version(path_in_repo(repo, out), out.hash_info)
+    if version.info.isdir:
+        store.receive(out.cache, {version.md5: version.path}, report)
+    objects = version.objects_in(out.cache)
+    return frozenset(objects.keys() - store.find_sizes(objects).keys())
+
+
 def receive_objects(repo: Repo, out: DvcOutput, names: Mapping[str, str], report: Report) -> None:
     """Fetches single objects from the remote of an output into the cache.
 

@@ -90,6 +90,21 @@ def summarise_version(
     return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class MadeOn:
+    """The machine that made the outputs of a stage, where it was another one.
+
+    Attributes:
+        machine: Its name.
+        run_seconds: How long the stage took there, in seconds.
+        wait_seconds: How long it waited for a worker and for data.
+    """
+
+    machine: str
+    run_seconds: float
+    wait_seconds: float
+
+
 @dataclass
 class PendingResult:
     """Locked outputs in the workspace that are not recorded yet.
@@ -100,11 +115,13 @@ class PendingResult:
         address: The stage or ``.dvc`` file, by its path from the root.
         outcome: How the result came about.
         seconds: How long it took.
+        made_on: The machine that ran the command, if it was another one.
     """
 
     address: str
     outcome: Outcome
     seconds: float
+    made_on: MadeOn | None = field(default=None, kw_only=True)
     _record: Callable[[], Mapping[str, RecordedOutput]] = field(repr=False)
     _recorded: Mapping[str, RecordedOutput] | None = field(default=None, repr=False)
 

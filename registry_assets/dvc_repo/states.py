@@ -89,14 +89,23 @@ def _why_elsewhere(repo: Repo, path: str, out: DvcOutput) -> str | None:
     return None
 
 
-def is_changed(stage: DvcStage) -> bool:
-    """Whether a stage or its dependencies changed since it ran; folders are checked last."""
+def is_changed(stage: DvcStage, absent: Mapping[str, DvcOutput] | None = None) -> bool:
+    """Whether a stage or its dependencies changed since it ran; folders are checked last.
+
+    Args:
+        stage: The stage.
+        absent: Inputs that are not in the workspace, whose recorded version counts instead.
+    """
+    absent = absent or {}
     if stage.changed_stage() or stage.is_callback or stage.always_changed:
         return True
     if stage.frozen:
         return False
     reader = StatusReader()
-    deps = sorted(stage.deps, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
+    if any(d.hash_info != absent[d.fs_path].hash_info for d in stage.deps if d.fs_path in absent):
+        return True
+    here = [dep for dep in stage.deps if dep.fs_path not in absent]
+    deps = sorted(here, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
     return any(_changes_of(stage.repo, dep, reader) for dep in deps)
 
 
