@@ -7,6 +7,7 @@ remotes.py     Git remotes: their refs, fetching and pushing
 tags.py        reading and making tags
 switching.py   `git checkout`, and which files it would overwrite
 conflicts.py   unmerged files, and the merge driver
+snapshots.py   a work tree as it is, as a commit that travels in a pack
 history.py     changes of files in all commits, and the refs that keep commits reachable
 """
 
@@ -14,6 +15,7 @@ from registry_assets.git_repo.committing import BlobChange, TreeBuilder
 from registry_assets.git_repo.conflicts import Unmerged
 from registry_assets.git_repo.reading import GitRepo, check_git, find_rev, is_commit, names_of
 from registry_assets.git_repo.remotes import GitRemote, RemoteRefs
+from registry_assets.git_repo.snapshots import Snapshot, take_snapshot, unpack_snapshot
 from registry_assets.git_repo.tags import Tag
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "GitRemote",
     "GitRepo",
     "RemoteRefs",
+    "Snapshot",
     "Tag",
     "TreeBuilder",
     "Unmerged",
@@ -28,4 +31,6 @@ __all__ = [
     "find_rev",
     "is_commit",
     "names_of",
+    "take_snapshot",
+    "unpack_snapshot",
 ]

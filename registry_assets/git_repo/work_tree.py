@@ -59,7 +59,7 @@ def find_kept_out(git: GitRepo) -> KeptOut:
 
     The result is cached until the index changes.
     """
-    index = _place_of_index(git)
+    index = place_of_index(git)
     if index is None or not index.exists():
         return KeptOut(git.root, {})
     return _read(git.root, FileIdentity.of(index.stat()))
@@ -82,7 +82,7 @@ def check_checked_out(git: GitRepo) -> None:
     Raises:
         RegistryError: when none was.
     """
-    index = _place_of_index(git)
+    index = place_of_index(git)
     if index is not None and not index.exists() and git.commit() is not None:
         raise RegistryError("no commit is checked out into this work tree yet: run `git checkout`")
 
@@ -113,7 +113,7 @@ def find_edited(git: GitRepo, paths: Collection[str]) -> Mapping[str, bool]:
     return found
 
 
-def _place_of_index(git: GitRepo) -> Path | None:
+def place_of_index(git: GitRepo) -> Path | None:
     """The path of the index, whether or not it exists; None outside a repository."""
     try:
         return _find_index(git.root)

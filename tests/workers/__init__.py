@@ -1,0 +1,1 @@
+"""Stages made on other machines."""
