@@ -232,6 +232,7 @@ class StageFailedError(RegistryError):
     ) -> None:
         self.stage = stage
         self.reason = reason
+        self.last_lines = last_lines
         said = "".join(f"\n  | {line}" for line in last_lines)
         kept = "the previous version was kept" if has_previous else "nothing was recorded"
         super().__init__(f"{stage}: {reason}; {kept}{said}")

@@ -485,6 +485,26 @@ class Registry:
         return ITEM in path or path in folders or not above.isdisjoint(paths)
 
     @cached_property
+    def code_files(self) -> frozenset[str]:
+        """The files and folders that stages depend on, and that the cache does not have.
+
+        These are code, parameters, and outputs that are not cached.
+        """
+        read = (d.path for s in self.stages for d in s.dependencies if not d.is_external)
+        made = (output for stage in self.stages for output in stage.outputs)
+        return frozenset(
+            (
+                *(path for path in read if not self.holds_data(path)),
+                *(parameter.file for stage in self.stages for parameter in stage.parameters),
+                *(o.path for o in made if not o.is_cached and not o.is_run),
+            )
+        )
+
+    def is_below_family(self, path: str) -> bool:
+        """Whether a path is below a folder that holds collections."""
+        return any(path.startswith(f"{folder}/") for folder in self.family_folders)
+
+    @cached_property
     def import_of(self) -> dict[str, ImportedInput]:
         """Imports by the path of their output."""
         return {item.output.path: item for item in self.inputs}

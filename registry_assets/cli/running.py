@@ -112,10 +112,10 @@ def materialize_all(
             click.echo(f"{len(plan.units)} steps to bring up to date", err=True)
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
-    for failure in failed:
-        # Steps that were skipped because another one failed have a cause: they are not printed.
-        if failure.cause is None:
-            click.echo(f"registry: {failure.error}", err=True)
+    # Steps that were skipped because another one failed have a cause: they are not printed. What
+    # concerns many, as a scheduler that is gone, is said once.
+    for said in dict.fromkeys(str(failure.error) for failure in failed if failure.cause is None):
+        click.echo(f"registry: {said}", err=True)
     return FINDING if failed or plan.edited or found.registry.problems else 0
 
 

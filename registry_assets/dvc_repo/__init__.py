@@ -77,7 +77,7 @@ if TYPE_CHECKING:
         count_objects,
     )
     from registry_assets.dvc_repo.repository import DvcRepo
-    from registry_assets.dvc_repo.results import PendingResult, RecordedOutput
+    from registry_assets.dvc_repo.results import MadeOn, PendingResult, RecordedOutput
     from registry_assets.dvc_repo.sources import SourceLook, source_session
     from registry_assets.dvc_repo.stage_run import Before
     from registry_assets.dvc_repo.states import OutputState
@@ -91,6 +91,7 @@ _PLACES = {
     "CachedObject": "purging",
     "Listings": "listings",
     "OutputState": "states",
+    "MadeOn": "results",
     "PendingResult": "results",
     "PushResult": "remotes",
     "RecordedOutput": "results",
@@ -127,6 +128,7 @@ __all__ = [
     "Edit",
     "IgnoreRule",
     "Listings",
+    "MadeOn",
     "ObjectUse",
     "OutputState",
     "PendingResult",

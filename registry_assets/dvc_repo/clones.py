@@ -1,4 +1,4 @@
-"""The register of clones that share a cache: one small file per clone, in the cache directory.
+"""Who shares a cache: a register of clones, one small file per clone, in the cache directory.
 
 Only the metafiles of a clone say which objects it needs. So before `registry gc` frees objects in a
 shared cache, it reads every clone. A clone registers itself when its cache is outside of it. Only
@@ -26,6 +26,9 @@ from registry_assets.model import DVC_FOLDER
 
 FOLDER = "registry_clones"
 """The register, in DVC's cache directory."""
+
+BEACONS = "registry_beacons"
+"""The folder of `showing_beacon`, in DVC's cache directory."""
 
 _LOCK = "lock"
 _SUFFIX = ".json"
@@ -102,6 +105,21 @@ class RegisteredClones:
     readable: tuple[Path, ...] = ()
     foreign: tuple[Path, ...] = ()
     unknown: tuple[str, ...] = ()
+
+
+@contextmanager
+def showing_beacon(cache: Path) -> Iterator[str]:
+    """Keeps a file in a cache, by which another machine knows that it shares the cache.
+
+    Gives the path of the file from the cache directory.
+    """
+    name = f"{BEACONS}/{uuid.uuid4().hex}"
+    (cache / name).parent.mkdir(parents=True, exist_ok=True)
+    (cache / name).touch()
+    try:
+        yield name
+    finally:
+        (cache / name).unlink(missing_ok=True)
 
 
 def leave_unregistered(root: Path) -> None:

@@ -29,7 +29,7 @@ from registry_assets.dvc_repo.results import MadeOn
 from registry_assets.dvc_repo.run_cache import RunCache
 from registry_assets.dvc_repo.stage_run import Before, StageRun, is_for_run_cache
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
-from registry_assets.errors import DataNotAvailableError
+from registry_assets.errors import DataNotAvailableError, StageFailedError
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -109,13 +109,21 @@ class ElsewhereRun(StageRun):
         """
         started = time.monotonic()
         resolved, files = self._resolve()
-        made = self._elsewhere.make(resolved, files, self._send, self.report, self.stop)
+        try:
+            made = self._elsewhere.make(resolved, files, self._send, self.report, self.stop)
+        except StageFailedError as error:
+            raise StageFailedError(
+                error.stage, error.reason, error.last_lines, has_previous=self.aside.has_any
+            ) from error
+        except BaseException:
+            self.stop.set()
+            raise
         StageLoader.fill_from_lock(self.stage, made.entry)
         with _transfer:
             for out in self.stage.outs:
                 self._fetch(out, made)
         waited = max(time.monotonic() - started - made.seconds, 0.0)
-        self.made_on = MadeOn(made.machine, made.seconds, waited)
+        self.made_on = MadeOn(made.machine, made.seconds, waited, made.versions)
         self.outcome = made.outcome
 
     def keep_outputs(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,19 +102,20 @@ class DvcRepo(RepoAccess):
             return reading.read_recorded_files(repo, self.root, metafile, path)
 
     def output_states(
-        self, addresses: Sequence[str] | None = None
+        self, addresses: Sequence[str] | None = None, *, kept: Mapping[str, str] | None = None
     ) -> Mapping[str, states.OutputState]:
         """Compares the outputs of stages with their metafiles, as `dvc status` does.
 
         Args:
             addresses: The stages and ``.dvc`` files to check (default: all that can be read).
+            kept: The recorded md5 of outputs that are kept on a remote only, by path.
         """
         with self.open() as repo:
             if addresses is None:
                 stages = self._collect(repo).stages
             else:
                 stages = load_stages(repo, self.root, addresses)
-            return states.output_states(repo, stages)
+            return states.output_states(repo, stages, kept)
 
     def find_edit(self, metafile: str, path: str) -> edits.Edit | None:
         """Compares an output with its ``.dvc`` file; None if it is unchanged or missing.
@@ -675,6 +676,16 @@ class DvcRepo(RepoAccess):
                 for root in found.foreign:
                     clones.check_idle(root)
                 yield found
+
+    @property
+    def cache_root(self) -> Path:
+        """DVC's cache directory."""
+        with self.open() as repo:
+            return Path(repo.cache.local_cache_dir)
+
+    def beacon(self) -> AbstractContextManager[str]:
+        """See `clones.showing_beacon`."""
+        return clones.showing_beacon(self.cache_root)
 
     def recover(self, report: Report) -> None:
         """Restores previous outputs that killed processes have set aside."""

@@ -9,7 +9,7 @@ an entry of ``dvc.yaml`` (`dvc.stage.serialize.to_pipeline_file`), an entry is o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from threading import Event
 from typing import Any, Literal, Protocol
 
@@ -82,6 +82,7 @@ class MadeStage:
         machine: The name of the machine.
         is_in_cache: Whether the outputs are in a cache that this machine shares; else they are on
             the remote that the metafile names for each output.
+        versions: The versions of the software that made them, by name.
     """
 
     outcome: Literal["ran", "restored"]
@@ -89,6 +90,7 @@ class MadeStage:
     seconds: float
     machine: str
     is_in_cache: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""

@@ -97,12 +97,14 @@ class MadeOn:
     Attributes:
         machine: Its name.
         run_seconds: How long the stage took there, in seconds.
-        wait_seconds: How long it waited for a worker and for data.
+        wait_seconds: How long it waited for a worker, and for data to be fetched and stored.
+        versions: The versions of the software there, by name.
     """
 
     machine: str
     run_seconds: float
     wait_seconds: float
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -107,7 +107,7 @@ class StageRun:
         self._made: Contents | None = None
         self._started = time.monotonic()
         self._read: Mapping[str, str] | None = None
-        self._aside = PreviousOutputs(
+        self.aside = PreviousOutputs(
             dvc, self.address, {p: v.md5 if v else None for p, v in self.recorded.items()}
         )
 
@@ -160,7 +160,7 @@ class StageRun:
                 return "unchanged"
             _fetch_missing(repo, stage, self.report)
         for out in stage.outs:
-            self._aside.take(path_in_repo(repo, out), keep_in_place=out.persist)
+            self.aside.take(path_in_repo(repo, out), keep_in_place=out.persist)
         run_cache = RunCache(repo)
         if is_current and self._restore(run_cache.restore):
             return "restored"
@@ -190,7 +190,7 @@ class StageRun:
         Raises:
             StageFailedError: when the command fails, is stopped, or does not make an output.
         """
-        run_command(self.stage, self._aside, self.report, self.stop)
+        run_command(self.stage, self.aside, self.report, self.stop)
         # Hashed now, to hold the write lock for a short time only.
         self._made = read_outputs(self.repo, self.stage)
         for out in self.stage.outs:
@@ -237,14 +237,14 @@ class StageRun:
 
     def put_back(self) -> None:
         """Restores the previous outputs."""
-        self._aside.put_back()
+        self.aside.put_back()
 
     def close(self, *, is_recorded: bool) -> None:
         """Removes the previous outputs, or restores them if nothing was recorded."""
         if is_recorded:
-            self._aside.drop()
+            self.aside.drop()
         else:
-            self._aside.put_back()
+            self.aside.put_back()
 
 
 def paths_of(stage: PipelineStage) -> tuple[list[str], list[str]]:

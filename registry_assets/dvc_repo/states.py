@@ -33,7 +33,7 @@ class OutputState:
     Attributes:
         path: Relative to the root; for a stage without outputs, its address.
         is_recorded: Whether the metafile records a version.
-        is_present: Whether something exists at the path.
+        is_present: Whether something exists at the path, or it is kept elsewhere.
         changes: Changes of the output and its stage, in the words of `dvc status`; empty when up
             to date.
         link: The target of a symbolic link in place of a recorded folder.
@@ -49,19 +49,29 @@ class OutputState:
     elsewhere: str | None = None
 
 
-def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, OutputState]:
-    """Compares the outputs of stages with their metafiles, as `dvc status` does."""
+def output_states(
+    repo: Repo, stages: Sequence[DvcStage], kept: Mapping[str, str] | None = None
+) -> Mapping[str, OutputState]:
+    """Compares the outputs of stages with their metafiles, as `dvc status` does.
+
+    Args:
+        repo: The opened repository.
+        stages: The stages.
+        kept: The recorded md5 of outputs that are kept on a remote, by path: these are not expected
+            in the workspace.
+    """
     states = {}
     reader = StatusReader()
+    kept = kept or {}
     for stage in stages:
-        of_stage = _stage_changes(stage, reader)
+        of_stage = _stage_changes(stage, reader, kept)
         if not stage.outs:
             address = address_of(stage)
             is_recorded = not stage.deps or any(dep.hash_info for dep in stage.deps)
             states[address] = OutputState(address, is_recorded, True, of_stage)
         for out in stage.outs:
-            changes = of_stage + _changes_of(repo, out, reader)
             path = path_in_repo(repo, out)
+            changes = of_stage + (() if path in kept else _changes_of(repo, out, reader))
             place = Path(out.fs_path)
             link = elsewhere = None
             if out.hash_info.isdir and place.is_symlink():
@@ -70,8 +80,9 @@ def output_states(repo: Repo, stages: Sequence[DvcStage]) -> Mapping[str, Output
                 changes = (f"{path} is a symbolic link to {link}", *changes)
             elif changes and out.exists:
                 elsewhere = _why_elsewhere(repo, path, out)
+            is_present = path in kept or bool(out.exists)
             states[path] = OutputState(
-                path, bool(out.hash_info), bool(out.exists), changes, link, elsewhere
+                path, bool(out.hash_info), is_present, changes, link, elsewhere
             )
     return states
 
@@ -109,14 +120,20 @@ def is_changed(stage: DvcStage, absent: Mapping[str, DvcOutput] | None = None) -
     return any(_changes_of(stage.repo, dep, reader) for dep in deps)
 
 
-def _stage_changes(stage: DvcStage, reader: StatusReader) -> tuple[str, ...]:
+def _stage_changes(
+    stage: DvcStage, reader: StatusReader, kept: Mapping[str, str]
+) -> tuple[str, ...]:
     """The changes of a stage: its command, dependencies and parameters."""
     changes: list[str] = []
     if stage.changed_stage():
         changes.append("the command changed" if stage.cmd else "the metafile was edited")
     if not stage.frozen:
         for dep in stage.deps:
-            changes.extend(_changes_of(stage.repo, dep, reader))
+            path = path_in_repo(stage.repo, dep)
+            if path not in kept:
+                changes.extend(_changes_of(stage.repo, dep, reader))
+            elif dep.hash_info.value != kept[path]:
+                changes.append(f"{path} is {'modified' if dep.hash_info else 'new'}")
     if stage.is_callback or stage.always_changed:
         changes.append("always changed")
     return tuple(changes)

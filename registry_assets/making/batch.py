@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from registry_assets.curation.initial_decisions import decide_before
-from registry_assets.dvc_repo import DvcRepo, RecordedOutput, StageTask
+from registry_assets.dvc_repo import DvcRepo, MadeOn, RecordedOutput, StageTask
 from registry_assets.errors import RegistryError
 from registry_assets.making.unit import ForeignSource, Report, Unit, make
 from registry_assets.registry.lineage.building import build_lineage
@@ -24,6 +24,7 @@ from registry_assets.registry.lineage.taking_in import (
     not_taken_in,
 )
 from registry_assets.registry.reading import reread
+from registry_assets.workers.crew import hiring
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Made:
         outcome: See `dvc_repo.results.Outcome`.
         seconds: How long it took.
         outputs: The recorded outputs, by path.
+        made_on: The machine that ran the command, if it was another one.
     """
 
     unit: Unit
     outcome: str
     seconds: float
     outputs: Mapping[str, RecordedOutput]
+    made_on: MadeOn | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ def _make_stages(
     tasks: list[StageTask] = []
     by_address: dict[str, Unit] = {}
     undecided: dict[str, set[str]] = {}
+    workers = now.registry.settings.workers
     for unit in units:
         found = now.group_of.get(unit.group.outputs[0].key)
         address = found.addresses.get(unit.partition) if found else None
@@ -205,20 +209,25 @@ def _make_stages(
         if unit.partition is not None and now.nodes[path].version is None:
             of_stage.add(unit.partition)
         before = decide_before(dvc, now, found, unit.partition, report, of_stage)
-        tasks.append(StageTask(address, now.input_addresses(path), before))
+        is_elsewhere = workers is not None and workers.resources_for(address) is not None
+        tasks.append(StageTask(address, now.input_addresses(path), before, is_elsewhere))
         by_address[address] = made
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as executor:
+    threads = os.cpu_count() or 1
+    with (
+        hiring(dvc, now.registry, [t.address for t in tasks if t.is_elsewhere], report) as crew,
+        ThreadPoolExecutor(threads) as executor,
+    ):
         for result in dvc.run_batch(
             tasks,
             force=options.force,
             executor=executor,
-            most_at_once=4 * workers,
+            most_at_once=4 * threads,
             report=report,
+            elsewhere=crew,
         ):
             unit = by_address[result.address]
             if result.outcome is None or result.error is not None:
                 error = result.error or RegistryError(f"{result.address} was not run")
                 yield Failed(unit, error)
             else:
-                yield Made(unit, result.outcome, result.seconds, result.outputs)
+                yield Made(unit, result.outcome, result.seconds, result.outputs, result.made_on)

@@ -33,6 +33,7 @@ from registry_assets.registry.lineage.taking_in import not_taken_in
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.arrivals import reason_against
 from registry_assets.registry.translator import Key
+from registry_assets.workers.crew import hiring
 
 Report = Callable[[str], None]
 
@@ -104,10 +105,7 @@ def make(
     """
     group, partition, address = unit.group, unit.partition, unit.address
     if group.kind == "stage":
-        _check_taken_in(dvc, lineage, unit)
-        inputs = tuple(_input_addresses(lineage, unit))
-        before = decide_before(dvc, lineage, group, partition, report)
-        return dvc.running(address, inputs=inputs, force=force, report=report, before=before)
+        return _make_stage(dvc, lineage, unit, report, force=force)
     (path,) = unit.paths
     if partition is not None:
         check_collection_name(partition)
@@ -140,6 +138,22 @@ def make(
     return dvc.importing(
         origin, path, collections_file=collections_file, new_files=new_files, report=report
     )
+
+
+@contextmanager
+def _make_stage(
+    dvc: DvcRepo, lineage: Lineage, unit: Unit, report: Report, *, force: bool
+) -> Iterator[PendingResult]:
+    _check_taken_in(dvc, lineage, unit)
+    inputs = tuple(_input_addresses(lineage, unit))
+    before = decide_before(dvc, lineage, unit.group, unit.partition, report)
+    with (
+        hiring(dvc, lineage.registry, [unit.address], report) as crew,
+        dvc.running(
+            unit.address, inputs=inputs, force=force, report=report, before=before, elsewhere=crew
+        ) as result,
+    ):
+        yield result
 
 
 @contextmanager

@@ -130,7 +130,14 @@ class Batch:
             self._seen = read_seen(now, self.instance)
         reporter = Reporter(now, self.instance, self.report, self._seen, write)
         tellings = [
-            Telling(record, now.group_of[node.key], node.partition, item.outcome, item.seconds)
+            Telling(
+                record,
+                now.group_of[node.key],
+                node.partition,
+                item.outcome,
+                item.seconds,
+                item.made_on,
+            )
             for item in made
             for path, record in item.outputs.items()
             if (node := now.nodes.get(path)) is not None

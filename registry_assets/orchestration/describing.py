@@ -20,7 +20,7 @@ from dagster import MetadataValue, TableRecord
 from registry_assets.curation.duplicates import Duplicates, find_duplicates, holds_table
 from registry_assets.curation.left_out import DatasetCounts, build_rows, count_pictures
 from registry_assets.curation.pictures import read_one_table
-from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
+from registry_assets.dvc_repo import DvcRepo, Listings, MadeOn, RecordedOutput
 from registry_assets.errors import MetafileError
 from registry_assets.images import has_image_suffix, read_decisions
 from registry_assets.images.contents import hash_file
@@ -59,6 +59,7 @@ class Telling:
         partition: The partition key.
         outcome: See `dvc_repo.results.Outcome`; None if it was made outside Dagster.
         seconds: How long making it took.
+        made_on: The machine that ran the command, if it was another one.
     """
 
     record: RecordedOutput
@@ -66,6 +67,7 @@ class Telling:
     partition: str | None = None
     outcome: str | None = None
     seconds: float = 0.0
+    made_on: MadeOn | None = None
 
 
 class Describer:
@@ -107,6 +109,7 @@ class Describer:
                 commit,
                 item.outcome,
                 item.seconds,
+                item.made_on,
             )
             if item.group.kind != "raw":
                 found |= _origins(self._tracer, item.record.path)
@@ -217,6 +220,7 @@ def describe_version(
     commit: str | None,
     outcome: str | None = None,
     seconds: float = 0.0,
+    made_on: MadeOn | None = None,
 ) -> Metadata:
     """The metadata that a version has by itself: its name, its changes and its content.
 
@@ -227,6 +231,7 @@ def describe_version(
         commit: What is checked out.
         outcome: How it came about; see `Telling`.
         seconds: How long that took.
+        made_on: The machine that ran the command, if it was another one.
     """
     found: Metadata = {
         name: MetadataValue.text(value) if isinstance(value, str) else MetadataValue.int(value)
@@ -234,6 +239,12 @@ def describe_version(
     }
     if outcome is not None:
         found |= _making(outcome, seconds)
+    if made_on is not None:
+        found["made/machine"] = MetadataValue.text(made_on.machine)
+        found["made/run_seconds"] = MetadataValue.float(round(made_on.run_seconds, 3))
+        found["made/queue_seconds"] = MetadataValue.float(round(made_on.wait_seconds, 3))
+        versions = ", ".join(f"{name} {version}" for name, version in made_on.versions.items())
+        found[MADE_WITH] = MetadataValue.text(f"{versions}; on {made_on.machine}")
     found[SUMMARY] = MetadataValue.text(record.summary)
     if is_folder(record.version.md5):
         if record.files is None:

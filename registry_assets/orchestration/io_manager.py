@@ -103,7 +103,7 @@ class DvcIOManager(ConfigurableIOManager):
         commit = dvc.git.commit()
         if isinstance(obj, PendingOutput):
             unit = obj.unit
-            telling = Telling(record, unit.group, unit.partition, outcome, seconds)
+            telling = Telling(record, unit.group, unit.partition, outcome, seconds, result.made_on)
             (metadata,) = obj.describer.describe([telling], commit)
         else:
             metadata = describe_version(

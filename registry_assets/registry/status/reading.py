@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
-from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Stage, Version, is_folder
+from registry_assets.model import (
+    DVC_SUFFIX,
+    LOCK_FILE,
+    PIPELINE_FILE,
+    Registry,
+    Stage,
+    Version,
+    is_folder,
+)
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
 from registry_assets.registry.status.imports import behind_here
@@ -37,12 +45,13 @@ def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
     """
     registry = lineage.registry
     dvc = dvc or DvcRepo(registry.root)
-    states = dvc.output_states()
+    kept = find_kept_elsewhere(registry)
+    states = dvc.output_states(kept=kept)
     raw_folder = registry.raw_folder
     raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states, dvc))
     in_raw = {item.path for item in raw}
     outputs = tuple(
-        _output_status(lineage, path, states)
+        _output_status(lineage, path, states, kept)
         for path, node in sorted(lineage.nodes.items())
         if node.address is not None and path not in in_raw and path in states
     )
@@ -74,10 +83,14 @@ def read_cache_states(
         most_hashed: How many objects to hash in all, chosen by chance; None for all.
     """
     outputs = lineage.registry.outputs
+    kept = find_kept_elsewhere(lineage.registry)
     recorded = {
         node.path: node.version.md5
         for node in nodes
-        if node.version is not None and node.path in outputs and outputs[node.path].is_cached
+        if node.version is not None
+        and node.path in outputs
+        and outputs[node.path].is_cached
+        and node.path not in kept
     }
     return DvcRepo(lineage.registry.root).read_cache_states(recorded, most_hashed=most_hashed)
 
@@ -189,7 +202,9 @@ def _raw_reason(state: OutputState, name: str) -> str | None:
     return describe_next_version(name)
 
 
-def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState]) -> OutputStatus:
+def _output_status(
+    lineage: Lineage, path: str, states: Mapping[str, OutputState], kept: Collection[str]
+) -> OutputStatus:
     found = states[path]
     why = list(found.changes)
     state: State = "up_to_date"
@@ -201,7 +216,26 @@ def _output_status(lineage: Lineage, path: str, states: Mapping[str, OutputState
         state = "stale"
     elif behind := _behind(lineage, path):
         state, why = "behind", [behind]
+    elif path in kept:
+        why = [f"it is kept on the remote: `dvc pull {path}` brings it here"]
     return _status_of(lineage, path, state, why)
+
+
+def find_kept_elsewhere(registry: Registry) -> Mapping[str, str]:
+    """The recorded md5 of the outputs that workers leave on the remote, by path.
+
+    An output that is in the workspace, as somebody has pulled it, is not among them.
+    """
+    workers = registry.settings.workers
+    if workers is None or workers.keep != "remote":
+        return {}
+    return {
+        output.path: output.version.md5
+        for stage in registry.stages
+        if workers.resources_for(stage.address) is not None
+        for output in stage.outputs
+        if output.is_cached and output.version and not (registry.root / output.path).exists()
+    }
 
 
 def _status_of(lineage: Lineage, path: str, state: State, why: Iterable[str]) -> OutputStatus:

@@ -1,0 +1,290 @@
+"""Orders carried by Dask: to the workers of a scheduler, or to processes on this machine.
+
+Dask queues orders, places them by resources, and gives those of a worker that died to another. It
+does not stop what runs when a future is cancelled, so workers keep a register of what they run
+(`dask_worker`).
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+from distributed import Client, Future, KilledWorker, LocalCluster
+
+from registry_assets.addresses import without_secrets
+from registry_assets.errors import RegistryError, UnusableError
+from registry_assets.git_repo.snapshots import Snapshot
+from registry_assets.model import Workers
+from registry_assets.workers import dask_worker
+from registry_assets.workers.orders import Answer, Order
+from registry_assets.workers.worker import CACHE_VARIABLE
+
+_CONNECT_SECONDS = 15.0
+_LOST_SECONDS = 15.0
+"""How long the scheduler may be gone."""
+_POLL_SECONDS = 0.5
+_STOP_SECONDS = 20.0
+_WAIT_SECONDS = 30.0
+"""How often it is said that no worker is there."""
+_LEAST_AT_ONCE = 8
+_MOST_AT_ONCE = 512
+_MOST_DEATHS = 4
+
+_DONE = None
+
+
+class DaskEngine:
+    """Carries orders by Dask; see `crew.Engine`.
+
+    Args:
+        workers: The settings.
+        cache: DVC's cache directory, which local workers share.
+        report: Takes a line while waiting for workers.
+
+    Raises:
+        UnusableError: when the scheduler does not answer.
+    """
+
+    def __init__(self, workers: Workers, cache: Path, report: Callable[[str], None]) -> None:
+        self._cluster = _start_workers(workers, cache) if workers.local else None
+        self._address = workers.scheduler or ""
+        try:
+            self._client = Client(
+                self._cluster or self._address,
+                timeout=_CONNECT_SECONDS,
+                name="registry",
+                set_as_default=False,
+            )
+        except (OSError, TimeoutError, ValueError) as error:
+            self._close_cluster()
+            raise UnusableError(
+                f"no Dask scheduler answers at {without_secrets(self._address)} "
+                f"({_first_line(error)}): start it (`dask scheduler`), or correct `scheduler` in "
+                "[tool.registry_assets.workers]"
+            ) from error
+        self._topic = f"registry-{uuid.uuid4().hex}"
+        self._lines: dict[str, queue.SimpleQueue[dask_worker.Said | None]] = {}
+        self._client.subscribe_topic(self._topic, self._take_event)
+        self._snapshots: dict[str, Future[Any]] = {}
+        self._lock = Lock()
+        self._report = report
+        self._told = 0.0
+
+    @property
+    def most_at_once(self) -> int:
+        """Twice the number of threads of all workers, so that none waits for its next order."""
+        threads = int(sum(self._client.nthreads().values()))
+        return min(max(2 * threads, _LEAST_AT_ONCE), _MOST_AT_ONCE)
+
+    def carry(
+        self,
+        order: Order,
+        snapshot: Snapshot,
+        needs: Mapping[str, float],
+        avoid: Collection[str],
+        report: Callable[[str], None],
+        stop: Event,
+    ) -> tuple[Answer, str]:
+        """Carries an order to a worker; see `crew.Engine.carry`."""
+        deaths = 0
+        while True:
+            key = f"{order.stage.address}-{uuid.uuid4().hex}"
+            said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
+            self._lines[key] = said
+            started: list[str] = []
+            try:
+                future = self._submit(key, order, snapshot, needs, avoid)
+                self._wait(future, key, said, started, report, stop)
+                data, worker = self._result(future, order.stage.address)
+            except KilledWorker as error:
+                # Of a worker that died, Dask suspects whatever it had been given; only what had
+                # been started is.
+                deaths += len(started)
+                if deaths >= _MOST_DEATHS:
+                    raise RegistryError(
+                        f"{order.stage.address} is given up: {deaths} workers died while they made "
+                        f"it, {', '.join(dict.fromkeys(started))}; look at their logs, and at "
+                        "their memory"
+                    ) from error
+                continue
+            finally:
+                del self._lines[key]
+            return Answer.from_json(data), worker
+
+    def close(self) -> None:
+        """Disconnects, and ends local workers."""
+        with _quiet():
+            self._client.close(timeout=_POLL_SECONDS * 10)
+        self._close_cluster()
+
+    def _close_cluster(self) -> None:
+        if self._cluster is not None:
+            with _quiet():
+                self._cluster.close(timeout=_STOP_SECONDS)
+
+    def _submit(
+        self,
+        key: str,
+        order: Order,
+        snapshot: Snapshot,
+        needs: Mapping[str, float],
+        avoid: Collection[str],
+    ) -> Future[Any]:
+        workers = None
+        if avoid:
+            workers = [name for name in self._client.nthreads() if name not in avoid]
+            if not workers:
+                raise RegistryError(
+                    f"{order.stage.address} could not be made: every worker was refused, as said "
+                    "above; install the same versions there, or set `versions` in "
+                    '[tool.registry_assets.workers] to "any"'
+                )
+        with self._lock, warnings.catch_warnings():
+            # A snapshot is large, and is sent once.
+            warnings.simplefilter("ignore", UserWarning)
+            pack = self._snapshots.get(snapshot.commit)
+            if pack is None or pack.cancelled():
+                pack = self._client.submit(
+                    dask_worker.hold, snapshot.pack, key=f"snapshot-{snapshot.commit}"
+                )
+                self._snapshots = {snapshot.commit: pack}
+            return self._client.submit(
+                dask_worker.work,
+                order.to_json(),
+                pack,
+                self._topic,
+                key=key,
+                pure=False,
+                resources=dict(needs) or None,
+                workers=workers,
+            )
+
+    def _take_event(self, event: tuple[float, dask_worker.Said]) -> None:
+        """Hands what a worker says on to who waits for it; called by Dask's own thread."""
+        said = event[1]
+        lines = self._lines.get(said["key"])
+        if lines is not None:
+            lines.put(said)
+
+    def _wait(
+        self,
+        future: Future[Any],
+        key: str,
+        said: queue.SimpleQueue[dask_worker.Said | None],
+        started: list[str],
+        report: Callable[[str], None],
+        stop: Event,
+    ) -> None:
+        """Waits for an order, and reports what the worker says; `started` gets its machines."""
+        future.add_done_callback(lambda _future: said.put(_DONE))
+        since = time.monotonic()
+        lost_since: float | None = None
+        is_stopping = False
+        while True:
+            try:
+                item = said.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                pass
+            else:
+                if item is _DONE:
+                    break
+                if item["machine"] and item["is_start"]:
+                    started.append(item["machine"])
+                    report(f"on {item['machine']}, after {time.monotonic() - since:.1f} s")
+                for line in item["lines"]:
+                    report(line)
+                continue
+            if stop.is_set() and not is_stopping:
+                is_stopping = True
+                self._stop(key, future)
+            if self._client.status == "running":
+                lost_since = None
+                if not started:
+                    self._say_waiting()
+                continue
+            lost_since = lost_since or time.monotonic()
+            if time.monotonic() - lost_since > _LOST_SECONDS:
+                raise self._lost()
+
+    def _result(self, future: Future[Any], address: str) -> tuple[Mapping[str, Any], str]:
+        try:
+            data, worker = future.result(timeout=_CONNECT_SECONDS)
+        except KilledWorker:
+            raise
+        except CancelledError as error:
+            if self._client.status != "running":
+                raise self._lost() from error
+            raise RegistryError(
+                f"{address}: the Dask scheduler forgot about it; run this again"
+            ) from error
+        except TimeoutError as error:
+            raise self._lost() from error
+        except Exception as error:
+            raise RegistryError(
+                f"{address} could not be made: a worker failed with {type(error).__name__} "
+                f"({_first_line(error)})"
+            ) from error
+        return data, worker
+
+    def _stop(self, key: str, future: Future[Any]) -> None:
+        """Has the worker end a command; takes an order back that no worker has begun."""
+        with _quiet():
+            running = self._client.run(dask_worker.stop, key, on_error="ignore")
+        if not any(running.values()):
+            future.cancel(force=True)
+
+    def _say_waiting(self) -> None:
+        """Says from time to time that there is no worker."""
+        now = time.monotonic()
+        if now - self._told > _WAIT_SECONDS and not self._client.nthreads():
+            self._told = now
+            self._report(f"waiting for a worker to connect to {without_secrets(self._address)}")
+
+    def _lost(self) -> UnusableError:
+        return UnusableError(
+            f"the Dask scheduler at {without_secrets(self._address)} is gone: start it and its "
+            "workers again, and run this again; what they finished is found"
+        )
+
+
+def _start_workers(workers: Workers, cache: Path) -> LocalCluster:
+    needed: dict[str, float] = {}
+    for needs in workers.stages.values():
+        for name, amount in needs.items():
+            needed[name] = max(amount, needed.get(name, 0))
+    return LocalCluster(
+        n_workers=workers.local,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=logging.ERROR,
+        resources=needed or None,
+        env={CACHE_VARIABLE: str(cache)},
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Dask's remarks about connections that end from the terminal."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = without_secrets(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
