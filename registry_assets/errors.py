@@ -11,9 +11,11 @@
     │   ├── LinksLeadNowhereError    links into a cache that is not there, or lacks the objects
     │   └── DataModifiedError        edited by hand, or never recorded: going on would lose it
     ├── DataNotAvailableError        neither in the workspace, nor in the cache, nor on a remote
+    │   └── InputsLackingError       inputs of a stage that a worker finds nowhere
     ├── ListingNotAvailableError     what a version holds is not known on this machine
     ├── DataBeingWrittenError        a file that changed while it was being stored: wait, run again
     ├── RepositoryChangedError       branch, code or inputs changed during a run: run again
+    │   └── DependencyOutdatedError  a file that a worker has otherwise than was recorded
     ├── RepositoryBusyError          somebody else holds the output for too long
     ├── StageFailedError             the command of a stage failed, or left an output out
     ├── AlgorithmVersionError        results of another version than this package computes
@@ -129,6 +131,14 @@ class DataNotAvailableError(RegistryError):
         )
 
 
+class InputsLackingError(DataNotAvailableError):
+    """Inputs of a stage are neither in the cache of a worker nor on a remote."""
+
+    def __init__(self, paths: Sequence[str], reason: str) -> None:
+        self.paths = tuple(paths)
+        super().__init__(few_of(paths), reason)
+
+
 class ListingNotAvailableError(RegistryError):
     """The cache lacks the listing of a folder, so what is in it is not known."""
 
@@ -232,7 +242,7 @@ class StageFailedError(RegistryError):
     ) -> None:
         self.stage = stage
         self.reason = reason
-        self.last_lines = last_lines
+        self.last_lines = tuple(last_lines)
         said = "".join(f"\n  | {line}" for line in last_lines)
         kept = "the previous version was kept" if has_previous else "nothing was recorded"
         super().__init__(f"{stage}: {reason}; {kept}{said}")
@@ -245,6 +255,15 @@ class RepositoryChangedError(RegistryError):
         super().__init__(
             f"{what}: {change} while it was running, so nothing was recorded; run it again"
         )
+
+
+class DependencyOutdatedError(RepositoryChangedError):
+    """A dependency of a stage is not what it was when the stage was sent to a worker."""
+
+    def __init__(self, stage: str, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(stage, f"{path} {reason}")
 
 
 class RepositoryBusyError(RegistryError):

@@ -3,6 +3,7 @@
 looking.py     status, lineage, trace, duplicates: read-only
 reasons.py     why, report: why pictures are kept or left out
 running.py     materialize, sync: bring data up to date, report to Dagster
+working.py     work: one stage made for another machine
 taking_in.py   add, import, update, take-out: collections in and out of the registry and data sets
 exporting.py   export: a data set for other programs
 deciding.py    allow, deny, decisions: single images
@@ -42,6 +43,7 @@ from registry_assets.cli import (
     starting,
     taking_in,
     versions,
+    working,
 )
 from registry_assets.cli.own_process import set_up_process
 from registry_assets.cli.reading import FINDING
@@ -149,6 +151,7 @@ for _command in (
     forgetting.forget,
     forgetting.gc,
     running.sync,
+    working.work,
     publishing.push,
     publishing.publish,
     publishing.resolve,

@@ -35,6 +35,9 @@ resolved.py     one run of a stage as plain values, which another machine can ma
 stage_run.py    one run of a stage: unchanged, restored or made by its command
 elsewhere.py    one run of a stage whose command runs on another machine
 running.py      stages brought up to date and recorded
+working.py      one stage made away from its repository, by a worker
+tree_config.py  the configuration of the tree that a worker makes it in
+remote_runs.py  the run cache on a remote
 staged_listings.py listings that dvc-data leaves in memory
 batch.py        running many stages at once
 origins.py      the addresses of imported repositories, and whether one is this repository
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
+    from registry_assets.dvc_repo.opening import RepoAccess
     from registry_assets.dvc_repo.purging import CachedObject, RemoteContents
     from registry_assets.dvc_repo.remotes import (
         PushResult,
@@ -82,6 +86,8 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.stage_run import Before
     from registry_assets.dvc_repo.states import OutputState
     from registry_assets.dvc_repo.switching import Restored, Unsaved
+    from registry_assets.dvc_repo.tree_config import find_caches, lead_to_cache
+    from registry_assets.dvc_repo.working import make_resolved
 
 _PLACES = {
     "Before": "stage_run",
@@ -98,6 +104,7 @@ _PLACES = {
     "RemoteContents": "purging",
     "RemoteObject": "remotes",
     "RemoteState": "remotes",
+    "RepoAccess": "opening",
     "Restored": "switching",
     "SourceLook": "sources",
     "StageResult": "batch",
@@ -110,8 +117,11 @@ _PLACES = {
     "check_outside": "initialising",
     "count_objects": "remotes",
     "cut_entry": "metafiles",
+    "find_caches": "tree_config",
     "hash_listing": "listings",
     "keep_together": "initialising",
+    "lead_to_cache": "tree_config",
+    "make_resolved": "working",
     "read_lock_text": "metafiles",
     "refused_reason": "folders.ignoring",
     "source_session": "sources",
@@ -137,6 +147,7 @@ __all__ = [
     "RemoteContents",
     "RemoteObject",
     "RemoteState",
+    "RepoAccess",
     "Restored",
     "SourceLook",
     "StageResult",
@@ -147,8 +158,11 @@ __all__ = [
     "check_outside",
     "count_objects",
     "cut_entry",
+    "find_caches",
     "hash_listing",
     "keep_together",
+    "lead_to_cache",
+    "make_resolved",
     "read_lock_text",
     "refused_reason",
     "source_session",

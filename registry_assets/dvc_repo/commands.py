@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dvc.dvcfile import PROJECT_FILE
 from dvc.stage.run import get_executable, prepare_kwargs
@@ -22,7 +22,6 @@ from dvc.stage.run import get_executable, prepare_kwargs
 from registry_assets.dvc_repo.internals import shell_command
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import Report
-from registry_assets.dvc_repo.previous_outputs import PreviousOutputs
 from registry_assets.errors import StageFailedError
 
 if TYPE_CHECKING:
@@ -33,7 +32,18 @@ _GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
-def run_command(stage: PipelineStage, aside: PreviousOutputs, report: Report, stop: Event) -> None:
+class Aside(Protocol):
+    """Who ends the command if this process is killed, and has the previous outputs."""
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there are previous outputs."""
+
+    def note_command(self, pid: int) -> None:
+        """Takes the process group of the command."""
+
+
+def run_command(stage: PipelineStage, aside: Aside, report: Report, stop: Event) -> None:
     """Runs the command of a stage as DVC does: same shell, same environment, same folder.
 
     In addition, the folder of this interpreter comes first on PATH, as in an activated virtual
@@ -41,7 +51,7 @@ def run_command(stage: PipelineStage, aside: PreviousOutputs, report: Report, st
 
     Args:
         stage: The stage.
-        aside: Its previous outputs; notes which process to kill after a crash.
+        aside: See `Aside`.
         report: Takes the output of the command, line by line.
         stop: When set, the command and its child processes are terminated.
 
@@ -64,7 +74,7 @@ def run_command(stage: PipelineStage, aside: PreviousOutputs, report: Report, st
 
 
 def _failed(
-    stage: PipelineStage, aside: PreviousOutputs, reason: str, last_lines: Sequence[str] = ()
+    stage: PipelineStage, aside: Aside, reason: str, last_lines: Sequence[str] = ()
 ) -> StageFailedError:
     return StageFailedError(address_of(stage), reason, last_lines, has_previous=aside.has_any)
 
@@ -73,7 +83,7 @@ def _run_line(
     stage: PipelineStage,
     command: str,
     options: Mapping[str, object],
-    aside: PreviousOutputs,
+    aside: Aside,
     report: Report,
     stop: Event,
 ) -> None:

@@ -190,13 +190,21 @@ class RepoAccess:
         root: Any folder of the repository.
         wait_seconds: How long to wait for another process's lock before giving up.
         registers: Whether to register the repository with a cache outside it.
+        settings: Settings that take precedence over those of DVC's configuration, by section.
 
     Raises:
         NotFoundError: when there is no DVC repository at or above the folder.
         UnusableError: when the user has no name.
     """
 
-    def __init__(self, root: Path, *, wait_seconds: float = 3600.0, registers: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        wait_seconds: float = 3600.0,
+        registers: bool = True,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:
         check_user()
         try:
             self.root = Path(Repo.find_root(str(root)))
@@ -208,6 +216,7 @@ class RepoAccess:
         self.wait_seconds = wait_seconds
         self._opened = threading.local()
         self._registers = registers
+        self._settings = settings or {}
 
     @property
     def git(self) -> GitRepo:
@@ -234,12 +243,12 @@ class RepoAccess:
             if opened is not None:
                 yield opened
                 return
-            repo = _Repo(str(self.root))
+            # A config passed here survives when DVC reloads its configuration.
+            repo = _Repo(str(self.root), config=self._settings)
             remote = find_origin_remote(repo.config, self.root)
             if remote:
                 repo.close()
-                # A config passed here survives when DVC reloads its configuration.
-                repo = _Repo(str(self.root), config={"remote": remote})
+                repo = _Repo(str(self.root), config={**self._settings, "remote": remote})
             try:
                 self._register(repo)
                 yield repo

@@ -110,7 +110,7 @@ def send_objects(repo: Repo, out: DvcOutput, report: Report) -> None:
         DvcError: when there is no remote.
     """
     store = Store(repo, out.remote, out.hash_name)
-    objects = _Version(path_in_repo(repo, out), out.hash_info).objects_in(out.cache)
+    objects = objects_of(repo, out)
     lacking = objects.keys() - store.find_sizes(objects).keys()
     # Listings last: DVC takes a folder for complete when the remote has its listing.
     for is_listing in (False, True):
@@ -132,6 +132,14 @@ def find_missing(repo: Repo, out: DvcOutput, report: Report) -> frozenset[str]:
         store.receive(out.cache, {version.md5: version.path}, report)
     objects = version.objects_in(out.cache)
     return frozenset(objects.keys() - store.find_sizes(objects).keys())
+
+
+def objects_of(repo: Repo, out: DvcOutput) -> Mapping[str, RemoteObject]:
+    """The objects of the recorded version of an output by hash, files before the listing.
+
+    Of a folder only its listing, if the cache lacks that.
+    """
+    return _Version(path_in_repo(repo, out), out.hash_info).objects_in(out.cache)
 
 
 def receive_objects(repo: Repo, out: DvcOutput, names: Mapping[str, str], report: Report) -> None:

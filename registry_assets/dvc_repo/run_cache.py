@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dvc.dvcfile import PROJECT_FILE
@@ -43,7 +43,7 @@ class RunCache:
 
     def knows(self, stage: PipelineStage) -> bool:
         """Whether the cache has outputs for a stage whose dependencies were hashed."""
-        return self._answer(stage, self._newest(stage)) is not None
+        return self.find(stage) is not None
 
     def take(self, stage: PipelineStage) -> bool:
         """Links cached outputs for a stage whose dependencies were hashed; False if none."""
@@ -61,11 +61,7 @@ class RunCache:
         entry = to_single_stage_lockfile(stage)
         place = self._folder_of(stage) / _hash(entry)
         known = _load(place)
-        uncached = {out.def_path for out in stage.outs if not out.use_cache}
-        with _as_copies(self.repo):
-            for out in self._stage_of(known or entry, stage.wdir).outs:
-                if out.def_path in uncached:
-                    out.commit()
+        self.keep_uncached(stage, known or entry)
         if known:
             return
         validate(entry, _SCHEMA)
@@ -73,6 +69,31 @@ class RunCache:
         fresh = place.with_name(f"{name_of_mine()}.tmp")
         fresh.write_text(dumps_yaml(entry), encoding="utf-8")
         self.repo.cache.legacy.move(str(fresh), str(place))
+
+    def keep_uncached(self, stage: PipelineStage, entry: Mapping[str, Any]) -> None:
+        """Copies the outputs of a stage that are declared ``cache: false`` into the cache."""
+        uncached = {out.def_path for out in stage.outs if not out.use_cache}
+        if not uncached:
+            return
+        with _as_copies(self.repo):
+            for out in self.stage_of(entry, stage.wdir).outs:
+                if out.def_path in uncached:
+                    out.commit()
+
+    def find(self, stage: PipelineStage) -> Mapping[str, Any] | None:
+        """The newest entry for a stage whose dependencies were hashed, if its outputs are here."""
+        entry = self._newest(stage)
+        return entry if self._answer(stage, entry) is not None else None
+
+    def place_for(self, stage: PipelineStage) -> PurePosixPath | None:
+        """The folder of the entries for a stage, in a cache; None if it cannot have any."""
+        if not _is_fit(stage):
+            return None
+        return PurePosixPath(self._folder_of(stage).relative_to(self.folder.parent).as_posix())
+
+    def name_of(self, entry: Mapping[str, Any]) -> str:
+        """The name of an entry in that folder."""
+        return _hash(entry)
 
     def _newest(self, stage: PipelineStage) -> Mapping[str, Any] | None:
         """The newest entry for a stage, if any."""
@@ -89,7 +110,7 @@ class RunCache:
         """A stage with the outputs of an entry; None if the cache lacks one of them."""
         if not entry:
             return None
-        answer = self._stage_of(entry, stage.wdir)
+        answer = self.stage_of(entry, stage.wdir)
         return answer if all(is_in_cache(out) for out in answer.outs) else None
 
     def _folder_of(self, stage: PipelineStage) -> Path:
@@ -97,7 +118,7 @@ class RunCache:
         key = _hash({**entry, "outs": [out["path"] for out in entry.get("outs", [])]})
         return self.folder / key[:2] / key
 
-    def _stage_of(self, entry: Mapping[str, Any], wdir: str) -> PipelineStage:
+    def stage_of(self, entry: Mapping[str, Any], wdir: str) -> PipelineStage:
         """A temporary stage with the outputs of an entry, all cached."""
         stage = create_stage(
             PipelineStage,
