@@ -27,7 +27,7 @@ from registry_assets.model import DVC_FOLDER
 FOLDER = "registry_clones"
 """The register, in DVC's cache directory."""
 
-BEACONS = "registry_beacons"
+BEACONS = "registry_assets/beacons"
 """The folder of `showing_beacon`, in DVC's cache directory."""
 
 _LOCK = "lock"
@@ -111,15 +111,15 @@ class RegisteredClones:
 def showing_beacon(cache: Path) -> Iterator[str]:
     """Keeps a file in a cache, by which another machine knows that it shares the cache.
 
-    Gives the path of the file from the cache directory.
+    Gives the name of the file, which is in `BEACONS`.
     """
-    name = f"{BEACONS}/{uuid.uuid4().hex}"
-    (cache / name).parent.mkdir(parents=True, exist_ok=True)
-    (cache / name).touch()
+    beacon = cache / BEACONS / uuid.uuid4().hex
+    beacon.parent.mkdir(parents=True, exist_ok=True)
+    beacon.touch()
     try:
-        yield name
+        yield beacon.name
     finally:
-        (cache / name).unlink(missing_ok=True)
+        beacon.unlink(missing_ok=True)
 
 
 def leave_unregistered(root: Path) -> None:

@@ -130,6 +130,7 @@ class ElsewhereRun(StageRun):
         """Links the outputs from the cache, or leaves them on the remote."""
         stage, repo = self.stage, self.repo
         for out in stage.outs:
+            Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)
             bring_in_ignore_file(out)
             out.ignore()
             out.obj = out.files = None

@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Lock
 from typing import Protocol
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.resolved import MadeStage, ResolvedStage
 from registry_assets.errors import (
+    NotTrackedError,
     RegistryError,
     RepositoryChangedError,
     StageFailedError,
@@ -116,6 +117,11 @@ class Crew:
         stop: Event,
     ) -> MadeStage:
         """Makes a stage on a worker; see `dvc_repo.resolved.Elsewhere.make`."""
+        for path in filter(self.registry.is_below_family, files):
+            raise NotTrackedError(
+                f"{stage.address} reads {path}, which DVC does not track, and workers get data "
+                f"from DVC: `registry add {PurePosixPath(path).name}` tracks it"
+            )
         needs = self.workers.resources_for(stage.address) or {}
         sent: set[str] = set()
         tries = 0

@@ -27,7 +27,7 @@ from registry_assets.git_repo.snapshots import Snapshot
 from registry_assets.model import Workers
 from registry_assets.workers import dask_worker
 from registry_assets.workers.orders import Answer, Order
-from registry_assets.workers.worker import CACHE_VARIABLE
+from registry_assets.workers.place import CACHE
 
 _CONNECT_SECONDS = 15.0
 _LOST_SECONDS = 15.0
@@ -269,7 +269,7 @@ def _start_workers(workers: Workers, cache: Path) -> LocalCluster:
         dashboard_address=None,
         silence_logs=logging.ERROR,
         resources=needed or None,
-        env={CACHE_VARIABLE: str(cache)},
+        env={CACHE: str(cache)},
     )
 
 

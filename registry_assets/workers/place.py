@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from registry_assets.dvc_repo.clones import BEACONS
 from registry_assets.dvc_repo.processes import name_of_mine, owner_of
 from registry_assets.errors import UnusableError
 from registry_assets.workers.guard import Guard
@@ -27,7 +28,6 @@ CACHE = "REGISTRY_WORK_CACHE"
 GIGABYTES = "REGISTRY_WORK_GIGABYTES"
 
 _DEFAULT_GIGABYTES = 20.0
-_BEACONS = ("registry_assets", "beacons")
 
 
 def find_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -48,7 +48,7 @@ def find_folder(environment: Mapping[str, str] = os.environ) -> Path:
 
 def has_beacon(cache: Path, name: str) -> bool:
     """Whether a cache is the one of whoever made a beacon in it."""
-    return bool(name) and "/" not in name and cache.joinpath(*_BEACONS, name).is_file()
+    return bool(name) and "/" not in name and (cache / BEACONS / name).is_file()
 
 
 @dataclass
