@@ -41,6 +41,8 @@ _MOST_AT_ONCE = 512
 _MOST_DEATHS = 4
 
 _DONE = None
+_NO_PACKAGE = "deserialization of the task graph"
+"""In what Dask says if the scheduler lacks a package."""
 
 
 class DaskEngine:
@@ -230,6 +232,12 @@ class DaskEngine:
         except TimeoutError as error:
             raise self._lost() from error
         except Exception as error:
+            if _NO_PACKAGE in str(error):
+                raise UnusableError(
+                    f"the Dask scheduler at {without_secrets(self._address)} cannot import "
+                    "registry_assets: install the same version in its environment, with the extra "
+                    "`dask`, and start it again"
+                ) from error
             raise RegistryError(
                 f"{address} could not be made: a worker failed with {type(error).__name__} "
                 f"({_first_line(error)})"
