@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -9,20 +10,23 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import dedent
 from threading import Event
 from typing import Any
 
-import yaml
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_pipeline_file, to_single_stage_lockfile
+from dvc.utils.serialize import dumps_yaml
 
+from registry_assets.dvc_repo import cut_entry
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.resolved import DataVersion, ResolvedStage
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.git_repo import GitRepo, Snapshot, take_snapshot
 from registry_assets.workers.orders import Answer, Order
 from registry_assets.workers.worker import carry_out
+from tests.commands import program
 from tests.conftest import run
 
 DATA = ("raw/", "processed/texts/data/inputs/")
@@ -92,29 +96,39 @@ def make(asked: Asked, folder: Path, **changes: Any) -> Answer:
     return carry_out(order, asked.pack, lambda _line: None, Event(), folder=folder)
 
 
-def entry_of(answer: Answer) -> Mapping[str, Any]:
-    """The entry that was made."""
+def entry_of(answer: Answer) -> str:
+    """The entry that was made, as the text that goes into ``dvc.lock``."""
     assert answer.problem is None, answer
     assert answer.made is not None
-    return dict(answer.made.entry)
+    return str(dumps_yaml(json.loads(json.dumps(answer.made.entry))))
 
 
-def recorded(root: Path, address: str) -> Mapping[str, Any]:
-    """The entry of ``dvc.lock`` for a stage, after `dvc repro` of it in a twin of a registry."""
+def recorded(root: Path, address: str) -> str:
+    """What `dvc repro` of a stage writes into ``dvc.lock`` in a twin of a registry."""
     twin = root.parent / "twin"
     shutil.copytree(root, twin, symlinks=True)
     path, _, name = address.partition(":")
     run(twin / Path(path).parent, "dvc", "repro", "--single-item", "--quiet", name)
-    lock = yaml.safe_load((twin / path).with_name("dvc.lock").read_text())
-    entry: Mapping[str, Any] = lock["stages"][name]
+    text = (twin / path).with_name("dvc.lock").read_text()
     shutil.rmtree(twin)
-    return entry
+    entry = cut_entry(text, name)
+    assert entry is not None
+    return dedent(entry.partition("\n")[2])
 
 
-def work(asked: Asked, environment: Mapping[str, str], *options: str) -> subprocess.Popen[str]:
-    """Starts `registry work` with an order on its standard input."""
+def work(
+    asked: Asked, environment: Mapping[str, str], *options: str, is_forked: bool = True
+) -> subprocess.Popen[str]:
+    """Starts `registry work` with an order on its standard input, which stays open.
+
+    Args:
+        asked: The order.
+        environment: What is different for it.
+        options: Of the command.
+        is_forked: Whether it may be a fork of a process of the tests.
+    """
     process = subprocess.Popen(
-        ["registry", "work", *options],
+        ["registry" if is_forked else program("registry"), "work", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -127,9 +141,19 @@ def work(asked: Asked, environment: Mapping[str, str], *options: str) -> subproc
     return process
 
 
+def answer_of(process: subprocess.Popen[str]) -> Answer:
+    """The answer of a worker, once it has ended."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    text, said = process.stdout.read(), process.stderr.read()
+    code = process.wait(20)
+    assert text, said
+    answer = Answer.from_json(json.loads(text))
+    assert code == (0 if answer.problem is None else 1)
+    return answer
+
+
 def line_of(asked: Asked) -> str:
     """An order as `registry work` takes it."""
-    import base64
-
     pack = base64.b64encode(asked.pack).decode()
     return f"{json.dumps({'order': asked.order.to_json(), 'pack': pack})}\n"
