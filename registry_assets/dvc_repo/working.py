@@ -49,9 +49,12 @@ from registry_assets.errors import (
     RemoteError,
     RemoteUnreachableError,
     StageFailedError,
+    UnusableError,
 )
 from registry_assets.model import is_folder
 from registry_assets.units import few_of
+
+_LEAST_FREE_BYTES = 2**24
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
@@ -84,6 +87,7 @@ def make_resolved(
         InputsLackingError: when inputs are neither in the cache nor on a remote.
         DependencyOutdatedError: when a file is not what the stage was to be made with.
         RefusedError: when there is no remote that other machines reach.
+        UnusableError: when the command fails and the disk is full.
         RemoteError: when a remote cannot be used.
     """
     with dvc.open() as repo:
@@ -303,7 +307,13 @@ class _Work:
     def _run(self, noting: _Noting) -> None:
         self._check_stop()
         Path(self.stage.wdir).mkdir(parents=True, exist_ok=True)
-        run_command(self.stage, noting, self.report, self.stop)
+        try:
+            run_command(self.stage, noting, self.report, self.stop)
+        except StageFailedError as error:
+            if self.stop.is_set() or shutil.disk_usage(self.dvc.root).free >= _LEAST_FREE_BYTES:
+                raise
+            # Each program fails in its own way then, and would not elsewhere.
+            raise UnusableError(f"{error.reason}, and its disk is full") from error
 
     def _store(self) -> Mapping[str, Any]:
         """Puts the outputs into the cache; returns the entry."""

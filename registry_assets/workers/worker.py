@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import errno
 import os
-import shutil
 import socket
 import sqlite3
 from collections import deque
@@ -35,8 +34,6 @@ Report = Callable[[str], None]
 
 _MOST_LINES = 100
 _POLL_SECONDS = 0.1
-# With less, programs fail in ways of their own.
-_LEAST_FREE_BYTES = 2**24
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _place_of = cache(Place)
@@ -78,7 +75,7 @@ def carry_out(
         made = _Unit(place, order, tell, stop).make(pack)
         return Answer(made, versions=read_versions(), log=list(log))
     except (RegistryError, OSError, sqlite3.Error) as error:
-        return answer(_explain(error, stop, folder))
+        return answer(_explain(error, stop))
     finally:
         _one.release()
 
@@ -187,13 +184,11 @@ def _bytes_of(stage: ResolvedStage, made: MadeStage) -> int:
     return sum(filter(None, [*sizes, *(out.get("size") for out in made.entry.get("outs", []))]))
 
 
-def _explain(error: Exception, stop: Event, folder: Path | None) -> Problem:
+def _explain(error: Exception, stop: Event) -> Problem:
     """The problem that an error is."""
     if isinstance(error, StageFailedError):
         if stop.is_set():
             return _problem("stopped", error.reason)
-        if _is_disk_full(folder):
-            return _problem("unusable", f"{error.reason}; its disk is full", lines=error.last_lines)
         return _problem("failed", error.reason, lines=error.last_lines)
     if isinstance(error, InputsLackingError):
         return _problem("lacking", str(error), error.paths)
@@ -207,13 +202,6 @@ def _explain(error: Exception, stop: Event, folder: Path | None) -> Problem:
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return _problem("unusable", f"{place}{error.strerror or error}")
     return _problem("unusable", str(error) or type(error).__name__)
-
-
-def _is_disk_full(folder: Path | None) -> bool:
-    try:
-        return shutil.disk_usage(folder or find_folder()).free < _LEAST_FREE_BYTES
-    except (OSError, RegistryError):
-        return False
 
 
 def _problem(
