@@ -16,6 +16,7 @@ intake/         what comes in: registries set up, folders and archives
 provenance/     where a file came from and went, on to models
 revisions/      the registry at several commits: compared, merged, published
 registry/       what a registry is, and what is current in it
+workers/        stages made on other machines
 dvc_repo/       the only room that imports DVC
 git_repo/       the only room that runs Git
 images/         decoding, measuring and judging images
