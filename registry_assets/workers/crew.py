@@ -221,8 +221,10 @@ def hiring(
     if workers is None or all(workers.resources_for(stage) is None for stage in stages):
         yield None
         return
+    # Starting a process takes a second.
+    needed = replace(workers, local=min(workers.local, len(stages)))
     with dvc.beacon() as beacon:
-        engine = _build_engine(dvc, workers, report)
+        engine = _build_engine(dvc, needed, report)
         try:
             yield Crew(dvc, registry, workers, beacon, engine)
         finally:
