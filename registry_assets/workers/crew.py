@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from threading import Event, Lock
 from typing import Protocol
@@ -77,22 +77,39 @@ class Engine(Protocol):
 class Crew:
     """Implements `dvc_repo.resolved.Elsewhere` with an engine.
 
+    Its methods raise `UnusableError` when workers cannot be reached, or what connects to them is
+    not installed.
+
     Attributes:
         dvc: The repository.
         registry: What it declares.
         workers: The settings.
         beacon: See `orders.Order`.
-        engine: What carries orders.
+        connect: Builds the engine, when the first stage has to be made.
     """
 
     dvc: DvcRepo
     registry: Registry
     workers: Workers
     beacon: str
-    engine: Engine
+    connect: Callable[[], Engine]
+    _engine: Engine | None = None
     _refused: set[str] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)
     _snapshot: Snapshot | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What carries orders."""
+        with self._lock:
+            if self._engine is None:
+                self._engine = self.connect()
+            return self._engine
+
+    def close(self) -> None:
+        """Disconnects."""
+        if self._engine is not None:
+            self._engine.close()
 
     @property
     def most_at_once(self) -> int:
@@ -206,16 +223,15 @@ def _error_of(address: str, problem: Problem) -> RegistryError:
 def hiring(
     dvc: DvcRepo, registry: Registry, stages: Sequence[str], report: Report
 ) -> Iterator[Crew | None]:
-    """Connects to the workers that the settings name; gives None if they make none of the stages.
+    """The workers that the settings name; None if they make none of the stages.
+
+    They are connected to when the first stage has to be made.
 
     Args:
         dvc: The repository.
         registry: What it declares.
         stages: The addresses of stages to make.
         report: Takes a line while waiting for workers.
-
-    Raises:
-        UnusableError: when they cannot be reached, or what connects to them is not installed.
     """
     workers = registry.settings.workers
     if workers is None or all(workers.resources_for(stage) is None for stage in stages):
@@ -224,14 +240,16 @@ def hiring(
     # Starting a process takes a second.
     needed = replace(workers, local=min(workers.local, len(stages)))
     with dvc.beacon() as beacon:
-        engine = _build_engine(dvc, needed, report)
+        crew = Crew(
+            dvc, registry, workers, beacon, partial(_build_engine, dvc.cache_root, needed, report)
+        )
         try:
-            yield Crew(dvc, registry, workers, beacon, engine)
+            yield crew
         finally:
-            engine.close()
+            crew.close()
 
 
-def _build_engine(dvc: DvcRepo, workers: Workers, report: Report) -> Engine:
+def _build_engine(cache: Path, workers: Workers, report: Report) -> Engine:
     if workers.command is not None:
         from registry_assets.workers.command_engine import CommandEngine
 
@@ -245,4 +263,4 @@ def _build_engine(dvc: DvcRepo, workers: Workers, report: Report) -> Engine:
             "stages are made by workers, and Dask is not installed: `pip install "
             "'registry-assets[dask]'`, or take [tool.registry_assets.workers] out of pyproject.toml"
         ) from error
-    return DaskEngine(workers, dvc.cache_root, report)
+    return DaskEngine(workers, cache, report)

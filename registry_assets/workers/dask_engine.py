@@ -193,10 +193,17 @@ class DaskEngine:
         lost_since: float | None = None
         is_stopping = False
         while True:
+            if stop.is_set() and not is_stopping:
+                is_stopping = True
+                self._stop(key, future)
             try:
                 item = said.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 pass
+            except BaseException:
+                # An interrupt of a run that waits in the main thread.
+                self._stop(key, future)
+                raise
             else:
                 if item is _DONE:
                     break
@@ -206,9 +213,6 @@ class DaskEngine:
                 for line in item["lines"]:
                     report(line)
                 continue
-            if stop.is_set() and not is_stopping:
-                is_stopping = True
-                self._stop(key, future)
             if self._client.status == "running":
                 lost_since = None
                 if not started:
@@ -246,6 +250,8 @@ class DaskEngine:
 
     def _stop(self, key: str, future: Future[Any]) -> None:
         """Has the worker end a command; takes an order back that no worker has begun."""
+        if self._client.status != "running":
+            return
         with _quiet():
             running = self._client.run(dask_worker.stop, key, on_error="ignore")
         if not any(running.values()):
