@@ -10,8 +10,10 @@ from dvc.fs import HTTPFileSystem
 from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA as _SCHEMA
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 from dvc.utils.strictyaml import YAMLValidationError, validate
+from dvc_objects.fs.utils import as_atomic
 
 from registry_assets.dvc_repo.remote_errors import place_of, reaching_remote
+from registry_assets.dvc_repo.run_cache import name_of
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -36,7 +38,7 @@ class RemoteRuns:
         self._is_supported = not isinstance(odb.fs, HTTPFileSystem)
 
     def read(self, folder: PurePosixPath) -> Sequence[Mapping[str, Any]]:
-        """The entries in a folder such as ``runs/xx/yyyy``, those that can be read.
+        """The entries in a folder such as ``runs/xx/yyyy``, without damaged ones.
 
         Raises:
             RemoteError: when the remote cannot be used.
@@ -49,8 +51,9 @@ class RemoteRuns:
                 found = sorted(self._fs.find(self._fs.join(self._path, *folder.parts)))
             except FileNotFoundError:
                 return []
-            texts = [self._fs.cat_file(path).decode(errors="replace") for path in found]
-        return [entry for text in texts if (entry := _parse(text)) is not None]
+            texts = {path: self._fs.cat_file(path).decode(errors="replace") for path in found}
+        entries = [(self._fs.name(path), _parse(text)) for path, text in texts.items()]
+        return [entry for name, entry in entries if entry and name_of(entry) == name]
 
     def write(self, place: PurePosixPath, entry: Mapping[str, Any]) -> None:
         """Writes an entry, unless there is one of that name.
@@ -64,8 +67,14 @@ class RemoteRuns:
             path = self._fs.join(self._path, *place.parts)
             if self._fs.exists(path):
                 return
-            self._fs.makedirs(self._fs.parent(path), exist_ok=True)
-            self._fs.pipe_file(path, dumps_yaml(entry).encode())
+            text = dumps_yaml(entry).encode()
+            if self._fs.protocol == "local":
+                # What is written elsewhere is there at once, or not at all.
+                with as_atomic(self._fs, path, create_parents=True) as fresh:
+                    self._fs.pipe_file(fresh, text)
+            else:
+                self._fs.makedirs(self._fs.parent(path), exist_ok=True)
+                self._fs.pipe_file(path, text)
 
 
 def _parse(text: str) -> Mapping[str, Any] | None:

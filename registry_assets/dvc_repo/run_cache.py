@@ -59,7 +59,7 @@ class RunCache:
         if not _is_fit(stage):
             return
         entry = to_single_stage_lockfile(stage)
-        place = self._folder_of(stage) / _hash(entry)
+        place = self._folder_of(stage) / name_of(entry)
         known = _load(place)
         self.keep_uncached(stage, known or entry)
         if known:
@@ -90,10 +90,6 @@ class RunCache:
         if not _is_fit(stage):
             return None
         return PurePosixPath(self._folder_of(stage).relative_to(self.folder.parent).as_posix())
-
-    def name_of(self, entry: Mapping[str, Any]) -> str:
-        """The name of an entry in that folder."""
-        return _hash(entry)
 
     def _newest(self, stage: PipelineStage) -> Mapping[str, Any] | None:
         """The newest entry for a stage, if any."""
@@ -148,6 +144,11 @@ def _load(place: Path) -> Mapping[str, Any] | None:
         place.unlink(missing_ok=True)
         return None
     return entry
+
+
+def name_of(entry: Mapping[str, Any]) -> str:
+    """The name of the file of an entry."""
+    return _hash(entry)
 
 
 def _hash(entry: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_erro
 from registry_assets.dvc_repo.remote_runs import RemoteRuns
 from registry_assets.dvc_repo.remotes import keeps_versions, objects_of, push
 from registry_assets.dvc_repo.resolved import DataVersion, MadeStage, ResolvedStage
-from registry_assets.dvc_repo.run_cache import RunCache
+from registry_assets.dvc_repo.run_cache import RunCache, name_of
 from registry_assets.dvc_repo.stage_run import is_for_run_cache
 from registry_assets.dvc_repo.staged_listings import StagedListings, hashing
 from registry_assets.dvc_repo.store import Store
@@ -340,7 +340,7 @@ class _Work:
             raise RegistryError(f"{lost} is not in the cache any more: run it again")
         folder = self.runs.place_for(self.stage)
         if folder is not None and is_for_run_cache(self.stage) and self._has_default_remote:
-            RemoteRuns(self.repo).write(folder / self.runs.name_of(entry), entry)
+            RemoteRuns(self.repo).write(folder / name_of(entry), entry)
 
     def clean_up(self) -> None:
         """Removes inputs and outputs from the work tree."""
