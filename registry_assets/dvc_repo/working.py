@@ -41,6 +41,7 @@ from registry_assets.dvc_repo.staged_listings import StagedListings, hashing
 from registry_assets.dvc_repo.store import Store
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import (
+    DataNotAvailableError,
     DependencyOutdatedError,
     InputsLackingError,
     RefusedError,
@@ -171,6 +172,12 @@ class _Work:
         Raises:
             RefusedError: when they cannot.
         """
+        for out in self.stage.outs:
+            if not out.can_push:
+                raise RefusedError(
+                    f"{path_in_repo(self.repo, out)} is declared `push: false`, and its remote is "
+                    "the only way from here: have workers use the cache of the registry"
+                )
         for name in {out.remote for out in self.stage.outs}:
             self._check_remote(name)
 
@@ -228,22 +235,32 @@ class _Work:
 
     def _bring_inputs(self) -> None:
         """Brings inputs and previous outputs into the work tree, and checks the dependencies."""
-        wanted = [*self.inputs, *self.previous]
-        lacking = [out for out in wanted if not is_in_cache(out)]
-        for store, outs in self._by_store(lacking):
-            self._check_stop()
-            self._receive(store, outs, listings=True)
-            self._receive(store, outs, listings=False)
         for out in self.stage.outs:
             # Outputs that Git has are in the snapshot, and are not for the command to see.
             if not out.persist:
                 _remove(Path(out.fs_path))
-        for out in wanted:
-            self._check_stop()
-            link_from_cache(self.dvc, self.repo, out)
+        self._fetch_inputs()
+        try:
+            self._link_inputs()
+        except DataNotAvailableError:
+            # Another worker has just made room in the cache, before they were in use.
+            self._fetch_inputs()
+            self._link_inputs()
         for out in self.previous:
             out.unprotect()
         self._check_dependencies()
+
+    def _fetch_inputs(self) -> None:
+        lacking = [out for out in [*self.inputs, *self.previous] if not is_in_cache(out)]
+        for store, outs in self._by_store(lacking):
+            self._check_stop()
+            self._receive(store, outs, listings=True)
+            self._receive(store, outs, listings=False)
+
+    def _link_inputs(self) -> None:
+        for out in [*self.inputs, *self.previous]:
+            self._check_stop()
+            link_from_cache(self.dvc, self.repo, out)
 
     def _by_store(self, outs: Iterable[DvcOutput]) -> Iterator[tuple[Store, list[DvcOutput]]]:
         by_remote: dict[tuple[str | None, str], list[DvcOutput]] = {}
@@ -346,7 +363,9 @@ class _Work:
         """Removes inputs and outputs from the work tree."""
         for out in [*self.inputs, *self.previous, *self.stage.outs]:
             if out.is_in_repo:
-                _remove(Path(out.fs_path))
+                # What cannot be removed goes with the next snapshot.
+                with contextlib.suppress(OSError):
+                    _remove(Path(out.fs_path))
 
 
 def _load(repo: Repo, resolved: ResolvedStage) -> PipelineStage:

@@ -11,7 +11,8 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-# Reads process groups, a line each; an empty line for none. The folder is `$1`.
+# Reads process groups, a line each; an empty line for none. The folder is `$1`. Files in it may be
+# hard links to objects of a cache, so they keep their mode.
 _SCRIPT = """\
 trap '' HUP INT TERM
 group=
@@ -22,7 +23,7 @@ if [ -n "$group" ]; then
   while [ "$tries" -lt 50 ] && kill -s 0 -- "-$group"; do sleep 0.1; tries=$((tries + 1)); done
   kill -s KILL -- "-$group"
 fi
-chmod -R u+rwx -- "$1"
+find "$1" -type d ! -perm -u=rwx -exec chmod u+rwx {} +
 rm -rf -- "$1"
 """
 _MOST_SECONDS = 60.0

@@ -64,7 +64,7 @@ stages:
     outs: [forgotten.txt]
   slow:
     cmd: echo $$ > $STARTED; sleep 60 & sleep 60
-    deps: [upper.py]
+    deps: [upper.py, data/inputs/01_a]
     outs: [later.txt]
 """
 

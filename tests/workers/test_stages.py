@@ -201,23 +201,15 @@ def test_the_cache_that_the_registry_names_is_used_if_it_is_there(
     run(registry, "dvc", "cache", "dir", "--quiet", str(outer))
     commit_all(registry)
     write_tree(outer, {"registry_assets/beacons/lit": ""})
-    answer = make(ask(registry, f"{TEXTS}twice"), place, beacon="lit")
+    asked = ask(registry, f"{TEXTS}twice")
+    answer = make(asked, place, beacon="lit")
     assert answer.made is not None
     assert answer.made.is_in_cache
     assert not (outer / "registry_clones").exists()
-    shutil.move(outer, registry.parent / "not there")
-    answer = make(ask_without_data(registry, f"{TEXTS}twice", outer), place, beacon="lit")
+    outer.rename(registry.parent / "elsewhere")
+    answer = make(asked, place, beacon="lit")
     assert answer.made is not None
     assert not answer.made.is_in_cache
-
-
-def ask_without_data(registry: Path, address: str, cache: Path):  # type: ignore[no-untyped-def]
-    """The order for a stage while its cache is elsewhere for a moment."""
-    (registry.parent / "not there").rename(cache)
-    try:
-        return ask(registry, address)
-    finally:
-        cache.rename(registry.parent / "not there")
 
 
 def test_inputs_that_are_nowhere_are_named(registry: Path, place: Path) -> None:
@@ -275,6 +267,22 @@ def test_a_remote_beside_the_registry_is_not_for_others(registry: Path, place: P
     assert problem is not None
     assert problem.kind == "unusable"
     assert "remote near is a folder beside the registry" in problem.reason
+
+
+def test_an_output_that_may_not_be_pushed_needs_a_shared_cache(
+    registry: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (registry / "processed/texts/dvc.yaml").read_text()
+    text = text.replace("outs: [part.txt]", "outs: [part.txt: {push: false}]")
+    write_tree(registry, {"processed/texts/dvc.yaml": text})
+    asked = ask(registry, f"{TEXTS}part")
+    problem = make(asked, place).problem
+    assert problem is not None
+    assert "processed/texts/part.txt is declared `push: false`" in problem.reason
+    write_tree(registry / ".dvc" / "cache", {"registry_assets/beacons/lit": ""})
+    monkeypatch.setenv(CACHE, str(registry / ".dvc" / "cache"))
+    answer = make(asked, place, beacon="lit")
+    assert entry_of(answer) == recorded(registry, f"{TEXTS}part")
 
 
 def test_a_remote_that_goes_away_is_a_problem_without_secrets(registry: Path, place: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -17,8 +18,7 @@ import pytest
 from registry_assets.dvc_repo.processes import name_of_mine
 from registry_assets.workers.orders import Answer
 from registry_assets.workers.place import CACHE, FOLDER, GIGABYTES
-from tests.commands import program
-from tests.conftest import commit_all, run, write_tree
+from tests.conftest import commit_all, write_tree
 from tests.workers.conftest import TEXTS
 from tests.workers.ordering import answer_of, ask, entry_of, line_of, make, recorded, work
 
@@ -174,6 +174,9 @@ def test_a_worker_that_is_killed_leaves_neither_command_nor_tree(
     wait_until(lambda: not members(group))
     wait_until(lambda: not tree.exists())
     wait_until(lambda: not guards[0].is_running())
+    # The tree had links to them.
+    objects = list((place_of(machine) / "cache/files/md5").glob("*/*"))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in objects} == {0o444}
 
 
 def test_a_command_that_does_not_hear_is_killed(registry: Path, machine: Mapping[str, str]) -> None:
@@ -288,16 +291,3 @@ def test_the_cache_of_workers_stays_small_and_keeps_what_was_used_last(
     assert kept == {"0", "1", "2", "3", "4"}
     mark.unlink()
     entry_of(make(ask(registry, f"{TEXTS}twice"), place))
-
-
-def test_it_starts_without_a_home(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [program("registry"), "work"],
-        input="{}\n",
-        capture_output=True,
-        text=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path / "none")},
-        check=False,
-    )
-    assert done.returncode == 1
-    assert run(tmp_path, "ls").strip() == ""
