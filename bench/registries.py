@@ -26,8 +26,7 @@ def build_registry(root: Path, collections: int, files: int = 3) -> None:
         collections: How many.
         files: In each of them.
     """
-    list(init_registry(root))
-    shutil.rmtree(root / "processed")
+    start_repository(root)
     dataset = root / DATASET
     dataset.mkdir(parents=True)
     names = [f"c{number:05}" for number in range(collections)]
@@ -35,13 +34,7 @@ def build_registry(root: Path, collections: int, files: int = 3) -> None:
     (dataset / "dvc.yaml").write_text(_pipeline(), encoding="utf-8")
     for name in names:
         shoot(root, name, files)
-    # DVC refuses to track what Git tracks.
-    for command in (
-        ["git", "add", "--all", "--", ".", ":!raw/c*"],
-        ["git", *_IDENTITY, "commit", "--quiet", "--message", "Start"],
-        [sys.executable, "-m", "dvc", "add", "--quiet", "--glob", "raw/c*"],
-    ):
-        subprocess.run(command, cwd=root, check=True)
+    commit_and_add(root)
     dvc = DvcRepo(root)
     with dvc.session():
         for name in names:
@@ -49,6 +42,22 @@ def build_registry(root: Path, collections: int, files: int = 3) -> None:
                 f"raw/{name}", f"{DATASET}/data/inputs/{name}", report=lambda _line: None
             ) as result:
                 result.persist()
+
+
+def start_repository(root: Path) -> None:
+    """Makes a registry without collections and data sets."""
+    list(init_registry(root))
+    shutil.rmtree(root / "processed")
+
+
+def commit_and_add(root: Path) -> None:
+    """Commits code, and has DVC track the collections; it refuses to track what Git tracks."""
+    for command in (
+        ["git", "add", "--all", "--", ".", ":!raw/c*"],
+        ["git", *_IDENTITY, "commit", "--quiet", "--message", "Start"],
+        [sys.executable, "-m", "dvc", "add", "--quiet", "--glob", "raw/c*"],
+    ):
+        subprocess.run(command, cwd=root, check=True)
 
 
 def copy_registry(base: Path, name: str) -> Path:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from elsewhere import measure_elsewhere
 from images import measure_memory, measure_photographs
 from looking import measure_looking
 from registries import DATASET, STAGES, build_registry, copy_registry
@@ -70,6 +71,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=20_000, help="to look at; 0: none")
     parser.add_argument("--files", type=int, default=20_000, help="to transfer; 0: none")
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
+    parser.add_argument("--workers", type=int, default=16, help="for stages that sleep; 0: none")
+    parser.add_argument("--units", type=int, nargs="*", default=[300, 1000], help="on 2 workers")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
     # As people run it: with our modules compiled, as those of DVC and Dagster are.
@@ -110,6 +113,9 @@ def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
             yield Row(*cells)
     if arguments.pictures:
         for cells in measure_looking(scratch, arguments.pictures, _time):
+            yield Row(*cells)
+    if arguments.workers:
+        for cells in measure_elsewhere(scratch, arguments.workers, 40, 20.0, arguments.units):
             yield Row(*cells)
     if arguments.small_images:
         for cells in measure_memory(scratch, arguments.small_images):

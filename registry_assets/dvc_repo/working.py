@@ -182,17 +182,17 @@ class _Work:
             self._check_remote(name)
 
     def _check_remote(self, name: str | None) -> None:
-        address = self.resolved.address
         name = name or self.repo.config["core"].get("remote")
         if not name:
             raise RefusedError(
-                f"there is no default remote to bring the outputs of {address} to: `dvc remote add "
+                "there is no default remote to bring the outputs of stages to: `dvc remote add "
                 "--default storage URL` makes one; or have workers use the cache of the registry"
             )
         if isinstance(self.repo.config["remote"].get(name.lower(), {}).get("url"), RelPath):
             raise RefusedError(
                 f"remote {name} is a folder beside the registry, which other machines do not "
-                "reach: give it an address, or have workers use the cache of the registry"
+                f"reach: `dvc remote modify {name} url ADDRESS` gives it an absolute path or a URL "
+                "that all of them reach; or have workers use the cache of the registry"
             )
         if keeps_versions(self.repo, name):
             raise RefusedError(

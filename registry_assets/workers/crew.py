@@ -16,6 +16,7 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.resolved import MadeStage, ResolvedStage
 from registry_assets.errors import (
     NotTrackedError,
+    RefusedError,
     RegistryError,
     RepositoryChangedError,
     StageFailedError,
@@ -214,6 +215,9 @@ def _error_of(address: str, problem: Problem) -> RegistryError:
     if problem.kind in ("failed", "stopped"):
         reason = f"{problem.reason}{where}"
         return StageFailedError(address, reason, problem.lines, has_previous=False)
+    if problem.kind == "settings":
+        # Without the stage, as it is the same for all.
+        return RefusedError(problem.reason)
     if problem.kind == "outdated":
         return RepositoryChangedError(address, f"{', '.join(problem.paths)} changed")
     return RegistryError(f"{address} could not be made{where}: {problem.reason}")

@@ -16,6 +16,7 @@ ProblemKind = Literal[
     "lacking",  # inputs are neither in the worker's cache nor on a remote
     "outdated",  # a file of the snapshot differs from the recorded dependency
     "refused",  # the worker has other versions of the libraries that results depend on
+    "settings",  # what the registry configures does not suit workers
     "unusable",  # remote, disk or Git of this worker: another worker, or a later try, may do it
 ]
 

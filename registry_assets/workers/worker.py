@@ -19,6 +19,7 @@ from registry_assets.errors import (
     DependencyOutdatedError,
     FileNotStorableError,
     InputsLackingError,
+    RefusedError,
     RegistryError,
     StageFailedError,
     UnusableError,
@@ -196,6 +197,8 @@ def _explain(error: Exception, stop: Event) -> Problem:
         return _problem("outdated", f"{error.path} {error.reason}", [error.path])
     if isinstance(error, FileNotStorableError):
         return _problem("failed", str(error))
+    if isinstance(error, RefusedError):
+        return _problem("settings", str(error))
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return _problem("unusable", f"its disk is full: {error.strerror}")
     if isinstance(error, OSError):
