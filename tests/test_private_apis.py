@@ -18,10 +18,12 @@ from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import av
 import imageio.v3 as iio
 import pytest
+from alembic.script import ScriptDirectory
 from dagster import (
     AssetCheckEvaluation,
     AssetKey,
@@ -160,6 +162,28 @@ def test_the_event_log_connects_in_two_public_ways(name: str) -> None:
     assert hasattr(internals.SqliteEventLogStorage, name), f"history/event_storage.py has {name}"
     # All but these two methods themselves go through them, or the open databases are passed by.
     assert source.count("self._connect(") == 2, "Dagster connects elsewhere, too"
+
+
+def test_migrations_are_read_once_for_all_databases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a process that has opened no history yet.
+    unchanged = getattr(ScriptDirectory.from_config, "_read", ScriptDirectory.from_config)
+    monkeypatch.setattr(ScriptDirectory, "from_config", unchanged)
+    read: list[str] = []
+    begin = ScriptDirectory.__init__
+
+    def counted(self: ScriptDirectory, place: Any, *arguments: Any, **options: Any) -> None:
+        read.append(str(place))
+        begin(self, place, *arguments, **options)
+
+    monkeypatch.setattr(ScriptDirectory, "__init__", counted)
+    for home in (tmp_path / "one", tmp_path / "two"):
+        internals.read_migrations_once()
+        home.mkdir()
+        with DagsterInstance.local_temp(str(home)) as opened:
+            opened.report_runless_asset_event(AssetMaterialization("a"))
+    assert len(read) == 1, "history/opening.py reckons that Dagster asks Alembic in this way"
 
 
 def test_a_backfill_is_open_until_it_has_started_its_runs(instance: DagsterInstance) -> None:

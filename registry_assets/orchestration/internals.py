@@ -103,6 +103,7 @@ __all__ = [
     "open_instance",
     "postgres_address",
     "read_event",
+    "read_migrations_once",
     # Our own automation conditions have to be records, like Dagster's, which copies and compares
     # conditions that way.
     "record",
@@ -145,6 +146,37 @@ def open_instance(home: Path, overrides: Mapping[str, Any]) -> DagsterInstance:
         overrides: Settings that take precedence over ``dagster.yaml``.
     """
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=dict(overrides)))
+
+
+def read_migrations_once() -> None:
+    """Make Dagster read its migrations once in this process, as they stay the same.
+
+    Dagster has Alembic import all of them, sixty modules, for each of the three databases of an
+    instance, and twice for the one that each run gets: most of the time that it takes to open them.
+    There is no setting for it, so we replace how Alembic reads them.
+    """
+    migrations: Any = import_module("dagster._core.storage.sql").ScriptDirectory
+    if isinstance(migrations.from_config, _ReadOnce):
+        return
+    migrations.from_config = _ReadOnce(migrations.from_config)
+
+
+class _ReadOnce:
+    """Reads migrations when they are asked for first.
+
+    Args:
+        read: Takes Alembic's settings, of which Dagster has one for each database.
+    """
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, config: Any) -> Any:
+        place = config.get_main_option("script_location")
+        if place not in self._known:
+            self._known[place] = self._read(config)
+        return self._known[place]
 
 
 def find_postgres_address(home: Path) -> str | None:

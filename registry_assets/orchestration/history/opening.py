@@ -59,6 +59,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
     from registry_assets.orchestration.internals import (
         find_postgres_address,
         open_instance,
+        read_migrations_once,
         stay_connected,
     )
 
@@ -83,6 +84,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
         else:
             check_reachable(database)
         stack.callback(share_history, home)
+        read_migrations_once()
         with _translated_settings_errors(settings):
             instance = stack.enter_context(open_instance(home, overrides))
             # Dagster would load them when a run starts, and the run would fail without a step.
