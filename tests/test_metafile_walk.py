@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -150,22 +151,27 @@ def test_repeating_a_walk_asks_about_new_folders_only(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    original, original_of_dvc = GitRepo.ignored, DvcRepo.ignored_folders
+    original, original_of_dvc = GitRepo.ignored, DvcRepo.ignore_rule
 
     def ask_git(self: GitRepo, paths: list[str]) -> frozenset[str] | None:
         asked.extend(paths)
         return original(self, paths)
 
-    def ask_dvc(self: DvcRepo, folders: list[str]) -> frozenset[str]:
-        asked.extend(folders)
-        return original_of_dvc(self, folders)
+    def ask_dvc(self: DvcRepo) -> Callable[[str], bool]:
+        is_ignored = original_of_dvc(self)
+
+        def ask(folder: str) -> bool:
+            asked.append(folder)
+            return is_ignored(folder)
+
+        return ask
 
     registry = read_registry(root)
     time.sleep(2 * SETTLED)
     walk = RepeatedWalk(root, settled_seconds=SETTLED)
     before = walk(registry)
     monkeypatch.setattr(GitRepo, "ignored", ask_git)
-    monkeypatch.setattr(DvcRepo, "ignored_folders", ask_dvc)
+    monkeypatch.setattr(DvcRepo, "ignore_rule", ask_dvc)
     assert walk(registry) == before
     assert asked == []
     write_tree(root, {"notes/new/dvc.yaml": PIPELINE})

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from enum import Enum, auto
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -195,21 +195,18 @@ class IgnoreRule:
         self.ignored: set[str] = set()
 
     def walk(self, registry: Registry) -> list[Found]:
-        """Walk by this rule; opens the DVC repository at most once."""
-        with ExitStack() as until_done:
-            dvc: DvcRepo | None = None
+        """Walk by this rule."""
+        is_ignored: Callable[[str], bool] | None = None
 
-            def find_ignored(folders: Sequence[str]) -> Collection[str]:
-                nonlocal dvc
-                left = self._ask_git([path for path in folders if path not in self._known])
-                if self._may_dvc_ignore(left):
-                    if dvc is None:
-                        dvc = _dvc_repo(self._root)
-                        until_done.enter_context(dvc.session())
-                    self.ignored.update(dvc.ignored_folders(left))
-                return self.ignored
+        def find_ignored(folders: Sequence[str]) -> Collection[str]:
+            nonlocal is_ignored
+            left = self._ask_git([path for path in folders if path not in self._known])
+            if self._may_dvc_ignore(left):
+                is_ignored = is_ignored or _dvc_repo(self._root).ignore_rule()
+                self.ignored.update(filter(is_ignored, left))
+            return self.ignored
 
-            return list(walk(registry, find_ignored))
+        return list(walk(registry, find_ignored))
 
     def _ask_git(self, folders: Sequence[str]) -> Sequence[str]:
         """The folders that Git does not ignore; remembers the others."""
