@@ -83,8 +83,9 @@ else
 test: test-registry
 endif
 
+# One more than CI has cores, as each waits a third of its time: for disks, servers, Dagster's clock.
 test-registry: $(SERVERS)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 # All that it says at once: else it would stand in between.
 test-example:
