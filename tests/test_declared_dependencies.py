@@ -80,12 +80,28 @@ def test_what_is_declared_is_imported_or_has_a_reason() -> None:
     assert (REQUIRED | OPTIONAL) - used == set(NEVER_IMPORTED)
 
 
+# What they hold is of no use without Dask; who wants it imports them in a function.
+OF_AN_EXTRA = {"workers/dask_engine.py", "workers/dask_worker.py"}
+
+
 def test_what_an_extra_brings_is_not_needed_to_import_a_module() -> None:
     brought = OPTIONAL - REQUIRED
     found = {
-        f"{path.relative_to(ROOT)}: {name}"
+        path.relative_to(PACKAGE).as_posix()
         for path, module in MODULES.items()
         for name in imported(module.body)
         if distributions_of(name) <= brought
     }
-    assert found == set()
+    assert found == OF_AN_EXTRA
+
+
+def test_a_module_of_an_extra_is_imported_in_functions_only() -> None:
+    names = {f"registry_assets.{path[:-3].replace('/', '.')}" for path in OF_AN_EXTRA}
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path, module in MODULES.items()
+        for node in module.body
+        if isinstance(node, ast.ImportFrom)
+        and {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & names
+    }
+    assert found <= OF_AN_EXTRA
