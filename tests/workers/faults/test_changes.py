@@ -1,0 +1,227 @@
+"""What people do to the head while stages are made on workers."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import run, write_tree
+from tests.persisting.helpers import leftovers, metafiles
+from tests.remotes.servers.processes import HOST, find_free_port
+from tests.workers.cluster import CONTROL, Cluster, wait_until
+from tests.workers.faults.conftest import COLLECTIONS, TEXTS, Twin
+from tests.workers.head import Ended, Head, check_undisturbed, materialize, settle
+
+PROGRAM = f"{TEXTS}/program.py"
+
+
+@pytest.fixture(autouse=True)
+def _fresh(cluster: Cluster) -> Iterator[None]:
+    """Each test begins with workers that have made nothing, and leaves none at work."""
+    cluster.forget_runs()
+    for machine in cluster.machines.values():
+        shutil.rmtree(machine.work / "cache", ignore_errors=True)
+    yield
+    cluster.release()
+    wait_until(lambda: not cluster.processes_at_work(), "the end of commands", 10)
+
+
+def errors_in(ended: Ended) -> list[str]:
+    """The lines that say what went wrong."""
+    return [line for line in ended.err.splitlines() if line.startswith("registry:")]
+
+
+def test_code_edited_meanwhile_is_noticed_and_nothing_is_lost(
+    registry: Path, twin: Twin, cluster: Cluster
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    before = (registry / PROGRAM).read_text()
+    cluster.hold("01_a", "02_b")
+    head = Head(registry, "materialize")
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    (registry / PROGRAM).write_text(before.replace("upper()", "title()"))
+    cluster.release()
+    ended = head.wait()
+    assert ended.code == 1
+    assert errors_in(ended)
+    assert all("program.py changed" in line for line in errors_in(ended)), ended
+    assert leftovers(registry) == []
+    # What was made of the code before is found.
+    (registry / PROGRAM).write_text(before)
+    assert materialize(registry).code == 0
+    assert sorted(cluster.runs()) == list(COLLECTIONS)
+    check_undisturbed(registry, twin.metafiles)
+
+
+def test_the_branch_switched_meanwhile_is_noticed_and_nothing_is_lost(
+    registry: Path, twin: Twin, cluster: Cluster
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    cluster.hold("01_a", "02_b")
+    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    before = metafiles(registry)
+    run(registry, "git", "switch", "--quiet", "--create", "other")
+    cluster.release()
+    ended = head.wait()
+    assert ended.code == 1
+    assert all("the checked-out branch changed" in line for line in errors_in(ended)), ended
+    assert metafiles(registry) == before
+    assert leftovers(registry) == []
+    run(registry, "git", "switch", "--quiet", "-")
+    assert materialize(registry).code == 0
+    assert sorted(cluster.runs()) == list(COLLECTIONS)
+    check_undisturbed(registry, twin.metafiles)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_the_head_ends_the_commands_on_workers(
+    registry: Path, twin: Twin, cluster: Cluster, sent: signal.Signals
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    cluster.hold(*COLLECTIONS)
+    before = metafiles(registry)
+    head = Head(registry, "materialize")
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    head.process.send_signal(sent)
+    began = time.monotonic()
+    wait_until(lambda: not cluster.processes_at_work(), "the end of commands", 8)
+    assert head.wait(20).code not in (0, None)
+    assert time.monotonic() - began < 10
+    assert metafiles(registry) == before
+    assert leftovers(registry) == []
+    # What was waiting on the scheduler does not begin later.
+    time.sleep(1)
+    assert len(cluster.runs()) == 2
+    cluster.release()
+    assert materialize(registry).code == 0
+    check_undisturbed(registry, twin.metafiles)
+
+
+def test_the_head_killed_before_recording_finds_what_was_made(
+    registry: Path, twin: Twin, cluster: Cluster
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    cluster.hold("01_a", "02_b")
+    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    before = metafiles(registry)
+    head.kill()
+    cluster.release()
+    wait_until(lambda: not cluster.processes_at_work(), "the end of commands")
+    assert metafiles(registry) == before
+    wait_until(lambda: _runs_on(registry.parent / "remote") == 2, "what was pushed")
+    ended = materialize(registry)
+    assert ended.code == 0, ended
+    assert sorted(cluster.runs()) == list(COLLECTIONS)
+    check_undisturbed(registry, twin.metafiles)
+
+
+def _runs_on(remote: Path) -> int:
+    """The number of entries in the run cache of a remote."""
+    return len([place for place in (remote / "runs").rglob("*") if place.is_file()])
+
+
+def test_the_head_killed_between_two_records_goes_on_from_there(
+    registry: Path, twin: Twin, cluster: Cluster
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    cluster.hold("02_b")
+    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
+    lock = registry / TEXTS / "dvc.lock"
+    wait_until(lambda: lock.exists() and "01_a" in lock.read_text(), "the first record")
+    head.kill()
+    cluster.release()
+    ended = materialize(registry)
+    assert ended.code == 0, ended
+    assert cluster.runs("01_a") == ["01_a"]
+    check_undisturbed(registry, twin.metafiles)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(registry: Path) -> None:
+    port = find_free_port()
+    settle(registry, scheduler=f"tcp://{HOST}:{port}")
+    began = time.monotonic()
+    ended = Head(registry, "materialize").wait()
+    assert time.monotonic() - began < 30
+    assert ended.code == 1
+    (line,) = errors_in(ended)
+    assert f"no Dask scheduler answers at tcp://{HOST}:{port}" in line
+    with socket.create_server((HOST, port)):
+        ended = Head(registry, "materialize").wait()
+    assert ended.code == 1
+    (line,) = errors_in(ended)
+    assert f"no Dask scheduler answers at tcp://{HOST}:{port}" in line
+
+
+def test_resources_that_no_worker_has_are_named(registry: Path, cluster: Cluster) -> None:
+    settle(registry, scheduler=cluster.address, stages="{ upper = { GPU = 4 } }")
+    head = Head(registry, "materialize")
+    head.wait_until_said("GPU")
+    assert "no worker" in head.said
+    head.process.send_signal(signal.SIGINT)
+    assert head.wait(10).code != 0
+    assert cluster.runs() == []
+
+
+def test_stages_go_where_the_resources_are(registry: Path, twin: Twin, cluster: Cluster) -> None:
+    settle(registry, scheduler=cluster.address, stages='{ upper = { GPU = 1 }, "*" = {} }')
+    assert materialize(registry).code == 0
+    assert cluster.machines["two"].trees()
+    check_undisturbed(registry, twin.metafiles)
+    objects = cluster.machines["two"].work / "cache/files/md5"
+    assert len(list(objects.glob("*/*.dir"))) >= 2 * len(COLLECTIONS)
+
+
+def test_no_worker_is_said_and_the_first_one_is_used(
+    registry: Path, twin: Twin, own_cluster: Cluster
+) -> None:
+    settle(registry, scheduler=own_cluster.address)
+    head = Head(registry, "materialize")
+    head.wait_until_said("waiting for a worker")
+    own_cluster.start_worker("late")
+    ended = head.wait()
+    assert ended.code == 0, ended
+    check_undisturbed(registry, twin.metafiles)
+
+
+def test_stopping_a_command_that_carries_orders_ends_what_it_started(
+    registry: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    work = tmp_path / "machine" / "work"
+    carry = f"sh -c 'env REGISTRY_WORK_FOLDER={work} registry work - --attached'"
+    settle(registry, command=carry, at_once=2)
+    cluster.hold(*COLLECTIONS)
+    head = Head(registry, "materialize", environment={CONTROL: str(cluster.control)})
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    head.process.send_signal(signal.SIGINT)
+    assert head.wait(20).code != 0
+    assert _working_in(work) == []
+    wait_until(lambda: list((work / "trees").iterdir()) == [], "clean work trees", 10)
+    assert leftovers(registry) == []
+    assert cluster.runs() == cluster.runs()[:2]
+
+
+def _working_in(folder: Path) -> list[object]:
+    from tests.workers.cluster import Machine
+
+    return list(Machine("", folder.parent, None).processes_at_work())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("cat > /dev/null; echo so >&2; exit 7", "so"), ("true", "no answer")]
+)
+def test_a_command_without_an_answer_is_named(registry: Path, command: str, said: str) -> None:
+    settle(registry, command=command, at_once=2)
+    write_tree(registry, {})
+    ended = Head(registry, "materialize", "--collection", "01_a").wait()
+    assert ended.code == 1
+    assert "gave no answer" in ended.err
+    assert said in ended.err
+    assert leftovers(registry) == []
