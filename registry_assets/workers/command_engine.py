@@ -24,7 +24,7 @@ from registry_assets.workers.orders import Answer, Order
 
 _LAST_LINES = 12
 _POLL_SECONDS = 0.2
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 5.0
 
 
 class CommandEngine:
@@ -51,6 +51,7 @@ class CommandEngine:
         snapshot: Snapshot,
         needs: Mapping[str, float],
         avoid: Collection[str],
+        shun: Collection[str],
         report: Callable[[str], None],
         stop: Event,
     ) -> tuple[Answer, str]:
@@ -75,16 +76,15 @@ class CommandEngine:
         ]
         for reader in readers:
             reader.start()
+        line = json.dumps({"order": order.to_json(), "pack": pack}).encode()
+        # Who does not read it must not keep this from being stopped.
+        writer = threading.Thread(target=_write, args=(process, line), daemon=True)
+        writer.start()
         try:
-            with suppress(BrokenPipeError):
-                # Open until the end: `registry work --attached` stops when it is closed.
-                process.stdin.write(json.dumps({"order": order.to_json(), "pack": pack}).encode())
-                process.stdin.write(b"\n")
-                process.stdin.flush()
             while process.poll() is None and not stop.wait(_POLL_SECONDS):
                 pass
         finally:
-            _end(process)
+            _end(process, writer)
         for reader in readers:
             reader.join(_STOP_SECONDS)
         return self._read_answer(b"".join(said), order, process.returncode, list(last_lines)), ""
@@ -108,6 +108,14 @@ class CommandEngine:
             ) from error
 
 
+def _write(process: subprocess.Popen[bytes], line: bytes) -> None:
+    """Writes a line; the input stays open, as `registry work --attached` stops when it ends."""
+    assert process.stdin is not None
+    with suppress(BrokenPipeError, ValueError):
+        process.stdin.write(line + b"\n")
+        process.stdin.flush()
+
+
 def _read_all(process: subprocess.Popen[bytes], said: list[bytes]) -> None:
     assert process.stdout is not None
     said.append(process.stdout.read())
@@ -123,16 +131,21 @@ def _report_lines(
         report(text)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], writer: threading.Thread) -> None:
     """Closes the command's input, and ends it if it does not end by that."""
     assert process.stdin is not None
-    with suppress(BrokenPipeError):
-        process.stdin.close()
-    for sent in (None, signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        if sent is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, sent)
+    if not writer.is_alive():
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_SECONDS)
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            break
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    writer.join(_STOP_SECONDS)
+    with suppress(BrokenPipeError, ValueError):
+        process.stdin.close()

@@ -49,6 +49,7 @@ class Engine(Protocol):
         snapshot: Snapshot,
         needs: Mapping[str, float],
         avoid: Collection[str],
+        shun: Collection[str],
         report: Report,
         stop: Event,
     ) -> tuple[Answer, str]:
@@ -59,6 +60,7 @@ class Engine(Protocol):
             snapshot: The snapshot that it names.
             needs: The resources that the worker must have.
             avoid: Workers that have refused an order.
+            shun: Workers that could not make this one; they get it only if there is no other.
             report: Takes lines of progress, and the command's output.
             stop: When set, the command is terminated.
 
@@ -142,15 +144,15 @@ class Crew:
             )
         needs = self.workers.resources_for(stage.address) or {}
         sent: set[str] = set()
+        unable: set[str] = set()
         tries = 0
         while True:
             snapshot, edits = self._read_code(files)
             order = Order(
                 stage, snapshot.commit, snapshot.prefix, edits, self.beacon, self._versions
             )
-            answer, worker = self.engine.carry(
-                order, snapshot, needs, frozenset(self._refused), report, stop
-            )
+            avoid = frozenset(self._refused)
+            answer, worker = self.engine.carry(order, snapshot, needs, avoid, unable, report, stop)
             if answer.made is not None:
                 return replace(answer.made, versions=answer.versions)
             problem = answer.problem
@@ -158,14 +160,22 @@ class Crew:
             if problem.kind == "lacking" and not sent.issuperset(problem.paths):
                 send(problem.paths)
                 sent.update(problem.paths)
-            elif problem.kind == "refused" and worker and worker not in self._refused:
-                report(f"{problem.machine} is not used: {problem.reason}")
-                self._refused.add(worker)
+            elif problem.kind == "refused" and worker and worker not in avoid:
+                self._refuse(worker, problem, report)
             elif problem.kind == "unusable" and tries + 1 < _MOST_TRIES and not stop.is_set():
                 tries += 1
+                unable.add(worker)
                 report(f"{problem.machine}: {problem.reason}; trying again")
             else:
                 raise _error_of(stage.address, problem)
+
+    def _refuse(self, worker: str, problem: Problem, report: Report) -> None:
+        """Uses a worker no more, and says so once."""
+        with self._lock:
+            is_new = worker not in self._refused
+            self._refused.add(worker)
+        if is_new:
+            report(f"{problem.machine} is not used: {problem.reason}")
 
     def _read_code(self, files: Sequence[str]) -> tuple[Snapshot, Mapping[str, str | None]]:
         """A snapshot, and what changed since among some files and folders."""

@@ -12,12 +12,13 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 from distributed import Client, Future, KilledWorker, LocalCluster
 
@@ -26,19 +27,24 @@ from registry_assets.errors import RegistryError, UnusableError
 from registry_assets.git_repo.snapshots import Snapshot
 from registry_assets.model import Workers
 from registry_assets.workers import dask_worker
-from registry_assets.workers.orders import Answer, Order
+from registry_assets.workers.orders import Answer, Order, Problem
 from registry_assets.workers.place import CACHE
+from registry_assets.workers.versions import read_versions
 
 _CONNECT_SECONDS = 15.0
 _LOST_SECONDS = 15.0
 """How long the scheduler may be gone."""
 _POLL_SECONDS = 0.5
 _STOP_SECONDS = 20.0
+_ASK_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
 _WAIT_SECONDS = 30.0
 """How often it is said that no worker is there."""
 _LEAST_AT_ONCE = 8
 _MOST_AT_ONCE = 512
 _MOST_DEATHS = 4
+_MOST_ROUNDS = 20
+"""How often an order is given to Dask anew."""
 
 _DONE = None
 _NO_PACKAGE = "deserialization of the task graph"
@@ -80,7 +86,10 @@ class DaskEngine:
         self._snapshots: dict[str, Future[Any]] = {}
         self._lock = Lock()
         self._report = report
-        self._told = 0.0
+        self._told: dict[str, float] = {}
+        self._is_lost = False
+        self._known: Mapping[str, Mapping[str, float]] = {}
+        self._looked = 0.0
 
     @property
     def most_at_once(self) -> int:
@@ -94,20 +103,25 @@ class DaskEngine:
         snapshot: Snapshot,
         needs: Mapping[str, float],
         avoid: Collection[str],
+        shun: Collection[str],
         report: Callable[[str], None],
         stop: Event,
     ) -> tuple[Answer, str]:
         """Carries an order to a worker; see `crew.Engine.carry`."""
         deaths = 0
-        while True:
+        for _ in range(_MOST_ROUNDS):
+            if self._is_lost:
+                raise self._lost()
             key = f"{order.stage.address}-{uuid.uuid4().hex}"
             said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
             self._lines[key] = said
             started: list[str] = []
             try:
-                future = self._submit(key, order, snapshot, needs, avoid)
-                self._wait(future, key, said, started, report, stop)
-                data, worker = self._result(future, order.stage.address)
+                chosen = self._choose(order.stage.address, needs, avoid, shun)
+                future = self._submit(key, order, snapshot, needs, chosen)
+                if not self._wait(future, key, said, started, report, stop, needs, chosen):
+                    continue
+                data, worker = self._result(future, order.stage.address, avoid)
             except KilledWorker as error:
                 # Of a worker that died, Dask suspects whatever it had been given; only what had
                 # been started is.
@@ -118,10 +132,13 @@ class DaskEngine:
                         f"it, {', '.join(dict.fromkeys(started))}; look at their logs, and at "
                         "their memory"
                     ) from error
-                continue
+            else:
+                return Answer.from_json(data), worker
             finally:
                 del self._lines[key]
-            return Answer.from_json(data), worker
+        raise RegistryError(
+            f"{order.stage.address} is given up: workers died again and again; look at their logs"
+        )
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
@@ -134,28 +151,50 @@ class DaskEngine:
             with _quiet():
                 self._cluster.close(timeout=_STOP_SECONDS)
 
+    def _choose(
+        self,
+        address: str,
+        needs: Mapping[str, float],
+        avoid: Collection[str],
+        shun: Collection[str],
+    ) -> Collection[str] | None:
+        """The workers that may carry an order; None for any."""
+        if not avoid and not shun:
+            return None
+        able = [name for name, having in self._look().items() if _has(having, needs)]
+        fit = [name for name in able if name not in avoid]
+        if able and not fit:
+            raise RegistryError(
+                f"{address} could not be made: every worker was refused, as said above; install "
+                "the same versions there, or set `versions` in [tool.registry_assets.workers] to "
+                '"any"'
+            )
+        return [name for name in fit if name not in shun] or fit or None
+
+    def _look(self) -> Mapping[str, Mapping[str, float]]:
+        """The resources of each worker by its address, as of a moment ago."""
+        with self._lock:
+            if time.monotonic() - self._looked > _LOOK_SECONDS:
+                # What a scheduler that goes away just now does not say is what it said before.
+                with suppress(OSError):
+                    found = self._client.scheduler_info(n_workers=-1)["workers"]
+                    self._known = {name: item["resources"] for name, item in found.items()}
+                self._looked = time.monotonic()
+            return self._known
+
     def _submit(
         self,
         key: str,
         order: Order,
         snapshot: Snapshot,
         needs: Mapping[str, float],
-        avoid: Collection[str],
+        chosen: Collection[str] | None,
     ) -> Future[Any]:
-        workers = None
-        if avoid:
-            workers = [name for name in self._client.nthreads() if name not in avoid]
-            if not workers:
-                raise RegistryError(
-                    f"{order.stage.address} could not be made: every worker was refused, as said "
-                    "above; install the same versions there, or set `versions` in "
-                    '[tool.registry_assets.workers] to "any"'
-                )
         with self._lock, warnings.catch_warnings():
             # A snapshot is large, and is sent once.
             warnings.simplefilter("ignore", UserWarning)
             pack = self._snapshots.get(snapshot.commit)
-            if pack is None or pack.cancelled():
+            if pack is None or pack.status not in ("pending", "finished"):
                 pack = self._client.submit(
                     dask_worker.hold, snapshot.pack, key=f"snapshot-{snapshot.commit}"
                 )
@@ -168,7 +207,7 @@ class DaskEngine:
                 key=key,
                 pure=False,
                 resources=dict(needs) or None,
-                workers=workers,
+                workers=None if chosen is None else list(chosen),
             )
 
     def _take_event(self, event: tuple[float, dask_worker.Said]) -> None:
@@ -186,16 +225,24 @@ class DaskEngine:
         started: list[str],
         report: Callable[[str], None],
         stop: Event,
-    ) -> None:
-        """Waits for an order, and reports what the worker says; `started` gets its machines."""
+        needs: Mapping[str, float],
+        chosen: Collection[str] | None,
+    ) -> bool:
+        """Waits for an order, and reports what the worker says; `started` gets its machines.
+
+        Returns:
+            Whether it has ended; otherwise the chosen workers are gone.
+        """
         future.add_done_callback(lambda _future: said.put(_DONE))
         since = time.monotonic()
         lost_since: float | None = None
-        is_stopping = False
+        stopped: float | None = None
         while True:
-            if stop.is_set() and not is_stopping:
-                is_stopping = True
+            if stop.is_set() and stopped is None:
+                stopped = time.monotonic()
                 self._stop(key, future)
+            if stopped is not None and time.monotonic() - stopped > _STOP_SECONDS:
+                raise RegistryError(f"{_known_as(started)} does not answer: its command may run on")
             try:
                 item = said.get(timeout=_POLL_SECONDS)
             except queue.Empty:
@@ -206,7 +253,7 @@ class DaskEngine:
                 raise
             else:
                 if item is _DONE:
-                    break
+                    return True
                 if item["machine"] and item["is_start"]:
                     started.append(item["machine"])
                     report(f"on {item['machine']}, after {time.monotonic() - since:.1f} s")
@@ -216,13 +263,18 @@ class DaskEngine:
             if self._client.status == "running":
                 lost_since = None
                 if not started:
-                    self._say_waiting()
+                    self._say_waiting(needs)
+                    if chosen is not None and self._look().keys().isdisjoint(chosen):
+                        future.cancel(force=True)
+                        return False
                 continue
             lost_since = lost_since or time.monotonic()
             if time.monotonic() - lost_since > _LOST_SECONDS:
                 raise self._lost()
 
-    def _result(self, future: Future[Any], address: str) -> tuple[Mapping[str, Any], str]:
+    def _result(
+        self, future: Future[Any], address: str, avoid: Collection[str]
+    ) -> tuple[Mapping[str, Any], str]:
         try:
             data, worker = future.result(timeout=_CONNECT_SECONDS)
         except KilledWorker:
@@ -242,29 +294,59 @@ class DaskEngine:
                     "registry_assets: install the same version in its environment, with the extra "
                     "`dask`, and start it again"
                 ) from error
+            unfit = self._find_unfit(avoid)
+            if unfit is not None:
+                return unfit
             raise RegistryError(
                 f"{address} could not be made: a worker failed with {type(error).__name__} "
                 f"({_first_line(error)})"
             ) from error
         return data, worker
 
+    def _find_unfit(self, avoid: Collection[str]) -> tuple[Mapping[str, Any], str] | None:
+        """A worker that cannot take orders at all, as its own answer; None if there is none."""
+        with _quiet():
+            answers = self._client.run(read_versions, on_error="return")
+        for worker, said in answers.items():
+            if isinstance(said, ModuleNotFoundError) and worker not in avoid:
+                host = urlsplit(worker).hostname or worker
+                problem = Problem("refused", f"it lacks this package ({said})", machine=host)
+                return Answer(problem=problem).to_json(), worker
+        return None
+
     def _stop(self, key: str, future: Future[Any]) -> None:
         """Has the worker end a command; takes an order back that no worker has begun."""
         if self._client.status != "running":
             return
+        running: dict[str, bool] = {}
+
+        def ask() -> None:
+            running.update(self._client.run(dask_worker.stop, key, on_error="ignore"))
+
+        # A machine that hangs does not answer.
+        asking = Thread(target=ask, daemon=True)
         with _quiet():
-            running = self._client.run(dask_worker.stop, key, on_error="ignore")
+            asking.start()
+            asking.join(_ASK_SECONDS)
         if not any(running.values()):
             future.cancel(force=True)
 
-    def _say_waiting(self) -> None:
-        """Says from time to time that there is no worker."""
+    def _say_waiting(self, needs: Mapping[str, float]) -> None:
+        """Says from time to time that there is no worker with what a stage needs."""
+        if any(_has(having, needs) for having in self._look().values()):
+            return
+        wanted = ", ".join(f"{name}={amount:g}" for name, amount in needs.items())
         now = time.monotonic()
-        if now - self._told > _WAIT_SECONDS and not self._client.nthreads():
-            self._told = now
-            self._report(f"waiting for a worker to connect to {without_secrets(self._address)}")
+        if now - self._told.get(wanted, -_WAIT_SECONDS) < _WAIT_SECONDS:
+            return
+        self._told[wanted] = now
+        self._report(
+            f"waiting for a worker {wanted and f'with {wanted} '}to connect to "
+            f"{without_secrets(self._address)}"
+        )
 
     def _lost(self) -> UnusableError:
+        self._is_lost = True
         return UnusableError(
             f"the Dask scheduler at {without_secrets(self._address)} is gone: start it and its "
             "workers again, and run this again; what they finished is found"
@@ -297,6 +379,14 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+def _has(having: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+    return all(having.get(name, 0) >= amount for name, amount in needs.items())
+
+
+def _known_as(machines: Sequence[str]) -> str:
+    return machines[-1] if machines else "the Dask scheduler"
 
 
 def _first_line(error: BaseException) -> str:
