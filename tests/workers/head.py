@@ -69,6 +69,7 @@ class Head:
                 stdout=out,
                 stderr=err,
                 env={**os.environ, **(environment or {})},
+                start_new_session=True,
             )
 
     @property

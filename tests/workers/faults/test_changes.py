@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from registry_assets.workers.place import FOLDER
+from tests.commands import program
 from tests.conftest import run, write_tree
 from tests.persisting.helpers import leftovers, metafiles
 from tests.remotes.servers.processes import HOST, find_free_port
@@ -163,8 +169,7 @@ def test_a_scheduler_that_does_not_answer_is_named(registry: Path) -> None:
 def test_resources_that_no_worker_has_are_named(registry: Path, cluster: Cluster) -> None:
     settle(registry, scheduler=cluster.address, stages="{ upper = { GPU = 4 } }")
     head = Head(registry, "materialize")
-    head.wait_until_said("GPU")
-    assert "no worker" in head.said
+    head.wait_until_said("waiting for a worker with GPU=4")
     head.process.send_signal(signal.SIGINT)
     assert head.wait(10).code != 0
     assert cluster.runs() == []
@@ -219,9 +224,52 @@ def _working_in(folder: Path) -> list[object]:
 )
 def test_a_command_without_an_answer_is_named(registry: Path, command: str, said: str) -> None:
     settle(registry, command=command, at_once=2)
-    write_tree(registry, {})
     ended = Head(registry, "materialize", "--collection", "01_a").wait()
     assert ended.code == 1
     assert "gave no answer" in ended.err
     assert said in ended.err
     assert leftovers(registry) == []
+
+
+def test_a_command_that_does_not_read_its_order_can_be_stopped(registry: Path) -> None:
+    # More than fits into a pipe.
+    write_tree(registry, {"notes.md": random.Random(3).randbytes(200_000).hex()})
+    settle(registry, command="exec sleep 600", at_once=1)
+    head = Head(registry, "materialize", "--collection", "01_a")
+
+    def started() -> list[psutil.Process]:
+        return [p for p in psutil.process_iter() if _is_sleep_of(p, registry)]
+
+    wait_until(started, "the command")
+    head.process.send_signal(signal.SIGINT)
+    assert head.wait(15).code != 0
+    assert started() == []
+    assert leftovers(registry) == []
+
+
+def _is_sleep_of(process: psutil.Process, root: Path) -> bool:
+    with suppress(psutil.Error):
+        return process.cmdline() == ["sleep", "600"] and process.cwd() == str(root)
+    return False
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_processes_on_this_machine_end_with_the_head(
+    registry: Path, cluster: Cluster, tmp_path: Path, sent: signal.Signals
+) -> None:
+    settle(registry, local=2)
+    cluster.hold(*COLLECTIONS)
+    work = tmp_path / "machine" / "work"
+    environment = {CONTROL: str(cluster.control), FOLDER: str(work)}
+    head = Head(registry, "materialize", environment=environment, program=program("registry"))
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    if sent == signal.SIGINT:
+        # As a terminal does on Ctrl-C.
+        os.killpg(head.process.pid, sent)
+    else:
+        head.process.send_signal(sent)
+    assert head.wait(20).code != 0
+    wait_until(lambda: not _working_in(work), "the end of the commands", 10)
+    wait_until(lambda: list((work / "trees").iterdir()) == [], "the end of work trees", 10)
+    assert leftovers(registry) == [] or sent == signal.SIGKILL
+    assert "Traceback" not in head.said

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
 import psutil
 from dvc.config import Config
 
-from tests.conftest import commit_all
+from tests.conftest import commit_all, write_tree
 from tests.persisting.helpers import leftovers, metafiles
 from tests.workers.cluster import Cluster, Machine, wait_until
 from tests.workers.faults.conftest import COLLECTIONS, REMOTE, TEXTS, Twin
@@ -250,4 +251,58 @@ def test_a_worker_keeps_nothing_of_one_that_was_killed(
     ended = head.wait()
     assert ended.code == 0, ended
     assert len(machine.trees()) == 1
+    check_left_nothing(own_cluster)
+
+
+def test_a_worker_without_this_package_is_not_the_last_word(
+    registry: Path, twin: Twin, own_cluster: Cluster, tmp_path: Path
+) -> None:
+    write_tree(tmp_path, {"old/registry_assets/__init__.py": '"""An old version."""\n'})
+    own_cluster.start_worker("old", environment={"PYTHONPATH": str(tmp_path / "old")})
+    own_cluster.start_worker("good")
+    own_cluster.wait_for_workers(2)
+    settle(registry, scheduler=own_cluster.address)
+    ended = materialize(registry)
+    assert ended.code == 0, ended
+    assert "is not used: it lacks this package" in ended.err
+    check_undisturbed(registry, twin.metafiles)
+
+
+def test_orders_for_a_worker_that_dies_go_to_those_that_come(
+    registry: Path, twin: Twin, own_cluster: Cluster, tmp_path: Path
+) -> None:
+    own_cluster.start_worker("old", environment=other_versions(tmp_path / "old", pillow="1.0"))
+    good = own_cluster.start_worker("good")
+    own_cluster.wait_for_workers(2)
+    settle(registry, scheduler=own_cluster.address)
+    own_cluster.hold(*COLLECTIONS)
+    head = Head(registry, "materialize")
+    wait_until(lambda: "is not used" in head.said and own_cluster.runs(), "a refusal")
+    good.process.kill()
+    own_cluster.start_worker("better")
+    own_cluster.release()
+    ended = head.wait()
+    assert ended.code == 0, ended
+    check_undisturbed(registry, twin.metafiles)
+
+
+def test_a_machine_that_hangs_does_not_keep_the_head_from_being_stopped(
+    registry: Path, own_cluster: Cluster
+) -> None:
+    for name in ("one", "two"):
+        own_cluster.start_worker(name)
+    own_cluster.wait_for_workers(2)
+    settle(registry, scheduler=own_cluster.address)
+    own_cluster.hold("01_a", "02_b")
+    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
+    hung = at_work_on(own_cluster, "01_a")
+    wait_until(lambda: len(own_cluster.runs()) == 2, "two commands")
+    hung.process.send_signal(signal.SIGSTOP)
+    try:
+        head.process.send_signal(signal.SIGINT)
+        assert head.wait(40).code != 0
+    finally:
+        hung.process.send_signal(signal.SIGCONT)
+    assert leftovers(registry) == []
+    # Awake again, it hears that it is to stop.
     check_left_nothing(own_cluster)
