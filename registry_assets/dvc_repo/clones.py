@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from registry_assets.dvc_repo.processes import name_of_mine, owner_of
 from registry_assets.errors import RegistryError, RepositoryBusyError, UnusableError
 from registry_assets.model import DVC_FOLDER
 
@@ -113,8 +114,14 @@ def showing_beacon(cache: Path) -> Iterator[str]:
 
     Gives the name of the file, which is in `BEACONS`.
     """
-    beacon = cache / BEACONS / uuid.uuid4().hex
-    beacon.parent.mkdir(parents=True, exist_ok=True)
+    folder, machine = cache / BEACONS, _machine()
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in folder.glob(f"{machine}.*"):
+        owner = owner_of(place.name.removeprefix(f"{machine}."))
+        if owner is not None and not owner.is_alive:
+            # It was killed.
+            place.unlink(missing_ok=True)
+    beacon = folder / f"{machine}.{name_of_mine()}"
     beacon.touch()
     try:
         yield beacon.name
