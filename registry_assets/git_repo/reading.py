@@ -107,6 +107,11 @@ def run_git(
     return done
 
 
+def _command_in(arguments: Sequence[str]) -> str:
+    """The command of Git in a command line, after its settings."""
+    return arguments[0] if arguments[0] != "-c" else _command_in(arguments[2:])
+
+
 def check_git() -> None:
     """Checks that a recent enough Git is installed.
 
@@ -162,10 +167,10 @@ class GitRepo:
             )
         except subprocess.TimeoutExpired as error:
             reason = f"no answer within {most_seconds:.0f} s"
-            raise RegistryError(f"git {arguments[0]} failed: {reason}") from error
+            raise RegistryError(f"git {_command_in(arguments)} failed: {reason}") from error
         if check and done.returncode != 0:
             reason = without_secrets(error_line(done.stderr.decode(errors="replace")))
-            raise RegistryError(f"git {arguments[0]} failed: {reason}")
+            raise RegistryError(f"git {_command_in(arguments)} failed: {reason}")
         return done
 
     def entries(

@@ -12,12 +12,13 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from distributed import Client, Future, KilledWorker, LocalCluster
@@ -30,6 +31,8 @@ from registry_assets.workers import dask_worker
 from registry_assets.workers.orders import Answer, Order, Problem
 from registry_assets.workers.place import CACHE
 from registry_assets.workers.versions import read_versions
+
+_T = TypeVar("_T")
 
 _CONNECT_SECONDS = 15.0
 _LOST_SECONDS = 15.0
@@ -64,15 +67,11 @@ class DaskEngine:
     """
 
     def __init__(self, workers: Workers, cache: Path, report: Callable[[str], None]) -> None:
+        self._let_speak = _silence()
         self._cluster = _start_workers(workers, cache) if workers.local else None
         self._address = workers.scheduler or ""
         try:
-            self._client = Client(
-                self._cluster or self._address,
-                timeout=_CONNECT_SECONDS,
-                name="registry",
-                set_as_default=False,
-            )
+            self._client = _within(_CONNECT_SECONDS + _ASK_SECONDS, self._connect)
         except (OSError, TimeoutError, ValueError) as error:
             self._close_cluster()
             raise UnusableError(
@@ -90,6 +89,14 @@ class DaskEngine:
         self._is_lost = False
         self._known: Mapping[str, Mapping[str, float]] = {}
         self._looked = 0.0
+
+    def _connect(self) -> Client:
+        return Client(
+            self._cluster or self._address,
+            timeout=_CONNECT_SECONDS,
+            name="registry",
+            set_as_default=False,
+        )
 
     @property
     def most_at_once(self) -> int:
@@ -142,14 +149,13 @@ class DaskEngine:
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
-        with _quiet():
-            self._client.close(timeout=_POLL_SECONDS * 10)
+        self._client.close(timeout=_POLL_SECONDS * 10)
         self._close_cluster()
 
     def _close_cluster(self) -> None:
         if self._cluster is not None:
-            with _quiet():
-                self._cluster.close(timeout=_STOP_SECONDS)
+            self._cluster.close(timeout=_STOP_SECONDS)
+        self._let_speak()
 
     def _choose(
         self,
@@ -177,7 +183,8 @@ class DaskEngine:
             if time.monotonic() - self._looked > _LOOK_SECONDS:
                 # What a scheduler that goes away just now does not say is what it said before.
                 with suppress(OSError):
-                    found = self._client.scheduler_info(n_workers=-1)["workers"]
+                    info = _within(_ASK_SECONDS, lambda: self._client.scheduler_info(n_workers=-1))
+                    found = info["workers"]
                     self._known = {name: item["resources"] for name, item in found.items()}
                 self._looked = time.monotonic()
             return self._known
@@ -305,8 +312,11 @@ class DaskEngine:
 
     def _find_unfit(self, avoid: Collection[str]) -> tuple[Mapping[str, Any], str] | None:
         """A worker that cannot take orders at all, as its own answer; None if there is none."""
-        with _quiet():
-            answers = self._client.run(read_versions, on_error="return")
+        answers: Mapping[str, Any] = {}
+        with suppress(OSError):
+            answers = _within(
+                _ASK_SECONDS, lambda: self._client.run(read_versions, on_error="return")
+            )
         for worker, said in answers.items():
             if isinstance(said, ModuleNotFoundError) and worker not in avoid:
                 host = urlsplit(worker).hostname or worker
@@ -318,16 +328,12 @@ class DaskEngine:
         """Has the worker end a command; takes an order back that no worker has begun."""
         if self._client.status != "running":
             return
-        running: dict[str, bool] = {}
-
-        def ask() -> None:
-            running.update(self._client.run(dask_worker.stop, key, on_error="ignore"))
-
-        # A machine that hangs does not answer.
-        asking = Thread(target=ask, daemon=True)
-        with _quiet():
-            asking.start()
-            asking.join(_ASK_SECONDS)
+        running: Mapping[str, bool] = {}
+        with suppress(OSError):
+            running = _within(
+                _ASK_SECONDS,
+                lambda: self._client.run(dask_worker.stop, key, on_error="ignore"),
+            )
         if not any(running.values()):
             future.cancel(force=True)
 
@@ -369,16 +375,39 @@ def _start_workers(workers: Workers, cache: Path) -> LocalCluster:
     )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Dask's remarks about connections that end from the terminal."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+def _silence() -> Callable[[], None]:
+    """Keeps Dask's remarks about connections that end from the terminal; returns what undoes it."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
+
+    def undo() -> None:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+    return undo
+
+
+def _within(seconds: float, call: Callable[[], _T]) -> _T:
+    """Calls a function that may wait forever, as for a machine that hangs.
+
+    Raises:
+        TimeoutError: when it has not returned in time; it goes on in its thread.
+    """
+    answer: futures.Future[_T] = futures.Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
     try:
-        yield
-    finally:
-        logger.setLevel(before)
+        return answer.result(seconds)
+    except futures.TimeoutError:
+        raise TimeoutError(f"no answer in {seconds:.0f} s") from None
 
 
 def _has(having: Mapping[str, float], needs: Mapping[str, float]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import shutil
 import socket
 import sqlite3
 from collections import deque
@@ -35,6 +36,7 @@ Report = Callable[[str], None]
 
 _MOST_LINES = 100
 _POLL_SECONDS = 0.1
+_LEAST_FREE_BYTES = 2**20
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _place_of = cache(Place)
@@ -104,12 +106,21 @@ class _Unit:
         """Makes the stage."""
         tree, guard = self.place.tree()
         with self.place.running():
-            unpack_snapshot(tree, self.order.snapshot, pack)
+            self._unpack(tree, pack)
             _edit(tree, self.order)
             made = self._make_in(tree / self.order.prefix, guard)
         if not made.is_in_cache:
             self.place.limit(_bytes_of(self.order.stage, made))
         return made
+
+    def _unpack(self, tree: Path, pack: bytes | None) -> None:
+        try:
+            unpack_snapshot(tree, self.order.snapshot, pack)
+        except RegistryError as error:
+            if shutil.disk_usage(tree).free >= _LEAST_FREE_BYTES:
+                raise
+            # Git does not say it of each file.
+            raise UnusableError(f"its disk is full: {error}") from error
 
     def _make_in(self, root: Path, guard: Guard) -> MadeStage:
         # Importing DVC takes a second.
