@@ -239,7 +239,7 @@ def test_no_credential_of_the_head_travels(
     found = [ended.out, ended.err]
     # The same orders as they travel.
     order = tmp_path / "order"
-    settle(registry, command=f"cat > {order}", at_once=1)
+    settle(registry, command=f"head -n 1 > {order}", at_once=1)
     assert materialize(registry, environment=environment).code == 1
     asked = json.loads(order.read_bytes())
     assert asked["order"]["stage"]["address"].startswith(TEXTS)
