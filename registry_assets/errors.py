@@ -192,7 +192,7 @@ class RemoteAccessError(RemoteError):
     def __init__(self, remote: str, url: str, reason: str) -> None:
         step = (
             f"check its credentials and what they may do; `dvc remote modify --local {remote}` "
-            'sets them, see "Remotes" in the README'
+            'sets them, see "Remotes" in the documentation'
         )
         if "://" not in url:
             step = "check who may read and write there"

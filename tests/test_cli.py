@@ -392,6 +392,17 @@ def test_a_registry_is_made_in_a_folder_of_a_git_repository_but_not_of_another_r
     assert "core.no_scm" not in (root / ".dvc/config").read_text()
 
 
+def test_a_git_repository_of_its_own_becomes_a_registry_also_in_the_folder_of_another_one(
+    text_registry: Path,
+) -> None:
+    place = text_registry / "scratch"
+    place.mkdir()
+    run(place, "git", "init", "--quiet")
+    done = registry(place, "init", str(place))
+    assert done.exit_code == 0, done.output
+    assert (place / "processed/01_image_dataset/dvc.yaml").exists()
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(text_registry: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -133,7 +133,7 @@ def test_what_is_installed_from_it_works_where_nothing_else_is(
     only = {"PATH": os.pathsep.join([f"{env}/bin", *others]), "PYTHONPATH": ""}
     registry, root = str(env / "bin/registry"), tmp_path / "registry"
 
-    assert run(tmp_path, registry, "--version", env=only) == "registry, version 0.1.0\n"
+    assert run(tmp_path, registry, "--version", env=only) == "registry, version 0.2.0\n"
     assert "is ready: " in run(tmp_path, registry, "init", "other", env=only)
     write_tree(root, {"Makefile": "all:\n"})  # somebody's, which cannot start the UI
     said = run(tmp_path, registry, "demo", str(root), env=only)

@@ -52,11 +52,13 @@ def init_dvc(root: Path) -> None:
 
 
 def check_outside(root: Path) -> None:
-    """Makes sure that a folder lies in no DVC repository.
+    """Makes sure that a folder lies in no DVC repository, unless it has a Git repository of its own.
 
     Raises:
         RegistryError: when it does.
     """
+    if (root / ".git").exists():
+        return
     around = next((f for f in root.parents if (f / Repo.DVC_DIR).is_dir()), None)
     if around is not None:
         raise RegistryError(f"{root} lies in the DVC repository {around}: name a folder elsewhere")

@@ -67,7 +67,7 @@ class Store:
         if not name:
             raise DvcError(
                 "there is no default remote: `dvc remote add --default storage URL` makes one, "
-                'see "Remotes" in the README'
+                'see "Remotes" in the documentation'
             )
         self._repo = repo
         self.place: RemotePlace = place_of(repo, name)

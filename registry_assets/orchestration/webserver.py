@@ -32,7 +32,7 @@ from registry_assets.registry.sharing import share_files
 _SHORTEST_TOKEN = 32
 _CLOSED = (
     "this server shows no pictures: open them with `registry look`, or set REGISTRY_LOOK_TOKEN for "
-    "the webserver, as docs/deployment.md says"
+    "the webserver, as docs/how-to/deployment.md says"
 )
 
 _MOST_AT_ONCE = 2
