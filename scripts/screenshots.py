@@ -29,6 +29,8 @@ ASSET = "assets/processed/01_image_dataset/data/outputs/day_images_sharp"
 FIRST, SECOND = "01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021"
 
 _WIDTH, _HEIGHT = 1280, 800
+_GRAPH_HEIGHT = 900
+"""Of the pictures of Dagster's UI, whose graph is cut off otherwise."""
 _QUALITY = 85
 _FRAME, _LAST_FRAME = 180, 2000
 """Milliseconds that each picture of a moving one is shown."""
@@ -71,6 +73,7 @@ def main() -> None:
             with serving(root, "ui", "--port", str(free_port())) as address:
                 page.goto(address)
                 page.get_by_text("Hide navigation").first.click()
+                page.set_viewport_size({"width": _WIDTH, "height": _GRAPH_HEIGHT})
                 for name, (place, prepare) in UI.items():
                     page.goto(f"{address.partition('?')[0]}{place}")
                     prepare(page)

@@ -52,7 +52,7 @@ def init_dvc(root: Path) -> None:
 
 
 def check_outside(root: Path) -> None:
-    """Makes sure that a folder lies in no DVC repository, unless it has a Git repository of its own.
+    """Makes sure that a folder is in no DVC repository, unless it has a Git repository of its own.
 
     Raises:
         RegistryError: when it does.
