@@ -25,7 +25,7 @@ help:
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make screenshots  take the pictures of docs/pictures anew, in Chromium"
 	@echo "make setup   install only"
-	@echo "make format  format the code, and write docs/json.md anew"
+	@echo "make format  format the code, and write docs/reference/json.md anew"
 	@echo "make vendor  take the libraries of the page from npm, as $(JAVASCRIPT)/package-lock.json pins them"
 	@echo "make dist    build an sdist and a wheel, into dist/"
 	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"

@@ -1,4 +1,4 @@
-"""Writes docs/json.md, the reference of what `--json` prints, from the types of what is printed.
+"""Writes docs/reference/json.md, what `--json` prints, from the types of what is printed.
 
 python scripts/json_reference.py
 """
@@ -26,7 +26,7 @@ from registry_assets.revisions.publishing.publication import NothingJson, Public
 from registry_assets.revisions.versions.diff_report import DiffJson
 from registry_assets.revisions.versions.version_report import DatasetVersionJson
 
-REFERENCE = Path(__file__).parents[1] / "docs" / "json.md"
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "json.md"
 
 PRINTED: dict[str, Any] = {
     "status": StatusJson,
