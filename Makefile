@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SERVERS := $(VENV)/.servers
+DOCS := $(VENV)/.docs
 JAVASCRIPT := scripts/javascript
 NODE_MODULES := $(JAVASCRIPT)/node_modules
 NODE_INSTALLED := $(NODE_MODULES)/.installed
@@ -13,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example test-versions check check-python check-page bench screenshots format vendor lock dist clean
+.PHONY: help setup demo ui servers test test-registry test-example test-versions check check-python check-page docs bench screenshots format vendor lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -21,11 +22,12 @@ help:
 	@echo "make test    install, then run the tests, also those of $(EXAMPLE)"
 	@echo "make servers install what tests start and this machine lacks: sshd, PostgreSQL and Chromium with apt-get, Azurite with npm"
 	@echo "make test-versions  the lowest and the newest dependencies, on the oldest and newest Python"
-	@echo "make check   formatting, lint, types"
+	@echo "make check   formatting, lint, types, and that the site can be built"
+	@echo "make docs    build the site from docs/, into site/: open site/index.html"
 	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
 	@echo "make screenshots  take the pictures of docs/pictures anew, in Chromium"
 	@echo "make setup   install only"
-	@echo "make format  format the code, and write docs/reference/json.md anew"
+	@echo "make format  format the code"
 	@echo "make vendor  take the libraries of the page from npm, as $(JAVASCRIPT)/package-lock.json pins them"
 	@echo "make dist    build an sdist and a wheel, into dist/"
 	@echo "make lock    pin the newest dependencies that fit, into requirements*.lock"
@@ -46,6 +48,11 @@ $(INSTALLED): requirements.lock pyproject.toml
 # The servers that tests push to; nobody else needs them.
 $(SERVERS): $(INSTALLED) requirements-servers.lock
 	$(INSTALL) --require-hashes -r requirements-servers.lock
+	@touch $@
+
+# What builds the site.
+$(DOCS): $(INSTALLED) requirements-docs.lock
+	$(INSTALL) --require-hashes -r requirements-docs.lock
 	@touch $@
 
 # What checks the page: Node.js as a Python package, so that a machine needs none of its own.
@@ -76,7 +83,7 @@ servers: $(SERVERS)
 ifeq ($(ARGS),)
 # Side by side, as those of the example mostly wait for servers. What cannot be installed fails the
 # tests that need it.
-test: $(SERVERS)
+test: $(SERVERS) $(DOCS)
 	@$(BIN)/python -m tests.remotes.servers || true
 	@$(MAKE) --no-print-directory --jobs 2 test-registry test-example
 else
@@ -84,7 +91,7 @@ test: test-registry
 endif
 
 # One more than CI has cores, as each waits a third of its time: for disks, servers, Dagster's clock.
-test-registry: $(SERVERS)
+test-registry: $(SERVERS) $(DOCS)
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 # All that it says at once: else it would stand in between.
@@ -95,10 +102,10 @@ test-versions: $(INSTALLED)
 	$(BIN)/python -m scripts.versions $(ARGS)
 
 # Side by side, as mypy takes as long as all the rest.
-check: $(INSTALLED)
-	@$(MAKE) --no-print-directory --jobs 2 check-python check-page
+check: $(DOCS)
+	@$(MAKE) --no-print-directory --jobs 2 check-python check-page docs
 
-check-python: $(INSTALLED)
+check-python: $(DOCS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -109,6 +116,10 @@ check-page: $(NODE_INSTALLED)
 	$(TSC)
 	$(BIN)/python -m scripts.vendor --check
 
+# Strict, as mkdocs.yml says: a link or anchor that leads nowhere fails it.
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 bench: $(INSTALLED)
 	$(BIN)/python bench/run.py $(ARGS)
 
@@ -118,7 +129,6 @@ screenshots: $(SERVERS)
 format: $(INSTALLED) $(NODE_INSTALLED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/python scripts/json_reference.py
 	$(BIOME) check --write $(BIOME_ARGS)
 
 vendor: $(NODE_INSTALLED)
@@ -131,11 +141,12 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --fork-strategy 
 lock: $(INSTALLED)
 	$(LOCK) pyproject.toml --group dev --output-file requirements.lock
 	$(LOCK) --group servers --constraints requirements.lock --output-file requirements-servers.lock
+	$(LOCK) --group docs --constraints requirements.lock --output-file requirements-docs.lock
 	$(LOCK) --group page --constraints requirements.lock --output-file requirements-page.lock
 
 dist: $(INSTALLED)
 	$(BIN)/python -m hatchling build --clean
 
 clean:
-	rm -rf $(VENV) $(NODE_MODULES) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NODE_MODULES) build dist site .mypy_cache .pytest_cache .ruff_cache
 	@$(MAKE) --no-print-directory -C $(EXAMPLE) clean

@@ -1,14 +1,10 @@
-"""Writes docs/reference/json.md, what `--json` prints, from the types of what is printed.
-
-python scripts/json_reference.py
-"""
+"""The reference of what `--json` prints, from the types of what is printed."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from dataclasses import is_dataclass
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -25,8 +21,7 @@ from registry_assets.retention.report import ForgettingJson
 from registry_assets.revisions.publishing.publication import NothingJson, PublicationJson
 from registry_assets.revisions.versions.diff_report import DiffJson
 from registry_assets.revisions.versions.version_report import DatasetVersionJson
-
-REFERENCE = Path(__file__).parents[1] / "docs" / "reference" / "json.md"
+from scripts.docstrings import as_markdown, find_attributes
 
 PRINTED: dict[str, Any] = {
     "status": StatusJson,
@@ -45,15 +40,6 @@ PRINTED: dict[str, Any] = {
 }
 """What each command prints."""
 
-_INTRODUCTION = """\
-# What `--json` prints
-
-Made by `scripts/json_reference.py` from the types of what is printed: `make format` writes it anew.
-
-Keys come in the order of the tables. An optional key is left out where its line does not apply.
-Sizes are in bytes, and paths are from the root of the registry, unless it says otherwise.
-"""
-
 _PLAIN = {
     str: "string",
     int: "integer",
@@ -62,17 +48,16 @@ _PLAIN = {
     NoneType: "null",
     object: "anything",
 }
-_ATTRIBUTE = re.compile(r"    (\w+): (.*(?:\n {8}.*)*)")
 
 
-def write_reference() -> str:
-    """The text of the reference."""
+def write_objects() -> str:
+    """What each command prints, and the objects that it consists of, in Markdown."""
     commands, objects = [], dict[type, None]()
     for command, printed in PRINTED.items():
         commands.append(f"| `registry {command} --json` | {describe_type(printed)} |")
         objects.update(dict.fromkeys(find_objects(printed)))
-    parts = [_INTRODUCTION, "\n".join(["| command | prints |", "|---|---|", *commands, ""])]
-    return "\n".join([*parts, *map(_describe_object, objects)])
+    table = "\n".join(["| command | prints |", "|---|---|", *commands, ""])
+    return "\n".join([table, *map(_describe_object, objects)])
 
 
 def find_objects(printed: Any) -> list[type]:
@@ -95,8 +80,7 @@ def read_attributes(printed: type) -> dict[str, str]:
     Raises:
         ValueError: when it does not say of every key what it is.
     """
-    _, _, section = (inspect.getdoc(printed) or "").partition("\nAttributes:\n")
-    found = {name: " ".join(text.split()) for name, text in _ATTRIBUTE.findall(section)}
+    found = find_attributes(printed)
     if found.keys() != get_type_hints(printed).keys():
         differing = ", ".join(sorted(found.keys() ^ get_type_hints(printed).keys()))
         raise ValueError(f"the docstring of {printed.__name__} and its keys differ: {differing}")
@@ -133,7 +117,7 @@ def _name(printed: type) -> str:
 
 
 def _as_markdown(text: str) -> str:
-    return re.sub(r"\bNone\b", "null", text).replace("``", "`")
+    return as_markdown(re.sub(r"\bNone\b", "null", text))
 
 
 def _describe_object(printed: type) -> str:
@@ -146,7 +130,3 @@ def _describe_object(printed: type) -> str:
     )
     lines = [f"## {_name(printed)}", "", summary, "", "| key | value | |", "|---|---|---|", *rows]
     return "\n".join([*lines, ""])
-
-
-if __name__ == "__main__":
-    REFERENCE.write_text(write_reference(), encoding="utf-8")

@@ -103,7 +103,7 @@ def say_left_out(problems: Iterable[str]) -> None:
 
 
 def say_json(value: object) -> None:
-    """Print a value for `--json`; docs/reference/json.md is the reference."""
+    """Print a value for `--json`; scripts/json_reference.py makes the reference."""
     click.echo(json.dumps(value, indent=2, default=_as_plain))
 
 

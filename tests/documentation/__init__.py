@@ -1,0 +1,1 @@
+"""The site: built strictly, complete beside the code, its commands run, its pages looked at."""
