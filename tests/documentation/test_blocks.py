@@ -103,6 +103,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     else:
         demo: Path = request.getfixturevalue("demo")
         run(work, "cp", "-a", str(demo), str(root))
+        run(root, "registry", "init", ".")  # as after any move
     run(root, "git", "remote", "add", "origin", ORIGIN)
     run(root, "git", "push", "--quiet", "--set-upstream", "origin", "main")
     return root
