@@ -46,7 +46,9 @@ def write_settings() -> str:
     parts = []
     for setting in fields(Settings):
         default = default_line(setting)
-        lines = [f"## {setting.name}", "", as_markdown(said[setting.name]), ""]
+        # TOML has no None: such a setting is left out.
+        meaning = as_markdown(said[setting.name]).replace("None for", "if not set,")
+        lines = [f"## {setting.name}", "", meaning, ""]
         lines += [f"Default: `{default}`" if default else "Not set by default.", ""]
         parts.append("\n".join([*lines, "```toml", *EXAMPLES[setting.name], "```", ""]))
     return "\n".join(parts)

@@ -15,7 +15,9 @@ from click.testing import CliRunner, Result
 from registry_assets.cli import main
 from tests.conftest import run, write_tree
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+"""What people wrote for people: the README and the pages of the site, without what is generated."""
 
 
 def registry(root: Path, *arguments: str) -> Result:
@@ -23,17 +25,19 @@ def registry(root: Path, *arguments: str) -> Result:
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
-def test_every_command_has_help_and_stands_in_the_readme(name: str) -> None:
+def test_every_command_has_help_and_stands_in_a_guide(name: str) -> None:
     command = main.commands[name]
     assert command.help
     shown = CliRunner().invoke(main, [name, "--help"])
     assert shown.exit_code == 0
     assert command.help.splitlines()[0].split(";")[0] in " ".join(shown.output.split())
-    assert re.search(rf"\bregistry (--root \S+ )?{name}\b", README), f"README lacks registry {name}"
+    named = re.compile(rf"\bregistry (--root \S+ )?{name}\b")
+    assert any(named.search(guide.read_text(encoding="utf-8")) for guide in GUIDES), name
 
 
-def test_every_command_in_the_readme_exists() -> None:
-    blocks = "\n".join(re.findall(r"```.*?```", README, re.DOTALL))
+def test_every_command_in_the_guides_exists() -> None:
+    text = "\n".join(guide.read_text(encoding="utf-8") for guide in GUIDES)
+    blocks = "\n".join(re.findall(r"```.*?```", text, re.DOTALL))
     named = set(re.findall(r"^registry (?:--root \S+ )?([a-z-]+)", blocks, re.MULTILINE))
     assert len(named) > 5
     assert named <= set(main.commands)

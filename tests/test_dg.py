@@ -31,7 +31,8 @@ from tests.remotes.servers.processes import fetched, install
 
 COMPONENT = "registry_assets.DvcRegistryComponent"
 LINES = "processed/texts/data/outputs/lines"
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 class Dg:
@@ -161,9 +162,10 @@ def test_nothing_is_scaffolded_where_there_is_no_repository(dg: Dg) -> None:
     assert not (dg.project / "src/photo_project/defs/photos").exists()
 
 
-def test_the_yaml_of_the_readme_loads(dg: Dg, text_registry: Path) -> None:
+def test_the_yaml_of_the_documentation_loads(dg: Dg, text_registry: Path) -> None:
     text_registry.rename(text_registry.parent / "my_registry")
-    (yaml,) = re.findall(rf"```yaml\n(type: {COMPONENT}\n.*?)```", README.read_text(), re.DOTALL)
+    text = "\n".join(guide.read_text(encoding="utf-8") for guide in GUIDES)
+    (yaml,) = {*re.findall(rf"```yaml\n(type: {COMPONENT}\n.*?)```", text, re.DOTALL)}
     write_tree(dg.project, {"src/photo_project/defs/photos/defs.yaml": yaml})
     dg("check", "yaml")
     assert {"photos/raw", f"photos/{LINES}"} <= keys(dg)
