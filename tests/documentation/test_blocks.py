@@ -103,7 +103,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     else:
         demo: Path = request.getfixturevalue("demo")
         run(work, "cp", "-a", str(demo), str(root))
+        settings = root / "pyproject.toml"
+        settings.write_text(settings.read_text().replace(f'"{demo.name}"', f'"{root.name}"'))
         run(root, "registry", "init", ".")  # as after any move
+        run(root, "git", "commit", "--quiet", "--all", "--amend", "--no-edit")
     run(root, "git", "remote", "add", "origin", ORIGIN)
     run(root, "git", "push", "--quiet", "--set-upstream", "origin", "main")
     return root
