@@ -110,13 +110,15 @@ def _keep_those_there(entries: list[Any], docs: Path) -> list[Any]:
 
 def _list_questions(nav: list[Any]) -> Iterator[str]:
     """The how-to pages by group, from the navigation."""
+    yield '<div class="questions" markdown>'
     sections = [entry["How-to"] for entry in nav if "How-to" in entry]
     for group in (group for section in sections for group in section):
         ((title, pages),) = group.items()
-        yield from (f"**{title}**", "")
+        yield from ("", "<section markdown>", "", f"**{title}**", "")
         for page in pages:
             yield f"- [{_title_of(page)}]({page})"
-        yield ""
+        yield from ("", "</section>")
+    yield "</div>"
 
 
 def _title_of(page: str) -> str:
