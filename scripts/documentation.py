@@ -20,7 +20,13 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from scripts.json_reference import write_objects
-from scripts.reference import write_python, write_section, write_settings, write_videos
+from scripts.reference import (
+    write_measured,
+    write_python,
+    write_section,
+    write_settings,
+    write_videos,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCS = "docs"
@@ -29,6 +35,7 @@ REPOSITORY = "repository"
 
 GENERATED: Mapping[str, Callable[[], str]] = {
     "json": write_objects,
+    "measured": write_measured,
     "measurements": lambda: write_section("The table"),
     "python": write_python,
     "reasons": lambda: write_section("Reasons"),

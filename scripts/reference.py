@@ -17,6 +17,9 @@ from scripts.docstrings import as_markdown, find_attributes
 DATASET = Path(__file__).parents[1] / "processed/01_image_dataset/README.md"
 """What describes the tables of the shipped data set, and goes with it into every registry."""
 
+RESULTS = Path(__file__).parents[1] / "bench/RESULTS.md"
+"""What `make bench` writes."""
+
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "name": ('name = "harbour_photos"',),
     "key_prefix": ('key_prefix = "photos"', 'key_prefix = "team/photos"'),
@@ -101,3 +104,19 @@ def write_videos() -> str:
     said["height"] = "In pixels, as `width`."
     rows = (f"| `{column}` | {as_markdown(said[column])} |" for column in VIDEO_COLUMNS)
     return "\n".join(["| column | |", "|---|---|", *rows, ""])
+
+
+def write_measured() -> str:
+    """What was measured beside the tools that people would use instead."""
+    rows = [
+        "| work | this package | the alternative | which is | times faster |",
+        "|---|---|---|---|---|",
+    ]
+    for line in RESULTS.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and cells[1].startswith(("dvc", "original")):
+            work, instead, here, seconds, times, _ = cells
+            faster = times.removesuffix(" x")
+            shown = faster if float(faster) >= 1 else f"**{faster}**: slower"
+            rows.append(f"| {work} | {here} s | {seconds} s | {instead} | {shown} |")
+    return "\n".join([*rows, ""])

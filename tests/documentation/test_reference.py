@@ -21,7 +21,7 @@ from registry_assets.images.videos import FRAMES_TABLE, VIDEOS_TABLE
 from registry_assets.model import Settings
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.settings import read_settings
-from scripts.reference import EXAMPLES, default_line
+from scripts.reference import EXAMPLES, default_line, write_measured
 from tests.conftest import run
 from tests.documentation.conftest import ROOT
 
@@ -186,3 +186,12 @@ def test_every_command_that_finds_something_stands_with_the_exit_codes() -> None
     }
     assert len(finding) > 10
     assert finding <= documented
+
+
+def test_every_comparison_that_was_measured_is_shown_also_where_this_is_slower() -> None:
+    table = write_measured()
+    measured = (ROOT / "bench/RESULTS.md").read_text(encoding="utf-8")
+    compared = re.findall(r"^\| ([^|]*) \| (?:dvc|original)[^|]* \|", measured, re.MULTILINE)
+    assert len(compared) > 10
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]] == compared
+    assert "slower" in table
