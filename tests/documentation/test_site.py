@@ -126,14 +126,14 @@ def test_searching_finds_what_people_look_for(
     if from_files:
         host, address = "", f"{(site / 'index.html').as_uri()}"
     with watched_context(browser, host) as watched:
-        for words, expected in QUESTIONS.items():
+        # From the disk it is the same index in another file: one question tells.
+        for words, expected in list(QUESTIONS.items())[: 1 if from_files else None]:
             page = watched.open(address)
             found = search(page, words)[:5]
             assert re.search(expected, " ".join(found), re.IGNORECASE), (words, found)
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (390, True)], ids=["desk", "phone"])
 def test_pages_fit_and_show_the_colours_of_the_system(
     browser: Browser, served: str, width: int, dark: bool
 ) -> None:
