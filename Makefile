@@ -118,7 +118,7 @@ check-page: $(NODE_INSTALLED)
 
 # Strict, as mkdocs.yml says: a link or anchor that leads nowhere fails it.
 docs: $(DOCS)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/run.py $(ARGS)

@@ -33,6 +33,8 @@ DOCS = "docs"
 REPOSITORY = "repository"
 """The folder of the site with pages that show files of the repository."""
 
+START = "index.md"
+
 GENERATED: Mapping[str, Callable[[], str]] = {
     "json": write_objects,
     "measured": write_measured,
@@ -157,10 +159,15 @@ def _resolve(link: str, path: str) -> str | None:
 def _lead(link: re.Match[str], path: str, uri: str) -> str:
     """The link as the site has it."""
     target = _resolve(link[1], path)
-    if target is None or (_is_in_site(target) and path.startswith(f"{DOCS}/")):
+    if target is None:
         return link[0]
     fragment = urlsplit(link[1]).fragment
-    place = target.removeprefix(f"{DOCS}/") if _is_in_site(target) else _page_of(target)
+    if not _is_in_site(target):
+        place = _page_of(target)
+    elif (ROOT / target).is_dir():
+        place = START  # which lists the pages of each folder
+    else:
+        place = target.removeprefix(f"{DOCS}/")
     led = relpath(place, PurePosixPath(uri).parent)
     return f"({led}#{fragment})" if fragment else f"({led})"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from tests.conftest import run
 ROOT = Path(__file__).parents[2]
 
 
-def build_site(folder: Path) -> Path:
+def build_site(folder: Path, config: Path = ROOT / "mkdocs.yml") -> Path:
     """Builds the site as `make docs` does; fails the test if MkDocs warns of anything."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(folder)]
-    run(ROOT, *command, env={"NO_MKDOCS_2_WARNING": "1"})
+    (recipe,) = re.findall(r"(-m mkdocs build.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    where = ("--config-file", str(config), "--site-dir", str(folder))
+    run(ROOT, sys.executable, *recipe.split(), *where, env={"NO_MKDOCS_2_WARNING": "1"})
     return folder
 
 

@@ -15,6 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.chromium import running_chromium, watched_context
+from tests.conftest import write_tree
+from tests.documentation.conftest import ROOT, build_site
 
 LOADED = {"audio", "embed", "iframe", "img", "link", "script", "source", "video"}
 """Elements whose `src` or `href` a browser loads by itself."""
@@ -41,6 +43,19 @@ def pages_of(site: Path) -> dict[Path, Elements]:
     return {
         page: Elements(page.read_text(encoding="utf-8")) for page in sorted(site.rglob("*.html"))
     }
+
+
+def test_links_and_anchors_that_lead_nowhere_fail_the_build(tmp_path: Path) -> None:
+    write_tree(
+        tmp_path,
+        {
+            "docs/index.md": "# Start\n\n[a](nothing.md) [b](#nothing) ![c](nothing.webp)\n",
+            "mkdocs.yml": f"INHERIT: {ROOT}/mkdocs.yml\nhooks: []\nplugins: []\nextra_css: []\n"
+            "nav: [index.md]\n",
+        },
+    )
+    with pytest.raises(AssertionError, match="Aborted with 3 warnings"):
+        build_site(tmp_path / "site", tmp_path / "mkdocs.yml")
 
 
 def test_every_link_leads_to_a_page_and_anchor_of_the_site(site: Path) -> None:
