@@ -78,6 +78,19 @@ def test_every_mark_stands_before_a_block_that_can_be_run() -> None:
         assert {block.language for block in blocks} <= {*_LANGUAGES}, page
 
 
+@pytest.fixture(scope="session")
+def named_demo(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo under the name that pages give it; to be copied."""
+    root = tmp_path_factory.mktemp("named") / "my_registry"
+    run(demo, "cp", "-a", str(demo), str(root))
+    settings = root / "pyproject.toml"
+    settings.write_text(settings.read_text().replace(f'"{demo.name}"', f'"{root.name}"'))
+    run(root, "registry", "init", ".")  # as after any move
+    run(root, "registry", "sync")
+    run(root, "git", "commit", "--quiet", "--all", "--amend", "--no-edit")
+    return root
+
+
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """Where the blocks of a name start."""
@@ -101,12 +114,9 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
         run(work, "registry", "init", str(root))
         commit_all(root, "Start")
     else:
-        demo: Path = request.getfixturevalue("demo")
+        demo: Path = request.getfixturevalue("named_demo")
         run(work, "cp", "-a", str(demo), str(root))
-        settings = root / "pyproject.toml"
-        settings.write_text(settings.read_text().replace(f'"{demo.name}"', f'"{root.name}"'))
         run(root, "registry", "init", ".")  # as after any move
-        run(root, "git", "commit", "--quiet", "--all", "--amend", "--no-edit")
     run(root, "git", "remote", "add", "origin", ORIGIN)
     run(root, "git", "push", "--quiet", "--set-upstream", "origin", "main")
     return root
