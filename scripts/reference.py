@@ -11,7 +11,7 @@ from typing import Any
 import registry_assets
 from registry_assets.images.videos import COLUMNS as VIDEO_COLUMNS
 from registry_assets.images.videos import ExtractedVideo
-from registry_assets.model import Settings
+from registry_assets.model import Settings, Workers
 from scripts.docstrings import as_markdown, find_attributes
 
 DATASET = Path(__file__).parents[1] / "processed/01_image_dataset/README.md"
@@ -38,9 +38,17 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "duplicate_distance": ("duplicate_distance = 3",),
     "take_in": ('take_in = { 01_image_dataset = ["0[1-5]_*", "harbour_*"], 02_faces = "manual" }',),
     "leave_out_duplicates": ('leave_out_duplicates = { 01_image_dataset = "same" }',),
+    "workers": (
+        'workers = { scheduler = "tcp://10.0.0.5:8786", stages = { train = { GPU = 1 } } }',
+        "workers = { local = 4 }",
+    ),
     "mlflow_tracking_uri": ('mlflow_tracking_uri = "http://127.0.0.1:5000"',),
 }
 """Lines of `[tool.registry_assets]` by setting, each other than the default."""
+
+
+TABLES: Mapping[str, type] = {"workers": Workers}
+"""Settings that are tables with settings of their own."""
 
 
 def write_settings() -> str:
@@ -53,8 +61,21 @@ def write_settings() -> str:
         meaning = as_markdown(said[setting.name]).replace("None for", "if not set,")
         lines = [f"## {setting.name}", "", meaning, ""]
         lines += [f"Default: `{default}`" if default else "Not set by default.", ""]
-        parts.append("\n".join([*lines, "```toml", *EXAMPLES[setting.name], "```", ""]))
+        lines += ["```toml", *EXAMPLES[setting.name], "```", ""]
+        if setting.name in TABLES:
+            lines += [f"It is a table, `[tool.registry_assets.{setting.name}]`:", ""]
+            lines += _describe_table(TABLES[setting.name])
+        parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _describe_table(described: type) -> list[str]:
+    """The settings in a table of their own."""
+    said = find_attributes(described)
+    rows = [
+        f"| `{setting.name}` | {as_markdown(said[setting.name])} |" for setting in fields(described)
+    ]
+    return ["| setting | |", "|---|---|", *rows, ""]
 
 
 def default_line(setting: Field[Any]) -> str | None:

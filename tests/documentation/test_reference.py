@@ -6,10 +6,11 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import Field, fields
+from dataclasses import Field, fields, is_dataclass
 from html import unescape
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import click
 import pytest
@@ -21,7 +22,7 @@ from registry_assets.images.videos import FRAMES_TABLE, VIDEOS_TABLE
 from registry_assets.model import Settings
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.settings import read_settings
-from scripts.reference import EXAMPLES, default_line, write_measured
+from scripts.reference import EXAMPLES, TABLES, default_line, write_measured
 from tests.conftest import run
 from tests.documentation.conftest import ROOT
 
@@ -72,6 +73,21 @@ def test_every_setting_stands_in_the_reference(site: Path) -> None:
     assert [name for name in headings if name != "Settings"] == [
         setting.name for setting in fields(Settings)
     ]
+
+
+def test_every_setting_that_is_a_dataclass_shows_its_own_settings(site: Path) -> None:
+    kinds = get_type_hints(Settings)
+    nested = {
+        name: kind
+        for name, hint in kinds.items()
+        for kind in (hint, *(get_args(hint) if get_origin(hint) in (Union, UnionType) else ()))
+        if is_dataclass(kind)
+    }
+    assert nested == TABLES
+    page = text_of(site / "reference/settings.html")
+    for name, kind in nested.items():
+        section = page.partition(f"\n{name}¶")[2].partition("¶")[0]
+        assert [item.name for item in fields(kind) if item.name not in section] == []
 
 
 @pytest.mark.parametrize("name", [setting.name for setting in fields(Settings)])
