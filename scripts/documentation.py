@@ -57,12 +57,6 @@ _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 _LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave pages out of the navigation that are not there."""
-    config.nav = _keep_those_there(config.nav or [], Path(config.docs_dir))
-    return config
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add pages for the files of the repository that pages link to, and that these link to."""
     shown: set[str] = set()
@@ -102,19 +96,6 @@ def expand(text: str, config: MkDocsConfig) -> str:
         return GENERATED[found[1]]()
 
     return _GENERATED.sub(make, text)
-
-
-def _keep_those_there(entries: list[Any], docs: Path) -> list[Any]:
-    kept: list[Any] = []
-    for entry in entries:
-        if isinstance(entry, dict):
-            ((title, inner),) = entry.items()
-            inner = _keep_those_there(inner if isinstance(inner, list) else [inner], docs)
-            if inner:
-                kept.append({title: inner[0] if isinstance(entry[title], str) else inner})
-        elif (docs / entry).exists():
-            kept.append(entry)
-    return kept
 
 
 def _list_questions(nav: list[Any]) -> Iterator[str]:

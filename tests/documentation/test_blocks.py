@@ -78,6 +78,24 @@ def test_every_mark_stands_before_a_block_that_can_be_run() -> None:
         assert {block.language for block in blocks} <= {*_LANGUAGES}, page
 
 
+def test_what_the_readme_does_not_mark_installs_or_is_run_by_other_tests() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    unmarked = [
+        line.partition("#")[0].split()
+        for block in _BLOCK.finditer(text)
+        if not block["name"] and block["language"] == "bash"
+        for line in block["text"].splitlines()
+    ]
+    assert unmarked
+    for program, *words in unmarked:
+        if program == "make":
+            assert re.search(rf"^{words[0]}:", makefile, re.MULTILINE), words
+        else:
+            # tests/test_distributions.py installs the wheel, tests/test_demo.py runs the demo.
+            assert (program, words[0]) in {("pip", "install"), ("registry", "demo")}
+
+
 @pytest.fixture(scope="session")
 def named_demo(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo under the name that pages give it; to be copied."""
