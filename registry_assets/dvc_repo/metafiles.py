@@ -47,7 +47,10 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 # Names that YAML can write in one way only, except for quotes.
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_@.-]+")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_@.-]+")
+# A list in the form that `with_collection` writes, which takes no parser: it grows with every
+# collection, and would be parsed for each.
+_PLAIN_LIST = re.compile(r'collections:\n(?:  - "[A-Za-z0-9_@.-]+"\n)+')
 IGNORE_FILE = ".gitignore"
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 
@@ -131,9 +134,8 @@ def write_lock_entries(stages: Sequence[PipelineStage], order: Sequence[str] = (
         by_file.setdefault(Path(stage.path).with_name(LOCK_FILE), []).append(stage)
     for path, members in by_file.items():
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        after = before
-        for stage in members:
-            after = splice_entry(after, to_lockfile(stage), order)
+        entries = {name: e for stage in members for name, e in to_lockfile(stage).items()}
+        after = splice_entries(before, entries, order)
         if after != before:
             replace_text(path, after, scratch=scratch_folder(members[0].repo))
 
@@ -150,48 +152,55 @@ def scratch_folder(repo: Repo) -> Path:
     return Path(repo.tmp_dir) / "registry"
 
 
-def splice_entry(text: str, entry: Mapping[str, Any], order: Sequence[str] = ()) -> str:
-    """Returns the text of a ``dvc.lock`` with one entry replaced or appended.
+def splice_entries(text: str, entries: Mapping[str, Any], order: Sequence[str] = ()) -> str:
+    """Returns the text of a ``dvc.lock`` with entries replaced or added.
+
+    The text is split once, so that many entries cost little more than one.
 
     Args:
         text: The text of the file; "" if it does not exist.
-        entry: The entry by name of the stage, as returned by DVC's `to_lockfile`.
+        entries: The entries by name of the stage, as returned by DVC's `to_lockfile`.
         order: See `write_lock_entries`.
     """
-    document: str = dumps_yaml({"schema": "2.0", "stages": dict(entry)})
-    new = document.removeprefix(HEADER)
-    first_line = new.partition("\n")[0]
-    if not text:
-        return document
-    section_end = next_match(TOP_LEVEL_KEY, text, len(HEADER))
+    cuts = {}
+    for name, entry in entries.items():
+        document: str = dumps_yaml({"schema": "2.0", "stages": {name: entry}})
+        if not text and len(entries) == 1:
+            return document
+        cuts[name] = document.removeprefix(HEADER)
+    parts = split_lock(text)
     if (
-        not text.startswith(HEADER)
-        or not text.endswith("\n")
-        or not ENTRY.match(text, len(HEADER))
-        or ODD_LINE.search(text, len(HEADER), section_end)
-        or ODD_LINE.search(new)
+        parts is None
+        # Flow style stays flow style.
+        or (text and not parts.entries)
         # Repeated values get anchors, which are numbered throughout the file.
-        or ANCHOR.search(new)
+        or any(ODD_LINE.search(cut) or ANCHOR.search(cut) for cut in cuts.values())
     ):
-        return _rewrite(text, entry)
-
-    start = text.find(f"\n{first_line}\n", len(HEADER) - 1, section_end) + 1
-    if start == 0:
-        place = _place_of(first_line, text, section_end, order)
-        return text[:place] + new + text[place:]
-    end = min(next_match(ENTRY, text, start + len(first_line)), section_end)
-    return text[:start] + new + text[end:]
+        for name, entry in entries.items():
+            text = _rewrite(text, {name: entry})
+        return text
+    return str(replace(parts, entries=_merge_in_order(parts.entries, cuts, order)))
 
 
-def _place_of(line: str, text: str, section_end: int, order: Sequence[str]) -> int:
-    """The position of a new entry: before the first that follows it in the order, or the end."""
-    name = line.strip().removesuffix(":")
-    following = order[order.index(name) + 1 :] if name in order else ()
-    there = set(_NAME_LINE.findall(text, len(HEADER) - 1, section_end)) if following else set()
-    follower = next((f"  {other}:" for other in following if f"  {other}:" in there), None)
-    if follower is None:
-        return section_end
-    return text.index(f"\n{follower}\n", len(HEADER) - 1) + 1
+def _merge_in_order(
+    there: Mapping[str, str], cuts: Mapping[str, str], order: Sequence[str]
+) -> Mapping[str, str]:
+    """Replaces entries, and puts each new one before the first that follows it in the order."""
+    new = {name: cut for name, cut in cuts.items() if name not in there}
+    # The new entries before each that is there, or at the end; the last of them first.
+    before: dict[str | None, list[str]] = {}
+    follower: str | None = None
+    for name in reversed(order):
+        if name in there:
+            follower = name
+        elif name in new:
+            before.setdefault(follower, []).append(name)
+    merged = {}
+    for name, cut in there.items():
+        merged.update({other: new[other] for other in reversed(before.get(name, ()))})
+        merged[name] = cuts.get(name, cut)
+    merged.update({other: new[other] for other in reversed(before.get(None, ()))})
+    return {**merged, **{name: cut for name, cut in new.items() if name not in merged}}
 
 
 def read_lock(path: Path, names: Collection[str]) -> dict[str, Any]:
@@ -210,6 +219,11 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
     """
     if not text:
         return {}
+    # Searching for each of many would read the text as many times.
+    parts = split_lock(text) if len(names) > 1 else None
+    if parts is not None:
+        cuts = {name: parts.entries[name] for name in names if name in parts.entries}
+        return dict(_parse(f"{HEADER}{''.join(cuts.values())}")["stages"]) if cuts else {}
     cuts = {name: cut for name in names if (cut := cut_entry(text, name)) is not None}
     wanted = list(cuts.values())
     unclear = any(name not in cuts and not _is_absent(text, name) for name in names)
@@ -227,7 +241,7 @@ def _parse(text: str) -> Any:
 
 def _is_absent(text: str, name: str) -> bool:
     """Whether a text certainly has no entry with a name, in any YAML style."""
-    is_plain = _PLAIN_NAME.fullmatch(name) is not None
+    is_plain = PLAIN_NAME.fullmatch(name) is not None
     return is_plain and not re.search(rf"(?<![\w@.-]){re.escape(name)}(?![\w@.-])", text)
 
 
@@ -295,6 +309,9 @@ def _rewrite(text: str, entry: Mapping[str, Any]) -> str:
 
 def with_collection(text: str, name: str) -> str:
     """Returns the text of a ``collections.yaml`` with a collection added; comments are kept."""
+    if PLAIN_NAME.fullmatch(name) and _PLAIN_LIST.fullmatch(text):
+        line = f'  - "{name}"\n'
+        return text if f"\n{line}" in text else f"{text}{line}"
     from ruamel.yaml.comments import CommentedSeq
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 

@@ -19,8 +19,9 @@ from ruamel.yaml import YAML
 
 from registry_assets.dvc_repo.metafiles import (
     read_entries,
+    read_lock_text,
     replace_text,
-    splice_entry,
+    splice_entries,
     with_collection,
 )
 from tests.conftest import seeds
@@ -44,7 +45,7 @@ class Twin:
     def write(self, name: str, **entry: Any) -> None:
         stage = build_stage(self.repo, name, **entry)
         Lockfile(self.repo, str(self.path)).dump_stages([stage])
-        self.ours = splice_entry(self.ours, to_lockfile(stage))
+        self.ours = splice_entries(self.ours, to_lockfile(stage))
 
     def check(self) -> None:
         assert self.ours.encode() == self.path.read_bytes()
@@ -208,9 +209,30 @@ def test_a_file_in_another_shape_is_written_as_dvc_writes_it(
 
 def test_a_stages_section_without_entries_is_filled(twin: Twin) -> None:
     # DVC itself stumbles over this one.
-    assert "\n  new:\n    cmd: 'true'\n" in splice_entry(
+    assert "\n  new:\n    cmd: 'true'\n" in splice_entries(
         "schema: '2.0'\nstages:\n", to_lockfile(build_stage(twin.repo, "new"))
     )
+
+
+def test_entries_at_once_are_those_that_dvc_writes_one_by_one(twin: Twin) -> None:
+    for name in ("b", "d", "g"):
+        twin.write(name, cmd=f"first {name}")
+    before = twin.ours
+    names = ["e", "d", "a", "h", "c", "other"]
+    entries = {}
+    for name in names:
+        twin.write(name, cmd=f"second {name}")
+        entries |= to_lockfile(build_stage(twin.repo, name, cmd=f"second {name}"))
+    assert splice_entries(before, entries) == twin.ours
+    twin.check()
+    ordered = splice_entries(before, entries, order=["a", "c", "e", "h"])
+    assert list(read_lock_text(ordered).entries) == ["b", "d", "g", "a", "c", "e", "h", "other"]
+    ordered = splice_entries(before, entries, order=list("abcdefgh"))
+    assert list(read_lock_text(ordered).entries) == [*"abcdegh", "other"]
+    check_entries(ordered)
+    assert read_entries(ordered, [*names, "not there"]) == {
+        name: dict(entry) for name, entry in entries.items()
+    }
 
 
 COMMANDS: list[str | list[str]] = [
@@ -364,6 +386,17 @@ def test_the_first_collection_of_a_list(text: str) -> None:
     assert with_collection(twice, "2021_10_16") == twice
     for note in ("# only a note", "# above", "# beside", "# below"):
         assert twice.count(note) == text.count(note)
+
+
+def test_a_plain_list_grows_as_any_other_one() -> None:
+    names = ["02_b", "01-a", "x.y_z", "0", "true"]
+    plain = noted = ""
+    for name in names:
+        plain = with_collection(plain, name)
+        noted = with_collection(noted or "# noted\n", name)
+    assert noted == f"# noted\n{plain}"
+    assert YAML(typ="safe").load(plain)["collections"] == names
+    assert with_collection(plain, "0") == plain
 
 
 @pytest.mark.parametrize("text", ["collections:\n- '01_a'\n- '02_b'\n", "collections: ['01_a']\n"])
