@@ -6,8 +6,9 @@ commands. N stages cost N, while DVC reads and writes all of ``dvc.lock`` for ea
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -29,6 +30,11 @@ from registry_assets.errors import RegistryError, RepositoryBusyError, Repositor
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
+
+_RECORDING_SHARE = 0.2
+"""The most of the time that recording takes, as it reads and writes all of ``dvc.lock``."""
+_MOST_UNRECORDED_SECONDS = 10.0
+"""How long a result waits for being recorded at the most, since a crash loses it."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class _Place:
         most_at_once: The maximum number of stages in progress.
         elsewhere: The other machines; None for this one.
         ready: The stages to start next.
-        in_progress: The prepared runs that are not yet recorded or put back.
+        in_progress: The prepared runs that have not finished.
     """
 
     executor: Executor
@@ -151,6 +157,9 @@ class _Batch:
             if not makers:
                 self._place_of(address).ready.append(address)
         self.running: dict[Future[None], StageRun] = {}
+        # The runs that have finished since results were recorded.
+        self.finished: list[StageRun] = []
+        self.record_at = 0.0
         # The prepared runs that are not yet recorded or put back, with their locks.
         self.in_hand: dict[StageRun, ExitStack] = {}
         self._load()
@@ -204,10 +213,11 @@ class _Batch:
     def run(self) -> Iterator[StageResult]:
         recover(self.dvc, self.repo, self.report)
         try:
-            while self.running or any(place.ready for place in self.places):
+            while self.running or self.finished or any(place.ready for place in self.places):
+                has_started = False
                 for place in self.places:
-                    yield from self._start(place)
-                yield from self._finish()
+                    has_started |= yield from self._start(place)
+                yield from self._finish(may_wait=has_started)
         finally:
             self._give_up()
 
@@ -247,12 +257,17 @@ class _Batch:
 
     # --- starting ------------------------------------------------------------------------------
 
-    def _start(self, place: _Place) -> Iterator[StageResult]:
-        """Prepares ready stages, and starts their commands; records those that need no command."""
+    def _start(self, place: _Place) -> Generator[StageResult, None, bool]:
+        """Prepares ready stages, and starts their commands, unless they need none.
+
+        Returns:
+            Whether there was one.
+        """
         head = self.dvc.git.head()
-        restored: list[StageRun] = []
+        before = len(self.in_hand)
         for _ in range(len(place.ready)):
-            if len(place.in_progress) >= place.most_at_once:
+            is_late = bool(self.finished) and time.monotonic() >= self.record_at
+            if is_late or len(place.in_progress) >= place.most_at_once:
                 break
             address = place.ready.popleft()
             # To avoid a deadlock, wait for locks only while holding none.
@@ -270,8 +285,8 @@ class _Batch:
                 if run.outcome is None:
                     self.running[place.executor.submit(run.execute)] = run
                 else:
-                    restored.append(run)
-        yield from self._record(restored)
+                    self._has_finished(run)
+        return len(self.in_hand) > before
 
     def _prepare(self, address: str, head: str | None, *, is_alone: bool) -> StageRun:
         """Locks and prepares a stage; waits for the lock only if nothing else is in progress."""
@@ -315,35 +330,45 @@ class _Batch:
 
     # --- finishing -----------------------------------------------------------------------------
 
-    def _finish(self) -> Iterator[StageResult]:
-        """Waits for the next command, and records all stages that have finished."""
-        if not self.running:
-            return
-        done, _ = wait(self.running, return_when=FIRST_COMPLETED)
-        finished = []
-        for future in done:
-            run = self.running.pop(future)
-            error = future.exception()
-            if error is None:
-                finished.append(run)
-                continue
-            if not isinstance(error, RegistryError):
-                raise error
-            self._put_back(run)
-            yield from self._fail(run.address, error)
-        yield from self._record(finished)
+    def _finish(self, *, may_wait: bool) -> Iterator[StageResult]:
+        """Waits for the next command, and records what has finished, unless it just did.
+
+        Args:
+            may_wait: Whether results may wait for later ones although no command is running.
+        """
+        if self.running:
+            seconds = max(self.record_at - time.monotonic(), 0) if self.finished else None
+            done, _ = wait(self.running, timeout=seconds, return_when=FIRST_COMPLETED)
+            for future in done:
+                run = self.running.pop(future)
+                error = future.exception()
+                if error is None:
+                    self._has_finished(run)
+                    continue
+                if not isinstance(error, RegistryError):
+                    raise error
+                self._put_back(run)
+                yield from self._fail(run.address, error)
+        is_going_on = bool(self.running) or may_wait
+        if self.finished and (not is_going_on or time.monotonic() >= self.record_at):
+            runs, self.finished = self.finished, []
+            yield from self._record(runs)
+
+    def _has_finished(self, run: StageRun) -> None:
+        self._place_of(run.address).in_progress.discard(run)
+        self.finished.append(run)
 
     def _record(self, runs: Sequence[StageRun]) -> Iterator[StageResult]:
-        if not runs:
-            return
-
         def written() -> None:
             self.known |= stamps_of([run.stage for run in runs])
             self._order_ignored()
 
+        started = time.monotonic()
         recorded = record_all(
             self.dvc, self.repo, runs, self.report, order=self.order, written=written
         )
+        pause = (time.monotonic() - started) * (1 / _RECORDING_SHARE - 1)
+        self.record_at = time.monotonic() + min(pause, _MOST_UNRECORDED_SECONDS)
         self.listings.drop()
         for run, outputs in zip(runs, recorded, strict=True):
             is_recorded = not isinstance(outputs, RegistryError)

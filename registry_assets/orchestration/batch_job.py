@@ -60,7 +60,9 @@ _MOST_NAMED = 100
 _CONSOLE = "console"
 """Dagster's own name for the logger that prints."""
 _TELL_SECONDS = 20.0
-"""How often results are reported to Dagster: each time, the metafiles have to be read again."""
+"""How often results are reported to Dagster, at the most."""
+_TELLING_SHARE = 0.2
+"""The most of the time that this takes, as each time the metafiles have to be read again."""
 
 
 @dataclass
@@ -97,16 +99,19 @@ class Batch:
             RegistryError: at the end, when results could not be committed.
         """
         claim_names(self.lineage, self.instance)
-        told = time.monotonic()
+        tell_at = time.monotonic() + _TELL_SECONDS
         with self.dvc.session():
             try:
                 for result in make_all(self.dvc, self.lineage, units, self.report, self.options):
                     if isinstance(result, Made):
                         self._untold.append(result)
                     yield result
-                    if time.monotonic() - told > _TELL_SECONDS:
+                    started = time.monotonic()
+                    if started >= tell_at:
                         self.tell(write)
-                        told = time.monotonic()
+                        now = time.monotonic()
+                        pause = (now - started) * (1 / _TELLING_SHARE - 1)
+                        tell_at = now + max(pause, _TELL_SECONDS)
             finally:
                 self.tell(write)
         if self._problem is not None:
