@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from dvc.repo import Repo
 
 from registry_assets import read_registry
 from registry_assets.cli import main
@@ -249,3 +250,21 @@ def test_data_on_another_disk_by_the_cache(text_registry: Path) -> None:
     done = registry(root, "status")
     assert done.exit_code == 0, done.output
     assert run(root, "dvc", "status") == "Data and pipelines are up to date.\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["", "/01_a\n", "01_a/\n", "/01_a\n!/01_a\n", "0*\n", "/01_\\[a\n", "sub/01_a\n", "*\n!01_a\n"],
+)
+@pytest.mark.parametrize("others", [0, 400])
+def test_what_git_ignores_is_what_dvc_finds_ignored(
+    tmp_path: Path, lines: str, others: int
+) -> None:
+    run(tmp_path, "git", "init", "--quiet")
+    run(tmp_path, "dvc", "init", "--quiet")
+    other_lines = "".join(f"/other{number}\n" for number in range(others))
+    write_tree(tmp_path, {"raw/01_a/1.txt": "one\n", "raw/.gitignore": other_lines + lines})
+    paths = [str(tmp_path / path) for path in ("raw/01_a", "raw/01_a/", "raw/02", "raw/01_a.dvc")]
+    with DvcRepo(tmp_path).open() as repo:
+        ours = [repo.scm.is_ignored(path) for path in paths]
+    assert ours == [Repo(tmp_path).scm.is_ignored(path) for path in paths]

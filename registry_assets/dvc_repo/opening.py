@@ -19,11 +19,12 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
+from dvc.scm import Git, NoSCM
 
 from registry_assets.addresses import is_local, without_secrets
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
-from registry_assets.dvc_repo.unseen import check_links
+from registry_assets.dvc_repo.unseen import ask_git_first, check_links
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
@@ -174,7 +175,17 @@ def _find_storage(clone: Path, seen: set[Path]) -> Path | None:
 
 
 class _Repo(Repo):  # type: ignore[misc]
-    """DVC's repository, without metafiles inside collections in its index."""
+    """DVC's repository, without metafiles inside collections in its index.
+
+    Whether Git ignores a path takes the same time however many collections there are.
+    """
+
+    @cached_property
+    def scm(self) -> Git | NoSCM:
+        scm = super().scm
+        if isinstance(scm, Git):
+            scm.is_ignored = ask_git_first(Path(self.root_dir), scm.is_ignored)
+        return scm
 
     @cached_property
     def dvcignore(self) -> DataHidingIgnore:

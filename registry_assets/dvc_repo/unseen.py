@@ -6,7 +6,7 @@ Such metafiles are not written, and existing ones are reported.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dvc.dvcfile import DVC_FILE_SUFFIX
 from dvc.scm import NoSCM
 
+from registry_assets.dvc_repo.metafiles import IGNORE_FILE, PLAIN_NAME
 from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.git_repo import GitRepo
 from registry_assets.units import few_of
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
     from registry_assets.dvc_repo.opening import RepoAccess
+
+_MANY_LINES = 300
+"""With fewer lines in a ``.gitignore``, DVC's Git library answers before Git has started."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,42 @@ def _find_reasons(
     for metafile, culprit in culprits.items():
         reasons[metafile] = _ignored([metafile], "Git", rules.get(culprit), culprit)
     return reasons
+
+
+def ask_git_first(root: Path, by_library: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Wraps DVC's question whether Git ignores a path, with the same answers.
+
+    DVC's Git library compiles every line of ``.gitignore`` for each answer. As there is a line per
+    collection, N collections would cost N². It is asked only where its answer may differ: Git
+    also applies rules for folders to a path without a ``/`` at its end.
+
+    Args:
+        root: Root of the repository.
+        by_library: Asks the library.
+    """
+    git = GitRepo(root)
+
+    def is_ignored(path: str) -> bool:
+        place = Path(os.path.abspath(path))  # noqa: PTH100 - links are not to be followed
+        lines = _ignore_lines_beside(place)
+        if len(lines) >= _MANY_LINES and not path.endswith(os.sep):
+            is_plain = PLAIN_NAME.fullmatch(place.name) is not None
+            # As DVC adds it, and no other line takes it back.
+            if is_plain and f"/{place.name}" in lines and not any(x[:1] == "!" for x in lines):
+                return True
+            ignored = git.ignored([str(place)])
+            if ignored is not None and str(place) not in ignored:
+                return False
+        return by_library(path)
+
+    return is_ignored
+
+
+def _ignore_lines_beside(place: Path) -> Sequence[str]:
+    try:
+        return place.with_name(IGNORE_FILE).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return ()
 
 
 def read_link(link: Path) -> str:
