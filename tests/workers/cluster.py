@@ -246,6 +246,8 @@ def _start(
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],
+            # Not where the tests were started, which Python looks into for modules.
+            cwd=log.parent,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

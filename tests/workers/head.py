@@ -39,6 +39,15 @@ class Ended:
     out: str
     err: str
 
+    @property
+    def errors(self) -> list[str]:
+        """The lines that say what went wrong, but for what was not run because of it."""
+        return [
+            line
+            for line in self.err.splitlines()
+            if line.startswith("registry:") and "not run, as" not in line
+        ]
+
 
 class Head:
     """A command of the head that is running.

@@ -22,7 +22,7 @@ from tests.persisting.helpers import copy_repository, leftovers, metafiles
 from tests.remotes.servers.processes import HOST, find_free_port
 from tests.workers.cluster import CONTROL, Cluster, wait_until
 from tests.workers.faults.conftest import COLLECTIONS, TEXTS, Twin
-from tests.workers.head import Ended, Head, check_undisturbed, materialize, settle
+from tests.workers.head import Head, check_undisturbed, materialize, settle
 
 PROGRAM = f"{TEXTS}/program.py"
 
@@ -38,15 +38,6 @@ def _fresh(cluster: Cluster) -> Iterator[None]:
     wait_until(lambda: not cluster.processes_at_work(), "the end of commands", 10)
 
 
-def errors_in(ended: Ended) -> list[str]:
-    """The lines that say what went wrong."""
-    return [
-        line
-        for line in ended.err.splitlines()
-        if line.startswith("registry:") and "not run, as" not in line
-    ]
-
-
 def test_code_edited_meanwhile_is_noticed_and_nothing_is_lost(
     registry: Path, twin: Twin, cluster: Cluster
 ) -> None:
@@ -59,8 +50,8 @@ def test_code_edited_meanwhile_is_noticed_and_nothing_is_lost(
     cluster.release()
     ended = head.wait()
     assert ended.code == 1
-    assert errors_in(ended)
-    assert all("program.py changed" in line for line in errors_in(ended)), ended
+    assert ended.errors
+    assert all("program.py changed" in line for line in ended.errors), ended
     assert leftovers(registry) == []
     # What was made of the code before is found.
     (registry / PROGRAM).write_text(before)
@@ -81,7 +72,7 @@ def test_the_branch_switched_meanwhile_is_noticed_and_nothing_is_lost(
     cluster.release()
     ended = head.wait()
     assert ended.code == 1
-    assert all("the checked-out branch changed" in line for line in errors_in(ended)), ended
+    assert all("the checked-out branch changed" in line for line in ended.errors), ended
     assert metafiles(registry) == before
     assert leftovers(registry) == []
     run(registry, "git", "switch", "--quiet", "-")
@@ -166,12 +157,12 @@ def test_a_scheduler_that_does_not_answer_is_named(registry: Path) -> None:
     ended = Head(registry, "materialize").wait()
     assert time.monotonic() - began < 30
     assert ended.code == 1
-    (line,) = errors_in(ended)
+    (line,) = ended.errors
     assert f"no Dask scheduler answers at tcp://{HOST}:{port}" in line
     with socket.create_server((HOST, port)):
         ended = Head(registry, "materialize").wait()
     assert ended.code == 1
-    (line,) = errors_in(ended)
+    (line,) = ended.errors
     assert f"no Dask scheduler answers at tcp://{HOST}:{port}" in line
 
 
