@@ -46,6 +46,7 @@ _WAIT_SECONDS = 30.0
 _LEAST_AT_ONCE = 8
 _MOST_AT_ONCE = 512
 _MOST_DEATHS = 4
+_RESTART_SECONDS = 20.0
 _MOST_ROUNDS = 20
 """How often an order is given to Dask anew."""
 
@@ -116,7 +117,7 @@ class DaskEngine:
     ) -> tuple[Answer, str]:
         """Carries an order to a worker; see `crew.Engine.carry`."""
         deaths = 0
-        for _ in range(_MOST_ROUNDS):
+        for number in range(_MOST_ROUNDS):
             if self._is_lost:
                 raise self._lost()
             key = f"{order.stage.address}-{uuid.uuid4().hex}"
@@ -124,7 +125,9 @@ class DaskEngine:
             self._lines[key] = said
             started: list[str] = []
             try:
-                chosen = self._choose(order.stage.address, needs, avoid, shun)
+                # A nanny needs a while to start a worker again.
+                patience = _RESTART_SECONDS if number else 0
+                chosen = self._choose(needs, avoid, shun, patience, stop)
                 future = self._submit(key, order, snapshot, needs, chosen)
                 if not self._wait(future, key, said, started, report, stop, needs, chosen):
                     continue
@@ -159,23 +162,31 @@ class DaskEngine:
 
     def _choose(
         self,
-        address: str,
         needs: Mapping[str, float],
         avoid: Collection[str],
         shun: Collection[str],
+        patience: float,
+        stop: Event,
     ) -> Collection[str] | None:
-        """The workers that may carry an order; None for any."""
+        """The workers that may carry an order; None for any.
+
+        Raises:
+            UnusableError: when all were refused, also those that connected within a time.
+        """
         if not avoid and not shun:
             return None
-        able = [name for name, having in self._look().items() if _has(having, needs)]
-        fit = [name for name in able if name not in avoid]
-        if able and not fit:
-            raise RegistryError(
-                f"{address} could not be made: every worker was refused, as said above; install "
-                "the same versions there, or set `versions` in [tool.registry_assets.workers] to "
-                '"any"'
-            )
-        return [name for name in fit if name not in shun] or fit or None
+        ends = time.monotonic() + patience
+        while True:
+            able = [name for name, having in self._look().items() if _has(having, needs)]
+            fit = [name for name in able if name not in avoid]
+            if fit or not able:
+                return [name for name in fit if name not in shun] or fit or None
+            if time.monotonic() >= ends or stop.wait(_POLL_SECONDS):
+                break
+        raise UnusableError(
+            "every worker was refused, as said above: install the same versions there, or set "
+            '`versions` in [tool.registry_assets.workers] to "any"'
+        )
 
     def _look(self) -> Mapping[str, Mapping[str, float]]:
         """The resources of each worker by its address, as of a moment ago."""
@@ -269,11 +280,11 @@ class DaskEngine:
                 continue
             if self._client.status == "running":
                 lost_since = None
+                if chosen is not None and self._look().keys().isdisjoint(chosen):
+                    future.cancel(force=True)
+                    return False
                 if not started:
                     self._say_waiting(needs)
-                    if chosen is not None and self._look().keys().isdisjoint(chosen):
-                        future.cancel(force=True)
-                        return False
                 continue
             lost_since = lost_since or time.monotonic()
             if time.monotonic() - lost_since > _LOST_SECONDS:
@@ -368,7 +379,9 @@ def _start_workers(workers: Workers, cache: Path) -> LocalCluster:
         n_workers=workers.local,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        # Dask listens on a port of this kind in any case: on all interfaces, if not told otherwise.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
         silence_logs=logging.ERROR,
         resources=needed or None,
         env={CACHE: str(cache)},
