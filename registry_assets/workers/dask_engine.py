@@ -19,7 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from distributed import Client, Future, KilledWorker, LocalCluster
 
@@ -28,7 +27,7 @@ from registry_assets.errors import RegistryError, UnusableError
 from registry_assets.git_repo.snapshots import Snapshot
 from registry_assets.model import Workers
 from registry_assets.workers import dask_worker
-from registry_assets.workers.orders import Answer, Order, Problem
+from registry_assets.workers.orders import Answer, Order
 from registry_assets.workers.place import CACHE
 from registry_assets.workers.versions import read_versions
 
@@ -90,6 +89,7 @@ class DaskEngine:
         self._is_lost = False
         self._known: Mapping[str, Mapping[str, float]] = {}
         self._looked = 0.0
+        self._unfit = self._find_unfit()
 
     def _connect(self) -> Client:
         return Client(
@@ -116,6 +116,7 @@ class DaskEngine:
         stop: Event,
     ) -> tuple[Answer, str]:
         """Carries an order to a worker; see `crew.Engine.carry`."""
+        avoid = {*avoid, *self._unfit}
         deaths = 0
         for number in range(_MOST_ROUNDS):
             if self._is_lost:
@@ -131,7 +132,7 @@ class DaskEngine:
                 future = self._submit(key, order, snapshot, needs, chosen)
                 if not self._wait(future, key, said, started, report, stop, needs, chosen):
                     continue
-                data, worker = self._result(future, order.stage.address, avoid)
+                data, worker = self._result(future, order.stage.address)
             except KilledWorker as error:
                 # Of a worker that died, Dask suspects whatever it had been given; only what had
                 # been started is.
@@ -214,7 +215,12 @@ class DaskEngine:
             pack = self._snapshots.get(snapshot.commit)
             if pack is None or pack.status not in ("pending", "finished"):
                 pack = self._client.submit(
-                    dask_worker.hold, snapshot.pack, key=f"snapshot-{snapshot.commit}"
+                    dask_worker.hold,
+                    snapshot.pack,
+                    key=f"snapshot-{snapshot.commit}",
+                    workers=None if chosen is None else list(chosen),
+                    # Those that come later can have it, too.
+                    allow_other_workers=chosen is not None,
                 )
                 self._snapshots = {snapshot.commit: pack}
             return self._client.submit(
@@ -290,9 +296,7 @@ class DaskEngine:
             if time.monotonic() - lost_since > _LOST_SECONDS:
                 raise self._lost()
 
-    def _result(
-        self, future: Future[Any], address: str, avoid: Collection[str]
-    ) -> tuple[Mapping[str, Any], str]:
+    def _result(self, future: Future[Any], address: str) -> tuple[Mapping[str, Any], str]:
         try:
             data, worker = future.result(timeout=_CONNECT_SECONDS)
         except KilledWorker:
@@ -312,28 +316,23 @@ class DaskEngine:
                     "registry_assets: install the same version in its environment, with the extra "
                     "`dask`, and start it again"
                 ) from error
-            unfit = self._find_unfit(avoid)
-            if unfit is not None:
-                return unfit
             raise RegistryError(
                 f"{address} could not be made: a worker failed with {type(error).__name__} "
                 f"({_first_line(error)})"
             ) from error
         return data, worker
 
-    def _find_unfit(self, avoid: Collection[str]) -> tuple[Mapping[str, Any], str] | None:
-        """A worker that cannot take orders at all, as its own answer; None if there is none."""
+    def _find_unfit(self) -> set[str]:
+        """The workers that lack this package: they end when they are given an order."""
         answers: Mapping[str, Any] = {}
         with suppress(OSError):
             answers = _within(
                 _ASK_SECONDS, lambda: self._client.run(read_versions, on_error="return")
             )
-        for worker, said in answers.items():
-            if isinstance(said, ModuleNotFoundError) and worker not in avoid:
-                host = urlsplit(worker).hostname or worker
-                problem = Problem("refused", f"it lacks this package ({said})", machine=host)
-                return Answer(problem=problem).to_json(), worker
-        return None
+        unfit = {name: e for name, e in answers.items() if isinstance(e, ModuleNotFoundError)}
+        for worker, error in unfit.items():
+            self._report(f"{worker} is not used: it lacks this package ({error})")
+        return set(unfit)
 
     def _stop(self, key: str, future: Future[Any]) -> None:
         """Has the worker end a command; takes an order back that no worker has begun."""

@@ -133,7 +133,12 @@ class Cluster:
             (folder / part).mkdir(parents=True, exist_ok=True)
         _keep_apart(folder / "home")
         command = [*before, *_DASK_WORKER, self.address, "--name", name, "--host", HOST]
-        command += ["--local-directory", folder / "dask", "--death-timeout", str(_DEATH_SECONDS)]
+        command += [
+            "--local-directory",
+            str(folder / "dask"),
+            "--death-timeout",
+            str(_DEATH_SECONDS),
+        ]
         command += ["--nanny" if has_nanny else "--no-nanny"]
         if resources:
             command += ["--resources", " ".join(f"{k}={v:g}" for k, v in resources.items())]

@@ -265,7 +265,7 @@ def test_a_worker_without_this_package_is_not_the_last_word(
     settle(registry, scheduler=own_cluster.address)
     ended = materialize(registry)
     assert ended.code == 0, ended
-    assert "is not used: it lacks this package" in ended.err
+    assert ended.err.count("is not used: it lacks this package") == 1
     check_undisturbed(registry, twin.metafiles)
 
 

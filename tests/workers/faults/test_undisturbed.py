@@ -275,9 +275,10 @@ def test_without_the_setting_dask_is_not_imported(registry: Path, tmp_path: Path
 
 def test_without_the_extra_the_message_names_it(registry: Path, cluster: Cluster) -> None:
     settle(registry, scheduler=cluster.address)
-    lacking = "import sys; sys.modules['distributed'] = None\n"
+    lacking = "import sys; sys.modules['distributed'] = None"
+    start = "from registry_assets.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", lacking + WITHOUT, "materialize"],
+        [sys.executable, "-c", f"{lacking}; {start}", "materialize"],
         cwd=registry,
         capture_output=True,
         text=True,
