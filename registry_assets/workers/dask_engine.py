@@ -50,6 +50,7 @@ _MOST_ROUNDS = 20
 """How often an order is given to Dask anew."""
 
 _DONE = None
+_NO_MODULE = "No module named"
 _NO_PACKAGE = "deserialization of the task graph"
 """In what Dask says if the scheduler lacks a package."""
 
@@ -89,6 +90,7 @@ class DaskEngine:
         self._is_lost = False
         self._known: Mapping[str, Mapping[str, float]] = {}
         self._looked = 0.0
+        self._had_fit = False
         self._unfit = self._find_unfit()
 
     def _connect(self) -> Client:
@@ -118,7 +120,7 @@ class DaskEngine:
         """Carries an order to a worker; see `crew.Engine.carry`."""
         avoid = {*avoid, *self._unfit}
         deaths = 0
-        for number in range(_MOST_ROUNDS):
+        for _ in range(_MOST_ROUNDS):
             if self._is_lost:
                 raise self._lost()
             key = f"{order.stage.address}-{uuid.uuid4().hex}"
@@ -126,9 +128,7 @@ class DaskEngine:
             self._lines[key] = said
             started: list[str] = []
             try:
-                # A nanny needs a while to start a worker again.
-                patience = _RESTART_SECONDS if number else 0
-                chosen = self._choose(needs, avoid, shun, patience, stop)
+                chosen = self._choose(needs, avoid, shun, stop)
                 future = self._submit(key, order, snapshot, needs, chosen)
                 if not self._wait(future, key, said, started, report, stop, needs, chosen):
                     continue
@@ -166,7 +166,6 @@ class DaskEngine:
         needs: Mapping[str, float],
         avoid: Collection[str],
         shun: Collection[str],
-        patience: float,
         stop: Event,
     ) -> Collection[str] | None:
         """The workers that may carry an order; None for any.
@@ -176,10 +175,12 @@ class DaskEngine:
         """
         if not avoid and not shun:
             return None
-        ends = time.monotonic() + patience
+        # A nanny needs a while to start a worker again.
+        ends = time.monotonic() + (_RESTART_SECONDS if self._had_fit else 0)
         while True:
             able = [name for name, having in self._look().items() if _has(having, needs)]
             fit = [name for name in able if name not in avoid]
+            self._had_fit |= bool(fit)
             if fit or not able:
                 return [name for name in fit if name not in shun] or fit or None
             if time.monotonic() >= ends or stop.wait(_POLL_SECONDS):
@@ -329,10 +330,10 @@ class DaskEngine:
             answers = _within(
                 _ASK_SECONDS, lambda: self._client.run(read_versions, on_error="return")
             )
-        unfit = {name: e for name, e in answers.items() if isinstance(e, ModuleNotFoundError)}
-        for worker, error in unfit.items():
-            self._report(f"{worker} is not used: it lacks this package ({error})")
-        return set(unfit)
+        unfit = {name for name, said in answers.items() if _NO_MODULE in str(said)}
+        for worker in unfit:
+            self._report(f"{worker} is not used: it lacks this package")
+        return unfit
 
     def _stop(self, key: str, future: Future[Any]) -> None:
         """Has the worker end a command; takes an order back that no worker has begun."""

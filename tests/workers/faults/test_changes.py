@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from registry_assets.registry.home import HOME
 from registry_assets.workers.place import FOLDER
 from tests.commands import program
 from tests.conftest import run, write_tree
@@ -274,3 +276,25 @@ def test_processes_on_this_machine_end_with_the_head(
     wait_until(lambda: list((work / "trees").iterdir()) == [], "the end of work trees", 10)
     assert leftovers(registry) == [] or sent == signal.SIGKILL
     assert "distributed" not in head.said
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_terminating_a_run_of_one_partition_ends_its_command(
+    registry: Path, cluster: Cluster, sent: signal.Signals
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    cluster.hold("01_a")
+    key = f'key:"{TEXTS}/data/intermediate/upper"'
+    head = Head(
+        registry,
+        *("asset", "materialize", "-m", "registry_assets.definitions"),
+        *("--select", key, "--partition", "01_a"),
+        program=os.fspath(Path(sys.executable).parent / "dagster"),
+        environment={"DAGSTER_HOME": str(registry / HOME), "REGISTRY_ROOT": str(registry)},
+    )
+    wait_until(cluster.runs, "the command", 60)
+    head.process.send_signal(sent)
+    wait_until(lambda: not cluster.processes_at_work(), "the end of the command", 10)
+    assert head.wait(20).code != 0
+    assert leftovers(registry) == []
+    assert not (registry / TEXTS / "dvc.lock").exists()
