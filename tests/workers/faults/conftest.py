@@ -92,6 +92,7 @@ def _sent(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         },
     )
     (root / TEXTS / "upper.py").unlink()
+    (root / ".env").unlink()
     take_in(root, *COLLECTIONS)
     commit_all(root, "Take collections in")
     return root

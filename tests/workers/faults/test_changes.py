@@ -283,6 +283,7 @@ def test_terminating_a_run_of_one_partition_ends_its_command(
     registry: Path, cluster: Cluster, sent: signal.Signals
 ) -> None:
     settle(registry, scheduler=cluster.address)
+    run(registry, "registry", "sync")
     cluster.hold("01_a")
     key = f'key:"{TEXTS}/data/intermediate/upper"'
     head = Head(
@@ -290,7 +291,7 @@ def test_terminating_a_run_of_one_partition_ends_its_command(
         *("asset", "materialize", "-m", "registry_assets.definitions"),
         *("--select", key, "--partition", "01_a"),
         program=os.fspath(Path(sys.executable).parent / "dagster"),
-        environment={"DAGSTER_HOME": str(registry / HOME), "REGISTRY_ROOT": str(registry)},
+        environment={"DAGSTER_HOME": str(registry / HOME)},
     )
     wait_until(cluster.runs, "the command", 60)
     head.process.send_signal(sent)
