@@ -130,8 +130,13 @@ class DaskEngine:
             try:
                 chosen = self._choose(needs, avoid, shun, stop)
                 future = self._submit(key, order, snapshot, needs, chosen)
-                if not self._wait(future, key, said, started, report, stop, needs, chosen):
-                    continue
+                try:
+                    if not self._wait(future, key, said, started, report, stop, needs, chosen):
+                        continue
+                except BaseException:
+                    # Such as an interrupt of a run that waits in the main thread.
+                    self._stop(key, future)
+                    raise
                 data, worker = self._result(future, order.stage.address)
             except KilledWorker as error:
                 # Of a worker that died, Dask suspects whatever it had been given; only what had
@@ -272,10 +277,6 @@ class DaskEngine:
                 item = said.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 pass
-            except BaseException:
-                # An interrupt of a run that waits in the main thread.
-                self._stop(key, future)
-                raise
             else:
                 if item is _DONE:
                     return True
