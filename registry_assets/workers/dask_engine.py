@@ -123,21 +123,10 @@ class DaskEngine:
         for _ in range(_MOST_ROUNDS):
             if self._is_lost:
                 raise self._lost()
-            key = f"{order.stage.address}-{uuid.uuid4().hex}"
-            said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
-            self._lines[key] = said
+            chosen = self._choose(needs, avoid, shun, stop)
             started: list[str] = []
             try:
-                chosen = self._choose(needs, avoid, shun, stop)
-                future = self._submit(key, order, snapshot, needs, chosen)
-                try:
-                    if not self._wait(future, key, said, started, report, stop, needs, chosen):
-                        continue
-                except BaseException:
-                    # Such as an interrupt of a run that waits in the main thread.
-                    self._stop(key, future)
-                    raise
-                data, worker = self._result(future, order.stage.address)
+                found = self._carry_once(order, snapshot, needs, chosen, started, report, stop)
             except KilledWorker as error:
                 # Of a worker that died, Dask suspects whatever it had been given; only what had
                 # been started is.
@@ -148,13 +137,44 @@ class DaskEngine:
                         f"it, {', '.join(dict.fromkeys(started))}; look at their logs, and at "
                         "their memory"
                     ) from error
-            else:
-                return Answer.from_json(data), worker
-            finally:
-                del self._lines[key]
+                continue
+            if found is not None:
+                return found
         raise RegistryError(
             f"{order.stage.address} is given up: workers died again and again; look at their logs"
         )
+
+    def _carry_once(
+        self,
+        order: Order,
+        snapshot: Snapshot,
+        needs: Mapping[str, float],
+        chosen: Collection[str] | None,
+        started: list[str],
+        report: Callable[[str], None],
+        stop: Event,
+    ) -> tuple[Answer, str] | None:
+        """Gives an order to Dask once; None if all chosen workers went away.
+
+        `started` gets the machines that begin it.
+        """
+        key = f"{order.stage.address}-{uuid.uuid4().hex}"
+        said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
+        self._lines[key] = said
+        try:
+            future = self._submit(key, order, snapshot, needs, chosen)
+            try:
+                has_ended = self._wait(future, key, said, started, report, stop, needs, chosen)
+            except BaseException:
+                # Such as an interrupt of a run that waits in the main thread.
+                self._stop(key, future)
+                raise
+            if not has_ended:
+                return None
+            data, worker = self._result(future, order.stage.address)
+        finally:
+            del self._lines[key]
+        return Answer.from_json(data), worker
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
