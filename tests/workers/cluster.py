@@ -27,7 +27,7 @@ _DEATH_SECONDS = 20
 _POLL_SECONDS = 0.05
 
 
-def wait_until(is_so: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+def wait_until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """Waits for something, and returns what was found; fails after a time."""
     ends = time.monotonic() + seconds
     while not (found := is_so()):

@@ -86,7 +86,7 @@ class Head:
         """What it said on standard error so far."""
         return (self.root.parent / "head.err").read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, seconds: float = 60) -> Ended:
+    def wait(self, seconds: float = 120) -> Ended:
         """Waits until it has ended."""
         try:
             code = self.process.wait(seconds)
@@ -97,7 +97,7 @@ class Head:
         out = (self.root.parent / "head.out").read_text(encoding="utf-8", errors="replace")
         return Ended(code, out, self.said)
 
-    def wait_until_said(self, text: str, seconds: float = 30) -> None:
+    def wait_until_said(self, text: str, seconds: float = 60) -> None:
         """Waits until it says something."""
         wait_until(lambda: text in self.said, repr(text), seconds)
 

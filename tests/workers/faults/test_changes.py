@@ -265,7 +265,7 @@ def test_processes_on_this_machine_end_with_the_head(
     work = tmp_path / "machine" / "work"
     environment = {CONTROL: str(cluster.control), FOLDER: str(work)}
     head = Head(registry, "materialize", environment=environment, program=program("registry"))
-    wait_until(lambda: len(cluster.runs()) == 2, "two commands", 60)
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
     if sent == signal.SIGINT:
         # As a terminal does on Ctrl-C.
         os.killpg(head.process.pid, sent)
@@ -293,7 +293,7 @@ def test_terminating_a_run_of_one_partition_ends_its_command(
         program=os.fspath(Path(sys.executable).parent / "dagster"),
         environment={"DAGSTER_HOME": str(registry / HOME)},
     )
-    wait_until(cluster.runs, "the command", 60)
+    wait_until(cluster.runs, "the command")
     head.process.send_signal(sent)
     wait_until(lambda: not cluster.processes_at_work(), "the end of the command", 10)
     assert head.wait(20).code != 0

@@ -73,7 +73,7 @@ def test_a_unit_that_kills_its_worker_each_time_is_given_up(
     own_cluster.wait_for_workers(2)
     settle(registry, scheduler=own_cluster.address)
     own_cluster.let_kill("02_b")
-    ended = Head(registry, "materialize").wait(120)
+    ended = Head(registry, "materialize").wait()
     assert ended.code == 1
     (line,) = ended.errors
     assert "upper@02_b" in line

@@ -205,7 +205,7 @@ def test_two_heads_may_ask_for_the_same(
     other = copy_repository(registry, tmp_path / "other" / "registry")
     heads = [Head(root, "materialize") for root in (registry, other, registry)]
     for head in heads:
-        ended = head.wait(90)
+        ended = head.wait()
         assert ended.code == 0, ended
     for root in (registry, other):
         check_undisturbed(root, twin.metafiles)
