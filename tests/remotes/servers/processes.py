@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -64,12 +65,19 @@ def serving(
         _wait_for(port, process, log)
         yield process
     finally:
-        process.terminate()
+        # With what it started: a program of a virtual environment may be a wrapper around another.
+        _signal(process, signal.SIGTERM)
         try:
             process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _signal(process, signal.SIGKILL)
+
+
+def _signal(process: subprocess.Popen[bytes], sent: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, sent)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
