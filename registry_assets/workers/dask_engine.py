@@ -178,7 +178,8 @@ class DaskEngine:
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
-        self._client.close(timeout=_POLL_SECONDS * 10)
+        with suppress(OSError):
+            _within(_ASK_SECONDS, self._client.close)
         self._close_cluster()
 
     def _close_cluster(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 from dvc.config import Config
 
 from tests.conftest import commit_all, write_tree
@@ -287,8 +288,9 @@ def test_orders_for_a_worker_that_dies_go_to_those_that_come(
     check_undisturbed(registry, twin.metafiles)
 
 
+@pytest.mark.parametrize("who", ["worker", "scheduler"])
 def test_a_machine_that_hangs_does_not_keep_the_head_from_being_stopped(
-    registry: Path, own_cluster: Cluster
+    registry: Path, own_cluster: Cluster, who: str
 ) -> None:
     for name in ("one", "two"):
         own_cluster.start_worker(name)
@@ -296,14 +298,16 @@ def test_a_machine_that_hangs_does_not_keep_the_head_from_being_stopped(
     settle(registry, scheduler=own_cluster.address)
     own_cluster.hold("01_a", "02_b")
     head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
-    hung = at_work_on(own_cluster, "01_a")
+    machine = at_work_on(own_cluster, "01_a")
+    hung = machine.process if who == "worker" else own_cluster.scheduler
+    assert hung is not None
     wait_until(lambda: len(own_cluster.runs()) == 2, "two commands")
-    hung.process.send_signal(signal.SIGSTOP)
+    hung.send_signal(signal.SIGSTOP)
     try:
         head.process.send_signal(signal.SIGINT)
         assert head.wait(40).code != 0
     finally:
-        hung.process.send_signal(signal.SIGCONT)
+        hung.send_signal(signal.SIGCONT)
     assert leftovers(registry) == []
     # Awake again, it hears that it is to stop.
     check_left_nothing(own_cluster)
