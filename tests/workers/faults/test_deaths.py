@@ -24,8 +24,9 @@ def at_work_on(cluster: Cluster, name: str) -> Machine:
     def found() -> Machine | None:
         for machine in cluster.machines.values():
             for process in machine.processes_at_work():
-                if f"data/inputs/{name}" in " ".join(process.cmdline()):
-                    return machine
+                with suppress(psutil.Error):
+                    if f"data/inputs/{name}" in " ".join(process.cmdline()):
+                        return machine
         return None
 
     machine: Machine = wait_until(found, f"the command for {name}")
