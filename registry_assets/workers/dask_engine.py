@@ -362,11 +362,14 @@ class DaskEngine:
         if self._client.status != "running":
             return
         running: Mapping[str, bool] = {}
-        with suppress(OSError):
+        try:
             running = _within(
                 _ASK_SECONDS,
                 lambda: self._client.run(dask_worker.stop, key, on_error="ignore"),
             )
+        except OSError:
+            # Of a worker, or of the scheduler.
+            self._report("no answer from Dask: commands on other machines may run on to their end")
         if not any(running.values()):
             future.cancel(force=True)
 
