@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.elsewhere import build_run
+from registry_assets.dvc_repo.elsewhere import runner_for
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -311,9 +311,8 @@ class _Batch:
             stage = self.stages[address]
             report, before = self._report_of(address), self.tasks[address].before
             place = self._place_of(address)
-            run = build_run(
-                place.elsewhere, self.dvc, self.repo, stage, upstream, head, report, before
-            )
+            start = runner_for(place.elsewhere)
+            run = start(self.dvc, self.repo, stage, upstream, head, report, before)
             try:
                 run.prepare(force=self.force)
             except BaseException:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,20 +22,19 @@ from registry_assets.dvc_repo.data import ensure_input, is_as_recorded, link_fro
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.metafiles import bring_in_ignore_file
-from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
+from registry_assets.dvc_repo.opening import translated_errors
 from registry_assets.dvc_repo.overlaps import overlap
 from registry_assets.dvc_repo.remotes import fetch_objects, find_missing, send_objects
 from registry_assets.dvc_repo.resolved import DataVersion, Elsewhere, MadeStage, ResolvedStage
 from registry_assets.dvc_repo.results import MadeOn
 from registry_assets.dvc_repo.run_cache import RunCache
-from registry_assets.dvc_repo.stage_run import Before, StageRun, is_for_run_cache
+from registry_assets.dvc_repo.stage_run import StageRun, is_for_run_cache
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import DataNotAvailableError, StageFailedError
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
-    from dvc.stage import PipelineStage
 
 # Runs are executed in several threads of one opened repository, whose remotes are not made for it.
 # One transfer uses several threads itself.
@@ -46,27 +46,11 @@ class ElsewhereRun(StageRun):
 
     Args:
         elsewhere: The other machines.
-        dvc: The repository.
-        repo: The same, opened.
-        stage: The stage.
-        upstream: The stages and ``.dvc`` files that make its inputs.
-        head: The checked-out branch or commit.
-        report: Takes the command's output, line by line.
-        before: See `Before`.
+        of_run: The arguments of `StageRun`.
     """
 
-    def __init__(
-        self,
-        elsewhere: Elsewhere,
-        dvc: RepoAccess,
-        repo: Repo,
-        stage: PipelineStage,
-        upstream: Sequence[PipelineStage],
-        head: str | None,
-        report: Report,
-        before: Before | None = None,
-    ) -> None:
-        super().__init__(dvc, repo, stage, upstream, head, report, before)
+    def __init__(self, elsewhere: Elsewhere, *of_run: Any) -> None:
+        super().__init__(*of_run)
         self._elsewhere = elsewhere
         self._is_forced = False
 
@@ -195,20 +179,9 @@ class ElsewhereRun(StageRun):
             raise DataNotAvailableError(path, reason, "run it again")
 
 
-def build_run(
-    elsewhere: Elsewhere | None,
-    dvc: RepoAccess,
-    repo: Repo,
-    stage: PipelineStage,
-    upstream: Sequence[PipelineStage],
-    head: str | None,
-    report: Report,
-    before: Before | None,
-) -> StageRun:
-    """A run on other machines, or on this one if there are none."""
-    if elsewhere is None:
-        return StageRun(dvc, repo, stage, upstream, head, report, before)
-    return ElsewhereRun(elsewhere, dvc, repo, stage, upstream, head, report, before)
+def runner_for(elsewhere: Elsewhere | None) -> Callable[..., StageRun]:
+    """What builds runs on other machines, or on this one if there are none."""
+    return StageRun if elsewhere is None else partial(ElsewhereRun, elsewhere)
 
 
 def _data_version(repo: Repo, out: DvcOutput) -> DataVersion:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from registry_assets.dvc_repo.elsewhere import build_run
+from registry_assets.dvc_repo.elsewhere import runner_for
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import write_lock_entries
 from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
@@ -77,7 +77,7 @@ def running_stage(
                 if paths_of(stages[0]) != (read, write):
                     raise RepositoryChangedError(address, "its dependencies or outputs changed")
             head = dvc.git.head()
-            run = build_run(elsewhere, dvc, repo, stages[0], stages[1:], head, report, before)
+            run = runner_for(elsewhere)(dvc, repo, stages[0], stages[1:], head, report, before)
             try:
                 run.prepare(force=force)
                 if run.outcome is None:
