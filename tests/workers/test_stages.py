@@ -265,7 +265,7 @@ def test_a_remote_beside_the_registry_is_not_for_others(registry: Path, place: P
     run(registry, "dvc", "remote", "add", "--quiet", "--force", "--default", "near", ".dvc/storage")
     problem = make(ask(registry, f"{TEXTS}twice"), place).problem
     assert problem is not None
-    assert problem.kind == "unusable"
+    assert problem.kind == "settings"
     assert "remote near is a folder beside the registry" in problem.reason
 
 
