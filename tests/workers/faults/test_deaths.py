@@ -88,21 +88,8 @@ def test_a_unit_that_kills_its_worker_each_time_is_given_up(
     check_left_nothing(own_cluster)
 
 
-def test_a_worker_with_a_full_disk_is_not_the_last_word(
+def test_a_full_disk_is_named_and_is_not_the_last_word(
     registry: Path, twin: Twin, own_cluster: Cluster, tmp_path: Path
-) -> None:
-    own_cluster.start_worker("full", before=on_small_disk(tmp_path / "cluster" / "full" / "work"))
-    own_cluster.start_worker("good")
-    own_cluster.wait_for_workers(2)
-    settle(registry, scheduler=own_cluster.address)
-    ended = materialize(registry)
-    assert ended.code == 0, ended
-    assert "its disk is full" in ended.err
-    check_undisturbed(registry, twin.metafiles)
-
-
-def test_full_disks_everywhere_are_named(
-    registry: Path, own_cluster: Cluster, tmp_path: Path
 ) -> None:
     own_cluster.start_worker("full", before=on_small_disk(tmp_path / "cluster" / "full" / "work"))
     own_cluster.wait_for_workers(1)
@@ -114,6 +101,12 @@ def test_full_disks_everywhere_are_named(
     assert "its disk is full" in line
     assert metafiles(registry) == before
     assert leftovers(registry) == []
+    own_cluster.start_worker("good")
+    own_cluster.wait_for_workers(2)
+    ended = materialize(registry)
+    assert ended.code == 0, ended
+    assert "its disk is full" in ended.err
+    check_undisturbed(registry, twin.metafiles)
 
 
 def on_small_disk(folder: Path) -> list[str]:
