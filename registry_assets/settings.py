@@ -183,7 +183,7 @@ def _read_workers(given: object) -> Workers:
     engines = [name for name in ("scheduler", "local", "command") if given.get(name)]
     problem = None
     if len(engines) != 1:
-        problem = "needs one of scheduler, local and command"
+        problem = "one of scheduler, local and command is needed, and only one"
     elif not all(isinstance(given.get(name, ""), str) for name in ("scheduler", "command")):
         problem = "scheduler and command must be texts"
     elif found.scheduler is not None and "://" not in found.scheduler:

@@ -302,8 +302,11 @@ class DaskEngine:
                 if item is _DONE:
                     return True
                 if item["machine"] and item["is_start"]:
+                    if started:
+                        report(f"{started[-1]} is gone")
                     started.append(item["machine"])
-                    report(f"on {item['machine']}, after {time.monotonic() - since:.1f} s")
+                    waited = time.monotonic() - since
+                    report(f"on {item['machine']}, {waited:.1f} s after it was ordered")
                 for line in item["lines"]:
                     report(line)
                 continue

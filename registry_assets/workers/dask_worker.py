@@ -30,7 +30,7 @@ class Said(TypedDict):
 
     Attributes:
         key: The order.
-        machine: The name of the machine.
+        machine: The names of the machine and of the worker.
         is_start: Whether it has just begun.
         lines: The next lines of output.
     """
@@ -55,7 +55,9 @@ def work(data: Mapping[str, Any], pack: bytes, topic: str) -> tuple[Mapping[str,
     worker = get_worker()
     key = str(worker.get_current_task())
     stop = _stop_of(key)
-    speech = _Speech(key, lambda said: worker.log_event(topic, said))
+    speech = _Speech(
+        key, f"{platform.node()} ({worker.name})", lambda said: worker.log_event(topic, said)
+    )
     try:
         answer = carry_out(Order.from_json(data), pack, speech.say, stop)
     finally:
@@ -83,8 +85,8 @@ def _stop_of(key: str) -> Event:
 class _Speech:
     """Collects lines, and sends them on a few times a second."""
 
-    def __init__(self, key: str, send: Callable[[Said], None]) -> None:
-        self._key, self._send = key, send
+    def __init__(self, key: str, machine: str, send: Callable[[Said], None]) -> None:
+        self._key, self._machine, self._send = key, machine, send
         self._lines: list[str] = []
         self._lock = Lock()
         self._ended = Event()
@@ -115,4 +117,4 @@ class _Speech:
             self._send(said)
 
     def _said(self, *, is_start: bool = False) -> Said:
-        return Said(key=self._key, machine=platform.node(), is_start=is_start, lines=[*self._lines])
+        return Said(key=self._key, machine=self._machine, is_start=is_start, lines=[*self._lines])

@@ -49,6 +49,10 @@ def describe_status(found: RegistryStatus) -> Iterator[str]:
             yield f"{item.state:<10} {item.path}{_next_for(item)}"
     yield from _describe_missing(found)
     yield from _describe_outputs(found)
+    kept = sum(map(_is_kept, found.outputs))
+    if kept:
+        verb = "is" if kept == 1 else "are"
+        yield f"{'kept':<10} {_count(kept, 'output')} {verb} on the remote only{_then('dvc pull')}"
     yield from (cut_middle(note, _LONGEST_NOTE) for note in found.notes)
     yield _sum(found) + ("" if _is_current(found) else "; `registry status -v` says why")
 
@@ -59,8 +63,9 @@ def describe_details(found: RegistryStatus) -> Iterator[str]:
         if item.state != "tracked":
             yield f"{item.state:<10} {item.path}{_because(item.reason)}"
     for output in found.outputs:
-        if output.state != "up_to_date":
-            yield f"{output.state:<10} {output.path}{_because('; '.join(output.why))}"
+        if output.state != "up_to_date" or _is_kept(output):
+            state = "kept" if _is_kept(output) else output.state
+            yield f"{state:<10} {output.path}{_because('; '.join(output.why))}"
     yield from (cut_middle(note, _LONGEST_NOTE) for note in found.notes)
     yield _sum(found)
 
@@ -73,6 +78,11 @@ def _sum(found: RegistryStatus) -> str:
         f"{tracked} of {collections} collections tracked, "
         f"{current} of {len(found.outputs)} outputs up to date"
     )
+
+
+def _is_kept(output: OutputStatus) -> bool:
+    """Whether an output is up to date without being here: workers leave it on the remote."""
+    return output.state == "up_to_date" and bool(output.why)
 
 
 def _is_current(found: RegistryStatus) -> bool:
