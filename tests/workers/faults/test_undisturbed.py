@@ -102,6 +102,9 @@ def test_outputs_may_stay_on_the_remote(registry: Path, twin: Twin, cluster: Clu
     kept = states[f"{UPPER}/01_a"]
     assert kept["state"] == "up_to_date"
     assert "it is kept on the remote" in kept["why"][0]
+    short, details = Head(registry, "status").wait(), Head(registry, "status", "-v").wait()
+    assert f"kept       {len(COLLECTIONS)} outputs are on the remote only" in short.out
+    assert f"kept       {UPPER}/01_a  (it is kept on the remote" in details.out
     ended = materialize(registry)
     assert ended.code == 0, ended
     assert metafiles(registry) == twin.metafiles
