@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,13 +40,22 @@ def _fresh(cluster: Cluster) -> Iterator[None]:
     wait_until(lambda: not cluster.processes_at_work(), "the end of commands", 10)
 
 
+def are_held(registry: Path, collections: Iterable[str]) -> bool:
+    """Whether the head has locked the stages of some collections."""
+    locks = registry / ".dvc/tmp/rwlock"
+    held = locks.read_text() if locks.exists() else ""
+    return all(f"{TEXTS}/data/intermediate/upper/{name}" in held for name in collections)
+
+
 def test_code_edited_meanwhile_is_noticed_and_nothing_is_lost(
     registry: Path, twin: Twin, cluster: Cluster
 ) -> None:
     settle(registry, scheduler=cluster.address)
     before = (registry / PROGRAM).read_text()
-    cluster.hold("01_a", "02_b")
+    cluster.hold(*COLLECTIONS)
     head = Head(registry, "materialize")
+    # All are prepared with the code as it was: else those that come later take the new one.
+    wait_until(lambda: are_held(registry, COLLECTIONS), "all stages")
     wait_until(lambda: len(cluster.runs()) == 2, "two commands")
     (registry / PROGRAM).write_text(before.replace("upper()", "title()"))
     cluster.release()

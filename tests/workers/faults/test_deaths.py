@@ -103,9 +103,13 @@ def test_a_full_disk_is_named_and_is_not_the_last_word(
     assert leftovers(registry) == []
     own_cluster.start_worker("good")
     own_cluster.wait_for_workers(2)
-    ended = materialize(registry)
+    # The good one is busy at first.
+    own_cluster.hold(*COLLECTIONS)
+    head = Head(registry, "materialize")
+    wait_until(lambda: "its disk is full" in head.said, "the full disk")
+    own_cluster.release()
+    ended = head.wait()
     assert ended.code == 0, ended
-    assert "its disk is full" in ended.err
     check_undisturbed(registry, twin.metafiles)
 
 
