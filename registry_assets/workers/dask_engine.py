@@ -12,12 +12,12 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from threading import Condition, Event, Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster
@@ -89,10 +89,7 @@ class DaskEngine:
         self._told: dict[str, float] = {}
         self._is_lost = False
         self._known: Mapping[str, Mapping[str, float]] = {}
-        self._threads = 0
         self._looked = 0.0
-        self._ordered = 0
-        self._has_ended = Condition()
         self._had_fit = False
         self._unfit = self._find_unfit()
 
@@ -106,7 +103,7 @@ class DaskEngine:
 
     @property
     def most_at_once(self) -> int:
-        """Twice the number of threads of all workers: the next ones are prepared meanwhile."""
+        """Twice the number of threads of all workers, so that none waits for its next order."""
         threads = int(sum(self._client.nthreads().values()))
         return min(max(2 * threads, _LEAST_AT_ONCE), _MOST_AT_ONCE)
 
@@ -161,49 +158,23 @@ class DaskEngine:
 
         `started` gets the machines that begin it.
         """
-        # Dask remembers how long tasks take by what stands before the number.
-        name = order.stage.address.rpartition(":")[2].partition("@")[0]
-        key = f"{name}-{uuid.uuid4().hex}"
+        key = f"{order.stage.address}-{uuid.uuid4().hex}"
         said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
         self._lines[key] = said
         try:
-            with self._turn(stop):
-                future = self._submit(key, order, snapshot, needs, chosen)
-                try:
-                    has_ended = self._wait(future, key, said, started, report, stop, needs, chosen)
-                except BaseException:
-                    # Such as an interrupt of a run that waits in the main thread.
-                    self._stop(key, future)
-                    raise
-                if not has_ended:
-                    return None
-                data, worker = self._result(future, order.stage.address)
+            future = self._submit(key, order, snapshot, needs, chosen)
+            try:
+                has_ended = self._wait(future, key, said, started, report, stop, needs, chosen)
+            except BaseException:
+                # Such as an interrupt of a run that waits in the main thread.
+                self._stop(key, future)
+                raise
+            if not has_ended:
+                return None
+            data, worker = self._result(future, order.stage.address)
         finally:
             del self._lines[key]
         return Answer.from_json(data), worker
-
-    @contextmanager
-    def _turn(self, stop: Event) -> Iterator[None]:
-        """Waits until few enough orders are with Dask.
-
-        It places an order as soon as it gets it, on one of some workers, and moves few later on:
-        of two for each worker, some workers had four while others had none. A few more than there
-        are threads tell a cluster that adapts that it may grow.
-        """
-        with self._has_ended:
-            while self._ordered >= self._most_ordered() and not (stop.is_set() or self._is_lost):
-                self._has_ended.wait(_POLL_SECONDS)
-            self._ordered += 1
-        try:
-            yield
-        finally:
-            with self._has_ended:
-                self._ordered -= 1
-                self._has_ended.notify()
-
-    def _most_ordered(self) -> int:
-        self._look()
-        return self._threads + max(1, self._threads // 4) if self._threads else _LEAST_AT_ONCE
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
@@ -254,7 +225,6 @@ class DaskEngine:
                     info = _within(_ASK_SECONDS, lambda: self._client.scheduler_info(n_workers=-1))
                     found = info["workers"]
                     self._known = {name: item["resources"] for name, item in found.items()}
-                    self._threads = sum(item["nthreads"] for item in found.values())
                 self._looked = time.monotonic()
             return self._known
 
