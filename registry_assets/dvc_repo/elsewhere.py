@@ -99,9 +99,6 @@ class ElsewhereRun(StageRun):
             raise StageFailedError(
                 error.stage, error.reason, error.last_lines, has_previous=self.aside.has_any
             ) from error
-        except BaseException:
-            self.stop.set()
-            raise
         StageLoader.fill_from_lock(self.stage, made.entry)
         with _transfer:
             for out in self.stage.outs:

@@ -127,10 +127,9 @@ def find_missing(repo: Repo, out: DvcOutput, report: Report) -> frozenset[str]:
         DvcError: when there is no remote.
     """
     store = Store(repo, out.remote, out.hash_name)
-    version = _Version(path_in_repo(repo, out), out.hash_info)
-    if version.info.isdir:
-        store.receive(out.cache, {version.md5: version.path}, report)
-    objects = version.objects_in(out.cache)
+    if out.hash_info.isdir:
+        store.receive(out.cache, {str(out.hash_info.value): path_in_repo(repo, out)}, report)
+    objects = objects_of(repo, out)
     return frozenset(objects.keys() - store.find_sizes(objects).keys())
 
 

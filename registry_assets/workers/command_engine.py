@@ -13,13 +13,13 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
 from threading import Event
 
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.snapshots import Snapshot
+from registry_assets.workers.crew import Errand, Report
 from registry_assets.workers.orders import Answer, Order
 
 _LAST_LINES = 12
@@ -45,19 +45,11 @@ class CommandEngine:
         """How many commands run at a time."""
         return self._most_at_once
 
-    def carry(
-        self,
-        order: Order,
-        snapshot: Snapshot,
-        needs: Mapping[str, float],
-        avoid: Collection[str],
-        shun: Collection[str],
-        report: Callable[[str], None],
-        stop: Event,
-    ) -> tuple[Answer, str]:
+    def carry(self, errand: Errand, report: Report, stop: Event) -> tuple[Answer, str]:
         """Carries an order by the command; see `crew.Engine.carry`."""
-        pack = base64.b64encode(snapshot.pack).decode()
-        needed = {f"REGISTRY_NEEDS_{name.upper()}": f"{n:g}" for name, n in needs.items()}
+        order = errand.order
+        pack = base64.b64encode(errand.snapshot.pack).decode()
+        needed = {f"REGISTRY_NEEDS_{name.upper()}": f"{n:g}" for name, n in errand.needs.items()}
         process = subprocess.Popen(
             self._command,
             shell=True,
@@ -121,9 +113,7 @@ def _read_all(process: subprocess.Popen[bytes], said: list[bytes]) -> None:
     said.append(process.stdout.read())
 
 
-def _report_lines(
-    process: subprocess.Popen[bytes], report: Callable[[str], None], last_lines: deque[str]
-) -> None:
+def _report_lines(process: subprocess.Popen[bytes], report: Report, last_lines: deque[str]) -> None:
     assert process.stderr is not None
     for line in process.stderr:
         text = line.decode(errors="replace").rstrip("\r\n")

@@ -36,6 +36,25 @@ _CLOCK_SECONDS = 0.05
 """File systems date changes by the last tick of the kernel's clock."""
 
 
+@dataclass(frozen=True)
+class Errand:
+    """An order to carry to a worker.
+
+    Attributes:
+        order: The order.
+        snapshot: The snapshot that it names.
+        needs: The resources that the worker must have.
+        avoid: Workers that have refused an order.
+        shun: Workers that could not make this one; they get it only if there is no other.
+    """
+
+    order: Order
+    snapshot: Snapshot
+    needs: Mapping[str, float]
+    avoid: Collection[str] = ()
+    shun: Collection[str] = ()
+
+
 class Engine(Protocol):
     """What carries orders to workers, and answers back."""
 
@@ -43,24 +62,11 @@ class Engine(Protocol):
     def most_at_once(self) -> int:
         """How many orders to have in progress at a time."""
 
-    def carry(
-        self,
-        order: Order,
-        snapshot: Snapshot,
-        needs: Mapping[str, float],
-        avoid: Collection[str],
-        shun: Collection[str],
-        report: Report,
-        stop: Event,
-    ) -> tuple[Answer, str]:
+    def carry(self, errand: Errand, report: Report, stop: Event) -> tuple[Answer, str]:
         """Carries an order to a worker, and waits for the answer.
 
         Args:
-            order: The order.
-            snapshot: The snapshot that it names.
-            needs: The resources that the worker must have.
-            avoid: Workers that have refused an order.
-            shun: Workers that could not make this one; they get it only if there is no other.
+            errand: The order, and who may have it.
             report: Takes lines of progress, and the command's output.
             stop: When set, the command is terminated.
 
@@ -152,7 +158,8 @@ class Crew:
                 stage, snapshot.commit, snapshot.prefix, edits, self.beacon, self._versions
             )
             avoid = frozenset(self._refused)
-            answer, worker = self.engine.carry(order, snapshot, needs, avoid, unable, report, stop)
+            errand = Errand(order, snapshot, needs, avoid, unable)
+            answer, worker = self.engine.carry(errand, report, stop)
             if answer.made is not None:
                 return replace(answer.made, versions=answer.versions)
             problem = answer.problem

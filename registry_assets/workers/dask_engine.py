@@ -24,10 +24,10 @@ from distributed import Client, Future, KilledWorker, LocalCluster
 
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError, UnusableError
-from registry_assets.git_repo.snapshots import Snapshot
 from registry_assets.model import Workers
 from registry_assets.workers import dask_worker
-from registry_assets.workers.orders import Answer, Order
+from registry_assets.workers.crew import Errand, Report
+from registry_assets.workers.orders import Answer
 from registry_assets.workers.place import CACHE
 from registry_assets.workers.versions import read_versions
 
@@ -67,7 +67,7 @@ class DaskEngine:
         UnusableError: when the scheduler does not answer.
     """
 
-    def __init__(self, workers: Workers, cache: Path, report: Callable[[str], None]) -> None:
+    def __init__(self, workers: Workers, cache: Path, report: Report) -> None:
         self._let_speak = _silence()
         self._cluster = _start_workers(workers, cache) if workers.local else None
         self._address = workers.scheduler or ""
@@ -107,33 +107,24 @@ class DaskEngine:
         threads = int(sum(self._client.nthreads().values()))
         return min(max(2 * threads, _LEAST_AT_ONCE), _MOST_AT_ONCE)
 
-    def carry(
-        self,
-        order: Order,
-        snapshot: Snapshot,
-        needs: Mapping[str, float],
-        avoid: Collection[str],
-        shun: Collection[str],
-        report: Callable[[str], None],
-        stop: Event,
-    ) -> tuple[Answer, str]:
+    def carry(self, errand: Errand, report: Report, stop: Event) -> tuple[Answer, str]:
         """Carries an order to a worker; see `crew.Engine.carry`."""
-        avoid = {*avoid, *self._unfit}
+        address = errand.order.stage.address
         deaths = 0
         for _ in range(_MOST_ROUNDS):
             if self._is_lost:
                 raise self._lost()
-            chosen = self._choose(needs, avoid, shun, stop)
+            chosen = self._choose(errand, stop)
             started: list[str] = []
             try:
-                found = self._carry_once(order, snapshot, needs, chosen, started, report, stop)
+                found = self._carry_once(errand, chosen, started, report, stop)
             except KilledWorker as error:
                 # Of a worker that died, Dask suspects whatever it had been given; only what had
                 # been started is.
                 deaths += len(started)
                 if deaths >= _MOST_DEATHS:
                     raise RegistryError(
-                        f"{order.stage.address} is given up: {deaths} workers died while they made "
+                        f"{address} is given up: {deaths} workers died while they made "
                         f"it, {', '.join(dict.fromkeys(started))}; look at their logs, and at "
                         "their memory"
                     ) from error
@@ -141,37 +132,38 @@ class DaskEngine:
             if found is not None:
                 return found
         raise RegistryError(
-            f"{order.stage.address} is given up: workers died again and again; look at their logs"
+            f"{address} is given up: workers died again and again; look at their logs"
         )
 
     def _carry_once(
         self,
-        order: Order,
-        snapshot: Snapshot,
-        needs: Mapping[str, float],
+        errand: Errand,
         chosen: Collection[str] | None,
         started: list[str],
-        report: Callable[[str], None],
+        report: Report,
         stop: Event,
     ) -> tuple[Answer, str] | None:
         """Gives an order to Dask once; None if all chosen workers went away.
 
         `started` gets the machines that begin it.
         """
-        key = f"{order.stage.address}-{uuid.uuid4().hex}"
+        address = errand.order.stage.address
+        key = f"{address}-{uuid.uuid4().hex}"
         said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
         self._lines[key] = said
         try:
-            future = self._submit(key, order, snapshot, needs, chosen)
+            future = self._submit(key, errand, chosen)
             try:
-                has_ended = self._wait(future, key, said, started, report, stop, needs, chosen)
+                has_ended = self._wait(
+                    future, key, said, started, report, stop, errand.needs, chosen
+                )
             except BaseException:
                 # Such as an interrupt of a run that waits in the main thread.
                 self._stop(key, future)
                 raise
             if not has_ended:
                 return None
-            data, worker = self._result(future, order.stage.address)
+            data, worker = self._result(future, address)
         finally:
             del self._lines[key]
         return Answer.from_json(data), worker
@@ -187,24 +179,19 @@ class DaskEngine:
             self._cluster.close(timeout=_STOP_SECONDS)
         self._let_speak()
 
-    def _choose(
-        self,
-        needs: Mapping[str, float],
-        avoid: Collection[str],
-        shun: Collection[str],
-        stop: Event,
-    ) -> Collection[str] | None:
+    def _choose(self, errand: Errand, stop: Event) -> Collection[str] | None:
         """The workers that may carry an order; None for any.
 
         Raises:
             UnusableError: when all were refused, also those that connected within a time.
         """
+        avoid, shun = {*errand.avoid, *self._unfit}, errand.shun
         if not avoid and not shun:
             return None
         # A nanny needs a while to start a worker again.
         ends = time.monotonic() + (_RESTART_SECONDS if self._had_fit else 0)
         while True:
-            able = [name for name, having in self._look().items() if _has(having, needs)]
+            able = [name for name, having in self._look().items() if _has(having, errand.needs)]
             fit = [name for name in able if name not in avoid]
             self._had_fit |= bool(fit)
             if fit or not able:
@@ -228,14 +215,8 @@ class DaskEngine:
                 self._looked = time.monotonic()
             return self._known
 
-    def _submit(
-        self,
-        key: str,
-        order: Order,
-        snapshot: Snapshot,
-        needs: Mapping[str, float],
-        chosen: Collection[str] | None,
-    ) -> Future[Any]:
+    def _submit(self, key: str, errand: Errand, chosen: Collection[str] | None) -> Future[Any]:
+        snapshot = errand.snapshot
         with self._lock, warnings.catch_warnings():
             # A snapshot is large, and is sent once.
             warnings.simplefilter("ignore", UserWarning)
@@ -252,12 +233,12 @@ class DaskEngine:
                 self._snapshots = {snapshot.commit: pack}
             return self._client.submit(
                 dask_worker.work,
-                order.to_json(),
+                errand.order.to_json(),
                 pack,
                 self._topic,
                 key=key,
                 pure=False,
-                resources=dict(needs) or None,
+                resources=dict(errand.needs) or None,
                 workers=None if chosen is None else list(chosen),
             )
 
@@ -274,7 +255,7 @@ class DaskEngine:
         key: str,
         said: queue.SimpleQueue[dask_worker.Said | None],
         started: list[str],
-        report: Callable[[str], None],
+        report: Report,
         stop: Event,
         needs: Mapping[str, float],
         chosen: Collection[str] | None,
@@ -336,6 +317,7 @@ class DaskEngine:
         except TimeoutError as error:
             raise self._lost() from error
         except Exception as error:
+            # Whatever a task raises there; `carry_out` makes answers of what can be expected.
             if _NO_PACKAGE in str(error):
                 raise UnusableError(
                     f"the Dask scheduler at {without_secrets(self._address)} cannot import "
@@ -442,6 +424,7 @@ def _within(seconds: float, call: Callable[[], _T]) -> _T:
         try:
             answer.set_result(call())
         except BaseException as error:
+            # It is raised where somebody waits for the answer.
             answer.set_exception(error)
 
     Thread(target=run, daemon=True).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -194,15 +195,17 @@ class Cluster:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
 
+    def begin_anew(self) -> None:
+        """Has workers that have made nothing: forgets runs, and empties their caches."""
+        (self.control / "runs").unlink(missing_ok=True)
+        for machine in self.machines.values():
+            shutil.rmtree(machine.work / "cache", ignore_errors=True)
+
     def runs(self, name: str = "") -> list[str]:
         """The collections for which a command has begun, as often as it has; or those of a name."""
         place = self.control / "runs"
         said = place.read_text().split() if place.exists() else []
         return [item for item in said if name in ("", item)]
-
-    def forget_runs(self) -> None:
-        """Forgets which commands have begun."""
-        (self.control / "runs").unlink(missing_ok=True)
 
     def processes_at_work(self) -> list[psutil.Process]:
         """The commands that run on any of its workers."""

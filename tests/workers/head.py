@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.conftest import commit_all, run
 from tests.persisting.helpers import is_clean, leftovers, metafiles
-from tests.workers.cluster import wait_until
+from tests.workers.cluster import Cluster, wait_until
 
 SETTINGS = "[tool.registry_assets.workers]"
 
@@ -110,6 +110,15 @@ class Head:
 def materialize(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Ended:
     """Brings a registry up to date, and waits."""
     return Head(root, "materialize", *arguments, environment=environment).wait()
+
+
+def begin_two(root: Path, cluster: Cluster) -> Head:
+    """Has the head make two collections, and waits until both commands have begun; they hold."""
+    settle(root, scheduler=cluster.address)
+    cluster.hold("01_a", "02_b")
+    head = Head(root, "materialize", "--collection", "01_a", "--collection", "02_b")
+    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    return head
 
 
 def check_undisturbed(root: Path, expected: Mapping[str, bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import socket
 import sys
@@ -24,7 +23,7 @@ from tests.persisting.helpers import copy_repository, leftovers, metafiles
 from tests.remotes.servers.processes import HOST, find_free_port
 from tests.workers.cluster import CONTROL, Cluster, wait_until
 from tests.workers.faults.conftest import COLLECTIONS, TEXTS, Twin
-from tests.workers.head import Head, check_undisturbed, materialize, settle
+from tests.workers.head import Head, begin_two, check_undisturbed, materialize, settle
 
 PROGRAM = f"{TEXTS}/program.py"
 
@@ -32,9 +31,7 @@ PROGRAM = f"{TEXTS}/program.py"
 @pytest.fixture(autouse=True)
 def _fresh(cluster: Cluster) -> Iterator[None]:
     """Each test begins with workers that have made nothing, and leaves none at work."""
-    cluster.forget_runs()
-    for machine in cluster.machines.values():
-        shutil.rmtree(machine.work / "cache", ignore_errors=True)
+    cluster.begin_anew()
     yield
     cluster.release()
     wait_until(lambda: not cluster.processes_at_work(), "the end of commands", 10)
@@ -74,10 +71,7 @@ def test_code_edited_meanwhile_is_noticed_and_nothing_is_lost(
 def test_the_branch_switched_meanwhile_is_noticed_and_nothing_is_lost(
     registry: Path, twin: Twin, cluster: Cluster
 ) -> None:
-    settle(registry, scheduler=cluster.address)
-    cluster.hold("01_a", "02_b")
-    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
-    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    head = begin_two(registry, cluster)
     before = metafiles(registry)
     run(registry, "git", "switch", "--quiet", "--create", "other")
     cluster.release()
@@ -119,10 +113,7 @@ def test_stopping_the_head_ends_the_commands_on_workers(
 def test_the_head_killed_before_recording_finds_what_was_made(
     registry: Path, twin: Twin, cluster: Cluster
 ) -> None:
-    settle(registry, scheduler=cluster.address)
-    cluster.hold("01_a", "02_b")
-    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
-    wait_until(lambda: len(cluster.runs()) == 2, "two commands")
+    head = begin_two(registry, cluster)
     before = metafiles(registry)
     head.kill()
     cluster.release()

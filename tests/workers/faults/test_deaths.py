@@ -15,7 +15,7 @@ from tests.conftest import commit_all, write_tree
 from tests.persisting.helpers import leftovers, metafiles
 from tests.workers.cluster import Cluster, Machine, end, wait_until
 from tests.workers.faults.conftest import COLLECTIONS, REMOTE, TEXTS, Twin
-from tests.workers.head import Head, check_undisturbed, materialize, settle
+from tests.workers.head import Head, begin_two, check_undisturbed, materialize, settle
 
 
 def at_work_on(cluster: Cluster, name: str) -> Machine:
@@ -160,10 +160,7 @@ def test_a_scheduler_that_is_gone_is_said_and_a_rerun_finds_what_was_pushed(
     for name in ("one", "two"):
         own_cluster.start_worker(name)
     own_cluster.wait_for_workers(2)
-    settle(registry, scheduler=own_cluster.address)
-    own_cluster.hold("01_a", "02_b")
-    head = Head(registry, "materialize", "--collection", "01_a", "--collection", "02_b")
-    wait_until(lambda: len(own_cluster.runs()) == 2, "two commands")
+    head = begin_two(registry, own_cluster)
     assert own_cluster.scheduler is not None
     own_cluster.scheduler.kill()
     own_cluster.scheduler.wait()

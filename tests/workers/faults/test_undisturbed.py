@@ -33,9 +33,7 @@ UPPER = f"{TEXTS}/data/intermediate/upper"
 @pytest.fixture(autouse=True)
 def _fresh(cluster: Cluster) -> Iterator[None]:
     """Each test begins with workers that have made nothing, and leaves none at work."""
-    cluster.forget_runs()
-    for machine in cluster.machines.values():
-        shutil.rmtree(machine.work / "cache", ignore_errors=True)
+    cluster.begin_anew()
     yield
     assert cluster.processes_at_work() == []
 
