@@ -7,12 +7,13 @@ each other well enough to refuse.
 from __future__ import annotations
 
 import platform
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from threading import Event, Lock
 from typing import Any, TypedDict
 
-from distributed import get_worker
+from distributed import Worker, get_worker
 
 from registry_assets.workers.orders import Order
 from registry_assets.workers.worker import carry_out
@@ -53,6 +54,7 @@ def work(data: Mapping[str, Any], pack: bytes, topic: str) -> tuple[Mapping[str,
         The answer as JSON, and the address of this worker.
     """
     worker = get_worker()
+    _stop_profiling(worker)
     key = str(worker.get_current_task())
     stop = _stop_of(key)
     speech = _Speech(
@@ -80,6 +82,18 @@ def stop(key: str) -> bool:
 def _stop_of(key: str) -> Event:
     with _lock:
         return _stops.setdefault(key, Event())
+
+
+def _stop_profiling(worker: Worker) -> None:
+    """Keeps a worker of Python 3.11 from hanging.
+
+    There `sys._current_frames`, which Dask's profiler calls 100 times a second, waits forever when
+    the garbage collector starts inside it while another thread begins or ends (python/cpython
+    issue 106883). Dask itself leaves out the other one of its two profilers there.
+    """
+    profiler = worker.periodic_callbacks.get("profile")
+    if sys.version_info[:2] == (3, 11) and profiler is not None:
+        worker.loop.add_callback(profiler.stop)
 
 
 class _Speech:

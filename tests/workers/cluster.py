@@ -88,6 +88,7 @@ class Cluster:
     Attributes:
         folder: Where everything lies.
         control: The folder that commands look into, on all workers.
+        settings: Variables of the environment of the scheduler.
         address: Of the scheduler.
         scheduler: Its process.
         machines: The workers by name.
@@ -95,6 +96,7 @@ class Cluster:
 
     folder: Path
     control: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
     scheduler: subprocess.Popen[bytes] | None = None
     machines: dict[str, Machine] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class Cluster:
         self.scheduler = _start(
             [*_DASK_SCHEDULER, "--host", HOST, "--port", port, "--scheduler-file", found],
             self.folder / "scheduler.log",
-            {},
+            self.settings,
         )
         self.address = wait_until(lambda: _address_in(found), "the scheduler", _START_SECONDS)
 
@@ -225,11 +227,16 @@ _DASK_WORKER = (
 
 
 @contextmanager
-def serving_cluster(folder: Path) -> Iterator[Cluster]:
-    """A scheduler, which workers can be added to; everything ends with the context."""
+def serving_cluster(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """A scheduler, which workers can be added to; everything ends with the context.
+
+    Args:
+        folder: Where everything lies.
+        settings: Variables of the environment of the scheduler.
+    """
     control = folder / "control"
     control.mkdir(parents=True)
-    cluster = Cluster(folder, control)
+    cluster = Cluster(folder, control, settings or {})
     try:
         cluster.start_scheduler()
         yield cluster

@@ -13,7 +13,7 @@ from dvc.config import Config
 
 from tests.conftest import commit_all, write_tree
 from tests.persisting.helpers import leftovers, metafiles
-from tests.workers.cluster import Cluster, Machine, end, wait_until
+from tests.workers.cluster import Cluster, Machine, end, serving_cluster, wait_until
 from tests.workers.faults.conftest import COLLECTIONS, REMOTE, TEXTS, Twin
 from tests.workers.head import Head, begin_two, check_undisturbed, materialize, settle
 
@@ -281,6 +281,26 @@ def test_orders_for_a_worker_that_dies_go_to_those_that_come(
     ended = head.wait()
     assert ended.code == 0, ended
     check_undisturbed(registry, twin.metafiles)
+
+
+def test_a_worker_that_hangs_is_started_again(registry: Path, twin: Twin, tmp_path: Path) -> None:
+    # By default, the scheduler waits for five minutes.
+    settings = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "1s"}
+    with serving_cluster(tmp_path / "cluster", settings) as cluster:
+        cluster.start_worker("one", has_nanny=True)
+        cluster.wait_for_workers(1)
+        settle(registry, scheduler=cluster.address)
+        cluster.hold("01_a")
+        head = Head(registry, "materialize")
+        at_work_on(cluster, "01_a")
+        (worker,) = psutil.Process(cluster.machines["one"].process.pid).children()[-1:]
+        worker.suspend()
+        wait_until(lambda: not _runs_on(worker), "the end of the worker")
+        cluster.release()
+        ended = head.wait()
+        assert ended.code == 0, ended
+        check_undisturbed(registry, twin.metafiles)
+        check_left_nothing(cluster)
 
 
 @pytest.mark.parametrize("who", ["worker", "scheduler"])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
+from distributed import Client, Worker
 from dvc.config import Config
 
 from registry_assets import build_definitions
@@ -36,6 +37,23 @@ def _fresh(cluster: Cluster) -> Iterator[None]:
     cluster.begin_anew()
     yield
     assert cluster.processes_at_work() == []
+
+
+def test_no_worker_is_profiled_where_that_makes_it_hang(registry: Path, cluster: Cluster) -> None:
+    settle(registry, scheduler=cluster.address)
+    assert materialize(registry, "--collection", "01_a").code == 0
+    with Client(cluster.address, set_as_default=False) as client:
+        found = client.run(_is_profiled).values()
+    at_work = {name for name, machine in cluster.machines.items() if machine.trees()}
+    assert at_work
+    has_fault = sys.version_info[:2] == (3, 11)
+    assert {name: is_profiled for name, is_profiled in found if name in at_work} == dict.fromkeys(
+        at_work, not has_fault
+    )
+
+
+def _is_profiled(dask_worker: Worker) -> tuple[object, bool]:
+    return dask_worker.name, dask_worker.periodic_callbacks["profile"].is_running()
 
 
 def test_the_registry_is_as_dvc_repro_makes_it(
