@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _RECORDING_SHARE = 0.2
 """The most of the time that recording takes, as it reads and writes all of ``dvc.lock``."""
+_MOST_WAITING = 1_000
+"""Threads that wait for other machines."""
 _MOST_UNRECORDED_SECONDS = 10.0
 """How long a result waits for being recorded at the most, since a crash loses it."""
 
@@ -102,13 +104,12 @@ def run_stages(
         A result for each task, in order of completion.
     """
     with dvc.open() as repo:
-        places = [_Place(executor, most_at_once)]
+        places = [_Place(executor, lambda: most_at_once)]
         with ExitStack() as started:
             if elsewhere is not None:
-                # One thread waits for each worker.
-                waiting = ThreadPoolExecutor(elsewhere.most_at_once)
-                started.enter_context(waiting)
-                places.append(_Place(waiting, elsewhere.most_at_once, elsewhere))
+                machines = elsewhere
+                waiting = started.enter_context(ThreadPoolExecutor(_MOST_WAITING))
+                places.append(_Place(waiting, lambda: machines.most_at_once, machines))
             yield from _Batch(dvc, repo, tasks, force, places, report).run()
 
 
@@ -118,14 +119,14 @@ class _Place:
 
     Attributes:
         executor: Threads that wait for commands.
-        most_at_once: The maximum number of stages in progress.
+        most_at_once: Returns the maximum number of stages in progress. Machines come and go.
         elsewhere: The other machines; None for this one.
         ready: The stages to start next.
         in_progress: The prepared runs that have not finished.
     """
 
     executor: Executor
-    most_at_once: int
+    most_at_once: Callable[[], int]
     elsewhere: Elsewhere | None = None
     ready: deque[str] = field(default_factory=deque)
     in_progress: set[StageRun] = field(default_factory=set)
@@ -265,9 +266,11 @@ class _Batch:
         """
         head = self.dvc.git.head()
         before = len(self.in_hand)
+        # Asking connects to other machines.
+        most = place.most_at_once() if place.ready else 0
         for _ in range(len(place.ready)):
             is_late = bool(self.finished) and time.monotonic() >= self.record_at
-            if is_late or len(place.in_progress) >= place.most_at_once:
+            if is_late or len(place.in_progress) >= most:
                 break
             address = place.ready.popleft()
             # To avoid a deadlock, wait for locks only while holding none.

@@ -12,12 +12,12 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Condition, Event, Lock, Thread
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster
@@ -43,7 +43,6 @@ _LOOK_SECONDS = 2.0
 _WAIT_SECONDS = 30.0
 """How often it is said that no worker is there."""
 _LEAST_AT_ONCE = 8
-_MOST_AT_ONCE = 512
 _MOST_DEATHS = 4
 _RESTART_SECONDS = 20.0
 _MOST_ROUNDS = 20
@@ -89,7 +88,10 @@ class DaskEngine:
         self._told: dict[str, float] = {}
         self._is_lost = False
         self._known: Mapping[str, Mapping[str, float]] = {}
+        self._threads = 0
         self._looked = 0.0
+        self._ordered = 0
+        self._has_ended = Condition()
         self._had_fit = False
         self._unfit = self._find_unfit()
 
@@ -103,9 +105,12 @@ class DaskEngine:
 
     @property
     def most_at_once(self) -> int:
-        """Twice the number of threads of all workers, so that none waits for its next order."""
-        threads = int(sum(self._client.nthreads().values()))
-        return min(max(2 * threads, _LEAST_AT_ONCE), _MOST_AT_ONCE)
+        """Twice the number of threads of all workers.
+
+        Half of them are prepared, or fetched, while the others are made.
+        """
+        self._look()
+        return max(2 * self._threads, _LEAST_AT_ONCE)
 
     def carry(self, errand: Errand, report: Report, stop: Event) -> tuple[Answer, str]:
         """Carries an order to a worker; see `crew.Engine.carry`."""
@@ -148,25 +153,51 @@ class DaskEngine:
         `started` gets the machines that begin it.
         """
         address = errand.order.stage.address
-        key = f"{address}-{uuid.uuid4().hex}"
+        # Dask remembers how long tasks take by what stands before the number: the stage's name.
+        name = address.rpartition(":")[2].partition("@")[0]
+        key = f"{name}-{uuid.uuid4().hex}"
         said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
         self._lines[key] = said
         try:
-            future = self._submit(key, errand, chosen)
-            try:
-                has_ended = self._wait(
-                    future, key, said, started, report, stop, errand.needs, chosen
-                )
-            except BaseException:
-                # Such as an interrupt of a run that waits in the main thread.
-                self._stop(key, future)
-                raise
-            if not has_ended:
-                return None
-            data, worker = self._result(future, address)
+            with self._turn(stop):
+                future = self._submit(key, errand, chosen)
+                try:
+                    has_ended = self._wait(
+                        future, key, said, started, report, stop, errand.needs, chosen
+                    )
+                except BaseException:
+                    # Such as an interrupt of a run that waits in the main thread.
+                    self._stop(key, future)
+                    raise
+                if not has_ended:
+                    return None
+                data, worker = self._result(future, address)
         finally:
             del self._lines[key]
         return Answer.from_json(data), worker
+
+    @contextmanager
+    def _turn(self, stop: Event) -> Iterator[None]:
+        """Waits until few enough orders are with Dask.
+
+        Dask places an order when it gets it, on one of some workers, and moves few later on: of two
+        for each worker, some workers had four while others had none. A few more than there are
+        threads keep workers busy, and tell a cluster that adapts that it may grow.
+        """
+        with self._has_ended:
+            while self._ordered >= self._most_ordered() and not (stop.is_set() or self._is_lost):
+                self._has_ended.wait(_POLL_SECONDS)
+            self._ordered += 1
+        try:
+            yield
+        finally:
+            with self._has_ended:
+                self._ordered -= 1
+                self._has_ended.notify()
+
+    def _most_ordered(self) -> int:
+        self._look()
+        return self._threads + max(1, self._threads // 4) if self._threads else _LEAST_AT_ONCE
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
@@ -212,6 +243,7 @@ class DaskEngine:
                     info = _within(_ASK_SECONDS, lambda: self._client.scheduler_info(n_workers=-1))
                     found = info["workers"]
                     self._known = {name: item["resources"] for name, item in found.items()}
+                    self._threads = sum(item["nthreads"] for item in found.values())
                 self._looked = time.monotonic()
             return self._known
 
