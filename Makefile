@@ -24,7 +24,7 @@ help:
 	@echo "make test-versions  the lowest and the newest dependencies, on the oldest and newest Python"
 	@echo "make check   formatting, lint, types, and that the site can be built"
 	@echo "make docs    build the site from docs/, into site/: open site/index.html"
-	@echo "make bench   measure beside the dvc command line, into bench/RESULTS.md"
+	@echo "make bench   measure beside dvc and other tools, into bench/RESULTS.md; ARGS='PART … --help'"
 	@echo "make screenshots  take the pictures of docs/pictures anew, in Chromium"
 	@echo "make setup   install only"
 	@echo "make format  format the code"
@@ -142,6 +142,7 @@ lock: $(INSTALLED)
 	$(LOCK) pyproject.toml --group dev --output-file requirements.lock
 	$(LOCK) --group servers --constraints requirements.lock --output-file requirements-servers.lock
 	$(LOCK) --group docs --constraints requirements.lock --output-file requirements-docs.lock
+	$(subst 3.10,3.11,$(LOCK)) --group peers --output-file requirements-peers.lock
 	$(LOCK) --group page --constraints requirements.lock --output-file requirements-page.lock
 
 dist: $(INSTALLED)

@@ -11,7 +11,15 @@ Time = Callable[[list[str], Path], float]
 
 
 class Cells(NamedTuple):
-    """What stands in a row of the table, see `run.Row`."""
+    """One comparison.
+
+    Attributes:
+        work: What is done.
+        alternative: What it is compared with; a limit, where that is a time or a size.
+        ours: Seconds, or what `work` names, each run.
+        theirs: The same of the alternative; none where it would take too long.
+        wanted: The ratio that is promised, where one is.
+    """
 
     work: str
     alternative: str

@@ -113,14 +113,14 @@ def measure_memory(scratch: Path, count: int) -> Iterator[Cells]:
         pictures, root = scratch / f"small{number}", scratch / f"memory{number}"
         build_photographs(pictures, number, _SMALL)
         build_registry_of(root, pictures)
-        peaks.append(_peak(_OURS, root))
+        peaks.append(peak_of(_OURS, root))
         shutil.rmtree(pictures)
         shutil.rmtree(root)
     work = f"MB at the peak of a process, all stages, {count:,} images of 64 x 48"
     yield Cells(work, f"itself, {count // 10:,} images", [peaks[1]], [peaks[0]])
 
 
-def _peak(command: list[str], root: Path) -> float:
+def peak_of(command: list[str], root: Path) -> float:
     """The largest resident set of any one process that a command starts, in MB; Linux only."""
     read, write = os.pipe()
     child = os.fork()

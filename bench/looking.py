@@ -43,7 +43,7 @@ def measure_looking(scratch: Path, count: int, time: Time) -> Iterator[Cells]:
     peaks: list[float] = []
     for _ in range(_RUNS):
         started = monotonic()
-        with _looking(root) as page:
+        with looking(root) as page:
             rows = page.ask("api/pictures", limit=_ROWS)["rows"]
             page.get(f"thumbnails/{next(row['md5'] for row in rows if row['brightness'])}")
             waits.append(monotonic() - started)
@@ -59,7 +59,9 @@ def measure_looking(scratch: Path, count: int, time: Time) -> Iterator[Cells]:
     shutil.rmtree(pictures)
 
 
-class _Page:
+class Page:
+    """Requests to a page that somebody looks at."""
+
     def __init__(self, address: str, process: int) -> None:
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
         self._process = process
@@ -86,12 +88,13 @@ class _Page:
 
 
 @contextmanager
-def _looking(root: Path) -> Iterator[_Page]:
+def looking(root: Path) -> Iterator[Page]:
+    """Serves the page of a registry; gives its requests."""
     command: Sequence[str] = ["registry", "look", DATASET, "--no-browser"]
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield _Page(_find_address(process.stdout), process.pid)
+        yield Page(_find_address(process.stdout), process.pid)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)

@@ -13,7 +13,7 @@ from registry_assets.intake.initialising import init_registry
 STAGES = ("one", "two", "three")
 DATASET = "processed/texts"
 
-_IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
+IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@example.org")
 
 
 def build_registry(root: Path, collections: int, files: int = 3) -> None:
@@ -54,7 +54,7 @@ def commit_and_add(root: Path) -> None:
     """Commits code, and has DVC track the collections; it refuses to track what Git tracks."""
     for command in (
         ["git", "add", "--all", "--", ".", ":!raw/c*"],
-        ["git", *_IDENTITY, "commit", "--quiet", "--message", "Start"],
+        ["git", *IDENTITY, "commit", "--quiet", "--message", "Start"],
         [sys.executable, "-m", "dvc", "add", "--quiet", "--glob", "raw/c*"],
     ):
         subprocess.run(command, cwd=root, check=True)

@@ -1,13 +1,14 @@
-"""Measures this project beside the `dvc` command line and prints ratios: `make bench`.
+"""Measures this project beside the `dvc` command line and others, and prints ratios: `make bench`.
 
 Whole processes, start-up included; in each comparison both work on copies of the same registry, in
 turn, and have to leave the same metafiles. Times differ from machine to machine and from run to
-run: the ratio counts.
+run: the ratio counts. RESULTS.md keeps the rows of parts that did not run this time.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import platform
 import shutil
@@ -17,112 +18,100 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
+from cells import Cells
 from elsewhere import measure_elsewhere
 from images import measure_memory, measure_photographs
 from looking import measure_looking
+from million import measure_pictures
+from peers import measure_measuring, measure_peers
 from registries import DATASET, STAGES, build_registry, copy_registry
 from scale import measure_arrival, measure_definitions, measure_tick
 from transfers import measure_transfers
 from waiting import measure_waiting
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+_REMARKS = "\n## What takes the time\n"
 
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison.
-
-    Attributes:
-        ours: Seconds, each run.
-        theirs: The same of the alternative; none where it would take too long.
-        wanted: The ratio that is promised, where one is.
-    """
-
-    work: str
-    alternative: str
-    ours: Sequence[float]
-    theirs: Sequence[float] = ()
-    wanted: float | None = None
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times longer the alternative takes, by the medians."""
-        if not self.theirs:
-            return None
-        return statistics.median(self.theirs) / statistics.median(self.ours)
+_Parts = dict[str, Callable[[Path, argparse.Namespace], Iterator[Cells]]]
+_PARTS: _Parts = {
+    "stages": lambda scratch, sizes: measure(scratch, sizes.collections, sizes.runs),
+    "growth": lambda scratch, sizes: measure_sizes(scratch, sizes.sizes),
+    "waiting": lambda scratch, sizes: measure_waiting(scratch, max(sizes.runs, 3), _time),
+    "definitions": lambda scratch, sizes: measure_definitions(
+        scratch, sizes.datasets, 10 * sizes.datasets, sizes.runs, _time
+    ),
+    "tick": lambda scratch, sizes: measure_tick(scratch, sizes.folders),
+    "transfers": lambda scratch, sizes: measure_transfers(
+        scratch, sizes.files, sizes.file_size, sizes.runs, _time
+    ),
+    "photographs": lambda scratch, sizes: measure_photographs(
+        scratch, sizes.photographs, sizes.runs, _time
+    ),
+    "looking": lambda scratch, sizes: measure_looking(scratch, sizes.pictures, _time),
+    "workers": lambda scratch, sizes: measure_elsewhere(
+        scratch, sizes.workers, 40, 20.0, sizes.units
+    ),
+    "memory": lambda scratch, sizes: measure_memory(scratch, sizes.small_images),
+    "peers": lambda scratch, sizes: chain(
+        measure_peers(scratch, sizes.files, sizes.file_size, sizes.runs, _time),
+        measure_measuring(scratch, sizes.photographs, sizes.runs, _time),
+    ),
+}
+_LONG: _Parts = {
+    "million": lambda scratch, sizes: measure_pictures(
+        scratch, sizes.large_collections, sizes.large_pictures, _time
+    ),
+}
 
 
 def main() -> None:
-    """Runs what is asked for, and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--collections", type=int, default=100, help="to compare with dvc; 0: none")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[50, 400])
-    parser.add_argument("--no-waiting", action="store_true", help="leave the UI out")
-    parser.add_argument("--datasets", type=int, default=100, help="to load; 0: none of these rows")
-    parser.add_argument("--folders", type=int, default=10_000, help="to watch; 0: none")
-    parser.add_argument("--photographs", type=int, default=1000, help="0: none of these rows")
+    """Runs the parts that are asked for, and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--small-images", type=int, default=3000, help="to measure memory with; 0: none"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"what to measure: {', '.join(_PARTS)} (default: all these); or, as it takes an "
+        f"hour: {', '.join(_LONG)}",
     )
-    parser.add_argument("--pictures", type=int, default=20_000, help="to look at; 0: none")
-    parser.add_argument("--files", type=int, default=20_000, help="to transfer; 0: none")
+    parser.add_argument("--collections", type=int, default=100, help="to compare with dvc")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[50, 400], help="of registries")
+    parser.add_argument("--datasets", type=int, default=100, help="to load")
+    parser.add_argument("--folders", type=int, default=10_000, help="to watch")
+    parser.add_argument("--photographs", type=int, default=1000, help="of 640 x 480")
+    parser.add_argument("--small-images", type=int, default=3000, help="to measure memory with")
+    parser.add_argument("--pictures", type=int, default=20_000, help="to look at")
+    parser.add_argument("--files", type=int, default=20_000, help="to transfer")
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
-    parser.add_argument("--workers", type=int, default=16, help="for stages that sleep; 0: none")
+    parser.add_argument("--workers", type=int, default=16, help="for stages that sleep")
     parser.add_argument("--units", type=int, nargs="*", default=[300, 1000], help="on 2 workers")
+    parser.add_argument("--large-collections", type=int, default=100, help="of `million`")
+    parser.add_argument("--large-pictures", type=int, default=10_000, help="in each of them")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
+    parts = _PARTS | _LONG
+    if unknown := set(arguments.parts) - parts.keys():
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
     # As people run it: with our modules compiled, as those of DVC and Dagster are.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # `dvc` and `registry` are those of this environment, also where it is not activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = []
-        for row in _all_rows(Path(scratch), arguments):
-            print(_line(row), flush=True)
-            rows.append(row)
-    RESULTS.write_text(_report(rows), encoding="utf-8")
+    for name in arguments.parts or _PARTS:
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = []
+            for cells in parts[name](Path(scratch), arguments):
+                rows.append(_row(cells))
+                print(_line(rows[-1]), flush=True)
+        # After each part, since a later one may fail.
+        _keep(rows)
     print(f"written to {RESULTS.name}")
 
 
-def _all_rows(scratch: Path, arguments: argparse.Namespace) -> Iterator[Row]:
-    if arguments.collections:
-        yield from measure(scratch, arguments.collections, arguments.runs)
-    yield from measure_sizes(scratch, arguments.sizes)
-    if not arguments.no_waiting:
-        for cells in measure_waiting(scratch, max(arguments.runs, 3), _time):
-            yield Row(*cells)
-    if arguments.datasets:
-        for cells in measure_definitions(
-            scratch, arguments.datasets, 10 * arguments.datasets, arguments.runs, _time
-        ):
-            yield Row(*cells)
-    if arguments.folders:
-        for cells in measure_tick(scratch, arguments.folders):
-            yield Row(*cells)
-    if arguments.files:
-        for cells in measure_transfers(
-            scratch, arguments.files, arguments.file_size, arguments.runs, _time
-        ):
-            yield Row(*cells)
-    if arguments.photographs:
-        for cells in measure_photographs(scratch, arguments.photographs, arguments.runs, _time):
-            yield Row(*cells)
-    if arguments.pictures:
-        for cells in measure_looking(scratch, arguments.pictures, _time):
-            yield Row(*cells)
-    if arguments.workers:
-        for cells in measure_elsewhere(scratch, arguments.workers, 40, 20.0, arguments.units):
-            yield Row(*cells)
-    if arguments.small_images:
-        for cells in measure_memory(scratch, arguments.small_images):
-            yield Row(*cells)
-
-
-def measure(scratch: Path, collections: int, runs: int) -> Iterator[Row]:
+def measure(scratch: Path, collections: int, runs: int) -> Iterator[Cells]:
     """Stages of collections beside `dvc`: from nothing, with nothing to do, and their status."""
     base = scratch / "base"
     build_registry(base, collections)
@@ -133,7 +122,7 @@ def measure(scratch: Path, collections: int, runs: int) -> Iterator[Row]:
         theirs.append(_time(["dvc", "repro", "--quiet", f"{DATASET}/dvc.yaml"], other))
         _same_metafiles(one, other)
     stages = len(STAGES) * collections
-    yield Row(f"{stages} trivial stages, from nothing", "dvc repro", ours, theirs, 10)
+    yield Cells(f"{stages} trivial stages, from nothing", "dvc repro", ours, theirs, 10)
     yield _in_turn(
         f"nothing to do, {stages} stages",
         "dvc repro",
@@ -151,16 +140,15 @@ def measure(scratch: Path, collections: int, runs: int) -> Iterator[Row]:
     )
 
 
-def measure_sizes(scratch: Path, sizes: Sequence[int]) -> Iterator[Row]:
+def measure_sizes(scratch: Path, sizes: Sequence[int]) -> Iterator[Cells]:
     """What one collection costs in registries of several sizes; in the largest, one more."""
     for size in sizes:
         root = scratch / f"size{size}"
         build_registry(root, size)
         seconds = _time(["registry", "materialize"], root)
-        yield Row(f"per collection of {size}", "itself", [seconds / size])
+        yield Cells(f"per collection of {size}", "itself", [seconds / size])
         if size == max(sizes):
-            for cells in measure_arrival(root, size, _time):
-                yield Row(*cells)
+            yield from measure_arrival(root, size, _time)
         shutil.rmtree(root)
 
 
@@ -171,9 +159,9 @@ def _in_turn(
     theirs: Callable[[], float],
     runs: int,
     wanted: float | None = None,
-) -> Row:
+) -> Cells:
     pairs = [(ours(), theirs()) for _ in range(runs)]
-    return Row(work, alternative, [a for a, _ in pairs], [b for _, b in pairs], wanted)
+    return Cells(work, alternative, [a for a, _ in pairs], [b for _, b in pairs], wanted)
 
 
 def _time(command: list[str], root: Path) -> float:
@@ -191,33 +179,63 @@ def _same_metafiles(one: Path, other: Path) -> None:
             raise SystemExit(f"{path} differs from what dvc wrote")
 
 
-def _line(row: Row) -> str:
-    theirs = f"{statistics.median(row.theirs):.2f}" if row.theirs else "-"
-    ratio = f"{row.ratio:.1f} x" if row.ratio is not None else "-"
-    wanted = f"{row.wanted:g} x" if row.wanted is not None else "-"
-    cells = (row.work, row.alternative, f"{statistics.median(row.ours):.2f}", theirs, ratio, wanted)
-    return f"| {' | '.join(cells)} |"
+_Row = tuple[str, ...]
+_COLUMNS = ("work", "alternative", "here", "there", "times faster", "wanted", "measured")
 
 
-def _report(rows: Sequence[Row]) -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "dvc"))
+def _row(cells: Cells) -> _Row:
+    ours = statistics.median(cells.ours)
+    theirs = statistics.median(cells.theirs) if cells.theirs else None
+    today = datetime.datetime.now(tz=datetime.timezone.utc).date()
     return (
-        "# Measured\n\n"
-        f"`make bench`, whole processes, medians in seconds. {os.cpu_count()} cores, "
-        f"{platform.machine()}, Python {platform.python_version()}, {packages}; collections of "
-        "three small text files, hardlinks. Photographs are derived from those in `samples/` by "
-        "crops, light, fog and noise; one of twenty is PNG, the others JPEG. Where the alternative "
-        "is a time, that is the limit. Load at the end: "
-        f"{os.getloadavg()[0]:.1f}.\n\n"
-        "| work | alternative | this project | alternative | times faster | wanted |\n"
-        "|---|---|---|---|---|---|\n" + "".join(f"{_line(row)}\n" for row in rows) + _remarks()
+        cells.work,
+        cells.alternative,
+        f"{ours:.2f}",
+        "-" if theirs is None else f"{theirs:.2f}",
+        "-" if theirs is None else f"{theirs / ours:.1f} x",
+        "-" if cells.wanted is None else f"{cells.wanted:.3g} x",
+        f"{today}, load {os.getloadavg()[0]:.0f}",
     )
 
 
-def _remarks() -> str:
-    """What people wrote below the table of the last time."""
-    _, heading, remarks = RESULTS.read_text(encoding="utf-8").partition("\n## ")
-    return f"{heading}{remarks}"
+def _line(row: _Row) -> str:
+    return f"| {' | '.join(row)} |"
+
+
+def _keep(rows: Sequence[_Row]) -> None:
+    """Writes the table anew: with these rows, and those that it has of other work."""
+    before, _, remarks = RESULTS.read_text(encoding="utf-8").partition(_REMARKS)
+    found = {row[:2]: row for row in map(_read_line, before.splitlines()) if row is not None}
+    found |= {row[:2]: row for row in rows}
+    missed = [row for row in found.values() if _misses(row)]
+    others = [row for row in found.values() if not _misses(row)]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("dagster", "dvc"))
+    text = (
+        "# Measured\n\n"
+        "`make bench`, whole processes, medians in seconds where no other unit is named. Last on "
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, "
+        f"{packages}; collections of three small text files, hard links. Photographs are derived "
+        "from those in `samples/` by crops, light, fog and noise; one of twenty is PNG, the others "
+        "JPEG. Where the alternative is a time or a size, that is the limit.\n\n"
+        f"## What misses its mark\n\n{_table(missed)}\n## All else\n\n{_table(others)}"
+    )
+    RESULTS.write_text(f"{text}{_REMARKS}{remarks}", encoding="utf-8")
+
+
+def _table(rows: Sequence[_Row]) -> str:
+    lines = [_line(_COLUMNS), "|---" * len(_COLUMNS) + "|", *map(_line, rows)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _read_line(line: str) -> _Row | None:
+    cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
+    is_row = len(cells) == len(_COLUMNS) and cells != _COLUMNS and not cells[0].startswith("---")
+    return cells if is_row else None
+
+
+def _misses(row: _Row) -> bool:
+    times, wanted = (cell.removesuffix(" x") for cell in row[4:6])
+    return "-" not in (times, wanted) and float(times) < float(wanted)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,12 @@ def measure_tick(scratch: Path, folders: int) -> Iterator[Cells]:
     ignored = "".join(f"/c{number:05}\n" for number in range(folders))
     (root / "raw/.gitignore").write_text(ignored, encoding="utf-8")
     subprocess.run(["git", "add", "raw"], cwd=root, check=True, capture_output=True)
+    yield Cells(f"a tick of the sensor, {folders:,} folders", "0.5 s", time_ticks(root), [0.5], 1)
+    shutil.rmtree(root)
+
+
+def time_ticks(root: Path) -> list[float]:
+    """The seconds of some ticks of the sensor for new folders, in this process."""
     definitions = build_definitions(root)
     name = own_name(read_registry(root), ARRIVAL_SENSOR_NAME)
     sensor = definitions.resolve_sensor_def(name)
@@ -170,5 +176,4 @@ def measure_tick(scratch: Path, folders: int) -> Iterator[Cells]:
             started = monotonic()
             sensor(context)
             seconds.append(monotonic() - started)
-    yield Cells(f"a tick of the sensor, {folders:,} folders", "0.5 s", seconds, [0.5], 1)
-    shutil.rmtree(root)
+    return seconds

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -49,15 +50,8 @@ def measure_waiting(scratch: Path, runs: int, time: Time) -> Iterator[Cells]:
 
 
 def _measure_ui(root: Path) -> Iterator[Cells]:
-    port = _free_port()
-    started = monotonic()
-    with (root.parent / "ui.log").open("w") as log:
-        ui = subprocess.Popen(
-            ["registry", "ui", "--port", str(port)], cwd=root, stdout=log, stderr=log
-        )
-    try:
-        _wait_for(lambda: _query(port, _GRAPH)["assetNodes"])
-        yield Cells("`registry ui` until it has the graph", "-", [monotonic() - started])
+    with serving_ui(root) as (port, seconds):
+        yield Cells("`registry ui` until it has the graph", "-", [seconds])
         if browser.is_there():
             paint = browser.measure_first_paint(f"http://127.0.0.1:{port}/")
             yield Cells("its first page until the first paint, in Chromium", "-", [paint])
@@ -68,6 +62,20 @@ def _measure_ui(root: Path) -> Iterator[Cells]:
         yield Cells(work, "-", [monotonic() - dropped])
         # A code server waits for its runs, and would wait for ever once the registry is gone.
         _wait_for(lambda: _run_has(port, "endTime"))
+
+
+@contextmanager
+def serving_ui(root: Path) -> Iterator[tuple[int, float]]:
+    """Starts the UI of a registry; gives its port, and the seconds until it has the graph."""
+    port = _free_port()
+    started = monotonic()
+    with (root.parent / "ui.log").open("w") as log:
+        ui = subprocess.Popen(
+            ["registry", "ui", "--port", str(port)], cwd=root, stdout=log, stderr=log
+        )
+    try:
+        _wait_for(lambda: _query(port, _GRAPH)["assetNodes"])
+        yield port, monotonic() - started
     finally:
         ui.send_signal(signal.SIGINT)
         ui.wait(60)

@@ -207,7 +207,8 @@ def test_every_command_that_finds_something_stands_with_the_exit_codes() -> None
 def test_every_comparison_that_was_measured_is_shown_also_where_this_is_slower() -> None:
     table = write_measured()
     measured = (ROOT / "bench/RESULTS.md").read_text(encoding="utf-8")
-    compared = re.findall(r"^\| ([^|]*) \| (?:dvc|original)[^|]* \|", measured, re.MULTILINE)
+    others = "dvc|original|DVC|Oxen|Xvc|CleanVision"
+    compared = re.findall(rf"^\| ([^|]*) \| (?:{others})[^|]* \|", measured, re.MULTILINE)
     assert len(compared) > 10
     assert [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]] == compared
     assert "slower" in table
