@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml
 
-from registry_assets.dvc_repo.plain_yaml import read_plain
+from registry_assets.dvc_repo.plain_yaml import dumps, read_plain
 
 MD5 = "00000000000000000000000000000ace"
 LONG = (
@@ -31,6 +32,18 @@ LOCK: dict[str, Any] = {
         "twice": {"cmd": ["first", "second --all"]},
     },
 }
+WORDS = [
+    "python",
+    "src/measure.py",
+    "--threshold",
+    "20",
+    "&&",
+    "data/inputs/01_a",
+    "01",
+    "a",
+    "on",
+    MD5,
+]
 PARTS = [
     *" \n-:#'\"\\,[]{}&*!|>%@`?~=<.0189abefxotzTZ_/+nyN\t\ré\x85\u2028",
     *("  ", "- ", ": ", " #", "\n  ", "\n- ", "null", "true", "1e3", "0x1f", "2021-10-16"),
@@ -125,3 +138,59 @@ def test_whatever_becomes_of_a_text_it_is_read_as_by_the_parser() -> None:
             text = text[:start] + chance.choice(PARTS) + text[start + chance.choice((0, 0, 1, 2)) :]
         plain += assert_read_alike(text)
     assert plain > 200
+
+
+def test_what_is_printed_is_what_dvc_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(2)
+    by_library = 0
+
+    def count(data: Any) -> str:
+        nonlocal by_library
+        by_library += "schema" in data
+        return str(dumps_yaml(data))
+
+    cases = [LOCK, *(_random_entry(chance) for _ in range(400))]
+    expected = [dumps_yaml(data) for data in cases]
+    monkeypatch.setattr("dvc.utils.serialize.dumps_yaml", count)
+    assert [dumps(data) for data in cases] == expected
+    assert 40 < by_library < 200
+
+
+def _random_entry(chance: random.Random) -> dict[str, Any]:
+    """An entry as in ``dvc.lock``, with some odd text in one of three."""
+
+    def text() -> str:
+        words = [
+            chance.choice(WORDS) * chance.choice((1, 1, 1, 4)) for _ in range(chance.randint(1, 9))
+        ]
+        if chance.random() < 0.04:
+            words.insert(chance.randrange(len(words) + 1), chance.choice(PARTS))
+        return "run/" + chance.choice((" ", " ", "/", "_")).join(words)
+
+    def number() -> object:
+        odd = chance.random() < 0.04
+        return chance.choice(
+            (1e-5, 1e22, None) if odd else (0, -3, 10**12, 0.5, -2.25, True, False)
+        )
+
+    dep = {"path": text(), "hash": "md5", "md5": MD5, "size": number()}
+    values = {
+        f"threshold_{n}": chance.choice((number, text))() for n in range(chance.randint(1, 3))
+    }
+    return {
+        "schema": "2.0",
+        "stages": {
+            f"measure@{chance.randint(0, 10**9)}": OrderedDict(
+                cmd=chance.choice((text(), [text(), text()])),
+                deps=[dep, OrderedDict(dep, path=text())],
+                params={"params.yaml": values},
+                outs=[{"path": text(), "files": [dict(dep)] if chance.random() < 0.9 else []}],
+            )
+        },
+    }
+
+
+def test_what_occurs_twice_gets_an_anchor_as_by_dvc() -> None:
+    shared = {"path": "a"}
+    assert "&id001" in dumps({"deps": [shared], "outs": [shared]})
+    assert dumps([]) == dumps_yaml([])

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
-from dvc.utils.serialize import YAMLError, dumps_yaml, parse_yaml, parse_yaml_for_update
+from dvc.utils.serialize import YAMLError, parse_yaml, parse_yaml_for_update
 
 from registry_assets.dvc_repo.lock_text import (
     ANCHOR,
@@ -33,7 +33,7 @@ from registry_assets.dvc_repo.lock_text import (
     next_match,
     split_lock,
 )
-from registry_assets.dvc_repo.plain_yaml import read_plain
+from registry_assets.dvc_repo.plain_yaml import dumps, read_plain
 from registry_assets.dvc_repo.processes import name_of_mine
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
@@ -118,7 +118,7 @@ def bring_in_ignore_file(out: DvcOutput) -> None:
 
 def write_dvc_file(stage: DvcStage) -> None:
     """Writes the ``.dvc`` file of a stage, preserving comments as DVC does."""
-    text = dumps_yaml(to_single_stage_file(stage))
+    text = dumps(to_single_stage_file(stage))
     replace_text(Path(stage.path), text, scratch=scratch_folder(stage.repo))
 
 
@@ -164,7 +164,7 @@ def splice_entries(text: str, entries: Mapping[str, Any], order: Sequence[str] =
     """
     cuts = {}
     for name, entry in entries.items():
-        document: str = dumps_yaml({"schema": "2.0", "stages": {name: entry}})
+        document = dumps({"schema": "2.0", "stages": {name: entry}})
         if not text and len(entries) == 1:
             return document
         cuts[name] = document.removeprefix(HEADER)
@@ -265,11 +265,11 @@ def read_lock_text(text: str) -> LockText:
     if not isinstance(stages, dict) or not all(isinstance(e, dict) for e in stages.values()):
         raise MetafileError(LOCK_FILE, "it has no stages")
     entries = {
-        str(name): dumps_yaml({"schema": "2.0", "stages": {name: entry}}).removeprefix(HEADER)
+        str(name): dumps({"schema": "2.0", "stages": {name: entry}}).removeprefix(HEADER)
         for name, entry in stages.items()
     }
     rest = {key: value for key, value in data.items() if key not in ("schema", "stages")}
-    return LockText(entries, dumps_yaml(rest) if rest else "")
+    return LockText(entries, dumps(rest) if rest else "")
 
 
 def without_entries(text: str, names: Collection[str]) -> str:
@@ -285,7 +285,7 @@ def without_entries(text: str, names: Collection[str]) -> str:
     for name in parsed:
         del data["stages"][name]
     is_empty = not data["stages"] and set(data) <= {"schema", "stages"}
-    return "" if is_empty else str(dumps_yaml(data))
+    return "" if is_empty else dumps(data)
 
 
 def cut_entry(text: str, name: str) -> str | None:
@@ -304,7 +304,7 @@ def _rewrite(text: str, entry: Mapping[str, Any]) -> str:
         data["schema"] = "2.0"
     data["stages"] = data.get("stages") or {}
     data["stages"].update(entry)
-    return str(dumps_yaml(data))
+    return dumps(data)
 
 
 def with_collection(text: str, name: str) -> str:

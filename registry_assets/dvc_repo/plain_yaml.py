@@ -1,14 +1,16 @@
-"""Reading the plain YAML that DVC writes, line by line.
+"""Reading and writing the plain YAML that DVC writes, line by line.
 
-A full YAML parser takes a millisecond for a ``.dvc`` file, and a second for a ``dvc.lock`` of some
+A full YAML library takes a millisecond for a ``.dvc`` file, and a second for a ``dvc.lock`` of some
 thousand stages. Plain YAML has block mappings and lists, keys that are names, and unambiguous
 scalars: decimal numbers, ``true``, ``false``, and text, which may be quoted or folded. Anything
-else (a comment, a date, an anchor) is left to the full parser.
+else (a comment, a date, an anchor) is left to the full library.
 """
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 # Indentation, the dash of an item, a key, and the rest without trailing spaces, which folded text
@@ -29,6 +31,10 @@ _TEXT = re.compile(
 # Compared in lower case; some are special in YAML 1.1 only.
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "..."}
 _SIDES = {"true": True, "false": False}
+_KEY = re.compile(r"[A-Za-z][\w./@-]{,99}", re.ASCII)
+_FLOAT = re.compile(r"-?[0-9]+\.[0-9]+")
+_WIDTH = 80
+"""No version of the library breaks lines that are as long as this."""
 
 
 class _OtherFormError(Exception):
@@ -47,6 +53,84 @@ def read_plain(text: str) -> dict[str, Any] | None:
         return _Reader(lines).read()
     except _OtherFormError:
         return None
+
+
+def dumps(data: Any) -> str:
+    """Prints YAML byte for byte as DVC does (`dvc.utils.serialize.dumps_yaml`)."""
+    try:
+        return "".join(f"{line}\n" for line in _lines(data, 0, set()))
+    except _OtherFormError:
+        from dvc.utils.serialize import dumps_yaml
+
+        return str(dumps_yaml(data))
+
+
+def _lines(data: Any, indent: int, seen: set[int]) -> Iterator[str]:
+    """The lines of a mapping or list.
+
+    Args:
+        data: The mapping or list.
+        indent: How far to indent it.
+        seen: The containers so far, as repeated ones get anchors; this one is added.
+
+    Raises:
+        _OtherFormError: when it is not plain.
+    """
+    if not data or id(data) in seen:
+        raise _OtherFormError
+    seen.add(id(data))
+    space = " " * indent
+    if type(data) is list:
+        for item in data:
+            if type(item) in (dict, OrderedDict):
+                first, *rest = _lines(item, indent + 2, seen)
+                yield f"{space}- {first[indent + 2 :]}"
+                yield from rest
+            else:
+                yield _line(f"{space}-", item, indent + 2)
+    elif type(data) in (dict, OrderedDict):
+        for key, value in data.items():
+            if type(key) is not str or not _KEY.fullmatch(key) or key.lower() in _WORDS:
+                raise _OtherFormError
+            if type(value) in (dict, OrderedDict, list):
+                yield f"{space}{key}:"
+                yield from _lines(value, indent if type(value) is list else indent + 2, seen)
+            else:
+                yield _line(f"{space}{key}:", value, indent + 2)
+    else:
+        raise _OtherFormError
+
+
+def _line(start: str, value: Any, indent: int) -> str:
+    """A scalar behind a key or dash; its further lines are indented so far."""
+    line = f"{start} {_print_scalar(value)}"
+    return line if len(line) <= _WIDTH else _fold(start, value, indent)
+
+
+def _fold(start: str, value: Any, indent: int) -> str:
+    """A long scalar, as the library breaks it into lines: each version does so in its own way."""
+    from dvc.utils.serialize import dumps_yaml
+
+    word = start.split()[-1]
+    data: Any = {"above": [value]} if word == "-" else {word[:-1]: value}
+    depth = indent // 2 - 1
+    for _ in range(depth):
+        data = {"above": data}
+    lines = dumps_yaml(data).splitlines()[depth + (word == "-") :]
+    return "\n".join([start + lines[0][len(start) :], *lines[1:]])
+
+
+def _print_scalar(value: Any) -> str:
+    if type(value) is bool:
+        return "true" if value else "false"
+    if type(value) is int:
+        return str(value)
+    if type(value) is float and _FLOAT.fullmatch(repr(value)):
+        return repr(value)
+    if type(value) is str and "  " not in value:
+        # Quoted, so that it is not read as a number.
+        return f"'{value}'" if _NUMBER.fullmatch(value) else _read_text(value)
+    raise _OtherFormError
 
 
 class _Reader:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.fs import HTTPFileSystem
 from dvc.schema import COMPILED_LOCK_FILE_STAGE_SCHEMA as _SCHEMA
-from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 from dvc.utils.strictyaml import YAMLValidationError, validate
 from dvc_objects.fs.utils import as_atomic
 
+from registry_assets.dvc_repo.plain_yaml import dumps
 from registry_assets.dvc_repo.remote_errors import place_of, reaching_remote
 from registry_assets.dvc_repo.run_cache import name_of
 
@@ -67,7 +68,7 @@ class RemoteRuns:
             path = self._fs.join(self._path, *place.parts)
             if self._fs.exists(path):
                 return
-            text = dumps_yaml(entry).encode()
+            text = dumps(entry).encode()
             if self._fs.protocol == "local":
                 # What is written elsewhere is there at once, or not at all.
                 with as_atomic(self._fs, path, create_parents=True) as fresh:

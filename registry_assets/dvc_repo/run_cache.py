@@ -18,11 +18,12 @@ from dvc.stage import PipelineStage, create_stage
 from dvc.stage.loader import StageLoader
 from dvc.stage.serialize import to_single_stage_lockfile
 from dvc.utils import dict_sha256
-from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, load_yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, load_yaml
 from dvc.utils.strictyaml import YAMLValidationError, validate
 from dvc_data.hashfile.meta import Meta
 
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
+from registry_assets.dvc_repo.plain_yaml import dumps
 from registry_assets.dvc_repo.processes import name_of_mine
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class RunCache:
         validate(entry, _SCHEMA)
         self.repo.cache.legacy.makedirs(str(place.parent))
         fresh = place.with_name(f"{name_of_mine()}.tmp")
-        fresh.write_text(dumps_yaml(entry), encoding="utf-8")
+        fresh.write_text(dumps(entry), encoding="utf-8")
         self.repo.cache.legacy.move(str(fresh), str(place))
 
     def keep_uncached(self, stage: PipelineStage, entry: Mapping[str, Any]) -> None:

@@ -16,7 +16,6 @@ from dvc.dependency.repo import RepoDependency
 from dvc.fs import LocalFileSystem
 from dvc.fs import download as download_files
 from dvc.stage.serialize import to_single_stage_file
-from dvc.utils.serialize import dumps_yaml
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.transfer import transfer
 
@@ -30,6 +29,7 @@ from registry_assets.dvc_repo.metafiles import (
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.overlaps import check_new
+from registry_assets.dvc_repo.plain_yaml import dumps
 from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.results import Outcome, PendingResult, RecordedOutput
 from registry_assets.dvc_repo.sources import (
@@ -180,7 +180,7 @@ def updating_import(dvc: RepoAccess, address: str, *, report: Report) -> Iterato
 
 def _text(stage: DvcStage) -> str:
     stage.md5 = stage.compute_md5()
-    return str(dumps_yaml(to_single_stage_file(stage)))
+    return dumps(to_single_stage_file(stage))
 
 
 def _move_to_tip(repo: Repo, stage: DvcStage, report: Report) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvc.utils.serialize import dumps_yaml
-
 from registry_assets.dvc_repo.listings import Listings
+from registry_assets.dvc_repo.plain_yaml import dumps
 from registry_assets.model import Version
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def version_of_run(entries: Mapping[str, Any], name: str) -> Version | None:
     entry = entries.get(name)
     if not entry:
         return None
-    return Version(hashlib.md5(dumps_yaml(entry).encode(), usedforsecurity=False).hexdigest())
+    return Version(hashlib.md5(dumps(entry).encode(), usedforsecurity=False).hexdigest())
 
 
 def path_in_repo(repo: Repo, out: DvcOutput) -> str:
