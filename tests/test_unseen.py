@@ -13,6 +13,7 @@ from dvc.repo import Repo
 from registry_assets import read_registry
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.unseen import asking_once
 from registry_assets.errors import RefusedError
 from registry_assets.registry.status.arrivals import find_arrivals, reject_unseen
 from registry_assets.registry.status.reading import read_status
@@ -267,4 +268,6 @@ def test_what_git_ignores_is_what_dvc_finds_ignored(
     paths = [str(tmp_path / path) for path in ("raw/01_a", "raw/01_a/", "raw/02", "raw/01_a.dvc")]
     with DvcRepo(tmp_path).open() as repo:
         ours = [repo.scm.is_ignored(path) for path in paths]
+        with asking_once(repo, [Path(path) for path in paths]):
+            assert [repo.scm.is_ignored(path) for path in paths] == ours
     assert ours == [Repo(tmp_path).scm.is_ignored(path) for path in paths]

@@ -24,7 +24,7 @@ from dvc.scm import Git, NoSCM
 from registry_assets.addresses import is_local, without_secrets
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
-from registry_assets.dvc_repo.unseen import ask_git_first, check_links
+from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
@@ -184,7 +184,7 @@ class _Repo(Repo):  # type: ignore[misc]
     def scm(self) -> Git | NoSCM:
         scm = super().scm
         if isinstance(scm, Git):
-            scm.is_ignored = ask_git_first(Path(self.root_dir), scm.is_ignored)
+            scm.is_ignored = IgnoredByGit(Path(self.root_dir), scm.is_ignored)
         return scm
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.elsewhere import runner_for
@@ -20,6 +21,7 @@ from registry_assets.dvc_repo.stage_run import (
     recorded_versions,
     stamps_of,
 )
+from registry_assets.dvc_repo.unseen import asking_once
 from registry_assets.dvc_repo.versions import listings_of
 from registry_assets.errors import RegistryError, RepositoryChangedError
 from registry_assets.model import Version
@@ -133,13 +135,14 @@ def record_all(
     if to_record:
         with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
             head = dvc.git.head()
-            for run in to_record:
-                try:
-                    with translated_errors():
-                        run.check_nothing_changed(head)
-                        run.keep_outputs()
-                except RegistryError as error:
-                    errors[run.address] = error
+            with asking_once(repo, [Path(out.fs_path) for r in to_record for out in r.stage.outs]):
+                for run in to_record:
+                    try:
+                        with translated_errors():
+                            run.check_nothing_changed(head)
+                            run.keep_outputs()
+                    except RegistryError as error:
+                        errors[run.address] = error
             kept = [run for run in to_record if run.address not in errors]
             write_lock_entries([run.stage for run in kept], order)
             written()

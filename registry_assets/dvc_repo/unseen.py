@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -90,8 +91,8 @@ def _find_reasons(
     return reasons
 
 
-def ask_git_first(root: Path, by_library: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Wraps DVC's question whether Git ignores a path, with the same answers.
+class IgnoredByGit:
+    """Replaces DVC's question whether Git ignores a path, with the same answers.
 
     DVC's Git library compiles every line of ``.gitignore`` for each answer. As there is a line per
     collection, N collections would cost N². It is asked only where its answer may differ: Git
@@ -101,9 +102,14 @@ def ask_git_first(root: Path, by_library: Callable[[str], bool]) -> Callable[[st
         root: Root of the repository.
         by_library: Asks the library.
     """
-    git = GitRepo(root)
 
-    def is_ignored(path: str) -> bool:
+    def __init__(self, root: Path, by_library: Callable[[str], bool]) -> None:
+        self._git = GitRepo(root)
+        self._by_library = by_library
+        self._free: frozenset[str] = frozenset()
+
+    def __call__(self, path: str) -> bool:
+        """Whether Git ignores a path."""
         place = Path(os.path.abspath(path))  # noqa: PTH100 - links are not to be followed
         lines = _ignore_lines_beside(place)
         if len(lines) >= _MANY_LINES and not path.endswith(os.sep):
@@ -111,12 +117,36 @@ def ask_git_first(root: Path, by_library: Callable[[str], bool]) -> Callable[[st
             # As DVC adds it, and no other line takes it back.
             if is_plain and f"/{place.name}" in lines and not any(x[:1] == "!" for x in lines):
                 return True
-            ignored = git.ignored([str(place)])
-            if ignored is not None and str(place) not in ignored:
+            if str(place) in (self._free or self._free_of([place])):
                 return False
-        return by_library(path)
+        return self._by_library(path)
 
-    return is_ignored
+    @contextmanager
+    def asking_once(self, places: Sequence[Path]) -> Iterator[None]:
+        """Asks Git about many paths at once, for as long as lines are added for them only."""
+        if any(len(_ignore_lines_beside(place)) >= _MANY_LINES for place in places):
+            self._free = self._free_of(places)
+        try:
+            yield
+        finally:
+            self._free = frozenset()
+
+    def _free_of(self, places: Sequence[Path]) -> frozenset[str]:
+        """The paths that Git certainly does not ignore."""
+        paths = frozenset(map(str, places))
+        ignored = self._git.ignored(sorted(paths))
+        return frozenset() if ignored is None else paths - ignored
+
+
+@contextmanager
+def asking_once(repo: Repo, places: Sequence[Path]) -> Iterator[None]:
+    """Asks Git at once which of some paths it ignores, while lines are added for them only."""
+    is_ignored = getattr(repo.scm, "is_ignored", None)
+    if isinstance(is_ignored, IgnoredByGit):
+        with is_ignored.asking_once(places):
+            yield
+    else:
+        yield
 
 
 def _ignore_lines_beside(place: Path) -> Sequence[str]:

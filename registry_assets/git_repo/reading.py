@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from registry_assets.addresses import is_local, without_secrets
@@ -18,6 +19,9 @@ _DISTRUSTED = b"dubious ownership"
 _OLDEST = (2, 31)
 """The first version with `rev-parse --path-format`."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NO_BRANCH = "refs/heads/.invalid"
+"""In the file of HEAD where references are kept elsewhere."""
 
 
 def is_commit(rev: str) -> bool:
@@ -133,6 +137,7 @@ class GitRepo:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._head_file: Path | None = None
 
     def _run(self, *arguments: str, check: bool = False) -> str | None:
         done = self.call(*arguments, check=check)
@@ -196,7 +201,21 @@ class GitRepo:
         return self._run("rev-parse", "--is-shallow-repository") == "true"
 
     def head(self) -> str | None:
-        """The full name of the checked-out branch, or the commit of a detached HEAD, or None."""
+        """The full name of the checked-out branch, or the commit of a detached HEAD, or None.
+
+        Read from its file, as runs ask before each stage. Where references are not files, Git is
+        asked (gitformat-reftable(5)).
+        """
+        if self._head_file is None:
+            folder = self._run("rev-parse", "--absolute-git-dir")
+            if folder is None:
+                return None
+            self._head_file = Path(folder, "HEAD")
+        with suppress(OSError, UnicodeDecodeError):
+            text = self._head_file.read_text(encoding="utf-8").strip()
+            name = text.removeprefix("ref: ")
+            if name != _NO_BRANCH and (name != text or _WHOLE_COMMIT.fullmatch(text)):
+                return name
         return self._run("symbolic-ref", "--quiet", "HEAD") or self.commit()
 
     def commit(self) -> str | None:
