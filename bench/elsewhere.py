@@ -16,9 +16,11 @@ from cells import Cells
 from registries import commit_and_add, shoot, start_repository
 
 _START_SECONDS = 300.0
-_SLEEP = f"{sys.executable} work.py raw/${{item}} data/${{item}} sleep"
-_BURN = f"{sys.executable} work.py raw/${{item}} data/${{item}} burn"
-_COPY = "mkdir -p data/${item} && cp raw/${item}/* data/${item}/"
+_MOST_COLLECTIONS = 300
+"""Stages share them, as DVC takes ever longer to add more."""
+_SLEEP = f"{sys.executable} work.py raw/${{item}} data/${{key}} sleep"
+_BURN = f"{sys.executable} work.py raw/${{item}} data/${{key}} burn"
+_COPY = "mkdir -p data/${key} && cp raw/${item}/* data/${key}/"
 
 _PROGRAM = """
 import shutil
@@ -70,10 +72,10 @@ def measure_elsewhere(
 
 
 def _build(root: Path, count: int, command: str, scheduler: str | None) -> Path:
-    """A registry with one stage over some collections, made by workers if there is a scheduler."""
+    """A registry with some stages of one collection each, for workers if there is a scheduler."""
     shutil.rmtree(root, ignore_errors=True)
     start_repository(root)
-    names = [f"c{number:05}" for number in range(count)]
+    names = [f"c{number:03}" for number in range(min(count, _MOST_COLLECTIONS))]
     for name in names:
         shoot(root, name, 2)
     storage = root.with_name(f"{root.name}_storage")
@@ -81,9 +83,10 @@ def _build(root: Path, count: int, command: str, scheduler: str | None) -> Path:
     modify = ["dvc", "remote", "modify", "storage", "url", str(storage)]
     subprocess.run([sys.executable, "-m", *modify], cwd=root, check=True)
     (root / "work.py").write_text(_PROGRAM, encoding="utf-8")
-    lines = ["stages:", "  work:", "    foreach:", *(f"    - {name}" for name in names), "    do:"]
+    items = (f"      u{number:05}: {names[number % len(names)]}" for number in range(count))
+    lines = ["stages:", "  work:", "    foreach:", *items, "    do:"]
     lines += [f"      cmd: {command}", "      deps: ['raw/${item}', work.py]"]
-    lines += ["      outs: ['data/${item}']", ""]
+    lines += ["      outs: ['data/${key}']", ""]
     (root / "dvc.yaml").write_text("\n".join(lines), encoding="utf-8")
     if scheduler is not None:
         with (root / "pyproject.toml").open("a", encoding="utf-8") as settings:
