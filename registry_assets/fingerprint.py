@@ -16,8 +16,10 @@ The functions differ in which changes they have to notice, and which they have t
 Inodes and ctimes are left out where DVC may link or restore the same content. Cursors and notes
 are compared with fingerprints of later versions of this package: their format must not change.
 
-File systems store times with a resolution of up to two seconds (FAT), so two writes may have the
-same mtime. The newest change in a stored fingerprint has to be older than that (`is_settled`).
+Two writes may have the same mtime: file systems store times with a resolution of up to two seconds
+(FAT), and the system's clock ticks every few milliseconds only. So the newest change in a stored
+fingerprint has to be older than a `Moment` by the clock of the file system, from which on every
+change gets another time; or older than the coarsest resolution (`is_settled`).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
@@ -35,6 +38,9 @@ from typing import NamedTuple, Protocol
 
 SETTLED_SECONDS = 2.0
 """How old the newest change must be, so that any later change has another time."""
+
+_TICK_SECONDS = 0.05
+"""How long to wait for the clock of a file system; most tick every ten milliseconds or less."""
 
 # The names of the folders with objects in a cache.
 _OBJECTS = re.compile(r"[0-9a-f]{2}")
@@ -73,6 +79,7 @@ class TreeFingerprint:
 
     Attributes:
         newest: The newest mtime or ctime, in nanoseconds since the epoch; only if strict.
+        devices: The file systems of all files (``st_dev``); only if strict.
 
     Args:
         is_strict: Whether to include ctime and mode. No program can set a ctime back, but creating
@@ -83,6 +90,7 @@ class TreeFingerprint:
         self._digest = hashlib.blake2b(digest_size=16)
         self._is_strict = is_strict
         self.newest = 0
+        self.devices: set[int] = set()
 
     def digest(self) -> str:
         """The digest of everything that was added."""
@@ -136,6 +144,7 @@ class TreeFingerprint:
         if not self._is_strict:
             return line
         self.newest = max(self.newest, status.st_mtime_ns, status.st_ctime_ns)
+        self.devices.add(status.st_dev)
         return f"{line} {status.st_ctime_ns} {status.st_mode}"
 
     def _add(self, lines: Iterable[str]) -> None:
@@ -155,20 +164,72 @@ def is_settled(newest: int, started: float, settled_seconds: float = SETTLED_SEC
     return newest < (started - settled_seconds) * 1e9
 
 
+class Moment(NamedTuple):
+    """A moment after which every change of a file gets a later time than all files had before.
+
+    Attributes:
+        device: The file system whose clock was read; None if it could not be.
+        time_ns: The time of later changes there, or a later time, in nanoseconds since the epoch.
+        elsewhere_ns: The same on any other file system.
+    """
+
+    device: int | None
+    time_ns: int
+    elsewhere_ns: int
+
+    def is_after(self, newest: int, devices: Collection[int]) -> bool:
+        """Whether every change after this moment certainly changes a strict fingerprint.
+
+        Args:
+            newest: The newest change in the fingerprint, in nanoseconds since the epoch.
+            devices: The file systems of its files.
+        """
+        is_here = all(device == self.device for device in devices)
+        return newest < (self.time_ns if is_here else self.elsewhere_ns)
+
+
+Clock = Callable[[Path], Moment]
+"""Reads the clock of the file system of a folder: `read_clock`, except in tests."""
+
+
+def read_clock(folder: Path) -> Moment:
+    """Waits for the next tick of the clock of a file system; returns the moment.
+
+    Writes the file `clock` in the folder. Where that is not possible, or the clock does not tick,
+    the moment is so long ago that it holds for any resolution of times.
+    """
+    elsewhere = time.time_ns() - round(SETTLED_SECONDS * 1e9)
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder / "clock"
+        place.touch()
+        before = place.stat()
+        end = time.monotonic() + _TICK_SECONDS
+        while time.monotonic() < end:
+            place.touch()
+            now = place.stat()
+            if now.st_mtime_ns > before.st_mtime_ns:
+                return Moment(now.st_dev, now.st_mtime_ns, elsewhere)
+            time.sleep(0.0005)
+    return Moment(None, elsewhere, elsewhere)
+
+
 class ObjectsFingerprint(NamedTuple):
     """The objects in caches, by the status of their folders, without listing these.
 
     Attributes:
         newest: When an object was last added or removed, in nanoseconds since the epoch.
+        devices: The file systems of the caches.
     """
 
     digest: str
     newest: int
+    devices: Collection[int]
 
     @classmethod
     def of(cls, caches: Iterable[str]) -> ObjectsFingerprint:
         """The fingerprint of caches, from the folders with their objects."""
-        lines, newest = [], 0
+        lines, newest, devices = [], 0, set()
         for cache in caches:
             with suppress(OSError), os.scandir(cache) as folders:
                 for folder in folders:
@@ -176,8 +237,9 @@ class ObjectsFingerprint(NamedTuple):
                         status = folder.stat()
                         lines.append(f"{folder.path}\0{status.st_ino} {status.st_mtime_ns}\n")
                         newest = max(newest, status.st_mtime_ns)
+                        devices.add(status.st_dev)
         text = "".join(sorted(lines)).encode("utf-8", "surrogateescape")
-        return cls(hashlib.blake2b(text, digest_size=16).hexdigest(), newest)
+        return cls(hashlib.blake2b(text, digest_size=16).hexdigest(), newest, devices)
 
 
 def fingerprint_dates(root: Path, paths: Iterable[str]) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.fingerprint import read_clock
+from registry_assets.registry.kept_answers import KEPT_FOLDER
 from registry_assets.registry.last_reading import keep, recall
 from registry_assets.registry.reading import _read_all
 from tests.conftest import run, write_tree
 from tests.edits import DATASET, EDITS
 from tests.persisting.helpers import copy_repository
-
-SETTLED = 0.05
 
 METAFILE_EDITS: dict[str, Callable[[Path], object]] = {
     **EDITS,
@@ -46,9 +45,8 @@ def read(root: Path) -> object:
 
 
 def remember(root: Path) -> None:
-    time.sleep(2 * SETTLED)
-    started = time.time()
-    keep(_read_all(DvcRepo(root)), started, settled_seconds=SETTLED)
+    began = read_clock(root / KEPT_FOLDER)
+    keep(_read_all(DvcRepo(root)), began)
 
 
 def test_it_is_the_same_after_any_edit(finished_registry: Path, tmp_path: Path) -> None:
@@ -103,7 +101,7 @@ def test_a_copy_of_a_registry_is_not_taken_for_the_original(
     finished_registry: Path, tmp_path: Path
 ) -> None:
     original = copy_repository(finished_registry, tmp_path / "original")
-    keep(_read_all(DvcRepo(original)), time.time(), -1000)
+    remember(original)
     kept = recall(original)
     assert kept is not None
     assert kept.root == original

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,14 +16,13 @@ from click.testing import CliRunner
 
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.fingerprint import Moment, read_clock
 from registry_assets.registry.status.last_status import Observation, observe
 from registry_assets.registry.status.reading import read_status
 from registry_assets.registry.status.values import RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
-from tests.edits import EDITS
+from tests.edits import DATASET, EDITS
 from tests.persisting.helpers import copy_repository
-
-SETTLED = 0.05
 
 
 @pytest.fixture
@@ -28,16 +30,28 @@ def done(finished_registry: Path, tmp_path: Path) -> Path:
     return copy_repository(finished_registry, tmp_path / "registry")
 
 
-def settled(root: Path) -> Observation:
-    time.sleep(2 * SETTLED)
-    found = observe(root / "raw", settled_seconds=SETTLED)
+def look(root: Path) -> Observation:
+    found = observe(root / "raw")
     assert found is not None
     return found
 
 
+def of_coarse_times(folder: Path) -> Moment:
+    """The clock of a file system that stores even seconds."""
+    return Moment(folder.stat().st_dev, time.time_ns() // 2_000_000_000 * 2_000_000_000, 0)
+
+
+WAIT = """\
+#!/bin/sh
+root=$(dirname "$0")
+touch "$root/.dvc/tmp/begun"
+while [ ! -e "$root/.dvc/tmp/go_on" ]; do sleep 0.01; done
+"""
+
+
 def ask(root: Path) -> RegistryStatus:
     """Looks, reads and keeps the status, as the command does."""
-    now = settled(root)
+    now = look(root)
     lineage = lineage_of(root)
     status = read_status(lineage)
     now.keep(lineage.registry, status, DvcRepo(root).object_folders)
@@ -48,18 +62,18 @@ def test_whatever_is_written_ends_the_answer(finished_registry: Path, tmp_path: 
     for number, (name, edit) in enumerate(EDITS.items()):
         root = copy_repository(finished_registry, tmp_path / str(number))
         status = ask(root)
-        assert settled(root).status == status, name
+        assert look(root).status == status, name
         edit(root)
-        assert settled(root).status is None, name
+        assert look(root).status is None, name
 
 
 def test_what_git_ignores_in_every_repository_counts(done: Path, tmp_path: Path) -> None:
     ignored = tmp_path / "ignored everywhere"
     run(done, "git", "config", "core.excludesFile", str(ignored))
     status = ask(done)
-    assert settled(done).status == status
+    assert look(done).status == status
     ignored.write_text("*.dvc\n")
-    assert settled(done).status is None
+    assert look(done).status is None
 
 
 def test_what_nothing_depends_on_does_not_end_it(done: Path) -> None:
@@ -68,7 +82,7 @@ def test_what_nothing_depends_on_does_not_end_it(done: Path) -> None:
     status = ask(done)
     write_tree(done, {".cache_of_a_tool/x": "1", ".dagster/y": "1", ".dvc/tmp/z": "1"})
     run(done, "git", "commit", "--quiet", "--allow-empty", "--message", "Anything")
-    assert settled(done).status == status
+    assert look(done).status == status
 
 
 def test_an_object_that_is_gone_or_has_come_back_ends_it(done: Path) -> None:
@@ -76,26 +90,50 @@ def test_an_object_that_is_gone_or_has_come_back_ends_it(done: Path) -> None:
     listing = re.findall(r"[0-9a-f]{32}\.dir", metafile)[0]
     cached = done / ".dvc/cache/files/md5" / listing[:2] / listing[2:]
     assert ask(done).up_to_date
-    assert settled(done).status is not None
+    assert look(done).status is not None
     cached.rename(done / ".dvc/tmp/away")
-    assert settled(done).status is None
+    assert look(done).status is None
     status = ask(done)
     (collection,) = (item for item in status.raw if item.collection == "01_a")
     assert collection.state == "modified"
     assert "dvc fetch raw/01_a" in (collection.reason or "")
-    assert settled(done).status == status
+    assert look(done).status == status
     (done / ".dvc/tmp/away").rename(cached)
-    assert settled(done).status is None
+    assert look(done).status is None
     assert ask(done).up_to_date
 
 
 def test_an_answer_is_not_kept_while_the_clock_could_hide_a_change(done: Path) -> None:
     write_tree(done, {"raw/01_a/one.txt": "one\n"})
-    now = observe(done)
+    now = observe(done, clock=of_coarse_times)
     assert now is not None
     lineage = lineage_of(done)
     now.keep(lineage.registry, read_status(lineage), DvcRepo(done).object_folders)
-    assert settled(done).status is None
+    assert look(done).status is None
+
+
+def test_an_edit_in_the_tick_of_a_look_changes_what_is_seen(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    file = tmp_path / "file"
+    for number in range(200):
+        file.write_text(f"{number:09}")
+        before = observe(tmp_path)
+        file.write_text(f"{number:9}")
+        after = observe(tmp_path)
+        assert before is not None
+        assert after is not None
+        assert not before.is_settled or before.entries != after.entries
+
+
+def test_a_clock_that_cannot_be_read_counts_as_the_coarsest(tmp_path: Path) -> None:
+    moment = read_clock(tmp_path)
+    assert moment.device == tmp_path.stat().st_dev
+    assert moment.is_after(moment.time_ns - 1, {tmp_path.stat().st_dev})
+    assert not moment.is_after(moment.time_ns - 1, {tmp_path.stat().st_dev, -1})
+    (tmp_path / "file").touch()
+    moment = read_clock(tmp_path / "file")
+    assert not moment.is_after(time.time_ns() - 2_000_000_000, {tmp_path.stat().st_dev})
+    assert moment.is_after(time.time_ns() - 2_100_000_000, {tmp_path.stat().st_dev})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +156,7 @@ def test_what_lies_elsewhere_is_looked_at_each_time(
     text = pipeline.format(outside=outside, up="../outside")
     write_tree(done, {"dvc.yaml": text})
     ask(done)
-    assert settled(done).status is None
+    assert look(done).status is None
 
 
 def test_materialize_asks_nobody_when_nothing_was_written(done: Path) -> None:
@@ -128,7 +166,6 @@ def test_materialize_asks_nobody_when_nothing_was_written(done: Path) -> None:
         return result.output
 
     log = done / ".dagster/history/runs/index.db"
-    time.sleep(2.1)
     assert "Nothing to do" in materialize()
     before = log.stat()
     assert "Nothing to do" in materialize()
@@ -140,13 +177,65 @@ def test_materialize_asks_nobody_when_nothing_was_written(done: Path) -> None:
 
 @pytest.mark.parametrize("command", ["status", "materialize"])
 def test_an_answer_that_holds_is_given_without_dvc_and_dagster(done: Path, command: str) -> None:
-    time.sleep(2.1)
-    for _ in range(2):
-        assert CliRunner().invoke(main, ["--root", str(done), command]).exit_code == 0
-    # In a process of its own, as this one has imported everything.
+    assert CliRunner().invoke(main, ["--root", str(done), command]).exit_code == 0
+    assert imported_by(done, command) == "[]"
+
+
+def imported_by(root: Path, command: str) -> str:
+    """Which of DVC and Dagster a command imports, in a process of its own."""
     program = (
         "import atexit, sys; from registry_assets.cli import main; "
         "atexit.register(lambda: print(sorted({'dvc', 'dagster'} & {*sys.modules}))); "
-        f"main(['--root', {str(done)!r}, {command!r}])"
+        f"main(['--root', {str(root)!r}, {command!r}])"
     )
-    assert run(done, sys.executable, "-c", program).splitlines()[-1] == "[]"
+    return run(root, sys.executable, "-c", program).splitlines()[-1]
+
+
+def test_what_a_run_recorded_is_known_right_after_it(done: Path) -> None:
+    write_tree(done, {f"{DATASET}/params.yaml": "suffix: 2\n"})
+    assert CliRunner().invoke(main, ["--root", str(done), "materialize"]).exit_code == 0
+    assert imported_by(done, "materialize") == "[]"
+    assert imported_by(done, "status") == "[]"
+    assert run(done, "registry", "lineage", "--check")
+    status = look(done).status
+    assert status == read_status(lineage_of(done))
+
+
+@pytest.mark.parametrize(
+    "name", ["data of the same size and time", "a new folder", "a parameter", "the lock file"]
+)
+def test_an_edit_right_after_a_run_is_noticed(name: str, done: Path) -> None:
+    write_tree(done, {f"{DATASET}/params.yaml": "suffix: 2\n"})
+    assert CliRunner().invoke(main, ["--root", str(done), "materialize"]).exit_code == 0
+    EDITS[name](done)
+    assert look(done).status is None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda root: write_tree(root, {"raw/01_a/one.txt": "1\n"}),
+        lambda root: write_tree(root, {f"{DATASET}/params.yaml": "suffix: 3\n"}),
+        lambda root: write_tree(root, {".dvcignore": "one.txt\n"}),
+        lambda root: run(root, "dvc", "config", "--local", "cache.dir", "elsewhere"),
+        lambda root: run(root, "git", "config", "core.excludesFile", "/nowhere"),
+    ],
+    ids=["data", "a parameter", "what dvc ignores", "a setting of dvc", "a setting of git"],
+)
+def test_an_edit_during_a_run_is_in_the_next_answer(
+    edit: Callable[[Path], object], done: Path
+) -> None:
+    pipeline = done / f"{DATASET}/dvc.yaml"
+    text = pipeline.read_text()
+    pipeline.write_text(text.replace("python upper.py", "../../wait && python upper.py"))
+    write_tree(done, {"wait": WAIT})
+    (done / "wait").chmod(0o755)
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(subprocess.run, ["registry", "materialize"], cwd=done, check=False)
+        while not (done / ".dvc/tmp/begun").exists():
+            time.sleep(0.01)
+        edit(done)
+        (done / ".dvc/tmp/go_on").touch()
+        made.result()
+    known = look(done).status
+    assert known is None or known == read_status(lineage_of(done))

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.fingerprint import read_clock
 from registry_assets.git_repo import GitRepo
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry import last_reading
+from registry_assets.registry.kept_answers import KEPT_FOLDER
 from registry_assets.registry.metafile_walk import Found, IgnoreRule, Kind, RepeatedWalk
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.last_status import observe
@@ -64,8 +66,8 @@ class Watchers:
         self._walk = RepeatedWalk(root, settled_seconds=SETTLED)
         self._registry = read_registry(root)
         self._stamps = read_stamps(self._registry, self._walk)
-        last_reading.keep(self._registry, time.time(), SETTLED)
-        now = observe(root, settled_seconds=SETTLED)
+        last_reading.keep(self._registry, read_clock(root / KEPT_FOLDER))
+        now = observe(root)
         assert now is not None
         lineage = lineage_of(root)
         now.keep(lineage.registry, read_status(lineage), DvcRepo(root).object_folders)
@@ -73,7 +75,7 @@ class Watchers:
     def find_woken(self) -> set[str]:
         """Those that have noticed a change."""
         time.sleep(2 * SETTLED)
-        now = observe(self._root, settled_seconds=SETTLED)
+        now = observe(self._root)
         assert now is not None
         woken = {
             "last reading": last_reading.recall(self._root) is None,
@@ -190,7 +192,7 @@ def test_a_virtual_environment_is_not_walked(root: Path) -> None:
 def test_a_reading_is_not_kept_where_a_folder_cannot_be_listed(root: Path) -> None:
     registry = read_registry(root)
     time.sleep(2 * SETTLED)
-    last_reading.keep(registry, time.time(), SETTLED)
+    last_reading.keep(registry, read_clock(root / KEPT_FOLDER))
     assert last_reading.recall(root) == registry
     # Permissions do not stop root; the length of a path does.
     folder = os.open(root / "notes", os.O_DIRECTORY)
@@ -201,6 +203,6 @@ def test_a_reading_is_not_kept_where_a_folder_cannot_be_listed(root: Path) -> No
     os.close(folder)
     assert last_reading.recall(root) is None
     (root / ".dvc/tmp/registry_assets/registry.json").unlink()
-    last_reading.keep(registry, time.time(), SETTLED)
+    last_reading.keep(registry, read_clock(root / KEPT_FOLDER))
     assert not (root / ".dvc/tmp/registry_assets/registry.json").exists()
     assert any(kind is Kind.UNLISTED for _, kind in IgnoreRule(root).walk(registry))

@@ -82,7 +82,7 @@ def materialize_all(
         selection: The assets, in Dagster's selection syntax; None for all.
         collections: Collections to import into data sets, with everything downstream.
         force: Whether commands run even though nothing changed.
-        now: The state of the registry's files before it was read.
+        now: The state of the registry's files before it was read, in the session that goes on.
     """
     from registry_assets.making.batch import MakeOptions
     from registry_assets.making.planning import describe_edit, plan_bringing
@@ -112,11 +112,37 @@ def materialize_all(
             click.echo(f"{len(plan.units)} steps to bring up to date", err=True)
         options = MakeOptions(force=force)
         _, failed = make_units(dvc, found, instance, plan.units, "materialize", options)
+        if now is not None:
+            look_again(dvc, instance, now)
     # Steps that were skipped because another one failed have a cause: they are not printed. What
     # concerns many, as a scheduler that is gone, is said once.
     for said in dict.fromkeys(str(failure.error) for failure in failed if failure.cause is None):
         click.echo(f"registry: {said}", err=True)
     return FINDING if failed or plan.edited or found.registry.problems else 0
+
+
+def look_again(dvc: DvcRepo, instance: DagsterInstance, before: Observation) -> None:
+    """Observe a registry after a run, so that the next command knows what was recorded.
+
+    Called in the session of the run, in which unchanged folders are not hashed again.
+
+    Args:
+        dvc: The repository.
+        instance: The Dagster instance that recorded the run.
+        before: The state of the registry's files when the session began.
+    """
+    from registry_assets.orchestration.history.reporting import sync
+    from registry_assets.registry.home import choose_home
+    from registry_assets.registry.status.last_status import observe
+
+    now = observe(dvc.root)
+    if now is None or not now.is_settled or not now.has_settings_of(before):
+        return
+    dvc.forget_ignored()
+    found, status = read_status_too(dvc)
+    now = now.keep(found.registry, status, dvc.object_folders)
+    sync(found, instance, lambda _line: None)
+    now.mark_synced(choose_home(dvc.root))
 
 
 def make_units(

@@ -299,6 +299,7 @@ class RepoAccess:
         """Makes DVC read the ignore files again in this session."""
         opened: Repo | None = getattr(self._opened, "repo", None)
         if opened is not None:
+            self._opened.known = {}
             opened.__dict__.pop("dvcignore", None)
             opened.state.ignore = opened.dvcignore
 

@@ -11,12 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from registry_assets.fingerprint import (
-    SETTLED_SECONDS,
-    TreeFingerprint,
-    UntoldChangesError,
-    is_settled,
-)
+from registry_assets.fingerprint import Moment, TreeFingerprint, UntoldChangesError
 from registry_assets.model import Registry
 from registry_assets.registry.kept_answers import (
     KEPT_FOLDER,
@@ -46,13 +41,12 @@ def recall(root: Path) -> Registry | None:
         return None
 
 
-def keep(registry: Registry, started: float, settled_seconds: float = SETTLED_SECONDS) -> None:
+def keep(registry: Registry, began: Moment) -> None:
     """Cache what was read, unless a later change could go unnoticed.
 
     Args:
         registry: What was read.
-        started: When reading began, in seconds since the epoch.
-        settled_seconds: Minimum age of the newest change.
+        began: When reading began.
     """
     if registry.problems:
         # A fix may be in a file that the fingerprint does not cover.
@@ -60,7 +54,7 @@ def keep(registry: Registry, started: float, settled_seconds: float = SETTLED_SE
     unseen = find_unseen(registry)
     with suppress(OSError, UntoldChangesError):
         fingerprint = _fingerprint(registry, frozenset(unseen))
-        if not is_settled(fingerprint.newest, started, settled_seconds):
+        if not began.is_after(fingerprint.newest, fingerprint.devices):
             return
         outside = find_outside(registry.root)
         kept = {

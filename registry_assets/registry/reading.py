@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -15,8 +14,10 @@ from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
+from registry_assets.fingerprint import read_clock
 from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.model import ITEM, Dataset, Registry, Settings, StageTemplate, TakeIn
+from registry_assets.registry.kept_answers import KEPT_FOLDER
 from registry_assets.registry.last_reading import keep, recall
 from registry_assets.settings import SETTINGS_FILE, read_settings
 
@@ -45,9 +46,9 @@ def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
     dvc = dvc or DvcRepo(root)
     known = recall(dvc.root)
     if known is None:
-        started = time.time()
+        began = read_clock(dvc.root / KEPT_FOLDER)
         known = _read_all(dvc)
-        keep(known, started)
+        keep(known, began)
     return known
 
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from registry_assets.fingerprint import (
-    SETTLED_SECONDS,
+    Clock,
+    Moment,
     ObjectsFingerprint,
     TreeFingerprint,
     UntoldChangesError,
-    is_settled,
+    read_clock,
 )
-from registry_assets.model import Registry
+from registry_assets.model import DVC_FOLDER, Registry
 from registry_assets.registry.home import ENV_FILE, event_log_file
 from registry_assets.registry.kept_answers import (
     KEPT_FOLDER,
@@ -51,15 +51,14 @@ class Observation:
         entries: A fingerprint of each relevant entry of the root.
         is_settled: Whether every later change is sure to change a fingerprint.
         kept: The cache that an earlier observation wrote.
-        told_from: In seconds since the epoch; a file changed before this time gets another
-            fingerprint when it changes again after the observation.
+        moment: When the observation began.
     """
 
     root: Path
     entries: Mapping[str, str]
     is_settled: bool
     kept: Mapping[str, Any]
-    told_from: float = 0
+    moment: Moment
 
     @property
     def status(self) -> RegistryStatus | None:
@@ -94,13 +93,13 @@ class Observation:
         if not self.is_settled or not is_self_contained(registry):
             return self
         objects = ObjectsFingerprint.of(map(str, caches))
-        if not is_settled(objects.newest, self.told_from, 0):
+        if not self.moment.is_after(objects.newest, objects.devices):
             return self
         unseen = without_named(registry, find_unseen(registry))
         entries = self._entries_without(unseen)
         if entries is None:
             return self
-        outside = find_outside(registry.root)
+        outside = [*find_outside(registry.root), *_ignore_files(registry)]
         kept = {
             "unseen": unseen,
             "entries": entries,
@@ -130,6 +129,18 @@ class Observation:
                 entries[name] = without.digest()
         return entries
 
+    def has_settings_of(self, before: Observation) -> bool:
+        """Whether settings and ignore files are those of an earlier observation that was kept.
+
+        What a process knows of unchanged folders holds only with the same ignore files.
+        """
+        try:
+            environment = fingerprint_environment(before.kept["outside"])
+            is_same = environment == before.kept["environment"]
+        except (KeyError, OSError, UntoldChangesError):
+            return False
+        return is_same and self.entries.get(DVC_FOLDER) == before.entries.get(DVC_FOLDER)
+
     def is_synced(self, home: Path) -> bool:
         """Whether this state was reported to the Dagster instance of a home folder."""
         told = self._told_to(home)
@@ -152,22 +163,21 @@ class Observation:
             return None
 
 
-def observe(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Observation | None:
+def observe(start: Path, *, clock: Clock = read_clock) -> Observation | None:
     """Observe the registry around a folder; None when there is none.
 
     Reads none of its files, runs no program and imports neither DVC nor Dagster.
 
     Args:
         start: Any folder of the registry.
-        settled_seconds: Minimum age of the newest change, so that later ones are noticed.
+        clock: Reads the clock of a file system.
     """
     root = _find_root(start)
     if root is None:
         return None
     kept = _read(root / _KEPT)
-    started = time.time()
-    entries, is_told = {}, True
-    newest = 0
+    moment = clock(root / KEPT_FOLDER)
+    entries, is_sure = {}, True
     skipped = _skipped(kept)
     for name in sorted(os.listdir(root)):
         # The `.env` file is rewritten in each copy and is not part of the registry's state.
@@ -175,10 +185,8 @@ def observe(start: Path, *, settled_seconds: float = SETTLED_SECONDS) -> Observa
             continue
         fingerprint, is_whole = _fingerprint(root, name, skipped)
         entries[name] = fingerprint.digest()
-        is_told = is_told and is_whole
-        newest = max(newest, fingerprint.newest)
-    told_from = started - settled_seconds
-    return Observation(root, entries, is_told and is_settled(newest, told_from, 0), kept, told_from)
+        is_sure &= is_whole and moment.is_after(fingerprint.newest, fingerprint.devices)
+    return Observation(root, entries, is_sure, kept, moment)
 
 
 def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:
@@ -200,6 +208,13 @@ def _fingerprint(root: Path, name: str, skipped: Collection[str]) -> tuple[TreeF
     except (UntoldChangesError, OSError):
         return fingerprint, False
     return fingerprint, True
+
+
+def _ignore_files(registry: Registry) -> Iterator[str]:
+    """Where files could be that say what DVC ignores in outputs and dependencies."""
+    paths = map(PurePosixPath, named_paths(registry))
+    folders = {str(folder) for path in paths for folder in path.parents}
+    yield from (str(registry.root / folder / ".dvcignore") for folder in sorted(folders))
 
 
 def is_self_contained(registry: Registry) -> bool:
