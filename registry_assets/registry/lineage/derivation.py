@@ -170,9 +170,9 @@ class Files:
     @cached_property
     def _by_video(self) -> Mapping[str, Sequence[str]]:
         found: defaultdict[str, list[str]] = defaultdict(list)
-        for file in self.listed:
+        for file in (file for file in self.listed if "/frame_" in file):
             folders, _, name = file.rpartition("/")
-            if folders and _FRAME.fullmatch(name):
+            if _FRAME.fullmatch(name):
                 found[folders].append(file)
         return found
 
