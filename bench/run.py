@@ -25,6 +25,7 @@ from pathlib import Path
 from cells import Cells
 from elsewhere import measure_elsewhere
 from images import measure_memory, measure_photographs
+from large import measure_large, measure_right_after
 from looking import measure_looking
 from million import measure_pictures
 from peers import measure_measuring, measure_peers
@@ -39,6 +40,7 @@ _REMARKS = "\n## What takes the time\n"
 _Parts = dict[str, Callable[[Path, argparse.Namespace], Iterator[Cells]]]
 _PARTS: _Parts = {
     "stages": lambda scratch, sizes: measure(scratch, sizes.collections, sizes.runs),
+    "after": lambda scratch, sizes: measure_right_after(scratch, sizes.collections // 2, _time),
     "growth": lambda scratch, sizes: measure_sizes(scratch, sizes.sizes),
     "waiting": lambda scratch, sizes: measure_waiting(scratch, max(sizes.runs, 3), _time),
     "definitions": lambda scratch, sizes: measure_definitions(
@@ -56,6 +58,7 @@ _PARTS: _Parts = {
         scratch, sizes.workers, 40, 20.0, sizes.units
     ),
     "memory": lambda scratch, sizes: measure_memory(scratch, sizes.small_images),
+    "large": lambda scratch, sizes: measure_large(scratch, sizes.large, _time),
     "peers": lambda scratch, sizes: chain(
         measure_peers(scratch, sizes.files, sizes.file_size, sizes.runs, _time),
         measure_measuring(scratch, sizes.photographs, sizes.runs, _time),
@@ -89,6 +92,9 @@ def main() -> None:
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
     parser.add_argument("--workers", type=int, default=16, help="for stages that sleep")
     parser.add_argument("--units", type=int, nargs="*", default=[300, 1000], help="on 2 workers")
+    parser.add_argument(
+        "--large", type=int, nargs="*", default=[2000], help="pictures in one collection, rising"
+    )
     parser.add_argument("--large-collections", type=int, default=100, help="of `million`")
     parser.add_argument("--large-pictures", type=int, default=10_000, help="in each of them")
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
