@@ -227,7 +227,10 @@ class StageRun:
         before = note_outputs(stage, contents)
         if is_for_run_cache(stage):
             RunCache(repo).save(stage)
-        for place, md5 in store_outputs(repo, stage, contents, before).items():
+        overwritten = store_outputs(repo, stage, contents, before)
+        # What DVC checks entries of the run cache with leaves a cycle that holds this frame.
+        del contents
+        for place, md5 in overwritten.items():
             self.report(describe_overwritten(repo, place, md5))
 
     def done(self) -> Outcome:
