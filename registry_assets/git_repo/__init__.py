@@ -13,7 +13,14 @@ history.py     changes of files in all commits, and the refs that keep commits r
 
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder
 from registry_assets.git_repo.conflicts import Unmerged
-from registry_assets.git_repo.reading import GitRepo, check_git, find_rev, is_commit, names_of
+from registry_assets.git_repo.reading import (
+    GitRepo,
+    check_git,
+    check_no_option,
+    find_rev,
+    is_commit,
+    names_of,
+)
 from registry_assets.git_repo.remotes import GitRemote, RemoteRefs
 from registry_assets.git_repo.snapshots import Snapshot, take_snapshot, unpack_snapshot
 from registry_assets.git_repo.tags import Tag
@@ -28,6 +35,7 @@ __all__ = [
     "TreeBuilder",
     "Unmerged",
     "check_git",
+    "check_no_option",
     "find_rev",
     "is_commit",
     "names_of",

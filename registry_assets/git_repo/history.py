@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.reading import GitRepo
+from registry_assets.git_repo.reading import GitRepo, lines_of
 
 _STASH = "refs/stash"
 _UNLISTED = b"could not open directory"
@@ -88,15 +88,15 @@ def _named(git: GitRepo) -> Iterator[tuple[str, str, str]]:
     if head is not None:
         yield "commit", head, "HEAD"
     form = "%(refname)%00%(objecttype)%00%(objectname)%00%(*objecttype)%00%(*objectname)"
-    for line in git.call("for-each-ref", f"--format={form}").stdout.decode().splitlines():
+    for line in lines_of(git.call("for-each-ref", f"--format={form}").stdout):
         name, kind, commit, meant_kind, meant = line.split("\0")
         if name != _STASH:
             yield meant_kind or kind, meant or commit, short_name(name)
-    stashed = git.call("rev-list", "-g", "--parents", _STASH, check=False).stdout.decode()
-    for number, line in enumerate(stashed.splitlines()):
+    stashed = git.call("rev-list", "-g", "--parents", _STASH, check=False).stdout
+    for number, line in enumerate(lines_of(stashed)):
         commit, _, *others = line.split()
         yield from (("commit", each, f"stash@{{{number}}}") for each in (commit, *others))
-    for line in git.call("worktree", "list", "--porcelain").stdout.decode().splitlines():
+    for line in lines_of(git.call("worktree", "list", "--porcelain").stdout):
         if line.startswith("HEAD ") and line[5:] != head and set(line[5:]) != {"0"}:
             yield "commit", line[5:], OTHER_WORK_TREE
 
@@ -108,7 +108,7 @@ def find_other_work_trees(git: GitRepo) -> list[tuple[Path, Path]]:
     found = []
     output = git.call("worktree", "list", "--porcelain").stdout.decode(errors="surrogateescape")
     for entry in output.split("\n\n"):
-        lines = entry.splitlines()
+        lines = entry.split("\n")
         if lines and lines[0].startswith("worktree ") and "bare" not in lines:
             top = Path(lines[0].removeprefix("worktree "))
             if here is None or top.resolve() != here.resolve():
@@ -160,11 +160,11 @@ def find_paths_of(git: GitRepo, place: Path) -> list[str]:
     Returns:
         Paths from the top of the work tree; ``blob HASH`` if no commit names a path.
     """
-    blob = git.call("hash-object", "--no-filters", str(place)).stdout.decode().strip()
+    blob = git.call("hash-object", "--no-filters", "--", str(place)).stdout.decode().strip()
     if git.call("cat-file", "-e", blob, check=False).returncode != 0:
         return []
-    output = git.call(
+    done = git.call(
         *("-c", "core.quotePath=false", "log", "--all", *_head(git), f"--find-object={blob}"),
         *("--format=", "--name-only"),
-    ).stdout.decode(errors="surrogateescape")
-    return list(dict.fromkeys(line for line in output.splitlines() if line)) or [f"blob {blob}"]
+    )
+    return list(dict.fromkeys(filter(None, lines_of(done.stdout)))) or [f"blob {blob}"]

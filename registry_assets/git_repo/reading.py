@@ -11,7 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from registry_assets.addresses import is_local, without_secrets
-from registry_assets.errors import RegistryError, SourceUnreachableError, UnusableError
+from registry_assets.errors import (
+    RefusedError,
+    RegistryError,
+    SourceUnreachableError,
+    UnusableError,
+)
 
 _ANSWER_SECONDS = 20
 _FATAL = 128
@@ -69,6 +74,24 @@ def error_line(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "! ["))]
     return (errors or lines or [""])[0]
+
+
+def lines_of(output: bytes) -> list[str]:
+    """The lines of what Git prints. Only its own newlines end one: names may have others."""
+    text = output.decode(errors="surrogateescape")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def check_no_option(rev: str) -> None:
+    """Checks that `git checkout` takes a revision for one; before 2.43 it knows no other way.
+
+    Git makes no branch or tag whose name begins with a dash, but fetches those of others.
+
+    Raises:
+        RefusedError: when it would take it for an option.
+    """
+    if rev.startswith("-"):
+        raise RefusedError(f"Git would take {rev} for an option: give its commit instead")
 
 
 def run_git(
@@ -142,6 +165,11 @@ class GitRepo:
     def _run(self, *arguments: str, check: bool = False) -> str | None:
         done = self.call(*arguments, check=check)
         return None if done.returncode else done.stdout.decode(errors="surrogateescape").strip()
+
+    def _lines(self, *arguments: str) -> list[str]:
+        """The lines that a command prints; none if it fails."""
+        done = self.call(*arguments, check=False)
+        return [] if done.returncode else lines_of(done.stdout)
 
     def call(
         self,
@@ -259,7 +287,7 @@ class GitRepo:
 
     def text_at(self, commit: str, path: str) -> str | None:
         """The text of a file in a commit, by path from `root`; None if it is not in it."""
-        return self._run("show", f"{commit}:./{path}")
+        return self._run("show", "--end-of-options", f"{commit}:./{path}")
 
     def newest_change(self, text: str, path: str, start: str = "HEAD") -> str | None:
         """The newest ancestor of `start` that added or removed a text in a file; None if none."""
@@ -347,9 +375,9 @@ class GitRepo:
         """The files with this repository's settings and local ignore rules."""
         named = ("config", "info/exclude")
         options = [word for name in named for word in ("--git-path", name)]
-        paths = self._run("rev-parse", "--path-format=absolute", *options) or ""
+        paths = self._lines("rev-parse", "--path-format=absolute", *options)
         excludes = self._run("config", "--type=path", "--get", "core.excludesFile")
-        return tuple(map(Path, [*paths.splitlines(), *((excludes,) if excludes else ())]))
+        return tuple(map(Path, [*paths, *((excludes,) if excludes else ())]))
 
     def prefix(self) -> str:
         """The path of `root` from the top of the work tree, ending in ``/``; "" at the top."""
@@ -359,15 +387,15 @@ class GitRepo:
 
     def remotes(self) -> tuple[str, ...]:
         """The URLs of all remotes."""
-        listed = self._run("remote", "--verbose") or ""
+        listed = self._lines("remote", "--verbose")
         # "origin<tab>URL (fetch)": the URL may contain spaces.
-        addresses = (line.partition("\t")[2].rpartition(" (")[0] for line in listed.splitlines())
+        addresses = (line.partition("\t")[2].rpartition(" (")[0] for line in listed)
         return tuple(dict.fromkeys(filter(None, addresses)))
 
     def remote_branches(self) -> list[str]:
         """The branches that remotes had when they were fetched, without the names of remotes."""
-        listed = self._run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes") or ""
-        return sorted(set(listed.splitlines()) - {"HEAD"})
+        listed = self._lines("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes")
+        return sorted(set(listed) - {"HEAD"})
 
     def resolve(self, rev: str | None) -> str | None:
         """The commit of a revision (default: HEAD), also of a branch of origin; None if unknown."""
@@ -386,9 +414,10 @@ class GitRepo:
 
         A clone gets reachable commits only, even if this repository still has the object.
         """
-        if self._run("merge-base", "--is-ancestor", commit, "HEAD") is not None:
+        ancestry = ("merge-base", "--is-ancestor", "--end-of-options", commit, "HEAD")
+        if self._run(*ancestry) is not None:
             return True
-        return bool(self._run("for-each-ref", "--count=1", "--contains", commit))
+        return bool(self._run("for-each-ref", "--count=1", f"--contains={commit}"))
 
     def resolve_ref(self, name: str) -> str | None:
         """The commit of a ref, by its full name; None if there is no such ref."""
@@ -404,7 +433,7 @@ class GitRepo:
 
     def is_known(self, commit: str) -> bool:
         """Whether this repository has a commit, reachable or not."""
-        return self._run("cat-file", "-e", f"{commit}^{{commit}}") is not None
+        return self._run("cat-file", "-e", "--end-of-options", f"{commit}^{{commit}}") is not None
 
     def count_commits(self, start: str, end: str) -> int:
         """The number of commits in ``start..end``."""
@@ -434,8 +463,10 @@ class GitRepo:
             commit: The commit; in a local repository it need not be reachable.
 
         Raises:
+            RefusedError: when Git would take the commit for an option.
             SourceUnreachableError: when it cannot be cloned, or has no such commit.
         """
+        check_no_option(commit)
         sharing = ["--shared"] if is_local(source) else []
         clone = ["clone", "--quiet", "--no-checkout", *sharing, "--", source, str(self.root)]
         for arguments in (
@@ -457,8 +488,8 @@ class GitRepo:
         Raises:
             SourceUnreachableError: with Git's message.
         """
-        lines = (line.split("\t", 1) for line in self.list_remote(url))
-        return {name: commit for commit, name in lines}
+        lines = (line.partition("\t") for line in self.list_remote(url))
+        return {name: commit for commit, _, name in lines}
 
     def list_remote(self, url: str, *options: str) -> list[str]:
         """The output of `git ls-remote`, line by line.
@@ -479,4 +510,4 @@ class GitRepo:
         if done.returncode != 0:
             reason = error_line(done.stderr.decode(errors="replace"))
             raise SourceUnreachableError(url, reason or "git ls-remote failed")
-        return done.stdout.decode(errors="surrogateescape").splitlines()
+        return lines_of(done.stdout)

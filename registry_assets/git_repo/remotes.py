@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.reading import GitRepo, error_line, no_prompts
+from registry_assets.git_repo.reading import GitRepo, error_line, lines_of, no_prompts
 
 _MOST_SECONDS = 600.0
 _BRANCHES = "refs/heads/"
@@ -54,7 +54,7 @@ class GitRemote:
         Raises:
             RegistryError: when there is none, or the choice is ambiguous.
         """
-        names = (git.call("remote").stdout.decode()).split()
+        names = lines_of(git.call("remote").stdout)
         if not names:
             raise RegistryError(
                 "there is no Git remote to publish to: run `git remote add origin URL`"
@@ -74,7 +74,7 @@ class GitRemote:
                 f"there are several Git remotes ({', '.join(names)}): choose one with "
                 "`git config remote.pushDefault NAME`"
             )
-        url = git.call("remote", "get-url", "--push", name).stdout.decode().strip()
+        url = git.call("remote", "get-url", "--push", "--", name).stdout.decode().strip()
         addresses = (
             git.setting(f"remote.{name}.pushurl") or git.setting(f"remote.{name}.url"),
             url,
@@ -102,7 +102,7 @@ class GitRemote:
     def fetch(self, branch: str) -> None:
         """Fetches a branch, without updating any ref of this repository."""
         self.git.call(
-            *("fetch", "--quiet", "--no-tags", self.url, f"{_BRANCHES}{branch}"),
+            *("fetch", "--quiet", "--no-tags", "--", self.url, f"{_BRANCHES}{branch}"),
             settings=no_prompts(),
             most_seconds=_MOST_SECONDS,
         )
@@ -134,7 +134,7 @@ class GitRemote:
 
     def _push(self, what: str, called: str, again: str) -> tuple[str, ...]:
         done = self.git.call(
-            *("push", self.name, what),
+            *("push", "--", self.name, what),
             check=False,
             settings=no_prompts(),
             most_seconds=_MOST_SECONDS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder, call_with_index
-from registry_assets.git_repo.reading import GitRepo
+from registry_assets.git_repo.reading import GitRepo, check_no_option
 
 PREVIOUS = "-"
 """Git's name for the previously checked-out branch or commit."""
@@ -65,8 +65,11 @@ def switch(git: GitRepo, name: str, commit: str) -> None:
         commit: The commit that it resolves to.
 
     Raises:
+        RefusedError: when Git would take the name for an option.
         RegistryError: with Git's message, when it refuses; nothing is changed then.
     """
+    if name != PREVIOUS:
+        check_no_option(name)
     skipped = [*filter(None, os.environ.get(_SKIP_SETTING, "").split(",")), _HOOK_ID]
     settings = {_HOOK_SETTING: "0", _SKIP_SETTING: ",".join(skipped)}
     done = call_with_index(git, "checkout", "--quiet", name, "--", settings=settings)

@@ -66,11 +66,11 @@ def make_tag(git: GitRepo, name: str, commit: str, message: str) -> None:
         RegistryError: with Git's message, such as that the tag exists.
     """
     git.call(
-        *("tag", "--annotate", "--cleanup=verbatim", "--file=-", name, commit),
+        *("tag", "--annotate", "--cleanup=verbatim", "--file=-", "--", name, commit),
         stdin=message.encode(),
     )
 
 
 def remove_tag(git: GitRepo, name: str) -> None:
     """Removes a tag from this repository."""
-    git.call("tag", "--delete", name)
+    git.call("tag", "--delete", "--", name)

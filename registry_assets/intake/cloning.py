@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from registry_assets.addresses import is_local, is_same_repository, without_secrets
 from registry_assets.dvc_repo import check_cache, check_outside
 from registry_assets.errors import NotFoundError, RefusedError, RegistryError
-from registry_assets.git_repo import GitRepo, check_git
+from registry_assets.git_repo import GitRepo, check_git, check_no_option
 from registry_assets.intake.initialising import check_objects, fit_to_machine, say_unshared
 from registry_assets.model import DVC_FOLDER
 from registry_assets.registry.home import check_place
@@ -138,6 +138,7 @@ def _check_out_only_branch(git: GitRepo, shown: str) -> None:
     """
     branches = [] if git.commit() is not None else git.remote_branches()
     if len(branches) == 1:
+        check_no_option(branches[0])
         git.call("checkout", "--quiet", branches[0], "--")
     elif branches:
         raise RefusedError(
