@@ -102,7 +102,14 @@ def parse_forgotten(text: str | bytes) -> Mapping[str, Forgotten]:
         data: Any = YAML(typ="safe").load(text) or {}
         entries = data["forgotten"] or {}
         return {str(md5): _read_entry(str(md5), said) for md5, said in entries.items()}
-    except (YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+    except (
+        YAMLError,
+        RecursionError,
+        ValueError,
+        AttributeError,
+        KeyError,
+        TypeError,
+    ) as error:
         said = " ".join(str(error).split())
         raise MetafileError(
             FORGOTTEN_FILE, f"it cannot be read ({said}): fix it by hand, or restore it from Git"

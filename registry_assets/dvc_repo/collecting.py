@@ -109,7 +109,8 @@ def collect(repo: Repo, root: Path) -> Collected:
         else:
             metafiles.append(metafile)
     stages = [stage for metafile in metafiles for stage in metafile.stages]
-    for refused, problem in (*find_conflicts(stages), *_behind_links(repo, stages)):
+    outside = (*_behind_links(repo, stages), *_outside(stages))
+    for refused, problem in (*find_conflicts(stages), *outside):
         problems[problem] = None
         for metafile in metafiles:
             metafile.stages = [s for s in metafile.stages if s not in refused]
@@ -264,6 +265,18 @@ def _behind_links(
         error = find_link_out(repo, Path(folder))
         if error is not None:
             yield refused, str(error)
+
+
+def _outside(stages: Iterable[DvcStage]) -> Iterator[tuple[Sequence[DvcStage], str]]:
+    """Finds stages with an output outside of the repository that DVC is to cache, as it cannot."""
+    for stage in stages:
+        for out in stage.outs:
+            if out.use_cache and not out.is_in_repo:
+                yield (
+                    [stage],
+                    f"{_where(stage)}: {out.def_path} is outside of the repository, and DVC caches "
+                    "nothing there: move it inside, or declare it with `cache: false`",
+                )
 
 
 def _not_read(root: Path, settings: Settings) -> Iterator[str]:

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from dvc.exceptions import DvcException
 from dvc_data.hashfile.checkout import CheckoutError, PromptError, checkout
 
-from registry_assets.dvc_repo.folders.comparing import is_in_cache, read_recorded, verify
+from registry_assets.dvc_repo.folders.comparing import (
+    has_invalid_listing,
+    is_in_cache,
+    read_recorded,
+    verify,
+)
 from registry_assets.dvc_repo.folders.hashing import hash_folder, is_plain
 from registry_assets.dvc_repo.folders.linking import link_folder
 from registry_assets.dvc_repo.folders.links import NotPlainError
@@ -96,6 +101,7 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         DataNotAvailableError: with DVC's reason.
     """
     path = path_in_repo(repo, out)
+    _check_listing(out)
     damaged = _set_aside_damaged(repo, out)
     why = f", which has a damaged object of {damaged}" if damaged else ""
     report(f"pulling {path}{why}")
@@ -111,8 +117,23 @@ def fetch(repo: Repo, out: DvcOutput, report: Report) -> None:
         reason = f"{_why_damaged(damaged)}{' '.join(str(error).split())}"
         raise DataNotAvailableError(path, reason) from error
     out.obj = None
+    _check_listing(out)
     if not is_in_cache(out):
         raise DataNotAvailableError(path, "some of its objects were not fetched")
+
+
+def _check_listing(out: DvcOutput) -> None:
+    """Checks that the recorded version of a folder, if the cache has its listing, can be restored.
+
+    Raises:
+        DataNotAvailableError: when names in the listing lead out of the folder, or it is none.
+    """
+    if has_invalid_listing(out):
+        raise DataNotAvailableError(
+            path_in_repo(out.repo, out),
+            "its listing is not valid, as if made to lead out of the folder",
+            f"do not trust who recorded it (`git log -- {address_of(out.stage)}`)",
+        )
 
 
 def fetch_files(repo: Repo, out: DvcOutput, files: Mapping[str, str], report: Report) -> None:
@@ -188,6 +209,7 @@ def remove_empty(folder: Path, top: Path) -> None:
 
 def _check_out(repo: Repo, out: DvcOutput) -> RegistryError | None:
     """Checks an output out by DVC's own code; returns the error, if any."""
+    _check_listing(out)
     try:
         checkout(
             out.fs_path,

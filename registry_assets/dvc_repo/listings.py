@@ -2,8 +2,9 @@
 
 A listing is a JSON list of the files of a folder, with `md5` and `relpath` each, stored as
 ``xx/yyyy.dir`` under its own md5 (`dvc_data.hashfile.tree`). A damaged listing, whose hash differs
-from its name, counts as missing. Whether a listing has a file is found by a text search, which is
-much faster than parsing; code that removes anything parses it.
+from its name, counts as missing, and so does one that names anything but objects and files inside
+the folder. Whether a listing has a file is found by a text search, which is much faster than
+parsing; code that removes anything parses it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
 
+from registry_assets.dvc_repo.recorded_names import are_inside, are_md5s
 from registry_assets.model import FOLDER_SUFFIX, is_folder
 
 _OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
@@ -72,12 +74,14 @@ class Listings:
         self._folders = folders
 
     def read(self, version: str) -> Mapping[str, str] | None:
-        """The files of a version, with md5s; None if the cache lacks the listing."""
+        """The files of a version, with md5s; None if the cache lacks a valid listing."""
         text = self._text(version)
-        if text is None:
-            return None
-        # Interned, as many versions of a collection have the same files.
-        return {intern(entry["relpath"]): intern(entry["md5"]) for entry in json.loads(text)}
+        return None if text is None else _parse(text)
+
+    def is_invalid(self, version: str) -> bool:
+        """Whether the listing is here and as it was recorded, but none that DVC writes."""
+        text = self._text(version)
+        return text is not None and _parse(text) is None
 
     def names(self, version: str, md5: str) -> bool | None:
         """Whether a version of a folder has a file; None if the cache lacks the listing."""
@@ -91,11 +95,8 @@ class Listings:
         """
         if not is_folder(version):
             return frozenset({version})
-        text = self._text(version)
-        try:
-            return None if text is None else frozenset(str(e["md5"]) for e in json.loads(text))
-        except (ValueError, TypeError, KeyError):
-            return None
+        files = self.read(version)
+        return None if files is None else frozenset(files.values())
 
     def find(self, md5: str) -> Iterator[str]:
         """Yields every version of a folder in the cache, in use or not, that has a file."""
@@ -115,18 +116,15 @@ class Listings:
     def places(self, version: str) -> Mapping[str, Path | None]:
         """The files of a version, each with the path of its object in the cache.
 
-        Empty if the listing is missing or invalid. It comes from a remote, so its md5s are not
-        trusted: one could be a path.
+        Empty if the listing is missing or invalid.
         """
-        text = self._text(version)
-        try:
-            entries = [] if text is None else json.loads(text)
-            files = {str(entry["relpath"]): str(entry["md5"]) for entry in entries}
-        except (ValueError, TypeError, KeyError):
-            return {}
-        return {name: self.place_of(md5) for name, md5 in sorted(files.items())}
+        return {
+            name: self.place_of(md5) for name, md5 in sorted((self.read(version) or {}).items())
+        }
 
     def _text(self, version: str) -> bytes | None:
+        if not _OBJECT.fullmatch(version):
+            return None
         for folder in self._folders:
             try:
                 text = (folder / version[:2] / version[2:]).read_bytes()
@@ -135,3 +133,13 @@ class Listings:
             if hash_listing(text) == version:
                 return text
         return None
+
+
+def _parse(text: bytes) -> Mapping[str, str] | None:
+    """The files of a listing, with md5s; None if it is not valid."""
+    try:
+        # Interned, as many versions of a collection have the same files.
+        files = {intern(e["relpath"]): intern(e["md5"]) for e in json.loads(text)}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return files if are_inside(files.keys()) and are_md5s(files.values()) else None

@@ -256,7 +256,7 @@ def read_lock_text(text: str) -> LockText:
         return found
     try:
         data = _parse(text)
-    except YAMLError as error:
+    except (YAMLError, RecursionError, ValueError) as error:
         raise MetafileError(LOCK_FILE, " ".join(str(error.__cause__ or error).split())) from error
     stages = data.get("stages") if isinstance(data, dict) else None
     if isinstance(data, dict) and data and "schema" not in data and stages is None:

@@ -132,10 +132,7 @@ def _objects_of(repo: Repo, md5: str) -> Iterator[VersionObject]:
     yield VersionObject("", place_in(cache, md5), hash_name)
     if not is_folder(md5):
         return
-    try:
-        files = Listings([Path(cache.path)]).read(md5) or {}
-    except (ValueError, TypeError, KeyError):  # hashing will report it as damaged
-        return
+    files = Listings([Path(cache.path)]).read(md5) or {}
     of_object = {file: name for name, file in files.items()}
     for file, name in of_object.items():
         yield VersionObject(name, place_in(cache, file), hash_name)

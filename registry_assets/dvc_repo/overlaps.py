@@ -174,5 +174,5 @@ def _load(file: Path) -> Mapping[str, Any]:
     """Loads a metafile with all scalars as strings, which is enough here."""
     try:
         return _mapping(YAML(typ="base").load(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
+    except (OSError, ValueError, YAMLError, RecursionError) as error:
         raise _UnclearError from error

@@ -16,7 +16,8 @@ from typing import Any
 # Indentation, the dash of an item, a key, and the rest without trailing spaces, which folded text
 # may have.
 _LINE = re.compile(r"( *)(- )?(?:([A-Za-z][\w./@-]*):(?: |$))?(.*?) *", re.ASCII)
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?")
+# Python refuses to read a number of thousands of digits.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?")
 _QUOTED = re.compile(r"'([ -&(-~]*)'|\"([ !#-\[\]-~]*)\"")
 # Text that is certainly a string: no key, no comment, and it starts like a word or a path. If it
 # starts with a digit, it has a letter or slash that no number or date has (1e3, 0x1f, 0o17, 0b11,
@@ -51,7 +52,7 @@ def read_plain(text: str) -> dict[str, Any] | None:
         return None
     try:
         return _Reader(lines).read()
-    except _OtherFormError:
+    except (_OtherFormError, RecursionError):
         return None
 
 

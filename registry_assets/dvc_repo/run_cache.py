@@ -25,6 +25,7 @@ from dvc_data.hashfile.meta import Meta
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
 from registry_assets.dvc_repo.plain_yaml import dumps
 from registry_assets.dvc_repo.processes import name_of_mine
+from registry_assets.dvc_repo.recorded_names import find_problem
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -144,7 +145,7 @@ def _load(place: Path) -> Mapping[str, Any] | None:
     except (YAMLFileCorruptedError, YAMLValidationError):
         place.unlink(missing_ok=True)
         return None
-    return entry
+    return None if find_problem(entry) else entry
 
 
 def name_of(entry: Mapping[str, Any]) -> str:

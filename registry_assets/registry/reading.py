@@ -162,6 +162,8 @@ def check_collections_file(path: Path, name: str) -> None:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         raise MetafileError(name, error.problem or str(error), mark and mark.line + 1) from error
+    except RecursionError as error:
+        raise MetafileError(name, "it is nested too deeply") from error
     listed = data.get("collections") if isinstance(data, dict) else None
     if not isinstance(listed, CommentedSeq):
         if listed is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dvc.dependency.base import Dependency
 from dvc.output import Output as DvcOutput
+from dvc_data.hashfile.db.local import LocalHashFileDB
 
 from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_folder, is_plain
 from registry_assets.dvc_repo.folders.verifying import Verified, verify_version
@@ -20,23 +21,29 @@ if TYPE_CHECKING:
 def read_recorded(out: DvcOutput) -> Mapping[str, str] | None:
     """The files in the recorded version of a plain folder, with md5s.
 
-    None if the output is no plain folder, or the cache lacks the listing.
+    None if the output is no plain folder, or the cache lacks a valid listing.
     """
     if not is_plain(out) or not out.hash_info.isdir:
         return None
-    try:
-        return Listings([Path(out.cache.path)]).read(str(out.hash_info.value))
-    except (ValueError, TypeError, KeyError):  # an invalid listing: DVC will report it
-        return None
+    return Listings([Path(out.cache.path)]).read(str(out.hash_info.value))
 
 
 def is_in_cache(out: DvcOutput) -> bool:
     """Whether the cache has the recorded version, complete and undamaged.
 
-    DVC's `Output.changed_cache` trusts read-only objects. Here, modified ones are hashed.
+    DVC's `Output.changed_cache` trusts read-only objects. Here, modified ones are hashed. It also
+    takes a listing for one whatever that names.
     """
     verified = verify(out)
-    return not out.changed_cache() if verified is None else verified.is_whole
+    if verified is not None:
+        return verified.is_whole
+    return not has_invalid_listing(out) and not out.changed_cache()
+
+
+def has_invalid_listing(out: DvcOutput) -> bool:
+    """Whether the cache has a listing for the recorded version of a folder that is not valid."""
+    is_listed = out.hash_info.isdir and isinstance(out.cache, LocalHashFileDB)
+    return is_listed and Listings([Path(out.cache.path)]).is_invalid(str(out.hash_info.value))
 
 
 def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:

@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from registry_assets.dvc_repo.lock_text import HEADER
 from registry_assets.dvc_repo.plain_yaml import read_plain
+from registry_assets.dvc_repo.yaml_aliases import repeats_too_much
 from registry_assets.errors import MetafileError
 from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Version
 from registry_assets.revisions.changes.merging import read_lock
@@ -110,7 +111,8 @@ class MetafileEntry:
                 str(item["md5"]), item.get("size"), item.get("nfiles")
             )
             for item in data.get(section) or ()
-            if "path" in item and item.get("md5")
+            # Anything else is the name of no object.
+            if "path" in item and _MD5.fullmatch(str(item.get("md5")))
         }
 
     def _working_folder(self, data: Mapping[str, Any]) -> str:
@@ -120,8 +122,11 @@ class MetafileEntry:
     def _data(self) -> dict[str, Any]:
         document = f"{HEADER}{self.text}" if self.is_stage else self.text
         try:
-            data: Any = read_plain(document) or YAML(typ="safe").load(document)
-        except YAMLError as error:
+            data: Any = read_plain(document)
+            if data is None and repeats_too_much(document):
+                raise MetafileError(self.address, "its aliases repeat one another too often")
+            data = data or YAML(typ="safe").load(document)
+        except (YAMLError, RecursionError, ValueError) as error:
             raise MetafileError(self.address, " ".join(str(error).split())) from error
         if self.is_stage:
             (data,) = data["stages"].values()
