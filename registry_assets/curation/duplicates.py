@@ -132,16 +132,21 @@ def _same_content(
         place = listings.place_of(md5)
         return place is not None and is_set_aside_note(place)
 
+    asked = sorted(versions if names is None else names)
+    # Of a pair, the later collection by name is reported, unless one was asked about.
+    others = asked[:-1] if names is None else [o for o in sorted(versions) if {o} != {*names}]
     wanted: dict[str, dict[str, str]] = {}
-    for name in sorted(versions if names is None else names):
-        for path, md5 in _files(versions, listings, name, result):
-            first = wanted.setdefault(md5, {}).setdefault(name, path)
+    for name in asked:
+        files = _files(versions, listings, name, result)
+        firsts: dict[str, str] = {}
+        for path, md5 in files if others or within else ():
+            first = firsts.setdefault(md5, path)
             if within and first != path and not is_note(md5):
                 result.found.append(Duplicate(name, path, name, first))
+        for md5, path in firsts.items() if others else ():
+            wanted.setdefault(md5, {})[name] = path
     found: dict[tuple[str, str, str], Duplicate] = {}
-    for other in sorted(versions):
-        if names is not None and {other} == {*names}:
-            continue
+    for other in others:
         for other_path, md5 in _files(versions, listings, other, result):
             for name, path in wanted.get(md5, {}).items():
                 if name == other or (names is None and name < other) or is_note(md5):
@@ -155,15 +160,13 @@ def _same_content(
 
 def _files(
     versions: Mapping[str, str], listings: Listings, name: str, result: Duplicates
-) -> Iterator[tuple[str, str]]:
+) -> list[tuple[str, str]]:
     version = versions.get(name, "")
     listed = listings.read(version) if is_folder(version) else {}
     if listed is None:
         result.unread.append(name)
-        return
-    for path in sorted(listed):
-        if listed[path] != NOTHING:
-            yield path, listed[path]
+        return []
+    return sorted((path, md5) for path, md5 in listed.items() if md5 != NOTHING)
 
 
 def find_tables(

@@ -13,11 +13,15 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from sys import intern
 
 from registry_assets.dvc_repo.recorded_names import are_inside, are_md5s
+from registry_assets.fingerprint import FileIdentity
 from registry_assets.model import FOLDER_SUFFIX, is_folder
 
 _OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
@@ -25,8 +29,12 @@ _OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
 
 def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
     """The text of a folder's listing, from the paths and md5s of its files."""
-    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files)]
-    return json.dumps(entries).encode()
+    # As by `json.dumps`, without an object for each file.
+    entries = (
+        f'{{"md5": "{md5}", "relpath": {encode_basestring_ascii(name)}}}'
+        for name, md5 in sorted(files)
+    )
+    return f"[{', '.join(entries)}]".encode()
 
 
 def hash_listing(listing: bytes) -> str:
@@ -75,8 +83,13 @@ class Listings:
 
     def read(self, version: str) -> Mapping[str, str] | None:
         """The files of a version, with md5s; None if the cache lacks a valid listing."""
-        text = self._text(version)
-        return None if text is None else _parse(text)
+        if not _OBJECT.fullmatch(version):
+            return None
+        for folder in self._folders:
+            place = f"{folder}/{version[:2]}/{version[2:]}"
+            with suppress(FileNotFoundError, _DamagedError):
+                return _read(place, version, FileIdentity.of(Path(place).stat()))
+        return None
 
     def is_invalid(self, version: str) -> bool:
         """Whether the listing is here and as it was recorded, but none that DVC writes."""
@@ -133,6 +146,20 @@ class Listings:
             if hash_listing(text) == version:
                 return text
         return None
+
+
+class _DamagedError(Exception):
+    """The hash of a listing differs from its name."""
+
+
+# Several steps of a command read the same listings one after the other, and parsing takes longer
+# than all else that they do with large ones.
+@lru_cache(maxsize=4)
+def _read(place: str, version: str, _identity: FileIdentity) -> Mapping[str, str] | None:
+    text = Path(place).read_bytes()
+    if hash_listing(text) != version:
+        raise _DamagedError
+    return _parse(text)
 
 
 def _parse(text: bytes) -> Mapping[str, str] | None:
