@@ -5,8 +5,7 @@ The functions differ in which changes they have to notice, and which they have t
 | use | to notice changes of | compares |
 |---|---|---|
 | `FileIdentity` | one file, within a process | inode, mtime, size: like DVC's state |
-| `TreeFingerprint`, not strict | a folder, within a process | the same, and names |
-| `TreeFingerprint`, strict | a folder, for a cache of later processes | also ctime and mode |
+| `TreeFingerprint` | a folder, for a cache of later processes | also names, ctime and mode |
 | `ObjectsFingerprint` | the set of objects in a cache | its folders: inode, mtime |
 | `fingerprint_dates` | metafiles, for a sensor cursor | paths, mtime, size |
 | `fingerprint_totals` | a collection, for a sensor cursor | number, total size, sum of mtimes |
@@ -42,6 +41,9 @@ SETTLED_SECONDS = 2.0
 _TICK_SECONDS = 0.05
 """How long to wait for the clock of a file system; most tick every ten milliseconds or less."""
 
+Linked = dict[int, dict[int, str]]
+"""Facts about files, by device and inode."""
+
 # The names of the folders with objects in a cache.
 _OBJECTS = re.compile(r"[0-9a-f]{2}")
 
@@ -75,20 +77,20 @@ class FileIdentity(NamedTuple):
 
 
 class TreeFingerprint:
-    """A digest of names, times and sizes.
+    """A digest of names, times, sizes and modes.
+
+    No program can set a ctime back, but creating a hardlink to a file changes it.
 
     Attributes:
-        newest: The newest mtime or ctime, in nanoseconds since the epoch; only if strict.
-        devices: The file systems of all files (``st_dev``); only if strict.
-
-    Args:
-        is_strict: Whether to include ctime and mode. No program can set a ctime back, but creating
-            a hardlink to a file changes it.
+        newest: The newest mtime or ctime that was looked at, in nanoseconds since the epoch.
+        devices: The file systems of all files that were looked at (``st_dev``).
+        linked: Facts about hard-linked files, by device and inode. Fingerprints of the same moment
+            may share them: each file is looked at once, under one of its names.
     """
 
-    def __init__(self, *, is_strict: bool) -> None:
+    def __init__(self, linked: Linked | None = None) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
-        self._is_strict = is_strict
+        self.linked: Linked = {} if linked is None else linked
         self.newest = 0
         self.devices: set[int] = set()
 
@@ -111,46 +113,56 @@ class TreeFingerprint:
         except FileNotFoundError:
             self._add([str(place)])
             return
-        self._add(self._lines(str(place), status))
-        waiting = [str(place)] if stat.S_ISDIR(status.st_mode) else []
+        self._add([str(place), self._facts(str(place), status)])
+        waiting = [(str(place), status.st_dev)] if stat.S_ISDIR(status.st_mode) else []
         while waiting:
-            lines: list[str] = []
-            with os.scandir(waiting.pop()) as listing:
+            folder, device = waiting.pop()
+            with os.scandir(folder) as listing:
                 entries = sorted(listing, key=attrgetter("name"))
+            linked = self.linked.setdefault(device, {})
+            texts = [folder]
             for entry in entries:
-                if entry.path in without:
+                if without and entry.path in without:
                     continue
-                status = entry.stat(follow_symlinks=False)
-                lines += self._lines(entry.path, status)
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append(entry.path)
-            self._add(lines)
+                facts = linked.get(entry.inode())
+                if facts is None:
+                    status = entry.stat(follow_symlinks=False)
+                    facts = self._facts(entry.path, status)
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append((entry.path, status.st_dev))
+                    elif (
+                        status.st_nlink > 1
+                        and stat.S_ISREG(status.st_mode)
+                        # Mounts, and some file systems, list other inodes.
+                        and (status.st_dev, status.st_ino) == (device, entry.inode())
+                    ):
+                        linked[status.st_ino] = facts
+                texts += (entry.name, facts)
+            self._add(texts)
 
-    def _lines(self, path: str, status: os.stat_result) -> list[str]:
+    def _facts(self, path: str, status: os.stat_result) -> str:
         if stat.S_ISDIR(status.st_mode):
             # Its entries are added themselves, so its own times do not count.
-            return [f"{path}\0{status.st_mode}"]
-        lines = [self._line(path, status)]
+            return str(status.st_mode)
+        facts = self._facts_of_file(status)
         if stat.S_ISLNK(status.st_mode):
             with suppress(FileNotFoundError):
                 target = Path(path).stat()
                 if stat.S_ISDIR(target.st_mode):
                     raise UntoldChangesError(path)
-                lines.append(self._line(path, target))
-        return lines
+                facts += f" {self._facts_of_file(target)}"
+        return facts
 
-    def _line(self, path: str, status: os.stat_result) -> str:
-        line = f"{path}\0{status.st_ino} {status.st_size} {status.st_mtime_ns}"
-        if not self._is_strict:
-            return line
-        self.newest = max(self.newest, status.st_mtime_ns, status.st_ctime_ns)
+    def _facts_of_file(self, status: os.stat_result) -> str:
+        mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+        self.newest = max(self.newest, mtime, ctime)
         self.devices.add(status.st_dev)
-        return f"{line} {status.st_ctime_ns} {status.st_mode}"
+        return f"{status.st_ino} {status.st_size} {mtime} {ctime} {status.st_mode}"
 
-    def _add(self, lines: Iterable[str]) -> None:
-        # File names contain no zero byte, so different entries give different text.
-        text = "".join(f"{line}\0\n" for line in lines)
-        self._digest.update(text.encode("utf-8", "surrogateescape"))
+    def _add(self, texts: Iterable[str]) -> None:
+        # Names contain no zero byte, so different entries give different text.
+        text = "\0".join(texts)
+        self._digest.update(f"{text}\0\n".encode("utf-8", "surrogateescape"))
 
 
 def is_settled(newest: int, started: float, settled_seconds: float = SETTLED_SECONDS) -> bool:

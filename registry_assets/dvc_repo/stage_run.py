@@ -15,7 +15,8 @@ from dvc.dvcfile import LOCK_FILE
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import ensure, ensure_input, fetch
 from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache
-from registry_assets.dvc_repo.folders.remembered import remembered, stamp_of
+from registry_assets.dvc_repo.folders.remembered import remembered
+from registry_assets.dvc_repo.folders.scanning import stamp_of
 from registry_assets.dvc_repo.folders.storing import (
     Contents,
     describe_overwritten,

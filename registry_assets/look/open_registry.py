@@ -207,7 +207,7 @@ class OpenRegistry:
 
     def _look(self, registry: Registry) -> tuple[str, int]:
         """A fingerprint of all that is shown, and when it last changed, in nanoseconds."""
-        fingerprint = TreeFingerprint(is_strict=True)
+        fingerprint = TreeFingerprint()
         try:
             for path in self._watched(registry):
                 fingerprint.add(self.root / path)

@@ -69,7 +69,7 @@ def keep(registry: Registry, began: Moment) -> None:
 def _fingerprint(registry: Registry, unseen: Collection[str]) -> TreeFingerprint:
     """A fingerprint of all files that `read_registry` reads and all folders that it looks for."""
     root = registry.root
-    fingerprint = TreeFingerprint(is_strict=True)
+    fingerprint = TreeFingerprint()
     for path, kind in walk(registry, lambda _folders: unseen):
         if kind is Kind.UNLISTED:
             raise UntoldChangesError(path)

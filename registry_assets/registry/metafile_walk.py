@@ -263,7 +263,7 @@ class RepeatedWalk:
 
     def _fingerprint(self, found: Sequence[Found]) -> TreeFingerprint | None:
         """A fingerprint of ignore files and settings; None when they may change unnoticed."""
-        fingerprint = TreeFingerprint(is_strict=True)
+        fingerprint = TreeFingerprint()
         files = (self._root / path for path, kind in found if kind is Kind.IGNORE_FILE)
         try:
             for place in (*files, *map(Path, self._outside)):

@@ -5,6 +5,7 @@ for each file, three times. DVC handles folders that are not plain, such as thos
 
 threads.py    processing many small files in threads
 ignoring.py   DVC's ignore rules, evaluated once per folder
+scanning.py   names and status of everything in a folder
 state.py      batch access to DVC's state database
 remembered.py hashes found while a repository is open
 hashing.py    hashing the files of a folder

@@ -24,7 +24,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
 from registry_assets.dvc_repo.folders.ignoring import REFUSED_IGNORE_FILE, walk
-from registry_assets.dvc_repo.folders.remembered import Remembered, remembered, stamp_of
+from registry_assets.dvc_repo.folders.remembered import Remembered, remembered
+from registry_assets.dvc_repo.folders.scanning import FolderScan, scan_folder, stamp_of
 from registry_assets.dvc_repo.folders.state import (
     HASH,
     FileStatus,
@@ -125,7 +126,7 @@ def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
     Raises:
         DataBeingWrittenError: when a file changes meanwhile.
     """
-    return _read(repo, out, stamp_of(out.fs_path)) if _is_plain_folder(out) else None
+    return _read(repo, out, _scan(out)) if _is_plain_folder(out) else None
 
 
 def hash_folder(repo: Repo, out: DvcOutput) -> HashInfo | None:
@@ -139,11 +140,11 @@ def hash_folder(repo: Repo, out: DvcOutput) -> HashInfo | None:
     """
     if not _is_plain_folder(out):
         return None
-    stamp = stamp_of(out.fs_path)
-    known = remembered(repo).hash_of(out.fs_path, stamp)
+    scan = _scan(out)
+    known = remembered(repo).hash_of(out.fs_path, scan.stamp)
     if known is not None:
         return known
-    content = _read(repo, out, stamp)
+    content = _read(repo, out, scan)
     return content.hash_info if content else None
 
 
@@ -151,19 +152,27 @@ def _is_plain_folder(out: DvcOutput) -> bool:
     return is_plain(out) and not Path(out.fs_path).is_symlink() and bool(out.isdir())
 
 
-def _read(repo: Repo, out: DvcOutput, stamp: str | None) -> FolderContent | None:
+def _scan(out: DvcOutput) -> FolderScan:
     place = str(out.fs_path)
+    try:
+        return scan_folder(place)
+    except FileNotFoundError as error:
+        raise DataBeingWrittenError(str(error.filename or place)) from error
+
+
+def _read(repo: Repo, out: DvcOutput, scan: FolderScan) -> FolderContent | None:
+    place = scan.place
     memory = remembered(repo)
     try:
-        found, ignored = _find_files(repo, place)
+        found, ignored = _find_files(repo, scan)
         if found is None:
             return None
         files = _with_hashes(repo, out, found, memory)
     except FileNotFoundError as error:
         raise DataBeingWrittenError(str(error.filename or place)) from error
-    content = FolderContent(place, files, ignored, stamp)
+    content = FolderContent(place, files, ignored, scan.stamp)
     memory.keep_linked(files)
-    memory.keep_folder(place, stamp, content.hash_info)
+    memory.keep_folder(place, scan.stamp, content.hash_info)
     return content
 
 
@@ -192,7 +201,7 @@ def _with_hashes(
 
 
 def _find_files(
-    repo: Repo, place: str
+    repo: Repo, scan: FolderScan
 ) -> tuple[list[tuple[str, FileStatus]] | None, Sequence[str]]:
     """Finds the files that DVC does not ignore, with their status, and the ignored paths.
 
@@ -205,14 +214,16 @@ def _find_files(
     found = []
     left_out: list[str] = []
     is_plain = True
-    start = len(place) + 1
-    for folder, files, ignored in walk(repo, place):
+    start = len(scan.place) + 1
+    for folder, files, ignored in walk(repo, scan.place, scan):
         inside = f"{folder[start:]}/" if len(folder) > start else ""
         left_out += (f"{inside}{name}" for name in ignored)
         if files and not is_text(inside):
             raise FileNotStorableError(folder, "its name is not UTF-8")
+        statuses = scan.folders[folder]
         for name in files:
-            status = FileStatus.of(os.lstat(f"{folder}/{name}"))
+            status = statuses[name]
+            assert status is not None, f"{folder}/{name} is a folder"
             if not stat.S_ISREG(status.st_mode):
                 if not stat.S_ISLNK(status.st_mode):
                     raise FileNotStorableError(f"{folder}/{name}", "not a regular file")

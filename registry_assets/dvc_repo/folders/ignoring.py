@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dvc.ignore import DvcIgnorePatterns
     from dvc.repo import Repo
 
+    from registry_assets.dvc_repo.folders.scanning import FolderScan
     from registry_assets.model import Settings
 
 
@@ -86,14 +87,16 @@ def refused_reason(name: str, *, is_folder: bool) -> str | None:
     return None
 
 
-def walk(repo: Repo, place: str) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walks a folder.
+def walk(
+    repo: Repo, place: str, scan: FolderScan | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walks a folder, or a scan of it.
 
     Yields:
         The path of each folder that DVC does not ignore, the names of its files that DVC does not
         ignore, and the names of ignored files and folders; the latter end in ``/``.
     """
-    for folder, folders, files in os.walk(place):
+    for folder, folders, files in os.walk(place) if scan is None else scan.walk():
         try:
             kept, wanted = without_ignored(repo, folder, folders, files)
         except (OSError, UnicodeDecodeError) as error:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile
 from registry_assets.dvc_repo.versions import place_in
-from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -83,17 +81,3 @@ _of_repositories: WeakKeyDictionary[Repo, Remembered] = WeakKeyDictionary()
 def remembered(repo: Repo) -> Remembered:
     """The hashes that belong to an opened repository."""
     return _of_repositories.setdefault(repo, Remembered())
-
-
-def stamp_of(*places: str) -> str | None:
-    """A stamp that changes when files or folders change; None if changes cannot be told by it.
-
-    Based on the same attributes by which DVC recognizes files: mtime, size and inode.
-    """
-    stamp = TreeFingerprint(is_strict=False)
-    try:
-        for place in places:
-            stamp.add(Path(place))
-    except (UntoldChangesError, OSError):
-        return None
-    return stamp.digest()

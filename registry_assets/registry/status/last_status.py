@@ -16,6 +16,7 @@ from typing import Any
 
 from registry_assets.fingerprint import (
     Clock,
+    Linked,
     Moment,
     ObjectsFingerprint,
     TreeFingerprint,
@@ -179,11 +180,12 @@ def observe(start: Path, *, clock: Clock = read_clock) -> Observation | None:
     moment = clock(root / KEPT_FOLDER)
     entries, is_sure = {}, True
     skipped = _skipped(kept)
+    linked: Linked = {}
     for name in sorted(os.listdir(root)):
         # The `.env` file is rewritten in each copy and is not part of the registry's state.
         if name == ENV_FILE or name in skipped:
             continue
-        fingerprint, is_whole = _fingerprint(root, name, skipped)
+        fingerprint, is_whole = _fingerprint(root, name, skipped, linked)
         entries[name] = fingerprint.digest()
         is_sure &= is_whole and moment.is_after(fingerprint.newest, fingerprint.devices)
     return Observation(root, entries, is_sure, kept, moment)
@@ -195,9 +197,14 @@ def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, unseen)) if isinstance(unseen, list) else frozenset()
 
 
-def _fingerprint(root: Path, name: str, skipped: Collection[str]) -> tuple[TreeFingerprint, bool]:
+def _fingerprint(
+    root: Path,
+    name: str,
+    skipped: Collection[str],
+    linked: Linked | None = None,
+) -> tuple[TreeFingerprint, bool]:
     """The fingerprint of an entry of the root, and whether it is complete."""
-    fingerprint = TreeFingerprint(is_strict=True)
+    fingerprint = TreeFingerprint(linked)
     without = {f"{root}/{path}" for path in skipped}
     try:
         if name in SPECIAL_FOLDERS:
