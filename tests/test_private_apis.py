@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
+import os
 import pkgutil
 import shutil
 import time
@@ -52,11 +54,13 @@ from dvc.fs import localfs
 from dvc.ignore import DvcIgnoreFilter
 from dvc.repo import Repo
 from dvc.stage.loader import SingleStageLoader
+from dvc_data.hashfile.hash_info import HashInfo
 from imageio.plugins.pyav import PyAVPlugin
 from sqlalchemy import select
 
 import registry_assets
 from registry_assets.dvc_repo import internals as dvc_internals
+from registry_assets.dvc_repo.folders.state import FileStatus, find_known, tell_objects
 from registry_assets.dvc_repo.run_cache import RunCache
 from registry_assets.orchestration import internals
 from registry_assets.orchestration.history.event_storage import OpenSqliteStorage
@@ -325,6 +329,36 @@ def test_a_command_is_given_to_a_shell_as_before(
 ) -> None:
     changed = "commands.py starts stages in another way than it did; `dvc repro` does, too"
     assert dvc_internals.shell_command(executable, "some") == started, changed
+
+
+def test_what_is_known_of_a_file_is_told_and_found_as_by_dvc(repo: Repo, tmp_path: Path) -> None:
+    changed = "DVC's state of files: what one of us saves, the other has to find"
+    places = [tmp_path / "one", tmp_path / "two.jpg", tmp_path / "old", tmp_path / "later"]
+    for number, place in enumerate(places):
+        place.write_bytes(b"x" * 10**number)
+        os.utime(place, ns=(0, 1_700_000_000_000_000_000 + 123_456_789 * number))
+    files = {str(place): FileStatus.of(place.stat()) for place in places}
+    md5s = {path: f"{number}" * 32 for number, path in enumerate(files)}
+    tell_objects(repo, [(path, md5s[path], status) for path, status in files.items()])
+    ours = dict(repo.state.hashes.get_many(files))
+    assert {path: repo.state.get(path, localfs)[1].value for path in files} == md5s, changed
+    assert find_known(repo, localfs, files) == md5s, changed
+    for path, md5 in md5s.items():
+        repo.state.save(path, localfs, HashInfo("md5", md5))
+    assert dict(repo.state.hashes.get_many(files)) == ours, changed
+    # As by DVC 2 and by a version to come, and after an edit.
+    one, two, old, later = files
+    entry = json.loads(ours[old])
+    repo.state.save(two, localfs, HashInfo("md5-dos2unix", md5s[two]))
+    repo.state.hashes[old] = json.dumps(
+        {key: entry[key] for key in ("checksum", "size")} | {"hash_info": {"md5": md5s[old]}}
+    )
+    repo.state.hashes[later] = json.dumps(json.loads(ours[later]) | {"version": 99})
+    assert find_known(repo, localfs, files) == {one: md5s[one]}, changed
+    repo.state.hashes[old] = json.dumps({"note": "later key order", **entry}, indent=1)
+    assert find_known(repo, localfs, files) == {one: md5s[one], old: md5s[old]}, changed
+    Path(one).write_bytes(b"y")
+    assert find_known(repo, localfs, {one: FileStatus.of(Path(one).stat())}) == {}, changed
 
 
 def test_patterns_of_ignore_files_are_merged_on_the_way_down(tmp_path: Path) -> None:

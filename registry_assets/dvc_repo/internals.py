@@ -6,6 +6,7 @@ in a run. No other module uses names starting with ``_`` of DVC or its libraries
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from dvc.config import Config, _pack_named
 from dvc.stage.run import _make_cmd
+from dvc_data.hashfile.state import State
+from dvc_data.json_compat import dumps as dumps_json
 
 from registry_assets.dvc_repo.metafiles import replace_text
 
@@ -61,3 +64,33 @@ def patterns_above(ignore: DvcIgnoreFilter, folder: str) -> DvcIgnorePatterns:
         folder: Absolute, in the repository.
     """
     return ignore._get_trie_pattern(folder, ignore_subrepos=False)
+
+
+_SOME_SIZE = 2**62 + 1
+_ENTRY = {
+    "version": State.HASH_VERSION,
+    "checksum": "?",
+    "size": _SOME_SIZE,
+    "hash_info": {"md5": "?"},
+}
+# With or without spaces, as DVC writes JSON here.
+STATE_ENTRY, _SIZE, _MD5, _END = dumps_json(_ENTRY).replace(str(_SOME_SIZE), "?").split("?")
+"""How entries in DVC's state database begin: up to a hash of inode, mtime and size."""
+
+
+def state_entry(inode: int, mtime: float, size: int) -> tuple[str, str]:
+    """What stands before and after the md5 of a file in its entry in DVC's state database.
+
+    The public `State.save_many` and `State.get_many` build or parse six objects for each file,
+    which is most of what a look at a large collection takes. Entries of another form, as another
+    version of DVC writes them, are left to `State.get_many`.
+
+    Args:
+        inode: Of the file.
+        mtime: As in `os.stat_result.st_mtime`.
+        size: In bytes.
+    """
+    # `dvc_data.hashfile.state._checksum`
+    text = f"([{inode}, {mtime}, {size}],)"
+    checksum = int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), 16)
+    return f"{STATE_ENTRY}{checksum}{_SIZE}{size}{_MD5}", _END

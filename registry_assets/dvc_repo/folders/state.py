@@ -8,13 +8,16 @@ remove those that nothing declares any more.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from json.encoder import encode_basestring_ascii
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.state import State
+
+from registry_assets.dvc_repo.internals import STATE_ENTRY, state_entry
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 HASH = "md5"
 """The name of DVC 3's hash; that of DVC 2 is ``md5-dos2unix``."""
 
-_ASKED_TOGETHER = 10_000
+_TOLD_TOGETHER = 10_000
 
 
 class FileStatus(NamedTuple):
@@ -71,51 +74,65 @@ def find_known(
     repo: Repo, filesystem: FileSystem, statuses: Mapping[str, FileStatus]
 ) -> Mapping[str, str]:
     """The md5s of unchanged files in the state, by path."""
+    if not isinstance(repo.state, State):
+        return {}
     found = {}
-    paths = iter(statuses)
-    # In batches, to save memory: the query takes more than the result.
-    while part := list(islice(paths, _ASKED_TOGETHER)):
-        infos = {path: _info_of(statuses[path]) for path in part}
-        for path, _, known in repo.state.get_many(part, filesystem, infos):
-            if known is not None and known.name == HASH:
-                found[path] = str(known.value)
+    others = []
+    for path, entry in repo.state.hashes.get_many(statuses):
+        if entry is None:
+            continue
+        before, after = _entry_of(statuses[path])
+        if entry.startswith(before) and entry.endswith(after):
+            found[path] = entry[len(before) : -len(after)]
+        elif not entry.startswith(STATE_ENTRY):
+            others.append(path)
+    infos = {path: _info_of(statuses[path]) for path in others}
+    for path, _, known in repo.state.get_many(others, filesystem, infos):
+        if known is not None and known.name == HASH:
+            found[path] = str(known.value)
     return found
 
 
 def tell_hashes(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
     """Saves the hashes of files of an output in the state."""
     prefix = f"{out.fs_path}{os.sep}"
-    repo.state.save_many(
-        (
-            (f"{prefix}{file.name}", HashInfo(HASH, file.md5), _info_of(file.status))
-            for file in files
-        ),
-        out.fs,
-    )
+    tell_objects(repo, ((f"{prefix}{file.name}", file.md5, file.status) for file in files))
 
 
-def tell_objects(
-    repo: Repo, filesystem: FileSystem, objects: Iterable[tuple[str, str, FileStatus]]
-) -> None:
-    """Saves the hashes of objects in the cache in the state, as DVC does for new objects.
+def tell_objects(repo: Repo, objects: Iterable[tuple[str, str, FileStatus]]) -> None:
+    """Saves hashes in the state, as DVC does also for new objects.
 
     Args:
         repo: The repository.
-        filesystem: The file system of the cache.
-        objects: Path, md5 and status of each object.
+        objects: Path, md5 and status of each file or object in the cache.
     """
-    repo.state.save_many(
-        ((place, HashInfo(HASH, md5), _info_of(status)) for place, md5, status in objects),
-        filesystem,
-    )
+    if not isinstance(repo.state, State):
+        return
+    entries = ((path, md5.join(_entry_of(status))) for path, md5, status in objects)
+    # In batches, to save memory.
+    while part := list(islice(entries, _TOLD_TOGETHER)):
+        repo.state.hashes.set_many(part)
+
+
+def _entry_of(status: FileStatus) -> tuple[str, str]:
+    return state_entry(status.st_ino, status.st_mtime, status.st_size)
 
 
 def tell_links(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
     """Saves in the state that DVC linked a folder with these files into the workspace."""
     prefix = f"{out.fs_path}{os.sep}"
-    mtimes = {f"{prefix}{file.name}": file.status.st_mtime for file in files}
-    # The same token as in `dvc_data.hashfile.utils`, which would stat every file again.
-    token = hashlib.md5(json.dumps(mtimes, sort_keys=True).encode(), usedforsecurity=False)
+    # The same token as in `dvc_data.hashfile.utils`, which would stat every file again: the md5 of
+    # the mtimes by path as JSON, of which only some is in memory at a time.
+    token = hashlib.md5(b"{", usedforsecurity=False)
+    lines = (
+        f"{encode_basestring_ascii(f'{prefix}{file.name}')}: {file.status.st_mtime!r}"
+        for file in sorted(files, key=attrgetter("name"))
+    )
+    separator = ""
+    while part := list(islice(lines, _TOLD_TOGETHER)):
+        token.update(f"{separator}{', '.join(part)}".encode())
+        separator = ", "
+    token.update(b"}")
     repo.state.set_link(out.fs_path, os.lstat(out.fs_path).st_ino, token.hexdigest())
 
 

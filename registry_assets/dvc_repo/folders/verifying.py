@@ -158,7 +158,7 @@ def find_damaged(
     statuses = {place: objects[md5] for place, md5 in places.items()}
     known = dict(find_known(repo, cache.fs, statuses)) if statuses else {}
     fresh = dict(hash_files([item for item in statuses.items() if item[0] not in known]))
-    tell_objects(repo, cache.fs, [(place, md5, statuses[place]) for place, md5 in fresh.items()])
+    tell_objects(repo, [(place, md5, statuses[place]) for place, md5 in fresh.items()])
     damaged = {}
     for place, md5 in places.items():
         # In DVC's state, hashes of listings have the suffix.
