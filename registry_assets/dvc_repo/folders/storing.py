@@ -235,18 +235,49 @@ class _Storer:
             self._copies = True
 
     def store_all(self, files: Sequence[HashedFile]) -> list[HashedFile]:
-        """Puts files into the cache; see `store`."""
-        self._verify({file.md5 for file in files if not file.is_object})
-        if self._copies:
-            return map_in_threads(self.store, files)
-        return [self.store(file) for file in files]
-
-    def store(self, file: HashedFile) -> HashedFile:
-        """Puts one file into the cache.
+        """Puts files into the cache.
 
         Returns:
-            The file, with its new status if it was replaced by a link to an existing object.
+            The files, with their new status where they were replaced by links to existing objects.
         """
+        if self._copies:
+            self._verify({file.md5 for file in files if not file.is_object})
+            return map_in_threads(self._store, files)
+        # Most are new: to ask for the object of each first would take as long as linking it.
+        stored = [self._link_new(file) for file in files]
+        left = [file for file, now in zip(files, stored, strict=True) if now is None]
+        self._verify({file.md5 for file in left})
+        return [now or self._store(file) for file, now in zip(files, stored, strict=True)]
+
+    def _link_new(self, file: HashedFile) -> HashedFile | None:
+        """Hard-links a file to its new object; None if something else has to be done.
+
+        Raises:
+            DataBeingWrittenError: when the file changed.
+        """
+        if file.is_object or not file.status.st_size:
+            return None
+        path, place = f"{self._place}/{file.name}", place_in(self._cache, file.md5)
+        try:
+            if not self._links.hardlink(path, place):
+                return None
+        except FileExistsError:
+            return None
+        self._check_linked(path, place, file)
+        return file
+
+    def _check_linked(self, path: str, place: str, file: HashedFile) -> os.stat_result:
+        """Checks that what was linked is what was hashed, and protects it."""
+        status = os.stat(place)
+        if not is_same(status, file.status):
+            os.unlink(place)
+            raise DataBeingWrittenError(path) from None
+        if stat.S_IMODE(status.st_mode) != self._cache.CACHE_MODE:
+            self._protect(place)
+        return status
+
+    def _store(self, file: HashedFile) -> HashedFile:
+        """Puts one file into the cache; see `store_all`."""
         path = f"{self._place}/{file.name}"
         if file.is_object:
             check_same(path, file)
@@ -319,13 +350,7 @@ class _Storer:
                 return None
         except FileExistsError:
             return self._link_back(path, file, place)
-        status = os.stat(place)
-        if not is_same(status, file.status):
-            os.unlink(place)
-            raise DataBeingWrittenError(path) from None
-        if stat.S_IMODE(status.st_mode) != self._cache.CACHE_MODE:
-            self._protect(place)
-        return status
+        return self._check_linked(path, place, file)
 
     def _link_back(self, path: str, file: HashedFile, place: str) -> os.stat_result | None:
         """Replaces a file by a hard link to its existing object."""
