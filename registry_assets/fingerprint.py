@@ -118,10 +118,12 @@ class TreeFingerprint:
         while waiting:
             folder, device = waiting.pop()
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=attrgetter("name"))
+                entries = sorted(listing, key=attrgetter("name"), reverse=True)
             linked = self.linked.setdefault(device, {})
             texts = [folder]
-            for entry in entries:
+            # Taken out of the list, as an entry keeps its whole status.
+            while entries:
+                entry = entries.pop()
                 if without and entry.path in without:
                     continue
                 facts = linked.get(entry.inode())

@@ -13,6 +13,8 @@ from operator import attrgetter
 from registry_assets.dvc_repo.folders.state import FileStatus
 from registry_assets.fingerprint import FileIdentity
 
+_MOST_FACTS = 10_000
+
 
 @dataclass(frozen=True)
 class FolderScan:
@@ -57,12 +59,14 @@ def scan_folder(place: str) -> FolderScan:
         found = folders[folder] = {}
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=attrgetter("name"))
+                entries = sorted(listing, key=attrgetter("name"), reverse=True)
         except OSError:  # `os.walk` skips it, too
             is_told = False
             continue
         facts: list[object] = [folder]
-        for entry in entries:
+        # Taken out of the list, as an entry keeps its whole status.
+        while entries:
+            entry = entries.pop()
             if entry.is_dir():
                 found[entry.name] = None
                 if entry.is_symlink():
@@ -74,6 +78,9 @@ def scan_folder(place: str) -> FolderScan:
             facts += (entry.name, *FileIdentity.of(status))
             if stat.S_ISLNK(status.st_mode):
                 facts.append(_target_of(entry.path))
+            if len(facts) > _MOST_FACTS:
+                digest.update(repr(facts).encode())
+                facts.clear()
         digest.update(repr(facts).encode())
     return FolderScan(place, folders, digest.hexdigest() if is_told else None)
 
