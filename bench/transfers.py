@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import sleep
 
 from cells import Cells, Time
 from registries import copy_registry
@@ -18,12 +19,13 @@ _COLLECTION = "shots"
 _RAW = f"raw/{_COLLECTION}"
 _INPUT = f"processed/01_image_dataset/data/inputs/{_COLLECTION}"
 _PER_FOLDER = 1000
+_SETTLED_SECONDS = 3
 
 
 def measure_transfers(
     scratch: Path, files: int, size: int, runs: int, time: Time
 ) -> Iterator[Cells]:
-    """Registering, importing, checking out, pushing and pulling one collection.
+    """Registering, comparing, importing, checking out, pushing and pulling one collection.
 
     Both sides start from copies of one registry, whose history was opened once, and have to leave
     the same metafiles; what this project imports has to be linked.
@@ -54,6 +56,8 @@ def measure_transfers(
     rows = {
         "copied": (f"register {of}, copies", "dvc add", 2),
         "registered": (f"register {of}, hard links", "dvc add", 2),
+        "compared": (f"status of {of}, after a change", "dvc status", None),
+        "compared again": (f"status of {of}, nothing changed", "dvc status", None),
         "imported": (f"import {of}", "dvc import-url, which leaves copies", 4),
         "checked out": (f"check out {of}", "dvc checkout", 2),
         "pushed": (f"push {of} to a folder", "dvc push", 2),
@@ -91,6 +95,11 @@ def _links(one: Path, other: Path, time: Time) -> Iterator[tuple[str, tuple[floa
         return seconds
 
     yield "registered", both(["registry", "add", _COLLECTION], ["dvc", "add", "--quiet", _RAW])
+    status = ["registry", "status"]
+    yield "compared", both(status, ["dvc", "status", "--quiet"])
+    sleep(_SETTLED_SECONDS)
+    time(status, one)
+    yield "compared again", both(status, ["dvc", "status", "--quiet"])
     (other / _INPUT).parent.mkdir(parents=True, exist_ok=True)
     yield (
         "imported",
