@@ -14,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo ui servers test test-registry test-example test-versions check check-python check-page docs bench screenshots format vendor lock dist clean
+.PHONY: help setup demo ui servers test test-registry test-example test-versions check check-python check-page docs bench faults screenshots format vendor lock dist clean
 
 help:
 	@echo "make demo    install, then run the main job on the sample photographs"
@@ -25,6 +25,7 @@ help:
 	@echo "make check   formatting, lint, types, and that the site can be built"
 	@echo "make docs    build the site from docs/, into site/: open site/index.html"
 	@echo "make bench   measure beside dvc and other tools, into bench/RESULTS.md; ARGS='PART … --help'"
+	@echo "make faults  break commands on purpose, in 15 minutes: ARGS='--help' lists the parts"
 	@echo "make screenshots  take the pictures of docs/pictures anew, in Chromium"
 	@echo "make setup   install only"
 	@echo "make format  format the code"
@@ -122,6 +123,9 @@ docs: $(DOCS)
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/run.py $(ARGS)
+
+faults: $(SERVERS)
+	$(BIN)/python -m faults.run $(ARGS)
 
 screenshots: $(SERVERS)
 	$(BIN)/python -m scripts.screenshots

@@ -1,0 +1,103 @@
+"""Breaks the product on purpose, and compares with an undisturbed run: `make faults`.
+
+Each part disturbs commands on registries of its own, from the outside, and then looks: the same
+metafiles as without the disturbance, `dvc status` clean, `registry lineage --check` in agreement,
+history and cache whole, nothing left running or lying about. Exit 1 if anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from faults.trials import Order, Part
+
+# A part is a line here, and a module with a function `run`.
+PARTS: Mapping[str, Part] = {}
+
+
+def main() -> None:
+    """Runs the parts that are asked for, and says what is wrong."""
+    arguments = _arguments()
+    names = arguments.parts or list(PARTS)
+    shares = sum(PARTS[name].share for name in names)
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+        _isolate(Path(scratch) / "home")
+        for name in names:
+            seconds = 60 * arguments.minutes * PARTS[name].share / max(shares, 1)
+            place = Path(scratch) / name
+            place.mkdir()
+            order = Order(arguments.seed, time.monotonic() + seconds, place, arguments.jobs)
+            wrong += _run(name, order)
+    print(f"{wrong} faults" if wrong else "no fault")
+    sys.exit(bool(wrong))
+
+
+def _arguments() -> argparse.Namespace:
+    parts = "\n".join(f"  {name:12} {part.about}" for name, part in PARTS.items())
+    parser = argparse.ArgumentParser(
+        prog="make faults",
+        description=f"{__doc__}\nparts:\n{parts}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of chance")
+    parser.add_argument("--minutes", type=float, default=14, help="in all; default: 14")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at the same time; default: 2")
+    arguments = parser.parse_args()
+    unknown = ", ".join(sorted(set(arguments.parts) - PARTS.keys()))
+    if unknown:
+        parser.error(f"no such part: {unknown}; there are {', '.join(PARTS)}")
+    return arguments
+
+
+def _run(name: str, order: Order) -> int:
+    started = time.monotonic()
+    print(f"{name}: {PARTS[name].about} (--seed {order.seed})", flush=True)
+    trials: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for trial in PARTS[name].run(order):
+        trials[trial.kind] += 1
+        wrong[trial.kind] += bool(trial.faults)
+        for fault in trial.faults:
+            print(f"  WRONG {trial.kind}, {trial.how}: {fault}", flush=True)
+    for kind, count in sorted(trials.items()):
+        print(f"  {count:5} {kind}" + (f", {wrong[kind]} with faults" if wrong[kind] else ""))
+    seconds = time.monotonic() - started
+    print(f"  {trials.total():5} in all, {wrong.total()} with faults, {seconds:.0f} s", flush=True)
+    return wrong.total()
+
+
+def _isolate(home: Path) -> None:
+    """Keeps this machine's settings, caches and histories out."""
+    home.mkdir()
+    (home / ".gitconfig").write_text(
+        "[user]\n\tname = Faults\n\temail = faults@example.org\n"
+        "[init]\n\tdefaultBranch = main\n"
+        '[protocol "file"]\n\tallow = always\n',
+        encoding="utf-8",
+    )
+    for name in ("DAGSTER_HOME", "REGISTRY_ROOT", "XDG_CONFIG_HOME"):
+        os.environ.pop(name, None)
+    os.environ |= {
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+        "DVC_SITE_CACHE_DIR": str(home / "dvc-site-cache"),
+        # `dvc` and `registry` are those of this environment, also where it is not activated.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+
+if __name__ == "__main__":
+    main()

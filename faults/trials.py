@@ -1,0 +1,65 @@
+"""What a part of `make faults` is given, and what it gives back."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a part is given.
+
+    Attributes:
+        seed: What chance starts with.
+        end: When to begin no further trial, as `time.monotonic` counts.
+        scratch: An empty folder for whatever the part needs.
+        jobs: How many trials may run at the same time.
+    """
+
+    seed: int
+    end: float
+    scratch: Path
+    jobs: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further trial should begin."""
+        return time.monotonic() >= self.end
+
+    def chance(self, *names: object) -> random.Random:
+        """Random numbers that are the same for the same seed and names."""
+        return random.Random(":".join(map(str, (self.seed, *names))))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One disturbance, and what came of it.
+
+    Attributes:
+        kind: What was disturbed, as `registry add`; trials are counted by it.
+        how: The disturbance, such that it can be made again.
+        faults: What is wrong afterwards, a line each; none if all is well.
+    """
+
+    kind: str
+    how: str
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of `make faults`.
+
+    Attributes:
+        about: What it does to the product, in one line.
+        share: How much of the time it gets, beside the others that run.
+        run: Yields its trials as they end, until the order is over.
+    """
+
+    about: str
+    share: int
+    run: Callable[[Order], Iterator[Trial]]
