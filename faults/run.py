@@ -13,13 +13,17 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from faults import kills
 from faults.trials import Order, Part
 
 # A part is a line here, and a module with a function `run`.
-PARTS: Mapping[str, Part] = {}
+PARTS: Mapping[str, Part] = {
+    "kills": Part("kills commands at random moments, and runs them again", 6, kills.run),
+}
 
 
 def main() -> None:
@@ -28,16 +32,27 @@ def main() -> None:
     names = arguments.parts or list(PARTS)
     shares = sum(PARTS[name].share for name in names)
     wrong = 0
-    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
-        _isolate(Path(scratch) / "home")
+    with _scratch(arguments.scratch) as scratch:
+        _isolate(scratch / "home")
         for name in names:
             seconds = 60 * arguments.minutes * PARTS[name].share / max(shares, 1)
-            place = Path(scratch) / name
+            place = scratch / name
             place.mkdir()
             order = Order(arguments.seed, time.monotonic() + seconds, place, arguments.jobs)
             wrong += _run(name, order)
     print(f"{wrong} faults" if wrong else "no fault")
     sys.exit(bool(wrong))
+
+
+@contextmanager
+def _scratch(folder: Path | None) -> Iterator[Path]:
+    """A folder to work in, removed afterwards unless it was named."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="faults-") as made:
+            yield Path(made)
+    else:
+        folder.mkdir(parents=True)
+        yield folder.resolve()
 
 
 def _arguments() -> argparse.Namespace:
@@ -51,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of chance")
     parser.add_argument("--minutes", type=float, default=14, help="in all; default: 14")
     parser.add_argument("--jobs", type=int, default=2, help="trials at the same time; default: 2")
+    parser.add_argument("--scratch", type=Path, help="a new folder to work in, which is kept")
     arguments = parser.parse_args()
     unknown = ", ".join(sorted(set(arguments.parts) - PARTS.keys()))
     if unknown:

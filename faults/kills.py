@@ -1,0 +1,130 @@
+"""Kills commands with all that they started, at random moments, and runs them again.
+
+Every second kill comes after a random time, wherever the command then is; the others come right
+before a random change of the file system, which the same seed finds again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.programs import Kill, find_running, import_all
+from faults.registries import SCENARIOS, Scenario, Site, build_site
+from faults.trials import Order, Trial
+from faults.wholeness import State, damages, differences, state_of, wrongs
+
+# How long what was started may take to notice that its parent is gone.
+_END_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A scenario, and what it comes to when nothing disturbs it.
+
+    Attributes:
+        site: The site that it starts from.
+        seconds: How long the command takes.
+        changes: How often it changes the file system.
+        once: What the registry is afterwards.
+        twice: What it is after the same command again.
+        code: The exit code of the same command again.
+    """
+
+    scenario: Scenario
+    site: Site
+    seconds: float
+    changes: int
+    once: State
+    twice: State
+    code: int
+
+
+def run(order: Order) -> Iterator[Trial]:
+    """Kills every command in turn, until the order is over."""
+    import_all()
+    chosen = SCENARIOS
+    undisturbed = measure(order.scratch, chosen)
+    for name in undisturbed:
+        wrong = tuple(wrongs(Site(order.scratch / f"{name} done")))
+        if wrong:
+            yield Trial(f"registry {name}", "undisturbed", wrong)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(order.jobs, _begin, (order, undisturbed)) as pool:
+        yield from pool.imap_unordered(_kill_one, _numbers(order))
+
+
+def _numbers(order: Order) -> Iterator[int]:
+    """Numbers of trials, not many more at a time than are worked on."""
+    number = 0
+    while not order.is_over:
+        yield number
+        number += 1
+        # The pool takes all that there are at once.
+        time.sleep(0.3)
+
+
+def measure(scratch: Path, scenarios: tuple[Scenario, ...]) -> Mapping[str, Undisturbed]:
+    """Builds the registry of each scenario, and lets its command end."""
+    done = {"": build_site(scratch / "base")}
+    found = {}
+    for scenario in scenarios:
+        before = done[scenario.after].copy(scratch / scenario.name)
+        scenario.prepare(before)
+        site = before.copy(scratch / f"{scenario.name} done")
+        ended = site.run(*scenario.command, count=True)
+        if ended.code != 0:
+            raise RuntimeError(f"{' '.join(scenario.command)}: {ended.output}")
+        once = state_of(site)
+        done[scenario.name] = site.copy(scratch / f"{scenario.name} once")
+        code = site.run(*scenario.command).code
+        found[scenario.name] = Undisturbed(
+            scenario, before, ended.seconds, ended.changes, once, state_of(site), code
+        )
+    return found
+
+
+_shared: tuple[Order, Mapping[str, Undisturbed]]
+
+
+def _begin(order: Order, undisturbed: Mapping[str, Undisturbed]) -> None:
+    global _shared
+    _shared = (order, undisturbed)
+
+
+def _kill_one(number: int) -> Trial:
+    order, undisturbed = _shared
+    names = list(undisturbed)
+    one = undisturbed[names[number % len(names)]]
+    chance = order.chance(number)
+    if number // len(names) % 2:
+        kill = Kill(after=chance.uniform(0, one.seconds))
+    else:
+        kill = Kill(at=chance.randint(1, one.changes))
+    site = one.site.copy(order.scratch / f"trial {number}")
+    faults = tuple(disturb(site, one, kill))
+    if not faults:
+        site.remove()
+    return Trial(f"registry {one.scenario.name}", f"{kill}, trial {number}", faults)
+
+
+def disturb(site: Site, one: Undisturbed, kill: Kill) -> Iterator[str]:
+    """Kills a command, runs it again, and yields what is wrong then, a line each."""
+    command = one.scenario.command
+    site.run(*command, kill=kill)
+    for damage in damages(site):
+        yield f"right after the kill: {damage}"
+    again = site.run(*command)
+    end = time.monotonic() + _END_SECONDS
+    while find_running(site.place) and time.monotonic() < end:
+        time.sleep(0.1)
+    if again.code not in (0, one.code):
+        yield f"the same again ended with {again.code}: {again.output[-500:]}"
+    state = state_of(site)
+    other = list(differences(one.once, state))
+    if other and list(differences(one.twice, state)):
+        yield from other
+    yield from wrongs(site)

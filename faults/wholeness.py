@@ -1,0 +1,136 @@
+"""What a registry is after a command, so that disturbed and undisturbed runs can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from faults.programs import find_running
+from faults.registries import Site
+
+_SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
+# What DVC and Git leave where they were killed: they take no harm from it, and remove it themselves
+# (`dvc gc`, `git gc`), so nothing of ours has to.
+_THEIRS = re.compile(r"tmp_obj_\w+|tmp_pack_\w+|tmp_idx_\w+|dvc-clone\w*")
+
+State = Mapping[str, object]
+
+
+def state_of(site: Site) -> State:
+    """What has to be the same after a disturbed run as after an undisturbed one.
+
+    Files and their contents, objects in cache and remote, branches and tags by their trees, and
+    what the commands that check say.
+    """
+    return {
+        "files": dict(_files(site.root)),
+        "cache": sorted(name for name, _ in find_objects(site.root / ".dvc/cache")),
+        "remote": sorted(name for name, _ in find_objects(site.root / ".dvc/storage")),
+        "history": _history(site, site.root),
+        "history of origin": _history(site, site.origin),
+        **look(site),
+    }
+
+
+def look(site: Site) -> State:
+    """What the commands that check say."""
+    said = {}
+    for command in (
+        ("git", "status", "--porcelain"),
+        ("git", "fsck", "--strict", "--no-dangling", "--no-progress"),
+        ("dvc", "status"),
+        ("registry", "lineage", "--check"),
+    ):
+        ended = site.run(*command)
+        output = _SECONDS.sub("… s", ended.output.replace(str(site.place), "…"))
+        said[" ".join(command)] = f"{output.strip()} ({ended.code})"
+    return said
+
+
+def differences(before: State, after: State) -> Iterator[str]:
+    """Yields what differs between two states, a line each."""
+    for name in before:
+        one, other = before[name], after[name]
+        if isinstance(one, dict) and isinstance(other, dict):
+            for key in sorted({*one, *other}):
+                if one.get(key) != other.get(key):
+                    yield f"{name}, {key}: {other.get(key)} instead of {one.get(key)}"[:400]
+        elif isinstance(one, list) and isinstance(other, list):
+            lacks, has = sorted({*one} - {*other}), sorted({*other} - {*one})
+            if lacks or has:
+                yield f"{name}: lacks {lacks}, has {has}"[:400]
+        elif one != other:
+            yield f"{name}: {other!r} instead of {one!r}"[:1500]
+
+
+def wrongs(site: Site) -> Iterator[str]:
+    """Yields what should never be, a line each: damaged objects, and what lies about."""
+    yield from damages(site)
+    for path in leftovers(site):
+        yield f"left lying about: {path.relative_to(site.place)}"
+    for process in find_running(site.place):
+        yield f"left running: {' '.join(process.cmdline())[:200]}"
+
+
+def damages(site: Site) -> Iterator[str]:
+    """Yields objects in cache and remote whose content is not what their name says."""
+    for folder in (".dvc/cache", ".dvc/storage"):
+        for name, path in find_objects(site.root / folder):
+            content = path.read_bytes()
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != name.removesuffix(".dir"):
+                yield f"damaged object in {folder}: {name}, {len(content)} bytes"
+            elif name.endswith(".dir"):
+                for entry in json.loads(content):
+                    md5 = entry["md5"]
+                    if not path.parents[1].joinpath(md5[:2], md5[2:]).exists():
+                        yield f"{folder} has the listing {name} without {md5}"
+
+
+def leftovers(site: Site) -> list[Path]:
+    """What a killed process may have left, that the next command should have removed."""
+    found = [*site.temporary.iterdir()]
+    tmp = site.root / ".dvc/tmp"
+    found.extend((tmp / "registry").glob("*-*"))
+    rwlock = tmp / "rwlock"
+    if rwlock.exists() and any(json.loads(rwlock.read_text(encoding="utf-8") or "{}").values()):
+        found.append(rwlock)
+    for where, folders, names in os.walk(site.root):
+        found.extend(Path(where) / name for name in (*folders, *names) if name.endswith(".tmp"))
+    for git in (site.root / ".git", site.origin):
+        found.extend(git.rglob("*.lock"))
+        found.extend((git / "worktrees").glob("*"))
+    return [path for path in found if not _THEIRS.fullmatch(path.name)]
+
+
+def find_objects(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yields the objects of a cache or remote, by md5."""
+    for path in (folder / "files/md5").glob("??/*"):
+        name = path.parent.name + path.name
+        if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name):
+            yield name, path
+
+
+def _files(root: Path) -> Iterator[tuple[str, str]]:
+    for where, folders, names in os.walk(root):
+        if Path(where) == root:
+            folders[:] = [name for name in folders if name not in (".git", ".dvc", ".dagster")]
+            names = [name for name in names if name != ".env"]
+        for name in names:
+            path = Path(where) / name
+            content = path.read_bytes()
+            is_text = path.suffix in (".dvc", ".lock", ".yaml") or name == ".gitignore"
+            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            text = content.decode(errors="replace") if is_text else md5
+            yield path.relative_to(root).as_posix(), text
+
+
+def _history(site: Site, git: Path) -> str:
+    # Commits themselves may differ in their parents, where a part was done before.
+    form = "%(refname) %(tree)%(*tree) %(contents:subject)"
+    refs = site.check("git", "-C", str(git), "for-each-ref", f"--format={form}")
+    head = ("rev-parse", "--symbolic-full-name", "HEAD", "HEAD^{tree}")
+    return refs + site.check("git", "-C", str(git), *head)
