@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from faults.programs import Kill, find_running, import_all
 from faults.registries import SCENARIOS, Scenario, Site, build_site
-from faults.trials import Order, Trial
+from faults.trials import Order, Trial, side_by_side
 from faults.wholeness import State, damages, differences, state_of, wrongs
 
 # How long what was started may take to notice that its parent is gone.
@@ -46,61 +46,50 @@ class Undisturbed:
 def run(order: Order) -> Iterator[Trial]:
     """Kills every command in turn, until the order is over."""
     import_all()
-    chosen = SCENARIOS
-    undisturbed = measure(order.scratch, chosen)
-    for name in undisturbed:
-        wrong = tuple(wrongs(Site(order.scratch / f"{name} done")))
+    undisturbed = measure(order, SCENARIOS)
+    for one in undisturbed:
+        wrong = tuple(wrongs(Site(order.scratch / f"{one.scenario.name} done")))
         if wrong:
-            yield Trial(f"registry {name}", "undisturbed", wrong)
-    context = multiprocessing.get_context("fork")
-    with context.Pool(order.jobs, _begin, (order, undisturbed)) as pool:
-        yield from pool.imap_unordered(_kill_one, _numbers(order))
+            yield Trial(f"registry {one.scenario.name}", "undisturbed", wrong)
+    yield from side_by_side(order, partial(_kill_one, order, undisturbed))
 
 
-def _numbers(order: Order) -> Iterator[int]:
-    """Numbers of trials, not many more at a time than are worked on."""
-    number = 0
-    while not order.is_over:
-        yield number
-        number += 1
-        # The pool takes all that there are at once.
-        time.sleep(0.3)
-
-
-def measure(scratch: Path, scenarios: tuple[Scenario, ...]) -> Mapping[str, Undisturbed]:
+def measure(order: Order, scenarios: Collection[Scenario]) -> Sequence[Undisturbed]:
     """Builds the registry of each scenario, and lets its command end."""
-    done = {"": build_site(scratch / "base")}
-    found = {}
-    for scenario in scenarios:
-        before = done[scenario.after].copy(scratch / scenario.name)
-        scenario.prepare(before)
-        site = before.copy(scratch / f"{scenario.name} done")
-        ended = site.run(*scenario.command, count=True)
-        if ended.code != 0:
-            raise RuntimeError(f"{' '.join(scenario.command)}: {ended.output}")
-        once = state_of(site)
-        done[scenario.name] = site.copy(scratch / f"{scenario.name} once")
-        code = site.run(*scenario.command).code
-        found[scenario.name] = Undisturbed(
-            scenario, before, ended.seconds, ended.changes, once, state_of(site), code
-        )
+    done = {"": build_site(order.scratch / "base")}
+    found: list[Undisturbed] = []
+    context = multiprocessing.get_context("fork")
+    while left := [scenario for scenario in scenarios if scenario.name not in done]:
+        now = [scenario for scenario in left if scenario.after in done]
+        with context.Pool(order.jobs) as pool:
+            found.extend(pool.map(partial(_measure, done), now, chunksize=1))
+        done |= {one.name: Site(order.scratch / f"{one.name} once") for one in now}
     return found
 
 
-_shared: tuple[Order, Mapping[str, Undisturbed]]
+def _measure(done: Mapping[str, Site], scenario: Scenario) -> Undisturbed:
+    scratch = done[""].place.parent
+    before = done[scenario.after].copy(scratch / scenario.name)
+    scenario.prepare(before)
+    site = before.copy(scratch / f"{scenario.name} done")
+    # Once for what it imports, so that the time counts without.
+    site.run(*scenario.command)
+    site.remove()
+    site = before.copy(scratch / f"{scenario.name} done")
+    ended = site.run(*scenario.command, count=True)
+    if ended.code != 0:
+        raise RuntimeError(f"{' '.join(scenario.command)}: {ended.output}")
+    once = state_of(site)
+    site.copy(scratch / f"{scenario.name} once")
+    code = site.run(*scenario.command).code
+    twice = state_of(site)
+    return Undisturbed(scenario, before, ended.seconds, ended.changes, once, twice, code)
 
 
-def _begin(order: Order, undisturbed: Mapping[str, Undisturbed]) -> None:
-    global _shared
-    _shared = (order, undisturbed)
-
-
-def _kill_one(number: int) -> Trial:
-    order, undisturbed = _shared
-    names = list(undisturbed)
-    one = undisturbed[names[number % len(names)]]
+def _kill_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> Trial:
+    one = undisturbed[number % len(undisturbed)]
     chance = order.chance(number)
-    if number // len(names) % 2:
+    if number // len(undisturbed) % 2:
         kill = Kill(after=chance.uniform(0, one.seconds))
     else:
         kill = Kill(at=chance.randint(1, one.changes))

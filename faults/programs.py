@@ -233,7 +233,7 @@ def _become(
         os.dup2(output, 2)
         os.chdir(folder)
         if command[0] not in _MODULES:
-            os.execvpe(command[0], command, variables)
+            os.execvpe(command[0], [*command], variables)
         os.environ.clear()
         os.environ.update(variables)
         tempfile.tempdir = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 
@@ -48,6 +51,20 @@ class Trial:
     kind: str
     how: str
     faults: tuple[str, ...] = ()
+
+
+def side_by_side(order: Order, work: Callable[[int], Trial]) -> Iterator[Trial]:
+    """Makes trials, numbered from 0, in processes that are forks of this one."""
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(order.jobs, context) as pool:
+        numbers = count()
+        running: set[Future[Trial]] = set()
+        while running or not order.is_over:
+            while len(running) < order.jobs and not order.is_over:
+                running.add(pool.submit(work, next(numbers)))
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for trial in ended:
+                yield trial.result()
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,16 @@ from pathlib import Path
 from faults.programs import find_running
 from faults.registries import Site
 
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.+]+")
 _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
-# What DVC and Git leave where they were killed: they take no harm from it, and remove it themselves
-# (`dvc gc`, `git gc`), so nothing of ours has to.
-_THEIRS = re.compile(r"tmp_obj_\w+|tmp_pack_\w+|tmp_idx_\w+|dvc-clone\w*")
+# What may be left: clones for a moment in the folder for temporary files, which the system cleans;
+# unfinished objects, which `git gc` and `registry gc` remove; nothing finds them by any name.
+_MAY_BE_LEFT = re.compile(
+    r"tmp/registry-\w+|registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+"
+)
+
+# Not that of the metafile of an import itself, which is not indented.
+_MD5 = re.compile(r"(?<=[ -])md5: ([0-9a-f]{32}(?:\.dir)?)")
 
 State = Mapping[str, object]
 
@@ -77,17 +83,27 @@ def wrongs(site: Site) -> Iterator[str]:
 
 
 def damages(site: Site) -> Iterator[str]:
-    """Yields objects in cache and remote whose content is not what their name says."""
+    """Yields what should not be at any moment: damaged objects, and metafiles without theirs."""
+    there = set()
     for folder in (".dvc/cache", ".dvc/storage"):
         for name, path in find_objects(site.root / folder):
             content = path.read_bytes()
             if hashlib.md5(content, usedforsecurity=False).hexdigest() != name.removesuffix(".dir"):
                 yield f"damaged object in {folder}: {name}, {len(content)} bytes"
-            elif name.endswith(".dir"):
-                for entry in json.loads(content):
-                    md5 = entry["md5"]
-                    if not path.parents[1].joinpath(md5[:2], md5[2:]).exists():
-                        yield f"{folder} has the listing {name} without {md5}"
+            if folder == ".dvc/cache":
+                there.add(name)
+    for path in (*site.root.rglob("*.dvc"), *site.root.rglob("dvc.lock")):
+        if path.is_file():
+            for md5 in set(_MD5.findall(path.read_text(encoding="utf-8"))):
+                named = {md5, *(_listed(site, md5) if md5 in there else ())}
+                for name in sorted(named - there):
+                    yield f"{path.relative_to(site.root)} names {md5}, and the cache lacks {name}"
+
+
+def _listed(site: Site, md5: str) -> set[str]:
+    path = site.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    is_folder = md5.endswith(".dir")
+    return {entry["md5"] for entry in json.loads(path.read_bytes())} if is_folder else set()
 
 
 def leftovers(site: Site) -> list[Path]:
@@ -103,7 +119,8 @@ def leftovers(site: Site) -> list[Path]:
     for git in (site.root / ".git", site.origin):
         found.extend(git.rglob("*.lock"))
         found.extend((git / "worktrees").glob("*"))
-    return [path for path in found if not _THEIRS.fullmatch(path.name)]
+    named = {path.relative_to(site.place).as_posix(): path for path in found}
+    return [path for name, path in named.items() if not _MAY_BE_LEFT.fullmatch(name)]
 
 
 def find_objects(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -125,7 +142,7 @@ def _files(root: Path) -> Iterator[tuple[str, str]]:
             is_text = path.suffix in (".dvc", ".lock", ".yaml") or name == ".gitignore"
             md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
             text = content.decode(errors="replace") if is_text else md5
-            yield path.relative_to(root).as_posix(), text
+            yield path.relative_to(root).as_posix(), _DATE.sub("…", text)
 
 
 def _history(site: Site, git: Path) -> str:

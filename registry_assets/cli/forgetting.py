@@ -17,6 +17,7 @@ from registry_assets.errors import RegistryError, describe_unread
 
 if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.making.batch import Failed
     from registry_assets.registry.lineage.graph import Lineage
     from registry_assets.retention.planning import Forgetting
     from registry_assets.retention.remaining_copies import RemainingCopies
@@ -135,21 +136,20 @@ def _confirm(
 
 def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> list[str]:
     """Record collections without the picture, and materialize everything downstream."""
+    from registry_assets.making.planning import units_of
+    from registry_assets.orchestration.history.reporting import sync
     from registry_assets.retention.planning import forget_measures, take_files_out
 
     take_files_out(dvc, found, plan)
-    failures = []
-    if plan.renewed:
-        from registry_assets.making.planning import units_of
-        from registry_assets.orchestration.history.reporting import sync
-
-        with open_history(found.registry.root) as instance:
-            sync(found, instance, lambda _line: None)
+    failed: Sequence[Failed] = ()
+    with open_history(found.registry.root) as instance:
+        # Also what this command recorded before it was interrupted.
+        sync(found, instance, lambda _line: None)
+        if plan.renewed:
             units = units_of(found, plan.renewed)
             _, failed = make_units(dvc, found, instance, units, "forget", err=err)
-        failures = [f"{item.unit.partition or item.unit.address}: {item.error}" for item in failed]
     forget_measures(dvc.root, plan.occurrences.contents)
-    return failures
+    return [f"{item.unit.partition or item.unit.address}: {item.error}" for item in failed]
 
 
 def _remaining_copies_of(dvc: DvcRepo, found: Lineage, plan: Forgetting) -> RemainingCopies:

@@ -194,15 +194,18 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
     chosen = found.registry.dataset(dataset)
     metafile = metafile_of(f"{chosen.inputs}/{check_collection_name(name)}")
     addresses = stages_of(found, chosen, name)
-    if not addresses and not (found.registry.root / metafile).exists():
-        raise RegistryError(f"{dataset} does not have {name}: `registry status` lists what it has")
-    removed = DvcRepo(root).take_out(
-        name,
-        metafile=metafile,
-        addresses=addresses,
-        collections_file=chosen.collections_file,
-        force=force,
-        report=click.echo,
+    has_it = bool(addresses) or (found.registry.root / metafile).exists()
+    removed = (
+        DvcRepo(root).take_out(
+            name,
+            metafile=metafile,
+            addresses=addresses,
+            collections_file=chosen.collections_file,
+            force=force,
+            report=click.echo,
+        )
+        if has_it
+        else ()
     )
     for path in removed:
         click.echo(f"  removed   {path}")
@@ -211,6 +214,9 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
         sync(left, instance, lambda _line: None)
         report_checks(left, instance)
     _reconsider_duplicates(root, left, chosen, name)
+    if not has_it:
+        # What follows the removal was done, as an interrupted command may have ended before that.
+        raise RegistryError(f"{dataset} does not have {name}: `registry status` lists what it has")
     for path in sorted({t for p in removed for t in found.downstream_of.get(p, ())} - {*removed}):
         click.echo(f"  stays     {path}, which was made from it")
 

@@ -30,6 +30,7 @@ data.py         restoring versions into the workspace, and pulling them
 edits.py        whether data was edited since it was recorded
 previous_outputs.py  previous outputs, kept until the new ones are recorded
 run_cache.py    DVC's run cache, independent of the working directory
+path_locks.py   which processes read and write which paths
 processes.py    whether the process that made a file is still alive
 commands.py     running the command of a stage, as DVC does
 results.py      the result of a stage or collection, and what changed

@@ -251,12 +251,17 @@ def check_idle(root: Path) -> None:
         RegistryError: when another machine may be running it.
     """
     place = root / DVC_FOLDER / "tmp" / "rwlock"
-    with suppress(FileNotFoundError):
-        if any(json.loads(place.read_text(encoding="utf-8") or "{}").values()):
-            raise RegistryError(
-                f"a command on another machine may be running in {root}: wait until it has "
-                f"finished or, if none is running, delete {place}"
-            )
+    try:
+        is_idle = not any(json.loads(place.read_text(encoding="utf-8")).values())
+    except FileNotFoundError:
+        is_idle = True
+    except (ValueError, AttributeError):
+        is_idle = False  # A process was killed while it wrote the file.
+    if not is_idle:
+        raise RegistryError(
+            f"a command on another machine may be running in {root}: wait until it has finished "
+            f"or, if none is running, delete {place}"
+        )
 
 
 def _find(entry: Entry, name: str) -> Path | str:

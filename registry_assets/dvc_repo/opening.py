@@ -18,12 +18,12 @@ from dvc.config import Config, ConfigError
 from dvc.exceptions import NotDvcRepoError
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
-from dvc.rwlock import rwlock
 from dvc.scm import Git, NoSCM
 
 from registry_assets.addresses import is_local, without_secrets
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
+from registry_assets.dvc_repo.path_locks import hold_paths
 from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
@@ -351,8 +351,6 @@ class RepoAccess:
     ) -> Iterator[None]:
         """Locks inputs and outputs in DVC's ``rwlock``, without locking the repository.
 
-        DVC drops the entries of dead processes.
-
         Args:
             repo: The opened repository.
             read: Absolute paths that must not change meanwhile.
@@ -368,20 +366,8 @@ class RepoAccess:
         check_cache_of(repo)
         check_links(repo, write)
 
-        def attempt() -> AbstractContextManager[None]:
-            # The same command line as DVC records, so that a nested lock counts as its own.
-            lock: AbstractContextManager[None] = rwlock(
-                repo.tmp_dir,
-                repo.fs,
-                " ".join(sys.argv),
-                list(read),
-                list(write),
-                repo.config["core"].get("hardlink_lock", False),
-            )
-            return lock
-
         lock = self._acquire(
-            attempt,
+            lambda: hold_paths(repo, read, write),
             # Without DVC's advice on how to remove the lock by hand.
             lambda error: " ".join(str(error).partition("\n\n")[0].split())[:300],
             report,

@@ -11,12 +11,13 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from registry_assets.cli import main
+from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.metafiles import without_collection, without_entries
 from registry_assets.errors import MetafileError
 from registry_assets.model import TakeIn
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.history.opening import open_history
-from registry_assets.registry.lineage.taking_in import keys_that_follow
+from registry_assets.registry.lineage.taking_in import keys_that_follow, stages_of
 from registry_assets.registry.reading import read_settings
 from registry_assets.registry.translator import COLLECTIONS
 from tests.conftest import commit_all, lineage_of, run, write_tree
@@ -100,6 +101,26 @@ def test_taking_out_data_that_was_never_recorded_says_so(materialized_registry: 
     run(root, "dvc", "commit", "--quiet", "--force", path)
     taken_out = registry(root, "take-out", "02_b", "--from", "texts")
     assert taken_out.exit_code == 0, taken_out.output
+
+
+def test_taking_out_again_tells_what_a_killed_one_did_not(materialized_registry: Path) -> None:
+    root = materialized_registry
+    run(root, "dvc", "add", "--quiet", "raw/02_b")
+    assert registry(root, "materialize", "--collection", "02_b").exit_code == 0
+    lineage = lineage_of(root)
+    dataset = lineage.registry.dataset("texts")
+    DvcRepo(root).take_out(
+        "02_b",
+        metafile=f"{dataset.inputs}/02_b.dvc",
+        addresses=stages_of(lineage, dataset, "02_b"),
+        collections_file=dataset.collections_file,
+        force=False,
+        report=print,
+    )
+    assert registry(root, "lineage", "--check").exit_code == 1
+    assert registry(root, "take-out", "02_b", "--from", "texts").exit_code == 1
+    agreed = registry(root, "lineage", "--check")
+    assert agreed.exit_code == 0, agreed.output
 
 
 def test_taking_out_leaves_what_was_there_before(materialized_registry: Path) -> None:

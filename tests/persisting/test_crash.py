@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -395,6 +396,39 @@ def test_a_journal_that_a_power_cut_emptied_stops_nobody_and_is_kept(tmp_path: P
     (line,) = [line for line in made.said if left.name in line]
     assert "look, then remove the folder" in line
     assert (left / "0/one.txt").read_text() == "set aside"
+
+
+def test_a_lock_file_that_a_kill_cut_off_stops_nobody(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    for text in ("", '{"write": {"/somewhere": {"pi'):
+        (root / ".dvc/tmp/rwlock").write_text(text)
+        assert make(root, MAKE, force=True).outcome == "ran"
+        assert is_clean(root)
+
+
+def test_what_is_held_stays_held_when_the_lock_file_is_damaged(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    rwlock, dvc = root / ".dvc/tmp/rwlock", DvcRepo(root)
+    mine, other = str(root / "plain"), str(root / "uncached.txt")
+    with dvc.open() as repo, dvc.holding(repo, read=[], write=[mine], report=quiet):
+        rwlock.write_text("")
+        with dvc.holding(repo, read=[other], write=[], report=quiet):
+            assert json.loads(rwlock.read_text())["write"].keys() == {mine}
+        rwlock.unlink()
+    assert not any(json.loads(rwlock.read_text()).values())
+
+
+def test_the_next_command_takes_what_killed_ones_held_out_of_the_lock_file(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    living, dead = ({"pid": pid, "cmd": "dvc repro"} for pid in (os.getppid(), 999_999))
+    held = {
+        "write": {"/one": dead, "/two": living},
+        "read": {"/one": [dead], "/two": [dead, living]},
+    }
+    (root / ".dvc/tmp/rwlock").write_text(json.dumps(held))
+    make(root, MAKE)
+    left = json.loads((root / ".dvc/tmp/rwlock").read_text())
+    assert left == {"write": {"/two": living}, "read": {"/two": [living]}}
 
 
 def test_an_asset_of_somebodys_own_killed_at_any_moment(tmp_path: Path) -> None:

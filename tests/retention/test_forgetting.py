@@ -170,7 +170,7 @@ def test_killed_at_any_moment_the_same_command_does_the_rest(pushed: Path, tmp_p
     never_killed = copy("never_killed")
     count = die(never_killed, lambda: work(never_killed), at=0)
     assert count > 40
-    for at in sorted({2, 3, 5, *range(8, count, count // 6)}):
+    for at in sorted({2, 3, 5, *range(8, count, count // 6), count - 1}):
         root = copy(str(at))
         die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
         done = call(root, "forget", ONE)
@@ -179,6 +179,7 @@ def test_killed_at_any_moment_the_same_command_does_the_rest(pushed: Path, tmp_p
         assert metafiles(root) == metafiles(never_killed), at
         assert read_forgotten(root).keys() == {MD5}, at
         assert leftovers(root) == [], at
+        assert call(root, "lineage", "--check").returncode == 0, at
         shutil.rmtree(root)
 
 

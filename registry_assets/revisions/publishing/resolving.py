@@ -80,17 +80,26 @@ def resolve(root: Path) -> Resolved:
     git = dvc.git
     files = find_unmerged(git)
     if not files:
+        dvc.recover(_ignore)
         return Resolved((), find_next_step(git))
     texts = TreeBuilder(git).read_blobs(
         blob for file in files for blob in (file.base, file.ours, file.theirs)
     )
     done: list[Resolution] = []
     # Locked against runs that record something.
-    with dvc.open() as repo, dvc.write_lock(repo, lambda _line: None):
+    with dvc.open() as repo, dvc.write_lock(repo, _ignore):
         for file in files:
             sides = (texts[file.base], texts[file.ours], texts[file.theirs])
             done.append(_resolve_file(dvc, file, sides))
-    return Resolved(tuple(done), find_next_step(git))
+    resolved = Resolved(tuple(done), find_next_step(git))
+    if resolved.is_complete:
+        # What an interrupted command left; with conflicts it is not known what was recorded.
+        dvc.recover(_ignore)
+    return resolved
+
+
+def _ignore(_line: str) -> None:
+    pass
 
 
 def _resolve_file(

@@ -1,0 +1,107 @@
+"""DVC's ``rwlock``, which says which processes read and write which paths.
+
+DVC writes the file in place, so that a process killed meanwhile leaves half of it, which stops all
+others; and it removes entries of killed processes only when they are in the way. Here the file is
+replaced in one rename, and read without what killed processes left. DVC locks it around both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypedDict
+
+import psutil
+from dvc.rwlock import rwlock
+
+from registry_assets.dvc_repo.processes import name_of_mine
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+
+class _Holder(TypedDict):
+    pid: int
+    cmd: str
+
+
+class _Holders(TypedDict):
+    """The content of the file: who writes each path, and who reads it."""
+
+    write: dict[str, _Holder]
+    read: dict[str, list[_Holder]]
+
+
+# What this process holds, by file: it stays held where the file was damaged meanwhile.
+_mine: dict[Path, _Holders] = {}
+
+
+def hold_paths(
+    repo: Repo, read: Sequence[str], write: Sequence[str]
+) -> AbstractContextManager[None]:
+    """DVC's lock on absolute paths that this process is about to read and write."""
+    # The same command line as DVC records, so that a nested lock counts as its own.
+    lock: AbstractContextManager[None] = rwlock(
+        repo.tmp_dir,
+        _Files(),
+        " ".join(sys.argv),
+        list(read),
+        list(write),
+        repo.config["core"].get("hardlink_lock", False),
+    )
+    return lock
+
+
+class _Files:
+    """What DVC uses of a file system for this file."""
+
+    def join(self, folder: str, name: str) -> str:
+        return str(Path(folder) / name)
+
+    @contextmanager
+    def open(self, path: str, mode: str = "r", *, encoding: str) -> Iterator[IO[str]]:
+        if mode == "r":
+            yield StringIO(json.dumps(_read(Path(path))))
+        else:
+            text = StringIO()
+            yield text
+            _write(Path(path), text.getvalue())
+
+
+def _read(path: Path) -> _Holders:
+    """The entries of living processes; of a damaged file, only those of this process."""
+    try:
+        found = _choose(json.loads(path.read_text(encoding="utf-8")), psutil.pid_exists)
+    except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
+        found = _Holders(write={}, read={})
+    mine = _choose(_mine.get(path, {}), lambda pid: pid == os.getpid())
+    found["write"].update(mine["write"])
+    for name, holders in mine["read"].items():
+        others = found["read"].setdefault(name, [])
+        others.extend(holder for holder in holders if holder not in others)
+    return found
+
+
+def _choose(data: Any, is_chosen: Callable[[int], bool]) -> _Holders:
+    """The entries of some processes."""
+    write = {name: by for name, by in data.get("write", {}).items() if is_chosen(by["pid"])}
+    read = {
+        name: holders
+        for name, all_holders in data.get("read", {}).items()
+        if (holders := [by for by in all_holders if is_chosen(by["pid"])])
+    }
+    return _Holders(write=write, read=read)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces the file; not synced, as nobody holds anything after a power cut."""
+    _mine[path] = _choose(json.loads(text), lambda pid: pid == os.getpid())
+    temporary = path.parent / "registry" / f"{name_of_mine()}.tmp"
+    temporary.parent.mkdir(exist_ok=True)
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
