@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 from faults.programs import Kill, find_running, import_all
 from faults.registries import SCENARIOS, Scenario, Site, build_site
@@ -46,24 +47,31 @@ class Undisturbed:
 def run(order: Order) -> Iterator[Trial]:
     """Kills every command in turn, until the order is over."""
     import_all()
-    undisturbed = measure(order, SCENARIOS)
+    undisturbed = measure_all(order)
     for one in undisturbed:
-        wrong = tuple(wrongs(Site(order.scratch / f"{one.scenario.name} done")))
+        wrong = tuple(wrongs(Site(one.site.place.with_name(f"{one.scenario.name} once"))))
         if wrong:
             yield Trial(f"registry {one.scenario.name}", "undisturbed", wrong)
     yield from side_by_side(order, partial(_kill_one, order, undisturbed))
 
 
-def measure(order: Order, scenarios: Collection[Scenario]) -> Sequence[Undisturbed]:
-    """Builds the registry of each scenario, and lets its command end."""
-    done = {"": build_site(order.scratch / "base")}
+def measure_all(order: Order) -> Sequence[Undisturbed]:
+    """Builds the registry of each scenario, and lets its command end; once for all parts."""
+    return measure(order.shared / "undisturbed", order.jobs, SCENARIOS)
+
+
+@cache
+def measure(scratch: Path, jobs: int, scenarios: tuple[Scenario, ...]) -> Sequence[Undisturbed]:
+    """Builds the registries of scenarios in a new folder, and lets their commands end."""
+    scratch.mkdir()
+    done = {"": build_site(scratch / "base")}
     found: list[Undisturbed] = []
     context = multiprocessing.get_context("fork")
     while left := [scenario for scenario in scenarios if scenario.name not in done]:
         now = [scenario for scenario in left if scenario.after in done]
-        with context.Pool(order.jobs) as pool:
+        with context.Pool(jobs) as pool:
             found.extend(pool.map(partial(_measure, done), now, chunksize=1))
-        done |= {one.name: Site(order.scratch / f"{one.name} once") for one in now}
+        done |= {one.name: Site(scratch / f"{one.name} once") for one in now}
     return found
 
 
@@ -102,11 +110,15 @@ def _kill_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> 
 
 def disturb(site: Site, one: Undisturbed, kill: Kill) -> Iterator[str]:
     """Kills a command, runs it again, and yields what is wrong then, a line each."""
-    command = one.scenario.command
-    site.run(*command, kill=kill)
+    site.run(*one.scenario.command, kill=kill)
     for damage in damages(site):
         yield f"right after the kill: {damage}"
-    again = site.run(*command)
+    yield from finish(site, one)
+
+
+def finish(site: Site, one: Undisturbed) -> Iterator[str]:
+    """Runs a disturbed command again, and yields what is wrong then, a line each."""
+    again = site.run(*one.scenario.command)
     end = time.monotonic() + _END_SECONDS
     while find_running(site.place) and time.monotonic() < end:
         time.sleep(0.1)

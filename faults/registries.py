@@ -77,6 +77,12 @@ class Site:
         return self.place / "tmp"
 
     @property
+    def cache(self) -> Path:
+        """The cache, which may be on a disk of its own."""
+        outside = self.place / "disk/cache"
+        return outside if outside.exists() else self.root / ".dvc/cache"
+
+    @property
     def environment(self) -> Mapping[str, str]:
         """The variables for what runs here."""
         return {**_DATES, "TMPDIR": str(self.temporary)}
@@ -173,6 +179,12 @@ def _shoot_more(site: Site) -> None:
     (site.root / "raw" / NAMES[0] / "file1.txt").unlink()
 
 
+def _shoot_elsewhere(site: Site) -> None:
+    shoot(site, "04_d")
+    (site.place / "card").mkdir()
+    (site.root / "raw/04_d").rename(site.place / "card/04_d")
+
+
 def _update_source(site: Site) -> None:
     _shoot_more(site)
     site.check("registry", "add", NAMES[0])
@@ -229,6 +241,7 @@ SCENARIOS = tuple(
     for name, after, prepare, command in (
         ("add", "", _shoot_third, ("add", NAMES[2])),
         ("add again", "", _shoot_more, ("add", NAMES[0])),
+        ("add from elsewhere", "", _shoot_elsewhere, ("add", "../card/04_d")),
         ("import", "add", _nothing, ("import", NAMES[2], "--into", DATASET)),
         ("materialize", "import", _nothing, ("materialize",)),
         ("update", "", _update_source, ("update",)),

@@ -17,12 +17,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults import kills
+from faults import crowd, disks, kills, power
 from faults.trials import Order, Part
 
 # A part is a line here, and a module with a function `run`.
 PARTS: Mapping[str, Part] = {
     "kills": Part("kills commands at random moments, and runs them again", 6, kills.run),
+    "power": Part("cuts the power: takes away what was not synced", 3, power.run),
+    "disks": Part("disks that are full, read-only or gone", 3, disks.run),
+    "crowd": Part("8 processes with 50 commands each on one registry", 2, crowd.run),
 }
 
 # Of one trial; the others mostly follow from them.
@@ -41,7 +44,9 @@ def main() -> None:
             seconds = 60 * arguments.minutes * PARTS[name].share / max(shares, 1)
             place = scratch / name
             place.mkdir()
-            order = Order(arguments.seed, time.monotonic() + seconds, place, arguments.jobs)
+            order = Order(
+                arguments.seed, time.monotonic() + seconds, place, scratch, arguments.jobs
+            )
             wrong += _run(name, order)
     print(f"{wrong} faults" if wrong else "no fault")
     sys.exit(bool(wrong))

@@ -20,12 +20,14 @@ class Order:
         seed: What chance starts with.
         end: When to begin no further trial, as `time.monotonic` counts.
         scratch: An empty folder for whatever the part needs.
+        shared: The folder for what several parts need, beside it.
         jobs: How many trials may run at the same time.
     """
 
     seed: int
     end: float
     scratch: Path
+    shared: Path
     jobs: int
 
     @property

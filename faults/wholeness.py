@@ -34,7 +34,7 @@ def state_of(site: Site) -> State:
     """
     return {
         "files": dict(_files(site.root)),
-        "cache": sorted(name for name, _ in find_objects(site.root / ".dvc/cache")),
+        "cache": sorted(name for name, _ in find_objects(site.cache)),
         "remote": sorted(name for name, _ in find_objects(site.root / ".dvc/storage")),
         "history": _history(site, site.root),
         "history of origin": _history(site, site.origin),
@@ -85,12 +85,12 @@ def wrongs(site: Site) -> Iterator[str]:
 def damages(site: Site) -> Iterator[str]:
     """Yields what should not be at any moment: damaged objects, and metafiles without theirs."""
     there = set()
-    for folder in (".dvc/cache", ".dvc/storage"):
-        for name, path in find_objects(site.root / folder):
+    for folder in (site.cache, site.root / ".dvc/storage"):
+        for name, path in find_objects(folder):
             content = path.read_bytes()
             if hashlib.md5(content, usedforsecurity=False).hexdigest() != name.removesuffix(".dir"):
-                yield f"damaged object in {folder}: {name}, {len(content)} bytes"
-            if folder == ".dvc/cache":
+                yield f"damaged object in {folder.name}: {name}, {len(content)} bytes"
+            if folder == site.cache:
                 there.add(name)
     for path in (*site.root.rglob("*.dvc"), *site.root.rglob("dvc.lock")):
         if path.is_file():
@@ -101,7 +101,7 @@ def damages(site: Site) -> Iterator[str]:
 
 
 def _listed(site: Site, md5: str) -> set[str]:
-    path = site.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+    path = site.cache / "files/md5" / md5[:2] / md5[2:]
     is_folder = md5.endswith(".dir")
     return {entry["md5"] for entry in json.loads(path.read_bytes())} if is_folder else set()
 

@@ -31,6 +31,7 @@ addresses.py    addresses of repositories: compared, and shown without secrets
 fingerprint.py  telling that files changed without reading them
 leftovers.py    what file managers leave in folders
 units.py        numbers and names as people read them
+writing.py      files that are whole after a kill or a power cut
 
 Names that stand in repositories and configurations of users, and therefore stay:
 

@@ -19,7 +19,6 @@ from registry_assets.images.decision_text import (
     read_text,
     with_decisions,
     without_decisions,
-    write_text,
 )
 from registry_assets.images.decisions import (
     Decision,
@@ -37,6 +36,7 @@ from registry_assets.registry.decisions import Decided, find_decided
 from registry_assets.registry.lineage.file_lineage import Tracer
 from registry_assets.registry.lineage.graph import Lineage, Node
 from registry_assets.registry.status.reading import read_recorded_status
+from registry_assets.writing import write_whole
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Decider:
             place = self.registry.root / file
             with editing(place):
                 decisions = [item.decision for item in done if item.file == file]
-                write_text(place, with_decisions(read_text(place), decisions, file))
+                write_whole(place, with_decisions(read_text(place), decisions, file))
         return done
 
     def _check_kept(self, dataset: Dataset, place: str) -> None:
@@ -248,7 +248,7 @@ class Decider:
         file = dataset.decisions_file(collection) or ""
         with editing(self.registry.root / file):
             text = read_text(self.registry.root / file)
-            write_text(self.registry.root / file, without_decisions(text, [against.md5], file))
+            write_whole(self.registry.root / file, without_decisions(text, [against.md5], file))
         return {file: collection}
 
     def decide_about(
@@ -348,7 +348,7 @@ class Decider:
             place = self.registry.root / item.file
             with editing(place):
                 text = read_text(place)
-                write_text(place, without_decisions(text, [item.decision.md5], item.file))
+                write_whole(place, without_decisions(text, [item.decision.md5], item.file))
         return done
 
     def leave_out(

@@ -40,6 +40,7 @@ from registry_assets.revisions.changes.revisions import SHORT_COMMIT, find_commi
 from registry_assets.revisions.changes.snapshots import Snapshots
 from registry_assets.revisions.versions.dataset_versions import tag_prefix
 from registry_assets.units import count_of, few_of
+from registry_assets.writing import rename, sync_disks
 
 Form = Literal["imagefolder", "csv", "parquet"]
 Report = Callable[[str], None]
@@ -301,8 +302,9 @@ def _made_in_one_go(place: Path) -> Iterator[Path]:
     fresh.mkdir()
     try:
         yield fresh
+        sync_disks(fresh)
         # Replaces an empty folder, and nothing else.
-        fresh.rename(place)
+        rename(fresh, place)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise

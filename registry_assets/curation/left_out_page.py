@@ -33,6 +33,7 @@ from registry_assets.images.tables import escape_text
 from registry_assets.model import Dataset
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.units import count_of, format_size
+from registry_assets.writing import write_whole
 
 _MOST_SHOWN = 480
 """The number of pictures on a page; a thumbnail takes about 6 kB, so the page takes 4 MB."""
@@ -124,12 +125,7 @@ def write_page(lineage: Lineage, datasets: Sequence[Dataset], place: Path) -> st
     """
     text, shown, left_out = build_page(lineage, datasets)
     place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(place, text)
     size = format_size(place.stat().st_size)
     return f"{shown:,} of {count_of(left_out, 'file')} that are left out, {size}"
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from registry_assets.curation.initial_decisions import PARAMETERS
 from registry_assets.errors import MetafileError, RefusedError
-from registry_assets.images.decision_text import editing, write_text
+from registry_assets.images.decision_text import editing
 from registry_assets.images.verdicts import THRESHOLDS, BrightnessRange, ClassThresholds
 from registry_assets.model import Dataset
+from registry_assets.writing import write_whole
 
 # A number, or one in quotes, as a stage takes it from its command line.
 _VALUE = re.compile(r"""[^\s,\[\]{}#"']+|"[^"]*"|'[^']*'""")
@@ -58,7 +59,7 @@ def write_thresholds(root: Path, dataset: Dataset, values: Mapping[str, float]) 
         for key in changed:
             after = _replace(after, key, values[key], name)
         if after != text:
-            write_text(place, after)
+            write_whole(place, after)
     return changed
 
 

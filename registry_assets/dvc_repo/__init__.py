@@ -46,6 +46,7 @@ batch.py        running many stages at once
 origins.py      the addresses of imported repositories, and whether one is this repository
 sources.py      the sources of imports: looking them up, and fetching into the cache
 availability.py objects that the remotes of imported repositories lack
+syncing.py      writing to the disk what metafiles are about to name
 switching.py    keeping data in step with `git checkout`
 tracking.py     `dvc add`, and `dvc import-url` within the repository
 removing.py     removing a collection from a data set, as `dvc remove`

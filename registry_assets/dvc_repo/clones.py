@@ -24,6 +24,7 @@ from pathlib import Path
 from registry_assets.dvc_repo.processes import name_of_mine, owner_of
 from registry_assets.errors import RegistryError, RepositoryBusyError, UnusableError
 from registry_assets.model import DVC_FOLDER
+from registry_assets.writing import replace_file
 
 FOLDER = "registry_clones"
 """The register, in DVC's cache directory."""
@@ -316,11 +317,11 @@ def _read_text(place: Path) -> str | None:
 
 
 def _write(place: Path, text: str) -> None:
-    """Write a file atomically."""
+    """Write a file atomically, and sync it: what it says is needed must not be freed."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
     fresh.write_text(text, encoding="utf-8")
-    fresh.replace(place)
+    replace_file(fresh, place)
 
 
 def _machine() -> str:

@@ -35,9 +35,11 @@ from registry_assets.dvc_repo.lock_text import (
 )
 from registry_assets.dvc_repo.plain_yaml import dumps, read_plain
 from registry_assets.dvc_repo.processes import name_of_mine
+from registry_assets.dvc_repo.syncing import sync_stored
 from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import bring_in, find_kept_out, kept_out
+from registry_assets.writing import replace_file
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -56,7 +58,7 @@ _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
 
 
 def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
-    """Replaces the text of a file atomically.
+    """Replaces the text of a file atomically, and syncs it.
 
     Args:
         path: The file.
@@ -76,7 +78,7 @@ def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
             stream.write(text)
         if path.exists():
             _keep_access(path, temporary)
-        temporary.replace(path)
+        replace_file(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         is_elsewhere = isinstance(error, OSError) and error.errno == errno.EXDEV
@@ -119,6 +121,7 @@ def bring_in_ignore_file(out: DvcOutput) -> None:
 def write_dvc_file(stage: DvcStage) -> None:
     """Writes the ``.dvc`` file of a stage, preserving comments as DVC does."""
     text = dumps(to_single_stage_file(stage))
+    sync_stored(stage.repo)
     replace_text(Path(stage.path), text, scratch=scratch_folder(stage.repo))
 
 
@@ -129,6 +132,8 @@ def write_lock_entries(stages: Sequence[PipelineStage], order: Sequence[str] = (
         stages: The stages.
         order: The order of new entries, by stage name. Names that are not in it go to the end.
     """
+    if stages:
+        sync_stored(stages[0].repo)
     by_file: dict[Path, list[PipelineStage]] = {}
     for stage in stages:
         by_file.setdefault(Path(stage.path).with_name(LOCK_FILE), []).append(stage)

@@ -26,9 +26,11 @@ from dvc.exceptions import DvcException
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
+from registry_assets.dvc_repo.syncing import sync_copies
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo, version_of
 from registry_assets.errors import OutputNotFoundError, RepositoryBusyError
 from registry_assets.model import DVC_FOLDER, is_folder
+from registry_assets.writing import replace_file, sync_disks
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -133,6 +135,7 @@ class PreviousOutputs:
             _link_missing(repo, self._dvc.path_of(path), md5)
             raise
         finally:
+            sync_copies(repo)
             self.drop()
 
     def look_up(self, repo: Repo) -> None:
@@ -157,7 +160,11 @@ class PreviousOutputs:
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f"{_JOURNAL}.tmp"
         temporary.write_text(json.dumps(asdict(self._journal)), encoding="utf-8")
-        temporary.replace(self._folder / _JOURNAL)
+        if self._journal.kept or self._journal.linking:
+            replace_file(temporary, self._folder / _JOURNAL)
+        else:
+            # Nothing is set aside that could only be found by it.
+            temporary.replace(self._folder / _JOURNAL)
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,10 @@ def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
     try:
         journal = _Journal.read(folder)
     except ValueError:
+        if {path.name for path in folder.iterdir()} <= {_JOURNAL, f"{_JOURNAL}.tmp"}:
+            # Cut off by a power cut before anything was set aside.
+            _drop(folder)
+            return
         place = dvc.relative(folder)
         report(f"{place} may have outputs of an interrupted run: look, then remove the folder")
         return
@@ -233,6 +244,9 @@ def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
             for path, md5 in journal.linking.items():
                 _sweep(dvc.path_of(path).parent, dvc.path_of(path))
                 _link_missing(repo, dvc.path_of(path), md5)
+            if journal.linking:
+                # `_link_missing` copies.
+                sync_disks(dvc.root)
             if _recorded_now(dvc, repo, journal) == journal.recorded:
                 _put_back(dvc.root, folder, journal)
                 report(f"{journal.address} was interrupted: its previous outputs are restored")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from registry_assets.dvc_repo.store import Store
 from registry_assets.dvc_repo.versions import caches_of, listings_of, output_at
 from registry_assets.errors import DataModifiedError, DvcError, RegistryError, RemoteError
 from registry_assets.model import is_folder
+from registry_assets.writing import sync_file
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -151,7 +151,8 @@ def remove_from_cache(
                         "who may, then run this again"
                     ) from error
             for folder in {item.place.parent for item in found}:
-                _sync(folder)
+                # Removed files must not reappear after a power cut.
+                sync_file(folder)
     return found
 
 
@@ -169,15 +170,6 @@ def _standing_still(other: RepoAccess, report: Report) -> Iterator[None]:
                 f"that, or run this as a user who may write to {other.root}/.dvc/tmp"
             ) from error
         yield
-
-
-def _sync(folder: Path) -> None:
-    """Syncs a folder to disk, so that removed files do not reappear after a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- remotes -----------------------------------------------------------------------------------

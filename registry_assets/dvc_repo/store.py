@@ -34,6 +34,7 @@ from registry_assets.errors import (
 )
 from registry_assets.model import FOLDER_SUFFIX, is_folder
 from registry_assets.units import few_of
+from registry_assets.writing import sync_disks
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -151,6 +152,9 @@ class Store:
                 errors = _copy(cache, self._odb, chunk, self._odb.fs.jobs, verify=False)
             for error in errors.values():
                 raise translate(error, self.place)
+        if are_folders(self._odb):
+            # Next, metafiles that name them are published.
+            sync_disks(Path(self._odb.path))
 
     def receive(self, cache: HashFileDB, names: Mapping[str, str], report: Report) -> None:
         """Copies objects that the cache lacks from the remote, and hashes them.
@@ -170,6 +174,8 @@ class Store:
             with reaching_remote(self.place):
                 errors = _copy(self._odb, cache, chunk, self._odb.fs.jobs, verify=True)
             self._check_received(cache, chunk, names, errors)
+        if wanted:
+            sync_disks(Path(cache.path))
 
     def remove(self, oids: Sequence[str], report: Report) -> None:
         """Removes objects, and clears DVC's index of the remote, as `dvc gc` does.

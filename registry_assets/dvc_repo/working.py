@@ -39,6 +39,7 @@ from registry_assets.dvc_repo.run_cache import RunCache, name_of
 from registry_assets.dvc_repo.stage_run import is_for_run_cache
 from registry_assets.dvc_repo.staged_listings import StagedListings, hashing
 from registry_assets.dvc_repo.store import Store
+from registry_assets.dvc_repo.syncing import sync_stored
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import (
     DataNotAvailableError,
@@ -344,6 +345,8 @@ class _Work:
         if stage.outs:
             self.runs.keep_uncached(stage, entry)
         store_outputs(repo, stage, contents, before)
+        # Whoever records it may not be on this machine.
+        sync_stored(repo)
         return entry
 
     def _push(self, entry: Mapping[str, Any]) -> None:

@@ -154,13 +154,3 @@ def editing(path: Path) -> Iterator[None]:
 def read_text(path: Path) -> str:
     """Return the text of a file of decisions; "" if it does not exist."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file of decisions atomically."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

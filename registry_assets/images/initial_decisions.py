@@ -14,11 +14,11 @@ from registry_assets.images.decision_text import (
     read_text,
     with_decisions,
     without_decisions,
-    write_text,
 )
 from registry_assets.images.decisions import EMPTY, Decision, read_decisions, today
 from registry_assets.images.measurements import Measurement, read_measurements
 from registry_assets.images.verdicts import BrightnessRange, removal_reason
+from registry_assets.writing import write_whole
 
 BY_REGISTRY = "registry"
 """The author of decisions about duplicates."""
@@ -52,9 +52,9 @@ def open_decisions(path: Path, measurements: Iterable[Measurement]) -> list[Deci
                 found[decision.md5] = replace(decision, path=images[decision.md5])
         taken = list(found.values())
         if taken:
-            write_text(path, with_decisions(read_text(path), taken, str(path)))
+            write_whole(path, with_decisions(read_text(path), taken, str(path)))
         elif not path.exists():
-            write_text(path, EMPTY)
+            write_whole(path, EMPTY)
     return taken
 
 
@@ -164,7 +164,7 @@ def leave_out_duplicates(
         text = without_decisions(before, (d.md5 for d in dropped), str(path)) if dropped else before
         text = with_decisions(text, added, str(path)) if added else text
         if text != before:
-            write_text(path, text)
+            write_whole(path, text)
     return LeftOut(tuple(added), tuple(dropped))
 
 

@@ -16,6 +16,7 @@ from registry_assets.intake.initialising import check_objects, fit_to_machine, s
 from registry_assets.model import DVC_FOLDER
 from registry_assets.registry.home import check_place
 from registry_assets.units import few_of
+from registry_assets.writing import sync_disks
 
 _CONFIG = f"{DVC_FOLDER}/config"
 
@@ -64,6 +65,7 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
         git = GitRepo(Path(scratch) / folder.name)
         git.clone(address, asks=sys.stdin.isatty())
         inside = _find_registry(git, shown)
+        sync_disks(parent)
         _move(git.root, folder)
     return folder / inside
 

@@ -133,7 +133,7 @@ def _gather(
     *,
     link: bool,
 ) -> None:
-    done = {entry: md5 for entry, md5 in _read_journal(landing) if _stands(landing, entry)}
+    done = {entry: md5 for entry, md5 in _read_journal(landing) if _stands(landing, entry, md5)}
     _remove_others(landing.folder, {entry.path for entry in entries if entry in done})
     whole = sum(entry.size for entry in entries)
     missing = whole - sum(entry.size for entry in entries if entry in done)
@@ -171,14 +171,19 @@ def _read_journal(landing: Landing) -> Iterator[tuple[_SourceFile, str]]:
                 yield _SourceFile(**told), md5
 
 
-def _stands(landing: Landing, entry: _SourceFile) -> bool:
+def _stands(landing: Landing, entry: _SourceFile, md5: str) -> bool:
+    """Whether a file is there as it was copied; what was not synced, a power cut takes away."""
     place = landing.folder / entry.path
     try:
         status = place.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    is_file = stat.S_ISREG(entry.mode)
-    return not is_file or (stat.S_ISREG(status.st_mode) and status.st_size == entry.size)
+    if not stat.S_ISREG(entry.mode):
+        return True
+    if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
+        return False
+    with place.open("rb") as stream:
+        return not md5 or _hash(stream) == md5
 
 
 def _remove_others(folder: Path, wanted: set[str]) -> None:

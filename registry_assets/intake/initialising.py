@@ -40,6 +40,7 @@ from registry_assets.revisions.changes.merge_driver import (
     driver_command,
 )
 from registry_assets.units import few_of
+from registry_assets.writing import rename, sync_disks, write_whole
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 """The example data set, sample photographs and settings that are part of the package."""
@@ -258,7 +259,7 @@ def _write_files(root: Path) -> Iterator[str]:
             yield f"{path} exists already and was not changed"
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        write_whole(place, text)
     yield f"wrote raw/ and processed/{DATASET}/, a data set of five stages"
 
 
@@ -300,13 +301,13 @@ def _upgrade_datasets(root: Path) -> Iterator[str]:
             before = place.read_text(encoding="utf-8") if place.exists() else ""
             name = place.relative_to(root)
             if path == _PARAMETERS:
-                place.write_text(_with_parameters(before, text), encoding="utf-8")
+                write_whole(place, _with_parameters(before, text))
                 yield f"{name}: updated the versions of the algorithms; your values are unchanged"
             elif not before or _md5(before) in _SHIPPED_BEFORE:
-                place.write_text(text, encoding="utf-8")
+                write_whole(place, text)
                 yield f"wrote {name}"
             elif before != text:
-                place.with_name(f"{place.name}.new").write_text(text, encoding="utf-8")
+                write_whole(place.with_name(f"{place.name}.new"), text)
                 yield f"{name} was edited and is not changed: merge the new version, {name}.new"
         yield (
             f"{folder.relative_to(root)} has the stages of this version now: check `git diff`, "
@@ -433,7 +434,7 @@ def _add_lines(path: Path, lines: Iterable[str]) -> bool:
     before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     added = [line for line in lines if line not in before]
     if added:
-        path.write_text("".join(f"{line}\n" for line in [*before, *added]), encoding="utf-8")
+        write_whole(path, "".join(f"{line}\n" for line in [*before, *added]))
     return bool(added)
 
 
@@ -468,7 +469,8 @@ def copy_samples(root: Path) -> list[str]:
             shutil.rmtree(unfinished, ignore_errors=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(folder, unfinished)
-            unfinished.rename(target)
+            sync_disks(unfinished)
+            rename(unfinished, target)
     return names
 
 

@@ -16,6 +16,7 @@ from registry_assets.images.contents import SET_ASIDE_PREFIX, hash_file
 from registry_assets.leftovers import REASON as LEFTOVER_REASON
 from registry_assets.leftovers import find_leftover
 from registry_assets.units import is_text, printable
+from registry_assets.writing import write_whole
 
 SET_ASIDE_FOLDER = ".set_aside"
 """In the raw folder: the files set aside, by collection, and archives that were unpacked."""
@@ -109,7 +110,7 @@ def free_place_aside(raw: Path, name: str) -> Path:
     wanted.parent.mkdir(parents=True, exist_ok=True)
     for ignore in (store / ".gitignore", store / ".dvcignore"):
         if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
+            write_whole(ignore, "*\n")
     return _free(wanted)
 
 

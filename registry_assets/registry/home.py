@@ -16,6 +16,7 @@ from unicodedata import category
 
 from registry_assets.errors import RegistryError
 from registry_assets.units import is_text, printable
+from registry_assets.writing import write_whole
 
 HOME = ".dagster"
 ENV_FILE = ".env"
@@ -75,7 +76,7 @@ def prepare_home(root: Path) -> Path:
         write_env(root)
     ignore = home / ".gitignore"
     if not ignore.exists():
-        ignore.write_text("*\n", encoding="utf-8")
+        write_whole(ignore, "*\n")
     settings = home / "dagster.yaml"
     theirs = root / "dagster.yaml"
     # Since the last time, `dagster.yaml` at the root may have been removed or added.
@@ -84,7 +85,7 @@ def prepare_home(root: Path) -> Path:
         if theirs.exists():
             settings.symlink_to(Path("..") / "dagster.yaml")
         else:
-            settings.write_text(_DEFAULT_SETTINGS, encoding="utf-8")
+            write_whole(settings, _DEFAULT_SETTINGS)
     return home
 
 
@@ -194,7 +195,7 @@ def _env_lines(root: Path) -> list[str]:
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
     if lines:
-        path.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
+        write_whole(path, "".join(f"{line}\n" for line in lines), "surrogateescape")
     else:
         path.unlink()
 

@@ -15,12 +15,13 @@ from PIL import Image
 
 from registry_assets.errors import MetafileError
 from registry_assets.images import Decision, read_decisions
-from registry_assets.images.decision_text import editing, read_text, with_decisions, write_text
+from registry_assets.images.decision_text import editing, read_text, with_decisions
 from registry_assets.images.decisions import EMPTY
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry.reading import read_registry
 from registry_assets.settings import read_settings
+from registry_assets.writing import write_whole
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.curation.asked import DATASET, FIRST, SECOND, registry, said
 from tests.runs import define_assets, execute, plan_run
@@ -208,7 +209,7 @@ def test_of_decisions_that_are_made_at_the_same_time_none_is_lost(tmp_path: Path
     def decide(number: int) -> None:
         with editing(file):
             made = Decision(f"{number:032x}", "deny", "Ada", "x")
-            write_text(file, with_decisions(read_text(file), [made], "x"))
+            write_whole(file, with_decisions(read_text(file), [made], "x"))
 
     with ThreadPoolExecutor(8) as executor:
         list(executor.map(decide, range(40)))

@@ -36,6 +36,7 @@ from registry_assets.dvc_repo.folders.threads import map_in_threads
 from registry_assets.dvc_repo.folders.verifying import dates_of, find_damaged, set_aside_damaged
 from registry_assets.dvc_repo.garbage import scan_objects
 from registry_assets.dvc_repo.metafiles import bring_in_ignore_file
+from registry_assets.dvc_repo.syncing import note_stored, vouch_once_synced
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.errors import DataBeingWrittenError
 from registry_assets.model import is_folder
@@ -112,6 +113,7 @@ def store_outputs(
         DataBeingWrittenError: when a file changed since it was hashed.
     """
     overwritten: dict[str, str] = {}
+    note_stored(repo)
     for out in stage.outs:
         content = contents[out.fs_path]
         overwritten |= _release_overwritten(repo, out, content)
@@ -199,7 +201,8 @@ def _store(repo: Repo, out: DvcOutput, content: FolderContent, before: str | Non
     # The others were saved in the state when they were hashed.
     tell_hashes(repo, out, [now for now, before in both if now.is_object or now is not before])
     tell_links(repo, out, stored)
-    storer.put(listing, lambda fresh: _write(fresh, content.listing))
+    if storer.put(listing, lambda fresh: _write(fresh, content.listing)):
+        vouch_once_synced(repo, place_in(cache, listing))
 
 
 class _Storer:
@@ -296,14 +299,19 @@ class _Storer:
         self.put(file.md5, lambda fresh: self._copy(path, file, fresh))
         return file
 
-    def put(self, oid: str, write: Callable[[str], None]) -> None:
-        """Adds an object if the cache lacks it; `write` writes it to the given path."""
+    def put(self, oid: str, write: Callable[[str], None]) -> bool:
+        """Adds an object if the cache lacks it; `write` writes it to the given path.
+
+        Returns:
+            Whether it was added.
+        """
         if self._is_there(oid):
-            return
+            return False
         place = place_in(self._cache, oid)
         with in_one_go(place) as fresh:
             write(fresh)
         self._protect(place)
+        return True
 
     def _is_there(self, oid: str) -> bool:
         """Whether the cache has an object, undamaged; a damaged one is renamed."""

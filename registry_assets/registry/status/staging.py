@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from registry_assets.errors import RegistryError
+from registry_assets.writing import rename, replace_file, sync_disks, write_whole
 
 ARRIVING_FOLDER = ".arriving"
 
@@ -75,7 +76,7 @@ class Landing:
         self._place.mkdir(parents=True, exist_ok=True)
         for name in (".gitignore", ".dvcignore"):
             if not (self._home / name).exists():
-                (self._home / name).write_text(_IGNORE_ALL, encoding="utf-8")
+                write_whole(self._home / name, _IGNORE_ALL)
 
     def read_note(self) -> Note | None:
         """The note of the last arrival of that name; None if there is none, or not readable."""
@@ -90,7 +91,7 @@ class Landing:
         self._prepare()
         temporary = self._note.with_suffix(".tmp")
         temporary.write_text(json.dumps(asdict(note)), encoding="utf-8")
-        temporary.replace(self._note)
+        replace_file(temporary, self._note)
 
     def land(self, content: Path, note: Note) -> None:
         """Move the complete collection into the raw folder, and write its note.
@@ -101,7 +102,9 @@ class Landing:
         if os.path.lexists(self.target):
             raise RegistryError(f"{self.target.name} exists already: choose another name")
         self.write_note(note)
-        content.rename(self.target)
+        # The original may be on a card that is erased next.
+        sync_disks(content)
+        rename(content, self.target)
         self.clear()
 
     def clear(self) -> None:

@@ -1,0 +1,172 @@
+"""Disks that fill up, are read-only, or are gone: of cache, workspace, history, temporary files.
+
+Each is a small file system of its own, mounted where nobody else sees it, which takes root. The
+command has to succeed, or to name the next step in one line and to lose nothing; with space on the
+disk again, the same command leads to the undisturbed result.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from faults.kills import Undisturbed, finish, measure_all
+from faults.programs import Ended, import_all
+from faults.registries import Site
+from faults.trials import Order, Trial, side_by_side
+from faults.wholeness import damages
+
+_NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2)
+_SIZE = 32 * 2**20
+# Commands write some kilobytes: with what is left, they get to different places.
+_MOST_LEFT = 96 * 2**10
+_NEXT_STEP = re.compile(r"free some|mount|make (it|its folder) writable|ask |check that|move ")
+_UNCLEAR = re.compile(r"Traceback|should not happen")
+# What commands need, by its folder in a site.
+_PLACES = {
+    "cache": "disk",
+    "workspace": "registry",
+    "history": "registry/.dagster",
+    "temporary files": "tmp",
+}
+_TROUBLES = ("full", "read-only", "gone")
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A small file system that a folder of a site is on.
+
+    Attributes:
+        folder: The folder.
+        store: Where the file system itself is.
+    """
+
+    folder: Path
+    store: Path
+
+    def put_in_place(self) -> None:
+        """Moves a folder to a new disk."""
+        self.store.mkdir()
+        _call("mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(self.store))
+        _call("cp", "-a", str(self.folder), str(self.store / "content"))
+        # What lies below the mount is what is there when it is gone.
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
+        self.mount()
+
+    def mount(self) -> None:
+        """Mounts the disk at the folder."""
+        _call("mount", "--bind", str(self.store / "content"), str(self.folder))
+
+    def begin(self, trouble: str, left: int) -> None:
+        """Fills the disk up to some bytes, or makes it read-only or gone."""
+        if trouble == "full":
+            free = os.statvfs(self.store)
+            with (self.store / "filler").open("wb") as filler:
+                os.posix_fallocate(filler.fileno(), 0, free.f_bavail * free.f_frsize - left)
+        elif trouble == "read-only":
+            _call("mount", "-o", "remount,bind,ro", str(self.folder))
+        else:
+            _call("umount", str(self.folder))
+
+    def end(self, trouble: str) -> None:
+        """Undoes `begin`."""
+        if trouble == "full":
+            (self.store / "filler").unlink()
+        elif trouble == "read-only":
+            _call("mount", "-o", "remount,bind,rw", str(self.folder))
+        else:
+            self.mount()
+
+    def remove(self) -> None:
+        """Removes the disk with all that is on it."""
+        _call("umount", str(self.folder))
+        _call("umount", str(self.store))
+
+
+def run(order: Order) -> Iterator[Trial]:
+    """Disturbs each command in each way, in random order, until the order is over."""
+    if os.geteuid() != 0:
+        yield Trial("disks", "not tried", ("mounting takes root: `sudo make faults ARGS=disks`",))
+        return
+    import_all()
+    undisturbed = measure_all(order)
+    yield from side_by_side(order, partial(_disturb_one, order, undisturbed))
+
+
+def _disturb_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> Trial:
+    _mount_privately()
+    chance = order.chance("disks", number)
+    one = undisturbed[number % len(undisturbed)]
+    place, trouble = chance.choice([*_PLACES]), chance.choice(_TROUBLES)
+    if place == "workspace" and trouble == "gone":
+        trouble = "full"
+    left = chance.randrange(_MOST_LEFT)
+    site = one.site.copy(order.scratch / f"disk {number}")
+    faults = tuple(disturb(site, one, place, trouble, left))
+    if not faults:
+        site.remove()
+    how = f"{place} {trouble}" + (f" but for {left} bytes" if trouble == "full" else "")
+    return Trial(f"{place} {trouble}", f"registry {one.scenario.name}, {how}, {number}", faults)
+
+
+def disturb(site: Site, one: Undisturbed, place: str, trouble: str, left: int) -> Iterator[str]:
+    """Runs a command with a disk in trouble, then without, and yields what is wrong."""
+    if place == "cache":
+        (site.place / "disk").mkdir()
+        (site.root / ".dvc/cache").rename(site.place / "disk/cache")
+        site.check("dvc", "cache", "dir", "--local", "../disk/cache")
+    disk = Disk(site.place / _PLACES[place], site.place / "store")
+    disk.put_in_place()
+    try:
+        disk.begin(trouble, left)
+        ended = site.run(*one.scenario.command)
+        yield from _judge(ended, place, trouble)
+        disk.end(trouble)
+        for damage in damages(site):
+            yield f"right after the trouble: {damage}"
+        yield from finish(site, one)
+    finally:
+        disk.remove()
+
+
+def _judge(ended: Ended, place: str, trouble: str) -> Iterator[str]:
+    if ended.code != 0:
+        last = ended.output.strip()[-400:]
+        if _UNCLEAR.search(ended.output):
+            yield f"an unclear error: {last}"
+        elif not _NEXT_STEP.search(ended.output):
+            yield f"no next step: {last}"
+
+
+def disturb_apart(
+    site: Site, one: Undisturbed, place: str, trouble: str, left: int
+) -> tuple[str, ...]:
+    """Does `disturb` in a process of its own, whose mounts end with it."""
+    with ProcessPoolExecutor(1, get_context("fork"), _mount_privately) as pool:
+        return pool.submit(_disturb, site, one, place, trouble, left).result()
+
+
+def _disturb(site: Site, one: Undisturbed, place: str, trouble: str, left: int) -> tuple[str, ...]:
+    return tuple(disturb(site, one, place, trouble, left))
+
+
+def _mount_privately() -> None:
+    """Has this process see mounts that no other sees."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_MOUNTS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    _call("mount", "--make-rprivate", "/")
+
+
+def _call(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
