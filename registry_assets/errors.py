@@ -31,10 +31,25 @@ There is a class for what a caller can sensibly tell apart; the message says the
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 
 from registry_assets.addresses import without_secrets
 from registry_assets.units import few_of, printable
+
+DISK_STEPS = {
+    errno.EROFS: "the file system is mounted read-only: mount it for writing, or work on a copy",
+    errno.ENOSPC: "the disk is full: free some space, then run this again",
+    errno.EDQUOT: "your quota is used up: free some space, then run this again",
+}
+"""The next step when a disk does not take any more, by number of the operating system."""
+
+
+def with_disk_step(said: str) -> str:
+    """A message of another program, with the next step where a disk did not take any more."""
+    found = [step for number, step in DISK_STEPS.items() if os.strerror(number) in said]
+    return ": ".join([said, *found])
 
 
 class RegistryError(Exception):

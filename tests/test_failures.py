@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -26,7 +27,7 @@ from dagster import (
 )
 
 from registry_assets.cli import main
-from registry_assets.errors import MetafileError, UnusableError
+from registry_assets.errors import MetafileError, UnusableError, with_disk_step
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.history.opening import open_history
 from tests.conftest import BIN, HOME, run
@@ -250,6 +251,12 @@ def breaking() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("breaking")
+def test_git_and_dvc_on_a_full_disk_name_the_next_step() -> None:
+    said = f"git write-tree failed: fatal: {os.strerror(errno.ENOSPC)}"
+    assert with_disk_step(said).endswith(": free some space, then run this again")
+    assert with_disk_step("git tag failed: fatal: tag exists").endswith(": tag exists")
+
+
 def test_what_nobody_thought_of_is_one_line_and_a_traceback_on_request(bare: Path) -> None:
     done = registry(bare, "break")
     assert is_one_line(done)

@@ -47,14 +47,12 @@ from registry_assets.cli import (
 )
 from registry_assets.cli.own_process import set_up_process
 from registry_assets.cli.reading import FINDING
-from registry_assets.errors import RegistryError
+from registry_assets.errors import DISK_STEPS, RegistryError
 from registry_assets.registry.sharing import owner_of
 from registry_assets.units import nothing_left_out, printable
 
 _NEXT_STEPS = {
-    errno.EROFS: "the file system is mounted read-only: mount it for writing, or work on a copy",
-    errno.ENOSPC: "the disk is full: free some space, then run this again",
-    errno.EDQUOT: "your quota is used up: free some space, then run this again",
+    **DISK_STEPS,
     errno.ENAMETOOLONG: "make the name shorter, or work in a folder with a shorter path",
     errno.ENOLCK: "this file system cannot lock files: keep the registry on another one",
     errno.EMFILE: "raise the limit of open files: `ulimit -n 4096`",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from registry_assets.model import Dataset
     from registry_assets.registry.lineage.graph import Lineage
     from registry_assets.registry.status.imports import ImportState
+    from registry_assets.registry.status.last_status import Observation
 
 
 @click.command()
@@ -86,7 +87,9 @@ def update(root: Path, names: tuple[str, ...], check: bool) -> None:
     from registry_assets.dvc_repo import source_session
     from registry_assets.intake.next_steps import after_taking_in
     from registry_assets.registry.status.imports import choose_imports, compare_imports
+    from registry_assets.registry.status.last_status import observe
 
+    now = None if check else observe(root)
     found = read_lineage(root)
     chosen = choose_imports(found.registry, names)
     states = []
@@ -95,6 +98,8 @@ def update(root: Path, names: tuple[str, ...], check: bool) -> None:
             states.append(state)
             _say_state(state)
         failures = [] if check else _update(found, [s for s in states if s.can_update])
+    if not check and not any(state.can_update for state in states):
+        _tell_what_is_untold(found, now)
     for failure in failures:
         click.echo(f"registry: {failure}", err=True)
     left = [s for s in states if s.is_finding and (check or not s.can_update)]
@@ -107,6 +112,26 @@ def update(root: Path, names: tuple[str, ...], check: bool) -> None:
         if updated and not failures:
             click.echo(after_taking_in(found, [s.path for s in states if s.can_update]))
     sys.exit(FINDING if left or failures or found.registry.problems else 0)
+
+
+def _tell_what_is_untold(found: Lineage, now: Observation | None) -> None:
+    """Tell Dagster what an interrupted command had recorded.
+
+    Args:
+        found: The graph.
+        now: The state of the registry's files before it was read.
+    """
+    from registry_assets.registry.home import choose_home
+
+    home = choose_home(found.registry.root)
+    if now is not None and now.is_synced(home):
+        return
+    from registry_assets.orchestration.history.reporting import sync
+
+    with open_history(found.registry.root) as instance:
+        sync(found, instance, lambda _line: None)
+    if now is not None:
+        now.mark_synced(home)
 
 
 def _say_state(state: ImportState) -> None:

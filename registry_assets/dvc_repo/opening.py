@@ -32,6 +32,7 @@ from registry_assets.errors import (
     RefusedError,
     RepositoryBusyError,
     UnusableError,
+    with_disk_step,
 )
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import DVC_FOLDER, DVC_SUFFIX, LOCK_FILE
@@ -115,7 +116,7 @@ def translated_errors() -> Iterator[None]:
         what = "DVC's configuration cannot be used: " if isinstance(error, ConfigError) else ""
         more = f" ({cause})" if cause and cause not in str(error) else ""
         message = without_secrets(f"{what}{error}{more}".strip())
-        raise DvcError(message or type(error).__name__) from error
+        raise DvcError(with_disk_step(message or type(error).__name__)) from error
 
 
 def check_user() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,10 +18,12 @@ from registry_assets.errors import (
     RegistryError,
     SourceUnreachableError,
     UnusableError,
+    with_disk_step,
 )
 
 _ANSWER_SECONDS = 20
 _FATAL = 128
+_LEAST_FREE_BYTES = 2**16
 _DISTRUSTED = b"dubious ownership"
 _OLDEST = (2, 31)
 """The first version with `rev-parse --path-format`."""
@@ -203,7 +207,10 @@ class GitRepo:
             raise RegistryError(f"git {_command_in(arguments)} failed: {reason}") from error
         if check and done.returncode != 0:
             reason = without_secrets(error_line(done.stderr.decode(errors="replace")))
-            raise RegistryError(f"git {_command_in(arguments)} failed: {reason}")
+            if shutil.disk_usage(self.root).free < _LEAST_FREE_BYTES:
+                # Git does not say of each file why it could not be written.
+                reason = f"{reason} ({os.strerror(errno.ENOSPC)})"
+            raise RegistryError(with_disk_step(f"git {_command_in(arguments)} failed: {reason}"))
         return done
 
     def entries(

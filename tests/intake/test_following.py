@@ -22,6 +22,7 @@ from registry_assets.registry.reading import read_settings
 from registry_assets.registry.translator import COLLECTIONS
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.intake.test_edits import configure
+from tests.persisting.helpers import INPUTS, materialize
 from tests.runs import own, plan_runs
 from tests.test_sensor import set_settle_seconds, tick
 
@@ -119,6 +120,17 @@ def test_taking_out_again_tells_what_a_killed_one_did_not(materialized_registry:
     )
     assert registry(root, "lineage", "--check").exit_code == 1
     assert registry(root, "take-out", "02_b", "--from", "texts").exit_code == 1
+    agreed = registry(root, "lineage", "--check")
+    assert agreed.exit_code == 0, agreed.output
+
+
+def test_updating_again_tells_what_a_killed_one_did_not(materialized_registry: Path) -> None:
+    root = materialized_registry
+    write_tree(root, {"raw/01_a/new.txt": "new\n"})
+    assert registry(root, "add", "01_a").exit_code == 0
+    materialize(root, INPUTS, "01_a")
+    assert registry(root, "lineage", "--check").exit_code == 1
+    assert "updated 0 of 1 imports, 1 were up" in registry(root, "update").stdout
     agreed = registry(root, "lineage", "--check")
     assert agreed.exit_code == 0, agreed.output
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -100,9 +101,15 @@ def _check_writable(home: Path) -> None:
     """Checks that this user can write a history, before any file is written to it.
 
     Raises:
-        UnusableError: when somebody else owns its database.
+        UnusableError: when somebody else owns its database, or its disk is read-only.
     """
     locked = find_locked_database(home)
+    if locked is not None and os.statvfs(locked).f_flag & os.ST_RDONLY:
+        raise _unusable(
+            printable(str(home)),
+            "the file system is mounted read-only",
+            "mount it for writing, or set DAGSTER_HOME to a folder on another one",
+        )
     if locked is not None:
         raise _unusable(
             printable(str(home)),
