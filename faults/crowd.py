@@ -90,8 +90,9 @@ def _is_right(command: tuple[str, ...], output: str) -> bool:
     if command[:2] == ("dvc", "status"):
         # With --quiet, it fails when anything is not up to date.
         return not output.strip() or bool(_DVC_GAVE_UP.search(output))
-    # What another member is about to record is not up to date.
-    return command[1] == "status" and "Traceback" not in output
+    # What another member is about to record is edited, or not up to date, and no error.
+    is_told = command[1] in ("status", "materialize")
+    return is_told and not re.search("^registry: |Traceback", output, re.MULTILINE)
 
 
 def _check(site: Site, processes: int) -> Iterator[str]:

@@ -14,8 +14,8 @@ from faults.registries import Site
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.+]+")
 _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
-# What may be left: clones for a moment, in the folder for temporary files that the system cleans; and
-# unfinished objects, which nothing finds by any name: those of Git go with `git gc`.
+# What may be left: clones for a moment, in the folder for temporary files that the system cleans;
+# and unfinished objects, which nothing finds by any name, until `git gc` and `registry gc`.
 _MAY_BE_LEFT = re.compile(
     r"tmp/registry-\w+|registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+"
 )

@@ -186,7 +186,8 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     for line in () if as_json else disk_use_report.describe_disk_use(use, found, raw=raw):
         click.echo(line)
     wanted, command = use.objects_to_free(raw=raw), "registry gc --raw" if raw else "registry gc"
-    asks = not yes and not as_json and bool(wanted) and use.is_known and sys.stdin.isatty()
+    is_any = bool(wanted) or use.unfinished > 0
+    asks = not yes and not as_json and is_any and use.is_known and sys.stdin.isatty()
     question = (
         f"Free {count_of(len(wanted), 'object')}, including originals, for good?"
         if raw and use.originals
@@ -196,13 +197,13 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
         question = f"{disk_use_report.UNREGISTERED}. {question}"
         if wanted and yes:
             click.echo(f"registry: {disk_use_report.UNREGISTERED}", err=True)
-    if wanted and (yes or (asks and click.confirm(question, err=True))):
+    if is_any and (yes or (asks and click.confirm(question, err=True))):
         removed = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
         told["removed"] = len(removed)
         if not as_json:
             size = format_size(sum(item.size for item in removed))
             click.echo(f"freed     {size}: {count_of(len(removed), 'object')} removed")
-    elif wanted and not as_json and not asks:
+    elif is_any and not as_json and not asks:
         blocked = "nothing is freed until it is known what is needed: see `unknown` above"
         click.echo(f"`{command} --yes` frees it" if use.is_known else blocked)
     if as_json:

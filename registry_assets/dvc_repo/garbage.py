@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_assets.dvc_repo.folders.links import TEMPORARY
+from registry_assets.dvc_repo.processes import owner_of
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import UnusableError
 from registry_assets.model import DVC_FOLDER, FOLDER_SUFFIX
@@ -60,6 +63,20 @@ def find_symlinked(repo: Repo) -> frozenset[str]:
             if target is not None and target.parent.parent in caches:
                 found.add(target.parent.name + target.name)
     return frozenset(found)
+
+
+def find_unfinished(repo: Repo) -> Mapping[Path, int]:
+    """Files in the cache that are no objects yet, and their sizes in bytes.
+
+    They are being written, or were when a process was killed.
+    """
+    found = {}
+    for where, _, names in os.walk(repo.cache.local_cache_dir):
+        for name in names:
+            if TEMPORARY.fullmatch(name) or owner_of(name) is not None:
+                with suppress(FileNotFoundError):
+                    found[Path(where) / name] = (Path(where) / name).lstat().st_size
+    return found
 
 
 def _stop(error: OSError) -> None:

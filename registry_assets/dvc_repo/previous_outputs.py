@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import stat
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 import psutil
 from dvc.exceptions import DvcException
 
+from registry_assets.dvc_repo.folders.links import TEMPORARY
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.processes import Process, name_of_mine, owner_of
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 
 _JOURNAL = "journal.json"
-# As `dvc_objects.fs.utils.tmp_fname` names them.
-_DVC_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 
 
 @dataclass
@@ -298,7 +296,7 @@ def _sweep(*folders: Path) -> None:
     for folder in inside:
         found.extend(Path(place) / name for place, _, names in os.walk(folder) for name in names)
     for path in found:
-        if _DVC_TEMPORARY.fullmatch(path.name):
+        if TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

@@ -12,6 +12,7 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.data import ensure_input, remove_empty
+from registry_assets.dvc_repo.garbage import find_unfinished
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
@@ -132,8 +133,13 @@ def remove_from_cache(
     find_needed: Callable[[], Collection[str]],
     others: Sequence[RepoAccess],
     report: Report,
+    *,
+    sweeps: bool,
 ) -> Sequence[CachedObject]:
-    """Removes objects from the cache, once no other process uses the repository."""
+    """Removes objects from the cache, once no other process uses the repository.
+
+    With `sweeps`, also what killed processes did not finish there.
+    """
     with ExitStack() as stack:
         for other in others:
             stack.enter_context(_standing_still(other, report))
@@ -153,6 +159,8 @@ def remove_from_cache(
             for folder in {item.place.parent for item in found}:
                 # Removed files must not reappear after a power cut.
                 sync_file(folder)
+            for place in find_unfinished(repo) if sweeps else ():
+                place.unlink(missing_ok=True)
     return found
 
 

@@ -556,6 +556,7 @@ class DvcRepo(RepoAccess):
         *,
         others: Sequence[RepoAccess] = (),
         report: Report,
+        sweeps: bool = False,
     ) -> Sequence[purging.CachedObject]:
         """Removes objects from the cache, once no other process uses the repository.
 
@@ -564,6 +565,8 @@ class DvcRepo(RepoAccess):
             find_needed: Returns those of them that are still needed; called under the lock.
             others: Other clones that use the cache.
             report: Takes a line while waiting for another process.
+            sweeps: Whether to remove what killed processes did not finish there, too; then `others`
+                has to name all clones.
 
         Returns:
             The objects that were removed.
@@ -572,7 +575,9 @@ class DvcRepo(RepoAccess):
             RegistryError: when one cannot be removed, or a clone cannot be locked.
         """
         with self.open() as repo:
-            return purging.remove_from_cache(self, repo, md5s, find_needed, others, report)
+            return purging.remove_from_cache(
+                self, repo, md5s, find_needed, others, report, sweeps=sweeps
+            )
 
     def fetch_listings(self, versions: Mapping[str, str], *, report: Report) -> str | None:
         """Fetches listings of folders that the cache lacks from the default remote.
@@ -648,6 +653,11 @@ class DvcRepo(RepoAccess):
         """The disk usage of all objects in the cache, including that of DVC 2, by md5."""
         with self.open() as repo:
             return garbage.scan_cache(repo)
+
+    def find_unfinished(self) -> Mapping[Path, int]:
+        """Files in the cache that are no objects yet, and their sizes in bytes."""
+        with self.open() as repo:
+            return garbage.find_unfinished(repo)
 
     def find_symlinked(self) -> frozenset[str]:
         """The objects that symbolic links of the work tree lead to, where DVC may make such."""

@@ -101,6 +101,8 @@ class DiskUse:
         shares_cache: Whether other clones may use the cache.
         clones: Other clones that use it; the objects that they need count as needed.
         unknown_clones: Other clones that cannot be read, each with the next step.
+        unfinished: Number of files that killed commands did not finish, or that are being written.
+        unfinished_size: Size of these files in bytes.
     """
 
     outputs: tuple[OutputUse, ...]
@@ -118,6 +120,8 @@ class DiskUse:
     shares_cache: bool = False
     clones: tuple[str, ...] = ()
     unknown_clones: tuple[str, ...] = ()
+    unfinished: int = 0
+    unfinished_size: int = 0
 
     @property
     def is_known(self) -> bool:
@@ -183,6 +187,7 @@ class _Reader:
         originals = self._find_originals(unneeded)
         self._unneeded = unneeded.difference(o.md5 for o in originals)
         outputs = tuple(self._outputs())
+        unfinished = self._dvc.find_unfinished()
         return DiskUse(
             outputs,
             len(self._stored),
@@ -196,6 +201,8 @@ class _Reader:
             tuple(self._unread),
             tuple(self._unasked),
             find_problems(self._lineage, self._history),
+            unfinished=len(unfinished),
+            unfinished_size=sum(unfinished.values()),
         )
 
     def contents(self, md5: str) -> frozenset[str] | None:
@@ -315,6 +322,8 @@ def free(
 ) -> Sequence[CachedObject]:
     """Remove unneeded objects from the cache; checks again that they are not needed.
 
+    Removes what killed commands did not finish there, too.
+
     Args:
         lineage: The graph.
         dvc: The repository.
@@ -346,7 +355,7 @@ def free(
             DvcRepo(root, wait_seconds=dvc.wait_seconds, registers=False)
             for root in clones.readable
         ]
-        return dvc.remove_from_cache(wanted, find_needed, others=others, report=report)
+        return dvc.remove_from_cache(wanted, find_needed, others=others, report=report, sweeps=True)
 
 
 def _check_readable(unknown: Sequence[str]) -> None:

@@ -62,6 +62,7 @@ class _DiskUseJson(TypedDict):
     problems: tuple[str, ...]
     clones: tuple[str, ...]
     unknown_clones: tuple[str, ...]
+    unfinished: ObjectsJson
     outputs: tuple[OutputUse, ...]
 
 
@@ -83,6 +84,7 @@ class DiskUseJson(_DiskUseJson, total=False):
         problems: Why it is not known what this repository needs; nothing is freed then.
         clones: Other clones that use the cache; the objects that they need count as needed.
         unknown_clones: Other clones that cannot be read, each with the next step.
+        unfinished: Files that killed commands did not finish; they are freed, too.
         outputs: The outputs: raw collections first, upstream before downstream; last, those that
             the metafiles no longer declare.
         removed: Number of removed objects. With `--yes`, if there were any to remove.
@@ -138,6 +140,12 @@ def describe_disk_use(use: DiskUse, lineage: Lineage, *, raw: bool = False) -> I
             "fetch` for their commits"
         )
     yield from _describe_originals(use, raw=raw)
+    if use.unfinished:
+        count = count_of(use.unfinished, "file")
+        yield (
+            f"partial   {format_size(use.unfinished_size)} in {count} that killed commands did not "
+            "finish, freed, too"
+        )
     size, objects = use.size_to_free(raw=raw), use.objects_to_free(raw=raw)
     among = ", originals among them" if raw and use.originals else ""
     yield f"to free   {format_size(size)} in {count_of(len(objects), 'object')}{among}"
@@ -224,5 +232,6 @@ def disk_use_as_json(use: DiskUse) -> DiskUseJson:
         "problems": use.problems,
         "clones": use.clones,
         "unknown_clones": use.unknown_clones,
+        "unfinished": {"objects": use.unfinished, "size": use.unfinished_size},
         "outputs": use.outputs,
     }

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo.processes import name_of_mine
 from registry_assets.errors import RepositoryBusyError
 from registry_assets.retention.disk_use import free, read_disk_use
 from registry_assets.revisions.changes.version_history import read_version_history
@@ -91,6 +92,20 @@ def test_what_no_branch_or_tag_needs_is_freed_as_dvc_would(pushed: Path, tmp_pat
     assert (pushed / "raw/01_a/two.txt").read_text() == "two\n"
     run(pushed, "git", "checkout", "--quiet", "main")
     assert gc(pushed)["unneeded"]["objects"] == 0
+
+
+def test_what_killed_commands_did_not_finish_is_freed(pushed: Path) -> None:
+    by_dvc = pushed / ".dvc/cache/files/md5/00/.buTy3mDsT0TdxGQOOwuBdA.tmp"
+    write_tree(by_dvc.parent, {by_dvc.name: "half a picture"})
+    by_us = pushed / f".dvc/cache/runs/00/{name_of_mine()}.tmp"
+    write_tree(by_us.parent, {by_us.name: "half an entry"})
+    assert gc(pushed)["unfinished"] == {"objects": 2, "size": 27}
+    assert "in 2 files that killed commands did not" in call(pushed, "gc").stdout
+    assert by_dvc.exists()
+    assert gc(pushed, "--yes")["removed"] == 0
+    assert not by_dvc.exists()
+    assert not by_us.exists()
+    assert is_clean(pushed)
 
 
 def test_nothing_is_freed_unless_it_is_asked_for(pushed: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ NO_SUCH_LINK = {
     errno.EMLINK,
 }
 _KINDS = ("hardlink", "reflink", "copy")
+# As `dvc_objects.fs.utils.tmp_fname` names files that are not complete yet.
+TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{22}\.tmp")
 _MOST_IN_MEMORY = 2**20
 
 
