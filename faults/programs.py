@@ -234,6 +234,8 @@ def _become(
         os.chdir(folder)
         if command[0] not in _MODULES:
             os.execvpe(command[0], [*command], variables)
+        # This process may have put something else in the place of its own streams.
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         os.environ.clear()
         os.environ.update(variables)
         tempfile.tempdir = None

@@ -250,13 +250,13 @@ def breaking() -> Iterator[None]:
     del main.commands["break"]
 
 
-@pytest.mark.usefixtures("breaking")
 def test_git_and_dvc_on_a_full_disk_name_the_next_step() -> None:
     said = f"git write-tree failed: fatal: {os.strerror(errno.ENOSPC)}"
     assert with_disk_step(said).endswith(": free some space, then run this again")
     assert with_disk_step("git tag failed: fatal: tag exists").endswith(": tag exists")
 
 
+@pytest.mark.usefixtures("breaking")
 def test_what_nobody_thought_of_is_one_line_and_a_traceback_on_request(bare: Path) -> None:
     done = registry(bare, "break")
     assert is_one_line(done)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 
 _JOURNAL = "journal.json"
+_COMMAND = "command.json"
 
 
 @dataclass
@@ -48,7 +49,8 @@ class _Journal:
         absent: Paths from the root where nothing existed.
         recorded: The md5 that the metafile recorded for each path.
         linking: The md5 of the version that is being linked into each path, over user files.
-        command: The process group of the stage's command.
+        command: The process group of the stage's command. It is kept in a file of its own: what is
+            set aside has to be synced, and a command has to be noted as soon as it runs.
     """
 
     address: str
@@ -70,7 +72,11 @@ class _Journal:
         except FileNotFoundError:
             return None
         try:
-            command = data.pop("command")
+            # Before 0.3.0, the command stood here.
+            command = data.pop("command", None)
+            # It is not synced, as no command lives on after a power cut.
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                command = json.loads((folder / _COMMAND).read_text(encoding="utf-8"))
             return cls(command=Process(**command) if command else None, **data)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{_JOURNAL} has other fields") from error
@@ -115,8 +121,13 @@ class PreviousOutputs:
     def note_command(self, pid: int) -> None:
         """Notes the process group of the command, to kill it after a crash of this process."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            self._journal.command = Process.of(pid)
-            self._write()
+            noted = json.dumps(asdict(Process.of(pid)))
+            self._folder.mkdir(parents=True, exist_ok=True)
+            temporary = self._folder / f"{_COMMAND}.tmp"
+            temporary.write_text(noted, encoding="utf-8")
+            temporary.replace(self._folder / _COMMAND)
+            if not (self._folder / _JOURNAL).exists():
+                self._write()
 
     @contextmanager
     def linking(self, repo: Repo, path: str, md5: str) -> Iterator[None]:
@@ -157,7 +168,9 @@ class PreviousOutputs:
     def _write(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f"{_JOURNAL}.tmp"
-        temporary.write_text(json.dumps(asdict(self._journal)), encoding="utf-8")
+        journal = asdict(self._journal)
+        del journal["command"]
+        temporary.write_text(json.dumps(journal), encoding="utf-8")
         if self._journal.kept or self._journal.linking:
             replace_file(temporary, self._folder / _JOURNAL)
         else:
@@ -215,7 +228,8 @@ def _recover(dvc: RepoAccess, repo: Repo, folder: Path, report: Report) -> None:
     try:
         journal = _Journal.read(folder)
     except ValueError:
-        if {path.name for path in folder.iterdir()} <= {_JOURNAL, f"{_JOURNAL}.tmp"}:
+        notes = {_JOURNAL, f"{_JOURNAL}.tmp", _COMMAND, f"{_COMMAND}.tmp"}
+        if {path.name for path in folder.iterdir()} <= notes:
             # Cut off by a power cut before anything was set aside.
             _drop(folder)
             return
