@@ -29,7 +29,9 @@ _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS of unshare(2)
 _SIZE = 32 * 2**20
 # Commands write some kilobytes: with what is left, they get to different places.
 _MOST_LEFT = 96 * 2**10
-_NEXT_STEP = re.compile(r"free some|mount|make (it|its folder) writable|ask |check that|move ")
+_NEXT_STEP = re.compile(
+    r"free some|mount|make (it|its folder) writable|ask |check (that|whether)|move "
+)
 _UNCLEAR = re.compile(r"Traceback|should not happen")
 # What commands need, by its folder in a site.
 _PLACES = {

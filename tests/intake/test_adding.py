@@ -17,8 +17,9 @@ from registry_assets.intake.copying import Copied, copy_collection
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.arrivals import find_arrivals
 from registry_assets.registry.status.reading import read_status
-from registry_assets.registry.status.staging import Landing
+from registry_assets.registry.status.staging import Landing, Note
 from tests.conftest import lineage_of, run, write_tree
+from tests.persisting.helpers import die
 
 
 def registry(root: Path, *arguments: str) -> Result:
@@ -201,3 +202,16 @@ def test_links_share_the_file_and_changes_meanwhile_are_noticed(
     assert not other.target.exists()
     with other.held(), pytest.raises(RegistryError, match="another process"):
         copy_collection(shoot, other, write_more)
+
+
+def test_the_note_of_an_addition_goes_last_so_that_the_same_again_removes_the_rest(
+    tmp_path: Path,
+) -> None:
+    for at in range(1, 8):
+        root = tmp_path / str(at)
+        landing = Landing(root / "raw", "a")
+        with landing.held():
+            landing.write_note(Note("/card", "copied"))
+        die(root, landing.forget, at=at)
+        left = [path for path in (root / "raw/.arriving/a").rglob("*") if path.is_file()]
+        assert left == [] or landing.read_note() is not None, at

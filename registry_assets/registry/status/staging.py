@@ -114,5 +114,11 @@ class Landing:
             file.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Remove content and note, once the collection is registered."""
+        """Remove content and note, once the collection is registered.
+
+        The note goes last, as whoever finds it does this again.
+        """
+        self.clear()
+        for file in (self._place / "lock", self._note):
+            file.unlink(missing_ok=True)
         shutil.rmtree(self._place, ignore_errors=True)
