@@ -17,7 +17,7 @@ _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
 # What may be left: clones for a moment, in the folder for temporary files that the system cleans;
 # and unfinished objects, which nothing finds by any name, until `git gc` and `registry gc`.
 _MAY_BE_LEFT = re.compile(
-    r"tmp/registry-\w+|registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+"
+    r"tmp/(registry-|tmp)\w+|registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+"
 )
 
 # Not that of the metafile of an import itself, which is not indented.

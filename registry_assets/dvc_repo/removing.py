@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvc.dvcfile import LOCK_FILE
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import (
@@ -17,10 +19,12 @@ from registry_assets.dvc_repo.metafiles import (
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
-from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.dvc_repo.versions import listings_of, path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError
+from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
+    from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
 
@@ -71,7 +75,7 @@ def take_collection_out(
         with dvc.holding(repo, read=[], write=places, report=report):
             recover(dvc, repo, report)
             for out in outs if not force else ():
-                if out.exists and out.status():
+                if out.exists and out.status() and not _is_rest(repo, out):
                     is_recorded = bool(out.hash_info)
                     raise DataModifiedError(path_in_repo(repo, out), is_recorded=is_recorded)
             with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
@@ -84,6 +88,20 @@ def take_collection_out(
                     place = dvc.path_of(collections_file)
                     replace_text(place, listed, scratch=scratch_folder(repo))
         return [path_in_repo(repo, out) for out in outs]
+
+
+def _is_rest(repo: Repo, out: DvcOutput) -> bool:
+    """Whether files of a folder are gone, as after an interrupted removal, and nothing else."""
+    version = str(out.hash_info.value) if out.hash_info else ""
+    recorded = listings_of(repo).read(version) if is_folder(version) else None
+    if recorded is None:
+        return False
+    _, _, tree = build(
+        out.cache, out.fs_path, out.fs, out.hash_name, ignore=repo.dvcignore, dry_run=True
+    )
+    if not isinstance(tree, Tree):
+        return False
+    return {"/".join(key): str(info.value) for key, _, info in tree}.items() <= recorded.items()
 
 
 def _without(dvc: RepoAccess, collections_file: str | None, name: str) -> str | None:

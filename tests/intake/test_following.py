@@ -124,6 +124,17 @@ def test_taking_out_again_tells_what_a_killed_one_did_not(materialized_registry:
     assert agreed.exit_code == 0, agreed.output
 
 
+def test_what_a_killed_removal_left_is_no_edit(materialized_registry: Path) -> None:
+    root = materialized_registry
+    write_tree(root, {"raw/02_b/more.txt": "more\n"})
+    run(root, "dvc", "add", "--quiet", "raw/02_b")
+    assert registry(root, "import", "02_b", "--into", "texts").exit_code == 0
+    (root / "processed/texts/data/inputs/02_b/two.txt").unlink()
+    done = registry(root, "take-out", "02_b", "--from", "texts")
+    assert done.exit_code == 0, done.output
+    assert not (root / "processed/texts/data/inputs/02_b").exists()
+
+
 def test_updating_again_tells_what_a_killed_one_did_not(materialized_registry: Path) -> None:
     root = materialized_registry
     write_tree(root, {"raw/01_a/new.txt": "new\n"})
