@@ -104,11 +104,12 @@ def find_metadata(contents: bytes) -> list[tuple[int, int]]:
 
 def unsupported_kind(contents: bytes) -> str:
     """Return the kind of a JPEG without a decoder; empty for others."""
-    for marker, begin, _ in read_header(contents):
+    for marker, begin, end in read_header(contents):
         if marker in _FRAMES:
             if marker == 0xF7:
                 return "JPEG-LS"
-            if contents[begin] != 8:
+            # It may end right there.
+            if begin < end and contents[begin] != 8:
                 return f"JPEG with {contents[begin]} bits per channel"
             if marker not in _STRICT | _BY_PILLOW:
                 return f"JPEG of the kind SOF{marker - 0xC0}"

@@ -124,6 +124,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "drawing.jpg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
         "program.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nquit\n",
         "pages.pdf": b"%PDF-1.4\n",
+        "no_frame.jpg": b"\xff\xd8\xff\xc3\0\2",
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -156,6 +157,7 @@ def test_every_file_has_a_row_and_the_good_ones_are_fine(
         ("drawing.jpg", "corrupt: "),
         ("program.jpg", "corrupt: "),
         ("pages.pdf", "not an image"),
+        ("no_frame.jpg", "corrupt: "),
         ("pipe.jpg", "not a file: a named pipe"),
         ("hole.jpg", "too large: more than "),
     ],
