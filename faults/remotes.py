@@ -1,0 +1,199 @@
+"""Remotes that stall, drop, refuse, cut short or lie, while data is pushed and pulled.
+
+Each time the command fails in one clear line, or succeeds; nothing wrong gets into the cache or the
+workspace, nothing is lost, and the same again works once the trouble is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from dvc.config import Config
+
+from faults import troubled_proxy
+from faults.trials import Order, Trial
+from faults.troubled_proxy import TROUBLES
+from tests.remotes.servers import SERVERS
+from tests.remotes.servers.storage import Storage
+
+NAME = "01_a"
+FILES = 6
+FILE_SIZE = 20_000
+_SECONDS = 300
+_BUG = "this should not happen"
+# Each library tries again in its own way; what can be set is set to once.
+_ONCE = {"AWS_MAX_ATTEMPTS": "1", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+_QUICK = {"read_timeout": "4", "connect_timeout": "4"}
+
+
+def run(order: Order) -> Iterator[Trial]:
+    """Pushes and pulls through each trouble in turn, for each kind of server."""
+    base = build_registry(order.scratch / "base")
+    number = 0
+    with ExitStack() as stack:
+        served = {}
+        for kind, serve in SERVERS.items():
+            try:
+                served[kind] = stack.enter_context(serve(_made(order.scratch / kind)))
+            except Exception as error:  # a server that this machine lacks
+                print(f"  {kind} is left out: {error}", flush=True)
+        while not order.is_over:
+            for kind, storage in served.items():
+                number += 1
+                yield try_gate(order, base, kind, storage, number)
+                if kind == "s3":
+                    for trouble in TROUBLES:
+                        number += 1
+                        yield try_trouble(order, base, storage, trouble, number)
+                if order.is_over:
+                    return
+
+
+def build_registry(root: Path) -> Path:
+    """A registry with a collection of texts that is up to date, committed."""
+    _check(root.parent, "registry", "init", str(root))
+    shutil.rmtree(root / "processed")
+    folder = root / "raw" / NAME
+    folder.mkdir(parents=True)
+    chance = random.Random(5)
+    for file in range(FILES):
+        (folder / f"{file}.txt").write_text(chance.randbytes(FILE_SIZE // 2).hex(), "utf-8")
+    _check(root, "registry", "add", NAME)
+    _check(root, "git", "add", "--all")
+    _check(root, "git", "commit", "--quiet", "--message", "Start")
+    return root
+
+
+def try_trouble(order: Order, base: Path, storage: Storage, trouble: str, number: int) -> Trial:
+    """Pushes and pulls through a proxy before S3 that does one thing wrong."""
+    chance = order.chance("remotes", trouble, number)
+    with troubled_proxy.serving(storage.gate.port, chance) as proxy:
+        settings = {
+            **storage.settings,
+            **_QUICK,
+            "endpointurl": f"http://127.0.0.1:{proxy.server_address[1]}",
+        }
+        share = chance.choice((0.1, 0.3, 1.0))
+
+        def begin() -> None:
+            proxy.trouble, proxy.share = trouble, share
+
+        def end() -> None:
+            proxy.trouble = None
+
+        site = _Site(order.scratch / f"{number} s3", base, storage, settings)
+        return Trial("remote s3", f"{trouble}, {share:.0%}", tuple(site.try_(begin, end)))
+
+
+def try_gate(order: Order, base: Path, kind: str, storage: Storage, number: int) -> Trial:
+    """Pushes and pulls while the way to a server breaks off."""
+    size = order.chance("remotes", kind, number).randrange(2 * FILES * FILE_SIZE)
+    site = _Site(order.scratch / f"{number} {kind}", base, storage, storage.settings)
+    faults = site.try_(lambda: storage.gate.shut_after(size), storage.gate.reopen)
+    return Trial(f"remote {kind}", f"breaks off after {size} bytes", tuple(faults))
+
+
+class _Site:
+    """A registry with a remote, and a clone of it without data."""
+
+    def __init__(
+        self, place: Path, base: Path, storage: Storage, settings: Mapping[str, str]
+    ) -> None:
+        self._root, self._clone = place / "registry", place / "clone"
+        place.mkdir()
+        subprocess.run(["cp", "-a", str(base), str(self._root)], check=True)
+        own = {"url": storage.place_for(place.name.replace(" ", "-")), "jobs": 4, **settings}
+        with Config(str(self._root / ".dvc")).edit("repo") as config:
+            config["remote"] = {"storage": own}
+            config["core"]["remote"] = "storage"
+        _check(self._root, "git", "commit", "--quiet", "--all", "--message", "Share")
+        _check(place, "git", "clone", "--quiet", str(self._root), "clone")
+        if storage.credentials:
+            for root in (self._root, self._clone):
+                with Config(str(root / ".dvc")).edit("local") as config:
+                    config["remote"] = {"storage": dict(storage.credentials)}
+
+    def try_(self, begin: Callable[[], None], end: Callable[[], None]) -> Iterator[str]:
+        """Pushes and pulls during a trouble, and again after it; yields what is wrong."""
+        wanted = _contents(self._root)
+        for root, command in (
+            (self._root, ("registry", "push")),
+            (self._clone, ("registry", "checkout", "main")),
+        ):
+            begin()
+            done = _call(root, *command)
+            end()
+            yield from _unclear(" ".join(command), done)
+            yield from _damaged(root)
+            found = _contents(root)
+            if found != wanted and (root == self._root or found):
+                yield f"{' '.join(command)}: {len(found)} of {len(wanted)} files, or others"
+            done = _call(root, *command)
+            if done is None or done.returncode != 0:
+                yield f"{' '.join(command)} again: {done and done.stdout[-500:]}"
+            if root == self._root:
+                check = _call(root, *command, "--check", "--full")
+                if check is None or check.returncode != 0:
+                    yield f"the remote lacks something: {check and check.stdout[-500:]}"
+        if _contents(self._clone) != wanted:
+            yield "the clone has other files"
+
+
+def _unclear(command: str, done: subprocess.CompletedProcess[str] | None) -> Iterator[str]:
+    if done is None:
+        yield f"{command} went on for {_SECONDS} s"
+    elif done.returncode not in (0, 1) or "Traceback" in done.stdout or _BUG in done.stdout:
+        yield f"{command} ends in {done.returncode}: {done.stdout[-700:]}"
+    elif done.returncode == 1 and not re.search(r"^(registry: |missing )", done.stdout, re.M):
+        yield f"{command} fails and does not say why: {done.stdout[-700:]}"
+
+
+def _damaged(root: Path) -> Iterator[str]:
+    for place in (root / ".dvc/cache/files/md5").glob("??/*"):
+        data = place.read_bytes()
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if place.suffix != ".tmp" and not (place.parent.name + place.name).startswith(md5):
+            yield f"the cache has a damaged object {place.name}"
+
+
+def _contents(root: Path) -> dict[str, str]:
+    folder = root / "raw" / NAME
+    return {p.name: p.read_text("utf-8") for p in folder.iterdir()} if folder.is_dir() else {}
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _call(root: Path, *command: str) -> subprocess.CompletedProcess[str] | None:
+    """Runs a command; None if it does not end."""
+    try:
+        return subprocess.run(
+            command,
+            cwd=root,
+            env={**os.environ, **_ONCE},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _check(root: Path, *command: str) -> None:
+    done = _call(root, *command)
+    if done is None or done.returncode != 0:
+        raise RuntimeError(f"{command}: {done and done.stdout}")
