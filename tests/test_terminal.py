@@ -121,10 +121,10 @@ def test_collections_in_no_data_set_are_all_named_in_a_pipe(text_registry: Path)
 
 
 def test_names_and_errors_give_no_orders_to_a_terminal(text_registry: Path) -> None:
-    write_tree(text_registry, {"raw/01_a/\x1b]0;mine\x07\rwiped\x9b2J.txt": "x\n"})
+    write_tree(text_registry, {"raw/01_a/\x1b]0;mine\x07\rwiped\x9b2J\u202e.txt": "x\n"})
     run(text_registry, "dvc", "add", "--quiet", "raw/01_a")
     said = "\n".join(on_terminal(text_registry, "diff", "--files"))
     said += "\n".join(on_terminal(text_registry, "diff", "\x1b[2J"))
-    assert r"added    raw/01_a/\x1b]0;mine\x07\x0dwiped\x9b2J.txt" in said
+    assert r"added    raw/01_a/\x1b]0;mine\x07\rwiped\x9b2J\u202e.txt" in said
     assert r"tag \x1b[2J here" in said
-    assert not set(said) & set("\x1b\x07\x9b")
+    assert not set(said) & set("\x1b\x07\x9b\u202e")

@@ -6,10 +6,11 @@ import re
 import sys
 from typing import Any, TextIO, cast
 
-# All but tabs and line ends: what moves the cursor, renames the window, types for the user.
-_ORDERS = {
-    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (9, 10)
-}
+# All but tabs and line ends: what moves the cursor, renames the window, types for the user. Then
+# what turns the direction of text around (Unicode, UAX #9), so that a name looks like another.
+_CODES = (*range(9), *range(0xB, 0x20), *range(0x7F, 0xA0))
+_TURNS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ORDERS = {code: repr(chr(code))[1:-1] for code in (*_CODES, *_TURNS)}
 _PROGRESS = re.compile(r"\r([^\r\x1b]*)\x1b\[K(\n?)")
 
 
@@ -31,7 +32,7 @@ class _Shown:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, with its control characters as they are written in Python."""
+        """Write a text, with control characters as they are written in Python."""
         progress = _PROGRESS.fullmatch(text)
         if progress is None:
             return self._stream.write(text.translate(_ORDERS))
