@@ -6,19 +6,22 @@ the cache, and the name of a file a path in the workspace: neither may lead else
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from registry_assets.model import FOLDER_SUFFIX
 
-_DIGITS = "0123456789abcdef"
+_DIGITS = b"0123456789abcdef"
 _LENGTH = 32
 _HASH = "md5"
+_OBJECT = re.compile(rf"[0-9a-f]{{{_LENGTH}}}(?:{re.escape(FOLDER_SUFFIX)})?")
 
 
 def are_md5s(md5s: Collection[str]) -> bool:
-    """Whether all are md5s, as DVC writes them."""
-    return set(map(len, md5s)) <= {_LENGTH} and not "".join(md5s).strip(_DIGITS)
+    """Whether all are md5s of files, as DVC writes them."""
+    is_long = set(map(len, md5s)) <= {_LENGTH}
+    return is_long and not "".join(md5s).encode(errors="replace").translate(None, _DIGITS)
 
 
 def are_inside(names: Collection[str]) -> bool:
@@ -35,23 +38,28 @@ def find_problem(entry: Mapping[str, Any]) -> str | None:
     Args:
         entry: Its data, which has the form that DVC demands.
     """
-    for item in (*(entry.get("deps") or ()), *(entry.get("outs") or ())):
-        if isinstance(item, Mapping):
-            path = str(item.get("path"))
-            if str(item.get("hash", _HASH)) != _HASH:
-                return f"{path} is recorded by {item['hash']!s:.99}, and DVC only uses {_HASH}"
-            files = item.get("files") or ()
-            md5s = [each[_HASH] for each in (item, *files) if each.get(_HASH) is not None]
-            if not are_md5s([str(md5).removesuffix(FOLDER_SUFFIX) for md5 in md5s]):
-                return f"what is recorded of {path} is no md5"
-            if not are_inside([str(file.get("relpath")) for file in files]):
-                return f"what is recorded of {path} has files outside of it"
+    items = (*(entry.get("deps") or ()), *(entry.get("outs") or ()))
+    problems = (_find_problem_of(item) for item in items if isinstance(item, dict))
+    return next(filter(None, problems), None)
+
+
+def _find_problem_of(item: Mapping[str, Any]) -> str | None:
+    path = item.get("path")
+    if item.get("hash", _HASH) != _HASH:
+        return f"{path} is recorded by {item['hash']!s:.99}, and DVC only uses {_HASH}"
+    files = item.get("files") or ()
+    for each in (item, *files):
+        md5 = each.get(_HASH)
+        if md5 is not None and not _OBJECT.fullmatch(str(md5)):
+            return f"what is recorded of {path} is no md5"
+    if files and not are_inside([str(file.get("relpath")) for file in files]):
+        return f"what is recorded of {path} has files outside of it"
     return None
 
 
 def find_problems(lock: Mapping[str, Any]) -> Iterator[str]:
     """The same for every stage of a ``dvc.lock``."""
     for entry in (lock.get("stages") or {}).values():
-        problem = find_problem(entry) if isinstance(entry, Mapping) else None
+        problem = find_problem(entry) if isinstance(entry, dict) else None
         if problem is not None:
             yield problem
