@@ -82,7 +82,6 @@ class DaskEngine:
         self._topic = f"registry-{uuid.uuid4().hex}"
         self._lines: dict[str, queue.SimpleQueue[dask_worker.Said | None]] = {}
         self._client.subscribe_topic(self._topic, self._take_event)
-        self._snapshots: dict[str, Future[Any]] = {}
         self._lock = Lock()
         self._report = report
         self._told: dict[str, float] = {}
@@ -116,13 +115,16 @@ class DaskEngine:
         """Carries an order to a worker; see `crew.Engine.carry`."""
         address = errand.order.stage.address
         deaths = 0
+        lacking: str | None = None
         for _ in range(_MOST_ROUNDS):
             if self._is_lost:
                 raise self._lost()
-            chosen = self._choose(errand, stop)
+            chosen = self._choose(errand, stop) if lacking is None else [lacking]
+            pack = None if lacking is None else errand.snapshot.pack
+            lacking = None
             started: list[str] = []
             try:
-                found = self._carry_once(errand, chosen, started, report, stop)
+                found = self._carry_once(errand, pack, chosen, started, report, stop)
             except KilledWorker as error:
                 # Of a worker that died, Dask suspects whatever it had been given; only what had
                 # been started is.
@@ -134,7 +136,9 @@ class DaskEngine:
                         "their memory"
                     ) from error
                 continue
-            if found is not None:
+            if isinstance(found, str):
+                lacking = found
+            elif found is not None:
                 return found
         raise RegistryError(
             f"{address} is given up: workers died again and again; look at their logs"
@@ -143,14 +147,19 @@ class DaskEngine:
     def _carry_once(
         self,
         errand: Errand,
+        pack: bytes | None,
         chosen: Collection[str] | None,
         started: list[str],
         report: Report,
         stop: Event,
-    ) -> tuple[Answer, str] | None:
-        """Gives an order to Dask once; None if all chosen workers went away.
+    ) -> tuple[Answer, str] | str | None:
+        """Gives an order to Dask once.
 
         `started` gets the machines that begin it.
+
+        Returns:
+            The answer and the worker; or only the worker if it needs the pack of the snapshot; None
+            if all chosen workers went away.
         """
         address = errand.order.stage.address
         # Dask remembers how long tasks take by what stands before the number: the stage's name.
@@ -160,7 +169,7 @@ class DaskEngine:
         self._lines[key] = said
         try:
             with self._turn(stop):
-                future = self._submit(key, errand, chosen)
+                future = self._submit(key, errand, pack, chosen)
                 try:
                     has_ended = self._wait(
                         future, key, said, started, report, stop, errand.needs, chosen
@@ -174,7 +183,7 @@ class DaskEngine:
                 data, worker = self._result(future, address)
         finally:
             del self._lines[key]
-        return Answer.from_json(data), worker
+        return worker if data is None else (Answer.from_json(data), worker)
 
     @contextmanager
     def _turn(self, stop: Event) -> Iterator[None]:
@@ -247,22 +256,17 @@ class DaskEngine:
                 self._looked = time.monotonic()
             return self._known
 
-    def _submit(self, key: str, errand: Errand, chosen: Collection[str] | None) -> Future[Any]:
-        snapshot = errand.snapshot
+    def _submit(
+        self, key: str, errand: Errand, pack: bytes | None, chosen: Collection[str] | None
+    ) -> Future[Any]:
+        """Submits an order.
+
+        The pack of its snapshot is sent to a worker that asks for it. If it were a task, all orders
+        would be placed on the workers that hold its result.
+        """
         with self._lock, warnings.catch_warnings():
-            # A snapshot is large, and is sent once.
+            # A pack is large, and is sent to each worker once.
             warnings.simplefilter("ignore", UserWarning)
-            pack = self._snapshots.get(snapshot.commit)
-            if pack is None or pack.status not in ("pending", "finished"):
-                pack = self._client.submit(
-                    dask_worker.hold,
-                    snapshot.pack,
-                    key=f"snapshot-{snapshot.commit}",
-                    workers=None if chosen is None else list(chosen),
-                    # Those that come later can have it, too.
-                    allow_other_workers=chosen is not None,
-                )
-                self._snapshots = {snapshot.commit: pack}
             return self._client.submit(
                 dask_worker.work,
                 errand.order.to_json(),
@@ -335,7 +339,7 @@ class DaskEngine:
             if time.monotonic() - lost_since > _LOST_SECONDS:
                 raise self._lost()
 
-    def _result(self, future: Future[Any], address: str) -> tuple[Mapping[str, Any], str]:
+    def _result(self, future: Future[Any], address: str) -> tuple[Mapping[str, Any] | None, str]:
         try:
             data, worker = future.result(timeout=_CONNECT_SECONDS)
         except KilledWorker:

@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 from distributed import Worker, get_worker
 
 from registry_assets.workers.orders import Order
-from registry_assets.workers.worker import carry_out
+from registry_assets.workers.worker import carry_out, has_snapshot
 
 _SAY_SECONDS = 0.3
 _MOST_REMEMBERED = 10_000
@@ -42,26 +42,26 @@ class Said(TypedDict):
     lines: list[str]
 
 
-def hold(pack: bytes) -> bytes:
-    """Gives a snapshot back, so that Dask keeps it on a worker, and makes it again if that dies."""
-    return pack
-
-
-def work(data: Mapping[str, Any], pack: bytes, topic: str) -> tuple[Mapping[str, Any], str]:
+def work(
+    data: Mapping[str, Any], pack: bytes | None, topic: str
+) -> tuple[Mapping[str, Any] | None, str]:
     """Carries out an order, and streams what its command says to a topic of Dask's.
 
     Returns:
-        The answer as JSON, and the address of this worker.
+        The answer as JSON, or None if this worker needs the pack of the snapshot, and its address.
     """
     worker = get_worker()
     _stop_profiling(worker)
+    order = Order.from_json(data)
+    if pack is None and not has_snapshot(order):
+        return None, worker.address
     key = str(worker.get_current_task())
     stop = _stop_of(key)
     speech = _Speech(
         key, f"{platform.node()} ({worker.name})", lambda said: worker.log_event(topic, said)
     )
     try:
-        answer = carry_out(Order.from_json(data), pack, speech.say, stop)
+        answer = carry_out(order, pack, speech.say, stop)
     finally:
         speech.end()
         with _lock:

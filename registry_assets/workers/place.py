@@ -55,11 +55,15 @@ def has_beacon(cache: Path, name: str) -> bool:
 class Place:
     """The folder of this machine's workers, and the work tree of this process in it.
 
+    Attributes:
+        snapshot: The commit that was checked out in the work tree last; "" if none was.
+
     Args:
         folder: The folder.
     """
 
     folder: Path
+    snapshot: str = ""
     _trees: dict[int, tuple[Path, Guard]] = field(default_factory=dict)
     _unseen_bytes: float = float("inf")
 

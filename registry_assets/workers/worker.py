@@ -83,6 +83,15 @@ def carry_out(
         _one.release()
 
 
+def has_snapshot(order: Order) -> bool:
+    """Whether this process can make a stage without the pack of its snapshot."""
+    try:
+        return _place_of(find_folder()).snapshot == order.snapshot
+    except UnusableError:
+        # As `carry_out` is going to say.
+        return True
+
+
 def _why_refused(order: Order) -> str:
     if order.format != FORMAT:
         return f"it understands orders of format {FORMAT}, and not {order.format}"
@@ -116,6 +125,7 @@ class _Unit:
     def _unpack(self, tree: Path, pack: bytes | None) -> None:
         try:
             unpack_snapshot(tree, self.order.snapshot, pack)
+            self.place.snapshot = self.order.snapshot
         except RegistryError as error:
             if shutil.disk_usage(tree).free >= _LEAST_FREE_BYTES:
                 raise
