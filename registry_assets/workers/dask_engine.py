@@ -12,12 +12,12 @@ import queue
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from threading import Condition, Event, Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 from distributed import Client, Future, KilledWorker, LocalCluster
@@ -89,8 +89,6 @@ class DaskEngine:
         self._known: Mapping[str, Mapping[str, float]] = {}
         self._threads = 0
         self._looked = 0.0
-        self._ordered = 0
-        self._has_ended = Condition()
         self._had_fit = False
         self._unfit = self._find_unfit()
 
@@ -104,10 +102,7 @@ class DaskEngine:
 
     @property
     def most_at_once(self) -> int:
-        """Twice the number of threads of all workers.
-
-        Half of them are prepared, or fetched, while the others are made.
-        """
+        """Twice the number of threads of all workers, so that none waits for its next order."""
         self._look()
         return max(2 * self._threads, _LEAST_AT_ONCE)
 
@@ -168,45 +163,21 @@ class DaskEngine:
         said: queue.SimpleQueue[dask_worker.Said | None] = queue.SimpleQueue()
         self._lines[key] = said
         try:
-            with self._turn(stop):
-                future = self._submit(key, errand, pack, chosen)
-                try:
-                    has_ended = self._wait(
-                        future, key, said, started, report, stop, errand.needs, chosen
-                    )
-                except BaseException:
-                    # Such as an interrupt of a run that waits in the main thread.
-                    self._stop(key, future)
-                    raise
-                if not has_ended:
-                    return None
-                data, worker = self._result(future, address)
+            future = self._submit(key, errand, pack, chosen)
+            try:
+                has_ended = self._wait(
+                    future, key, said, started, report, stop, errand.needs, chosen
+                )
+            except BaseException:
+                # Such as an interrupt of a run that waits in the main thread.
+                self._stop(key, future)
+                raise
+            if not has_ended:
+                return None
+            data, worker = self._result(future, address)
         finally:
             del self._lines[key]
         return worker if data is None else (Answer.from_json(data), worker)
-
-    @contextmanager
-    def _turn(self, stop: Event) -> Iterator[None]:
-        """Waits until few enough orders are with Dask.
-
-        Dask places an order when it gets it, on one of some workers, and moves few later on: of two
-        for each worker, some workers had four while others had none. A few more than there are
-        threads keep workers busy, and tell a cluster that adapts that it may grow.
-        """
-        with self._has_ended:
-            while self._ordered >= self._most_ordered() and not (stop.is_set() or self._is_lost):
-                self._has_ended.wait(_POLL_SECONDS)
-            self._ordered += 1
-        try:
-            yield
-        finally:
-            with self._has_ended:
-                self._ordered -= 1
-                self._has_ended.notify()
-
-    def _most_ordered(self) -> int:
-        self._look()
-        return self._threads + max(1, self._threads // 4) if self._threads else _LEAST_AT_ONCE
 
     def close(self) -> None:
         """Disconnects, and ends local workers."""
