@@ -109,7 +109,7 @@ class DaskEngine:
     def carry(self, errand: Errand, report: Report, stop: Event) -> tuple[Answer, str]:
         """Carries an order to a worker; see `crew.Engine.carry`."""
         address = errand.order.stage.address
-        deaths = 0
+        died: list[str] = []
         lacking: str | None = None
         for _ in range(_MOST_ROUNDS):
             if self._is_lost:
@@ -120,21 +120,21 @@ class DaskEngine:
             started: list[str] = []
             try:
                 found = self._carry_once(errand, pack, chosen, started, report, stop)
-            except KilledWorker as error:
-                # Of a worker that died, Dask suspects whatever it had been given; only what had
-                # been started is.
-                deaths += len(started)
-                if deaths >= _MOST_DEATHS:
-                    raise RegistryError(
-                        f"{address} is given up: {deaths} workers died while they made "
-                        f"it, {', '.join(dict.fromkeys(started))}; look at their logs, and at "
-                        "their memory"
-                    ) from error
-                continue
+            except KilledWorker:
+                found = None
             if isinstance(found, str):
                 lacking = found
             elif found is not None:
                 return found
+            else:
+                # Of a worker that died, Dask suspects whatever it had been given; only what had
+                # been started is.
+                died += started
+            if len(died) >= _MOST_DEATHS:
+                raise RegistryError(
+                    f"{address} is given up: {len(died)} workers died while they made it, "
+                    f"{', '.join(dict.fromkeys(died))}; look at their logs, and at their memory"
+                )
         raise RegistryError(
             f"{address} is given up: workers died again and again; look at their logs"
         )
