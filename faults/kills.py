@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -101,11 +101,32 @@ def _kill_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> 
         kill = Kill(after=chance.uniform(0, one.seconds))
     else:
         kill = Kill(at=chance.randint(1, one.changes))
-    site = one.site.copy(order.scratch / f"trial {number}")
+    return try_once(order, one, kill, f"trial {number}", disturb)
+
+
+def try_once(
+    order: Order,
+    one: Undisturbed,
+    kill: Kill,
+    name: str,
+    disturb: Callable[[Site, Undisturbed, Kill], Iterator[str]],
+    how: str = "",
+) -> Trial:
+    """Disturbs a command in a copy of its site, which stays if anything is wrong then.
+
+    Args:
+        order: What the part is given.
+        one: The command.
+        kill: When it is killed.
+        name: The name of the copy.
+        disturb: Disturbs it, runs it again, and yields what is wrong then, a line each.
+        how: What precedes the name of the command in that of the kind of trial.
+    """
+    site = one.site.copy(order.scratch / name)
     faults = tuple(disturb(site, one, kill))
     if not faults:
         site.remove()
-    return Trial(f"registry {one.scenario.name}", f"{kill}, trial {number}", faults)
+    return Trial(f"{how}registry {one.scenario.name}", f"{kill}, {name}", faults)
 
 
 def disturb(site: Site, one: Undisturbed, kill: Kill) -> Iterator[str]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from faults.kills import Undisturbed, finish, measure_all
+from faults.kills import Undisturbed, finish, measure_all, try_once
 from faults.programs import Kill, import_all
 from faults.registries import Site
 from faults.trials import Order, Trial, side_by_side
@@ -210,11 +210,7 @@ def _cut_one(
     one = undisturbed[number % len(undisturbed)]
     chance = order.chance("power", number)
     kill = Kill(after=chance.choice(times[one.scenario.name]) + chance.uniform(0, 0.05))
-    site = one.site.copy(order.scratch / f"cut {number}")
-    faults = tuple(cut(site, one, kill))
-    if not faults:
-        site.remove()
-    return Trial(f"power cut of registry {one.scenario.name}", f"{kill}, cut {number}", faults)
+    return try_once(order, one, kill, f"cut {number}", cut, "power cut of ")
 
 
 def cut(site: Site, one: Undisturbed, kill: Kill) -> Iterator[str]:

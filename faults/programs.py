@@ -28,7 +28,7 @@ import psutil
 _MODULES = {"dvc": "dvc.cli", "registry": "registry_assets.cli"}
 # Names of modules that were learned, among them those that only exist in one program.
 _tried: set[str] = set()
-_CHANGES = {
+CHANGES = {
     "os.rename": 2,
     "os.remove": 1,
     "os.link": 2,
@@ -37,6 +37,7 @@ _CHANGES = {
     "os.symlink": 2,
     "shutil.copyfile": 2,
 }
+"""Audit events of Python that change the file system, with how many paths they name at first."""
 _TRIAL = "FAULTS_TRIAL"
 
 
@@ -199,13 +200,7 @@ class _Watch:
         self._told.flush()
 
     def _see(self, event: str, arguments: tuple[object, ...]) -> None:
-        if event in _CHANGES:
-            paths = arguments[: _CHANGES[event]]
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE:
-            paths = arguments[:1]
-        else:
-            return
-        names = [os.fsdecode(path) for path in paths if isinstance(path, str | bytes | os.PathLike)]
+        names = changed_names(event, arguments)
         # Names without a folder come from the removal of whole trees.
         is_here = any(not name.startswith("/") or self._is_below(name) for name in names)
         if is_here and os.getpid() == self._process:
@@ -215,6 +210,19 @@ class _Watch:
 
     def _is_below(self, name: str) -> bool:
         return name.startswith(f"{self._folder}/")
+
+
+def changed_names(
+    event: str, arguments: tuple[object, ...], changes: Mapping[str, int] = CHANGES
+) -> list[str]:
+    """The paths that are about to change, from an audit event (`sys.addaudithook`)."""
+    if event in changes:
+        paths = arguments[: changes[event]]
+    elif event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE:
+        paths = arguments[:1]
+    else:
+        return []
+    return [os.fsdecode(path) for path in paths if isinstance(path, str | bytes | os.PathLike)]
 
 
 def _become(

@@ -220,8 +220,9 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
     metafile = metafile_of(f"{chosen.inputs}/{check_collection_name(name)}")
     addresses = stages_of(found, chosen, name)
     has_it = bool(addresses) or (found.registry.root / metafile).exists()
-    removed = (
-        DvcRepo(root).take_out(
+    removed: Sequence[str] = ()
+    if has_it:
+        removed = DvcRepo(root).take_out(
             name,
             metafile=metafile,
             addresses=addresses,
@@ -229,9 +230,6 @@ def take_out(root: Path, name: str, dataset: str, force: bool) -> None:
             force=force,
             report=click.echo,
         )
-        if has_it
-        else ()
-    )
     for path in removed:
         click.echo(f"  removed   {path}")
     left = read_lineage(root)

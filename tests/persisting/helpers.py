@@ -16,6 +16,7 @@ from typing import NoReturn, TypeVar
 
 from ruamel.yaml import YAML
 
+from faults.programs import CHANGES, changed_names
 from registry_assets.dvc_repo import DvcRepo, RecordedOutput
 from registry_assets.dvc_repo.initialising import set_link_type
 from registry_assets.making.unit import Unit
@@ -165,14 +166,8 @@ def at_once(*works: Callable[[], T]) -> list[T]:
     return [value for value, _ in found]
 
 
-_CHANGES = {
-    "os.rename": 2,
-    "os.remove": 1,
-    "os.link": 2,
-    "os.rmdir": 1,
-    "os.symlink": 2,
-    "shutil.copyfile": 2,
-}
+# A folder that is made is not counted: nothing is lost with it.
+_CHANGES = {event: count for event, count in CHANGES.items() if event != "os.mkdir"}
 
 
 def die(root: Path, work: Callable[[], object], *, at: int) -> int:
@@ -206,13 +201,7 @@ def _do_and_die(root: str, work: Callable[[], object], at: int, answer: Connecti
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal count
-        if event in _CHANGES:
-            paths = arguments[: _CHANGES[event]]
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_ACCMODE:
-            paths = arguments[:1]
-        else:
-            return
-        names = [os.fsdecode(path) for path in paths if isinstance(path, str | bytes | os.PathLike)]
+        names = changed_names(event, arguments, _CHANGES)
         # Names without a folder come from the removal of whole trees.
         if any(is_work(name) for name in names):
             count += 1
