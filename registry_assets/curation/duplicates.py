@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from registry_assets import images
 from registry_assets.dvc_repo import DvcRepo, Listings
 from registry_assets.images.contents import is_set_aside_note
@@ -135,6 +138,8 @@ def _same_content(
     asked = sorted(versions if names is None else names)
     # Of a pair, the later collection by name is reported, unless one was asked about.
     others = asked[:-1] if names is None else [o for o in sorted(versions) if {o} != {*names}]
+    repeating = _find_repeating(versions, listings, asked, others, within)
+    asked, others = [n for n in asked if n in repeating], [n for n in others if n in repeating]
     wanted: dict[str, dict[str, str]] = {}
     for name in asked:
         files = _files(versions, listings, name, result)
@@ -156,6 +161,40 @@ def _same_content(
     result.unread = sorted(set(result.unread))
     result.found += found.values()
     return result.found
+
+
+def _find_repeating(
+    versions: Mapping[str, str],
+    listings: Listings,
+    asked: Collection[str],
+    others: Collection[str],
+    within: bool,
+) -> set[str]:
+    """The collections that share a file with one that is asked about, which few do.
+
+    By half of each md5, so they may be too many. Collections without a listing are among them.
+    """
+    found = set()
+    halves: dict[str, NDArray[np.uint64]] = {}
+    for name in {*asked, *others}:
+        if is_folder(versions.get(name, "")):
+            md5s = listings.read_md5s(versions[name])
+            if md5s is None:
+                found.add(name)
+            else:
+                halves[name] = np.frombuffer(md5s, dtype=np.uint64)[::2]
+    empty = np.frombuffer(bytes.fromhex(NOTHING), dtype=np.uint64)[0]
+    unique = {name: np.unique(numbers) for name, numbers in halves.items()}
+    counted = [halves[n] if within and n in asked else unique[n] for n in unique]
+    if not counted:
+        return found
+    numbers, counts = np.unique(np.concatenate(counted), return_counts=True)
+    repeated = numbers[(counts > 1) & (numbers != empty)]
+    of_asked = [unique[name] for name in asked if name in unique]
+    repeated = np.intersect1d(repeated, np.concatenate(of_asked)) if of_asked else repeated[:0]
+    if repeated.size:
+        found |= {name for name, inside in unique.items() if np.isin(inside, repeated).any()}
+    return found
 
 
 def _files(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from PIL import Image
 
 from registry_assets.cli import main
+from registry_assets.curation.duplicates import NOTHING, find_duplicates
+from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.checks import NO_DUPLICATES, report_checks
 from registry_assets.orchestration.history.opening import open_history
@@ -132,6 +136,53 @@ def test_notes_of_what_was_set_aside_are_nobodys_picture(text_registry: Path) ->
         assert "set aside" in done.output
         assert ("registry duplicates" in done.output) == (name == "03_c")
     assert listed(text_registry) == [("03_c/b/own.png", "03_c/a/own.png", None)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_found_is_what_comparing_each_with_each_finds(
+    text_registry: Path, tmp_path: Path, seed: int
+) -> None:
+    random = Random(seed)
+    lineage, listings = lineage_of(text_registry), Listings([tmp_path / "cache"])
+    collections = {
+        f"c{number}": {
+            f'{n} "md5" é.jpg': f"{random.randrange(60):032x}" for n in range(random.randrange(12))
+        }
+        for number in range(6)
+    }
+    collections["c3"]["empty"] = collections["c4"]["empty"] = NOTHING
+    versions = {}
+    for name, files in collections.items():
+        listing = build_listing(files.items())
+        if name == "c5":
+            # As valid, but not in the form that DVC writes.
+            listing = json.dumps(json.loads(listing), indent=1).encode()
+        versions[name] = hash_listing(listing)
+        if name != "c2":
+            place = tmp_path / "cache" / versions[name][:2] / versions[name][2:]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(listing)
+    del collections["c2"]
+    for within in (False, True):
+        for asked in (None, ["c4"], ["c1", "c5"]):
+            found = find_duplicates(lineage, listings, asked, versions=versions, within=within)
+            mine = {(d.collection, collections[d.collection][d.path], d.other) for d in found.found}
+            assert mine == set(_compared(collections, asked, within=within))
+            assert "c2" in found.unread
+
+
+def _compared(
+    collections: Mapping[str, Mapping[str, str]], asked: list[str] | None, *, within: bool
+) -> Iterator[tuple[str, str, str]]:
+    for one, other in product(collections, collections):
+        mine, theirs = list(collections[one].values()), list(collections[other].values())
+        for md5 in set(mine) & set(theirs) - {NOTHING}:
+            if one == other:
+                is_meant = within and (asked is None or one in asked) and mine.count(md5) > 1
+            else:
+                is_meant = one > other if asked is None else one in asked
+            if is_meant:
+                yield one, md5, other
 
 
 def test_what_a_collection_has_twice_is_listed_and_no_warning(root: Path) -> None:
