@@ -28,6 +28,7 @@ import os
 import re
 import stat
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ _TICK_SECONDS = 0.05
 Linked = dict[int, dict[int, str]]
 """Facts about files, by device and inode."""
 
+_AFTER_SLASH = chr(ord("/") + 1)
+
 # The names of the folders with objects in a cache.
 _OBJECTS = re.compile(r"[0-9a-f]{2}")
 
@@ -53,6 +56,15 @@ class UntoldChangesError(Exception):
 
 
 class _Status(Protocol):
+    @property
+    def st_dev(self) -> int: ...
+
+    @property
+    def st_mode(self) -> int: ...
+
+    @property
+    def st_nlink(self) -> int: ...
+
     @property
     def st_ino(self) -> int: ...
 
@@ -76,12 +88,64 @@ class FileIdentity(NamedTuple):
         return cls(status.st_ino, status.st_mtime_ns, status.st_size)
 
 
+def is_shared(status: _Status, device: int, inode: int) -> bool:
+    """Whether a file has hard links, which are found by the inodes in listings of folders.
+
+    Mounts, and some file systems, list other inodes.
+
+    Args:
+        status: Of the file.
+        device: The file system of the folder.
+        inode: As in the listing.
+    """
+    return (
+        status.st_nlink > 1
+        and stat.S_ISREG(status.st_mode)
+        and (status.st_dev, status.st_ino) == (device, inode)
+    )
+
+
+class FolderDigests:
+    """A digest of each of many folders, and of any tree among them."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, bytes] = {}
+        self._sorted: list[str] = []
+
+    def add(self, place: str, texts: Iterable[str]) -> None:
+        """Add what is at a path; the names in a folder go with a path that ends in a slash."""
+        # Names contain no zero byte, so different entries give different text.
+        text = "\0".join([place, *texts]).encode("utf-8", "surrogateescape")
+        self._digests[place] = hashlib.blake2b(text, digest_size=16).digest()
+
+    def update(self, others: FolderDigests) -> None:
+        """Add all folders of others."""
+        self._digests.update(others._digests)
+
+    def digest(self) -> str:
+        """The digest of everything."""
+        return self._digest_of(self._digests)
+
+    def below(self, folder: str) -> str:
+        """The digest of everything in a folder, for which all have to be added before."""
+        if len(self._sorted) < len(self._digests):
+            self._sorted = sorted(self._digests)
+        first = bisect_left(self._sorted, f"{folder}/")
+        end = bisect_left(self._sorted, f"{folder}{_AFTER_SLASH}")
+        return self._digest_of(self._sorted[first:end])
+
+    def _digest_of(self, places: Iterable[str]) -> str:
+        digests = b"".join(map(self._digests.__getitem__, places))
+        return hashlib.blake2b(digests, digest_size=16).hexdigest()
+
+
 class TreeFingerprint:
     """A digest of names, times, sizes and modes.
 
     No program can set a ctime back, but creating a hardlink to a file changes it.
 
     Attributes:
+        folders: The digests of all folders that were added.
         newest: The newest mtime or ctime that was looked at, in nanoseconds since the epoch.
         devices: The file systems of all files that were looked at (``st_dev``).
         linked: Facts about hard-linked files, by device and inode. Fingerprints of the same moment
@@ -89,14 +153,14 @@ class TreeFingerprint:
     """
 
     def __init__(self, linked: Linked | None = None) -> None:
-        self._digest = hashlib.blake2b(digest_size=16)
+        self.folders = FolderDigests()
         self.linked: Linked = {} if linked is None else linked
         self.newest = 0
         self.devices: set[int] = set()
 
     def digest(self) -> str:
         """The digest of everything that was added."""
-        return self._digest.hexdigest()
+        return self.folders.digest()
 
     def add(self, place: Path, without: Collection[str] = ()) -> None:
         """Add a file, or everything in a folder; a missing path counts as missing.
@@ -111,16 +175,16 @@ class TreeFingerprint:
         try:
             status = place.lstat()
         except FileNotFoundError:
-            self._add([str(place)])
+            self.folders.add(str(place), [])
             return
-        self._add([str(place), self._facts(str(place), status)])
+        self.folders.add(str(place), [self._facts(str(place), status)])
         waiting = [(str(place), status.st_dev)] if stat.S_ISDIR(status.st_mode) else []
         while waiting:
             folder, device = waiting.pop()
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=attrgetter("name"), reverse=True)
             linked = self.linked.setdefault(device, {})
-            texts = [folder]
+            texts: list[str] = []
             # Taken out of the list, as an entry keeps its whole status.
             while entries:
                 entry = entries.pop()
@@ -132,15 +196,10 @@ class TreeFingerprint:
                     facts = self._facts(entry.path, status)
                     if stat.S_ISDIR(status.st_mode):
                         waiting.append((entry.path, status.st_dev))
-                    elif (
-                        status.st_nlink > 1
-                        and stat.S_ISREG(status.st_mode)
-                        # Mounts, and some file systems, list other inodes.
-                        and (status.st_dev, status.st_ino) == (device, entry.inode())
-                    ):
+                    elif is_shared(status, device, entry.inode()):
                         linked[status.st_ino] = facts
                 texts += (entry.name, facts)
-            self._add(texts)
+            self.folders.add(f"{folder}/", texts)
 
     def _facts(self, path: str, status: os.stat_result) -> str:
         if stat.S_ISDIR(status.st_mode):
@@ -160,11 +219,6 @@ class TreeFingerprint:
         self.newest = max(self.newest, mtime, ctime)
         self.devices.add(status.st_dev)
         return f"{status.st_ino} {status.st_size} {mtime} {ctime} {status.st_mode}"
-
-    def _add(self, texts: Iterable[str]) -> None:
-        # Names contain no zero byte, so different entries give different text.
-        text = "\0".join(texts)
-        self._digest.update(f"{text}\0\n".encode("utf-8", "surrogateescape"))
 
 
 def is_settled(newest: int, started: float, settled_seconds: float = SETTLED_SECONDS) -> bool:

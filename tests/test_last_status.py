@@ -52,9 +52,10 @@ while [ ! -e "$root/.dvc/tmp/go_on" ]; do sleep 0.01; done
 def ask(root: Path) -> RegistryStatus:
     """Looks, reads and keeps the status, as the command does."""
     now = look(root)
-    lineage = lineage_of(root)
-    status = read_status(lineage)
-    now.keep(lineage.registry, status, DvcRepo(root).object_folders)
+    lineage, dvc = lineage_of(root), DvcRepo(root)
+    with dvc.session():
+        status = read_status(lineage, dvc, now.known)
+        now.keep(lineage.registry, status, dvc)
     return status
 
 
@@ -65,6 +66,27 @@ def test_whatever_is_written_ends_the_answer(finished_registry: Path, tmp_path: 
         assert look(root).status == status, name
         edit(root)
         assert look(root).status is None, name
+
+
+def test_what_is_known_of_the_data_changes_no_answer(
+    finished_registry: Path, tmp_path: Path
+) -> None:
+    for number, (name, edit) in enumerate(EDITS.items()):
+        root = copy_repository(finished_registry, tmp_path / str(number))
+        ask(root)
+        edit(root)
+        assert ask(root) == read_status(lineage_of(root)), name
+
+
+def test_only_folders_that_were_written_to_are_compared_again(done: Path) -> None:
+    ask(done)
+    write_tree(done, {"raw/01_a/one.txt": "1\n", f"{DATASET}/params.yaml": "suffix: 2\n"})
+    known = look(done).known
+    assert known is not None
+    assert known.in_cache
+    changed = {path for path, folder in known.folders.items() if not folder.is_unchanged}
+    assert changed == {"raw/01_a"}
+    assert len(known.folders) == 3
 
 
 def test_what_git_ignores_in_every_repository_counts(done: Path, tmp_path: Path) -> None:
@@ -108,7 +130,7 @@ def test_an_answer_is_not_kept_while_the_clock_could_hide_a_change(done: Path) -
     now = observe(done, clock=of_coarse_times)
     assert now is not None
     lineage = lineage_of(done)
-    now.keep(lineage.registry, read_status(lineage), DvcRepo(done).object_folders)
+    now.keep(lineage.registry, read_status(lineage), DvcRepo(done))
     assert look(done).status is None
 
 

@@ -70,7 +70,7 @@ class Watchers:
         now = observe(root)
         assert now is not None
         lineage = lineage_of(root)
-        now.keep(lineage.registry, read_status(lineage), DvcRepo(root).object_folders)
+        now.keep(lineage.registry, read_status(lineage), DvcRepo(root))
 
     def find_woken(self) -> set[str]:
         """Those that have noticed a change."""

@@ -63,9 +63,10 @@ def find_status(root: Path) -> RegistryStatus:
     from registry_assets.dvc_repo import DvcRepo
 
     dvc = DvcRepo(root)
-    found, status = read_status_too(dvc)
-    if now is not None:
-        now.keep(found.registry, status, dvc.object_folders)
+    with dvc.session():
+        found, status = read_status_too(dvc, now)
+        if now is not None:
+            now.keep(found.registry, status, dvc)
     return status
 
 

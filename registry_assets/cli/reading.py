@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from registry_assets.dvc_repo import DvcRepo
     from registry_assets.registry.lineage.graph import Lineage
+    from registry_assets.registry.status.last_status import Observation
     from registry_assets.registry.status.values import RegistryStatus
 
 FINDING = 1
@@ -35,13 +36,18 @@ def read_lineage(root: Path, dvc: DvcRepo | None = None) -> Lineage:
     return lineage
 
 
-def read_status_too(dvc: DvcRepo) -> tuple[Lineage, RegistryStatus]:
-    """Read the graph and the status of a registry, and load the metafiles once for both."""
+def read_status_too(dvc: DvcRepo, now: Observation | None = None) -> tuple[Lineage, RegistryStatus]:
+    """Read the graph and the status of a registry, and load the metafiles once for both.
+
+    Args:
+        dvc: The repository.
+        now: The state of the registry's files, observed just before.
+    """
     from registry_assets.registry.status.reading import read_status
 
     with dvc.reading_once():
         lineage = read_lineage(dvc.root, dvc)
-        return lineage, read_status(lineage, dvc)
+        return lineage, read_status(lineage, dvc, None if now is None else now.known)
 
 
 @contextmanager

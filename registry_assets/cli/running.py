@@ -47,18 +47,27 @@ def materialize(
     from registry_assets.registry.status.last_status import observe
 
     now = observe(root)
-    if now is not None and not (selection or collections or force):
-        status = now.status
-        if status is not None and status.up_to_date and now.is_synced(choose_home(now.root)):
-            click.echo(_NOTHING_TO_DO)
-            return
+    status = None if now is None else now.status
+    if (
+        now is not None
+        and status is not None
+        and status.up_to_date
+        and not (selection or collections or force)
+        and now.is_synced(choose_home(now.root))
+    ):
+        click.echo(_NOTHING_TO_DO)
+        return
     from registry_assets.dvc_repo import DvcRepo
 
     dvc = DvcRepo(root)
     with dvc.session():
-        found, status = read_status_too(dvc)
-        if now is not None:
-            now = now.keep(found.registry, status, dvc.object_folders)
+        if status is None:
+            found, status = read_status_too(dvc, now)
+            now = None if now is None else now.keep(found.registry, status, dvc)
+        else:
+            found = read_lineage(root, dvc)
+            if now is not None and now.known is not None:
+                dvc.take_known(now.known)
         code = materialize_all(dvc, found, status, selection, collections, force=force, now=now)
     sys.exit(code)
 
@@ -139,8 +148,8 @@ def look_again(dvc: DvcRepo, instance: DagsterInstance, before: Observation) -> 
     if now is None or not now.is_settled or not now.has_settings_of(before):
         return
     dvc.forget_ignored()
-    found, status = read_status_too(dvc)
-    now = now.keep(found.registry, status, dvc.object_folders)
+    found, status = read_status_too(dvc, now)
+    now = now.keep(found.registry, status, dvc)
     sync(found, instance, lambda _line: None)
     now.mark_synced(choose_home(dvc.root))
 

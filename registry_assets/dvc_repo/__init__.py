@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.batch import StageResult, StageTask
     from registry_assets.dvc_repo.edits import Edit
     from registry_assets.dvc_repo.folders.ignoring import IgnoreRule, refused_reason
+    from registry_assets.dvc_repo.folders.remembered import KnownData, KnownFolder
     from registry_assets.dvc_repo.garbage import ObjectUse
     from registry_assets.dvc_repo.initialising import (
         check_cache,
@@ -99,6 +100,8 @@ _PLACES = {
     "DvcRepo": "repository",
     "Edit": "edits",
     "CachedObject": "purging",
+    "KnownData": "folders.remembered",
+    "KnownFolder": "folders.remembered",
     "Listings": "listings",
     "OutputState": "states",
     "MadeOn": "results",
@@ -141,6 +144,8 @@ __all__ = [
     "DvcRepo",
     "Edit",
     "IgnoreRule",
+    "KnownData",
+    "KnownFolder",
     "Listings",
     "MadeOn",
     "ObjectUse",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ from registry_assets.dvc_repo import (
 from registry_assets.dvc_repo.batch import run_stages
 from registry_assets.dvc_repo.folders import handing_out, ignoring
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
+from registry_assets.dvc_repo.folders.remembered import KnownData, remembered
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
@@ -104,20 +106,44 @@ class DvcRepo(RepoAccess):
             return reading.read_recorded_files(repo, self.root, metafile, path)
 
     def output_states(
-        self, addresses: Sequence[str] | None = None, *, kept: Mapping[str, str] | None = None
+        self,
+        addresses: Sequence[str] | None = None,
+        *,
+        kept: Mapping[str, str] | None = None,
+        known: KnownData | None = None,
     ) -> Mapping[str, states.OutputState]:
         """Compares the outputs of stages with their metafiles, as `dvc status` does.
 
         Args:
             addresses: The stages and ``.dvc`` files to check (default: all that can be read).
             kept: The recorded md5 of outputs that are kept on a remote only, by path.
+            known: What an earlier command found out (`known_data`), as far as it still holds.
         """
         with self.open() as repo:
             if addresses is None:
                 stages = self._collect(repo).stages
             else:
                 stages = load_stages(repo, self.root, addresses)
-            return states.output_states(repo, stages, kept)
+            return states.output_states(repo, stages, kept, known)
+
+    def take_known(self, known: KnownData) -> None:
+        """Takes what an earlier command found out, so that unchanged folders are not hashed."""
+        with self.open() as repo:
+            remembered(repo).take(repo.root_dir, known)
+
+    def known_data(self) -> KnownData:
+        """What was found out about data in this session, for later commands."""
+        with self.open() as repo:
+            memory = remembered(repo)
+            root = f"{self.root}{os.sep}"
+            return KnownData(
+                {
+                    self.relative(place): folder
+                    for place, folder in memory.folders.items()
+                    if place.startswith(root)
+                },
+                memory.in_cache,
+            )
 
     def find_edit(self, metafile: str, path: str) -> edits.Edit | None:
         """Compares an output with its ``.dvc`` file; None if it is unchanged or missing.

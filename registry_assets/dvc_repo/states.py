@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import StatusReader
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
+from registry_assets.dvc_repo.folders.remembered import KnownData, remembered
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import describe_missing_cache, find_missing_cache
 from registry_assets.dvc_repo.unseen import read_link
@@ -50,7 +51,10 @@ class OutputState:
 
 
 def output_states(
-    repo: Repo, stages: Sequence[DvcStage], kept: Mapping[str, str] | None = None
+    repo: Repo,
+    stages: Sequence[DvcStage],
+    kept: Mapping[str, str] | None = None,
+    known: KnownData | None = None,
 ) -> Mapping[str, OutputState]:
     """Compares the outputs of stages with their metafiles, as `dvc status` does.
 
@@ -59,9 +63,12 @@ def output_states(
         stages: The stages.
         kept: The recorded md5 of outputs that are kept on a remote, by path: these are not expected
             in the workspace.
+        known: What an earlier command found out, as far as it still holds.
     """
     states = {}
     reader = StatusReader()
+    if known is not None:
+        reader.take(repo, known)
     kept = kept or {}
     for stage in stages:
         of_stage = _stage_changes(stage, reader, kept)
@@ -84,6 +91,7 @@ def output_states(
             states[path] = OutputState(
                 path, bool(out.hash_info), is_present, changes, link, elsewhere
             )
+    remembered(repo).in_cache = reader.in_cache
     return states
 
 

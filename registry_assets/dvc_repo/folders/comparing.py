@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +10,17 @@ from typing import TYPE_CHECKING
 from dvc.dependency.base import Dependency
 from dvc.output import Output as DvcOutput
 from dvc_data.hashfile.db.local import LocalHashFileDB
+from dvc_data.hashfile.hash_info import HashInfo
 
 from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_folder, is_plain
+from registry_assets.dvc_repo.folders.remembered import KnownData, remembered
+from registry_assets.dvc_repo.folders.scanning import LinkedStatuses
+from registry_assets.dvc_repo.folders.state import HASH
 from registry_assets.dvc_repo.folders.verifying import Verified, verify_version
 from registry_assets.dvc_repo.listings import Listings
 
 if TYPE_CHECKING:
-    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc.repo import Repo
 
 
 def read_recorded(out: DvcOutput) -> Mapping[str, str] | None:
@@ -46,12 +51,15 @@ def has_invalid_listing(out: DvcOutput) -> bool:
     return is_listed and Listings([Path(out.cache.path)]).is_invalid(str(out.hash_info.value))
 
 
-def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:
+def verify(
+    out: DvcOutput, *, by_date: bool = True, intact: set[str] | None = None
+) -> Verified | None:
     """Checks the recorded version in the cache; None if the output is not plain.
 
     Args:
         out: An output or a dependency.
         by_date: See `verify_version`.
+        intact: See `verify_version`.
     """
     if not is_plain(out) or not out.hash_info:
         return None
@@ -59,7 +67,9 @@ def verify(out: DvcOutput, *, by_date: bool = True) -> Verified | None:
     recorded = read_recorded(out) if out.hash_info.isdir else {"": md5}
     if recorded is None:
         return Verified(missing=frozenset({md5}))
-    return verify_version(out.repo, out.cache, md5, recorded, out.meta.size, by_date=by_date)
+    return verify_version(
+        out.repo, out.cache, md5, recorded, out.meta.size, by_date=by_date, intact=intact
+    )
 
 
 class StatusReader:
@@ -71,6 +81,23 @@ class StatusReader:
     def __init__(self) -> None:
         self._hashes: dict[tuple[str, str], HashInfo] = {}
         self._is_in_cache: dict[tuple[str, str], bool] = {}
+        self._intact: set[str] = set()
+        self._linked: LinkedStatuses = {}
+
+    @property
+    def in_cache(self) -> frozenset[str]:
+        """The versions, hashed as DVC 3 does, of which the cache has all objects."""
+        return frozenset(
+            md5 for (name, md5), is_there in self._is_in_cache.items() if is_there and name == HASH
+        )
+
+    def take(self, repo: Repo, known: KnownData) -> None:
+        """Takes what an earlier command found out, as far as it is certainly unchanged."""
+        remembered(repo).take(repo.root_dir, known)
+        self._is_in_cache |= {(HASH, md5): True for md5 in known.in_cache}
+        for path, folder in known.folders.items():
+            if folder.is_unchanged:
+                self._hashes[f"{repo.root_dir}{os.sep}{path}", HASH] = HashInfo(HASH, folder.md5)
 
     def status(self, out: DvcOutput, content: FolderContent | None = None) -> Mapping[str, object]:
         """The same as ``out.status()``: changes by name.
@@ -98,7 +125,7 @@ class StatusReader:
     def _hash(self, out: DvcOutput) -> HashInfo:
         key = (out.fs_path, out.hash_name)
         if key not in self._hashes:
-            self._hashes[key] = hash_folder(out.repo, out) or out.get_hash()
+            self._hashes[key] = hash_folder(out.repo, out, self._linked) or out.get_hash()
         return self._hashes[key]
 
     def _finds_in_cache(self, out: DvcOutput) -> bool:
@@ -106,7 +133,7 @@ class StatusReader:
         if key not in self._is_in_cache:
             known = out.obj
             # Like `dvc status`, trust read-only objects.
-            verified = verify(out, by_date=False)
+            verified = verify(out, by_date=False, intact=self._intact)
             is_there = not out.changed_cache() if verified is None else verified.is_whole
             self._is_in_cache[key] = is_there
             # Otherwise large listings would stay in memory while the repository is open.

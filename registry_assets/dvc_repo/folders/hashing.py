@@ -25,7 +25,12 @@ from dvc_data.hashfile.meta import Meta
 
 from registry_assets.dvc_repo.folders.ignoring import REFUSED_IGNORE_FILE, walk
 from registry_assets.dvc_repo.folders.remembered import Remembered, remembered
-from registry_assets.dvc_repo.folders.scanning import FolderScan, scan_folder, stamp_of
+from registry_assets.dvc_repo.folders.scanning import (
+    FolderScan,
+    LinkedStatuses,
+    scan_folder,
+    stamp_of,
+)
 from registry_assets.dvc_repo.folders.state import (
     HASH,
     FileStatus,
@@ -133,8 +138,15 @@ def read_folder(repo: Repo, out: DvcOutput) -> FolderContent | None:
     return _read(repo, out, _scan(out)) if _is_plain_folder(out) else None
 
 
-def hash_folder(repo: Repo, out: DvcOutput) -> HashInfo | None:
+def hash_folder(
+    repo: Repo, out: DvcOutput, linked: LinkedStatuses | None = None
+) -> HashInfo | None:
     """The hash of an output, as by `read_folder`; cached while the folder is unchanged.
+
+    Args:
+        repo: The repository.
+        out: The output.
+        linked: See `scan_folder`.
 
     Returns:
         None if DVC has to do it.
@@ -144,7 +156,7 @@ def hash_folder(repo: Repo, out: DvcOutput) -> HashInfo | None:
     """
     if not _is_plain_folder(out):
         return None
-    scan = _scan(out)
+    scan = _scan(out, linked)
     known = remembered(repo).hash_of(out.fs_path, scan.stamp)
     if known is not None:
         return known
@@ -156,10 +168,10 @@ def _is_plain_folder(out: DvcOutput) -> bool:
     return is_plain(out) and not Path(out.fs_path).is_symlink() and bool(out.isdir())
 
 
-def _scan(out: DvcOutput) -> FolderScan:
+def _scan(out: DvcOutput, linked: LinkedStatuses | None = None) -> FolderScan:
     place = str(out.fs_path)
     try:
-        return scan_folder(place)
+        return scan_folder(place, linked)
     except FileNotFoundError as error:
         raise DataBeingWrittenError(str(error.filename or place)) from error
 

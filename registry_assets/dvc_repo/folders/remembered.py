@@ -8,17 +8,46 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile
+from dvc_data.hashfile.hash_info import HashInfo
+
+from registry_assets.dvc_repo.folders.state import HASH, FileStatus, HashedFile
 from registry_assets.dvc_repo.versions import place_in
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
-    from dvc_data.hashfile.hash_info import HashInfo
+
+
+class KnownFolder(NamedTuple):
+    """What a command found out about a folder in the workspace.
+
+    Attributes:
+        md5: Its hash.
+        stamp: Its stamp (`scanning.FolderScan`) from before it was hashed.
+        is_unchanged: Whether it is certainly unchanged since, so that it need not be scanned.
+    """
+
+    md5: str
+    stamp: str
+    is_unchanged: bool = False
+
+
+@dataclass(frozen=True)
+class KnownData:
+    """What a command found out about data, for commands that come later.
+
+    Attributes:
+        folders: The hashed folders, by path from the root.
+        in_cache: The versions of which the cache has all objects.
+    """
+
+    folders: Mapping[str, KnownFolder]
+    in_cache: frozenset[str] = frozenset()
 
 
 class _Linked(NamedTuple):
@@ -35,6 +64,26 @@ class Remembered:
     def __init__(self) -> None:
         self._folders: dict[str, tuple[str, HashInfo]] = {}
         self._linked: dict[tuple[int, int], _Linked] = {}
+        self.in_cache: frozenset[str] = frozenset()
+
+    @property
+    def folders(self) -> Mapping[str, KnownFolder]:
+        """All hashed folders, by absolute path."""
+        return {
+            place: KnownFolder(str(hash_info.value), stamp)
+            for place, (stamp, hash_info) in self._folders.items()
+        }
+
+    def take(self, root: str, known: KnownData) -> None:
+        """Takes the hashes of folders that an earlier command found; those of this one count more.
+
+        Args:
+            root: Of the repository.
+            known: What it found.
+        """
+        for path, folder in known.folders.items():
+            hashed = folder.stamp, HashInfo(HASH, folder.md5)
+            self._folders.setdefault(f"{root}{os.sep}{path}", hashed)
 
     def hash_of(self, place: str, stamp: str | None) -> HashInfo | None:
         """The hash of a folder, if it is unchanged since it was hashed."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 
 from registry_assets.dvc_repo.folders.state import FileStatus
-from registry_assets.fingerprint import FileIdentity
+from registry_assets.fingerprint import FileIdentity, is_shared
+
+LinkedStatuses = dict[int, dict[int, FileStatus]]
+"""The status of hard-linked files, by device and inode."""
 
 _MOST_FACTS = 10_000
 
@@ -44,45 +47,75 @@ class FolderScan:
             waiting += (path for path in below if path in self.folders)
 
 
-def scan_folder(place: str) -> FolderScan:
+def scan_folder(place: str, linked: LinkedStatuses | None = None) -> FolderScan:
     """Scans a folder.
+
+    Args:
+        place: The folder, absolute.
+        linked: The hard-linked files that were found at the same moment in other folders, to which
+            those of this one are added: each is looked at once, under one of its names.
 
     Raises:
         FileNotFoundError: when a file is removed meanwhile.
     """
-    digest = hashlib.blake2b(digest_size=16)
     folders: dict[str, dict[str, FileStatus | None]] = {}
+    return FolderScan(place, folders, _scan(place, folders, linked))
+
+
+def _scan(
+    place: str,
+    folders: dict[str, dict[str, FileStatus | None]] | None,
+    linked: LinkedStatuses | None,
+) -> str | None:
+    """Returns the stamp of a folder; keeps what is found in `folders`, if that is wanted."""
+    digest = hashlib.blake2b(digest_size=16)
     is_told = True
     waiting = [place]
     while waiting:
         folder = waiting.pop()
-        found = folders[folder] = {}
+        found: dict[str, FileStatus | None] = {}
+        if folders is not None:
+            folders[folder] = found
         try:
+            device = os.stat(folder).st_dev
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=attrgetter("name"), reverse=True)
         except OSError:  # `os.walk` skips it, too
             is_told = False
             continue
-        facts: list[object] = [folder]
+        known = {} if linked is None else linked.setdefault(device, {})
+        facts = [folder]
         # Taken out of the list, as an entry keeps its whole status.
         while entries:
             entry = entries.pop()
-            if entry.is_dir():
-                found[entry.name] = None
-                if entry.is_symlink():
-                    is_told = False
-                else:
-                    waiting.append(entry.path)
-                continue
-            status = found[entry.name] = FileStatus.of(entry.stat(follow_symlinks=False))
-            facts += (entry.name, *FileIdentity.of(status))
+            name, inode = entry.name, entry.inode()
+            status = known.get(inode)
+            if status is None:
+                if entry.is_dir():
+                    found[name] = None
+                    if entry.is_symlink():
+                        is_told = False
+                    else:
+                        waiting.append(entry.path)
+                    continue
+                status = FileStatus.of(entry.stat(follow_symlinks=False))
+                if linked is not None and is_shared(status, device, inode):
+                    known[inode] = status
+            if folders is not None:
+                found[name] = status
+            facts += (name, f"{status.st_ino} {status.st_mtime_ns} {status.st_size}")
             if stat.S_ISLNK(status.st_mode):
-                facts.append(_target_of(entry.path))
+                facts.append(f"{_target_of(entry.path)}")
             if len(facts) > _MOST_FACTS:
-                digest.update(repr(facts).encode())
+                digest.update(_text_of(facts))
                 facts.clear()
-        digest.update(repr(facts).encode())
-    return FolderScan(place, folders, digest.hexdigest() if is_told else None)
+        digest.update(_text_of(facts))
+    return digest.hexdigest() if is_told else None
+
+
+def _text_of(facts: Iterable[str]) -> bytes:
+    # Names contain no zero byte, so different facts give different text.
+    return "".join(f"{fact}\0" for fact in facts).encode("utf-8", "surrogateescape")
 
 
 def stamp_of(place: str) -> str | None:
@@ -91,7 +124,7 @@ def stamp_of(place: str) -> str | None:
         if not os.path.islink(place):
             status = os.stat(place)
             if stat.S_ISDIR(status.st_mode):
-                return scan_folder(place).stamp
+                return _scan(place, None, None)
             return repr(FileIdentity.of(status))
         if os.path.isdir(place):
             return None

@@ -116,30 +116,31 @@ def store_outputs(
     note_stored(repo)
     for out in stage.outs:
         content = contents[out.fs_path]
-        overwritten |= _release_overwritten(repo, out, content)
+        files = None if content is None else [_with_object(out.cache, f) for f in content.files]
+        overwritten |= _release_overwritten(repo, out, files)
         try:
-            if content is None:
+            if content is None or files is None:
                 raise NotPlainError
-            _store(repo, out, content, (before or {}).get(out.fs_path))
+            _store(repo, out, content, files, (before or {}).get(out.fs_path))
         except NotPlainError:
             out.commit()
     return overwritten
 
 
 def _release_overwritten(
-    repo: Repo, out: DvcOutput, content: FolderContent | None
+    repo: Repo, out: DvcOutput, files: Sequence[HashedFile] | None
 ) -> Mapping[str, str]:
     """Renames objects that were edited in place through links in an output; see `store_outputs`."""
     # An output outside the repository has no cache.
     cache = out.cache if out.is_in_repo and out.use_cache and out.hash_name == HASH else None
     if not isinstance(cache, LocalHashFileDB):
         return {}
-    if content is not None:
+    if files is not None:
         # Hard links to something else, such as an input, have no object yet.
         linked = {
-            file.status.st_ino: f"{content.place}/{file.name}"
-            for file in content.files
-            if file.status.st_nlink > 1 and not file.is_object and not _is_object(cache, file)
+            file.status.st_ino: f"{out.fs_path}/{file.name}"
+            for file in files
+            if file.status.st_nlink > 1 and not file.is_object
         }
     else:
         linked = dict(_find_linked(str(out.fs_path)))
@@ -167,13 +168,17 @@ def describe_overwritten(repo: Repo, place: str, md5: str) -> str:
     return f"damaged {path}: edited in place, which changed its object {md5[:10]} in the cache, too"
 
 
-def _is_object(cache: LocalHashFileDB, file: HashedFile) -> bool:
-    """Whether a file is a hard link to the object with its hash."""
+def _with_object(cache: LocalHashFileDB, file: HashedFile) -> HashedFile:
+    """The file, marked as an object if it is a hard link to the protected one with its hash."""
+    if file.is_object or file.status.st_nlink == 1:
+        return file
     try:
-        status = os.stat(place_in(cache, file.md5))
+        held = os.stat(place_in(cache, file.md5))
     except FileNotFoundError:
-        return False
-    return (status.st_dev, status.st_ino) == (file.status.st_dev, file.status.st_ino)
+        return file
+    is_object = (held.st_dev, held.st_ino) == (file.status.st_dev, file.status.st_ino)
+    is_protected = stat.S_IMODE(held.st_mode) == cache.CACHE_MODE
+    return file._replace(is_object=True) if is_object and is_protected else file
 
 
 def _find_linked(place: str) -> Iterator[tuple[int, str]]:
@@ -188,7 +193,13 @@ def _find_linked(place: str) -> Iterator[tuple[int, str]]:
                 yield status.st_ino, path
 
 
-def _store(repo: Repo, out: DvcOutput, content: FolderContent, before: str | None) -> None:
+def _store(
+    repo: Repo,
+    out: DvcOutput,
+    content: FolderContent,
+    files: Sequence[HashedFile],
+    before: str | None,
+) -> None:
     cache: LocalHashFileDB = out.cache
     storer = _Storer(repo, cache, content, before)
     listing = str(content.hash_info.value)
@@ -196,10 +207,11 @@ def _store(repo: Repo, out: DvcOutput, content: FolderContent, before: str | Non
     for prefix in {file.md5[:2] for file in content.files} | {listing[:2]}:
         if not os.path.isdir(f"{cache.path}/{prefix}"):
             make_folder(f"{cache.path}/{prefix}")
-    stored = storer.store_all(content.files)
-    both = zip(stored, content.files, strict=True)
+    stored = storer.store_all(files)
     # The others were saved in the state when they were hashed.
-    tell_hashes(repo, out, [now for now, before in both if now.is_object or now is not before])
+    both = zip(stored, content.files, strict=True)
+    untold = (now for now, old in both if old.is_object or now.status is not old.status)
+    tell_hashes(repo, out, untold)
     tell_links(repo, out, stored)
     if storer.put(listing, lambda fresh: _write(fresh, content.listing)):
         vouch_once_synced(repo, place_in(cache, listing))
@@ -249,7 +261,7 @@ class _Storer:
         # Most are new: to ask for the object of each first would take as long as linking it.
         stored = [self._link_new(file) for file in files]
         left = [file for file, now in zip(files, stored, strict=True) if now is None]
-        self._verify({file.md5 for file in left})
+        self._verify({file.md5 for file in left if not file.is_object})
         return [now or self._store(file) for file, now in zip(files, stored, strict=True)]
 
     def _link_new(self, file: HashedFile) -> HashedFile | None:

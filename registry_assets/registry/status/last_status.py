@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry_assets.fingerprint import (
     Clock,
+    FolderDigests,
     Linked,
     Moment,
     ObjectsFingerprint,
@@ -39,6 +40,9 @@ from registry_assets.registry.metafile_walk import (
 )
 from registry_assets.registry.status.values import RegistryStatus
 
+if TYPE_CHECKING:
+    from registry_assets.dvc_repo import DvcRepo, KnownData
+
 _KEPT = f"{KEPT_FOLDER}/last_look.json"
 _SYNCED = "registry_assets.json"
 
@@ -50,6 +54,7 @@ class Observation:
     Attributes:
         root: Root of the registry.
         entries: A fingerprint of each relevant entry of the root.
+        folders: A fingerprint of each folder, in which those of outputs are found.
         is_settled: Whether every later change is sure to change a fingerprint.
         kept: The cache that an earlier observation wrote.
         moment: When the observation began.
@@ -57,6 +62,7 @@ class Observation:
 
     root: Path
     entries: Mapping[str, str]
+    folders: FolderDigests = field(repr=False)
     is_settled: bool
     kept: Mapping[str, Any]
     moment: Moment
@@ -78,22 +84,44 @@ class Observation:
             # A broken cache, or one that another version wrote: compare again.
             return None
 
-    def keep(
-        self, registry: Registry, found: RegistryStatus, caches: Iterable[Path]
-    ) -> Observation:
+    @property
+    def known(self) -> KnownData | None:
+        """What was kept about data, as far as it still holds although something was written."""
+        from registry_assets.dvc_repo import KnownData, KnownFolder
+
+        try:
+            if not self._has_settings_of(self.kept):
+                return None
+            kept = self.kept["data"]
+            caches = ObjectsFingerprint.of(self.kept["caches"])
+            return KnownData(
+                {
+                    path: KnownFolder(
+                        md5, stamp, self.folders.below(f"{self.root}/{path}") == fingerprint
+                    )
+                    for path, (fingerprint, stamp, md5) in kept["folders"].items()
+                },
+                frozenset(kept["in_cache"] if caches.digest == self.kept["objects"] else ()),
+            )
+        except Exception:
+            # As in `status`.
+            return None
+
+    def keep(self, registry: Registry, found: RegistryStatus, dvc: DvcRepo) -> Observation:
         """Cache a status, if later observations can tell whether it is still valid.
 
         Args:
             registry: The registry, read after this observation.
             found: Its status, read after this observation.
-            caches: The cache folders that the status depends on.
+            dvc: The repository, in the session in which the status was read.
 
         Returns:
             This observation, updated with what was cached.
         """
         if not self.is_settled or not is_self_contained(registry):
             return self
-        objects = ObjectsFingerprint.of(map(str, caches))
+        caches, data = [str(cache) for cache in dvc.object_folders], dvc.known_data()
+        objects = ObjectsFingerprint.of(caches)
         if not self.moment.is_after(objects.newest, objects.devices):
             return self
         unseen = without_named(registry, find_unseen(registry))
@@ -106,9 +134,16 @@ class Observation:
             "entries": entries,
             "outside": outside,
             "environment": fingerprint_environment(outside),
-            "caches": [str(cache) for cache in caches],
+            "caches": caches,
             "objects": objects.digest,
             "status": asdict(found),
+            "data": {
+                "folders": {
+                    path: (self.folders.below(f"{self.root}/{path}"), folder.stamp, folder.md5)
+                    for path, folder in data.folders.items()
+                },
+                "in_cache": sorted(data.in_cache),
+            },
         }
         _write(self.root / _KEPT, kept)
         return replace(self, entries=entries, kept=kept)
@@ -136,11 +171,14 @@ class Observation:
         What a process knows of unchanged folders holds only with the same ignore files.
         """
         try:
-            environment = fingerprint_environment(before.kept["outside"])
-            is_same = environment == before.kept["environment"]
+            return self._has_settings_of(before.kept)
         except (KeyError, OSError, UntoldChangesError):
             return False
-        return is_same and self.entries.get(DVC_FOLDER) == before.entries.get(DVC_FOLDER)
+
+    def _has_settings_of(self, kept: Mapping[str, Any]) -> bool:
+        if self.entries.get(DVC_FOLDER) != kept["entries"].get(DVC_FOLDER):
+            return False
+        return bool(fingerprint_environment(kept["outside"]) == kept["environment"])
 
     def is_synced(self, home: Path) -> bool:
         """Whether this state was reported to the Dagster instance of a home folder."""
@@ -181,14 +219,16 @@ def observe(start: Path, *, clock: Clock = read_clock) -> Observation | None:
     entries, is_sure = {}, True
     skipped = _skipped(kept)
     linked: Linked = {}
+    folders = FolderDigests()
     for name in sorted(os.listdir(root)):
         # The `.env` file is rewritten in each copy and is not part of the registry's state.
         if name == ENV_FILE or name in skipped:
             continue
         fingerprint, is_whole = _fingerprint(root, name, skipped, linked)
         entries[name] = fingerprint.digest()
+        folders.update(fingerprint.folders)
         is_sure &= is_whole and moment.is_after(fingerprint.newest, fingerprint.devices)
-    return Observation(root, entries, is_sure, kept, moment)
+    return Observation(root, entries, folders, is_sure, kept, moment)
 
 
 def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:

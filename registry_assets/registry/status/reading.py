@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from registry_assets.dvc_repo import CacheState, DvcRepo, OutputState
+from registry_assets.dvc_repo import CacheState, DvcRepo, KnownData, OutputState
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import (
@@ -36,17 +36,20 @@ from registry_assets.registry.status.values import (
 _METAFILES = (DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE)
 
 
-def read_status(lineage: Lineage, dvc: DvcRepo | None = None) -> RegistryStatus:
+def read_status(
+    lineage: Lineage, dvc: DvcRepo | None = None, known: KnownData | None = None
+) -> RegistryStatus:
     """Compare the workspace with the metafiles; hashes only files that changed since the last time.
 
     Args:
         lineage: The graph.
         dvc: The repository, if it is open already.
+        known: What an earlier command found out about data, as far as it still holds.
     """
     registry = lineage.registry
     dvc = dvc or DvcRepo(registry.root)
     kept = find_kept_elsewhere(registry)
-    states = dvc.output_states(kept=kept)
+    states = dvc.output_states(kept=kept, known=known)
     raw_folder = registry.raw_folder
     raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states, dvc))
     in_raw = {item.path for item in raw}
