@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from registry_assets import images
 from registry_assets.dvc_repo import DvcRepo, Listings
+from registry_assets.fingerprint import FileIdentity
 from registry_assets.images.contents import is_set_aside_note
-from registry_assets.images.measurements import MEASUREMENTS_TABLE, Measurement
+from registry_assets.images.likeness import Signatures, find_alike_among
+from registry_assets.images.measurements import MEASUREMENTS_TABLE
 from registry_assets.model import Version, is_folder
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.check_results import FINGERPRINT, CheckResult, Finding
@@ -96,13 +98,13 @@ def find_duplicates(
     listed = _same_content(recorded, listings, names, result, within)
     if distance is not None:
         measured = {**dict(find_tables(lineage, listings)), **(tables or {})}
-        pictures = {name: [*_comparable(measured[name])] for name in sorted(measured)}
+        pictures = {name: read_comparable(measured[name]) for name in sorted(measured)}
         known = {(d.collection, d.path) for d in listed}
         result.found += _alike(pictures, names, distance, known)
         if within:
             for name in pictures if names is None else pictures.keys() & {*names}:
                 result.found += _alike_within(name, pictures[name], distance, known)
-        old = {name for name, rows in pictures.items() if any(not row.thumbnail for row in rows)}
+        old = {name for name, compared in pictures.items() if not compared.is_complete}
         result.unmeasured = sorted((recorded.keys() - measured.keys()) | old)
     result.found.sort(key=lambda d: (d.collection, d.path, d.other, d.distance is not None))
     return result
@@ -235,12 +237,76 @@ def find_tables(
             yield name, place
 
 
-def _comparable(table: Path) -> Iterator[Measurement]:
-    return (row for row in images.read_measurements(table) if row.is_readable)
+@dataclass(frozen=True)
+class Comparable:
+    """The pictures of a table of measurements that can be compared, about 100 bytes for each.
+
+    Attributes:
+        table: The table.
+        signatures: What they are compared by.
+        sources: For each picture, the position of the first one of its video, or its own.
+        is_complete: Whether all have thumbnails, which tables of early versions lack.
+    """
+
+    table: Path
+    signatures: Signatures
+    sources: NDArray[np.int64]
+    is_complete: bool
+    _md5s: bytes
+
+    def md5(self, position: int) -> bytes:
+        """The md5 of a picture."""
+        return self._md5s[16 * position : 16 * position + 16]
+
+    @cached_property
+    def paths(self) -> Sequence[str]:
+        """Their paths in the collection, read when they are asked for.
+
+        Raises:
+            ValueError: When the table was replaced meanwhile.
+        """
+        paths = [row.path for row in images.read_measurements(self.table) if row.is_readable]
+        if len(paths) != len(self.sources):
+            raise ValueError(f"{self.table} was written meanwhile")
+        return paths
+
+
+def read_comparable(table: Path) -> Comparable:
+    """Read what pictures of a table are compared by.
+
+    Raises:
+        OSError: When it cannot be read.
+        ValueError: When it is no such table.
+    """
+    return _read_comparable(table, FileIdentity.of(table.stat()))
+
+
+# While many collections are measured, each is compared with those before it.
+@lru_cache(maxsize=2000)
+def _read_comparable(table: Path, _identity: FileIdentity) -> Comparable:
+    hashes: list[str] = []
+    thumbnails: list[str] = []
+    md5s: list[str] = []
+    sources: list[int] = []
+    first: dict[str, int] = {}
+    for row in images.read_measurements(table):
+        if row.is_readable:
+            position = len(sources)
+            sources.append(first.setdefault(row.source, position) if row.source else position)
+            hashes.append(row.perceptual_hash)
+            thumbnails.append(row.thumbnail)
+            md5s.append(row.md5 or NOTHING)
+    return Comparable(
+        table,
+        Signatures.of(hashes, thumbnails),
+        np.array(sources, np.int64),
+        all(thumbnails),
+        bytes.fromhex("".join(md5s)),
+    )
 
 
 def _alike(
-    pictures: Mapping[str, Sequence[Measurement]],
+    pictures: Mapping[str, Comparable],
     names: Collection[str] | None,
     distance: int,
     known: Collection[tuple[str, str]],
@@ -249,26 +315,32 @@ def _alike(
     if len(pictures) < 2:
         return ()
     order = [*pictures]
-    rows = [(name, row) for name in order for row in pictures[name]]
-    sets = [number for number, name in enumerate(order) for _ in pictures[name]]
+    counts = [len(compared.sources) for compared in pictures.values()]
+    starts = np.cumsum([0, *counts])
+    sets = np.repeat(np.arange(len(order)), counts)
     asked = None if names is None else [order.index(name) for name in names if name in pictures]
+
+    def locate(number: int) -> tuple[str, int]:
+        return order[sets[number]], number - int(starts[sets[number]])
+
     nearest: dict[tuple[str, str, str], Duplicate] = {}
-    for one, other, differing in images.find_alike(
-        [row.perceptual_hash for _, row in rows],
+    for one, other, differing in find_alike_among(
+        Signatures.join([compared.signatures for compared in pictures.values()]),
         sets,
         distance,
-        thumbnails=[row.thumbnail for _, row in rows],
         asked=asked,
     ):
-        if rows[one][1].md5 == rows[other][1].md5:
+        located = {number: locate(number) for number in (one, other)}
+        if len({pictures[name].md5(row) for name, row in located.values()}) == 1:
             continue
+        places = {n: (name, pictures[name].paths[row]) for n, (name, row) in located.items()}
         # Report the later collection, unless one of them was asked about.
         sides = [(other, one)] if names is None else [(other, one), (one, other)]
         for mine, theirs in sides:
-            name, path = rows[mine][0], rows[mine][1].path
+            name, path = places[mine]
             if (names is not None and name not in names) or (name, path) in known:
                 continue
-            found = Duplicate(name, path, rows[theirs][0], rows[theirs][1].path, differing)
+            found = Duplicate(name, path, *places[theirs], differing)
             key = (name, path, found.other)
             best = nearest.setdefault(key, found)
             if differing < (best.distance or 0):
@@ -278,22 +350,18 @@ def _alike(
 
 def _alike_within(
     name: str,
-    rows: Sequence[Measurement],
+    compared: Comparable,
     distance: int,
     known: Collection[tuple[str, str]],
 ) -> Iterator[Duplicate]:
     """For each picture of a collection, find the most similar one before it, if any."""
     # All frames of a video form one set; every other picture is a set of its own.
-    sets: dict[str, int] = {}
-    for one, other, differing in images.find_alike(
-        [row.perceptual_hash for row in rows],
-        [sets.setdefault(row.source or row.path, len(sets)) for row in rows],
-        distance,
-        thumbnails=[row.thumbnail for row in rows],
-        nearest_before=True,
+    for one, other, differing in find_alike_among(
+        compared.signatures, compared.sources, distance, nearest_before=True
     ):
-        if (name, rows[other].path) not in known:
-            yield Duplicate(name, rows[other].path, name, rows[one].path, differing)
+        paths = compared.paths
+        if (name, paths[other]) not in known:
+            yield Duplicate(name, paths[other], name, paths[one], differing)
 
 
 def holds_table(listings: Listings, version: Version) -> bool:

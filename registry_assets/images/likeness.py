@@ -8,7 +8,10 @@ brightened ones, or ones cropped by more than a few percent, are not. Recompress
 very low contrast can also exceed the limit.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,9 @@ MOST_DIFFERENCE = 1 / 8
 
 _BITS = 64
 _PAIRS_AT_ONCE = 1 << 22
+_ROWS_AT_ONCE = _PAIRS_AT_ONCE // 64
+_NO_HASHES = np.zeros(0, np.uint64)
+_NO_LEVELS = np.zeros((0, 64), np.uint8)
 _COUNTS = np.array([bin(number).count("1") for number in range(256)], np.uint8)
 _NO_THUMBNAIL = "0" * 128
 
@@ -52,20 +58,64 @@ def find_alike(
     Raises:
         ValueError: If the distance is not in 0 to 64.
     """
+    signatures = Signatures.of(hashes, thumbnails)
+    return find_alike_among(signatures, sets, distance, asked=asked, nearest_before=nearest_before)
+
+
+class Signatures(NamedTuple):
+    """What pictures are compared by, 72 bytes for each.
+
+    Attributes:
+        hashes: Their perceptual hashes.
+        levels: The grey levels of their thumbnails, 64 in each row; None if only hashes are
+            compared.
+    """
+
+    hashes: NDArray[np.uint64]
+    levels: NDArray[np.uint8] | None
+
+    @classmethod
+    def of(cls, hashes: Iterable[str], thumbnails: Iterable[str] | None) -> Signatures:
+        """The signatures of pictures with a `perceptual_hash` and a `thumbnail` each."""
+        numbers = np.array([int(text or "0", 16) for text in hashes], np.uint64)
+        if thumbnails is None:
+            return cls(numbers, None)
+        data = bytes.fromhex("".join(text or _NO_THUMBNAIL for text in thumbnails))
+        return cls(numbers, np.frombuffer(data, np.uint8).reshape(-1, 64))
+
+    @classmethod
+    def join(cls, parts: Sequence[Signatures]) -> Signatures:
+        """The signatures of all parts, which have thumbnails."""
+        levels = [part.levels for part in parts if part.levels is not None]
+        return cls(
+            np.concatenate([_NO_HASHES, *(part.hashes for part in parts)]),
+            np.concatenate([_NO_LEVELS, *levels]),
+        )
+
+
+def find_alike_among(
+    pictures: Signatures,
+    sets: Sequence[int] | NDArray[np.int64],
+    distance: int,
+    *,
+    asked: Collection[int] | None = None,
+    nearest_before: bool = False,
+) -> Iterator[tuple[int, int, int]]:
+    """The same as `find_alike`, of the signatures of the pictures."""
     if not 0 <= distance <= _BITS:
         raise ValueError(f"the distance of two hashes is 0 to {_BITS}, not {distance}")
-    values = np.array([int(text or "0", 16) for text in hashes], np.uint64)
-    of_set = np.array(sets, np.int64)
+    values, levels = pictures
+    of_set = np.asarray(sets, np.int64)
     is_asked = np.ones(len(values), bool) if asked is None else np.isin(of_set, list(asked))
-    levels, contrast = _parse_thumbnails(thumbnails)
     comparable = values != 0
-    if thumbnails is not None:
+    contrast = None if levels is None else _contrast_of(levels)
+    if contrast is not None:
         comparable &= contrast > 0
     nearest: dict[int, tuple[int, int]] = {}
     for ones, others, differing in _candidates(
         np.flatnonzero(comparable), values, of_set, is_asked, distance
     ):
-        if thumbnails is not None:
+        if levels is not None and contrast is not None:
             agree = _agree(levels, contrast, ones, others)
             ones, others, differing = ones[agree], others[agree], differing[agree]
         if nearest_before:
@@ -83,27 +133,26 @@ def find_alike(
         yield one, other, bits
 
 
-def _parse_thumbnails(
-    thumbnails: Sequence[str] | None,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the grey levels and the contrast of each picture."""
-    data = bytes.fromhex("".join(text or _NO_THUMBNAIL for text in thumbnails or ()))
-    levels = np.frombuffer(data, np.uint8).reshape(-1, 64).astype(np.float32)
-    return levels, levels.std(axis=1)
+def _contrast_of(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the contrast of each picture."""
+    contrast = np.empty(len(levels), np.float32)
+    for start in range(0, len(levels), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        contrast[part] = levels[part].astype(np.float32).std(axis=1)
+    return contrast
 
 
 def _agree(
-    levels: NDArray[np.float32],
+    levels: NDArray[np.uint8],
     contrast: NDArray[np.float32],
     ones: _Positions,
     others: _Positions,
 ) -> NDArray[np.bool_]:
     agree = np.empty(len(ones), bool)
     most = MOST_DIFFERENCE * np.minimum(contrast[ones], contrast[others])
-    rows = _PAIRS_AT_ONCE // 64
-    for start in range(0, len(ones), rows):
-        part = slice(start, start + rows)
-        difference = levels[ones[part]] - levels[others[part]]
+    for start in range(0, len(ones), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        difference = levels[ones[part]].astype(np.float32) - levels[others[part]]
         agree[part] = np.sqrt(np.square(difference).mean(axis=1)) <= most[part]
     return agree
 
