@@ -29,7 +29,7 @@ import re
 import stat
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
@@ -42,8 +42,8 @@ SETTLED_SECONDS = 2.0
 _TICK_SECONDS = 0.05
 """How long to wait for the clock of a file system; most tick every ten milliseconds or less."""
 
-Linked = dict[int, dict[int, str]]
-"""Facts about files, by device and inode."""
+_MANY = 100
+"""How many entries make it worthwhile not to list a folder."""
 
 _AFTER_SLASH = chr(ord("/") + 1)
 
@@ -118,13 +118,22 @@ class FolderDigests:
         text = "\0".join([place, *texts]).encode("utf-8", "surrogateescape")
         self._digests[place] = hashlib.blake2b(text, digest_size=16).digest()
 
-    def update(self, others: FolderDigests) -> None:
-        """Add all folders of others."""
-        self._digests.update(others._digests)
+    def put(self, place: str, digest: str) -> None:
+        """Add what is at a path by its digest."""
+        self._digests[place] = bytes.fromhex(digest)
 
-    def digest(self) -> str:
+    def of(self, place: str) -> str | None:
+        """The digest of what was added at one path, if anything was."""
+        digest = self._digests.get(place)
+        return None if digest is None else digest.hex()
+
+    def all(self) -> str:
         """The digest of everything."""
         return self._digest_of(self._digests)
+
+    def at(self, place: str) -> str:
+        """The digest of what was added at a path, and of everything in it if it is a folder."""
+        return f"{self.of(place)} {self.below(place)}"
 
     def below(self, folder: str) -> str:
         """The digest of everything in a folder, for which all have to be added before."""
@@ -139,28 +148,52 @@ class FolderDigests:
         return hashlib.blake2b(digests, digest_size=16).hexdigest()
 
 
+class CoveredFolder(NamedTuple):
+    """A folder of many files, all of which are hard links to files in other folders.
+
+    It is unchanged if its own status is, which tells of names that come and go, and if the other
+    folders are, which tell of the content. So it need not be listed.
+
+    Attributes:
+        status: Its own.
+        digest: Of the names and facts in it.
+        by: The digests of the other folders, by path.
+    """
+
+    status: str
+    digest: str
+    by: Mapping[str, str]
+
+
 class TreeFingerprint:
     """A digest of names, times, sizes and modes.
 
     No program can set a ctime back, but creating a hardlink to a file changes it.
 
+    Args:
+        before: The covered folders of an earlier moment, after which every change certainly changes
+            a fingerprint (`Moment`).
+
     Attributes:
-        folders: The digests of all folders that were added.
+        covered: The folders that are covered now, by path.
         newest: The newest mtime or ctime that was looked at, in nanoseconds since the epoch.
         devices: The file systems of all files that were looked at (``st_dev``).
-        linked: Facts about hard-linked files, by device and inode. Fingerprints of the same moment
-            may share them: each file is looked at once, under one of its names.
     """
 
-    def __init__(self, linked: Linked | None = None) -> None:
-        self.folders = FolderDigests()
-        self.linked: Linked = {} if linked is None else linked
+    def __init__(self, before: Mapping[str, CoveredFolder] | None = None) -> None:
+        self.covered: dict[str, CoveredFolder] = {}
         self.newest = 0
         self.devices: set[int] = set()
+        self._before = before or {}
+        self._postponed: list[tuple[str, Collection[str]]] = []
+        self._digests = FolderDigests()
+        # Facts about hard-linked files, and the folder where each was looked at, by device and
+        # inode: it is looked at once, under one of its names.
+        self._linked: dict[int, dict[int, tuple[str, str]]] = {}
 
     def digest(self) -> str:
         """The digest of everything that was added."""
-        return self.folders.digest()
+        return self.finish().all()
 
     def add(self, place: Path, without: Collection[str] = ()) -> None:
         """Add a file, or everything in a folder; a missing path counts as missing.
@@ -175,49 +208,95 @@ class TreeFingerprint:
         try:
             status = place.lstat()
         except FileNotFoundError:
-            self.folders.add(str(place), [])
+            self._digests.add(str(place), [])
             return
-        self.folders.add(str(place), [self._facts(str(place), status)])
-        waiting = [(str(place), status.st_dev)] if stat.S_ISDIR(status.st_mode) else []
+        self._digests.add(str(place), [self._facts(place, status)])
+        waiting = [str(place)] if stat.S_ISDIR(status.st_mode) else []
         while waiting:
-            folder, device = waiting.pop()
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=attrgetter("name"), reverse=True)
-            linked = self.linked.setdefault(device, {})
-            texts: list[str] = []
-            # Taken out of the list, as an entry keeps its whole status.
-            while entries:
-                entry = entries.pop()
-                if without and entry.path in without:
-                    continue
-                facts = linked.get(entry.inode())
-                if facts is None:
-                    status = entry.stat(follow_symlinks=False)
-                    facts = self._facts(entry.path, status)
-                    if stat.S_ISDIR(status.st_mode):
-                        waiting.append((entry.path, status.st_dev))
-                    elif is_shared(status, device, entry.inode()):
-                        linked[status.st_ino] = facts
-                texts += (entry.name, facts)
-            self.folders.add(f"{folder}/", texts)
+            folder = waiting.pop()
+            before = self._before.get(folder)
+            if before is None or before.status != self._facts_of_file(os.lstat(folder)):
+                # In order, as inputs come before what is made of them, and cover it.
+                waiting += reversed(self._list(folder, without))
+            else:
+                self._postponed.append((folder, without))
 
-    def _facts(self, path: str, status: os.stat_result) -> str:
-        if stat.S_ISDIR(status.st_mode):
+    def finish(self) -> FolderDigests:
+        """The digests of all folders. Only now those that were covered before are added."""
+        for folder, without in self._postponed:
+            before = self._before[folder]
+            if all(self._digests.of(f"{other}/") == found for other, found in before.by.items()):
+                self._digests.put(f"{folder}/", before.digest)
+                self.covered[folder] = before
+            else:
+                self._list(folder, without)
+        self._postponed.clear()
+        for folder, found in self.covered.items():
+            by = {other: self._digests.of(f"{other}/") or "" for other in found.by}
+            self.covered[folder] = found._replace(by=by)
+        return self._digests
+
+    def _list(self, folder: str, without: Collection[str]) -> list[str]:
+        """Add what a folder has; return the folders in it."""
+        own = os.lstat(folder)
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=attrgetter("name"), reverse=True)
+        linked = self._linked.setdefault(own.st_dev, {})
+        is_covered = len(entries) >= _MANY
+        texts: list[str] = []
+        folders: list[str] = []
+        others: set[str] = set()
+        start = f"{folder}/"
+        left_out = {path.removeprefix(start) for path in without if path.startswith(start)}
+        # Taken out of the list, as an entry keeps its whole status.
+        while entries:
+            entry = entries.pop()
+            name, inode = entry.name, entry.inode()
+            if name in left_out:
+                is_covered = False
+                continue
+            known = linked.get(inode)
+            if known is not None:
+                facts, other = known
+                others.add(other)
+            else:
+                status = entry.stat(follow_symlinks=False)
+                facts = self._facts(entry, status)
+                is_covered = False
+                if is_shared(status, own.st_dev, inode):
+                    linked[inode] = facts, folder
+                elif stat.S_ISDIR(status.st_mode):
+                    folders.append(entry.path)
+            texts += (name, facts)
+        self._digests.add(f"{folder}/", texts)
+        if is_covered and folder not in others:
+            digest = self._digests.of(f"{folder}/") or ""
+            by = dict.fromkeys(others, "")
+            self.covered[folder] = CoveredFolder(self._facts_of_file(own), digest, by)
+        return folders
+
+    def _facts(self, place: os.PathLike[str], status: os.stat_result) -> str:
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            return self._facts_of_file(status)
+        if stat.S_ISDIR(mode):
             # Its entries are added themselves, so its own times do not count.
-            return str(status.st_mode)
+            return str(mode)
         facts = self._facts_of_file(status)
-        if stat.S_ISLNK(status.st_mode):
+        if stat.S_ISLNK(mode):
             with suppress(FileNotFoundError):
-                target = Path(path).stat()
+                target = Path(place).stat()
                 if stat.S_ISDIR(target.st_mode):
-                    raise UntoldChangesError(path)
+                    raise UntoldChangesError(os.fspath(place))
                 facts += f" {self._facts_of_file(target)}"
         return facts
 
     def _facts_of_file(self, status: os.stat_result) -> str:
         mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
-        self.newest = max(self.newest, mtime, ctime)
-        self.devices.add(status.st_dev)
+        if mtime > self.newest or ctime > self.newest:
+            self.newest = max(mtime, ctime)
+        if status.st_dev not in self.devices:
+            self.devices.add(status.st_dev)
         return f"{status.st_ino} {status.st_size} {mtime} {ctime} {status.st_mode}"
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from registry_assets.dvc_repo.folders.scanning import scan_folder, stamp_of
-from registry_assets.fingerprint import TreeFingerprint, UntoldChangesError
+from registry_assets.fingerprint import (
+    CoveredFolder,
+    TreeFingerprint,
+    UntoldChangesError,
+    read_clock,
+)
 from tests.conftest import write_tree
 
 
@@ -23,11 +30,11 @@ def root(tmp_path: Path) -> Path:
 
 def digests(root: Path) -> tuple[str, str]:
     """The fingerprints of `a` and `b` at the same moment."""
-    one = TreeFingerprint()
-    other = TreeFingerprint(one.linked)
-    one.add(root / "a")
-    other.add(root / "b")
-    return one.digest(), other.digest()
+    fingerprint = TreeFingerprint()
+    fingerprint.add(root / "a")
+    fingerprint.add(root / "b")
+    found = fingerprint.finish()
+    return found.at(str(root / "a")), found.at(str(root / "b"))
 
 
 def test_links_that_are_looked_at_once_have_the_fingerprint_of_links_looked_at_each(
@@ -35,7 +42,7 @@ def test_links_that_are_looked_at_once_have_the_fingerprint_of_links_looked_at_e
 ) -> None:
     alone = TreeFingerprint()
     alone.add(root / "b")
-    assert digests(root)[1] == alone.digest()
+    assert digests(root)[1] == alone.finish().at(str(root / "b"))
 
 
 def test_what_is_written_through_a_link_changes_every_folder_that_has_it(root: Path) -> None:
@@ -56,6 +63,81 @@ def test_a_link_that_is_replaced_by_a_copy_changes_its_folder(root: Path) -> Non
     before = digests(root)
     copy.replace(root / "b/1.jpg")
     assert before[1] != digests(root)[1]
+
+
+_COUNT = 200
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A folder `a` with many files, a folder `b` with hard links to them, and a link more."""
+    write_tree(tmp_path, {f"a/{number}.jpg": f"{number}" for number in range(_COUNT)})
+    (tmp_path / "b").mkdir()
+    for number in range(_COUNT):
+        os.link(tmp_path / f"a/{number}.jpg", tmp_path / f"b/{number}.jpg")
+    os.link(tmp_path / "a/1.jpg", tmp_path / "c.jpg")
+    return tmp_path
+
+
+def both(root: Path, before: Mapping[str, CoveredFolder] | None = None) -> TreeFingerprint:
+    fingerprint = TreeFingerprint(before)
+    fingerprint.add(root / "a")
+    fingerprint.add(root / "b")
+    fingerprint.finish()
+    return fingerprint
+
+
+def write_and_put_times_back(file: Path) -> None:
+    before = file.stat()
+    file.write_text("?")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+COVERED_EDITS: Mapping[str, Callable[[Path], object]] = {
+    "nothing": lambda root: None,
+    "a file more": lambda root: write_tree(root, {"b/more.jpg": "more"}),
+    "a link more": lambda root: os.link(root / "a/0.jpg", root / "b/more.jpg"),
+    "a file less": lambda root: (root / "b/1.jpg").unlink(),
+    "another name": lambda root: (root / "b/1.jpg").rename(root / "b/one.jpg"),
+    "two names exchanged": lambda root: (
+        (root / "b/1.jpg").rename(root / "b/x"),
+        (root / "b/2.jpg").rename(root / "b/1.jpg"),
+        (root / "b/x").rename(root / "b/2.jpg"),
+    ),
+    "written through a link": lambda root: (root / "b/1.jpg").write_text("another"),
+    "written through a link outside": lambda root: write_and_put_times_back(root / "c.jpg"),
+    "another mode": lambda root: (root / "b/1.jpg").chmod(0o600),
+    "a copy": lambda root: (root / "c.jpg").replace(root / "b/2.jpg"),
+    "the covering folder gone": lambda root: (root / "a").rename(root / "away"),
+    "the folder exchanged": lambda root: (
+        shutil.copytree(root / "b", root / "copy"),
+        shutil.rmtree(root / "b"),
+        (root / "copy").rename(root / "b"),
+    ),
+    "a folder in it": lambda root: write_tree(root, {"b/sub/1.jpg": "1"}),
+}
+
+
+@pytest.mark.parametrize("name", COVERED_EDITS)
+def test_a_folder_that_is_not_listed_has_the_fingerprint_of_one_that_is(
+    linked: Path, name: str
+) -> None:
+    first = both(linked)
+    assert first.covered.keys() == {str(linked / "b")}
+    read_clock(linked / "clock")
+    COVERED_EDITS[name](linked)
+    fresh, again = both(linked), both(linked, first.covered)
+    assert again.digest() == fresh.digest()
+    assert again.covered == fresh.covered
+    assert (fresh.digest() == first.digest()) is (name == "nothing")
+
+
+def test_a_covered_folder_is_not_listed(linked: Path) -> None:
+    # A change that the status of the folder does not tell, as no program can make it.
+    covered = both(linked).covered
+    (place,) = covered
+    found = {place: covered[place]._replace(digest="0" * 32)}
+    assert both(linked, found).digest() != both(linked).digest()
 
 
 @pytest.mark.parametrize("name", ["a", "a/1.jpg"])

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from registry_assets.fingerprint import (
     Clock,
+    CoveredFolder,
     FolderDigests,
-    Linked,
     Moment,
     ObjectsFingerprint,
     TreeFingerprint,
@@ -55,6 +55,7 @@ class Observation:
         root: Root of the registry.
         entries: A fingerprint of each relevant entry of the root.
         folders: A fingerprint of each folder, in which those of outputs are found.
+        covered: The folders that need not be listed next time if others are unchanged.
         is_settled: Whether every later change is sure to change a fingerprint.
         kept: The cache that an earlier observation wrote.
         moment: When the observation began.
@@ -63,6 +64,7 @@ class Observation:
     root: Path
     entries: Mapping[str, str]
     folders: FolderDigests = field(repr=False)
+    covered: Mapping[str, CoveredFolder] = field(repr=False)
     is_settled: bool
     kept: Mapping[str, Any]
     moment: Moment
@@ -137,6 +139,7 @@ class Observation:
             "caches": caches,
             "objects": objects.digest,
             "status": asdict(found),
+            "covered": self.covered,
             "data": {
                 "folders": {
                     path: (self.folders.below(f"{self.root}/{path}"), folder.stamp, folder.md5)
@@ -157,12 +160,11 @@ class Observation:
         skipped = _skipped(self.kept)
         for name in {path.split("/")[0] for path in skipped.symmetric_difference(unseen)}:
             if name in entries:
-                without, _ = _fingerprint(self.root, name, unseen)
+                without = _fingerprint(self.root, name, unseen)
                 # Read last: if it is unchanged, what was read before it is valid too.
-                again, _ = _fingerprint(self.root, name, skipped)
-                if again.digest() != entries[name]:
+                if without is None or _fingerprint(self.root, name, skipped) != entries[name]:
                     return None
-                entries[name] = without.digest()
+                entries[name] = without
         return entries
 
     def has_settings_of(self, before: Observation) -> bool:
@@ -216,19 +218,32 @@ def observe(start: Path, *, clock: Clock = read_clock) -> Observation | None:
         return None
     kept = _read(root / _KEPT)
     moment = clock(root / KEPT_FOLDER)
-    entries, is_sure = {}, True
     skipped = _skipped(kept)
-    linked: Linked = {}
-    folders = FolderDigests()
-    for name in sorted(os.listdir(root)):
-        # The `.env` file is rewritten in each copy and is not part of the registry's state.
-        if name == ENV_FILE or name in skipped:
-            continue
-        fingerprint, is_whole = _fingerprint(root, name, skipped, linked)
-        entries[name] = fingerprint.digest()
-        folders.update(fingerprint.folders)
-        is_sure &= is_whole and moment.is_after(fingerprint.newest, fingerprint.devices)
-    return Observation(root, entries, folders, is_sure, kept, moment)
+    # The `.env` file is rewritten in each copy and is not part of the registry's state.
+    names = [n for n in sorted(os.listdir(root)) if n != ENV_FILE and n not in skipped]
+    fingerprint = TreeFingerprint(_covered(kept))
+    broken = [name for name in names if not _add(fingerprint, root, name, skipped)]
+    try:
+        folders = fingerprint.finish()
+    except (UntoldChangesError, OSError):
+        folders, broken = FolderDigests(), names
+    entries = {name: folders.at(f"{root}/{name}") for name in names}
+    is_sure = not broken and moment.is_after(fingerprint.newest, fingerprint.devices)
+    return Observation(root, entries, folders, fingerprint.covered, is_sure, kept, moment)
+
+
+def _covered(kept: Mapping[str, Any]) -> Mapping[str, CoveredFolder]:
+    try:
+        return {path: CoveredFolder(*found) for path, found in kept["covered"].items()}
+    except (KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _fingerprint(root: Path, name: str, skipped: Collection[str]) -> str | None:
+    """The fingerprint of an entry of the root; None if it is not complete."""
+    fingerprint = TreeFingerprint()
+    is_whole = _add(fingerprint, root, name, skipped)
+    return fingerprint.finish().at(f"{root}/{name}") if is_whole else None
 
 
 def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:
@@ -237,14 +252,8 @@ def _skipped(kept: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, unseen)) if isinstance(unseen, list) else frozenset()
 
 
-def _fingerprint(
-    root: Path,
-    name: str,
-    skipped: Collection[str],
-    linked: Linked | None = None,
-) -> tuple[TreeFingerprint, bool]:
-    """The fingerprint of an entry of the root, and whether it is complete."""
-    fingerprint = TreeFingerprint(linked)
+def _add(fingerprint: TreeFingerprint, root: Path, name: str, skipped: Collection[str]) -> bool:
+    """Add an entry of the root to a fingerprint; return whether it is complete."""
     without = {f"{root}/{path}" for path in skipped}
     try:
         if name in SPECIAL_FOLDERS:
@@ -253,8 +262,8 @@ def _fingerprint(
         else:
             fingerprint.add(root / name, without)
     except (UntoldChangesError, OSError):
-        return fingerprint, False
-    return fingerprint, True
+        return False
+    return True
 
 
 def _ignore_files(registry: Registry) -> Iterator[str]:
