@@ -261,13 +261,14 @@ def _shown(path: str) -> str:
 def _numbers(texts: Sequence[str]) -> Numbers:
     if not any(texts):
         return np.full(len(texts), np.nan)
-    known = [float(text) for text in texts if text]
+    is_known = None if all(texts) else [bool(text) for text in texts]
+    known = np.array([*map(float, texts if is_known is None else filter(None, texts))])
     if not np.isfinite(known).all():
         raise ValueError("a measure is not a finite number")
-    if len(known) == len(texts):
-        return np.array(known)
+    if is_known is None:
+        return known
     numbers = np.full(len(texts), np.nan)
-    numbers[[bool(text) for text in texts]] = known
+    numbers[is_known] = known
     return numbers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from registry_assets.dvc_repo import CachedObject, DvcRepo
 from registry_assets.errors import RefusedError, describe_unread
@@ -155,6 +155,16 @@ def read_disk_use(lineage: Lineage, dvc: DvcRepo) -> DiskUse:
     )
 
 
+class _Measured(NamedTuple):
+    """What is measured of a version, as in `VersionUse`."""
+
+    objects: int
+    size: int
+    own: int
+    freed: int
+    missing: int
+
+
 class _Reader:
     def __init__(
         self,
@@ -170,6 +180,8 @@ class _Reader:
         self._dvc = dvc
         self._listings = dvc.listings()
         self._stored = dvc.scan_cache()
+        self._sizes = {md5: stored.size for md5, stored in self._stored.items()}
+        self._measured: dict[str, _Measured] = {}
         self._tracer = Tracer(lineage, self._listings)
         self._contents: dict[str, frozenset[str] | None] = {}
         self._unread: dict[str, None] = {}
@@ -261,7 +273,7 @@ class _Reader:
         return frozenset(there)
 
     def _size(self, md5s: Collection[str]) -> int:
-        return sum(self._stored[md5].size for md5 in md5s)
+        return sum(map(self._sizes.__getitem__, md5s))
 
     def _outputs(self) -> Iterator[OutputUse]:
         versions: defaultdict[str, list[str]] = defaultdict(list)
@@ -287,15 +299,24 @@ class _Reader:
         return "current" if WORK_TREE in keepers else "kept" if keepers else "old"
 
     def _version_use(self, path: str, md5: str, standing: Standing) -> VersionUse:
-        members = self._objects(md5)
-        there = members & self._stored.keys()
-        fresh = there - self._counted
-        self._counted |= there
+        measured = self._measured.get(md5) or self._measure(md5)
+        # What another output has as the same version belongs to the first one.
+        self._measured[md5] = measured._replace(own=0)
+        keepers = self._history.keepers_of(path, md5)
         return VersionUse(
             md5,
             standing,
             self._history.commit_of(path, md5),
-            tuple(k for k in self._history.keepers_of(path, md5) if k not in (WORK_TREE, "HEAD")),
+            tuple(keeper for keeper in keepers if keeper not in (WORK_TREE, "HEAD")),
+            **measured._asdict(),
+        )
+
+    def _measure(self, md5: str) -> _Measured:
+        members = self._objects(md5)
+        there = members & self._stored.keys()
+        fresh = there - self._counted
+        self._counted |= there
+        return _Measured(
             len(there),
             self._size(there),
             self._size(fresh),
