@@ -13,6 +13,9 @@ EXAMPLE := examples/awesome-ml-model
 export DVC_NO_ANALYTICS := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
+# Where it is set, as in many containers, each program would compile all that it imports: the tests
+# take twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo ui servers test test-registry test-example test-versions check check-python check-page docs bench faults screenshots format vendor lock dist clean
 

@@ -60,7 +60,13 @@ def _isolated_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         encoding="utf-8",
     )
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DAGSTER_HOME", "REGISTRY_ROOT", "XDG_CONFIG_HOME"):
+        # With the last one, each program that a test starts would compile all that it imports.
+        for name in (
+            "DAGSTER_HOME",
+            "REGISTRY_ROOT",
+            "XDG_CONFIG_HOME",
+            "PYTHONDONTWRITEBYTECODE",
+        ):
             patch.delenv(name, raising=False)
         patch.setenv("HOME", str(home))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
