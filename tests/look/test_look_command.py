@@ -73,16 +73,22 @@ def test_it_says_its_address_once_it_answers_and_ends_in_silence(root: Path, num
             assert served.interrupt(number) == (0, "", "")
 
 
-def test_an_interrupt_while_it_starts_is_answered_in_silence(root: Path) -> None:
-    for after in (0.5, 0.7):
-        command = [program("registry"), "--root", str(root), "look", "--no-browser"]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as started:
-            time.sleep(after)
-            started.send_signal(signal.SIGINT)
-            _, errors = started.communicate(timeout=30)
-            assert "Traceback" not in errors
+@pytest.mark.parametrize("imported", ["registry_assets.look", "registry_assets.look.serving"])
+def test_an_interrupt_while_it_starts_is_answered_in_silence(root: Path, imported: str) -> None:
+    """At the first and the last of what the command imports, which Python is asked to say."""
+    command = [program("registry"), "--root", str(root), "look", "--no-browser"]
+    env = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        assert any(line.split()[-1] == imported for line in started.stderr)
+        started.send_signal(signal.SIGINT)
+        errors = started.stderr.read().splitlines()
+        assert [line for line in errors if not line.startswith("import time:")] == []
+        assert started.stdout.read() == ""
+        assert started.wait(30) == 0
 
 
 def test_it_takes_a_free_port_when_the_default_one_is_taken_and_says_so(root: Path) -> None:
