@@ -6,8 +6,11 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,11 +20,8 @@ else:
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "registry_assets"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-DISTRIBUTIONS = packages_distributions() | {
-    # Not in every environment that the tests run in.
-    "mlflow": ["mlflow-skinny"],
-    "tomli": ["tomli"],
-}
+# Not in every environment that the tests run in.
+NOT_EVERYWHERE = {"mlflow": ["mlflow-skinny"], "tomli": ["tomli"]}
 NEVER_IMPORTED = {
     "antlr4-python3-runtime": "the one version that both Dagster and DVC can parse with",
     "dagster-postgres": "imported by name",
@@ -62,21 +62,32 @@ def imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
                 yield top
 
 
+@cache
+def distributions() -> dict[str, list[str]]:
+    return {**packages_distributions(), **NOT_EVERYWHERE}
+
+
 def distributions_of(module: str) -> set[str]:
-    return {normal(name) for name in DISTRIBUTIONS[module]}
+    return {normal(name) for name in distributions()[module]}
 
 
-MODULES = {path: ast.parse(path.read_bytes()) for path in PACKAGE.rglob("*.py")}
-IMPORTED = {name for module in MODULES.values() for name in imported(ast.walk(module))}
+@pytest.fixture(scope="module")
+def modules() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_bytes()) for path in PACKAGE.rglob("*.py")}
 
 
-def test_what_is_imported_is_declared() -> None:
+@pytest.fixture(scope="module")
+def all_imported(modules: dict[Path, ast.Module]) -> set[str]:
+    return {name for module in modules.values() for name in imported(ast.walk(module))}
+
+
+def test_what_is_imported_is_declared(all_imported: set[str]) -> None:
     known = REQUIRED | OPTIONAL
-    assert {name for name in IMPORTED if not distributions_of(name) & known} == set()
+    assert {name for name in all_imported if not distributions_of(name) & known} == set()
 
 
-def test_what_is_declared_is_imported_or_has_a_reason() -> None:
-    used = set().union(*map(distributions_of, IMPORTED))
+def test_what_is_declared_is_imported_or_has_a_reason(all_imported: set[str]) -> None:
+    used = set().union(*map(distributions_of, all_imported))
     assert (REQUIRED | OPTIONAL) - used == set(NEVER_IMPORTED)
 
 
@@ -84,22 +95,26 @@ def test_what_is_declared_is_imported_or_has_a_reason() -> None:
 OF_AN_EXTRA = {"workers/dask_engine.py", "workers/dask_worker.py"}
 
 
-def test_what_an_extra_brings_is_not_needed_to_import_a_module() -> None:
+def test_what_an_extra_brings_is_not_needed_to_import_a_module(
+    modules: dict[Path, ast.Module],
+) -> None:
     brought = OPTIONAL - REQUIRED
     found = {
         path.relative_to(PACKAGE).as_posix()
-        for path, module in MODULES.items()
+        for path, module in modules.items()
         for name in imported(module.body)
         if distributions_of(name) <= brought
     }
     assert found == OF_AN_EXTRA
 
 
-def test_a_module_of_an_extra_is_imported_in_functions_only() -> None:
+def test_a_module_of_an_extra_is_imported_in_functions_only(
+    modules: dict[Path, ast.Module],
+) -> None:
     names = {f"registry_assets.{path[:-3].replace('/', '.')}" for path in OF_AN_EXTRA}
     found = {
         path.relative_to(PACKAGE).as_posix()
-        for path, module in MODULES.items()
+        for path, module in modules.items()
         for node in module.body
         if isinstance(node, ast.ImportFrom)
         and {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} & names
