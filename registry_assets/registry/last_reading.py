@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from registry_assets.fingerprint import Moment, TreeFingerprint, UntoldChangesError
 from registry_assets.model import Registry
@@ -21,6 +22,9 @@ from registry_assets.registry.kept_answers import (
 )
 from registry_assets.registry.metafile_walk import SPECIAL_FOLDERS, Kind, find_unseen, walk
 from registry_assets.settings import SETTINGS_FILE
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _KEPT = f"{KEPT_FOLDER}/registry.json"
 
@@ -89,19 +93,21 @@ def _parameters(registry: Registry) -> Iterator[str]:
         yield from (parameter.file for parameter in stage.parameters)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Registry]:
+@cache
+def _adapter() -> TypeAdapter[tuple[dict[str, Any], Registry]]:
+    """What converts to JSON and back; building it takes longer than reading a small registry."""
     from pydantic import TypeAdapter
 
-    kept = TypeAdapter(tuple[dict[str, Any], Registry]).validate_json(path.read_bytes())
-    return kept
+    return TypeAdapter(tuple[dict[str, Any], Registry])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Registry]:
+    return _adapter().validate_json(path.read_bytes())
 
 
 def _write(path: Path, kept: dict[str, Any], registry: Registry) -> None:
-    from pydantic import TypeAdapter
-
-    adapter = TypeAdapter(tuple[dict[str, Any], Registry])
-    data = adapter.dump_json((kept, registry))
-    if adapter.validate_json(data) != (kept, registry):
+    data = _adapter().dump_json((kept, registry))
+    if _adapter().validate_json(data) != (kept, registry):
         # A parameter that JSON cannot represent, such as a date.
         return
     write_kept(path, data)
