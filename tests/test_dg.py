@@ -128,13 +128,22 @@ def test_what_is_scaffolded_loads_and_runs(dg: Dg, materialized_registry: Path) 
     assert "suffix: 2\n" in (root / "processed/texts/dvc.lock").read_text()
 
 
-def test_two_registries_load_in_one_project(dg: Dg, text_registry: Path) -> None:
-    other = text_registry.parent / "forest"
-    shutil.copytree(text_registry, other, symlinks=True)
-    (other / "pyproject.toml").write_text('[tool.registry_assets]\nkey_prefix = "forest"\n')
+def test_registries_load_side_by_side_as_scaffolded_and_as_documented(
+    dg: Dg, text_registry: Path
+) -> None:
+    forest, documented = (text_registry.parent / name for name in ("forest", "my_registry"))
+    for other in (forest, documented):
+        shutil.copytree(text_registry, other, symlinks=True)
+    (forest / "pyproject.toml").write_text('[tool.registry_assets]\nkey_prefix = "forest"\n')
+    (documented / "pyproject.toml").unlink()  # with the name of the one that was copied
     dg("scaffold", "defs", COMPONENT, "here", "--root", str(text_registry))
-    dg("scaffold", "defs", COMPONENT, "forest", "--root", str(other))
-    assert {"raw", "forest/raw", LINES, f"forest/{LINES}"} <= keys(dg)
+    dg("scaffold", "defs", COMPONENT, "forest", "--root", str(forest))
+    text = "\n".join(guide.read_text(encoding="utf-8") for guide in GUIDES)
+    (yaml,) = {*re.findall(rf"```yaml\n(type: {COMPONENT}\n.*?)```", text, re.DOTALL)}
+    write_tree(dg.project, {"src/photo_project/defs/photos/defs.yaml": yaml})
+    dg("check", "yaml")
+    prefixes = ("", "forest/", "photos/")
+    assert {f"{prefix}{key}" for prefix in prefixes for key in ("raw", LINES)} <= keys(dg)
 
 
 def test_python_is_scaffolded_for_the_repository_around_the_project(
@@ -160,15 +169,6 @@ def test_nothing_is_scaffolded_where_there_is_no_repository(dg: Dg) -> None:
     assert "--root" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (dg.project / "src/photo_project/defs/photos").exists()
-
-
-def test_the_yaml_of_the_documentation_loads(dg: Dg, text_registry: Path) -> None:
-    text_registry.rename(text_registry.parent / "my_registry")
-    text = "\n".join(guide.read_text(encoding="utf-8") for guide in GUIDES)
-    (yaml,) = {*re.findall(rf"```yaml\n(type: {COMPONENT}\n.*?)```", text, re.DOTALL)}
-    write_tree(dg.project, {"src/photo_project/defs/photos/defs.yaml": yaml})
-    dg("check", "yaml")
-    assert {"photos/raw", f"photos/{LINES}"} <= keys(dg)
 
 
 def test_dev_shows_an_edit_and_runs_it(dg: Dg, materialized_registry: Path) -> None:
