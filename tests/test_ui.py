@@ -205,7 +205,7 @@ def test_what_is_refused_is_all_that_is_said(text_registry: Path, tmp_path: Path
         )
         said = f"another registry in this Dagster instance is named {name}"
     done = subprocess.run(
-        [program("registry"), "ui", "--port", str(free_port())],
+        ["registry", "ui", "--port", str(free_port())],
         cwd=other,
         env={**os.environ, "DAGSTER_HOME": str(home)},
         capture_output=True,
