@@ -34,13 +34,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BIN = Path(sys.executable).parent
 
+MOSTLY_WAIT = {
+    *("test_ui.py", "test_deployment.py", "test_dg.py"),  # for Dagster's clock
+    *("test_deaths.py", "test_changes.py"),  # for what notices that it is alone
+}
+
 Run = Callable[..., str]
 """Runs a program in a folder and returns what it printed; fails the test when it fails."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the one that mostly waits, so that nobody waits for it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_ui.py")
+    """Begins with those that mostly wait: beside others, and nobody waits for them at the end."""
+    items.sort(key=lambda item: item.path.name not in MOSTLY_WAIT)
 
 
 def pytest_collection_finish() -> None:
