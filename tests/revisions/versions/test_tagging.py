@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -211,9 +212,8 @@ def test_a_remote_that_only_this_machine_finds_will_not_do(
 
 
 def test_what_the_remote_lost_is_noticed_also_when_this_machine_has_it(root: Path) -> None:
-    objects = [path for path in (root.parent / "storage").rglob("*") if path.is_file()]
-    lost = next(path for path in objects if not path.name.endswith(".dir"))
-    lost.unlink()
+    md5 = hashlib.md5((root / "raw/02_b/b.jpg").read_bytes()).hexdigest()
+    (root.parent / "storage/files/md5" / md5[:2] / md5[2:]).unlink()
     assert "are missing or damaged on the remote storage" in refused(root, "tag", "pictures")
     shutil.rmtree(root.parent / "storage")
     assert "storage" in refused(root, "tag", "pictures")
