@@ -42,6 +42,12 @@ _DECOMPRESSORS: Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
     b"\xfd7zXZ\0": lzma.LZMAFile,
 }
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"
+# Records of ZIPs (APPNOTE.TXT, 4.3.12 to 4.3.16): an entry, and the ends of the list of them.
+_ENTRY, _ENTRY_SIZE = b"PK\1\2", 46
+_END, _END_SIZE = b"PK\5\6", 22
+_END64, _END64_SIZE, _LOCATOR_SIZE = b"PK\6\6", 56, 20
+_LONGEST_END = _END_SIZE + 0xFFFF
+_IN_ZIP64 = 0xFFFFFFFF
 # Systems on which ZIPs are written with `\\` as separator: MS-DOS, NTFS (two numbers), VFAT.
 _OF_WINDOWS = (0, 10, 11, 14)
 _NAMES_ARE_UTF8 = 0x800
@@ -143,6 +149,8 @@ class _Member:
 @contextmanager
 def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Member]]:
     if archive.name.lower().endswith(".zip"):
+        if _has_more_entries(archive, limits.most_files):
+            raise _too_many(archive, limits)
         with zipfile.ZipFile(archive) as opened:
             yield _zip_members(archive, opened, limits)
         return
@@ -156,6 +164,37 @@ def _members(archive: Path, limits: UnpackingLimits) -> Iterator[Iterator[_Membe
         stream = _Bounded(raw if opener is None else opener(raw), archive.name)
         with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
             yield _tar_members(archive, tar, stream)
+
+
+def _has_more_entries(archive: Path, most: int) -> bool:
+    """Whether a ZIP lists more than so many entries; `zipfile` takes all to memory at once.
+
+    The number in its end record may be wrong, so the entries are counted, up to so many.
+    """
+    size = archive.stat().st_size
+    with archive.open("rb") as raw:
+        raw.seek(max(size - _LONGEST_END, 0))
+        start, tail = raw.tell(), raw.read()
+        end = tail.rfind(_END)
+        if end < 0 or len(tail) < end + _END_SIZE:
+            return False
+        (length,) = struct.unpack_from("<L", tail, end + 12)
+        end += start
+        if length == _IN_ZIP64:
+            # Of the record of ZIP64, whose locator stands between it and the other one.
+            raw.seek(max(end - _LOCATOR_SIZE - _END64_SIZE, 0))
+            record = raw.read(_END64_SIZE)
+            if not record.startswith(_END64) or len(record) < _END64_SIZE:
+                return False
+            (length,) = struct.unpack_from("<Q", record, 40)
+            end -= _LOCATOR_SIZE + _END64_SIZE
+        raw.seek(max(end - length, 0))
+        for _ in range(most + 1):
+            entry = raw.read(_ENTRY_SIZE)
+            if raw.tell() > end or not entry.startswith(_ENTRY) or len(entry) < _ENTRY_SIZE:
+                return False
+            raw.seek(sum(struct.unpack_from("<HHH", entry, 28)), os.SEEK_CUR)
+    return True
 
 
 def _zip_members(
@@ -332,10 +371,7 @@ class _Writer:
             raise self._refuse(f"{member.name!r} is in it twice")
         self._kinds[parts] = member.kind
         if len(self._kinds) > self._limits.most_files:
-            raise self._refuse(
-                f"it contains more than {self._limits.most_files:,} files "
-                "(`archive_most_files` in [tool.registry_assets])"
-            )
+            raise _too_many(self._archive, self._limits)
         return parts
 
     def _check_spelling(self, parts: tuple[str, ...]) -> None:
@@ -390,6 +426,14 @@ class _Writer:
             ):
                 where = place.relative_to(self._folder).as_posix()
                 raise self._refuse(f"{where!r} in it is a link out of the collection")
+
+
+def _too_many(archive: Path, limits: UnpackingLimits) -> RejectedError:
+    return RejectedError(
+        archive.name,
+        f"it contains more than {limits.most_files:,} files "
+        "(`archive_most_files` in [tool.registry_assets])",
+    )
 
 
 def _free_bytes(folder: Path) -> int:

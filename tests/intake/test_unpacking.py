@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -199,6 +200,32 @@ def test_what_is_refused_has_one_reason_and_leaves_nothing(what: str, tmp_path: 
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("tells", [3, 300_000])
+def test_the_entries_of_a_zip_are_counted_before_they_are_taken_to_memory(
+    tells: int, is_large: bool, tmp_path: Path
+) -> None:
+    entry = struct.pack("<4s24xHHH12x", b"PK\1\2", 1, 0, 0) + b"x"
+    listed = entry * 300_000
+    end = struct.pack("<4s4xHHLL2x", b"PK\5\6", *[min(tells, 0xFFFF)] * 2, len(listed), 0)
+    if is_large:
+        end64 = struct.pack("<4sQ12xQQQQ", b"PK\6\6", 44, tells, tells, len(listed), 0)
+        locator = struct.pack("<4s4xQ4x", b"PK\6\7", len(listed))
+        end = (
+            end64 + locator + struct.pack("<4s4xHHLL2x", b"PK\5\6", *[0xFFFF] * 2, *[2**32 - 1] * 2)
+        )
+    archive = tmp_path / "x.zip"
+    archive.write_bytes(listed + end)
+    tracemalloc.start()
+    try:
+        with pytest.raises(RejectedError, match="more than 1,000 files"):
+            unpack(archive, tmp_path / "out", UnpackingLimits(most_files=1000))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2_000_000
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz"])
