@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from registry_assets.errors import RegistryError
-from registry_assets.git_repo.reading import GitRepo, error_line
+from registry_assets.git_repo.reading import GitRepo, error_line, with_lock_step
 from registry_assets.git_repo.work_tree import StagedFile, check_checked_out, find_kept_out
 
 _FILE_MODE = "100644"
@@ -118,7 +118,7 @@ class TreeBuilder:
         done = call_with_index(self.git, *arguments, stdin=stdin, settings=settings)
         if done.returncode != 0:
             reason = error_line(done.stderr.decode(errors="replace"))
-            raise RegistryError(f"git update-index failed: {reason}")
+            raise RegistryError(with_lock_step(f"git update-index failed: {reason}"))
 
     def stage(self, changes: Iterable[BlobChange]) -> None:
         """Stages files as they are in the second tree of a comparison.

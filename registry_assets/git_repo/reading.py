@@ -27,6 +27,7 @@ _LEAST_FREE_BYTES = 2**16
 _DISTRUSTED = b"dubious ownership"
 _OLDEST = (2, 31)
 """The first version with `rev-parse --path-format`."""
+_LOCKED = re.compile(r"Unable to create '(?P<file>[^']+\.lock)': File exists")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NO_BRANCH = "refs/heads/.invalid"
@@ -78,6 +79,17 @@ def error_line(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:", "! ["))]
     return (errors or lines or [""])[0]
+
+
+def with_lock_step(said: str) -> str:
+    """An error of Git, with the next step where a file was in the way that says it is at work."""
+    found = _LOCKED.search(said)
+    if found is None:
+        return said
+    return (
+        f"{said}: another `git` is at work, or one was killed; if none runs any more, remove "
+        f"{found['file']}, then run this again"
+    )
 
 
 def lines_of(output: bytes) -> list[str]:
@@ -210,7 +222,9 @@ class GitRepo:
             if shutil.disk_usage(self.root).free < _LEAST_FREE_BYTES:
                 # Git does not say of each file why it could not be written.
                 reason = f"{reason} ({os.strerror(errno.ENOSPC)})"
-            raise RegistryError(with_disk_step(f"git {_command_in(arguments)} failed: {reason}"))
+            raise RegistryError(
+                with_lock_step(with_disk_step(f"git {_command_in(arguments)} failed: {reason}"))
+            )
         return done
 
     def entries(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from registry_assets.addresses import without_secrets
 from registry_assets.errors import RegistryError
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder, call_with_index
-from registry_assets.git_repo.reading import GitRepo, check_no_option
+from registry_assets.git_repo.reading import GitRepo, check_no_option, with_lock_step
 
 PREVIOUS = "-"
 """Git's name for the previously checked-out branch or commit."""
@@ -75,7 +75,8 @@ def switch(git: GitRepo, name: str, commit: str) -> None:
     done = call_with_index(git, "checkout", "--quiet", name, "--", settings=settings)
     # A hook may fail after the checkout has succeeded.
     if done.returncode != 0 and git.commit() != commit:
-        raise RegistryError(f"git checkout failed: {without_secrets(_error_of(done.stderr))}")
+        reason = without_secrets(_error_of(done.stderr))
+        raise RegistryError(with_lock_step(f"git checkout failed: {reason}"))
 
 
 def _error_of(stderr: bytes) -> str:

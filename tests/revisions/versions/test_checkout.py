@@ -315,3 +315,16 @@ def test_killed_at_any_moment_the_same_again_goes_on(root: Path, tmp_path: Path)
         assert run(there, "git", "status", "--porcelain") in ("", " M .dvc/config\n"), at
         shutil.rmtree(there)
     assert is_clean(never_killed)
+
+
+def test_a_lock_of_git_that_a_kill_left_is_named_with_the_next_step(root: Path) -> None:
+    lock = root / ".git/index.lock"
+    lock.touch()
+    done = registry(root, "checkout", "HEAD~1")
+    assert done.exit_code == 1
+    step = f"if none runs any more, remove {lock}, then run this again"
+    assert step in done.stderr
+    # It may be that of a living one.
+    assert lock.exists()
+    lock.unlink()
+    assert registry(root, "checkout", "HEAD~1").exit_code == 0
