@@ -37,6 +37,8 @@ class _Holders(TypedDict):
     read: dict[str, list[_Holder]]
 
 
+_CLOCK_SECONDS = 2.0
+
 # What this process holds, by file: it stays held where the file was damaged meanwhile.
 _mine: dict[Path, _Holders] = {}
 
@@ -76,10 +78,12 @@ class _Files:
 def _read(path: Path) -> _Holders:
     """The entries of living processes; of a damaged file, only those of this process."""
     try:
-        found = _choose(json.loads(path.read_text(encoding="utf-8")), psutil.pid_exists)
+        written = path.stat().st_mtime
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = _choose(data, lambda holder: _may_hold(holder, written))
     except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
         found = _Holders(write={}, read={})
-    mine = _choose(_mine.get(path, {}), lambda pid: pid == os.getpid())
+    mine = _choose(_mine.get(path, {}), _is_mine)
     found["write"].update(mine["write"])
     for name, holders in mine["read"].items():
         others = found["read"].setdefault(name, [])
@@ -87,20 +91,41 @@ def _read(path: Path) -> _Holders:
     return found
 
 
-def _choose(data: Any, is_chosen: Callable[[int], bool]) -> _Holders:
+def _is_mine(holder: _Holder) -> bool:
+    return holder["pid"] == os.getpid()
+
+
+def _may_hold(holder: _Holder, written: float) -> bool:
+    """Whether the process of an entry runs, and not another one that got its PID later.
+
+    That one started after the file was written, and with another command: each alone says too
+    little, as the clock may be set, and the command line of a fork is that of its parent.
+    """
+    try:
+        process = psutil.Process(holder["pid"])
+        if process.create_time() < written + _CLOCK_SECONDS:
+            return True
+        return str(holder["cmd"]) in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+
+
+def _choose(data: Any, is_chosen: Callable[[_Holder], bool]) -> _Holders:
     """The entries of some processes."""
-    write = {name: by for name, by in data.get("write", {}).items() if is_chosen(by["pid"])}
+    write = {name: by for name, by in data.get("write", {}).items() if is_chosen(by)}
     read = {
         name: holders
         for name, all_holders in data.get("read", {}).items()
-        if (holders := [by for by in all_holders if is_chosen(by["pid"])])
+        if (holders := [by for by in all_holders if is_chosen(by)])
     }
     return _Holders(write=write, read=read)
 
 
 def _write(path: Path, text: str) -> None:
     """Replaces the file; not synced, as nobody holds anything after a power cut."""
-    _mine[path] = _choose(json.loads(text), lambda pid: pid == os.getpid())
+    _mine[path] = _choose(json.loads(text), _is_mine)
     temporary = path.parent / "registry" / f"{name_of_mine()}.tmp"
     temporary.parent.mkdir(exist_ok=True)
     temporary.write_text(text, encoding="utf-8")

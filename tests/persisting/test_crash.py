@@ -431,6 +431,22 @@ def test_the_next_command_takes_what_killed_ones_held_out_of_the_lock_file(tmp_p
     assert left == {"write": {"/two": living}, "read": {"/two": [living]}}
 
 
+def test_another_process_that_got_the_pid_of_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    rwlock = root / ".dvc/tmp/rwlock"
+    # The same time, and the same command: it may be the one that wrote the file.
+    own = " ".join(psutil.Process().cmdline())
+    for cmd, age, is_free in (("dvc repro", 10**6, True), ("x", 0, False), (own, 10**6, False)):
+        held = {"write": {"/somewhere": {"pid": os.getppid(), "cmd": cmd}}, "read": {}}
+        if cmd == own:
+            held["write"]["/somewhere"]["cmd"] = " ".join(psutil.Process(os.getppid()).cmdline())
+        rwlock.write_text(json.dumps(held))
+        written = psutil.Process(os.getppid()).create_time() - age if age else time.time()
+        os.utime(rwlock, (written, written))
+        make(root, MAKE, force=True)
+        assert ("/somewhere" not in json.loads(rwlock.read_text()).get("write", {})) == is_free
+
+
 def test_an_asset_of_somebodys_own_killed_at_any_moment(tmp_path: Path) -> None:
     def make_own(root: Path, text: str = "two") -> None:
         dvc = DvcRepo(root)
