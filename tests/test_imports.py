@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -475,6 +477,35 @@ def lose(root: Path) -> None:
     """Leaves nothing of the data of an import on this machine."""
     shutil.rmtree(root / FAR)
     shutil.rmtree(root / ".dvc/cache")
+
+
+def test_a_listing_that_is_nested_too_deeply_is_damaged_and_not_out_of_reach(
+    text_registry: Path, source: Path
+) -> None:
+    listing = b"[" * 100_000 + b"]" * 100_000
+    md5 = hashlib.md5(listing).hexdigest()
+    metafile = source / "raw/far.dvc"
+    recorded = re.sub(r"[0-9a-f]{32}\.dir", f"{md5}.dir", metafile.read_text())
+    metafile.write_text(recorded)
+    for cache in (source / ".dvc/cache", source.parent / "far storage"):
+        place = cache / "files/md5" / md5[:2] / f"{md5[2:]}.dir"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(listing)
+    shutil.rmtree(source / "raw/far")
+    commit_all(source, "Nest")
+    done = registry(
+        text_registry,
+        "import",
+        "far",
+        "--into",
+        "texts",
+        "--from",
+        str(source),
+        "--path",
+        "raw/far",
+    )
+    assert done.exit_code == 1
+    assert "is damaged (nested too deeply)" in done.stderr
 
 
 # --- failures -----------------------------------------------------------------------------------

@@ -166,12 +166,18 @@ def look(repo: Repo, stage: DvcStage, commit: str) -> SourceLook:
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Turns any other error into a `SourceUnreachableError`."""
+    """Turns any other error into a `SourceUnreachableError`, or `DvcError` for what is damaged."""
     try:
         yield
     except RegistryError:
         raise
     except Exception as error:  # each storage library raises errors of its own
+        if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
+            # Of what is parsed there, listings alone are not bounded.
+            raise DvcError(
+                f"a listing at {without_secrets(address)} is damaged (nested too deeply): ask who "
+                "keeps that registry to record the folder anew"
+            ) from error
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
         reason = f"{error}{cause}".strip() or type(error).__name__
         raise SourceUnreachableError(address, reason) from error
