@@ -28,6 +28,7 @@ errors.py       what callers can catch
 settings.py     the settings in `pyproject.toml`
 forgotten.py    the record of forgotten pictures
 addresses.py    addresses of repositories: compared, and shown without secrets
+bounded.py      reading what anybody may have written or named
 fingerprint.py  telling that files changed without reading them
 leftovers.py    what file managers leave in folders
 units.py        numbers and names as people read them

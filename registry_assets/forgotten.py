@@ -17,6 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.errors import MetafileError
 
 FORGOTTEN_FILE = "forgotten.yaml"
@@ -86,18 +87,21 @@ def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
         MetafileError: when the record cannot be read.
     """
     try:
-        text = (root / FORGOTTEN_FILE).read_bytes()
+        text = read_text(root / FORGOTTEN_FILE, FORGOTTEN_FILE)
     except FileNotFoundError:
         return {}
+    except UnicodeDecodeError as error:
+        raise MetafileError(FORGOTTEN_FILE, "it is not UTF-8") from error
     return parse_forgotten(text)
 
 
-def parse_forgotten(text: str | bytes) -> Mapping[str, Forgotten]:
+def parse_forgotten(text: str) -> Mapping[str, Forgotten]:
     """Parse the text of a record; return the entries by md5.
 
     Raises:
         MetafileError: when it cannot be read.
     """
+    check_yaml(text, FORGOTTEN_FILE)
     try:
         data: Any = YAML(typ="safe").load(text) or {}
         entries = data["forgotten"] or {}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry_assets.bounded import check_yaml
 from registry_assets.dvc_repo import Before, DvcRepo
 from registry_assets.images.decision_text import read_text
 from registry_assets.images.initial_decisions import (
@@ -177,7 +178,9 @@ def read_collections(path: Path) -> Sequence[str]:
 
     if not path.is_file():
         return ()
-    data = YAML(typ="safe").load(path)
+    text = read_text(path)
+    check_yaml(text, str(path))
+    data = YAML(typ="safe").load(text)
     listed = data.get("collections") if isinstance(data, dict) else None
     return tuple(map(str, listed or ()))
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from registry_assets.bounded import check_yaml
 from registry_assets.curation.initial_decisions import PARAMETERS
 from registry_assets.errors import MetafileError, RefusedError
 from registry_assets.images.decision_text import editing
@@ -115,6 +116,7 @@ def _load(text: str, name: str) -> Any:
     from ruamel.yaml.comments import CommentedMap
     from ruamel.yaml.error import MarkedYAMLError
 
+    check_yaml(text, name)
     try:
         loaded = YAML().load(text)
     except MarkedYAMLError as error:

@@ -14,7 +14,6 @@ unseen.py       metafiles that DVC does not see: ignored, or behind symbolic lin
 overlaps.py     whether a new output overlaps with declared ones
 reading.py      loaded stages -> the values of `registry_assets.model`
 plain_yaml.py   reading the plain YAML that DVC writes, without a YAML parser
-yaml_aliases.py YAML whose aliases repeat one another
 lock_text.py    splitting the text of a `dvc.lock` into entries
 metafiles.py    reading and editing the text of metafiles
 recorded_names.py what metafiles and listings may name: objects, and files inside a folder

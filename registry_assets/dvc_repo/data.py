@@ -15,7 +15,7 @@ from registry_assets.dvc_repo.folders.comparing import (
     read_recorded,
     verify,
 )
-from registry_assets.dvc_repo.folders.hashing import hash_folder, is_plain
+from registry_assets.dvc_repo.folders.hashing import check_ends, hash_folder, is_plain
 from registry_assets.dvc_repo.folders.linking import link_folder
 from registry_assets.dvc_repo.folders.links import NotPlainError
 from registry_assets.dvc_repo.folders.state import FileStatus
@@ -88,6 +88,7 @@ def is_as_recorded(repo: Repo, out: DvcOutput) -> bool:
         found = hash_folder(repo, out) if out.hash_info.isdir else None
         if found is not None:
             return bool(found == out.hash_info)
+        check_ends(out)
         return bool(out.exists) and not out.workspace_status()
     except (FileNotFoundError, DataBeingWrittenError, FileNotStorableError):
         # Another process changes it, or it has a file that DVC cannot store.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import StatusReader
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
-from registry_assets.dvc_repo.folders.hashing import FolderContent, read_folder
+from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_by_dvc, read_folder
 from registry_assets.dvc_repo.listings import compare_files
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess
@@ -59,7 +59,7 @@ def find_edit(dvc: RepoAccess, repo: Repo, metafile: str, path: str) -> Edit | N
         content = read_folder(repo, out)
         if not StatusReader().status(out, content):
             return None
-        md5 = str((content.hash_info if content is not None else out.get_hash()).value)
+        md5 = str((content.hash_info if content is not None else hash_by_dvc(out)).value)
     except FileNotStorableError:
         return Edit(is_known=False)
     return Edit(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dvc.dependency import ParamsDependency
 from dvc.dvcfile import (
     DVC_FILE_SUFFIX,
     LOCK_FILE,
@@ -20,7 +19,6 @@ from dvc.dvcfile import (
     check_dvcfile_path,
     is_git_ignored,
 )
-from dvc.parsing import VARS_KWD
 from dvc.stage.exceptions import (
     StageFileDoesNotExistError,
     StageFileIsNotDvcFileError,
@@ -31,10 +29,10 @@ from dvc.utils import relpath
 from dvc.utils.serialize import YAMLError
 from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError, load, validate
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.dvc_repo.metafiles import read_lock
 from registry_assets.dvc_repo.plain_yaml import read_plain
 from registry_assets.dvc_repo.recorded_names import find_problem, find_problems
-from registry_assets.dvc_repo.yaml_aliases import repeats_too_much
 from registry_assets.errors import MetafileError, OutputNotFoundError
 
 if TYPE_CHECKING:
@@ -79,7 +77,6 @@ def _load_pipeline(
     file = ProjectFile(repo, path)
     # Set here, as DVC would load both lazily with its slow parser.
     file.contents, _ = _read(file)
-    _check_variables(Path(path).parent, file.contents)
     file.lockfile_contents = load_lock()
     stages: Mapping[str | None, DvcStage] = file.stages
     return stages
@@ -110,41 +107,13 @@ def _parse(file: FileMixin) -> tuple[Any, str]:
     text = _text_of(Path(file.path))
     data = read_plain(text)
     if data is None:
-        check_aliases(text, file.path)
+        check_yaml(text, file.path)
         data, text = load(file.path, file.SCHEMA, file.repo.fs)
     else:
         validate(data, file.SCHEMA, text=text, path=relpath(file.path))
     if not isinstance(file, ProjectFile):
         _check_names(file.path, data)
     return data, text
-
-
-def check_aliases(text: str, path: str) -> None:
-    """Checks that the aliases in a YAML text do not stand for more than anybody can read.
-
-    Raises:
-        MetafileError: when they do.
-    """
-    if repeats_too_much(text):
-        raise MetafileError(path, "its aliases repeat one another too often: write them out")
-
-
-def _check_variables(folder: Path, contents: Mapping[str, Any]) -> None:
-    """Checks the aliases in the files with variables and parameters that a ``dvc.yaml`` names."""
-    named = {ParamsDependency.DEFAULT_PARAMS_FILE}
-    waiting: list[Any] = [contents]
-    while waiting:
-        for key, value in waiting.pop().items():
-            if isinstance(value, Mapping):
-                waiting.append(value)
-            elif isinstance(value, list) and key == VARS_KWD:
-                named.update(item.partition(":")[0] for item in value if isinstance(item, str))
-            elif isinstance(value, list) and key == ParamsDependency.PARAM_PARAMS:
-                named.update(str(file) for item in value if isinstance(item, dict) for file in item)
-    for name in named:
-        place = folder / name
-        if place.is_file():
-            check_aliases(_text_of(place), str(place))
 
 
 def _check_names(path: str, data: Mapping[str, Any]) -> None:
@@ -161,10 +130,10 @@ def _check_names(path: str, data: Mapping[str, Any]) -> None:
 
 
 def _text_of(path: Path) -> str:
-    """The text of a file; "" if it is not UTF-8, so that DVC reports that."""
+    """The text of a file; "" if it is a folder, or not UTF-8, so that DVC reports that."""
     try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
+        return read_text(path)
+    except (IsADirectoryError, UnicodeDecodeError):
         return ""
 
 

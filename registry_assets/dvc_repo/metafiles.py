@@ -23,6 +23,7 @@ from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
 from dvc.utils.serialize import YAMLError, parse_yaml, parse_yaml_for_update
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.dvc_repo.lock_text import (
     ANCHOR,
     ENTRY,
@@ -148,7 +149,7 @@ def write_lock_entries(stages: Sequence[PipelineStage], order: Sequence[str] = (
 def entry_names(path: Path) -> frozenset[str]:
     """The stages with entries in the ``dvc.lock`` beside a ``dvc.yaml``."""
     lock = path.with_name(LOCK_FILE)
-    text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    text = read_text(lock) if lock.exists() else ""
     return frozenset(line.strip().removesuffix(":") for line in _NAME_LINE.findall(text))
 
 
@@ -211,7 +212,7 @@ def _merge_in_order(
 def read_lock(path: Path, names: Collection[str]) -> dict[str, Any]:
     """Reads some entries of the ``dvc.lock`` beside a ``dvc.yaml``; see `read_entries`."""
     lock = path.with_name(LOCK_FILE)
-    text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    text = read_text(lock) if lock.exists() else ""
     return read_entries(text, names)
 
 
@@ -241,7 +242,11 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
 
 
 def _parse(text: str) -> Any:
-    return read_plain(text) or parse_yaml(text, LOCK_FILE)
+    data = read_plain(text)
+    if data is None:
+        check_yaml(text, LOCK_FILE)
+        data = parse_yaml(text, LOCK_FILE)
+    return data
 
 
 def _is_absent(text: str, name: str) -> bool:

@@ -10,17 +10,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 
 import psutil
 from dvc.config import Config, ConfigError
 from dvc.exceptions import NotDvcRepoError
+from dvc.fs import LocalFileSystem
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.scm import Git, NoSCM
 
 from registry_assets.addresses import is_local, without_secrets
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
 from registry_assets.dvc_repo.path_locks import hold_paths
@@ -44,6 +47,7 @@ Report = Callable[[str], None]
 
 # DVC reads Git repositories with it. It does not support a sparse index, for example.
 _GIT_LIBRARY = "dulwich"
+_YAML = {".yaml", ".yml", ".dvc", ".lock"}
 _RETRY_SECONDS = 0.1
 _MOST_RETRY_SECONDS = 1.0
 _REPORT_SECONDS = 30.0
@@ -175,6 +179,24 @@ def _find_storage(clone: Path, seen: set[Path]) -> Path | None:
     return None
 
 
+class _BoundedFiles(LocalFileSystem):  # type: ignore[misc]
+    """The files of this machine, of which metafiles may name any: no text is read without end.
+
+    DVC reads with it what `dvc.yaml` names: variables, parameters, ignore files.
+    """
+
+    def open(
+        self, path: str, mode: str = "r", encoding: str | None = None, **options: Any
+    ) -> IO[Any]:
+        if mode == "r":
+            text = read_text(Path(path))
+            if Path(path).suffix in _YAML:
+                check_yaml(text, str(path))
+            return StringIO(text)
+        opened: IO[Any] = super().open(path, mode, encoding=encoding, **options)
+        return opened
+
+
 class _Repo(Repo):  # type: ignore[misc]
     """DVC's repository, without metafiles inside collections in its index.
 
@@ -256,11 +278,12 @@ class RepoAccess:
                 yield opened
                 return
             # A config passed here survives when DVC reloads its configuration.
-            repo = _Repo(str(self.root), config=self._settings)
+            repo = _Repo(str(self.root), fs=_BoundedFiles(), config=self._settings)
             remote = find_origin_remote(repo.config, self.root)
             if remote:
                 repo.close()
-                repo = _Repo(str(self.root), config={**self._settings, "remote": remote})
+                settings = {**self._settings, "remote": remote}
+                repo = _Repo(str(self.root), fs=_BoundedFiles(), config=settings)
             try:
                 self._register(repo)
                 yield repo

@@ -15,7 +15,9 @@ from dvc.dvcfile import DVC_FILE_SUFFIX
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.dvc_repo.collecting import find_metafiles
+from registry_assets.errors import MetafileError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -139,8 +141,8 @@ def _plain_place(file: Path) -> Path | None:
     Faster than parsing, as there is a file for each collection and each import.
     """
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(file)
+    except (MetafileError, OSError, UnicodeDecodeError):
         return None
     found = _PLAIN_FILE.fullmatch(text)
     return file.parent / found["path"] if found else None
@@ -173,6 +175,8 @@ def _mapping(data: Any) -> Mapping[str, Any]:
 def _load(file: Path) -> Mapping[str, Any]:
     """Loads a metafile with all scalars as strings, which is enough here."""
     try:
-        return _mapping(YAML(typ="base").load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, YAMLError, RecursionError) as error:
+        text = read_text(file)
+        check_yaml(text, str(file))
+        return _mapping(YAML(typ="base").load(text))
+    except (MetafileError, OSError, ValueError, YAMLError, RecursionError) as error:
         raise _UnclearError from error

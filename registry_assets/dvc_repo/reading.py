@@ -27,6 +27,7 @@ from registry_assets.dvc_repo.folders.comparing import read_recorded
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
+from registry_assets.errors import MetafileError
 from registry_assets.model import (
     ITEM,
     Dependency,
@@ -233,7 +234,7 @@ class _ParameterValues:
         if key not in self._read:
             try:
                 self._read[key] = dep.read_params()
-            except DvcException:
+            except (DvcException, MetafileError):
                 # An invalid parameter file is reported when a stage that uses it runs.
                 self._read[key] = {}
         return self._read[key]

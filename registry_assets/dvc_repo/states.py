@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from registry_assets.errors import (
     DataBeingWrittenError,
     FileNotStorableError,
     LinksLeadNowhereError,
+    MetafileError,
 )
 from registry_assets.units import printable
 
@@ -156,9 +158,11 @@ def _changes_of(repo: Repo, out: DvcOutput, reader: StatusReader) -> tuple[str, 
     except (FileNotFoundError, DataBeingWrittenError):
         # A file of the folder was changed or removed meanwhile.
         return (f"{path} is being written",)
+    except MetafileError as error:
+        return (f"{path}: {error.problem}",)
     except FileNotStorableError as error:
-        inside = Path(error.path).relative_to(repo.root_dir).as_posix()
-        return (f"{printable(inside)} cannot be stored: {error.reason}",)
+        named = error.path.removeprefix(f"{repo.root_dir}{os.sep}")
+        return (f"{printable(named)} cannot be stored: {error.reason}",)
     for change in status.values():
         if isinstance(change, Mapping):
             changes.extend(f"{path}: {key} is {state}" for key, state in change.items())

@@ -16,7 +16,7 @@ from dvc.output import OutputAlreadyTrackedError
 from registry_assets.dvc_repo.data import ensure, fetch, link_from_cache
 from registry_assets.dvc_repo.folders.comparing import StatusReader, is_in_cache, read_recorded
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
-from registry_assets.dvc_repo.folders.hashing import FolderContent
+from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_by_dvc
 from registry_assets.dvc_repo.folders.ignoring import (
     METAFILE_ENDINGS,
     describe_pattern,
@@ -157,7 +157,7 @@ def _add(
     content = contents[out.fs_path]
     if is_complete:
         _check_complete(repo, out, path, content, report)
-    md5 = str((content.hash_info if content else out.get_hash()).value)
+    md5 = str((content.hash_info if content else hash_by_dvc(out)).value)
     with (
         dvc.write_lock(repo, report),
         repo.scm_context(quiet=True),

@@ -29,7 +29,7 @@ from dvc.stage.serialize import to_single_stage_lockfile
 from registry_assets.dvc_repo.commands import run_command
 from registry_assets.dvc_repo.data import link_from_cache
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
-from registry_assets.dvc_repo.folders.hashing import hash_folder
+from registry_assets.dvc_repo.folders.hashing import hash_by_dvc, hash_folder
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.opening import RepoAccess, Report, translated_errors
 from registry_assets.dvc_repo.remote_runs import RemoteRuns
@@ -399,7 +399,7 @@ def _why_outdated(repo: Repo, dep: Dependency) -> str | None:
         if not dep.exists:
             return "does not exist"
         with hashing:
-            found = hash_folder(repo, dep) or dep.get_hash()
+            found = hash_folder(repo, dep) or hash_by_dvc(dep)
     except DvcException as error:
         return f"cannot be read ({' '.join(str(error).split())})"
     return None if found == dep.hash_info else "is not as it was recorded"

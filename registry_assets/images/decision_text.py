@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from registry_assets import bounded
 from registry_assets.errors import MetafileError
 from registry_assets.images.decisions import EMPTY, Decision, parse_decisions
 from registry_assets.images.tables import escape_text
@@ -153,4 +154,4 @@ def editing(path: Path) -> Iterator[None]:
 
 def read_text(path: Path) -> str:
     """Return the text of a file of decisions; "" if it does not exist."""
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    return bounded.read_text(path) if path.exists() else ""

@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.errors import MetafileError
 from registry_assets.images.tables import unescape_text
 
@@ -87,7 +88,7 @@ def read_decisions(path: str | os.PathLike[str]) -> dict[str, Decision]:
         MetafileError: If the file is invalid, with line and fix.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(Path(path))
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
@@ -111,6 +112,7 @@ def parse_decisions(text: str, name: str) -> dict[str, Decision]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
+    check_yaml(text, name)
     try:
         data = YAML(typ="safe").load(text)
     except MarkedYAMLError as error:

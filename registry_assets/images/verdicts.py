@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.images.decisions import Decision
 from registry_assets.images.measurements import Measurement
 
@@ -58,11 +59,14 @@ def read_limits(path: Path) -> Mapping[str, float]:
     """Return the values of the thresholds in a `params.yaml`; it may lack some or all.
 
     Raises:
+        MetafileError: If the file stands for more than anybody can read.
         ruamel.yaml.error.YAMLError: If the file is not YAML.
     """
     from ruamel.yaml import YAML
 
-    params: Any = YAML(typ="safe").load(path) if path.is_file() else None
+    text = read_text(path) if path.is_file() else ""
+    check_yaml(text, str(path))
+    params: Any = YAML(typ="safe").load(text)
     limits = {}
     for threshold in THRESHOLDS:
         # Text counts too: a stage reads the value from its command line.

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from dagster import MetadataValue, TableRecord
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.curation.duplicates import Duplicates, find_duplicates, holds_table
 from registry_assets.curation.left_out import DatasetCounts, build_rows, count_pictures
 from registry_assets.curation.pictures import read_one_table
@@ -418,7 +419,8 @@ def _numbers(place: Path, suffix: str) -> Metadata:
     from ruamel.yaml import YAML
 
     try:
-        text = place.read_text(encoding="utf-8")
+        text = read_text(place)
+        check_yaml(text, place.name)
         data = json.loads(text) if suffix == ".json" else YAML(typ="safe").load(io.StringIO(text))
     except Exception:  # any file can be declared as metrics: do not plot what cannot be parsed
         return {}

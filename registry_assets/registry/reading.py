@@ -12,6 +12,7 @@ from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarstring import ScalarString
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.fingerprint import read_clock
@@ -152,9 +153,10 @@ def check_collections_file(path: Path, name: str) -> None:
     Raises:
         MetafileError: for the first unquoted name, with its line and the fix.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, name)
     if _ALL_QUOTED.fullmatch(text):
         return
+    check_yaml(text, name)
     yaml = YAML()
     yaml.preserve_quotes = True
     try:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from registry_assets.merge_driver import main as merge_driver
 from tests.any_repository.looking import registry, write_repository
 from tests.conftest import commit_all, run
 
@@ -164,3 +169,126 @@ def test_yaml_that_no_parser_takes_is_one_clear_line(text: str, root: Path) -> N
     said = check_that_it_is_harmless(root, {"odd.dvc": f"{text}{OUT.format(EMPTY, 'o')}"})
     assert "odd.dvc" in said
     assert not Path("made").exists()
+
+
+# A pipe, as reading a device would take all memory where it is not refused.
+ENDLESS = ("../pipe", "/dev/zero", "/proc/self/status", ".")
+MOST_SECONDS = 60
+
+
+def look_at(root: Path, *commands: str) -> str:
+    """What commands say of a stranger's branch; each in a process, which ends within a minute."""
+    said = ""
+    for command in commands:
+        program = Path(sys.executable).with_name("registry")
+        done = subprocess.run(
+            [program, *command.split()],
+            cwd=root,
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=MOST_SECONDS,
+        )
+        assert done.returncode in (0, 1), done
+        said += done.stdout + done.stderr
+    assert "this should not happen" not in said
+    return said
+
+
+@pytest.fixture
+def pipe(root: Path) -> None:
+    os.mkfifo(root.parent / "pipe")
+
+
+READS_A = "stages:\n  s:\n    cmd: echo ${a}\n    outs:\n    - o\n"
+
+
+@pytest.mark.usefixtures("pipe")
+@pytest.mark.parametrize("target", ENDLESS)
+def test_a_link_in_the_place_of_a_metafile_is_read_only_to_what_ends(
+    target: str, root: Path
+) -> None:
+    links = ("x.dvc", "a/dvc.yaml", "b/dvc.lock", "c/params.yaml", "d/.dvcignore", "forgotten.yaml")
+    for link in links:
+        place = root / link
+        place.parent.mkdir(exist_ok=True)
+        if place.parent != root:
+            place.with_name("dvc.yaml").write_text(READS_A)
+        place.unlink(missing_ok=True)
+        is_absolute = target.startswith("/")
+        place.symlink_to(target if is_absolute else os.path.relpath(root / target, place.parent))
+    commit_all(root)
+    look_at(root, "status", "diff --files HEAD~1", "checkout HEAD~1")
+
+
+STAGES = (
+    "deps: ['{}']",
+    "params: [{{'{}': [a]}}]",
+    "vars: ['{}']",
+    "outs: [{{'{}': {{cache: false}}}}]",
+    "wdir: {}/.\n    params: [{{'zero': [a]}}]",
+    "wdir: {}/.\n    vars: ['zero']",
+)
+
+
+@pytest.mark.usefixtures("pipe")
+def test_what_a_stage_names_is_read_only_if_it_ends(root: Path) -> None:
+    named = [
+        *product(STAGES[1:], ("../../pipe", "/dev/zero", "/proc/self")),
+        *product(STAGES[:1], ("../../pipe", "/dev/zero", "/dev", "/proc/self", "/", "../..")),
+    ]
+    for number, (stage, target) in enumerate(named):
+        folder = root / f"{number}"
+        folder.mkdir()
+        text = f"stages:\n  s:\n    cmd: touch ran\n    {stage.format(target)}\n"
+        (folder / "dvc.yaml").write_text(text)
+    said = look_at(root, "status -v")
+    assert "/pipe cannot be stored: not a regular file" in said
+    assert "/dev/zero cannot be stored: not a regular file" in said
+    assert "/proc/self cannot be stored: nothing that is on a disk" in said
+    assert "cannot be stored: the registry is in it" in said
+    assert not [*root.rglob("ran")]
+
+
+@pytest.mark.usefixtures("pipe")
+@pytest.mark.parametrize("target", ["../../pipe", "/dev/zero"])
+def test_a_link_in_a_folder_is_followed_only_to_what_ends(target: str, root: Path) -> None:
+    (root / "src").mkdir()
+    (root / "src/link").symlink_to(target)
+    (root / "dvc.yaml").write_text("stages:\n  s:\n    cmd: touch ran\n    deps: [src]\n")
+    assert "src/link cannot be stored: not a regular file" in look_at(root, "status -v")
+
+
+NESTED = {
+    "brackets": "a: " + "[" * 50_000 + "]" * 50_000,
+    "dashes": "a:\n  " + "- " * 50_000 + "x",
+    "keys": "{a: " * 50_000 + "}" * 50_000,
+}
+
+
+def test_yaml_that_is_nested_deeply_does_not_end_the_process(root: Path) -> None:
+    files = ("x.dvc", "params.yaml", "dvc.lock", "dvc.yaml")
+    for name, text in NESTED.items():
+        for file in files:
+            folder = root / f"{name}_{file}"
+            folder.mkdir()
+            (folder / "dvc.yaml").write_text(READS_A)
+            (folder / file).write_text(f"{text}\n")
+    (root / "forgotten.yaml").write_text(NESTED["brackets"])
+    commit_all(root)
+    said = look_at(root, "status", "diff HEAD~1", "checkout HEAD~1")
+    for name in NESTED:
+        for file in files:
+            assert f"{name}_{file}/{file}: it is nested too deeply" in said
+
+
+def test_the_merge_driver_leaves_a_lock_that_explodes_to_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ("", "schema: '2.0'\nstages: {}\n", f"{LAUGHS}schema: '2.0'\nstages: {{s: *a9}}\n")
+    names = [str(tmp_path / name) for name in ("base", "ours", "theirs")]
+    for name, text in zip(names, texts, strict=True):
+        Path(name).write_text(text)
+    assert merge_driver([*names, "dvc.lock"]) == 1
+    assert "its aliases repeat one another too often" in capsys.readouterr().err
+    assert Path(names[1]).read_text() == texts[1]

@@ -12,7 +12,12 @@ from dvc.output import Output as DvcOutput
 from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 
-from registry_assets.dvc_repo.folders.hashing import FolderContent, hash_folder, is_plain
+from registry_assets.dvc_repo.folders.hashing import (
+    FolderContent,
+    hash_by_dvc,
+    hash_folder,
+    is_plain,
+)
 from registry_assets.dvc_repo.folders.remembered import KnownData, remembered
 from registry_assets.dvc_repo.folders.scanning import LinkedStatuses
 from registry_assets.dvc_repo.folders.state import HASH
@@ -108,6 +113,7 @@ class StatusReader:
 
         Raises:
             DataBeingWrittenError: when a file changes meanwhile.
+            FileNotStorableError: for a file at which DVC would fail, or hang.
         """
         if content is not None:
             self._hashes[out.fs_path, out.hash_name] = content.hash_info
@@ -125,7 +131,7 @@ class StatusReader:
     def _hash(self, out: DvcOutput) -> HashInfo:
         key = (out.fs_path, out.hash_name)
         if key not in self._hashes:
-            self._hashes[key] = hash_folder(out.repo, out, self._linked) or out.get_hash()
+            self._hashes[key] = hash_folder(out.repo, out, self._linked) or hash_by_dvc(out)
         return self._hashes[key]
 
     def _finds_in_cache(self, out: DvcOutput) -> bool:

@@ -23,6 +23,7 @@ from dvc_data.hashfile.db.local import LocalHashFileDB
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.meta import Meta
 
+from registry_assets.bounded import find_endless
 from registry_assets.dvc_repo.folders.ignoring import REFUSED_IGNORE_FILE, walk
 from registry_assets.dvc_repo.folders.remembered import Remembered, remembered
 from registry_assets.dvc_repo.folders.scanning import (
@@ -162,6 +163,42 @@ def hash_folder(
         return known
     content = _read(repo, out, scan)
     return content.hash_info if content else None
+
+
+def hash_by_dvc(out: DvcOutput) -> HashInfo:
+    """The hash of an output or dependency, by DVC.
+
+    Raises:
+        FileNotStorableError: for what reading it would never end at.
+    """
+    check_ends(out)
+    found: HashInfo = out.get_hash()
+    return found
+
+
+def check_ends(out: DvcOutput) -> None:
+    """Checks that DVC can read an output or dependency to its end.
+
+    Raises:
+        FileNotStorableError: naming the device or pipe, or the folder that is around the registry.
+    """
+    if out.protocol != "local":
+        return
+    place = str(out.fs_path)
+    _check_ends(place)
+    if not os.path.isdir(place):
+        return
+    if Path(out.repo.root_dir).is_relative_to(os.path.realpath(place)):
+        raise FileNotStorableError(place, "the registry is in it")
+    for folder, _, names in out.dvcignore.walk(out.fs, place):
+        for name in names:
+            _check_ends(f"{folder}/{name}")
+
+
+def _check_ends(path: str) -> None:
+    endless = find_endless(path)
+    if endless is not None:
+        raise FileNotStorableError(path, endless)
 
 
 def _is_plain_folder(out: DvcOutput) -> bool:

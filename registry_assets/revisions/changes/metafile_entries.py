@@ -13,9 +13,9 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from registry_assets.bounded import check_yaml
 from registry_assets.dvc_repo.lock_text import HEADER
 from registry_assets.dvc_repo.plain_yaml import read_plain
-from registry_assets.dvc_repo.yaml_aliases import repeats_too_much
 from registry_assets.errors import MetafileError
 from registry_assets.model import DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE, Version
 from registry_assets.revisions.changes.merging import read_lock
@@ -123,9 +123,9 @@ class MetafileEntry:
         document = f"{HEADER}{self.text}" if self.is_stage else self.text
         try:
             data: Any = read_plain(document)
-            if data is None and repeats_too_much(document):
-                raise MetafileError(self.address, "its aliases repeat one another too often")
-            data = data or YAML(typ="safe").load(document)
+            if data is None:
+                check_yaml(document, self.address)
+                data = YAML(typ="safe").load(document)
         except (YAMLError, RecursionError, ValueError) as error:
             raise MetafileError(self.address, " ".join(str(error).split())) from error
         if self.is_stage:

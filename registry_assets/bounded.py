@@ -1,0 +1,147 @@
+"""Reading what anybody may have written or named, in bounded time and memory.
+
+Metafiles and lists come with a branch. A link in the place of one may lead to a device or a pipe,
+whose reading never ends. Its text may be huge; and YAML may stand for far more than is written, as
+its aliases repeat one another ("billion laughs"), or be nested so deeply that a parser crashes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.nodes import CollectionNode, Node
+
+from registry_assets.errors import MetafileError
+
+MOST_BYTES = 2**26
+"""Of a text; a ``dvc.lock`` of a hundred thousand stages has as many."""
+_MOST_VALUES = 1_000_000
+_MOST_DEPTH = 200
+_SYSTEM = re.compile(r"/(?:proc|sys)/")
+"""Where Linux has files that it writes as they are read, some of which never end."""
+_NESTING = re.compile(r"[\[{]|\S[ \t]+(?=[-?][ \t])")
+"""What nests values on one line, and not by indentation."""
+_INDENTED = re.compile(rf"^ {{{_MOST_DEPTH}}}", re.MULTILINE)
+
+
+def find_endless(path: str | Path) -> str | None:
+    """Why reading a file or folder may never end; None if it ends, or nothing is there."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return "not a regular file"
+    if _SYSTEM.match(f"{os.path.realpath(path)}/"):
+        return "nothing that is on a disk"
+    return None
+
+
+def read_text(path: Path, name: str | None = None) -> str:
+    """The text of a metafile, list or setting, which is UTF-8.
+
+    Args:
+        path: The file.
+        name: How messages call it (default: its path).
+
+    Raises:
+        FileNotFoundError: when it is not there.
+        UnicodeDecodeError: when it is not UTF-8.
+        MetafileError: when it is no file, or too large for one.
+    """
+    endless = find_endless(path)
+    if endless is not None:
+        raise MetafileError(name or str(path), f"it is {endless}: put one in its place")
+    with path.open(encoding="utf-8") as file:
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise MetafileError(
+                name or str(path), f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is"
+            )
+        return file.read()
+
+
+def check_yaml(text: str, name: str) -> None:
+    """Checks that a YAML text stands for no more than anybody can read.
+
+    Args:
+        text: The text; what is no YAML is left to its reader.
+        name: The file that it is from, for messages.
+
+    Raises:
+        MetafileError: when it stands for more.
+    """
+    if len(text) > MOST_BYTES:
+        raise MetafileError(name, f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is")
+    try:
+        if _is_too_deep(text):
+            raise MetafileError(name, "it is nested too deeply")
+        if _repeats_too_much(text):
+            raise MetafileError(name, "its aliases repeat one another too often: write them out")
+    except (YAMLError, RecursionError, ValueError):
+        return
+
+
+def _is_too_deep(text: str) -> bool:
+    """Whether values are nested more deeply than the parser in C survives.
+
+    Its events are read one by one, unlike its values.
+    """
+    nested = sum(1 for _ in _NESTING.finditer(text))
+    if nested < _MOST_DEPTH and not _INDENTED.search(text):
+        return False
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        if depth > _MOST_DEPTH:
+            return True
+    return False
+
+
+def _repeats_too_much(text: str) -> bool:
+    """Whether a YAML text stands for over a million values, counting each alias in full.
+
+    So does one that contains itself. Parsers share a value that is named twice; what copies,
+    compares or walks through the result, as DVC does with every variable, does not.
+    """
+    if "&" not in text or "*" not in text:
+        return False
+    top = YAML(typ="safe").compose(text)
+    return top is not None and _count(top) > _MOST_VALUES
+
+
+def _count(top: Node) -> float:
+    """The number of values in a node, each as often as it is reached; infinite if it is in itself.
+
+    Nodes are counted once, after those in them.
+    """
+    counts: dict[int, float] = {}
+    waiting = [top]
+    while waiting:
+        node = waiting[-1]
+        if id(node) in counts and counts[id(node)] != float("inf"):
+            waiting.pop()
+            continue
+        inside = _inside(node)
+        if id(node) not in counts:
+            # Infinite until it is known: what is met again before that contains itself.
+            counts[id(node)] = float("inf")
+            waiting += [each for each in inside if id(each) not in counts]
+        else:
+            waiting.pop()
+            counts[id(node)] = 1 + sum(counts[id(each)] for each in inside)
+            if counts[id(node)] > _MOST_VALUES:
+                return counts[id(node)]
+    return counts[id(top)]
+
+
+def _inside(node: Node) -> list[Node]:
+    if not isinstance(node, CollectionNode):
+        return []
+    return [each for item in node.value for each in (item if isinstance(item, tuple) else (item,))]
