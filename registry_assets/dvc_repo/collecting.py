@@ -5,6 +5,7 @@ DVC's own index raises at the first invalid stage, file or pair of outputs.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,12 +22,13 @@ from dvc.dvcfile import (
     FileIsGitIgnored,
     is_valid_filename,
 )
-from dvc.parsing import EntryDefinition
+from dvc.parsing import EntryDefinition, ForeachDefinition, MatrixDefinition
 from dvc.repo.trie import build_outs_trie
 from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
+from registry_assets.bounded import MOST_BYTES
 from registry_assets.dvc_repo.folders.ignoring import without_data
 from registry_assets.dvc_repo.loading import address_of, read_found
 from registry_assets.dvc_repo.unseen import (
@@ -36,6 +38,7 @@ from registry_assets.dvc_repo.unseen import (
     read_link,
 )
 from registry_assets.dvc_repo.versions import path_in_repo
+from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import Settings
 from registry_assets.settings import read_settings
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
 _MOST_NAMED = 3
+_MOST_STAGES = 100_000
 _IN_A_COLLECTION = (
     "files in a collection are data (`families` in [tool.registry_assets]): remove it from Git, or "
     "change `families`"
@@ -309,8 +313,10 @@ def _ignored(repo: Repo, paths: Sequence[str]) -> Collection[str]:
 
 def _load_into(stages: list[DvcStage], loader: StageLoader) -> Iterator[tuple[str, Exception]]:
     """Loads the stages of a ``dvc.yaml``; yields the name and error of those that fail."""
+    left = MOST_BYTES
     for name, definition in loader.resolver.definitions.items():
         try:
+            check_count(definition)
             is_one = isinstance(definition, EntryDefinition)
             items = [name] if is_one else definition.get_generated_names()
         except Exception as error:
@@ -319,8 +325,25 @@ def _load_into(stages: list[DvcStage], loader: StageLoader) -> Iterator[tuple[st
         for item in items:
             try:
                 stages.append(loader[item])
+                left -= len(str(stages[-1].cmd))
+                if left < 0:
+                    raise MetafileError(loader.resolver.relpath, "its commands are too long")
             except Exception as error:
                 yield name, error
+            if left < 0:
+                break
+
+
+def check_count(definition: EntryDefinition | ForeachDefinition | MatrixDefinition) -> None:
+    """Checks that a stage of a ``dvc.yaml`` stands for no more stages than anybody can read.
+
+    Raises:
+        MetafileError: when it is a `matrix` that stands for more.
+    """
+    if isinstance(definition, MatrixDefinition):
+        count = math.prod(map(len, definition.resolved_iterable.values()))
+        if count > _MOST_STAGES:
+            raise MetafileError(definition.relpath, f"its matrix stands for {count:,} stages")
 
 
 def describe_problem(

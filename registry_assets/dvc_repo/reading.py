@@ -22,7 +22,7 @@ from dvc.parsing import (
 from dvc.stage import PipelineStage
 from dvc.stage.loader import StageLoader
 
-from registry_assets.dvc_repo.collecting import Collected
+from registry_assets.dvc_repo.collecting import Collected, check_count
 from registry_assets.dvc_repo.folders.comparing import read_recorded
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.origins import Origins
@@ -278,9 +278,10 @@ def _templates(
         if isinstance(definition, EntryDefinition):
             continue
         try:
+            check_count(definition)
             items = tuple(definition.normalized_iterable)
             stage = _template(repo, dvcfile, name, definition)
-        except DvcException:
+        except (DvcException, MetafileError):
             continue
         template = replace(
             _stage(repo, loader, stage, metafile, values),
