@@ -37,7 +37,7 @@ from registry_assets.errors import (
     UnusableError,
     with_disk_step,
 )
-from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo import GitRepo, check_own
 from registry_assets.model import DVC_FOLDER, DVC_SUFFIX, LOCK_FILE
 
 T = TypeVar("T")
@@ -228,6 +228,7 @@ class RepoAccess:
 
     Raises:
         NotFoundError: when there is no DVC repository at or above the folder.
+        RefusedError: when Git tracks what is each clone's own.
         UnusableError: when the user has no name.
     """
 
@@ -247,6 +248,7 @@ class RepoAccess:
                 f"no DVC repository at or above {root}: run `registry init {root}` to make one, or "
                 "name one with --root"
             ) from error
+        check_own(self.root)
         self.wait_seconds = wait_seconds
         self._opened = threading.local()
         self._registers = registers
@@ -277,6 +279,8 @@ class RepoAccess:
             if opened is not None:
                 yield opened
                 return
+            # Another branch may be checked out by now.
+            check_own(self.root)
             # A config passed here survives when DVC reloads its configuration.
             repo = _Repo(str(self.root), fs=_BoundedFiles(), config=self._settings)
             remote = find_origin_remote(repo.config, self.root)

@@ -24,6 +24,7 @@ from registry_assets.git_repo.reading import (
 from registry_assets.git_repo.remotes import GitRemote, RemoteRefs
 from registry_assets.git_repo.snapshots import Snapshot, take_snapshot, unpack_snapshot
 from registry_assets.git_repo.tags import Tag
+from registry_assets.git_repo.work_tree import check_own
 
 __all__ = [
     "BlobChange",
@@ -36,6 +37,7 @@ __all__ = [
     "Unmerged",
     "check_git",
     "check_no_option",
+    "check_own",
     "find_rev",
     "is_commit",
     "names_of",

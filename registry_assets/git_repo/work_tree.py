@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +18,13 @@ from pathlib import Path, PurePosixPath
 from registry_assets.errors import RefusedError, RegistryError
 from registry_assets.fingerprint import FileIdentity
 from registry_assets.git_repo.reading import GitRepo
+from registry_assets.units import printable
 
 _SKIPPED = "S"
 _UNKNOWN = "??"
 _PATHS_AT_ONCE = 1000
+_LINK = "120000 "
+_OWN = re.compile(r"(?:\.dvc/(?:tmp|cache|config\.local)|\.dagster)(?:/|$)", re.IGNORECASE)
 _MOST_REMEMBERED = 64
 
 
@@ -71,6 +75,36 @@ def bring_in(git: GitRepo, path: str) -> None:
     if kept_out.lacks(path):
         text = git.call("cat-file", "blob", kept_out.files[path].blob).stdout
         (git.root / path).write_bytes(text)
+
+
+def check_own(root: Path) -> None:
+    """Checks that Git does not track what each clone writes for itself: locks, settings, history.
+
+    A branch that has a link in the place of one would have it written elsewhere.
+
+    Args:
+        root: Of the registry.
+
+    Raises:
+        RefusedError: naming the first such path.
+    """
+    index = place_of_index(GitRepo(root))
+    found = _find_own(root, FileIdentity.of(index.stat())) if index and index.exists() else None
+    if found is not None:
+        raise RefusedError(
+            f"Git tracks {printable(found)} here, where each clone writes its own: check out "
+            "another branch with `git checkout`, or take it out of this one with `git rm --cached`"
+        )
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _find_own(root: Path, _index: FileIdentity) -> str | None:
+    tops = (f":(icase){name}" for name in (".dvc", ".dagster"))
+    for entry in GitRepo(root).entries("ls-files", "--stage", "-z", "--", *tops, check=False):
+        fields, path = entry.split("\t", 1)
+        if fields.startswith(_LINK) or _OWN.match(path):
+            return path
+    return None
 
 
 def check_checked_out(git: GitRepo) -> None:

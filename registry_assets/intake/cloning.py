@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from registry_assets.addresses import is_local, is_same_repository, without_secrets
 from registry_assets.dvc_repo import check_cache, check_outside
 from registry_assets.errors import NotFoundError, RefusedError, RegistryError
-from registry_assets.git_repo import GitRepo, check_git, check_no_option
+from registry_assets.git_repo import GitRepo, check_git, check_no_option, check_own
 from registry_assets.intake.initialising import check_objects, fit_to_machine, say_unshared
 from registry_assets.model import DVC_FOLDER
 from registry_assets.registry.home import check_place
@@ -37,7 +37,8 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
     Raises:
         SourceUnreachableError: when it cannot be cloned.
         NotFoundError: when it contains no DVC repository; the clone is deleted then.
-        RefusedError: when the folder contains something else.
+        RefusedError: when the folder contains something else, or Git tracks what is each clone's
+            own.
         RegistryError: when the folder cannot be a registry.
     """
     check_git()
@@ -65,6 +66,7 @@ def clone_repository(address: str, folder: Path | None, report: Callable[[str], 
         git = GitRepo(Path(scratch) / folder.name)
         git.clone(address, asks=sys.stdin.isatty())
         inside = _find_registry(git, shown)
+        check_own(git.root / inside)
         sync_disks(parent)
         _move(git.root, folder)
     return folder / inside

@@ -25,7 +25,7 @@ from registry_assets.dvc_repo.initialising import (
 )
 from registry_assets.dvc_repo.opening import STORAGE
 from registry_assets.errors import RefusedError, RegistryError
-from registry_assets.git_repo import GitRepo, check_git
+from registry_assets.git_repo import GitRepo, check_git, check_own
 from registry_assets.git_repo.conflicts import install_merge_driver
 from registry_assets.git_repo.work_tree import check_checked_out, find_kept_out, kept_out
 from registry_assets.images.algorithms import ALGORITHMS
@@ -214,6 +214,7 @@ def check_objects(git: GitRepo) -> None:
 
 def fit_to_machine(root: Path) -> Iterator[str]:
     """Set what depends on the machine: the link type, the remote if it has no URL, and so on."""
+    check_own(root)
     link_type = probe_link_type(root / DVC_FOLDER)
     if set_link_type(root, link_type, "local"):
         yield f"cache.type: {link_type}, in .dvc/config.local"

@@ -15,6 +15,7 @@ from pathlib import Path
 from unicodedata import category
 
 from registry_assets.errors import RegistryError
+from registry_assets.git_repo import check_own
 from registry_assets.units import is_text, printable
 from registry_assets.writing import write_whole
 
@@ -69,7 +70,12 @@ def check_place(root: Path) -> None:
 
 
 def prepare_home(root: Path) -> Path:
-    """Make the Dagster home of a registry, unless it exists."""
+    """Make the Dagster home of a registry, unless it exists.
+
+    Raises:
+        RefusedError: when Git tracks it.
+    """
+    check_own(root)
     home = root / HOME
     home.mkdir(exist_ok=True)
     if _find_former_home(root) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -280,6 +281,52 @@ def test_yaml_that_is_nested_deeply_does_not_end_the_process(root: Path) -> None
     for name in NESTED:
         for file in files:
             assert f"{name}_{file}/{file}: it is nested too deeply" in said
+
+
+def test_stages_that_nobody_could_count_are_named(root: Path) -> None:
+    (root / "dvc.yaml").write_text(
+        "vars:\n- long: "
+        + "x" * 100_000
+        + "\nstages:\n  many:\n    matrix:\n"
+        + "".join(f"      m{n}: [{', '.join(map(str, range(60)))}]\n" for n in range(6))
+        + "    cmd: echo\n    outs:\n    - m${key}\n"
+        + f"  long:\n    foreach: [{', '.join(map(str, range(1000)))}]\n    do:\n"
+        + f"      cmd: {'${long}' * 10}\n      outs:\n      - l${{item}}\n"
+    )
+    said = look_at(root, "status")
+    assert "left out: dvc.yaml:4: its matrix stands for 46,656,000,000 stages" in said
+    assert "left out: dvc.yaml:15: its commands are too long" in said
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".dvc/tmp", ".dvc/tmp/lock", ".dvc/cache", ".dvc/config.local", ".dagster", ".dvc/config"],
+)
+def test_nothing_is_written_through_a_link_that_stands_for_what_is_each_clones_own(
+    path: str, root: Path
+) -> None:
+    place = root / path
+    outside = root.parent / "outside"
+    outside.mkdir()
+    (outside / "config").write_text((root / ".dvc/config").read_text())
+    # The lock of DVC and its settings are files.
+    target = outside / "config" if "." in place.name[1:] or place.name in LOCAL_FILES else outside
+    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(target)
+    run(root, "git", "add", "--force", path)
+    run(root, "git", "commit", "--quiet", "--message", "Theirs")
+    before = {p: p.read_text() for p in outside.rglob("*")}
+    step = f"Git tracks {path} here, where each clone writes its own"
+    assert step in look_at(root.parent, f"clone {root} clone")
+    assert not (root.parent / "clone").exists()
+    run(root.parent, "git", "clone", "--quiet", str(root), "clone")
+    for command in ("status", "lineage --check", "sync", "init ."):
+        assert step in look_at(root.parent / "clone", command)
+    assert {p: p.read_text() for p in outside.rglob("*")} == before
+
+
+LOCAL_FILES = {"lock", "config"}
 
 
 def test_the_merge_driver_leaves_a_lock_that_explodes_to_people(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo import DvcRepo, KnownData
 
 _KEPT = f"{KEPT_FOLDER}/last_look.json"
+_KEPT_PLACES = (DVC_FOLDER, f"{DVC_FOLDER}/tmp", KEPT_FOLDER, f"{KEPT_FOLDER}/clock", _KEPT)
 _SYNCED = "registry_assets.json"
 
 
@@ -207,6 +208,9 @@ class Observation:
 def observe(start: Path, *, clock: Clock = read_clock) -> Observation | None:
     """Observe the registry around a folder; None when there is none.
 
+    None also where links lead what is kept elsewhere, as those of a stranger's branch may: whether
+    they are its own, only Git knows (`git_repo.check_own`).
+
     Reads none of its files, runs no program and imports neither DVC nor Dagster.
 
     Args:
@@ -214,7 +218,7 @@ def observe(start: Path, *, clock: Clock = read_clock) -> Observation | None:
         clock: Reads the clock of a file system.
     """
     root = _find_root(start)
-    if root is None:
+    if root is None or any((root / place).is_symlink() for place in _KEPT_PLACES):
         return None
     kept = _read(root / _KEPT)
     moment = clock(root / KEPT_FOLDER)
