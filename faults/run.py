@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults import crowd, disks, hostile, kills, power, remotes, surroundings
+from faults import branches, crowd, disks, hostile, kills, power, remotes, surroundings
 from faults.trials import Order, Part
 
 # A part is a line here, and a module with a function `run`.
@@ -27,6 +27,7 @@ PARTS: Mapping[str, Part] = {
     "disks": Part("disks that are full, read-only or gone", 3, disks.run),
     "crowd": Part("8 processes with 50 commands each on one registry", 2, crowd.run),
     "hostile": Part("opens damaged pictures, videos and archives", 1, hostile.run),
+    "branches": Part("looks at branches that strangers made", 2, branches.run),
     "remotes": Part("remotes that stall, drop, refuse, cut short or lie", 3, remotes.run),
     "surroundings": Part("odd clocks, locales, settings and limits", 3, surroundings.run),
 }
