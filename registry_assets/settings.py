@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from registry_assets.bounded import read_text
 from registry_assets.errors import MetafileError
 from registry_assets.model import Likeness, Settings, TakeIn, Workers
 
@@ -42,7 +43,7 @@ def read_settings(root: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+        tool = tomllib.loads(read_text(path, SETTINGS_FILE)).get("tool", {})
     except tomllib.TOMLDecodeError as error:
         raise MetafileError(SETTINGS_FILE, str(error)) from error
     given: dict[str, Any] = tool.get("registry_assets", {}) if isinstance(tool, dict) else tool

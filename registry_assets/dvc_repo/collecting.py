@@ -28,7 +28,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
-from registry_assets.bounded import MOST_BYTES
+from registry_assets.bounded import MOST_BYTES, read_text
 from registry_assets.dvc_repo.folders.ignoring import without_data
 from registry_assets.dvc_repo.loading import address_of, read_found
 from registry_assets.dvc_repo.unseen import (
@@ -386,8 +386,8 @@ def describe_problem(
 def _line_of_conflict(path: Path) -> int | None:
     """The line of the first merge conflict in a file, if any."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError, MetafileError):
         return None
     return next((n for n, line in enumerate(lines, 1) if line.startswith(_CONFLICT)), None)
 
@@ -413,7 +413,7 @@ def line_in_file(path: Path, keys: Sequence[str | int]) -> int | None:
     if not keys:
         return None
     try:
-        return find_line(parse_yaml_for_update(path.read_text(encoding="utf-8"), path.name), keys)
+        return find_line(parse_yaml_for_update(read_text(path), path.name), keys)
     except Exception:  # the caller reports the error
         return None
 

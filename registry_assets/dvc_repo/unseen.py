@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from dvc.dvcfile import DVC_FILE_SUFFIX
 from dvc.scm import NoSCM
 
+from registry_assets.bounded import read_text
 from registry_assets.dvc_repo.metafiles import IGNORE_FILE, PLAIN_NAME
-from registry_assets.errors import RefusedError, RegistryError
+from registry_assets.errors import MetafileError, RefusedError, RegistryError
 from registry_assets.git_repo import GitRepo
 from registry_assets.units import few_of
 
@@ -151,8 +152,8 @@ def asking_once(repo: Repo, places: Sequence[Path]) -> Iterator[None]:
 
 def _ignore_lines_beside(place: Path) -> Sequence[str]:
     try:
-        return place.with_name(IGNORE_FILE).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError):
+        return read_text(place.with_name(IGNORE_FILE)).split("\n")
+    except (OSError, UnicodeDecodeError, MetafileError):
         return ()
 
 

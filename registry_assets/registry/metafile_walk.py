@@ -24,6 +24,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
+from registry_assets.bounded import read_text
+from registry_assets.errors import MetafileError
 from registry_assets.fingerprint import (
     SETTLED_SECONDS,
     TreeFingerprint,
@@ -282,14 +284,18 @@ def _dvc_repo(root: Path) -> DvcRepo:
 
 def _ignores_itself(folder: Path) -> bool:
     """Whether a folder's own ``.gitignore`` ignores it, as in tool caches and virtualenvs."""
-    with suppress(OSError, UnicodeDecodeError):
-        lines = (folder / ".gitignore").read_text(encoding="utf-8").split()
+    with suppress(OSError, UnicodeDecodeError, MetafileError):
+        lines = read_text(folder / ".gitignore").split()
         return "*" in lines and not any(line.startswith("!") for line in lines)
     return False
 
 
 def _holds_a_pattern(ignore_file: Path) -> bool:
-    with suppress(OSError):
-        lines = ignore_file.read_bytes().splitlines()
-        return any(line.strip() and not line.startswith(b"#") for line in lines)
-    return False
+    try:
+        lines = read_text(ignore_file).splitlines()
+    except OSError:
+        return False
+    except (UnicodeDecodeError, MetafileError):
+        # DVC says what is wrong with it.
+        return True
+    return any(line.strip() and not line.startswith("#") for line in lines)

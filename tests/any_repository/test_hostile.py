@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -209,7 +209,15 @@ READS_A = "stages:\n  s:\n    cmd: echo ${a}\n    outs:\n    - o\n"
 def test_a_link_in_the_place_of_a_metafile_is_read_only_to_what_ends(
     target: str, root: Path
 ) -> None:
-    links = ("x.dvc", "a/dvc.yaml", "b/dvc.lock", "c/params.yaml", "d/.dvcignore", "forgotten.yaml")
+    links = ("x.dvc", "a/dvc.yaml", "b/dvc.lock", "c/params.yaml", "e/.gitignore", "forgotten.yaml")
+    put_links(root, links, target)
+    look_at(root, "status", "diff --files HEAD~1", "checkout HEAD~1")
+    # What is ignored decides about all others: nothing is read without it.
+    put_links(root, ("d/.dvcignore", "pyproject.toml"), target)
+    look_at(root, "status", "diff --files HEAD~1")
+
+
+def put_links(root: Path, links: Sequence[str], target: str) -> None:
     for link in links:
         place = root / link
         place.parent.mkdir(exist_ok=True)
@@ -219,7 +227,6 @@ def test_a_link_in_the_place_of_a_metafile_is_read_only_to_what_ends(
         is_absolute = target.startswith("/")
         place.symlink_to(target if is_absolute else os.path.relpath(root / target, place.parent))
     commit_all(root)
-    look_at(root, "status", "diff --files HEAD~1", "checkout HEAD~1")
 
 
 STAGES = (
