@@ -79,8 +79,9 @@ def choose_addition(registry: Registry, asked: str, name: str | None) -> Additio
     metafile = metafile_of(f"{registry.raw_folder}/{chosen}")
     if find_kept_out(GitRepo(registry.root)).lacks(metafile):
         raise kept_out(metafile)
-    is_tracked = (registry.root / metafile).exists()
-    if is_tracked or ((raw / chosen).exists() and not has_landed):
+    is_there = (registry.root / metafile).exists() or (raw / chosen).exists()
+    # One that was killed after it had landed is finished, also if it was registered.
+    if is_there and not has_landed:
         raise RegistryError(
             f"there is a collection {chosen} already: choose another name with --name"
         )

@@ -186,6 +186,21 @@ def test_what_was_interrupted_goes_on_and_copies_nothing_twice(
         choose_addition(read_registry(text_registry), str(shoot / "day"), "03_c")
 
 
+def test_what_was_killed_once_it_was_registered_is_finished_by_the_same_again(
+    text_registry: Path, shoot: Path
+) -> None:
+    arguments = ["add", str(shoot), "--name", "03_c"]
+    assert registry(text_registry, *arguments).exit_code == 0
+    metafile = (text_registry / "raw/03_c.dvc").read_text()
+    # What stays if the first one dies before the last step.
+    Landing(text_registry / "raw", "03_c").write_note(Note(str(shoot.resolve()), "copied"))
+    again = registry(text_registry, *arguments)
+    assert again.exit_code == 0, again.output
+    assert (text_registry / "raw/03_c.dvc").read_text() == metafile
+    assert not (text_registry / "raw/.arriving/03_c").exists()
+    assert registry(text_registry, *arguments).exit_code == 1
+
+
 def test_links_share_the_file_and_changes_meanwhile_are_noticed(
     text_registry: Path, shoot: Path
 ) -> None:
