@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from registry_assets.dvc_repo.folders.scanning import scan_folder, stamp_of
+from registry_assets.dvc_repo.folders.state import FileStatus
 from registry_assets.fingerprint import (
     CoveredFolder,
     TreeFingerprint,
@@ -180,3 +182,12 @@ def test_a_scan_is_walked_as_the_folder_itself(root: Path) -> None:
         return found
 
     assert walked(scan.walk()) == walked(os.walk(root / "a"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_time_of_a_file_is_that_of_python_to_the_last_bit(tmp_path: Path, seed: int) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    time_ns = Random(seed).randrange(2_000_000_000_000_000_000)
+    os.utime(file, ns=(time_ns, time_ns))
+    assert FileStatus.of(file.stat()).st_mtime == file.stat().st_mtime

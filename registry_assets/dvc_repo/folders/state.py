@@ -30,12 +30,15 @@ HASH = "md5"
 _TOLD_TOGETHER = 10_000
 
 
+# The few numbers that many files have in common: each is one object only.
+_shared = dict[int, int]().setdefault
+
+
 class FileStatus(NamedTuple):
-    """The fields of `os.stat_result` that are needed here, with a quarter of its memory."""
+    """The fields of `os.stat_result` that are needed here, with a sixth of its memory."""
 
     st_dev: int
     st_ino: int
-    st_mtime: float
     st_mtime_ns: int
     st_size: int
     st_mode: int
@@ -45,14 +48,19 @@ class FileStatus(NamedTuple):
     def of(cls, status: os.stat_result) -> FileStatus:
         """Converts an `os.stat_result`."""
         return cls(
-            status.st_dev,
+            _shared(status.st_dev, status.st_dev),
             status.st_ino,
-            status.st_mtime,
             status.st_mtime_ns,
             status.st_size,
-            status.st_mode,
+            _shared(status.st_mode, status.st_mode),
             status.st_nlink,
         )
+
+    @property
+    def st_mtime(self) -> float:
+        """As Python computes it, and DVC saves it in its state."""
+        seconds, nanoseconds = divmod(self.st_mtime_ns, 10**9)
+        return seconds + 1e-9 * nanoseconds
 
 
 class HashedFile(NamedTuple):
