@@ -66,7 +66,11 @@ _PARTS: _Parts = {
 }
 _LONG: _Parts = {
     "million": lambda scratch, sizes: measure_pictures(
-        scratch, sizes.large_collections, sizes.large_pictures, _time
+        sizes.built or scratch / "pictures",
+        sizes.large_collections,
+        sizes.large_pictures,
+        _time,
+        is_kept=sizes.built is not None,
     ),
 }
 
@@ -97,6 +101,9 @@ def main() -> None:
     )
     parser.add_argument("--large-collections", type=int, default=100, help="of `million`")
     parser.add_argument("--large-pictures", type=int, default=10_000, help="in each of them")
+    parser.add_argument(
+        "--built", type=Path, help="the registry of `million`, which is built if need be, and stays"
+    )
     parser.add_argument("--runs", type=int, default=1, help="of each; the median counts")
     arguments = parser.parse_args()
     parts = _PARTS | _LONG
