@@ -62,7 +62,9 @@ def test_a_denied_picture_is_an_entry_as_the_command_writes_it(
     registry: Path, served: Served
 ) -> None:
     row = kept_one(served)
-    state = served.get("api/state").json["state"]
+    # Right after the registry was copied, a change could not be told from what was read.
+    while (state := served.get("api/state").json["state"]) == "unknown":
+        time.sleep(0.1)
     found = decide(served, row["md5"], why="  a thumb <b>before</b> the lens\n")
     assert found.status == 200
     assert found.json["done"] == [f"{ONE}/{row['path']}"]

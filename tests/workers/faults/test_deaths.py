@@ -19,7 +19,8 @@ from tests.workers.head import Head, begin_two, check_undisturbed, materialize, 
 
 
 def at_work_on(cluster: Cluster, name: str) -> Machine:
-    """The machine whose worker runs the command for a collection."""
+    """The machine whose worker runs the command for a collection, which has begun."""
+    wait_until(lambda: cluster.runs(name), f"the beginning of the command for {name}")
 
     def found() -> Machine | None:
         for machine in cluster.machines.values():
