@@ -12,17 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from sys import intern
+from typing import TypeVar
 
 from registry_assets.dvc_repo.recorded_names import are_inside, are_md5s
 from registry_assets.fingerprint import FileIdentity
 from registry_assets.model import FOLDER_SUFFIX, is_folder
+
+T = TypeVar("T")
 
 _OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
 
@@ -87,25 +90,24 @@ class Listings:
 
     def read(self, version: str) -> Mapping[str, str] | None:
         """The files of a version, with md5s; None if the cache lacks a valid listing."""
-        if not _OBJECT.fullmatch(version):
-            return None
-        for folder in self._folders:
-            place = f"{folder}/{version[:2]}/{version[2:]}"
-            with suppress(FileNotFoundError, _DamagedError):
-                return _read(place, version, FileIdentity.of(Path(place).stat()))
-        return None
+        return self._read_by(_read, version)
 
     def read_md5s(self, version: str) -> bytes | None:
         """The md5s of the files of a version, 16 bytes each; None if there is no valid listing.
 
         Takes a tenth of the time and a twentieth of the memory of `read`.
         """
+        return self._read_by(_read_md5s, version)
+
+    def _read_by(
+        self, read: Callable[[str, str, FileIdentity], T | None], version: str
+    ) -> T | None:
         if not _OBJECT.fullmatch(version):
             return None
         for folder in self._folders:
             place = f"{folder}/{version[:2]}/{version[2:]}"
             with suppress(FileNotFoundError, _DamagedError):
-                return _read_md5s(place, version, FileIdentity.of(Path(place).stat()))
+                return read(place, version, FileIdentity.of(Path(place).stat()))
         return None
 
     def is_invalid(self, version: str) -> bool:
