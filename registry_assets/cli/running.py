@@ -66,8 +66,9 @@ def materialize(
             now = None if now is None else now.keep(found.registry, status, dvc)
         else:
             found = read_lineage(root, dvc)
-            if now is not None and now.known is not None:
-                dvc.take_known(now.known)
+            known = None if now is None else now.known
+            if known is not None:
+                dvc.take_known(known)
         code = materialize_all(dvc, found, status, selection, collections, force=force, now=now)
     sys.exit(code)
 

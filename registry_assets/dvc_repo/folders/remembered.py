@@ -114,14 +114,18 @@ class Remembered:
         linked = self._linked.get((status.st_dev, status.st_ino))
         if linked is None or linked[:2] != (status.st_mtime_ns, status.st_size):
             return None
-        try:
-            held = os.stat(place_in(cache, linked.md5))
-        except FileNotFoundError:
-            return None
         # Checked, as inode and mtime may be those of a deleted file.
-        is_object = (held.st_dev, held.st_ino) == (status.st_dev, status.st_ino)
-        is_protected = stat.S_IMODE(held.st_mode) == cache.CACHE_MODE
-        return linked.md5 if is_object and is_protected else None
+        return linked.md5 if is_link_to_object(cache, linked.md5, status) else None
+
+
+def is_link_to_object(cache: HashFileDB, md5: str, status: FileStatus) -> bool:
+    """Whether a file is a hard link to the object with an md5, which is protected."""
+    try:
+        held = os.stat(place_in(cache, md5))
+    except FileNotFoundError:
+        return False
+    is_object = (held.st_dev, held.st_ino) == (status.st_dev, status.st_ino)
+    return is_object and stat.S_IMODE(held.st_mode) == cache.CACHE_MODE
 
 
 _of_repositories: WeakKeyDictionary[Repo, Remembered] = WeakKeyDictionary()

@@ -25,6 +25,7 @@ from registry_assets.dvc_repo.folders.hashing import (
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
+from registry_assets.dvc_repo.folders.remembered import is_link_to_object
 from registry_assets.dvc_repo.folders.state import (
     HASH,
     FileStatus,
@@ -172,13 +173,8 @@ def _with_object(cache: LocalHashFileDB, file: HashedFile) -> HashedFile:
     """The file, marked as an object if it is a hard link to the protected one with its hash."""
     if file.is_object or file.status.st_nlink == 1:
         return file
-    try:
-        held = os.stat(place_in(cache, file.md5))
-    except FileNotFoundError:
-        return file
-    is_object = (held.st_dev, held.st_ino) == (file.status.st_dev, file.status.st_ino)
-    is_protected = stat.S_IMODE(held.st_mode) == cache.CACHE_MODE
-    return file._replace(is_object=True) if is_object and is_protected else file
+    is_object = is_link_to_object(cache, file.md5, file.status)
+    return file._replace(is_object=True) if is_object else file
 
 
 def _find_linked(place: str) -> Iterator[tuple[int, str]]:
