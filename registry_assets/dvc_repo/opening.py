@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -358,13 +357,7 @@ class RepoAccess:
             RepositoryBusyError: after `wait_seconds`.
         """
         check_cache_of(repo)
-        lock = self._acquire(
-            lambda: lock_repo(repo),
-            lambda _error: f"the repository is locked by {_lock_holder(repo)}",
-            report,
-            self.wait_seconds,
-        )
-        with _entered(lock):
+        with self._acquired(repo, lambda: lock_repo(repo), report):
             yield
 
     @contextmanager
@@ -393,67 +386,69 @@ class RepoAccess:
         """
         check_cache_of(repo)
         check_links(repo, write)
-
-        lock = self._acquire(
-            lambda: hold_paths(repo, read, write),
-            # Without DVC's advice on how to remove the lock by hand.
-            lambda error: " ".join(str(error).partition("\n\n")[0].split())[:300],
-            report,
-            self.wait_seconds if wait_seconds is None else wait_seconds,
-        )
-        with _entered(lock):
+        with self._acquired(repo, lambda: hold_paths(repo, read, write), report, wait_seconds):
             yield
 
-    def everything_held(self, repo: Repo, report: Report) -> AbstractContextManager[None]:
-        """Locks the whole repository against stages, imports and `dvc` commands.
+    @contextmanager
+    def everything_held(self, repo: Repo, report: Report) -> Iterator[None]:
+        """Locks the repository and all of its paths against stages, imports and `dvc` commands.
 
         Otherwise objects could be removed that one of them has put into the cache and is about to
-        record.
+        record. The repository comes first, as in DVC: a `dvc` command waits for it, but fails at
+        a path that was locked after it had begun.
 
         Raises:
             RepositoryBusyError: after `wait_seconds`.
+            RefusedError: when the cache is outside of the repository, and not there.
         """
-        return self.holding(repo, read=[], write=[str(self.root)], report=report)
+        check_cache_of(repo)
 
-    def _acquire(
+        @contextmanager
+        def lock_all() -> Iterator[None]:
+            with lock_repo(repo), hold_paths(repo, [], [str(self.root)]):
+                yield
+
+        with self._acquired(repo, lock_all, report):
+            yield
+
+    @contextmanager
+    def _acquired(
         self,
+        repo: Repo,
         attempt: Callable[[], AbstractContextManager[None]],
-        holder: Callable[[LockError], str],
         report: Report,
-        wait_seconds: float,
-    ) -> AbstractContextManager[None]:
-        """Acquires a DVC lock, retrying; DVC itself gives up after three seconds."""
+        wait_seconds: float | None = None,
+    ) -> Iterator[None]:
+        """Holds a DVC lock once an attempt succeeds; DVC itself gives up after three seconds."""
+        limit = self.wait_seconds if wait_seconds is None else wait_seconds
         started = time.monotonic()
         reported = -_REPORT_SECONDS
         pause = _RETRY_SECONDS
-        while True:
-            lock = attempt()
-            try:
-                lock.__enter__()
-            except LockError as error:
-                waited = time.monotonic() - started
-                if waited >= wait_seconds:
-                    raise RepositoryBusyError(waited, holder(error)) from error
-                if waited - reported >= _REPORT_SECONDS:
-                    reported = waited
-                    report(f"waiting: {holder(error)}")
-                # Many processes that retry too often would keep the holder from releasing it.
-                time.sleep(pause)
-                pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
-            else:
-                return lock
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(attempt())
+                    break
+                except LockError as error:
+                    waited = time.monotonic() - started
+                    if waited >= limit:
+                        raise RepositoryBusyError(waited, _describe(error, repo)) from error
+                    if waited - reported >= _REPORT_SECONDS:
+                        reported = waited
+                        report(f"waiting: {_describe(error, repo)}")
+                    # Many processes that retry too often would keep the holder from releasing it.
+                    time.sleep(pause)
+                    pause = min(pause * 1.5, _MOST_RETRY_SECONDS)
+            yield
 
 
-@contextmanager
-def _entered(lock: AbstractContextManager[None]) -> Iterator[None]:
-    """Exits a context manager that was entered elsewhere."""
-    try:
-        yield
-    except BaseException:
-        if not lock.__exit__(*sys.exc_info()):
-            raise
-    else:
-        lock.__exit__(None, None, None)
+def _describe(error: LockError, repo: Repo) -> str:
+    """Who holds the lock: DVC names only those that hold a path."""
+    text = str(error)
+    if "blocked by" not in text:
+        return f"the repository is locked by {_lock_holder(repo)}"
+    # Without DVC's advice on how to remove the lock by hand.
+    return " ".join(text.partition("\n\n")[0].split())[:300]
 
 
 def _lock_holder(repo: Repo) -> str:

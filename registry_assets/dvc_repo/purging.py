@@ -145,22 +145,21 @@ def remove_from_cache(
             stack.enter_context(_standing_still(other, report))
         stack.enter_context(dvc.everything_held(repo, report))
         recover(dvc, repo, report)
-        with dvc.write_lock(repo, report):
-            found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
-            # Listings first: DVC takes a folder for complete when its listing exists.
-            for item in sorted(found, key=lambda item: not is_folder(item.md5)):
-                try:
-                    item.place.unlink(missing_ok=True)
-                except OSError as error:
-                    raise RegistryError(
-                        f"{item.place} cannot be removed ({error.strerror}): remove it as a user "
-                        "who may, then run this again"
-                    ) from error
-            for folder in {item.place.parent for item in found}:
-                # Removed files must not reappear after a power cut.
-                sync_file(folder)
-            for place in find_unfinished(repo) if sweeps else ():
-                place.unlink(missing_ok=True)
+        found = list(find_in_cache(repo, set(md5s) - set(find_needed())))
+        # Listings first: DVC takes a folder for complete when its listing exists.
+        for item in sorted(found, key=lambda item: not is_folder(item.md5)):
+            try:
+                item.place.unlink(missing_ok=True)
+            except OSError as error:
+                raise RegistryError(
+                    f"{item.place} cannot be removed ({error.strerror}): remove it as a user "
+                    "who may, then run this again"
+                ) from error
+        for folder in {item.place.parent for item in found}:
+            # Removed files must not reappear after a power cut.
+            sync_file(folder)
+        for place in find_unfinished(repo) if sweeps else ():
+            place.unlink(missing_ok=True)
     return found
 
 
@@ -171,7 +170,6 @@ def _standing_still(other: RepoAccess, report: Report) -> Iterator[None]:
         try:
             repo = stack.enter_context(other.open())
             stack.enter_context(other.everything_held(repo, report))
-            stack.enter_context(other.write_lock(repo, report))
         except (OSError, DvcError) as error:
             raise RegistryError(
                 f"the clone {other.root} cannot be locked ({error}), so nothing was removed: fix "

@@ -83,7 +83,9 @@ def standing_still(dvc: RepoAccess, repo: Repo, report: Report) -> Iterator[None
     held = dvc.holding(repo, read=[], write=[str(dvc.root)], report=report, wait_seconds=0)
     with ExitStack() as stack:
         try:
-            stack.enter_context(held)
+            # As DVC does: a `dvc` command that has begun fails at a path that is locked after that.
+            with dvc.write_lock(repo, report):
+                stack.enter_context(held)
         except RepositoryBusyError as error:
             raise RefusedError(
                 f"a run is using data that would change ({error.holder}): wait until it has ended"

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from registry_assets import read_registry
-from tests.dagster_ui import free_port
+from tests.dagster_ui import free_port, wait_for
 
 WRITING = {"X-Registry-Look": "1", "Content-Type": "application/json"}
 
@@ -88,6 +88,11 @@ class Served:
         """What it answers the page."""
         asked = f"?{urlencode(query)}" if query else ""
         return self.send(f"{self.base}{path}{asked}", method, {"Cookie": self.cookie})
+
+    def settled_state(self) -> str:
+        """The registry's state, once a further change could be told from what was read."""
+        wait_for(10, lambda: self.get("api/state").json["state"] != "unknown", "a known state")
+        return str(self.get("api/state").json["state"])
 
     def post(self, path: str, body: object) -> Answer:
         """What it answers the page when it writes."""

@@ -115,7 +115,7 @@ def test_what_is_recorded_later_is_served_then_and_what_is_no_more_is_not(
 ) -> None:
     before = md5_of(root / "photos/large.jpg")
     assert served.get(f"thumbnails/{before}").status == 200
-    state = served.get("api/state").json["state"]
+    state = served.settled_state()
     run(root, "dvc", "unprotect", "photos")
     (root / "photos/large.jpg").unlink()
     save(root / "photos/new.jpg", Image.new("RGB", (40, 40), "white"))
@@ -123,7 +123,7 @@ def test_what_is_recorded_later_is_served_then_and_what_is_no_more_is_not(
     fresh = md5_of(root / "photos/new.jpg")
     wait_for(10, lambda: served.get(f"thumbnails/{fresh}").status == 200, "new picture")
     assert served.get(f"thumbnails/{before}").json["absent"] == "unknown"
-    assert served.get("api/state").json["state"] != state
+    assert served.settled_state() != state
 
 
 def test_many_ask_at_once(root: Path, tmp_path: Path) -> None:

@@ -62,9 +62,7 @@ def test_a_denied_picture_is_an_entry_as_the_command_writes_it(
     registry: Path, served: Served
 ) -> None:
     row = kept_one(served)
-    # Right after the registry was copied, a change could not be told from what was read.
-    while (state := served.get("api/state").json["state"]) == "unknown":
-        time.sleep(0.1)
+    state = served.settled_state()
     found = decide(served, row["md5"], why="  a thumb <b>before</b> the lens\n")
     assert found.status == 200
     assert found.json["done"] == [f"{ONE}/{row['path']}"]
@@ -77,7 +75,7 @@ def test_a_denied_picture_is_an_entry_as_the_command_writes_it(
     assert made.why == "a thumb <b>before</b> the lens"
     assert not made.only_here
     written = (registry / DATASET / "decisions" / f"{ONE}.yaml").read_bytes()
-    assert served.get("api/state").json["state"] != state
+    assert served.settled_state() != state
     (again,) = [found for found in rows(served) if found["md5"] == row["md5"]]
     assert (again["outcome"], again["pending"]) == ("denied", True)
     assert again["decision"]["why"] == made.why

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -450,6 +451,37 @@ def test_it_waits_for_a_run_in_another_clone(first: Path, second: Path, cache: P
         holder.kill()
     assert objects(cache) == before
     assert len(free(lineage, DvcRepo(first), use, print)) > 0
+
+
+# What `dvc add` does: it locks the repository, and the path only when it has looked around.
+SLOW_DVC = """
+import sys, time
+from dvc.repo import Repo, lock_repo
+from dvc.rwlock import rwlock
+repo = Repo()
+with lock_repo(repo):
+    print("begun", flush=True)
+    time.sleep(1)
+    with rwlock(repo.tmp_dir, repo.fs, "dvc add", [], [repo.root_dir + "/raw/07_x"], False):
+        print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("command", ["gc --yes", "checkout HEAD"])
+def test_it_waits_for_a_command_of_dvc_that_has_begun(
+    first: Path, second: Path, command: str
+) -> None:
+    run(second, "registry", "status")
+    make_unneeded(first)
+    where = first if command == "gc --yes" else second
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_DVC], cwd=second, stdout=subprocess.PIPE, text=True
+    ) as slow:
+        assert slow.stdout is not None
+        assert slow.stdout.readline() == "begun\n"
+        run(where, "registry", *command.split())
+        assert slow.stdout.read() == "done\n"
+    assert slow.returncode == 0
 
 
 def test_a_clone_that_begins_meanwhile_waits(first: Path, cache: Path) -> None:
