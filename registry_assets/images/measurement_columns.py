@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry_assets.images.measurements import COLUMNS, read_cells
+from registry_assets.images.measurements import read_cell_columns
 from registry_assets.images.tables import unescape_text
 
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.int32]
 
 _ROWS_AT_ONCE = 8192
-_MD5 = "S32"
+_MD5_CHARACTERS = 32
+_MD5 = f"S{_MD5_CHARACTERS}"
 _UNKNOWN_CHARACTER = "\ufffd"
 _TIME = "S35"
 """Enough for an ISO 8601 time with microseconds and offset."""
@@ -161,10 +162,9 @@ def read_columns(tables: Mapping[str, str | os.PathLike[str]]) -> MeasurementCol
     """
     builder = _Builder(tuple(tables))
     for number, table in enumerate(tables.values()):
-        rows = read_cells(table)
         try:
-            while some := list(islice(rows, _ROWS_AT_ONCE)):
-                builder.add(number, some)
+            for cells in read_cell_columns(table):
+                builder.add(number, cells)
         except ValueError as error:
             raise ValueError(f"{os.fspath(table)} is damaged: {error}") from error
     return builder.build()
@@ -205,9 +205,8 @@ class _Builder:
         columns = ("collection", "md5", "taken", "has_gps", *_TEXTS, *_NUMBERS)
         self._parts: dict[str, list[NDArray[Any]]] = {name: [] for name in columns}
 
-    def add(self, collection: int, rows: Sequence[Sequence[str]]) -> None:
-        """Add rows of a table."""
-        cells = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    def add(self, collection: int, cells: Mapping[str, Sequence[str]]) -> None:
+        """Add rows of a table, by column."""
         self._add(collection, list(map(unescape_text, cells["path"])), cells)
 
     def add_files(self, collection: int, files: Sequence[tuple[str, str]]) -> None:
@@ -223,9 +222,10 @@ class _Builder:
         self._paths += paths
         parts = self._parts
         parts["collection"].append(np.full(count, collection, np.int32))
-        parts["md5"].append(np.array(cells.get("md5", empty), _MD5))
-        parts["taken"].append(np.array(cells.get("taken", empty), _TIME))
-        parts["has_gps"].append(np.array([text == "true" for text in cells.get("has_gps", empty)]))
+        parts["md5"].append(_md5s(cells.get("md5", empty)))
+        taken = cells.get("taken", empty)
+        parts["taken"].append(np.array(taken, _TIME) if any(taken) else np.zeros(count, _TIME))
+        parts["has_gps"].append(np.fromiter(map("true".__eq__, cells.get("has_gps", empty)), bool))
         for name in _TEXTS:
             parts[name].append(self._codes(name, cells.get(name, empty)))
         for name in _NUMBERS:
@@ -258,17 +258,26 @@ def _shown(path: str) -> str:
     return "".join(_UNKNOWN_CHARACTER if "\ud800" <= c <= "\udfff" else c for c in path)
 
 
+def _md5s(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    joined = "".join(texts)
+    if joined.isascii() and set(map(len, texts)) == {_MD5_CHARACTERS}:
+        # A third of the time that it takes to look at each.
+        return np.frombuffer(joined.encode("ascii"), _MD5)
+    return np.array(texts, _MD5)
+
+
 def _numbers(texts: Sequence[str]) -> Numbers:
-    if not any(texts):
-        return np.full(len(texts), np.nan)
-    is_known = None if all(texts) else [bool(text) for text in texts]
-    known = np.array([*map(float, texts if is_known is None else filter(None, texts))])
+    if len(texts) > 1 and texts.count(texts[0]) == len(texts):
+        # As in many tables the width of all pictures.
+        return np.repeat(_numbers(texts[:1]), len(texts))
+    has_unknown = "" in texts
+    known = np.fromiter(map(float, filter(None, texts) if has_unknown else texts), np.float64)
     if not np.isfinite(known).all():
         raise ValueError("a measure is not a finite number")
-    if is_known is None:
+    if not has_unknown:
         return known
     numbers = np.full(len(texts), np.nan)
-    numbers[is_known] = known
+    numbers[[bool(text) for text in texts]] = known
     return numbers
 
 

@@ -1,11 +1,17 @@
 """The table of a collection: one row per file, with its measures or why it has none."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from registry_assets.images.algorithms import TABLES_WITHOUT_EXIF
-from registry_assets.images.tables import escape_text, read_table, unescape_text, write_table
+from registry_assets.images.tables import (
+    escape_text,
+    read_table,
+    read_table_columns,
+    unescape_text,
+    write_table,
+)
 
 MEASUREMENTS_TABLE = "measurements.csv"
 """The file name of the table."""
@@ -108,13 +114,25 @@ def read_measurements(path: str | os.PathLike[str]) -> Iterator[Measurement]:
     return map(_from_row, read_cells(path))
 
 
-def read_cells(path: str | os.PathLike[str]) -> Iterator[list[str]]:
+def read_cells(path: str | os.PathLike[str]) -> Iterator[tuple[str, ...]]:
     """Yield the text of the cells of each row, in the order of `COLUMNS`.
 
     Raises:
         OSError: As `read_measurements`; likewise ValueError.
     """
     return read_table(path, COLUMNS, at_least=_COLUMNS_AT_FIRST)
+
+
+def read_cell_columns(
+    path: str | os.PathLike[str],
+) -> Iterator[Mapping[str, Sequence[str]]]:
+    """Yield the text of the cells of some thousand rows at a time, by column.
+
+    Raises:
+        OSError: As `read_measurements`; likewise ValueError.
+    """
+    for cells in read_table_columns(path, COLUMNS, at_least=_COLUMNS_AT_FIRST):
+        yield dict(zip(COLUMNS, cells, strict=True))
 
 
 def is_table(path: str | os.PathLike[str]) -> bool:
@@ -156,7 +174,7 @@ def _to_row(measurement: Measurement) -> tuple[str, ...]:
     )
 
 
-def _from_row(row: list[str]) -> Measurement:
+def _from_row(row: tuple[str, ...]) -> Measurement:
     path, _, reason, format_, width, height, mode, frames, *rest = row
     brightness, variance, hash_, source, frame, md5, size, note, thumbnail, *rest = rest
     taken, camera, lens, orientation, latitude, longitude, altitude, has_gps = rest

@@ -10,8 +10,12 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
+from itertools import chain, islice
 
 _TO_ESCAPE = re.compile("[\\x00-\\x1f\\x7f\\\\\ud800-\udfff]")
+_CHARACTERS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 8192
 _ESCAPED = re.compile(r"\\(\\|x[0-9a-f]{2}|u[0-9a-f]{4})")
 
 
@@ -44,8 +48,16 @@ def write_table(
 
 def read_table(
     path: str | os.PathLike[str], columns: Sequence[str], *, at_least: int | None = None
-) -> Iterator[list[str]]:
-    """Yield the rows of a table.
+) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a table; see `read_table_columns`."""
+    for block in read_table_columns(path, columns, at_least=at_least):
+        yield from zip(*block, strict=True)
+
+
+def read_table_columns(
+    path: str | os.PathLike[str], columns: Sequence[str], *, at_least: int | None = None
+) -> Iterator[Sequence[Sequence[str]]]:
+    """Yield the columns of some thousand rows of a table at a time.
 
     Args:
         path: The table.
@@ -56,15 +68,58 @@ def read_table(
         ValueError: If it does not have these columns.
     """
     with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
+        header = next(csv.reader([file.readline()]), [])
         missing = len(columns) - len(header)
         if header != list(columns[: len(header)]) or len(header) < (at_least or len(columns)):
             raise ValueError(f"{os.fspath(path)} does not begin with the columns {list(columns)}")
+        lines = 1
+        while block := file.read(_CHARACTERS_AT_ONCE) + file.readline():
+            found = _split(block, len(header))
+            if found is None:
+                rest = chain(StringIO(block, newline=""), file)
+                blocks = _read_rows(rest, os.fspath(path), lines, len(header))
+            else:
+                lines += len(found[0])
+                blocks = iter((found,))
+            for cells in blocks:
+                empty = [""] * len(cells[0])
+                yield [*cells, *([empty] * missing)]
+
+
+def _split(block: str, width: int) -> Sequence[Sequence[str]] | None:
+    """The columns of whole lines, in a third of the time of `csv`; None if it needs its rules."""
+    if '"' in block or "\r" in block:
+        return None
+    if not block.endswith("\n"):
+        block += "\n"
+    # The end of each line becomes a cell, which tells whether all lines have the same width.
+    cells = block.replace("\n", ",\n,").split(",")
+    count = block.count("\n")
+    if len(cells) != count * (width + 1) + 1 or cells[width :: width + 1] != ["\n"] * count:
+        return None
+    del cells[-1]
+    return [cells[column :: width + 1] for column in range(width)]
+
+
+def _read_rows(
+    text: Iterable[str], path: str, lines: int, width: int
+) -> Iterator[Sequence[Sequence[str]]]:
+    """Yields the columns of the rest of a table, after some lines.
+
+    Raises:
+        ValueError: If a row has another width.
+    """
+    reader = csv.reader(text)
+
+    def read() -> Iterator[list[str]]:
         for row in reader:
-            if len(row) != len(header):
-                raise ValueError(f"{os.fspath(path)}, line {reader.line_num}: {len(row)} columns")
-            yield row + [""] * missing if missing else row
+            if len(row) != width:
+                raise ValueError(f"{path}, line {lines + reader.line_num}: {len(row)} columns")
+            yield row
+
+    checked = read()
+    while rows := list(islice(checked, _ROWS_AT_ONCE)):
+        yield list(zip(*rows, strict=True))
 
 
 def _escape_character(match: re.Match[str]) -> str:

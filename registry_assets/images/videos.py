@@ -6,7 +6,7 @@ that is published tells no place.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -165,7 +165,7 @@ def _to_row(video: ExtractedVideo) -> tuple[str, ...]:
     )
 
 
-def _from_row(row: list[str], times: Mapping[str, Mapping[int, float]]) -> ExtractedVideo:
+def _from_row(row: Sequence[str], times: Mapping[str, Mapping[int, float]]) -> ExtractedVideo:
     path, seen, written, rate, width, height, rotation, reason, *rest = row
     taken, camera, latitude, longitude, altitude, has_gps = rest
     path = unescape_text(path)
