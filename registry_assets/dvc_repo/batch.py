@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -161,7 +161,9 @@ class _Batch:
         # The runs that have finished since results were recorded.
         self.finished: list[StageRun] = []
         self.record_at = 0.0
-        # The prepared runs that are not yet recorded or put back, with their locks.
+        # The results that are not yet yielded; those with a run are recorded, but not cleaned up.
+        self.results: deque[tuple[StageRun | None, StageResult]] = deque()
+        # The prepared runs that are not yet cleaned up or put back, with their locks.
         self.in_hand: dict[StageRun, ExitStack] = {}
         self._load()
         self.order = list(self._new_names())
@@ -215,12 +217,21 @@ class _Batch:
         recover(self.dvc, self.repo, self.report)
         try:
             while self.running or self.finished or any(place.ready for place in self.places):
-                has_started = False
-                for place in self.places:
-                    has_started |= yield from self._start(place)
-                yield from self._finish(may_wait=has_started)
+                has_started = [self._start(place) for place in self.places]
+                yield from self._hand_over()
+                self._finish(may_wait=any(has_started))
+            yield from self._hand_over()
         finally:
             self._give_up()
+
+    def _hand_over(self) -> Iterator[StageResult]:
+        """Yields the results, and cleans up after them, while the next commands run."""
+        while self.results:
+            run, result = self.results[0]
+            if run is not None:
+                self._close(run)
+            self.results.popleft()
+            yield result
 
     def _give_up(self) -> None:
         """Stops all commands and restores the previous outputs.
@@ -238,7 +249,7 @@ class _Batch:
                 while self.in_hand:
                     run = next(iter(self.in_hand))
                     try:
-                        self._put_back(run)
+                        self._close(run)
                     except Exception as error:  # the others are still restored
                         problem = problem or error
                         self._forget(run)
@@ -247,9 +258,9 @@ class _Batch:
         if problem is not None:
             raise problem
 
-    def _put_back(self, run: StageRun) -> None:
+    def _close(self, run: StageRun) -> None:
         with self.in_hand[run]:
-            run.put_back()
+            run.close(is_recorded=any(run is recorded for recorded, _ in self.results))
         self._forget(run)
 
     def _forget(self, run: StageRun) -> None:
@@ -258,7 +269,7 @@ class _Batch:
 
     # --- starting ------------------------------------------------------------------------------
 
-    def _start(self, place: _Place) -> Generator[StageResult, None, bool]:
+    def _start(self, place: _Place) -> bool:
         """Prepares ready stages, and starts their commands, unless they need none.
 
         Returns:
@@ -279,11 +290,11 @@ class _Batch:
                 run = self._prepare(address, head, is_alone=is_alone)
             except RepositoryBusyError as error:
                 if is_alone:
-                    yield from self._fail(address, error)
+                    self._fail(address, error)
                 else:
                     place.ready.append(address)
             except RegistryError as error:
-                yield from self._fail(address, error)
+                self._fail(address, error)
             else:
                 if run.outcome is None:
                     self.running[place.executor.submit(run.execute)] = run
@@ -332,7 +343,7 @@ class _Batch:
 
     # --- finishing -----------------------------------------------------------------------------
 
-    def _finish(self, *, may_wait: bool) -> Iterator[StageResult]:
+    def _finish(self, *, may_wait: bool) -> None:
         """Waits for the next command, and records what has finished, unless it just did.
 
         Args:
@@ -349,18 +360,18 @@ class _Batch:
                     continue
                 if not isinstance(error, RegistryError):
                     raise error
-                self._put_back(run)
-                yield from self._fail(run.address, error)
+                self._close(run)
+                self._fail(run.address, error)
         is_going_on = bool(self.running) or may_wait
         if self.finished and (not is_going_on or time.monotonic() >= self.record_at):
             runs, self.finished = self.finished, []
-            yield from self._record(runs)
+            self._record(runs)
 
     def _has_finished(self, run: StageRun) -> None:
         self._place_of(run.address).in_progress.discard(run)
         self.finished.append(run)
 
-    def _record(self, runs: Sequence[StageRun]) -> Iterator[StageResult]:
+    def _record(self, runs: Sequence[StageRun]) -> None:
         def written() -> None:
             self.known |= stamps_of([run.stage for run in runs])
             self._order_ignored()
@@ -373,15 +384,13 @@ class _Batch:
         self.record_at = time.monotonic() + min(pause, _MOST_UNRECORDED_SECONDS)
         self.listings.drop()
         for run, outputs in zip(runs, recorded, strict=True):
-            is_recorded = not isinstance(outputs, RegistryError)
-            with self.in_hand[run]:
-                run.close(is_recorded=is_recorded)
-            self._forget(run)
             if isinstance(outputs, RegistryError):
-                yield from self._fail(run.address, outputs)
+                self._close(run)
+                self._fail(run.address, outputs)
                 continue
+            result = StageResult(run.address, run.done(), run.seconds, outputs, made_on=run.made_on)
+            self.results.append((run, result))
             self._let_go(run.address)
-            yield StageResult(run.address, run.done(), run.seconds, outputs, made_on=run.made_on)
 
     def _let_go(self, address: str) -> None:
         for reader in self.readers.get(address, ()):
@@ -393,15 +402,14 @@ class _Batch:
             if not makers:
                 self._place_of(reader).ready.append(reader)
 
-    def _fail(self, address: str, error: RegistryError) -> Iterator[StageResult]:
-        """Yields a failure, and those of all downstream stages."""
-        yield StageResult(address, None, error=error)
+    def _fail(self, address: str, error: RegistryError) -> None:
+        """Notes a failure, and those of all downstream stages."""
+        self.results.append((None, StageResult(address, None, error=error)))
         failed = [address]
         while failed:
             maker = failed.pop()
             for reader in self.readers.get(maker, ()):
                 if self.waiting_for.pop(reader, None) is not None:
                     failed.append(reader)
-                    yield StageResult(
-                        reader, None, error=RegistryError(f"{reader}: not run, as {maker} failed")
-                    )
+                    reason = RegistryError(f"{reader}: not run, as {maker} failed")
+                    self.results.append((None, StageResult(reader, None, error=reason)))

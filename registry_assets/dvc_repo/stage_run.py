@@ -154,7 +154,8 @@ class StageRun:
         if stage.frozen:
             changed = [ensure(self.dvc, repo, out, self.report) for out in stage.outs]
             return "restored" if any(changed) else "unchanged"
-        is_current = not force and _is_recorded(stage) and not is_changed(stage, self.absent)
+        known = _find_known(stage, inputs, self.absent)
+        is_current = not force and _is_recorded(stage) and not is_changed(stage, known)
         if is_current:
             reader = StatusReader()
             if not any(reader.status(out) for out in stage.outs if not self.may_lack(out)):
@@ -165,7 +166,7 @@ class StageRun:
         run_cache = RunCache(repo)
         if is_current and self._restore(run_cache.restore):
             return "restored"
-        _save_deps(stage, inputs, self.absent)
+        _save_deps(stage, known)
         # Checked before taking the lock, which takes longer than the look-up.
         is_known = not force and run_cache.knows(stage)
         if is_known and self._restore(run_cache.take):
@@ -304,18 +305,28 @@ def _new_inputs(stage: PipelineStage, ensured: Mapping[str, DvcOutput]) -> list[
     ]
 
 
-def _save_deps(
+def _find_known(
     stage: PipelineStage, inputs: Mapping[str, DvcOutput], absent: Collection[str]
-) -> None:
-    """Hashes the dependencies of a stage, except folders that were just hashed, and absent ones.
+) -> Mapping[str, DvcOutput]:
+    """The inputs that need not be hashed: folders that were just compared, and absent ones."""
+    return {
+        dep.fs_path: out
+        for dep in stage.deps
+        if (out := inputs.get(dep.fs_path)) is not None
+        and (out.hash_info.isdir or dep.fs_path in absent)
+        and out.hash_name == dep.hash_name
+    }
+
+
+def _save_deps(stage: PipelineStage, known: Mapping[str, DvcOutput]) -> None:
+    """Hashes the dependencies of a stage, except those that need not be.
 
     Raises:
         NotFoundError: when a dependency is missing.
     """
     for dep in stage.deps:
-        out = inputs.get(dep.fs_path)
-        is_known = out is not None and (out.hash_info.isdir or dep.fs_path in absent)
-        if out is not None and is_known and out.hash_name == dep.hash_name:
+        out = known.get(dep.fs_path)
+        if out is not None:
             dep.hash_info, dep.meta, dep.obj, dep.files = out.hash_info, out.meta, None, None
             continue
         try:

@@ -110,23 +110,22 @@ def _why_elsewhere(repo: Repo, path: str, out: DvcOutput) -> str | None:
     return None
 
 
-def is_changed(stage: DvcStage, absent: Mapping[str, DvcOutput] | None = None) -> bool:
+def is_changed(stage: DvcStage, known: Mapping[str, DvcOutput]) -> bool:
     """Whether a stage or its dependencies changed since it ran; folders are checked last.
 
     Args:
         stage: The stage.
-        absent: Inputs that are not in the workspace, whose recorded version counts instead.
+        known: Inputs whose recorded version counts, without a look at the workspace.
     """
-    absent = absent or {}
     if stage.changed_stage() or stage.is_callback or stage.always_changed:
         return True
     if stage.frozen:
         return False
     reader = StatusReader()
-    if any(d.hash_info != absent[d.fs_path].hash_info for d in stage.deps if d.fs_path in absent):
+    if any(d.hash_info != known[d.fs_path].hash_info for d in stage.deps if d.fs_path in known):
         return True
-    here = [dep for dep in stage.deps if dep.fs_path not in absent]
-    deps = sorted(here, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
+    others = [dep for dep in stage.deps if dep.fs_path not in known]
+    deps = sorted(others, key=lambda dep: bool(dep.protocol == "local" and dep.isdir()))
     return any(_changes_of(stage.repo, dep, reader) for dep in deps)
 
 
