@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -29,14 +31,58 @@ def test_a_listing_is_written_as_dvc_writes_it() -> None:
     assert build_listing([]) == Tree().as_bytes()
 
 
+def keep(cache: Path, text: bytes) -> str:
+    """Puts a listing into a cache; returns its version."""
+    version = hash_listing(text)
+    (cache / version[:2]).mkdir()
+    (cache / version[:2] / version[2:]).write_bytes(text)
+    return version
+
+
 @pytest.fixture
 def version(tmp_path: Path) -> str:
     """The listing of `_FILES` in a cache at `tmp_path`."""
-    text = build_listing(_FILES.items())
-    version = hash_listing(text)
-    (tmp_path / version[:2]).mkdir()
-    (tmp_path / version[:2] / version[2:]).write_bytes(text)
-    return version
+    return keep(tmp_path, build_listing(_FILES.items()))
+
+
+_ENTRY = {"md5": "5" * 32, "relpath": "a.jpg"}
+_LOOKS_LIKE_ONE = '"}, {"md5": "' + "6" * 32 + '", "relpath": "b.jpg'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        build_listing([]),
+        build_listing([("a.jpg", "5" * 32)]),
+        build_listing((f"{number}/~!#[].jpg", "5" * 32) for number in range(100)),
+        build_listing([("a.jpg", "5" * 32), ("Ü.jpg", "6" * 32)]),
+        build_listing([(_LOOKS_LIKE_ONE, "5" * 32)]),
+        json.dumps([_ENTRY], indent=1).encode(),
+        json.dumps([{**_ENTRY, "size": 3}]).encode(),
+        json.dumps([dict(reversed(_ENTRY.items()))]).encode(),
+        build_listing([("Ü.jpg", "5" * 32)]).replace(b"\\u00dc", "Ü".encode()),
+    ],
+)
+def test_names_and_md5s_alone_are_those_of_the_listing(tmp_path: Path, text: bytes) -> None:
+    listings, version = Listings([tmp_path]), keep(tmp_path, text)
+    files = listings.read(version)
+    assert isinstance(files, Mapping)
+    assert set(listings.read_names(version) or ()) == files.keys()
+    assert (listings.read_md5s(version) or b"").hex() == "".join(files.values())
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/a.jpg", "b/../../a.jpg", "a//b", ""])
+def test_a_listing_that_leads_out_of_its_folder_has_no_names(tmp_path: Path, name: str) -> None:
+    version = keep(tmp_path, build_listing([("b.jpg", "5" * 32), (name, "5" * 32)]))
+    assert Listings([tmp_path]).read_names(version) is None
+    assert Listings([tmp_path]).read_names("7" * 32 + ".dir") is None
+
+
+@pytest.mark.parametrize("byte", [b"\xff", b"\n", b"\0"])
+def test_a_listing_that_is_no_json_has_no_names(tmp_path: Path, byte: bytes) -> None:
+    version = keep(tmp_path, build_listing([("x.jpg", "5" * 32)]).replace(b"x", byte))
+    assert Listings([tmp_path]).read(version) is None
+    assert Listings([tmp_path]).read_names(version) is None
 
 
 def test_a_listing_that_was_read_is_not_parsed_again(tmp_path: Path, version: str) -> None:

@@ -86,17 +86,22 @@ def read_placement(lineage: Lineage, listings: Listings, pictures: Pictures) -> 
 
 def _find_rows(
     lineage: Lineage, listings: Listings, columns: MeasurementColumns, path: str
-) -> list[int] | None:
+) -> Sequence[int] | NDArray[np.intp] | None:
     """The rows of the files that an output holds; None if its listing is not in the cache."""
     node = lineage.nodes[path]
     if node.version is None or not is_folder(node.version.md5):
-        return []
+        return ()
+    if node.partition in columns.collections:
+        names = listings.read_names(node.version.md5)
+        rows = columns.rows_of(node.partition)
+        if names is None:
+            return None
+        is_held = np.fromiter(map(names.__contains__, columns.paths[rows]), bool)
+        held: NDArray[np.intp] = np.flatnonzero(is_held) + rows.start
+        return held
     files = listings.read(node.version.md5)
     if files is None:
         return None
-    if node.partition in columns.collections:
-        rows = columns.rows_of(node.partition)
-        return [row for row in range(rows.start, rows.stop) if columns.paths[row] in files]
     return [row for md5 in files.values() for row in columns.rows_with(md5)]
 
 
@@ -111,7 +116,8 @@ def _find_leaving(
             continue
         held = np.zeros(len(codes), bool)
         for path in (path for output in group.outputs for path in output.paths.values()):
-            held[_find_rows(lineage, listings, pictures.columns, path) or []] = True
+            rows = _find_rows(lineage, listings, pictures.columns, path)
+            held[[] if rows is None else rows] = True
         if held.any():
             codes[is_left_out & ~held & (codes == 0)] = len(names)
             names.append(group.stage.name)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +32,8 @@ _OBJECT = re.compile(rf"[0-9a-f]{{32}}({re.escape(FOLDER_SUFFIX)})?")
 # An entry as DVC writes it; neither can be part of a name, where quotes are escaped.
 _NAME = b'"relpath"'
 _ENTRY = re.compile(rb'\{"md5": "([0-9a-f]{32})", "relpath": "')
+# The same up to its end, where nothing in the name is escaped.
+_PLAIN_ENTRY = re.compile(rb'\{"md5": "[0-9a-f]{32}", "relpath": "([ !#-\[\]-~]*)"\}')
 
 
 def build_listing(files: Iterable[tuple[str, str]]) -> bytes:
@@ -98,6 +100,13 @@ class Listings:
         Takes a tenth of the time and a twentieth of the memory of `read`.
         """
         return self._read_by(_read_md5s, version)
+
+    def read_names(self, version: str) -> Collection[str] | None:
+        """The paths of the files of a version; None if there is no valid listing.
+
+        Takes a third of the time of `read`.
+        """
+        return self._read_by(_read_names, version)
 
     def _read_by(
         self, read: Callable[[str, str, FileIdentity], T | None], version: str
@@ -188,6 +197,16 @@ def _read_md5s(place: str, version: str, _identity: FileIdentity) -> bytes | Non
     # Written in another form than DVC's, such as with other spaces.
     files = _parse(text)
     return None if files is None else bytes.fromhex("".join(files.values()))
+
+
+def _read_names(place: str, version: str, _identity: FileIdentity) -> Collection[str] | None:
+    text = _read_text(place, version)
+    found = _PLAIN_ENTRY.findall(text)
+    if found and len(found) == text.count(_NAME):
+        names = frozenset(b"\0".join(found).decode().split("\0"))
+        return names if are_inside(names) else None
+    files = _parse(text)
+    return None if files is None else files.keys()
 
 
 def _read_text(place: str, version: str) -> bytes:

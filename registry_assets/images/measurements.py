@@ -7,6 +7,7 @@ from typing import NamedTuple
 from registry_assets.images.algorithms import TABLES_WITHOUT_EXIF
 from registry_assets.images.tables import (
     escape_text,
+    read_header,
     read_table,
     read_table_columns,
     unescape_text,
@@ -138,7 +139,8 @@ def read_cell_columns(
 def is_table(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is such a table."""
     try:
-        next(read_cells(path), None)
+        with open(path, encoding="utf-8", newline="") as file:
+            read_header(file, COLUMNS, at_least=_COLUMNS_AT_FIRST)
     except (OSError, ValueError):
         return False
     return True

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from itertools import chain, islice
+from typing import TextIO
 
 _TO_ESCAPE = re.compile("[\\x00-\\x1f\\x7f\\\\\ud800-\udfff]")
 _CHARACTERS_AT_ONCE = 1 << 20
@@ -68,22 +69,40 @@ def read_table_columns(
         ValueError: If it does not have these columns.
     """
     with open(path, encoding="utf-8", newline="") as file:
-        header = next(csv.reader([file.readline()]), [])
-        missing = len(columns) - len(header)
-        if header != list(columns[: len(header)]) or len(header) < (at_least or len(columns)):
-            raise ValueError(f"{os.fspath(path)} does not begin with the columns {list(columns)}")
+        width = read_header(file, columns, at_least=at_least)
+        missing = len(columns) - width
         lines = 1
         while block := file.read(_CHARACTERS_AT_ONCE) + file.readline():
-            found = _split(block, len(header))
+            found = _split(block, width)
             if found is None:
                 rest = chain(StringIO(block, newline=""), file)
-                blocks = _read_rows(rest, os.fspath(path), lines, len(header))
+                blocks = _read_rows(rest, os.fspath(path), lines, width)
             else:
                 lines += len(found[0])
                 blocks = iter((found,))
             for cells in blocks:
                 empty = [""] * len(cells[0])
                 yield [*cells, *([empty] * missing)]
+
+
+def read_header(file: TextIO, columns: Sequence[str], *, at_least: int | None = None) -> int:
+    """Read the first line of a table.
+
+    Args:
+        file: The table.
+        columns: Its columns.
+        at_least: As of `read_table_columns`.
+
+    Returns:
+        The number of columns that it has.
+
+    Raises:
+        ValueError: If it does not have these columns.
+    """
+    header = next(csv.reader([file.readline()]), [])
+    if header != list(columns[: len(header)]) or len(header) < (at_least or len(columns)):
+        raise ValueError(f"{file.name} does not begin with the columns {list(columns)}")
+    return len(header)
 
 
 def _split(block: str, width: int) -> Sequence[Sequence[str]] | None:
