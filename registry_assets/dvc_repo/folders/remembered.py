@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,9 @@ from registry_assets.dvc_repo.versions import place_in
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
+
+
+_LINKED = Struct("=qq16s")
 
 
 class KnownFolder(NamedTuple):
@@ -50,20 +54,14 @@ class KnownData:
     in_cache: frozenset[str] = frozenset()
 
 
-class _Linked(NamedTuple):
-    """A file with several hard links."""
-
-    mtime_ns: int
-    size: int
-    md5: str
-
-
 class Remembered:
     """Hashes of folders, and of hard-linked files."""
 
     def __init__(self) -> None:
         self._folders: dict[str, tuple[str, HashInfo]] = {}
-        self._linked: dict[tuple[int, int], _Linked] = {}
+        # mtime, size and md5 of files with several hard links, by device and inode: packed, as
+        # those of all collections are kept.
+        self._linked: dict[int, dict[int, bytes]] = {}
         self.in_cache: frozenset[str] = frozenset()
 
     @property
@@ -105,17 +103,21 @@ class Remembered:
             status = file.status
             # A file that is an object was found by this class, so it is kept already.
             if status.st_nlink > 1 and not file.is_object:
-                self._linked[status.st_dev, status.st_ino] = _Linked(
-                    status.st_mtime_ns, status.st_size, file.md5
+                self._linked.setdefault(status.st_dev, {})[status.st_ino] = _LINKED.pack(
+                    status.st_mtime_ns, status.st_size, bytes.fromhex(file.md5)
                 )
 
     def object_of(self, cache: HashFileDB, status: FileStatus) -> str | None:
         """The md5 of a file that is a hard link to an object, if it was hashed before."""
-        linked = self._linked.get((status.st_dev, status.st_ino))
-        if linked is None or linked[:2] != (status.st_mtime_ns, status.st_size):
+        linked = self._linked.get(status.st_dev, {}).get(status.st_ino)
+        if linked is None:
             return None
+        mtime_ns, size, digest = _LINKED.unpack(linked)
+        if (mtime_ns, size) != (status.st_mtime_ns, status.st_size):
+            return None
+        md5 = digest.hex()
         # Checked, as inode and mtime may be those of a deleted file.
-        return linked.md5 if is_link_to_object(cache, linked.md5, status) else None
+        return md5 if is_link_to_object(cache, md5, status) else None
 
 
 def is_link_to_object(cache: HashFileDB, md5: str, status: FileStatus) -> bool:
