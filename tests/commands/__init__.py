@@ -1,8 +1,9 @@
 """The programs `dvc` and `registry`, each run anew without the second that its imports take.
 
-`server.py` imports them once and forks for each command; a program on the PATH hands it what it was
-called with, as `client.py` says. What runs is what the programs themselves run, in a process of its
-own, which hears the signals that the program on the PATH is sent, and ends with it.
+`server.py` imports them once, has once built what every process builds at its first use, and forks
+for each command; a program on the PATH hands it what it was called with, as `client.py` says. What
+runs is what the programs themselves run, in a process of its own, which hears the signals that the
+program on the PATH is sent, and ends with it.
 """
 
 from __future__ import annotations

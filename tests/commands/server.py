@@ -11,13 +11,17 @@ import select
 import signal
 import socket
 import sys
+import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 
 MODULES = {"dvc": "dvc.cli", "registry": "registry_assets.cli"}
 LONGEST_MESSAGE = 1 << 20
+HISTORY = "registry_assets.orchestration.history.opening"
 tried: set[str] = set()
 """Names of modules that were learned, among them those that only exist in a process."""
 
@@ -91,9 +95,64 @@ def learn(names: list[str]) -> None:
     for name in (name for name in names if not name.startswith("_")):
         with suppress(Exception):
             importlib.import_module(name)
+    if HISTORY in names and HISTORY not in tried:
+        use_once()
     tried.update(names)
     # A fork copies what the collector of garbage touches.
     gc.freeze()
+
+
+def prepare_dvc() -> None:
+    """Builds the parsers of arguments and of settings: a third of a short command of `dvc`."""
+    from dvc.cli import parser
+    from dvc.config import get_compiled_schema
+
+    parser.get_main_parser = cache(parser.get_main_parser)
+    parser.get_main_parser()
+    get_compiled_schema()
+
+
+def use_once() -> None:
+    """Records a collection, so that no command has to build anew what each of them builds.
+
+    These are the parsers of templates, the migrations of the history, the tables of its database,
+    and what turns a registry into JSON: a fourth of a short command.
+    """
+    from tqdm import TMonitor
+
+    from registry_assets.dvc_repo import DvcRepo
+    from registry_assets.intake.initialising import init_registry
+    from registry_assets.making.unit import Unit
+    from registry_assets.orchestration.batch_job import Batch, make_in_process
+    from registry_assets.orchestration.checks import report_checks
+    from registry_assets.orchestration.history.opening import open_history
+    from registry_assets.orchestration.history.reporting import sync
+    from registry_assets.registry.lineage.building import build_lineage
+    from registry_assets.registry.reading import read_registry
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Path(os.devnull).open("w") as unread,
+        redirect_stdout(unread),
+        redirect_stderr(unread),
+    ):
+        root = Path(folder) / "registry"
+        list(init_registry(root))
+        (root / "raw/01_a").mkdir()
+        (root / "raw/01_a/one.txt").write_text("one\n")
+        dvc, lineage = DvcRepo(root), build_lineage(read_registry(root))
+        raw = next(group for group in lineage.groups if group.folder == "raw")
+        with open_history(root) as instance:
+            sync(lineage, instance, print)
+            batch = Batch(dvc, lineage, instance, print)
+            assert make_in_process(batch, [Unit(raw, "01_a")], print, {}) == []
+            report_checks(batch.lineage, instance)
+        read_registry(root)
+    for thread in threading.enumerate():
+        if isinstance(thread, TMonitor):
+            # The next progress bar starts another one.
+            thread.exit()
+    assert threading.active_count() == 1, f"a fork lacks {threading.enumerate()}"
 
 
 def answer(call: socket.socket, teaching: socket.socket) -> None:
@@ -143,4 +202,5 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(sys.executable).parent)
     for module in MODULES.values():
         importlib.import_module(module)
+    prepare_dvc()
     serve(sys.argv[1])
