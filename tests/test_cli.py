@@ -153,6 +153,17 @@ def last_line(root: Path, *arguments: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
+def test_a_command_shows_all_that_it_prints_however_late_programs_start(
+    text_registry: Path, tmp_path: Path
+) -> None:
+    programs = tmp_path / "programs"
+    write_tree(programs, {"tail": '#!/bin/sh\nsleep 2\nPATH=${PATH#*:}\nexec tail "$@"\n'})
+    (programs / "tail").chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    said = run(text_registry, "registry", "add", "01_a", env={"PATH": path})
+    assert "recorded raw/01_a: 2 files" in said
+
+
 def test_what_takes_data_in_says_what_changed_and_what_comes_next(text_registry: Path) -> None:
     shares = "`registry publish` shares it"
     takes_in = "`registry import 01_a --into texts` imports it into a data set"
@@ -360,8 +371,9 @@ def test_settings_are_not_blamed_for_a_pipeline_that_cannot_be_read(text_registr
 def test_a_registry_at_a_path_that_is_not_ascii(tmp_path: Path) -> None:
     place = tmp_path / "Fotos übers Jahr"
     assert registry(place, "init", str(place)).exit_code == 0
-    shown = run(place, "dvc", "remote", "list")
-    assert str(place / ".dvc/storage") in shown.replace("\n", "")
+    # In one line, however long the path is.
+    shown = run(place, "dvc", "remote", "list", env={"COLUMNS": "1000"})
+    assert str(place / ".dvc/storage") in shown
     write_tree(place, {"raw/01_a/one.txt": "one\n"})
     assert registry(place, "add", "01_a").exit_code == 0
     assert registry(place, "push").exit_code == 0

@@ -24,6 +24,7 @@ from typing import Any
 
 import av
 import imageio.v3 as iio
+import psutil
 import pytest
 from alembic.script import ScriptDirectory
 from dagster import (
@@ -36,6 +37,7 @@ from dagster import (
     DynamicPartitionsDefinition,
     define_asset_job,
 )
+from dagster._core.execution import compute_logs
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
@@ -188,6 +190,39 @@ def test_migrations_are_read_once_for_all_databases(
         with DagsterInstance.local_temp(str(home)) as opened:
             opened.report_runless_asset_event(AssetMaterialization("a"))
     assert len(read) == 1, "history/opening.py reckons that Dagster asks Alembic in this way"
+
+
+def test_what_a_step_prints_is_kept_in_a_file_and_shown_to_the_end_by_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute_logs, "tail_to_stream", compute_logs.tail_to_stream)
+    internals.show_logs_in_this_process()
+    line, shown, kept = "a line that is kept\n", tmp_path / "shown", tmp_path / "kept"
+    before = psutil.Process().children()
+    with shown.open("w") as stream:
+        with compute_logs.mirror_stream_to_file(stream, str(kept)):
+            assert psutil.Process().children() == before, "opening.py does without `tail`"
+            for _ in range(50_000):
+                stream.write(line)
+        stream.write("after it\n")
+    assert kept.read_text() == line * 50_000
+    assert shown.read_text() == line * 50_000 + "after it\n"
+
+
+def test_a_step_goes_on_where_nobody_reads_what_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    monkeypatch.setattr(compute_logs, "tail_to_stream", compute_logs.tail_to_stream)
+    internals.show_logs_in_this_process()
+    kept = tmp_path / "kept"
+    with (
+        os.fdopen(theirs, "w") as stream,
+        compute_logs.mirror_stream_to_file(stream, str(kept)),
+    ):
+        stream.write("a line\n")
+    assert kept.read_text() == "a line\n"
 
 
 def test_a_backfill_is_open_until_it_has_started_its_runs(instance: DagsterInstance) -> None:

@@ -10,12 +10,16 @@ than most commands, and few commands open the history.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
+from io import UnsupportedOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Event, Thread
+from typing import IO, TYPE_CHECKING, Any
 
 import psutil
 from dagster import (
@@ -38,6 +42,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.execution import compute_logs
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.instance.utils import RUNLESS_RUN_ID
@@ -110,6 +115,7 @@ __all__ = [
     "run_daemon",
     "run_shards",
     "run_webserver",
+    "show_logs_in_this_process",
     "show_partitions_as_missing",
     "sql_event_log",
     "stay_connected",
@@ -125,6 +131,9 @@ _STORAGES = {
 """Base classes of `OpenSqliteStorage`, which keeps its databases open: Dagster opens and closes a
 database for every event, and has no setting for it."""
 
+_LOOK_SECONDS = 0.1
+"""How often a log is looked at for new lines."""
+_SHOWN_BYTES = 2**16
 _RECONNECT_SECONDS = 10
 """Older connections are replaced, as the server or a firewall may have closed them."""
 
@@ -177,6 +186,57 @@ class _ReadOnce:
         if place not in self._known:
             self._known[place] = self._read(config)
         return self._known[place]
+
+
+def show_logs_in_this_process() -> None:
+    """Make this process itself show what a step prints, which Dagster keeps in a file.
+
+    For each of the two streams, Dagster starts `tail`, and a Python process that watches over it.
+    When the step is over, it ends `tail`, which on a busy machine has not shown the last lines by
+    then, or none. There is no setting for it.
+    """
+    compute_logs.tail_to_stream = _shown_meanwhile
+
+
+@contextmanager
+def _shown_meanwhile(path: str, stream: IO[str]) -> Iterator[tuple[None, None]]:
+    """Copies a growing file to a stream, all of it by the end, as `tail_to_stream` does.
+
+    Yields:
+        The processes that do it: none.
+    """
+    try:
+        # The stream itself is about to be redirected to the file.
+        shown = os.dup(stream.fileno())
+    except UnsupportedOperation:
+        # Not redirected, either.
+        yield (None, None)
+        return
+    is_over = Event()
+    showing = Thread(target=_copy_until, args=(is_over, path, shown), daemon=True)
+    showing.start()
+    try:
+        yield (None, None)
+    finally:
+        is_over.set()
+        showing.join()
+        os.close(shown)
+
+
+def _copy_until(is_over: Event, path: str, shown: int) -> None:
+    with Path(path).open("rb") as log:
+        was_over = False
+        while not was_over:
+            # Asked before, so that all that was written until then is copied.
+            was_over = is_over.wait(_LOOK_SECONDS)
+            while text := log.read(_SHOWN_BYTES):
+                try:
+                    while text:
+                        text = text[os.write(shown, text) :]
+                except OSError:
+                    # Nobody reads any more, or the disk is full. It stays in the file, and what
+                    # this process prints next raises the same error.
+                    return
 
 
 def find_postgres_address(home: Path) -> str | None:

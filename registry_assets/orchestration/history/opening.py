@@ -61,6 +61,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
         find_postgres_address,
         open_instance,
         read_migrations_once,
+        show_logs_in_this_process,
         stay_connected,
     )
 
@@ -86,6 +87,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
             check_reachable(database)
         stack.callback(share_history, home)
         read_migrations_once()
+        show_logs_in_this_process()
         with _translated_settings_errors(settings):
             instance = stack.enter_context(open_instance(home, overrides))
             # Dagster would load them when a run starts, and the run would fail without a step.
