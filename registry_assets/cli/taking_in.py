@@ -38,6 +38,7 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     Adds raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) at any path,
     which is copied or unpacked into raw/ first. Safe to rerun after an interruption.
     """
+    from registry_assets.dvc_repo import DvcRepo
     from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
     from registry_assets.intake.next_steps import after_adding
     from registry_assets.leftovers import describe_left_out
@@ -54,12 +55,13 @@ def add(root: Path, source: str, name: str | None, link: bool) -> None:
     if left_out:
         click.echo(f"    {addition.name}: {describe_left_out(left_out)}", err=True)
     unit = _unit_in(found, registry.raw_folder or "", addition.name)
-    now, failed = _make(found, [unit], "add")
-    _say_failed(failed)
-    if not failed:
-        finish_addition(registry, addition)
-        _say_duplicates(now, addition.name)
-        click.echo(after_adding(now, addition.name))
+    with DvcRepo(registry.root).session():
+        now, failed = _make(found, [unit], "add")
+        _say_failed(failed)
+        if not failed:
+            finish_addition(registry, addition)
+            _say_duplicates(now, addition.name)
+            click.echo(after_adding(now, addition.name))
     sys.exit(FINDING if failed else 0)
 
 
@@ -282,7 +284,7 @@ def _make(
     if not units:
         return found, []
     dvc = DvcRepo(found.registry.root)
-    with open_history(found.registry.root) as instance:
+    with dvc.session(), open_history(found.registry.root) as instance:
         sync(found, instance, lambda _line: None)
         for observation in observed:
             instance.report_runless_asset_event(observation)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -214,6 +215,26 @@ class _Repo(Repo):  # type: ignore[misc]
         return DataHidingIgnore(self.fs, self.root_dir)
 
 
+@dataclass
+class _Session:
+    """A repository that stays open until all who share it have ended their sessions."""
+
+    repo: Repo
+    closing: ExitStack
+    sharers: int = 0
+    known: dict[type, Any] = field(default_factory=dict)
+
+
+class _Sessions(threading.local):
+    """The sessions of this thread."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, _Session] = {}
+
+
+_sessions = _Sessions()
+
+
 class RepoAccess:
     """Access to a DVC repository on this machine.
 
@@ -249,9 +270,9 @@ class RepoAccess:
             ) from error
         check_own(self.root)
         self.wait_seconds = wait_seconds
-        self._opened = threading.local()
         self._registers = registers
         self._settings = settings or {}
+        self._name = f"{self.root} {self._settings}"
 
     @property
     def git(self) -> GitRepo:
@@ -273,10 +294,9 @@ class RepoAccess:
     @contextmanager
     def open(self) -> Iterator[Repo]:
         """Opens DVC's repository object; DVC's errors are raised as `RegistryError`."""
-        opened: Repo | None = getattr(self._opened, "repo", None)
         with translated_errors():
-            if opened is not None:
-                yield opened
+            if self._session is not None:
+                yield self._session.repo
                 return
             # Another branch may be checked out by now.
             check_own(self.root)
@@ -311,33 +331,46 @@ class RepoAccess:
     def session(self) -> Iterator[None]:
         """Opens the repository once for all operations of this thread within the context.
 
+        Those of other objects with the same root and settings share it.
+
         Changes of DVC's configuration are not noticed meanwhile; metafiles are read each time.
         """
-        with self.open() as repo:
-            before = getattr(self._opened, "repo", None)
-            self._opened.repo = repo
-            try:
+        shared = self._session
+        if shared is None:
+            closing = ExitStack()
+            shared = _Session(closing.enter_context(self.open()), closing)
+            _sessions.open[self._name] = shared
+        shared.sharers += 1
+        try:
+            with translated_errors():
                 yield
-            finally:
-                self._opened.repo = before
-                self._opened.known = {}
+        finally:
+            shared.known.clear()
+            shared.sharers -= 1
+            if not shared.sharers:
+                _sessions.open.pop(self._name, None)
+                shared.closing.close()
+
+    @property
+    def _session(self) -> _Session | None:
+        return _sessions.open.get(self._name)
 
     def forget_ignored(self) -> None:
         """Makes DVC read the ignore files again in this session."""
-        opened: Repo | None = getattr(self._opened, "repo", None)
-        if opened is not None:
-            self._opened.known = {}
+        if self._session is not None:
+            self._session.known.clear()
+            opened = self._session.repo
             opened.__dict__.pop("dvcignore", None)
             opened.state.ignore = opened.dvcignore
 
     def remember(self, known: object) -> None:
         """Caches a value, by its type, until the session ends; does nothing outside a session."""
-        if getattr(self._opened, "repo", None) is not None:
-            self._opened.known = {**getattr(self._opened, "known", {}), type(known): known}
+        if self._session is not None:
+            self._session.known[type(known)] = known
 
     def recall(self, kind: type[T]) -> T | None:
         """The value of a type that was cached in this session, if any."""
-        found: T | None = getattr(self._opened, "known", {}).get(kind)
+        found: T | None = None if self._session is None else self._session.known.get(kind)
         return found
 
     def path_of(self, path: str) -> Path:

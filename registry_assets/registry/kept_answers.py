@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,17 +52,24 @@ def find_outside(root: Path) -> list[str]:
 def fingerprint_environment(outside: Sequence[str]) -> str:
     """A fingerprint of all that a cached answer depends on besides the registry's own files."""
     fingerprint = TreeFingerprint()
-    code = Path(__file__).parents[1].rglob("*.py")
-    for place in (*map(Path, outside), *code):
+    for place in map(Path, outside):
         fingerprint.add(place)
     said = [
         fingerprint.digest(),
-        sys.version,
-        version("dvc"),
+        _fingerprint_code(),
         *sorted(f"{key}={value}" for key, value in os.environ.items() if key.startswith("DVC_")),
         os.environ.get("GIT_CONFIG_GLOBAL", ""),
     ]
     return hashlib.blake2b("\n".join(said).encode(), digest_size=16).hexdigest()
+
+
+@cache
+def _fingerprint_code() -> str:
+    """A fingerprint of the code of this process, which does not load it again when it changes."""
+    fingerprint = TreeFingerprint()
+    for place in Path(__file__).parents[1].rglob("*.py"):
+        fingerprint.add(place)
+    return f"{fingerprint.digest()} {sys.version} {version('dvc')}"
 
 
 def write_kept(path: Path, data: bytes) -> None:

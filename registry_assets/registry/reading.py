@@ -131,7 +131,9 @@ def reread(dvc: DvcRepo, registry: Registry, addresses: Collection[str]) -> Regi
     wanted = set(addresses)
     known = {stage.address for stage in registry.stages if not stage.outputs[0].is_run}
     if not wanted <= known | {item.metafile for item in registry.tracked}:
-        return read_registry(registry.root)
+        # What was made may hold ignore files.
+        dvc.forget_ignored()
+        return read_registry(registry.root, dvc)
     declared = dvc.read_addresses(list(addresses))
     stages = {stage.address: stage for stage in declared.stages}
     raw = {item.output.path: item for item in declared.raw}
