@@ -11,7 +11,7 @@ from registry_assets.errors import RefusedError, SourceUnreachableError
 from registry_assets.git_repo import GitRemote, GitRepo
 from registry_assets.git_repo.history import read_tips
 from registry_assets.git_repo.switching import switch
-from tests.conftest import commit_all, run
+from tests.conftest import commit_all, run, write_tree
 
 
 @pytest.mark.parametrize("name", [" in front", "behind ", "plain"])
@@ -113,3 +113,22 @@ def test_no_address_runs_a_program(address: str, tmp_path: Path) -> None:
     with pytest.raises(SourceUnreachableError):
         GitRepo(tmp_path / "clone").check_out(address, "0" * 40)
     assert not (tmp_path / "made").exists()
+
+
+def test_many_questions_about_ignored_paths_have_the_answers_of_single_ones(tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "--quiet")
+    rules = "*.jpg\n!kept.jpg\nfolder/\n/top\n\\!odd\n"
+    write_tree(tmp_path, {".gitignore": rules, "sub/.gitignore": "!*.jpg\nlater\n"})
+    names = ["a.jpg", "kept.jpg", "folder/", "folder", "top", "!odd", "x\ny.jpg", "später", "later"]
+    paths = [*names, *(f"sub/{name}" for name in names), *(f"{n}/{'x' * 99}" for n in range(999))]
+    git = GitRepo(tmp_path)
+    with git.asking_ignored() as ask:
+        for asked in (paths, names, [], paths[::-1]):
+            assert ask(asked) == git.ignored(asked)
+        assert "a.jpg" in (ask(paths) or ())
+
+
+def test_ignored_paths_outside_of_a_repository_are_not_told(tmp_path: Path) -> None:
+    with GitRepo(tmp_path).asking_ignored() as ask:
+        assert ask(["a"]) is None
+        assert ask(["a", "b"]) is None

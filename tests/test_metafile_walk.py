@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.fingerprint import read_clock
-from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo import AskIgnored, GitRepo
 from registry_assets.orchestration.sensors.metafile_stamps import read_stamps
 from registry_assets.registry import last_reading
 from registry_assets.registry.kept_answers import KEPT_FOLDER
@@ -153,11 +154,17 @@ def test_repeating_a_walk_asks_about_new_folders_only(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    original, original_of_dvc = GitRepo.ignored, DvcRepo.ignore_rule
+    original, original_of_dvc = GitRepo.asking_ignored, DvcRepo.ignore_rule
 
-    def ask_git(self: GitRepo, paths: list[str]) -> frozenset[str] | None:
-        asked.extend(paths)
-        return original(self, paths)
+    @contextmanager
+    def ask_git(self: GitRepo) -> Iterator[AskIgnored]:
+        with original(self) as ignored:
+
+            def ask(paths: Sequence[str]) -> frozenset[str] | None:
+                asked.extend(paths)
+                return ignored(paths)
+
+            yield ask
 
     def ask_dvc(self: DvcRepo) -> Callable[[str], bool]:
         is_ignored = original_of_dvc(self)
@@ -172,7 +179,7 @@ def test_repeating_a_walk_asks_about_new_folders_only(
     time.sleep(2 * SETTLED)
     walk = RepeatedWalk(root, settled_seconds=SETTLED)
     before = walk(registry)
-    monkeypatch.setattr(GitRepo, "ignored", ask_git)
+    monkeypatch.setattr(GitRepo, "asking_ignored", ask_git)
     monkeypatch.setattr(DvcRepo, "ignore_rule", ask_dvc)
     assert walk(registry) == before
     assert asked == []

@@ -39,7 +39,7 @@ from registry_assets.dvc_repo.unseen import (
 )
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import MetafileError
-from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo import AskIgnored, GitRepo
 from registry_assets.model import Settings
 from registry_assets.settings import read_settings
 from registry_assets.units import first_of
@@ -175,38 +175,39 @@ def walk_metafiles(
     # Each folder with its topmost ignored ancestor (or itself); "" if it is not ignored.
     level = [(repo.root_dir, "")]
     # Git checks a whole level at once: DVC's way takes a millisecond per path.
-    while level:
-        files, folders, below = [], [], []
-        for folder, culprit in level:
-            try:
-                inside, linked, names = _list(folder)
-            except OSError as error:
-                unlisted[folder] = error
-                continue
-            inside, names = repo.dvcignore(folder, [*inside, *linked], names)
-            inside, names = without_data(repo.root_dir, settings, folder, inside, names)
-            tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
-            places = [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
-            if linked:
-                behind = {repo.fs.join(folder, name, "") for name in linked}
-                links += [place.rstrip(os.sep) for place in places if place in behind]
-                places = [place for place in places if place not in behind]
-            metafiles = [repo.fs.join(folder, name) for name in names]
-            if not culprit:
-                files += metafiles
-                folders += places
-                continue
-            if metafiles:
-                unseen.setdefault(culprit, []).extend(metafiles)
-            below += [(place, culprit) for place in places if leads(place)]
-        ignored = _ignored(repo, [*files, *folders])
-        found += [file for file in files if file not in ignored]
-        unseen |= {
-            file: [file] for file in files if file in ignored and leads(repo.fs.parent(file))
-        }
-        below += [(folder, "") for folder in folders if folder not in ignored]
-        below += [(folder, folder) for folder in folders if folder in ignored and leads(folder)]
-        level = [(folder.rstrip(os.sep), culprit) for folder, culprit in below]
+    with GitRepo(Path(repo.root_dir)).asking_ignored() as ask:
+        while level:
+            files, folders, below = [], [], []
+            for folder, culprit in level:
+                try:
+                    inside, linked, names = _list(folder)
+                except OSError as error:
+                    unlisted[folder] = error
+                    continue
+                inside, names = repo.dvcignore(folder, [*inside, *linked], names)
+                inside, names = without_data(repo.root_dir, settings, folder, inside, names)
+                tracked = {name.removesuffix(DVC_FILE_SUFFIX) for name in names}
+                places = [repo.fs.join(folder, name, "") for name in inside if name not in tracked]
+                if linked:
+                    behind = {repo.fs.join(folder, name, "") for name in linked}
+                    links += [place.rstrip(os.sep) for place in places if place in behind]
+                    places = [place for place in places if place not in behind]
+                metafiles = [repo.fs.join(folder, name) for name in names]
+                if not culprit:
+                    files += metafiles
+                    folders += places
+                    continue
+                if metafiles:
+                    unseen.setdefault(culprit, []).extend(metafiles)
+                below += [(place, culprit) for place in places if leads(place)]
+            ignored = _ignored(repo, ask, [*files, *folders])
+            found += [file for file in files if file not in ignored]
+            unseen |= {
+                file: [file] for file in files if file in ignored and leads(repo.fs.parent(file))
+            }
+            below += [(folder, "") for folder in folders if folder not in ignored]
+            below += [(folder, folder) for folder in folders if folder in ignored and leads(folder)]
+            level = [(folder.rstrip(os.sep), culprit) for folder, culprit in below]
     links = [link for link in links if leads(link) and not is_second_name(link)]
     return Walk(sorted(found, key=_files_first), unseen, links, unlisted)
 
@@ -304,8 +305,8 @@ def _files_first(path: str) -> tuple[tuple[int, str], ...]:
     return (*((1, folder) for folder in folders), (0, name))
 
 
-def _ignored(repo: Repo, paths: Sequence[str]) -> Collection[str]:
-    ignored = GitRepo(Path(repo.root_dir)).ignored(paths)
+def _ignored(repo: Repo, ask: AskIgnored, paths: Sequence[str]) -> Collection[str]:
+    ignored = ask(paths)
     if ignored is None:
         return [path for path in paths if repo.scm.is_ignored(path)]
     return ignored

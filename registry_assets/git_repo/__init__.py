@@ -14,6 +14,7 @@ history.py     changes of files in all commits, and the refs that keep commits r
 from registry_assets.git_repo.committing import BlobChange, TreeBuilder
 from registry_assets.git_repo.conflicts import Unmerged
 from registry_assets.git_repo.reading import (
+    AskIgnored,
     GitRepo,
     check_git,
     check_no_option,
@@ -27,6 +28,7 @@ from registry_assets.git_repo.tags import Tag
 from registry_assets.git_repo.work_tree import check_own
 
 __all__ = [
+    "AskIgnored",
     "BlobChange",
     "GitRemote",
     "GitRepo",

@@ -8,8 +8,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry_assets.addresses import is_local, without_secrets
@@ -30,8 +30,17 @@ _OLDEST = (2, 31)
 _LOCKED = re.compile(r"Unable to create '(?P<file>[^']+\.lock)': File exists")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _WHOLE_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_ASKED_AT_ONCE = 100
+_ANSWER_FIELDS = 4
+"""File, line, rule and path (git-check-ignore(1))."""
+_PIPE_BYTES = 2**12
+"""The least that a pipe holds (pipe(7), PIPE_BUF)."""
 _NO_BRANCH = "refs/heads/.invalid"
 """In the file of HEAD where references are kept elsewhere."""
+
+
+AskIgnored = Callable[[Sequence[str]], frozenset[str] | None]
+"""Filters paths that match an ignore rule; see `GitRepo.ignored`."""
 
 
 def is_commit(rev: str) -> bool:
@@ -165,6 +174,34 @@ def check_git() -> None:
     found = re.search(r"(\d+)\.(\d+)", version)
     if found is not None and (int(found[1]), int(found[2])) < _OLDEST:
         raise UnusableError(f"{version} is too old: install Git 2.31 or newer")
+
+
+def _ask(process: subprocess.Popen[bytes], paths: Sequence[str]) -> Iterator[str]:
+    """The ignored ones among paths, as `git check-ignore --verbose --non-matching` says.
+
+    Raises:
+        EOFError: when it has ended before it has answered.
+        OSError: the same.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for start in range(0, len(paths), _ASKED_AT_ONCE):
+        asked = paths[start : start + _ASKED_AT_ONCE]
+        text = "".join(f"{path}\0" for path in asked).encode(errors="surrogateescape")
+        answer = bytearray()
+        # In parts that a pipe holds, as it may wait until its answers are read.
+        for begin in range(0, len(text), _PIPE_BYTES):
+            process.stdin.write(text[begin : begin + _PIPE_BYTES])
+            wanted = text.count(b"\0", 0, begin + _PIPE_BYTES) * _ANSWER_FIELDS
+            while answer.count(b"\0") < wanted:
+                part = process.stdout.read(_PIPE_BYTES)
+                if not part:
+                    raise EOFError
+                answer += part
+        words = answer.decode(errors="surrogateescape").split("\0")
+        for rule, path in zip(words[2::_ANSWER_FIELDS], words[3::_ANSWER_FIELDS], strict=True):
+            if rule and not rule.startswith("!"):
+                yield path
 
 
 class GitRepo:
@@ -362,8 +399,42 @@ class GitRepo:
             return frozenset()
         stdin = "\0".join(paths).encode(errors="surrogateescape")
         done = self.call("check-ignore", "--no-index", "-z", "--stdin", stdin=stdin, check=False)
-        found = done.stdout.decode(errors="surrogateescape").split("\0")
+        found = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
         return frozenset(found) if done.returncode in (0, 1) else None
+
+    @contextmanager
+    def asking_ignored(self) -> Iterator[AskIgnored]:
+        """Answers any number of calls of `ignored` with one process, which takes most of the time.
+
+        Ignore files that change within the context may not be noticed.
+        """
+        process: subprocess.Popen[bytes] | None = None
+
+        def ignored(paths: Sequence[str]) -> frozenset[str] | None:
+            nonlocal process
+            if not paths:
+                return frozenset()
+            with suppress(OSError, EOFError):
+                process = process or self._start_ignoring()
+                return frozenset(_ask(process, paths))
+            # It has ended, as it cannot tell or is not there.
+            return self.ignored(paths)
+
+        try:
+            yield ignored
+        finally:
+            if process is not None:
+                process.communicate()
+
+    def _start_ignoring(self) -> subprocess.Popen[bytes]:
+        options = ("--no-index", "--verbose", "--non-matching", "-z", "--stdin")
+        return subprocess.Popen(
+            ["git", "-C", str(self.root), "check-ignore", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
 
     def ignore_rules(self, paths: Sequence[str]) -> Mapping[str, str]:
         """The rule that ignores each path, as ``.gitignore:3: raw/**``, by path.

@@ -32,7 +32,7 @@ from registry_assets.fingerprint import (
     UntoldChangesError,
     is_settled,
 )
-from registry_assets.git_repo import GitRepo
+from registry_assets.git_repo import AskIgnored, GitRepo
 from registry_assets.model import (
     DVC_FOLDER,
     DVC_SUFFIX,
@@ -202,18 +202,19 @@ class IgnoreRule:
 
         def find_ignored(folders: Sequence[str]) -> Collection[str]:
             nonlocal is_ignored
-            left = self._ask_git([path for path in folders if path not in self._known])
+            left = self._ask_git(ask, [path for path in folders if path not in self._known])
             if self._may_dvc_ignore(left):
                 is_ignored = is_ignored or _dvc_repo(self._root).ignore_rule()
                 self.ignored.update(filter(is_ignored, left))
             return self.ignored
 
-        return list(walk(registry, find_ignored))
+        with GitRepo(self._root).asking_ignored() as ask:
+            return list(walk(registry, find_ignored))
 
-    def _ask_git(self, folders: Sequence[str]) -> Sequence[str]:
+    def _ask_git(self, ask: AskIgnored, folders: Sequence[str]) -> Sequence[str]:
         """The folders that Git does not ignore; remembers the others."""
         self._known.update(folders)
-        by_git = GitRepo(self._root).ignored([f"{path}/" for path in folders]) or frozenset()
+        by_git = ask([f"{path}/" for path in folders]) or frozenset()
         left = []
         for path in folders:
             if f"{path}/" in by_git or _ignores_itself(self._root / path):
