@@ -91,10 +91,9 @@ def checkout(root: Path, rev: str) -> None:
     some data could not be fetched.
     """
     from registry_assets.registry.lineage.building import build_lineage
-    from registry_assets.registry.reading import read_registry
     from registry_assets.revisions.versions.checking_out import check_out
 
-    done = check_out(read_registry(root), rev, click.echo)
+    done = check_out(root, rev, click.echo)
     _say_checked_out(done, rev)
     say_left_out(done.registry.problems)
     running.report_outside_changes(build_lineage(done.registry), lambda _line: None)

@@ -56,6 +56,18 @@ def _blob_of(git: GitRepo, path: str) -> str:
     return done.stdout.decode().strip()
 
 
+def is_edited(git: GitRepo, path: str) -> bool:
+    """Whether a file of the work tree differs from what the checked-out commit has of it."""
+    done = git.call("diff", "--quiet", "HEAD", "--", f":(literal){path}", check=False)
+    return done.returncode != 0
+
+
+def bring_file(git: GitRepo, path: str, commit: str) -> None:
+    """Brings a file of the work tree to what it is in a commit, which may not have it."""
+    arguments = ("--quiet", f"--source={commit}", "--worktree", "--", f":(literal){path}")
+    git.call("restore", *arguments)
+
+
 def switch(git: GitRepo, name: str, commit: str) -> None:
     """Checks out a branch, tag or commit.
 

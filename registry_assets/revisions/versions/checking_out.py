@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from registry_assets.dvc_repo import DvcRepo, Restored, Unsaved
-from registry_assets.errors import RefusedError
+from registry_assets.errors import MetafileError, RefusedError
 from registry_assets.git_repo import TreeBuilder
 from registry_assets.git_repo.conflicts import find_next_step
 from registry_assets.git_repo.history import read_blobs_at
-from registry_assets.git_repo.switching import PREVIOUS, find_overwritten, switch
+from registry_assets.git_repo.switching import (
+    PREVIOUS,
+    bring_file,
+    find_overwritten,
+    is_edited,
+    switch,
+)
 from registry_assets.model import Registry
 from registry_assets.registry.reading import read_registry
 from registry_assets.revisions.changes.committing import OutputChange, read_changes
@@ -45,13 +52,13 @@ class CheckedOut:
     registry: Registry
 
 
-def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
+def check_out(root: Path, name: str, report: Report) -> CheckedOut:
     """Check out a commit and restore its data from the cache, or else from a remote.
 
     Safe to rerun after an interruption.
 
     Args:
-        registry: The registry before the checkout.
+        root: Any folder of the registry.
         name: A branch, tag or commit; ``-`` for the previous one.
         report: Called with progress messages.
 
@@ -59,8 +66,10 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
         NotFoundError: when there is no such commit.
         RefusedError: when unsaved data would be lost, or a run or merge is in progress; nothing
             has changed then.
+        MetafileError: when the settings or a list of collections cannot be read, and are edited or
+            no better at the commit.
     """
-    dvc = DvcRepo(registry.root)
+    dvc = DvcRepo(root)
     git = dvc.git
     check_git(git)
     builder = TreeBuilder(git)
@@ -72,7 +81,7 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
     step = find_next_step(git)
     if step is not None:
         raise RefusedError(f"a merge or rebase is in progress: complete it with `{step}` first")
-    with dvc.standing_still(report):
+    with dvc.standing_still(report), _readable(dvc, builder, head, commit) as registry:
         overwritten = find_overwritten(builder, head, commit)
         if overwritten.lost:
             raise _would_be_lost(
@@ -105,8 +114,36 @@ def check_out(registry: Registry, name: str, report: Report) -> CheckedOut:
         taken_away = dvc.switch(gone, move, report)
         with dvc.reading_once():
             data = dvc.restore_all(report)
-            after = read_registry(registry.root, dvc)
+            after = read_registry(dvc.root, dvc)
     return CheckedOut(commit, git.branch(), former, tuple(taken_away), data, after)
+
+
+@contextmanager
+def _readable(dvc: DvcRepo, builder: TreeBuilder, head: str, commit: str) -> Iterator[Registry]:
+    """Read the registry before a checkout, which leads away from files that stop all commands.
+
+    Where settings or lists cannot be read and are committed like that, those of the other commit
+    are brought first, as the checkout does anyway. Without a checkout, they are put back.
+    """
+    others = {change.path for change in builder.compare(head, commit) if change.before}
+    brought: list[str] = []
+    try:
+        while True:
+            try:
+                registry = read_registry(dvc.root, dvc)
+                break
+            except MetafileError as error:
+                path = error.path
+                if path in brought or path not in others or is_edited(dvc.git, path):
+                    raise
+                brought.append(path)
+                bring_file(dvc.git, path, commit)
+        yield registry
+    except BaseException:
+        if dvc.git.commit() == head:
+            for path in brought:
+                bring_file(dvc.git, path, head)
+        raise
 
 
 def _changed(registry: Registry, outputs: Sequence[OutputChange]) -> list[OutputChange]:

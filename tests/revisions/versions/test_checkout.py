@@ -6,6 +6,8 @@ import multiprocessing
 import shutil
 from pathlib import Path
 
+import pytest
+
 from registry_assets import read_registry
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.registry.status.arrivals import find_arrivals
@@ -291,9 +293,43 @@ def test_any_repository_of_dvc_is_compared_and_brought_back(bare: Path) -> None:
     assert "a pipeline at the root" in refused(bare, "tag", ".")
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("pyproject.toml", "[tool"),
+        ("pyproject.toml", "\udcff"),
+        (f"{DATASET}/collections.yaml", "collections: [\n"),
+    ],
+)
+def test_a_commit_that_cannot_be_read_can_be_left(root: Path, path: str, text: str) -> None:
+    before = data(root)
+    run(root, "git", "checkout", "--quiet", "-b", "broken")
+    (root / path).write_text(text, encoding="utf-8", errors="surrogateescape")
+    commit_all(root, "Break it")
+    assert said(root, "checkout", "main")[0] == "checked out the branch main"
+    assert run(root, "git", "status", "--porcelain") == ""
+    assert data(root) == before
+
+
+def test_a_commit_that_cannot_be_read_stays_as_it_is_where_the_checkout_is_refused(
+    root: Path,
+) -> None:
+    run(root, "git", "checkout", "--quiet", "-b", "broken")
+    (root / "pyproject.toml").write_text("[tool")
+    commit_all(root, "Break it")
+    run(root, "dvc", "unprotect", "raw/02_b")
+    (root / "raw/02_b/mine.jpg").write_text("77\n")
+    assert "would lose raw/02_b" in refused(root, "checkout", "first")
+    assert (root / "pyproject.toml").read_text() == "[tool"
+    (root / "raw/02_b/mine.jpg").unlink()
+    (root / "pyproject.toml").write_text("[tool]]")
+    assert "pyproject.toml: " in refused(root, "checkout", "main")
+    assert (root / "pyproject.toml").read_text() == "[tool]]"
+
+
 def test_killed_at_any_moment_the_same_again_goes_on(root: Path, tmp_path: Path) -> None:
     def go(there: Path) -> None:
-        check_out(read_registry(there), "first", lambda _line: None)
+        check_out(there, "first", lambda _line: None)
 
     never_killed = copy_repository(root, tmp_path / "never_killed")
     commit_all(never_killed)
