@@ -2,7 +2,8 @@
 
 Metafiles and lists come with a branch. A link in the place of one may lead to a device or a pipe,
 whose reading never ends. Its text may be huge; and YAML may stand for far more than is written, as
-its aliases repeat one another ("billion laughs"), or be nested so deeply that a parser crashes.
+its aliases repeat one another ("billion laughs"), or be nested so deeply that a parser crashes. A
+rule of a ``.dvcignore`` may take hours to match a single name.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import CollectionNode, Node
 
 from registry_assets.errors import MetafileError
+from registry_assets.units import cut
 
 MOST_BYTES = 2**26
 """Of a text; a ``dvc.lock`` of a hundred thousand stages has as many."""
 _MOST_VALUES = 1_000_000
 _MOST_DEPTH = 200
+_MOST_RULES = 10_000
+"""Of a ``.dvcignore``: DVC turns each into a part of one regular expression, 0.2 ms each."""
+_MOST_STARS = 3
+"""Of a rule, as `_is_slow` counts them: one more takes a name of 250 letters a minute."""
+_MOST_DEEP_STARS = 2
+_STARS = re.compile(rf"^(?:[^*\n]*\*){{{_MOST_STARS}}}.*", re.MULTILINE)
 _SYSTEM = re.compile(r"/(?:proc|sys)/")
 """Where Linux has files that it writes as they are read, some of which never end."""
 _NESTING = re.compile(r"[\[{]|\S[ \t]+(?=[-?][ \t])")
@@ -64,6 +72,33 @@ def read_text(path: Path, name: str | None = None) -> str:
                 name or str(path), f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is"
             )
         return file.read()
+
+
+def check_ignore_rules(text: str, name: str) -> None:
+    """Checks that the rules of a ``.dvcignore`` can be read and matched in no time.
+
+    Raises:
+        MetafileError: when they cannot.
+    """
+    if text.count("\n") > _MOST_RULES:
+        raise MetafileError(
+            name, f"it has more than {_MOST_RULES:,} lines: ignore folders instead of their files"
+        )
+    rule = next(filter(_is_slow, _STARS.findall(text)), None)
+    if rule is not None:
+        raise MetafileError(name, f"the rule {cut(rule, 60)} has too many stars: write several")
+
+
+def _is_slow(rule: str) -> bool:
+    """Whether a rule of an ignore file may take long to match a name.
+
+    DVC matches by regular expressions, which try each way to share out a name between stars. All
+    but the first ``*`` of a part multiply the ways, and so does each ``**``.
+    """
+    *above, last = rule.strip().split("/")
+    deep = above.count("**")
+    stars = sum(max(part.count("*") - 1, 0) for part in (*above, last) if part != "**")
+    return deep > _MOST_DEEP_STARS or deep + stars > _MOST_STARS
 
 
 def check_yaml(text: str, name: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_assets.bounded import read_text
 from registry_assets.dvc_repo.elsewhere import runner_for
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import entry_names, replace_text
@@ -197,7 +198,7 @@ class _Batch:
     def _ignored(self) -> Mapping[Path, list[str]]:
         """The lines of the ``.gitignore`` beside each output."""
         return {
-            file: file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+            file: read_text(file).splitlines() if file.exists() else []
             for file in self.ignore_files
         }
 

@@ -18,16 +18,17 @@ import psutil
 from dvc.config import Config, ConfigError
 from dvc.exceptions import NotDvcRepoError
 from dvc.fs import LocalFileSystem
+from dvc.ignore import DvcIgnore
 from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.scm import Git, NoSCM
 
 from registry_assets.addresses import is_local, without_secrets
-from registry_assets.bounded import check_yaml, read_text
+from registry_assets.bounded import check_ignore_rules, check_yaml, read_text
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
 from registry_assets.dvc_repo.path_locks import hold_paths
-from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links
+from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links, editing_no_link
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
@@ -192,6 +193,8 @@ class _BoundedFiles(LocalFileSystem):  # type: ignore[misc]
             text = read_text(Path(path))
             if Path(path).suffix in _YAML:
                 check_yaml(text, str(path))
+            elif Path(path).name == DvcIgnore.DVCIGNORE_FILE:
+                check_ignore_rules(text, str(path))
             return StringIO(text)
         opened: IO[Any] = super().open(path, mode, encoding=encoding, **options)
         return opened
@@ -207,7 +210,10 @@ class _Repo(Repo):  # type: ignore[misc]
     def scm(self) -> Git | NoSCM:
         scm = super().scm
         if isinstance(scm, Git):
-            scm.is_ignored = IgnoredByGit(Path(self.root_dir), scm.is_ignored)
+            root = Path(self.root_dir)
+            scm.is_ignored = IgnoredByGit(root, scm.is_ignored)
+            scm.ignore = editing_no_link(root, scm.ignore)
+            scm.ignore_remove = editing_no_link(root, scm.ignore_remove)
         return scm
 
     @cached_property

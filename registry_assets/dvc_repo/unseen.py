@@ -139,6 +139,26 @@ class IgnoredByGit:
         return frozenset() if ignored is None else paths - ignored
 
 
+def editing_no_link(root: Path, edit: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Replaces DVC's edit of the ``.gitignore`` beside a path, which would follow a link.
+
+    Raises:
+        RefusedError: when a link stands there: another file would be edited, and Git, which does
+            not follow it, would ignore nothing.
+    """
+
+    def edit_file(path: str) -> str | None:
+        file = Path(path).with_name(IGNORE_FILE)
+        if file.is_symlink():
+            raise RefusedError(
+                f"{os.path.relpath(file, root)} is a symbolic link to {read_link(file)}, which Git "
+                "does not follow: put a file in its place"
+            )
+        return edit(path)
+
+    return edit_file
+
+
 @contextmanager
 def asking_once(repo: Repo, places: Sequence[Path]) -> Iterator[None]:
     """Asks Git at once which of some paths it ignores, while lines are added for them only."""

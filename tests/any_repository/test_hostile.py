@@ -346,3 +346,44 @@ def test_the_merge_driver_leaves_a_lock_that_explodes_to_people(
     assert merge_driver([*names, "dvc.lock"]) == 1
     assert "its aliases repeat one another too often" in capsys.readouterr().err
     assert Path(names[1]).read_text() == texts[1]
+
+
+SLOW = "a*" * 8 + "b"
+
+
+@pytest.mark.parametrize("rule", [SLOW, "/".join(["**/a"] * 6), "/".join([SLOW[:7]] * 4)])
+def test_a_rule_that_would_be_matched_for_hours_is_named(rule: str, root: Path) -> None:
+    name = "a" * 200
+    deep = root.joinpath("raw", *["a" * 40] * 4, *"a" * 40)
+    deep.mkdir(parents=True)
+    (deep / "dvc.yaml").write_text(READS_A)
+    (root / f"raw/{name}").mkdir()
+    (root / f"raw/{name}/file").write_text("a\n")
+    (root / ".dvcignore").write_text(f"# Theirs\n{rule}\n")
+    said = look_at(root, "status", f"add {name}")
+    assert said.count("has too many stars: write several") == 2
+    (root / ".dvcignore").write_text("*_*_*_*.jpg\n**/tmp/**/*.jpg\n*/*/*/*/*.jpg\n**/*a*/**\n")
+    assert "stars" not in look_at(root, "status", f"add {name}")
+
+
+def test_an_ignore_file_of_rules_without_number_is_named(root: Path) -> None:
+    (root / ".dvcignore").write_text("".join(f"{number}*.jpg\n" for number in range(200_000)))
+    assert "it has more than 10,000 lines" in look_at(root, "status")
+
+
+@pytest.mark.parametrize("target", ["../victim", ".git/config", "new"])
+def test_no_ignore_file_is_written_through_a_link(target: str, root: Path) -> None:
+    place = root / "raw/.gitignore"
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    place.symlink_to(os.path.relpath(root / target, place.parent))
+    (root.parent / "victim").write_text(VICTIM)
+    settings = (root / ".git/config").read_text()
+    (root / "raw/more").mkdir()
+    (root / "raw/more/file").write_text("a\n")
+    said = look_at(root, "add more")
+    assert "raw/.gitignore is a symbolic link to ../" in said
+    assert "put a file in its place" in said
+    assert (root.parent / "victim").read_text() == VICTIM
+    assert (root / ".git/config").read_text() == settings
+    assert not (root / "new").exists()
