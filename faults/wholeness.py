@@ -53,6 +53,8 @@ def look(site: Site) -> State:
     ):
         ended = site.run(*command)
         output = _SECONDS.sub("… s", ended.output.replace(str(site.place), "…"))
+        # DVC warns in the order in which the disk has the metafiles.
+        output = "\n".join(sorted(output.splitlines()))
         said[" ".join(command)] = f"{output.strip()} ({ended.code})"
     return said
 

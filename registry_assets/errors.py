@@ -49,7 +49,7 @@ DISK_STEPS = {
 def with_disk_step(said: str) -> str:
     """A message of another program, with the next step where a disk did not take any more."""
     found = [step for number, step in DISK_STEPS.items() if os.strerror(number) in said]
-    return ": ".join([said, *found])
+    return ": ".join([said, *(step for step in found if step not in said)])
 
 
 class RegistryError(Exception):

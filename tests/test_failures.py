@@ -28,8 +28,11 @@ from dagster import (
 
 from registry_assets.cli import main
 from registry_assets.errors import MetafileError, UnusableError, with_disk_step
+from registry_assets.intake.copying import describe_failed_copy
 from registry_assets.intake.initialising import init_registry
+from registry_assets.orchestration.batch_job import describe_failure
 from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.internals import SerializableErrorInfo
 from tests.conftest import BIN, HOME, run
 from tests.runs import PlannedRun, execute
 
@@ -253,7 +256,21 @@ def breaking() -> Iterator[None]:
 def test_git_and_dvc_on_a_full_disk_name_the_next_step() -> None:
     said = f"git write-tree failed: fatal: {os.strerror(errno.ENOSPC)}"
     assert with_disk_step(said).endswith(": free some space, then run this again")
+    assert with_disk_step(with_disk_step(said)) == with_disk_step(said)
     assert with_disk_step("git tag failed: fatal: tag exists").endswith(": tag exists")
+
+
+def test_a_run_on_a_read_only_disk_names_the_next_step() -> None:
+    said = f"OSError: [Errno 30] {os.strerror(errno.EROFS)}: 'objects'"
+    error = SerializableErrorInfo(said, [], "OSError")
+    assert describe_failure(error, "").endswith(": mount it for writing, or work on a copy")
+
+
+def test_a_copy_for_which_the_disk_is_too_full_names_the_next_step() -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for link in (False, True):
+        said = describe_failed_copy(Path("card/0.jpg"), full, link=link)
+        assert said.startswith("card/0.jpg cannot be copied, as the disk is full: free some space")
 
 
 @pytest.mark.usefixtures("breaking")

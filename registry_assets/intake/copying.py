@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from registry_assets.errors import RegistryError
+from registry_assets.errors import DISK_STEPS, RegistryError
 from registry_assets.images.contents import SET_ASIDE_PREFIX
 from registry_assets.leftovers import find_leftover
 from registry_assets.registry.status.staging import Landing, Note
@@ -214,11 +214,15 @@ def _bring(source: Path, entry: _SourceFile, landing: Landing, *, link: bool) ->
             os.utime(landing.unfinished, ns=(entry.mtime_ns, entry.mtime_ns))
         landing.unfinished.replace(place)
     except OSError as error:
-        raise RegistryError(_explain(original, error, link=link)) from error
+        raise RegistryError(describe_failed_copy(original, error, link=link)) from error
     return md5
 
 
-def _explain(original: Path, error: OSError, *, link: bool) -> str:
+def describe_failed_copy(original: Path, error: OSError, *, link: bool) -> str:
+    """The message for a file that cannot be copied or linked, with the next step."""
+    step = DISK_STEPS.get(error.errno or 0)
+    if step is not None:
+        return f"{original} cannot be copied, as {step}; it continues where it stopped"
     if link:
         return f"{original} cannot be linked ({error.strerror}): copy it, without --link"
     return (

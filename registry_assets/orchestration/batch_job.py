@@ -29,7 +29,7 @@ from dagster import (
 from pydantic import Field
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.errors import NotFoundError, RefusedError, RegistryError
+from registry_assets.errors import NotFoundError, RefusedError, RegistryError, with_disk_step
 from registry_assets.making.batch import Failed, Made, MakeOptions, make_all, read_again
 from registry_assets.making.planning import describe_edit, plan_bringing
 from registry_assets.making.progress import describe_step
@@ -389,4 +389,4 @@ def describe_failure(error: SerializableErrorInfo | None, otherwise: str) -> str
             return words
         message = " ".join(error.message.split()) or message
         error = error.cause
-    return message
+    return with_disk_step(message)
