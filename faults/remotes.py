@@ -12,7 +12,7 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,7 +31,17 @@ _SECONDS = 300
 _BUG = "this should not happen"
 # Each library tries again in its own way; what can be set is set to once.
 _ONCE = {"AWS_MAX_ATTEMPTS": "1", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
-_QUICK = {"read_timeout": "4", "connect_timeout": "4"}
+_QUICK = {
+    "s3": {"read_timeout": "4", "connect_timeout": "4"},
+    "azure": {"read_timeout": "4", "connection_timeout": "4"},
+}
+# The libraries of Azure and Google try again for minutes after the others, whatever is set.
+PROXIED: Mapping[str, Sequence[str]] = {
+    "s3": TROUBLES,
+    "azure": ("refuse", "cut", "wrong bytes"),
+    "gs": ("refuse", "cut", "wrong bytes"),
+}
+"""Which troubles each kind of server meets in a proxy."""
 
 
 def run(order: Order) -> Iterator[Trial]:
@@ -49,10 +59,9 @@ def run(order: Order) -> Iterator[Trial]:
             for kind, storage in served.items():
                 number += 1
                 yield try_gate(order, base, kind, storage, number)
-                if kind == "s3":
-                    for trouble in TROUBLES:
-                        number += 1
-                        yield try_trouble(order, base, storage, trouble, number)
+                for trouble in PROXIED.get(kind, ()):
+                    number += 1
+                    yield try_trouble(order, base, kind, storage, trouble, number)
                 if order.is_over:
                     return
 
@@ -72,15 +81,12 @@ def build_registry(root: Path) -> Path:
     return root
 
 
-def try_trouble(order: Order, base: Path, storage: Storage, trouble: str, number: int) -> Trial:
-    """Pushes and pulls through a proxy before S3 that does one thing wrong."""
-    chance = order.chance("remotes", trouble, number)
+def try_trouble(
+    order: Order, base: Path, kind: str, storage: Storage, trouble: str, number: int
+) -> Trial:
+    """Pushes and pulls through a proxy before a server that does one thing wrong."""
+    chance = order.chance("remotes", kind, trouble, number)
     with troubled_proxy.serving(storage.gate.port, chance) as proxy:
-        settings = {
-            **storage.settings,
-            **_QUICK,
-            "endpointurl": f"http://127.0.0.1:{proxy.server_address[1]}",
-        }
         share = chance.choice((0.1, 0.3, 1.0))
 
         def begin() -> None:
@@ -89,8 +95,10 @@ def try_trouble(order: Order, base: Path, storage: Storage, trouble: str, number
         def end() -> None:
             proxy.trouble = None
 
-        site = _Site(order.scratch / f"{number} s3", base, storage, settings)
-        return Trial("remote s3", f"{trouble}, {share:.0%}", tuple(site.try_(begin, end)))
+        behind = storage.by_port(proxy.port)
+        settings = {**behind.settings, **_QUICK.get(kind, {})}
+        site = _Site(order.scratch / f"{number} {kind}", base, behind, settings)
+        return Trial(f"remote {kind}", f"{trouble}, {share:.0%}", tuple(site.try_(begin, end)))
 
 
 def try_gate(order: Order, base: Path, kind: str, storage: Storage, number: int) -> Trial:

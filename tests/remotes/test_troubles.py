@@ -37,7 +37,7 @@ def test_nothing_wrong_is_pulled_and_the_same_again_works(
 ) -> None:
     push(registry)
     with troubled_proxy.serving(storage.gate.port, Random(0)) as proxy:
-        lead_to(clone, proxy.server_address[1])
+        lead_to(clone, proxy.port)
         proxy.trouble, proxy.share = trouble, 1.0
         with pytest.raises(DataNotAvailableError) as failed:
             pull(clone)
@@ -55,7 +55,7 @@ def test_a_push_resumes_when_the_trouble_is_over(
     trouble: str, registry: Path, storage: Storage
 ) -> None:
     with troubled_proxy.serving(storage.gate.port, Random(0)) as proxy:
-        lead_to(registry, proxy.server_address[1])
+        lead_to(registry, proxy.port)
         proxy.trouble, proxy.share = trouble, 1.0
         with pytest.raises(RemoteError) as failed:
             push(registry)

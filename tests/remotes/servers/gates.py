@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
-import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol
+from typing import Protocol
 
+from tests.remotes.servers.forwarding import Answer, Forwarder, Request
 from tests.remotes.servers.processes import HOST
 
 _BLOCK = 65536
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
 class Gate(Protocol):
@@ -111,117 +108,46 @@ def _drop(*ends: socket.socket) -> None:
         end.close()
 
 
-class RequestGate:
-    """Passes on HTTP requests; shut, it refuses each, as a service whose account was disabled.
+class RequestGate(Forwarder):
+    """Forwards HTTP requests; shut, it refuses each, as a service whose account was disabled.
 
     For services whose libraries take a minute and more to give up on a dead machine, which nothing
     in DVC's settings changes.
 
     Args:
         server_port: The server behind it.
-        answer: Answers a request in place of the server: status and text, or None to pass it on.
+        doorman: Answers a request in place of the server: an answer, or None to forward it.
     """
 
     def __init__(
-        self,
-        server_port: int,
-        answer: Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes] | None]
-        | None = None,
+        self, server_port: int, doorman: Callable[[Request], Answer | None] | None = None
     ) -> None:
-        self.server_port = server_port
-        self.answer = answer
-        self.left: int | None = None
-        self.lock = threading.Lock()
-        self._server = _Server((HOST, 0), _Handler, self)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._doorman = doorman
+        self._left: int | None = None
+        self._lock = threading.Lock()
+        super().__init__(server_port)
 
     def shut_after(self, size: int) -> None:
-        self.left = size
+        self._left = size
 
     def reopen(self) -> None:
-        self.left = None
+        self._left = None
 
-    def shut(self) -> None:
-        """Ends for good."""
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(
-        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], gate: RequestGate
-    ) -> None:
-        super().__init__(address, handler)
-        self.gate = gate
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing where a client has left, as they do with an answer that they know."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing."""
-
-    def _handle(self) -> None:
-        body = self._read_body()
-        gate = self.server.gate
-        with gate.lock:
-            is_shut = gate.left is not None and gate.left <= 0
-            if gate.left is not None:
-                gate.left -= len(body)
-        if is_shut:
-            self._answer(403, {"x-ms-error-code": "AccountIsDisabled"}, b"The account is disabled")
-            return
-        answered = gate.answer and gate.answer(self.command, self.path, dict(self.headers), body)
+    def answer(self, request: Request) -> Answer:
+        if self._is_shut_for(len(request.body)):
+            refusal = {"x-ms-error-code": "AccountIsDisabled"}
+            return Answer(403, b"The account is disabled", refusal)
+        answered = self._doorman and self._doorman(request)
         if answered:
-            self._answer(answered[0], {"Content-Type": "application/json"}, answered[1])
-            return
-        self._forward(gate, body)
+            return answered
+        answer = self.forward(request)
+        self._is_shut_for(len(answer.content))
+        return answer
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _handle  # noqa: N815
-
-    def _read_body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
-
-    def _forward(self, gate: RequestGate, body: bytes) -> None:
-        connection = http.client.HTTPConnection(HOST, gate.server_port, timeout=30)
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP_BY_HOP}
-        connection.request(
-            self.command, self.path, body, {**headers, "Content-Length": str(len(body))}
-        )
-        response = connection.getresponse()
-        content = response.read()
-        if gate.left is not None:
-            with gate.lock:
-                gate.left -= len(content)
-        kept = [(k, v) for k, v in response.getheaders() if k.lower() not in _HOP_BY_HOP]
-        length = response.getheader("Content-Length") if self.command == "HEAD" else None
-        self._answer(response.status, dict(kept), content, length)
-        connection.close()
-
-    def _answer(
-        self, status: int, headers: Mapping[str, str], content: bytes, length: str | None = None
-    ) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() not in ("date", "server"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", length or str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+    def _is_shut_for(self, size: int) -> bool:
+        """Counts so many bytes, and says whether it was shut before them."""
+        with self._lock:
+            is_shut = self._left is not None and self._left <= 0
+            if self._left is not None:
+                self._left -= size
+        return is_shut

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from tests.remotes.servers.forwarding import Answer, Request
 from tests.remotes.servers.gates import RequestGate
 from tests.remotes.servers.processes import HOST, find_free_port, serving
 from tests.remotes.servers.storage import Storage
@@ -46,28 +47,28 @@ def serve(folder: Path) -> Iterator[Storage]:
         gate.shut()
 
 
-def _doorman(
-    tokens: Mapping[str, str],
-) -> Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes] | None]:
+def _doorman(tokens: Mapping[str, str]) -> Callable[[Request], Answer | None]:
     """Gives out tokens, and lets in who has the right one."""
 
-    def answer(
-        method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, bytes] | None:
+    def answer(request: Request) -> Answer | None:
         from google.auth.jwt import decode
 
-        if path == "/token":
-            (assertion,) = parse_qs(body.decode())["assertion"]
+        if request.path == "/token":
+            (assertion,) = parse_qs(request.body.decode())["assertion"]
             account = decode(assertion, verify=False)["iss"]
             token = {"access_token": tokens[account], "expires_in": 3600, "token_type": "Bearer"}
-            return 200, json.dumps(token).encode()
-        given = {name.lower(): value for name, value in headers.items()}.get("authorization", "")
-        if given == f"Bearer {tokens[_ACCOUNT]}":
+            return _answer(200, token)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        if headers.get("authorization") == f"Bearer {tokens[_ACCOUNT]}":
             return None
         said = f"{_STRANGER} does not have storage.objects access to the bucket."
-        return 403, json.dumps({"error": {"code": 403, "message": said}}).encode()
+        return _answer(403, {"error": {"code": 403, "message": said}})
 
     return answer
+
+
+def _answer(status: int, content: Mapping[str, object]) -> Answer:
+    return Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
 
 def _write_key(path: Path, account: str, token_uri: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.remotes.servers.gates import Gate
+from tests.remotes.servers.processes import HOST
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,12 @@ class Storage:
         if "://" not in self.url:
             Path(self.url, name).mkdir(parents=True)
         return f"{self.url}/{name}"
+
+    def by_port(self, port: int) -> Storage:
+        """The same place, where clients find it by another port than that of its gate."""
+
+        def lead(configured: Mapping[str, str]) -> Mapping[str, str]:
+            gate = f"{HOST}:{self.gate.port}"
+            return {k: v.replace(gate, f"{HOST}:{port}") for k, v in configured.items()}
+
+        return replace(self, settings=lead(self.settings), credentials=lead(self.credentials))
