@@ -25,6 +25,7 @@ from registry_assets.model import (
 )
 from registry_assets.registry.reading import COLLECTIONS_FILE
 from registry_assets.units import count_of
+from registry_assets.writing import partial_name, write_whole
 
 _PLACE = "processed"
 _README = "README.md"
@@ -82,14 +83,13 @@ def make_dataset(
 
     Raises:
         NotFoundError: when there is no such template or data set.
-        RefusedError: when the name is not allowed, or the folder exists.
+        RefusedError: when the name is not allowed, or the folder exists, unless it is what a killed
+            command has left of the same.
     """
     reason = reason_against_name(name)
     if reason is not None:
         raise RefusedError(f"{name!r} cannot be the name of a data set: {reason}; choose another")
     path = f"{_place_of_datasets(registry.settings)}/{name}"
-    if os.path.lexists(registry.root / path):
-        raise RefusedError(f"{path} exists already: choose another name, or move it away")
     DvcRepo(registry.root).check_seen(f"{path}/{PIPELINE_FILE}")
     if like is not None:
         other = registry.dataset(like)
@@ -103,6 +103,8 @@ def make_dataset(
             )
         files, rewritten = _files_of_template(TEMPLATES[template], name), {}
         source = f"the template {template}: {TEMPLATES[template].description}"
+    if os.path.lexists(registry.root / path) and not _is_begun(registry.root / path, files):
+        raise RefusedError(f"{path} exists already: choose another name, or move it away")
     _write(registry.root / path, files)
     yield f"wrote {path}/, with {source}"
     for file, count in rewritten.items():
@@ -200,11 +202,34 @@ def _rewrite(content: bytes, old: str, new: str) -> tuple[bytes, int]:
     return text.encode(), count
 
 
+def _is_begun(folder: Path, files: Mapping[str, _File]) -> bool:
+    """Whether a folder has nothing but the beginnings of files, as after a killed command."""
+    if os.path.lexists(folder / PIPELINE_FILE) or not folder.is_dir():
+        return False
+    there = {
+        place.relative_to(folder).as_posix(): place
+        for place in folder.rglob("*")
+        if place.is_symlink() or not place.is_dir()
+    }
+    wanted = {**files, partial_name(PIPELINE_FILE): files[PIPELINE_FILE]}
+    return all(
+        name in wanted
+        and place.is_file()
+        and not place.is_symlink()
+        and place.stat().st_size <= len(wanted[name].content)
+        and wanted[name].content.startswith(place.read_bytes())
+        for name, place in there.items()
+    )
+
+
 def _write(folder: Path, files: Mapping[str, _File]) -> None:
     # `dvc.yaml` comes last: it makes the folder a data set.
     for file in sorted(files, key=lambda file: file == PIPELINE_FILE):
         place = folder / file
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(files[file].content)
+        if file == PIPELINE_FILE:
+            write_whole(place, files[file].content.decode())
+        else:
+            place.write_bytes(files[file].content)
         if files[file].is_executable:
             place.chmod(place.stat().st_mode | 0o111)

@@ -136,6 +136,23 @@ def test_what_cannot_be_is_said_and_nothing_is_made(
     assert sorted((text_registry / "processed").rglob("*")) == before
 
 
+@pytest.mark.parametrize("arguments", [["--template", "bare"], ["--like", "texts"]])
+def test_what_was_killed_is_finished_by_the_same_again(
+    text_registry: Path, arguments: list[str]
+) -> None:
+    registry(text_registry, "new", "more", *arguments)
+    place = text_registry / "processed/more"
+    whole = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    (place / "dvc.yaml").rename(place / ".dvc.yaml.partial")
+    (place / "README.md").unlink(missing_ok=True)
+    (place / "collections.yaml").write_bytes(whole[place / "collections.yaml"][:5])
+    registry(text_registry, "new", "more", *arguments)
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == whole
+    (place / "dvc.yaml").unlink()
+    (place / "mine.txt").write_text("mine")
+    assert "exists already" in registry(text_registry, "new", "more", *arguments, code=1)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["more", "--like", "texts", "--template", "bare"], ["more", "--list"], ["--like", "texts"]],
