@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from registry_assets.intake.initialising import init_registry
 from tests.conftest import commit_all, run, write_tree
+from tests.persisting.helpers import die
 
 DATASET = "processed/01_image_dataset"
 COLLECTIONS = ("01_data_collection_16_oct_2021", "02_data_collection_20_oct_2021")
@@ -237,6 +239,29 @@ def test_init_refuses_a_file_and_leaves_what_is_there(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "README.md").read_text() == "mine\n"
     run(tmp_path / "mine", "registry", "materialize", "--collection", "a", "--select", 'key:"raw"')
     assert (tmp_path / "mine" / "raw" / "a.dvc").exists()
+
+
+def test_init_that_was_killed_is_finished_by_the_same_again(tmp_path: Path) -> None:
+    def files(root: Path) -> dict[str, bytes]:
+        found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        kept = (path for path in found if path.parts[0] not in (".git", ".dagster", ".env"))
+        return {str(path): (root / path).read_bytes() for path in kept if "tmp" not in path.parts}
+
+    def init(number: int) -> Path:
+        # The name of the registry is in its files.
+        root = tmp_path / f"{number}/registry"
+        root.mkdir(parents=True, exist_ok=True)
+        list(init_registry(root))
+        return root
+
+    count = die(tmp_path / "0", lambda: init(0), at=0)
+    whole = files(tmp_path / "0/registry")
+    status = run(tmp_path / "0/registry", "git", "status", "--porcelain")
+    for at in (*range(2, 14, 2), *range(14, count, count // 4)):
+        die(tmp_path / f"{at}", lambda at=at: init(at), at=at)  # type: ignore[misc]
+        assert files(init(at)) == whole, at
+        assert run(tmp_path / f"{at}/registry", "git", "status", "--porcelain") == status, at
+        assert not (tmp_path / f"{at}/registry/.git/registry-init").exists()
 
 
 def test_init_makes_a_registry_that_plain_dagster_finds(tmp_path: Path) -> None:

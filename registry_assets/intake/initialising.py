@@ -48,6 +48,7 @@ SHIPPED = Path(__file__).parents[1] / "shipped"
 DATASET = "01_image_dataset"
 REMOTE = "storage"
 _DVC_CONFIG = ".dvc/config"
+_WITHOUT_DVC, _WITH_DVC = "without-dvc", "with-dvc"
 
 _PARAMETERS = "params.yaml"
 _PROGRAM = "src/measure_images.py"
@@ -148,7 +149,8 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         if find_kept_out(git).lacks(_DVC_CONFIG):
             raise kept_out(_DVC_CONFIG)
         check_new(root)
-    if (root / DVC_FOLDER).is_dir():
+    begun = _read_begun(git) if git.is_present else None
+    if (root / DVC_FOLDER).is_dir() and begun is None:
         yield from fit_to_machine(root)
         yield from _write_attributes(root)
         yield from _ignore_leftovers(root, *_find_recorded_leftovers(root))
@@ -158,8 +160,15 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     if not git.is_present:
         git.init()
         yield "created a Git repository"
-    init_dvc(root)
-    yield "created a DVC repository"
+    if begun != _WITH_DVC or not (root / DVC_FOLDER).is_dir():
+        _note_begun(git, _WITHOUT_DVC)
+        if not (root / DVC_FOLDER / "cache/files").exists():
+            if (root / DVC_FOLDER).exists():
+                # Half of it, without settings and data.
+                shutil.rmtree(root / DVC_FOLDER)
+            init_dvc(root)
+        _note_begun(git, _WITH_DVC)
+        yield "created a DVC repository"
     yield from _write_files(root)
     if set_link_type(root, probe_link_type(root / DVC_FOLDER), "repo"):
         yield "the workspace is hardlinked to the cache: tracked files are read-only"
@@ -173,6 +182,29 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
     yield from _ignore_leftovers(root, {}, [])
     yield from _install_merge_driver(root)
     yield from _write_env(root)
+    _place_of_begun(git).unlink()
+
+
+def _place_of_begun(git: GitRepo) -> Path:
+    """The note in Git's own folder that a registry is being created, and how far it is.
+
+    Without, what a killed command left would pass for a repository of DVC that is not ours.
+    """
+    done = git.call("rev-parse", "--path-format=absolute", "--git-path", "registry-init")
+    return Path(os.fsdecode(done.stdout).rstrip("\n"))
+
+
+def _read_begun(git: GitRepo) -> str | None:
+    """How far a killed command got with a registry here; None if there was none."""
+    place = _place_of_begun(git)
+    if not place.exists():
+        return None
+    step, _, folder = place.read_text("utf-8", "surrogateescape").partition(" ")
+    return step if folder == git.prefix() else None
+
+
+def _note_begun(git: GitRepo, step: str) -> None:
+    write_whole(_place_of_begun(git), f"{step} {git.prefix()}", errors="surrogateescape")
 
 
 @contextmanager
