@@ -22,13 +22,13 @@ from faults.trials import Order, Part
 
 # A part is a line here, and a module with a function `run`.
 PARTS: Mapping[str, Part] = {
-    "kills": Part("kills commands at random moments, and runs them again", 6, kills.run),
+    "kills": Part("kills commands at random moments, and runs them again", 8, kills.run),
     "power": Part("cuts the power: takes away what was not synced", 3, power.run),
     "disks": Part("disks that are full, read-only or gone", 3, disks.run),
-    "crowd": Part("8 processes with 50 commands each on one registry", 2, crowd.run),
+    "crowd": Part("8 processes with 50 commands each on one registry", 4, crowd.run),
     "hostile": Part("opens damaged pictures, videos and archives", 1, hostile.run),
     "branches": Part("looks at branches that strangers made", 2, branches.run),
-    "remotes": Part("remotes that stall, drop, refuse, cut short or lie", 3, remotes.run),
+    "remotes": Part("remotes that stall, drop, refuse, cut short or lie", 4, remotes.run),
     "surroundings": Part("odd clocks, locales, settings and limits", 3, surroundings.run),
 }
 
@@ -76,7 +76,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of chance")
-    parser.add_argument("--minutes", type=float, default=14, help="in all; default: 14")
+    parser.add_argument("--minutes", type=float, default=13, help="in all; default: 13")
     parser.add_argument("--jobs", type=int, default=2, help="trials at the same time; default: 2")
     parser.add_argument("--scratch", type=Path, help="a new folder to work in, which is kept")
     arguments = parser.parse_args()
