@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from registry_assets.dvc_repo.initialising import probe_link_type
 from registry_assets.intake.initialising import init_registry
 from tests.conftest import commit_all, run, write_tree
 from tests.persisting.helpers import die
@@ -257,11 +258,18 @@ def test_init_that_was_killed_is_finished_by_the_same_again(tmp_path: Path) -> N
     count = die(tmp_path / "0", lambda: init(0), at=0)
     whole = files(tmp_path / "0/registry")
     status = run(tmp_path / "0/registry", "git", "status", "--porcelain")
-    for at in (*range(2, 14, 2), *range(14, count, count // 4)):
+    for at in (*range(2, 14, 2), *range(14, count - 30, count // 4), *range(count - 30, count, 4)):
         die(tmp_path / f"{at}", lambda at=at: init(at), at=at)  # type: ignore[misc]
         assert files(init(at)) == whole, at
         assert run(tmp_path / f"{at}/registry", "git", "status", "--porcelain") == status, at
         assert not (tmp_path / f"{at}/registry/.git/registry-init").exists()
+
+
+def test_a_killed_probe_of_links_leaves_nothing_that_git_sees(bare: Path) -> None:
+    before = run(bare, "git", "status", "--porcelain")
+    for at in (2, 3):
+        die(bare, lambda: probe_link_type(bare), at=at)
+        assert run(bare, "git", "status", "--porcelain") == before
 
 
 def test_init_makes_a_registry_that_plain_dagster_finds(tmp_path: Path) -> None:

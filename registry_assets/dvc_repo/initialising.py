@@ -64,8 +64,11 @@ def check_outside(root: Path) -> None:
         raise RegistryError(f"{root} lies in the DVC repository {around}: name a folder elsewhere")
 
 
-def probe_link_type(folder: Path) -> LinkType:
-    """Finds, by trying, the best type of link between files in a folder."""
+def probe_link_type(root: Path) -> LinkType:
+    """Finds, by trying, the best type of link between files in a repository."""
+    # Git ignores what a killed command leaves there.
+    folder = root / Repo.DVC_DIR / "tmp"
+    folder.mkdir(exist_ok=True)
     source = folder / f".probe-{uuid.uuid4().hex}"
     target = source.with_suffix(".link")
     source.write_bytes(b"probe")
@@ -100,17 +103,24 @@ def set_link_type(root: Path, link_type: LinkType, level: Level) -> bool:
     return True
 
 
+def has_default_remote(root: Path, name: str) -> bool:
+    """Whether the default remote has a URL, or a remote of that name where none is the default."""
+    with translated_errors():
+        config = WholeConfig(str(root / Repo.DVC_DIR))
+        return config["core"].get("remote", name) in config["remote"]
+
+
 def set_default_remote(root: Path, name: str, folder: Path, level: Level) -> bool:
     """Configures a folder as default remote, unless there is one.
 
     The URL of a folder inside the registry is relative, so that the registry can be moved. If the
     shared configuration names a default remote without a URL, that remote gets this one.
     """
+    if has_default_remote(root, name):
+        return False
     with translated_errors():
         config = WholeConfig(str(root / Repo.DVC_DIR))
         chosen = config["core"].get("remote", name)
-        if chosen in config["remote"]:
-            return False
         with config.edit(level) as edited:
             edited["remote"][chosen] = {"url": _url_of(root, folder)}
             if not config["core"].get("remote"):

@@ -13,7 +13,9 @@ from unicodedata import normalize
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.initialising import (
+    Level,
     check_new,
+    has_default_remote,
     init_dvc,
     lead_to_origin,
     mend_moved_remote,
@@ -170,10 +172,9 @@ def init_registry(root: Path, *, upgrade: bool = False) -> Iterator[str]:
         _note_begun(git, _WITH_DVC)
         yield "created a DVC repository"
     yield from _write_files(root)
-    if set_link_type(root, probe_link_type(root / DVC_FOLDER), "repo"):
+    if set_link_type(root, probe_link_type(root), "repo"):
         yield "the workspace is hardlinked to the cache: tracked files are read-only"
-    if set_default_remote(root, REMOTE, root / STORAGE, "repo"):
-        _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
+    if _set_storage(root, "repo"):
         yield (
             f"the default remote `{REMOTE}` is {STORAGE}; to share data, change its URL: "
             f"dvc remote modify {REMOTE} url URL"
@@ -247,11 +248,10 @@ def check_objects(git: GitRepo) -> None:
 def fit_to_machine(root: Path) -> Iterator[str]:
     """Set what depends on the machine: the link type, the remote if it has no URL, and so on."""
     check_own(root)
-    link_type = probe_link_type(root / DVC_FOLDER)
+    link_type = probe_link_type(root)
     if set_link_type(root, link_type, "local"):
         yield f"cache.type: {link_type}, in .dvc/config.local"
-    if set_default_remote(root, REMOTE, root / STORAGE, "local"):
-        _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
+    if _set_storage(root, "local"):
         yield f"default remote: {STORAGE}, in .dvc/config.local"
     for level in mend_moved_remote(root, root / STORAGE):
         yield f"default remote: {STORAGE}, relative to the registry, in .dvc/{level}"
@@ -263,6 +263,15 @@ def fit_to_machine(root: Path) -> Iterator[str]:
         yield reason
     yield from _install_merge_driver(root)
     yield from _write_env(root)
+
+
+def _set_storage(root: Path, level: Level) -> bool:
+    """Make a folder inside the registry its default remote, unless it has one."""
+    if has_default_remote(root, REMOTE):
+        return False
+    # First, as a killed command must not leave a remote that Git would commit.
+    _add_lines(root / DVC_FOLDER / ".gitignore", ["/storage"])
+    return set_default_remote(root, REMOTE, root / STORAGE, level)
 
 
 def say_unshared(root: Path) -> Iterator[str]:
