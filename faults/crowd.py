@@ -112,10 +112,10 @@ def _check(site: Site, processes: int) -> Iterator[str]:
             if f"{stage}@m{member}:" not in lock:
                 yield f"{stage}@m{member} is not in dvc.lock"
     for command, said in look(site).items():
-        if command != "git status --porcelain" and not str(said).endswith("(0)"):
+        if "--porcelain" not in command and not str(said).endswith("(0)"):
             yield f"{command}: {said}"
-    if "up to date" not in str(look(site)["dvc status"]):
-        yield f"dvc status: {look(site)['dvc status']}"
+        if command.startswith("dvc") and "up to date" not in str(said):
+            yield f"{command}: {said}"
     yield from damages(site)
     for path in leftovers(site):
         yield f"left lying about: {path.relative_to(site.place)}"

@@ -149,4 +149,4 @@ def finish(site: Site, one: Undisturbed) -> Iterator[str]:
     other = list(differences(one.once, state))
     if other and list(differences(one.twice, state)):
         yield from other
-    yield from wrongs(site)
+    yield from wrongs(site, was_disturbed=True)

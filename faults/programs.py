@@ -98,6 +98,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     kill: Kill | None = None,
     count: bool = False,
+    watched: Path | None = None,
 ) -> Ended:
     """Runs a program in a folder to its end, or until it is killed.
 
@@ -107,6 +108,7 @@ def run(
         environment: Variables beside those of this process.
         kill: When to kill it.
         count: Whether to count the changes it makes.
+        watched: Where changes are counted (default: the folder).
     """
     variables = {**os.environ, **(environment or {}), _TRIAL: str(folder)}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as told:
@@ -114,7 +116,13 @@ def run(
         pid = os.fork()
         if pid == 0:
             at = kill.at if kill and kill.at else 0 if count else None
-            _become(folder, command, variables, output.fileno(), _Watch(str(folder), told, at))
+            _become(
+                folder,
+                command,
+                variables,
+                output.fileno(),
+                _Watch(str(watched or folder), told, at),
+            )
         code = _wait(pid, None if kill is None else kill.after, started)
         seconds = time.monotonic() - started
         output.seek(0)

@@ -1,7 +1,8 @@
 """Small registries to be disturbed, each with what lies around it.
 
-A *site* is a folder with a registry, the bare repository that it pushes Git history to, and a
-folder for temporary files. Sites are copied whole, with the links between workspace and cache.
+A *site* is a folder with a registry, the bare repository that it pushes Git history to, a folder
+for temporary files, and one for what commands make beside the registry. Sites are copied whole,
+with the links between workspace and cache.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ class Site:
         return self.place / "tmp"
 
     @property
+    def beside(self) -> Path:
+        """The folder for clones, other registries and exports."""
+        return self.place / "beside"
+
+    @property
     def cache(self) -> Path:
         """The cache, which may be on a disk of its own."""
         outside = self.place / "disk/cache"
@@ -89,7 +95,14 @@ class Site:
 
     def run(self, *command: str, kill: Kill | None = None, count: bool = False) -> Ended:
         """Runs a program in the registry; see `programs.run`."""
-        return run(self.root, *command, environment=self.environment, kill=kill, count=count)
+        return run(
+            self.root,
+            *command,
+            environment=self.environment,
+            kill=kill,
+            count=count,
+            watched=self.place,
+        )
 
     def check(self, *command: str) -> str:
         """Runs a program in the registry; raises when it fails."""
@@ -128,6 +141,7 @@ def build_site(place: Path) -> Site:
     """Makes a registry with two collections that went all the way, committed and pushed."""
     site = Site(place)
     site.temporary.mkdir(parents=True)
+    site.beside.mkdir()
     run(place, "git", "init", "--quiet", "--bare", "origin.git")
     check(place, "registry", "init", "registry", environment=site.environment)
     shutil.rmtree(site.root / "processed")
@@ -259,6 +273,10 @@ SCENARIOS = tuple(
         ),
         ("gc", "", _lose_use, ("gc", "--yes")),
         ("take-out", "materialize", _nothing, ("take-out", NAMES[2], "--from", DATASET)),
+        ("new", "", _nothing, ("new", "pictures")),
+        ("init", "", _nothing, ("init", "../beside/other")),
+        ("clone", "materialize", _push_all, ("clone", "../registry", "../beside/clone")),
+        ("export", "", _nothing, ("export", "texts", "--to", "../beside/texts")),
         ("tag", "materialize", _publish_storage, ("tag", f"{DATASET}/1", "--push")),
     )
 )

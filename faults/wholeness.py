@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 from faults.programs import find_running
 from faults.registries import Site
@@ -20,6 +22,9 @@ _MAY_BE_LEFT = re.compile(
     r"tmp/(registry-|tmp)\w+|registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+"
 )
 
+# What each clone has for itself; and what a killed clone left, which the next one names.
+_OWN = re.compile(r"\.(git|dvc|dagster)|\..*\.cloning-\w+")
+_TAKEN_OUT = re.compile(r"in RWLock-file .* had been killed\. Auto removed")
 # Not that of the metafile of an import itself, which is not indented.
 _MD5 = re.compile(r"(?<=[ -])md5: ([0-9a-f]{32}(?:\.dir)?)")
 
@@ -34,6 +39,7 @@ def state_of(site: Site) -> State:
     """
     return {
         "files": dict(_files(site.root)),
+        "files beside": dict(_files(site.beside)),
         "cache": sorted(name for name, _ in find_objects(site.cache)),
         "remote": sorted(name for name, _ in find_objects(site.root / ".dvc/storage")),
         "history": _history(site, site.root),
@@ -45,18 +51,29 @@ def state_of(site: Site) -> State:
 def look(site: Site) -> State:
     """What the commands that check say."""
     said = {}
-    for command in (
-        ("git", "status", "--porcelain"),
-        ("git", "fsck", "--strict", "--no-dangling", "--no-progress"),
-        ("dvc", "status"),
-        ("registry", "lineage", "--check"),
-    ):
+    for command in (*_checks(), *(c for root in _beside(site) for c in _checks(root))):
         ended = site.run(*command)
         output = _SECONDS.sub("… s", ended.output.replace(str(site.place), "…"))
-        # DVC warns in the order in which the disk has the metafiles.
-        output = "\n".join(sorted(output.splitlines()))
+        # DVC warns in the order in which the disk has the metafiles, and takes out of its `rwlock`
+        # what killed processes held.
+        lines = (line for line in output.splitlines() if not _TAKEN_OUT.search(line))
+        output = "\n".join(sorted(lines))
         said[" ".join(command)] = f"{output.strip()} ({ended.code})"
     return said
+
+
+def _checks(root: str = ".") -> Sequence[tuple[str, ...]]:
+    return (
+        ("git", "-C", root, "status", "--porcelain"),
+        ("git", "-C", root, "fsck", "--strict", "--no-dangling", "--no-progress"),
+        ("dvc", "--cd", root, "status"),
+        ("registry", "--root", root, "lineage", "--check"),
+    )
+
+
+def _beside(site: Site) -> list[str]:
+    """The registries that were made beside the first one, from there."""
+    return sorted(f"../beside/{git.parent.name}" for git in site.beside.glob("*/.git"))
 
 
 def differences(before: State, after: State) -> Iterator[str]:
@@ -75,10 +92,10 @@ def differences(before: State, after: State) -> Iterator[str]:
             yield f"{name}: {other!r} instead of {one!r}"[:1500]
 
 
-def wrongs(site: Site) -> Iterator[str]:
+def wrongs(site: Site, *, was_disturbed: bool = False) -> Iterator[str]:
     """Yields what should never be, a line each: damaged objects, and what lies about."""
     yield from damages(site)
-    for path in leftovers(site):
+    for path in leftovers(site, was_disturbed=was_disturbed):
         yield f"left lying about: {path.relative_to(site.place)}"
     for process in find_running(site.place):
         yield f"left running: {' '.join(process.cmdline())[:200]}"
@@ -108,13 +125,19 @@ def _listed(site: Site, md5: str) -> set[str]:
     return {entry["md5"] for entry in json.loads(path.read_bytes())} if is_folder else set()
 
 
-def leftovers(site: Site) -> list[Path]:
-    """What a killed process may have left, that the next command should have removed."""
+def leftovers(site: Site, *, was_disturbed: bool = False) -> list[Path]:
+    """What a killed process may have left, that the next command should have removed.
+
+    What a dead process held in DVC's ``rwlock`` may stay after a disturbance: the same command has
+    no need to lock anything where nothing is left to do. Whoever locks next takes it out, and DVC
+    does not wait for it. Without a disturbance, it was not given back.
+    """
     found = [*site.temporary.iterdir()]
     tmp = site.root / ".dvc/tmp"
     found.extend((tmp / "registry").glob("*-*"))
     rwlock = tmp / "rwlock"
-    if rwlock.exists() and any(json.loads(rwlock.read_text(encoding="utf-8") or "{}").values()):
+    pids = list(_holders(rwlock))
+    if any(map(psutil.pid_exists, pids)) if was_disturbed else pids:
         found.append(rwlock)
     for where, folders, names in os.walk(site.root):
         found.extend(Path(where) / name for name in (*folders, *names) if name.endswith(".tmp"))
@@ -123,6 +146,14 @@ def leftovers(site: Site) -> list[Path]:
         found.extend((git / "worktrees").glob("*"))
     named = {path.relative_to(site.place).as_posix(): path for path in found}
     return [path for name, path in named.items() if not _MAY_BE_LEFT.fullmatch(name)]
+
+
+def _holders(rwlock: Path) -> Iterator[int]:
+    """The processes that hold paths by a ``rwlock`` of DVC."""
+    if rwlock.exists():
+        held = json.loads(rwlock.read_text(encoding="utf-8") or "{}")
+        for holders in (*held.get("write", {}).values(), *held.get("read", {}).values()):
+            yield from (by["pid"] for by in (holders if isinstance(holders, list) else [holders]))
 
 
 def find_objects(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -135,10 +166,10 @@ def find_objects(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _files(root: Path) -> Iterator[tuple[str, str]]:
     for where, folders, names in os.walk(root):
-        if Path(where) == root:
-            folders[:] = [name for name in folders if name not in (".git", ".dvc", ".dagster")]
-            names = [name for name in names if name != ".env"]
+        folders[:] = [name for name in folders if not _OWN.fullmatch(name)]
         for name in names:
+            if name == ".env":
+                continue
             path = Path(where) / name
             content = path.read_bytes()
             is_text = path.suffix in (".dvc", ".lock", ".yaml") or name == ".gitignore"
