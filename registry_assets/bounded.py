@@ -25,7 +25,7 @@ MOST_BYTES = 2**26
 """Of a text; a ``dvc.lock`` of a hundred thousand stages has as many."""
 _MOST_VALUES = 1_000_000
 _MOST_DEPTH = 200
-_MOST_RULES = 10_000
+_MOST_RULES = 50_000
 """Of a ``.dvcignore``: DVC turns each into a part of one regular expression, 0.2 ms each."""
 _MOST_STARS = 3
 """Of a rule, as `_is_slow` counts them: one more takes a name of 250 letters a minute."""
