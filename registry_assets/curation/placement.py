@@ -86,11 +86,11 @@ def read_placement(lineage: Lineage, listings: Listings, pictures: Pictures) -> 
 
 def _find_rows(
     lineage: Lineage, listings: Listings, columns: MeasurementColumns, path: str
-) -> Sequence[int] | NDArray[np.intp] | None:
+) -> list[int] | NDArray[np.intp] | None:
     """The rows of the files that an output holds; None if its listing is not in the cache."""
     node = lineage.nodes[path]
     if node.version is None or not is_folder(node.version.md5):
-        return ()
+        return []
     if node.partition in columns.collections:
         names = listings.read_names(node.version.md5)
         rows = columns.rows_of(node.partition)

@@ -117,9 +117,7 @@ def store_outputs(
     note_stored(repo)
     for out in stage.outs:
         content = contents[out.fs_path]
-        # Asked for once: DVC finds out anew each time.
-        cache = out.cache
-        files = None if content is None else [_with_object(cache, f) for f in content.files]
+        files = None if content is None else _with_objects(out.cache, content.files)
         overwritten |= _release_overwritten(repo, out, files)
         try:
             if content is None or files is None:
@@ -171,12 +169,16 @@ def describe_overwritten(repo: Repo, place: str, md5: str) -> str:
     return f"damaged {path}: edited in place, which changed its object {md5[:10]} in the cache, too"
 
 
-def _with_object(cache: LocalHashFileDB, file: HashedFile) -> HashedFile:
-    """The file, marked as an object if it is a hard link to the protected one with its hash."""
-    if file.is_object or file.status.st_nlink == 1:
-        return file
-    is_object = is_link_to_object(cache, file.md5, file.status)
-    return file._replace(is_object=True) if is_object else file
+def _with_objects(cache: LocalHashFileDB, files: Sequence[HashedFile]) -> list[HashedFile]:
+    """The files, marked as objects if they are hard links to the protected ones with their hash."""
+    return [
+        file._replace(is_object=True)
+        if not file.is_object
+        and file.status.st_nlink > 1
+        and is_link_to_object(cache, file.md5, file.status)
+        else file
+        for file in files
+    ]
 
 
 def _find_linked(place: str) -> Iterator[tuple[int, str]]:
