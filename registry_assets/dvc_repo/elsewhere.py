@@ -109,6 +109,10 @@ class ElsewhereRun(StageRun):
 
     def keep_outputs(self) -> None:
         """Links the outputs from the cache, or leaves them on the remote."""
+        if self.made_on is None:
+            # Restored here, from the run cache, before another machine was asked.
+            super().keep_outputs()
+            return
         stage, repo = self.stage, self.repo
         for out in stage.outs:
             Path(out.fs_path).parent.mkdir(parents=True, exist_ok=True)

@@ -216,6 +216,29 @@ def test_the_job_goes_to_workers_and_tells_where_they_are(
     check_undisturbed(registry, twin.metafiles)
 
 
+def test_a_result_of_before_is_recorded_as_it_is(
+    registry: Path, twin: Twin, cluster: Cluster
+) -> None:
+    settle(registry, scheduler=cluster.address)
+    assert materialize(registry).code == 0
+    place = registry / TEXTS / "program.py"
+    program_text = place.read_text()
+    place.write_text(program_text.replace(".upper()", ".upper() * 2"))
+    assert materialize(registry).code == 0
+    assert contents(registry / UPPER / "01_a")["0.txt"] == "01_A 0\n" * 2
+    place.write_text(program_text)
+    before = cluster.runs()
+    ended = materialize(registry)
+    assert ended.code == 0, ended
+    assert cluster.runs() == before
+    check_undisturbed(registry, twin.metafiles)
+    # Nor if nothing was recorded, as when the other command is first to store its result.
+    run(registry, "git", "checkout", "--quiet", "HEAD", "--", TEXTS)
+    assert materialize(registry).code == 0
+    assert cluster.runs() == before
+    check_undisturbed(registry, twin.metafiles)
+
+
 def test_two_heads_may_ask_for_the_same(
     registry: Path, twin: Twin, cluster: Cluster, tmp_path: Path
 ) -> None:
