@@ -26,42 +26,50 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="NAME|PATH")
+@click.argument("sources", nargs=-1, required=True, metavar="NAME|PATH..")
 @click.option(
     "--name", help="Name of the new collection (default: the name of the folder or archive)."
 )
 @click.option("--link", is_flag=True, help="Hardlink files from elsewhere instead of copying them.")
 @click.pass_obj
-def add(root: Path, source: str, name: str | None, link: bool) -> None:
-    """Track a collection with DVC, and record it in Dagster.
+def add(root: Path, sources: tuple[str, ...], name: str | None, link: bool) -> None:
+    """Track collections with DVC, and record them in Dagster.
 
     Adds raw/NAME, or a folder or archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz) at any path,
     which is copied or unpacked into raw/ first. Safe to rerun after an interruption.
     """
     from registry_assets.dvc_repo import DvcRepo
-    from registry_assets.intake.adding import bring_in, choose_addition, finish_addition
+    from registry_assets.intake.adding import bring_in, choose_additions, finish_addition
     from registry_assets.intake.next_steps import after_adding
     from registry_assets.leftovers import describe_left_out
     from registry_assets.registry.status.unknown_names import check_collection_exists
 
+    if name is not None and len(sources) > 1:
+        raise click.UsageError("--name goes with one folder or archive")
     found = read_lineage(root)
     registry = found.registry
-    addition = choose_addition(registry, source, name)
-    if addition.source is None and (name or link):
+    additions = choose_additions(registry, sources, name)
+    if (name or link) and any(addition.source is None for addition in additions):
         raise click.UsageError("--name and --link go with a folder or archive from elsewhere")
-    if addition.source is None:
-        check_collection_exists(found, addition.name)
-    left_out = bring_in(registry, addition, say_copied(addition.name), link=link)
-    if left_out:
-        click.echo(f"    {addition.name}: {describe_left_out(left_out)}", err=True)
-    unit = _unit_in(found, registry.raw_folder or "", addition.name)
+    for addition in additions:
+        if addition.source is None:
+            check_collection_exists(found, addition.name)
+    for addition in additions:
+        left_out = bring_in(registry, addition, say_copied(addition.name), link=link)
+        if left_out:
+            click.echo(f"    {addition.name}: {describe_left_out(left_out)}", err=True)
+    units = [_unit_in(found, registry.raw_folder or "", addition.name) for addition in additions]
     with DvcRepo(registry.root).session():
-        now, failed = _make(found, [unit], "add")
+        now, failed = _make(found, units, "add")
         _say_failed(failed)
-        if not failed:
+        unadded = {failure.unit.partition for failure in failed}
+        added = [addition for addition in additions if addition.name not in unadded]
+        for addition in added:
             finish_addition(registry, addition)
-            _say_duplicates(now, addition.name)
-            click.echo(after_adding(now, addition.name))
+        if added:
+            names = [addition.name for addition in added]
+            _say_duplicates(now, names)
+            click.echo(after_adding(now, names))
     sys.exit(FINDING if failed else 0)
 
 
@@ -70,14 +78,16 @@ def _say_failed(failed: Sequence[Failed]) -> None:
         click.echo(f"registry: {failure.error}", err=True)
 
 
-def _say_duplicates(now: Lineage, name: str) -> None:
-    """Print how many files of a collection are duplicates, within it or of others."""
+def _say_duplicates(now: Lineage, names: Sequence[str]) -> None:
+    """Print how many files of collections are duplicates, within them or of others."""
     from registry_assets.curation.duplicates import describe, find_duplicates
     from registry_assets.dvc_repo import DvcRepo
 
-    found = find_duplicates(now, DvcRepo(now.registry.root).listings(), [name], within=True)
-    for line in describe(found, name):
-        click.echo(f"  {line}: `registry duplicates {name}` lists them")
+    found = find_duplicates(now, DvcRepo(now.registry.root).listings(), names, within=True)
+    for name in names:
+        of = "" if len(names) == 1 else f"{name}: "
+        for line in describe(found, name):
+            click.echo(f"  {of}{line}: `registry duplicates {name}` lists them")
 
 
 @click.command()
@@ -157,21 +167,28 @@ def _update(found: Lineage, states: Sequence[ImportState]) -> list[str]:
 
 
 @click.command(name="import")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME..")
 @click.option("--into", "dataset", required=True, help="The data set.")
 @click.option("--from", "url", help="Import from another repository: a Git URL or a path.")
 @click.option("--rev", help="With --from: the branch, tag or commit to import.")
 @click.option("--path", help="With --from: the path in that repository (default: raw/NAME).")
 @click.pass_obj
 def import_(
-    root: Path, name: str, dataset: str, url: str | None, rev: str | None, path: str | None
+    root: Path,
+    names: tuple[str, ...],
+    dataset: str,
+    url: str | None,
+    rev: str | None,
+    path: str | None,
 ) -> None:
-    """Import the collection NAME into a data set, without a copy.
+    """Import the collections NAME into a data set, without a copy.
 
-    The import is recorded in Dagster.
+    The imports are recorded in Dagster.
     """
     if url is None and (rev or path):
         raise click.UsageError("--rev and --path go with --from")
+    if path and len(names) > 1:
+        raise click.UsageError("--path goes with one NAME")
     from registry_assets.intake.next_steps import after_taking_in
     from registry_assets.registry.status.unknown_names import check_collection_exists
 
@@ -182,22 +199,27 @@ def import_(
         raise RegistryError(
             f"{dataset} has no folder for imports: add one to `families` in [tool.registry_assets]"
         )
-    unit = _unit_in(found, inputs, name)
+    units = {name: _unit_in(found, inputs, name) for name in names}
     if url is None:
-        check_collection_exists(found, name)
-        now, failed = _make(found, [unit], "import")
+        for name in units:
+            check_collection_exists(found, name)
+        now, failed = _make(found, [*units.values()], "import")
     else:
         from registry_assets.dvc_repo import source_session
         from registry_assets.making.batch import MakeOptions
         from registry_assets.making.unit import ForeignSource
 
-        source = ForeignSource(url, path or f"raw/{name}", rev)
+        sources = {
+            unit.address: ForeignSource(url, path or f"raw/{name}", rev)
+            for name, unit in units.items()
+        }
         with source_session():
-            options = MakeOptions(sources={unit.address: source})
-            now, failed = _make(found, [unit], "import", options)
+            now, failed = _make(found, [*units.values()], "import", MakeOptions(sources=sources))
     _say_failed(failed)
-    if not failed:
-        click.echo(after_taking_in(now, unit.paths))
+    unmade = {failure.unit.address for failure in failed}
+    made = [p for unit in units.values() if unit.address not in unmade for p in unit.paths]
+    if made:
+        click.echo(after_taking_in(now, made))
     sys.exit(FINDING if failed else 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out, kept_out
 from registry_assets.intake.archives import find_archive, limits_of, unpack_into
 from registry_assets.intake.copying import Copied, copy_collection
-from registry_assets.model import Registry, check_collection_name, metafile_of
+from registry_assets.model import DVC_SUFFIX, Registry, check_collection_name, metafile_of
 from registry_assets.registry.status.archive_names import ENDINGS, archive_stem
 from registry_assets.registry.status.arrivals import holds_a_file, reason_against
 from registry_assets.registry.status.staging import Landing
@@ -34,6 +34,31 @@ class Addition:
 
     name: str
     source: Path | None = None
+
+
+def choose_additions(
+    registry: Registry, asked: Iterable[str], name: str | None = None
+) -> list[Addition]:
+    """Find the collections to add, each once.
+
+    Args:
+        registry: The registry.
+        asked: Names and paths, each as for `choose_addition`.
+        name: The name for a folder or archive from elsewhere; its own name when None.
+
+    Raises:
+        RegistryError: when two of them have the same name, or one cannot be added.
+    """
+    chosen: dict[str, Addition] = {}
+    for one in asked:
+        addition = choose_addition(registry, one, name)
+        other = chosen.setdefault(addition.name, addition)
+        if other != addition:
+            raise RegistryError(
+                f"{one} has the same name as another to be added, {addition.name}: add it on its "
+                "own, with --name"
+            )
+    return [*chosen.values()]
 
 
 def choose_addition(registry: Registry, asked: str, name: str | None) -> Addition:
@@ -102,7 +127,12 @@ def _is_known(place: Path) -> bool:
 
 
 def _name_here(place: Path) -> str:
-    """The name of the collection at a path in the raw folder; for an archive, what it becomes."""
+    """The name of the collection at a path in the raw folder; for an archive, what it becomes.
+
+    A metafile stands for its collection, as the shell finds both by a pattern.
+    """
+    if place.suffix == DVC_SUFFIX and place.is_file():
+        return place.stem
     stem = archive_stem(place.name)
     is_tracked = place.with_name(metafile_of(place.name)).exists()
     if is_tracked or (os.path.lexists(place) and not place.is_file()):

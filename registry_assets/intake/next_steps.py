@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.lineage.taking_in import is_taken_in
@@ -11,24 +11,51 @@ from registry_assets.units import few_of
 
 _PUBLISH = "`registry publish` shares it"
 
+_MOST_NAMES = 5
 
-def after_adding(lineage: Lineage, name: str) -> str:
-    """The next step after a version of a collection was recorded.
 
-    Data sets that have the collection are updated; others import it if their `take_in` matches.
+def after_adding(lineage: Lineage, names: Sequence[str]) -> str:
+    """The next step after versions of collections were recorded.
+
+    Data sets that have a collection are updated; others import it if their `take_in` matches.
     """
     registry = lineage.registry
-    datasets = [dataset for dataset in registry.datasets if dataset.inputs is not None]
-    having = [dataset for dataset in datasets if is_taken_in(registry, dataset, name)]
-    wanting = [d.name for d in datasets if d not in having and d.take_in.wants(name)]
+    behind: list[tuple[str, str]] = []
+    wanting: list[tuple[str, str]] = []
+    for dataset in registry.datasets:
+        if dataset.inputs is None:
+            continue
+        for name in names:
+            if is_taken_in(registry, dataset, name):
+                if _is_behind(lineage, f"{dataset.inputs}/{name}"):
+                    behind.append((name, dataset.name))
+            elif dataset.take_in.wants(name):
+                wanting.append((name, dataset.name))
     steps = []
-    if any(_is_behind(lineage, f"{dataset.inputs}/{name}") for dataset in having):
-        steps.append(f"`registry update {name}` updates it in {few_of([d.name for d in having])}")
+    if behind:
+        collections, datasets = _each_once(behind)
+        which, it = _name_all(collections)
+        steps.append(f"`registry update {which}` updates {it} in {few_of(datasets)}")
     if wanting:
-        into = wanting[0] if len(wanting) == 1 else "DATASET"
-        which = "" if len(wanting) == 1 else f" ({few_of(wanting)})"
-        steps.append(f"`registry import {name} --into {into}` imports it into a data set{which}")
+        collections, datasets = _each_once(wanting)
+        which, it = _name_all(collections)
+        into, those = (datasets[0], "") if len(datasets) == 1 else ("DATASET", few_of(datasets))
+        steps.append(
+            f"`registry import {which} --into {into}` imports {it} into a data set"
+            + (f" ({those})" if those else "")
+        )
     return _say(*steps, _PUBLISH)
+
+
+def _each_once(pairs: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    collections, datasets = zip(*pairs, strict=True)
+    return list(dict.fromkeys(collections)), list(dict.fromkeys(datasets))
+
+
+def _name_all(collections: Sequence[str]) -> tuple[str, str]:
+    """Collections as arguments of a command, and their pronoun."""
+    which = " ".join(collections) if len(collections) <= _MOST_NAMES else "NAME.."
+    return which, "it" if len(collections) == 1 else "them"
 
 
 def after_taking_in(lineage: Lineage, paths: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from registry_assets.cli import main
 from registry_assets.errors import RegistryError
 from registry_assets.intake.adding import choose_addition
 from registry_assets.intake.copying import Copied, copy_collection
+from registry_assets.orchestration.history.opening import open_history
 from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.arrivals import find_arrivals
 from registry_assets.registry.status.reading import read_status
@@ -230,3 +231,48 @@ def test_the_note_of_an_addition_goes_last_so_that_the_same_again_removes_the_re
         die(root, landing.forget, at=at)
         left = [path for path in (root / "raw/.arriving/a").rglob("*") if path.is_file()]
         assert left == [] or landing.read_note() is not None, at
+
+
+def test_several_are_added_and_imported_in_one_run(text_registry: Path, shoot: Path) -> None:
+    raw = text_registry / "raw"
+    (raw / "03_empty").mkdir()
+    added = registry(text_registry, "add", "02_b", "raw/01_a", "03_empty", str(shoot), "01_a")
+    # One that cannot be added keeps none of the others out.
+    assert added.exit_code == 1
+    assert "03_empty cannot be taken in: it contains no files" in added.stderr
+    assert {p.name for p in raw.glob("*.dvc")} == {"01_a.dvc", "02_b.dvc", f"{shoot.name}.dvc"}
+    assert not (raw / ".arriving" / shoot.name).exists()
+    assert f"`registry import 02_b 01_a {shoot.name} --into texts` imports them" in added.stdout
+    # The shell finds metafiles, too.
+    again = registry(text_registry, "add", *map(str, sorted(raw.glob("0[12]_*"))))
+    assert again.exit_code == 0, again.output
+    assert "unchanged raw/01_a: 2 files" in again.stdout
+    names = ["01_a", shoot.name, "02_b"]
+    imported = registry(text_registry, "import", *names, "--into", "texts")
+    assert imported.exit_code == 0, imported.output
+    inputs = text_registry / "processed/texts/data/inputs"
+    assert {p.stem for p in inputs.glob("*.dvc")} == {*names}
+    with open_history(text_registry) as instance:
+        commands = [run.tags["registry/command"] for run in instance.get_runs()]
+    assert commands == ["import", "add", "add"]
+
+
+def test_nothing_is_added_where_one_of_several_cannot_be_told(
+    text_registry: Path, shoot: Path, tmp_path: Path
+) -> None:
+    write_tree(tmp_path, {f"elsewhere/{shoot.name}/one.txt": "one\n"})
+    refused = registry(
+        text_registry, "add", "01_a", str(shoot), str(tmp_path / "elsewhere" / shoot.name)
+    )
+    assert refused.exit_code == 1
+    assert "add it on its own, with --name" in refused.stderr
+    assert (
+        "there is no collection 09_nope" in registry(text_registry, "add", "01_a", "09_nope").stderr
+    )
+    one_name = registry(text_registry, "add", str(shoot), "01_a", "--name", "03_c")
+    assert "--name goes with one folder or archive" in one_name.stderr
+    one_path = ["--into", "texts", "--from", str(tmp_path), "--path", "raw/x"]
+    assert (
+        "--path goes with one NAME" in registry(text_registry, "import", "a", "b", *one_path).stderr
+    )
+    assert not list((text_registry / "raw").glob("*.dvc"))
