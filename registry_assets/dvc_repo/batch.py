@@ -331,7 +331,7 @@ class _Batch:
             try:
                 run.prepare(force=self.force)
             except BaseException:
-                run.put_back()
+                run.close(is_recorded=False)
                 raise
             self.in_hand[run] = held.pop_all()
             place.in_progress.add(run)

@@ -93,7 +93,7 @@ def running_stage(
                 )
                 yield pending
             except BaseException:
-                run.put_back()
+                run.close(is_recorded=False)
                 raise
             run.close(is_recorded=pending.is_persisted)
 

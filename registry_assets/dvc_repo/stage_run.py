@@ -240,10 +240,6 @@ class StageRun:
         assert self.outcome is not None, f"{self.address} was not executed"
         return self.outcome
 
-    def put_back(self) -> None:
-        """Restores the previous outputs."""
-        self.aside.put_back()
-
     def close(self, *, is_recorded: bool) -> None:
         """Removes the previous outputs, or restores them if nothing was recorded."""
         if is_recorded:
