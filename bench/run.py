@@ -24,6 +24,7 @@ from pathlib import Path
 
 from cells import Cells
 from elsewhere import measure_elsewhere
+from history import measure_history
 from images import measure_memory, measure_photographs
 from large import measure_large, measure_right_after
 from looking import measure_looking
@@ -57,6 +58,7 @@ _PARTS: _Parts = {
     "workers": lambda scratch, sizes: measure_elsewhere(
         scratch, sizes.workers, 40, 20.0, sizes.units
     ),
+    "history": lambda scratch, sizes: measure_history(scratch, sizes.history, _time),
     "memory": lambda scratch, sizes: measure_memory(scratch, sizes.small_images),
     "large": lambda scratch, sizes: measure_large(scratch, sizes.large, _time),
     "peers": lambda scratch, sizes: chain(
@@ -96,6 +98,7 @@ def main() -> None:
     parser.add_argument("--file-size", type=int, default=8192, help="of each of them, in bytes")
     parser.add_argument("--workers", type=int, default=16, help="for stages that sleep")
     parser.add_argument("--units", type=int, nargs="*", default=[300, 1000], help="on 2 workers")
+    parser.add_argument("--history", type=int, default=100, help="runs to remember")
     parser.add_argument(
         "--large", type=int, nargs="*", default=[2000], help="pictures in one collection, rising"
     )

@@ -162,6 +162,13 @@ def test_the_storage_that_stays_open_is_the_one_that_events_go_to(
     assert records[0].run_id == internals.RUNLESS_RUN_ID, "history/event_log.py compares with it"
 
 
+def test_the_database_of_a_run_has_small_pages(instance: DagsterInstance) -> None:
+    # Each of Dagster's tables takes one at least, in a database for each run.
+    with instance.event_log_storage.run_connection("a-run") as connection:
+        assert connection.exec_driver_sql("PRAGMA page_size").scalar() == 1024
+        assert connection.exec_driver_sql("PRAGMA page_count").scalar() < 60
+
+
 @pytest.mark.parametrize("name", ["run_connection", "index_connection"])
 def test_the_event_log_connects_in_two_public_ways(name: str) -> None:
     source = inspect.getsource(internals.SqliteEventLogStorage)

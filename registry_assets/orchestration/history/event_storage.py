@@ -5,8 +5,9 @@ materialization, since SQLAlchemy sets up a new engine each time and SQLite chec
 whenever the last connection closes. The files and their content are the same.
 """
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -25,6 +26,7 @@ from registry_assets.orchestration.internals import (
 
 _INDEX = "index"
 _MOST_OPEN = 4
+_RUN_PAGE_BYTES = 1024
 
 
 class OpenSqliteStorage(DagsterSqliteStorage):
@@ -32,9 +34,9 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
-        closing = super().event_log_storage
-        assert isinstance(closing, SqliteEventLogStorage)
-        place = Path(closing.path_for_shard(_INDEX))
+        closed_each_time = super().event_log_storage
+        assert isinstance(closed_each_time, SqliteEventLogStorage)
+        place = Path(closed_each_time.path_for_shard(_INDEX))
         self._open_event_log = OpenEventLogStorage(str(place.parent))
 
     @property
@@ -89,6 +91,8 @@ class OpenEventLogStorage(SqliteEventLogStorage):
         if not place.exists():
             # Created here, the file has the mode of the umask; SQLite would give it 0644.
             place.touch()
+            if shard != _INDEX:
+                _choose_small_pages(place)
         if shard not in self._prepared:
             # Dagster's own connection creates missing tables.
             with super().run_connection(shard):
@@ -101,6 +105,21 @@ class OpenEventLogStorage(SqliteEventLogStorage):
             while self._engines:
                 self._engines.popitem()[1].dispose()
         super().dispose()
+
+
+def _choose_small_pages(place: Path) -> None:
+    """Makes an empty database of a file, with less left empty by each of Dagster's 25 tables.
+
+    The database of a short run takes 60 kB instead of 150.
+    """
+    with (
+        closing(sqlite3.connect(place)) as connection,
+        # Another process that opens it first has chosen.
+        suppress(sqlite3.OperationalError),
+    ):
+        connection.execute(f"PRAGMA page_size = {_RUN_PAGE_BYTES}")
+        # This is what writes it into the file; Dagster chooses the same.
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _open(address: str) -> Engine:
