@@ -161,7 +161,7 @@ def test_a_registry_that_cannot_be_read_says_so(root: Path, app: Starlette) -> N
     address = sheet_address(name_of(root), version_of(root))
     (root / ".dvc/config").write_text("[core\n")
     said = text_of(get(app, address))
-    assert said[0].startswith("DVC's configuration cannot be used")
+    assert said[0].startswith(".dvc/config: DVC's configuration cannot be used")
 
 
 def test_a_version_without_pictures_says_so(root: Path, app: Starlette) -> None:

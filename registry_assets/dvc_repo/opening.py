@@ -32,6 +32,7 @@ from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links, editing_n
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
+    MetafileError,
     NotFoundError,
     RefusedError,
     RepositoryBusyError,
@@ -180,6 +181,21 @@ def _find_storage(clone: Path, seen: set[Path]) -> Path | None:
     return None
 
 
+def _check_config(root: Path) -> None:
+    """Checks that the configuration in Git can be used, whatever else this machine has.
+
+    Raises:
+        MetafileError: when it cannot.
+    """
+    name = f"{DVC_FOLDER}/{Config.CONFIG}"
+    try:
+        Config.validate(Config.load_file(str(root / name)))
+    except FileNotFoundError:
+        return
+    except ConfigError as error:
+        raise MetafileError(name, f"DVC's configuration cannot be used: {error}") from error
+
+
 class _BoundedFiles(LocalFileSystem):  # type: ignore[misc]
     """The files of this machine, of which metafiles may name any: no text is read without end.
 
@@ -307,7 +323,11 @@ class RepoAccess:
             # Another branch may be checked out by now.
             check_own(self.root)
             # A config passed here survives when DVC reloads its configuration.
-            repo = _Repo(str(self.root), fs=_BoundedFiles(), config=self._settings)
+            try:
+                repo = _Repo(str(self.root), fs=_BoundedFiles(), config=self._settings)
+            except ConfigError:
+                _check_config(self.root)
+                raise
             remote = find_origin_remote(repo.config, self.root)
             if remote:
                 repo.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -66,8 +67,8 @@ def check_out(root: Path, name: str, report: Report) -> CheckedOut:
         NotFoundError: when there is no such commit.
         RefusedError: when unsaved data would be lost, or a run or merge is in progress; nothing
             has changed then.
-        MetafileError: when the settings or a list of collections cannot be read, and are edited or
-            no better at the commit.
+        MetafileError: when the settings, a list of collections or an ignore file cannot be read,
+            and are edited or no better at the commit.
     """
     dvc = DvcRepo(root)
     git = dvc.git
@@ -81,7 +82,7 @@ def check_out(root: Path, name: str, report: Report) -> CheckedOut:
     step = find_next_step(git)
     if step is not None:
         raise RefusedError(f"a merge or rebase is in progress: complete it with `{step}` first")
-    with dvc.standing_still(report), _readable(dvc, builder, head, commit) as registry:
+    with _readable(dvc, builder, head, commit, report) as registry:
         overwritten = find_overwritten(builder, head, commit)
         if overwritten.lost:
             raise _would_be_lost(
@@ -119,26 +120,34 @@ def check_out(root: Path, name: str, report: Report) -> CheckedOut:
 
 
 @contextmanager
-def _readable(dvc: DvcRepo, builder: TreeBuilder, head: str, commit: str) -> Iterator[Registry]:
+def _readable(
+    dvc: DvcRepo, builder: TreeBuilder, head: str, commit: str, report: Report
+) -> Iterator[Registry]:
     """Read the registry before a checkout, which leads away from files that stop all commands.
 
-    Where settings or lists cannot be read and are committed like that, those of the other commit
-    are brought first, as the checkout does anyway. Without a checkout, they are put back.
+    All outputs are locked meanwhile. Where settings, lists or ignore files cannot be read and are
+    committed like that, those of the other commit are brought first, as the checkout does anyway.
+    Without a checkout, they are put back.
     """
     others = {change.path for change in builder.compare(head, commit) if change.before}
     brought: list[str] = []
     try:
-        while True:
-            try:
-                registry = read_registry(dvc.root, dvc)
-                break
-            except MetafileError as error:
-                path = error.path
-                if path in brought or path not in others or is_edited(dvc.git, path):
-                    raise
-                brought.append(path)
-                bring_file(dvc.git, path, commit)
-        yield registry
+        with ExitStack() as locked:
+            while True:
+                try:
+                    with ExitStack() as attempt:
+                        # DVC reads an ignore file before anything can be locked.
+                        attempt.enter_context(dvc.standing_still(report))
+                        registry = read_registry(dvc.root, dvc)
+                        locked.enter_context(attempt.pop_all())
+                        break
+                except MetafileError as error:
+                    path = os.path.relpath(dvc.root / error.path, dvc.root)
+                    if path in brought or path not in others or is_edited(dvc.git, path):
+                        raise
+                    brought.append(path)
+                    bring_file(dvc.git, path, commit)
+            yield registry
     except BaseException:
         if dvc.git.commit() == head:
             for path in brought:

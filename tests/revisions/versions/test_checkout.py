@@ -299,6 +299,10 @@ def test_any_repository_of_dvc_is_compared_and_brought_back(bare: Path) -> None:
         ("pyproject.toml", "[tool"),
         ("pyproject.toml", "\udcff"),
         (f"{DATASET}/collections.yaml", "collections: [\n"),
+        (".dvcignore", f"{'*a' * 24}\n"),
+        (".dvc/config", "[core\n"),
+        (".dvc/config", "[core]\n    nonsense = 1\n"),
+        ("raw/.dvcignore", f"{'*a' * 24}\n"),
     ],
 )
 def test_a_commit_that_cannot_be_read_can_be_left(root: Path, path: str, text: str) -> None:
