@@ -44,11 +44,15 @@ DISK_STEPS = {
     errno.EDQUOT: "your quota is used up: free some space, then run this again",
 }
 """The next step when a disk does not take any more, by number of the operating system."""
+_FULL_OF_GIT = "Out of diskspace"
+"""What Git says of a file that was written in part, instead of the system's words."""
 
 
 def with_disk_step(said: str) -> str:
     """A message of another program, with the next step where a disk did not take any more."""
     found = [step for number, step in DISK_STEPS.items() if os.strerror(number) in said]
+    if _FULL_OF_GIT in said:
+        found.append(DISK_STEPS[errno.ENOSPC])
     return ": ".join([said, *(step for step in found if step not in said)])
 
 

@@ -256,6 +256,8 @@ def breaking() -> Iterator[None]:
 def test_git_and_dvc_on_a_full_disk_name_the_next_step() -> None:
     said = f"git write-tree failed: fatal: {os.strerror(errno.ENOSPC)}"
     assert with_disk_step(said).endswith(": free some space, then run this again")
+    in_part = "git update-index failed: fatal: sha1 file 'index.lock' write error. Out of diskspace"
+    assert with_disk_step(in_part).endswith(": free some space, then run this again")
     assert with_disk_step(with_disk_step(said)) == with_disk_step(said)
     assert with_disk_step("git tag failed: fatal: tag exists").endswith(": tag exists")
 
