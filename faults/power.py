@@ -36,14 +36,14 @@ _OPENED = re.compile(r"= \d+<(?P<path>[^>]*)>")
 _DESCRIPTOR = re.compile(r"\d+<(?P<path>[^>]*)>")
 # What has to be whole, from the site: metafiles, settings, curation, records and notes of ours.
 _PROMISED = re.compile(
-    r"registry/(?!\.git/|\.dvc/tmp/|\.dvc/cache/|\.dagster/).*(\.dvc|\.lock|\.yaml|\.toml|/config)"
-    r"|registry/\.env|registry/raw/[^/.][^/]*|.*/registry_clones/.*"
+    r"(?:registry|beside/[^/.]+)/(?:(?!\.git/|\.dvc/tmp/|\.dvc/cache/|\.dagster/)"
+    r".*(?:\.dvc|\.lock|\.yaml|\.toml|/config)|\.env|raw/[^/.][^/]*)|.*/registry_clones/.*"
 )
 _METAFILE = re.compile(r"registry/.*(\.dvc|/dvc\.lock)")
 _OBJECT = re.compile(r"registry/\.dvc/cache/files/md5/../[0-9a-f]{30}(\.dir)?")
 _ASIDE = re.compile(r"(?P<folder>registry/\.dvc/tmp/registry/[^/]+)/\d+")
 _APPENDED = "appended"
-_NOT_OURS = re.compile(r"registry/\.(git|dagster)/|origin\.git/|tmp/|home/")
+_NOT_OURS = re.compile(r"(registry|beside/[^/]+(/[^/]+)?)/\.(git|dagster)/|origin\.git/|tmp/|home/")
 
 
 @dataclass(frozen=True)
@@ -187,10 +187,11 @@ def find_faults(calls: Sequence[Call]) -> Iterator[str]:
     disk = Disk()
     for call in calls:
         if call.kind in ("rename", "link"):
-            if _PROMISED.fullmatch(call.target):
-                for path in disk.unsynced:
-                    if path == call.path or path.startswith(f"{call.path}/"):
-                        yield f"{call.target} got its name before {path} was synced"
+            for path in disk.unsynced:
+                if path == call.path or path.startswith(f"{call.path}/"):
+                    target = call.target + path.removeprefix(call.path)
+                    if _PROMISED.fullmatch(call.target) or _PROMISED.fullmatch(target):
+                        yield f"{target} got its name before it was synced"
             if _METAFILE.fullmatch(call.target):
                 for path in filter(_OBJECT.fullmatch, disk.unsynced):
                     yield f"{call.target} was written before the object {path} was synced"

@@ -22,17 +22,12 @@ def rename(fresh: Path, path: Path) -> None:
     sync_file(path.parent)
 
 
-def partial_name(name: str) -> str:
-    """The name beside a file under which `write_whole` writes it."""
-    return f".{name}.partial"
-
-
 def write_whole(path: Path, text: str, errors: str = "strict") -> None:
     """Writes a text file, or replaces it, through a file beside it; its mode stays.
 
     What a killed process left beside it is written over, so only one may write at a time.
     """
-    fresh = path.with_name(partial_name(path.name))
+    fresh = path.with_name(f".{path.name}.partial")
     try:
         fresh.write_text(text, encoding="utf-8", errors=errors, newline="")
         if path.exists():

@@ -14,7 +14,7 @@ from faults.programs import Kill
 from faults.registries import SCENARIOS, build_site
 from faults.trials import Order
 
-CHOSEN = tuple(scenario for scenario in SCENARIOS if scenario.name in ("add", "import"))
+CHOSEN = tuple(scenario for scenario in SCENARIOS if scenario.name in ("add", "import", "new"))
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,17 @@ def test_a_killed_command_run_again_leads_to_the_same(
     assert list(kills.disturb(one.site.copy(tmp_path / "site"), one, kill)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("import", {"write", "rename", "sync"}), ("new", {"write", "rename", "sync all"})],
+)
 def test_what_is_renamed_into_place_was_synced_before(
-    undisturbed: dict[str, Undisturbed], tmp_path: Path
+    undisturbed: dict[str, Undisturbed], tmp_path: Path, name: str, kinds: set[str]
 ) -> None:
     assert shutil.which("strace"), "strace is missing: run `apt-get install strace`"
-    one = undisturbed["import"]
+    one = undisturbed[name]
     calls = power.trace(one.site.copy(tmp_path / "site"), one.scenario.command)
-    assert {call.kind for call in calls} >= {"write", "rename", "sync"}
+    assert {call.kind for call in calls} >= kinds
     assert list(power.find_faults(calls)) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from registry_assets.git_repo import GitRepo
 from registry_assets.intake.initialising import COLLECTIONS, DATASET, shipped_files
 from registry_assets.leftovers import find_leftover_in
 from registry_assets.model import (
+    DVC_FOLDER,
     DVC_SUFFIX,
     LOCK_FILE,
     PIPELINE_FILE,
@@ -25,7 +27,7 @@ from registry_assets.model import (
 )
 from registry_assets.registry.reading import COLLECTIONS_FILE
 from registry_assets.units import count_of
-from registry_assets.writing import partial_name, write_whole
+from registry_assets.writing import rename, sync_disks
 
 _PLACE = "processed"
 _README = "README.md"
@@ -83,8 +85,7 @@ def make_dataset(
 
     Raises:
         NotFoundError: when there is no such template or data set.
-        RefusedError: when the name is not allowed, or the folder exists, unless it is what a killed
-            command has left of the same.
+        RefusedError: when the name is not allowed, or the folder exists and is not empty.
     """
     reason = reason_against_name(name)
     if reason is not None:
@@ -103,9 +104,9 @@ def make_dataset(
             )
         files, rewritten = _files_of_template(TEMPLATES[template], name), {}
         source = f"the template {template}: {TEMPLATES[template].description}"
-    if os.path.lexists(registry.root / path) and not _is_begun(registry.root / path, files):
+    if _is_taken(registry.root / path):
         raise RefusedError(f"{path} exists already: choose another name, or move it away")
-    _write(registry.root / path, files)
+    _write(registry.root, path, files)
     yield f"wrote {path}/, with {source}"
     for file, count in rewritten.items():
         yield f"{path}/{file}: changed {count_of(count, 'path')} to {path}"
@@ -202,34 +203,24 @@ def _rewrite(content: bytes, old: str, new: str) -> tuple[bytes, int]:
     return text.encode(), count
 
 
-def _is_begun(folder: Path, files: Mapping[str, _File]) -> bool:
-    """Whether a folder has nothing but the beginnings of files, as after a killed command."""
-    if os.path.lexists(folder / PIPELINE_FILE) or not folder.is_dir():
-        return False
-    there = {
-        place.relative_to(folder).as_posix(): place
-        for place in folder.rglob("*")
-        if place.is_symlink() or not place.is_dir()
-    }
-    wanted = {**files, partial_name(PIPELINE_FILE): files[PIPELINE_FILE]}
-    return all(
-        name in wanted
-        and place.is_file()
-        and not place.is_symlink()
-        and place.stat().st_size <= len(wanted[name].content)
-        and wanted[name].content.startswith(place.read_bytes())
-        for name, place in there.items()
-    )
+def _is_taken(place: Path) -> bool:
+    """Whether there is anything but an empty folder."""
+    if place.is_symlink() or not place.is_dir():
+        return os.path.lexists(place)
+    return any(place.iterdir())
 
 
-def _write(folder: Path, files: Mapping[str, _File]) -> None:
-    # `dvc.yaml` comes last: it makes the folder a data set.
-    for file in sorted(files, key=lambda file: file == PIPELINE_FILE):
-        place = folder / file
+def _write(root: Path, path: str, files: Mapping[str, _File]) -> None:
+    # Written elsewhere first: half a data set could be committed, or be in the way of the next try.
+    unfinished = root / DVC_FOLDER / "tmp" / f"{PurePosixPath(path).name}.making"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for name, file in files.items():
+        place = unfinished / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if file == PIPELINE_FILE:
-            write_whole(place, files[file].content.decode())
-        else:
-            place.write_bytes(files[file].content)
-        if files[file].is_executable:
+        place.write_bytes(file.content)
+        if file.is_executable:
             place.chmod(place.stat().st_mode | 0o111)
+    sync_disks(unfinished)
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    # Replaces an empty folder, and nothing else.
+    rename(unfinished, root / path)

@@ -143,13 +143,15 @@ def test_what_was_killed_is_finished_by_the_same_again(
     registry(text_registry, "new", "more", *arguments)
     place = text_registry / "processed/more"
     whole = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    (place / "dvc.yaml").rename(place / ".dvc.yaml.partial")
-    (place / "README.md").unlink(missing_ok=True)
-    (place / "collections.yaml").write_bytes(whole[place / "collections.yaml"][:5])
+    unfinished = text_registry / ".dvc/tmp/more.making"
+    place.rename(unfinished)
+    (unfinished / "dvc.yaml").unlink()
+    (unfinished / "collections.yaml").write_bytes(whole[place / "collections.yaml"][:5])
+    place.mkdir()
     registry(text_registry, "new", "more", *arguments)
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == whole
+    assert not unfinished.exists()
     (place / "dvc.yaml").unlink()
-    (place / "mine.txt").write_text("mine")
     assert "exists already" in registry(text_registry, "new", "more", *arguments, code=1)
 
 
