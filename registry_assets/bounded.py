@@ -3,7 +3,7 @@
 Metafiles and lists come with a branch. A link in the place of one may lead to a device or a pipe,
 whose reading never ends. Its text may be huge; and YAML may stand for far more than is written, as
 its aliases repeat one another ("billion laughs"), or be nested so deeply that a parser crashes. A
-rule of a ``.dvcignore`` may take hours to match a single name.
+rule of a ``.dvcignore`` may take hours to match a single name, and so may variables that never end.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _MOST_RULES = 50_000
 _MOST_STARS = 3
 """Of a rule, as `_is_slow` counts them: one more takes a name of 250 letters a minute."""
 _MOST_DEEP_STARS = 2
+_MOST_UNCLOSED = 10
+_MOST_SEARCHED = 10_000_000
+"""Of letters: from each ``${`` on, DVC looks for the next ``}``, several times per value."""
 _STARS = re.compile(rf"^(?:[^*\n]*\*){{{_MOST_STARS}}}.*", re.MULTILINE)
 _SYSTEM = re.compile(r"/(?:proc|sys)/")
 """Where Linux has files that it writes as they are read, some of which never end."""
@@ -118,8 +121,18 @@ def check_yaml(text: str, name: str) -> None:
             raise MetafileError(name, "it is nested too deeply")
         if _repeats_too_much(text):
             raise MetafileError(name, "its aliases repeat one another too often: write them out")
+        if _takes_long_to_interpolate(text):
+            raise MetafileError(name, "it has too many ${ without a }: close them")
     except (YAMLError, RecursionError, ValueError):
         return
+
+
+def _takes_long_to_interpolate(text: str) -> bool:
+    """Whether the ends of variables would be looked for in too many letters, none of them one."""
+    if "${" not in text:
+        return False
+    unended = ((part.count("${"), len(part)) for part in text.split("}"))
+    return sum(n * length for n, length in unended if n > _MOST_UNCLOSED) > _MOST_SEARCHED
 
 
 def _is_too_deep(text: str) -> bool:

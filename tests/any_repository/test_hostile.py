@@ -305,6 +305,15 @@ def test_stages_that_nobody_could_count_are_named(root: Path) -> None:
     assert "left out: dvc.yaml:15: its commands are too long" in said
 
 
+def test_variables_that_never_end_are_named_before_anybody_waits_for_them(root: Path) -> None:
+    unended = "${a" * 30_000
+    (root / "dvc.yaml").write_text(f"stages:\n  s:\n    cmd: echo\n    outs: ['{unended}']\n")
+    assert "left out: dvc.yaml: it has too many ${ without a }" in look_at(root, "status")
+    shell = "${a:-${b:-${c}}} " * 10_000
+    (root / "dvc.yaml").write_text(f"stages:\n  s:\n    cmd: echo \\{shell}\n    outs: [o]\n")
+    assert "without a }" not in look_at(root, "status")
+
+
 @pytest.mark.parametrize(
     "path",
     [".dvc/tmp", ".dvc/tmp/lock", ".dvc/cache", ".dvc/config.local", ".dagster", ".dvc/config"],
