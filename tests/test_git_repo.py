@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from registry_assets.errors import RefusedError, SourceUnreachableError
+from registry_assets.errors import RefusedError, RegistryError, SourceUnreachableError
 from registry_assets.git_repo import GitRemote, GitRepo
 from registry_assets.git_repo.history import read_tips
 from registry_assets.git_repo.switching import switch
@@ -37,6 +37,18 @@ def test_the_head_is_what_git_says_without_asking_it_each_time(
     assert git.head() == "refs/heads/main"
     run(tmp_path, "git", "checkout", "--quiet", "--detach")
     assert git.head() == commit
+
+
+def test_rules_that_git_would_match_for_ever_are_an_error(tmp_path: Path) -> None:
+    run(tmp_path, "git", "init", "--quiet")
+    (tmp_path / ".gitignore").write_text(f"{'/'.join(['**', '*a*'] * 16)}/b\n")
+    git, deep = GitRepo(tmp_path, ignore_seconds=1), "/".join(["a" * 40] * 30)
+    with pytest.raises(RegistryError, match="look for rules with many"):
+        git.ignored([deep])
+    with git.asking_ignored() as ask:
+        assert ask(["a/"]) == frozenset()
+        with pytest.raises(RegistryError, match="look for rules with many"):
+            ask([f"{deep}/"])
 
 
 ODD = ("a\u2028b", "c\u0085d", os.fsdecode(b"e\xfff"), "-f", "--upload-pack=touch made; true")

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from registry_assets.errors import (
 )
 
 _ANSWER_SECONDS = 20
+_IGNORE_SECONDS = 120.0
 _FATAL = 128
 _LEAST_FREE_BYTES = 2**16
 _DISTRUSTED = b"dubious ownership"
@@ -204,15 +206,35 @@ def _ask(process: subprocess.Popen[bytes], paths: Sequence[str]) -> Iterator[str
                 yield path
 
 
+@contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[bytes]) -> Iterator[threading.Event]:
+    """Kills a process when the block takes too long; yields what tells whether it was killed."""
+    is_late = threading.Event()
+
+    def end() -> None:
+        is_late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_late
+    finally:
+        timer.cancel()
+
+
 class GitRepo:
     """The Git repository that a folder lies in, if any.
 
     Args:
         root: Any folder of the work tree.
+        ignore_seconds: The longest time to wait for what Git ignores: rules can take it for ever.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, ignore_seconds: float = _IGNORE_SECONDS) -> None:
         self.root = root
+        self._ignore_seconds = ignore_seconds
         self._head_file: Path | None = None
 
     def _run(self, *arguments: str, check: bool = False) -> str | None:
@@ -394,11 +416,20 @@ class GitRepo:
 
         Returns:
             None if Git cannot tell: outside a repository, or when a path lies in a submodule.
+
+        Raises:
+            RegistryError: when Git takes too long.
         """
         if not paths:
             return frozenset()
         stdin = "\0".join(paths).encode(errors="surrogateescape")
-        done = self.call("check-ignore", "--no-index", "-z", "--stdin", stdin=stdin, check=False)
+        arguments = ("check-ignore", "--no-index", "-z", "--stdin")
+        try:
+            done = run_git(
+                *("-C", str(self.root), *arguments), stdin=stdin, most_seconds=self._ignore_seconds
+            )
+        except subprocess.TimeoutExpired as error:
+            raise self._takes_too_long_to_ignore() from error
         found = done.stdout.decode(errors="surrogateescape").split("\0")[:-1]
         return frozenset(found) if done.returncode in (0, 1) else None
 
@@ -406,7 +437,8 @@ class GitRepo:
     def asking_ignored(self) -> Iterator[AskIgnored]:
         """Answers any number of calls of `ignored` with one process, which takes most of the time.
 
-        Ignore files that change within the context may not be noticed.
+        Ignore files that change within the context may not be noticed. It raises what `ignored`
+        raises.
         """
         process: subprocess.Popen[bytes] | None = None
 
@@ -416,7 +448,13 @@ class GitRepo:
                 return frozenset()
             with suppress(OSError, EOFError):
                 process = process or self._start_ignoring()
-                return frozenset(_ask(process, paths))
+                with _killed_after(self._ignore_seconds, process) as is_late:
+                    try:
+                        return frozenset(_ask(process, paths))
+                    except (OSError, EOFError):
+                        if is_late.is_set():
+                            raise self._takes_too_long_to_ignore() from None
+                        raise
             # It has ended, as it cannot tell or is not there.
             return self.ignored(paths)
 
@@ -425,6 +463,12 @@ class GitRepo:
         finally:
             if process is not None:
                 process.communicate()
+
+    def _takes_too_long_to_ignore(self) -> RegistryError:
+        return RegistryError(
+            f"Git does not tell in {self._ignore_seconds:.0f} s what it ignores: look for rules "
+            "with many ** in .gitignore files, or check out another commit with `git checkout`"
+        )
 
     def _start_ignoring(self) -> subprocess.Popen[bytes]:
         options = ("--no-index", "--verbose", "--non-matching", "-z", "--stdin")
