@@ -140,6 +140,8 @@ def _take_out(dvc: DvcRepo, found: Lineage, plan: Forgetting, *, err: bool) -> l
     from registry_assets.orchestration.history.reporting import sync
     from registry_assets.retention.planning import forget_measures, take_files_out
 
+    # An interrupted command may have set outputs with the picture aside.
+    dvc.recover(partial(click.echo, err=err))
     take_files_out(dvc, found, plan)
     failed: Sequence[Failed] = ()
     with open_history(found.registry.root) as instance:

@@ -192,6 +192,18 @@ def test_asked_again_there_is_nothing_to_do(pushed: Path) -> None:
     assert read_forgotten(pushed) == entry
 
 
+def test_what_a_killed_command_had_set_aside_goes_even_if_nothing_else_is_to_do(
+    pushed: Path,
+) -> None:
+    forget(pushed, ONE)
+    # As after a kill right at the end, while the previous outputs are removed.
+    left = pushed / ".dvc/tmp/registry/999999999-1.00-000000001_left/0"
+    left.parent.mkdir(parents=True)
+    left.write_text("one\n")
+    forget(pushed, ONE)
+    assert not left.parent.exists()
+
+
 # --- what cannot be done here ---------------------------------------------------------------------
 
 
