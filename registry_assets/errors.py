@@ -44,15 +44,20 @@ DISK_STEPS = {
     errno.EDQUOT: "your quota is used up: free some space, then run this again",
 }
 """The next step when a disk does not take any more, by number of the operating system."""
-_FULL_OF_GIT = "Out of diskspace"
-"""What Git says of a file that was written in part, instead of the system's words."""
+_STEPS_BY_WORDS = {
+    # Git, of a file that was written in part.
+    "Out of diskspace": DISK_STEPS[errno.ENOSPC],
+    # SQLite, which says the second for a quota, too.
+    "disk is full": DISK_STEPS[errno.ENOSPC],
+    "disk I/O error": "check whether the disk is full or damaged, or your quota is used up",
+}
+"""The same, by words of programs that do not say the system's."""
 
 
 def with_disk_step(said: str) -> str:
     """A message of another program, with the next step where a disk did not take any more."""
     found = [step for number, step in DISK_STEPS.items() if os.strerror(number) in said]
-    if _FULL_OF_GIT in said:
-        found.append(DISK_STEPS[errno.ENOSPC])
+    found += [step for words, step in _STEPS_BY_WORDS.items() if words in said]
     return ": ".join([said, *(step for step in found if step not in said)])
 
 

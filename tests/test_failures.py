@@ -253,11 +253,24 @@ def breaking() -> Iterator[None]:
     del main.commands["break"]
 
 
+def test_a_damaged_database_of_dvc_names_the_next_step(text_registry: Path, tmp_path: Path) -> None:
+    own = {"DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
+    assert registry(text_registry, "add", "01_a", **own).exit_code == 0
+    for database in (tmp_path / "site").rglob("cache.db"):
+        database.write_bytes(b"x" * 4096)
+    done = registry(text_registry, "add", "01_a", **own)
+    assert is_one_line(done)
+    assert f"DVC's databases in {tmp_path}/site cannot be used: file is not" in done.stderr
+    assert done.stderr.endswith(": delete them, DVC makes them anew\n")
+
+
 def test_git_and_dvc_on_a_full_disk_name_the_next_step() -> None:
     said = f"git write-tree failed: fatal: {os.strerror(errno.ENOSPC)}"
     assert with_disk_step(said).endswith(": free some space, then run this again")
     in_part = "git update-index failed: fatal: sha1 file 'index.lock' write error. Out of diskspace"
     assert with_disk_step(in_part).endswith(": free some space, then run this again")
+    by_quota = "DVC's databases in /var/tmp/dvc cannot be used: disk I/O error"
+    assert with_disk_step(by_quota).endswith("or your quota is used up")
     assert with_disk_step(with_disk_step(said)) == with_disk_step(said)
     assert with_disk_step("git tag failed: fatal: tag exists").endswith(": tag exists")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import psutil
+from dvc import env
 from dvc.config import Config, ConfigError
 from dvc.exceptions import NotDvcRepoError
 from dvc.fs import LocalFileSystem
@@ -116,6 +118,8 @@ def translated_errors() -> Iterator[None]:
                 f"DVC cannot read this Git repository ({type(error).__name__}): if its index is "
                 "sparse, run `git sparse-checkout reapply --no-sparse-index`"
             ) from error
+        if isinstance(error, sqlite3.Error):
+            raise DvcError(_describe_database_error(error)) from error
         if library != "scmrepo" and not library.startswith("dvc"):
             raise
         cause = str(error.__cause__ or "")
@@ -123,6 +127,15 @@ def translated_errors() -> Iterator[None]:
         more = f" ({cause})" if cause and cause not in str(error) else ""
         message = without_secrets(f"{what}{error}{more}".strip())
         raise DvcError(with_disk_step(message or type(error).__name__)) from error
+
+
+def _describe_database_error(error: sqlite3.Error) -> str:
+    place = (
+        os.environ.get(env.DVC_SITE_CACHE_DIR) or "`core.site_cache_dir`, by default /var/tmp/dvc"
+    )
+    said = with_disk_step(f"DVC's databases in {place} cannot be used: {error}")
+    is_damaged = "malformed" in said or "not a database" in said
+    return f"{said}: delete them, DVC makes them anew" if is_damaged else said
 
 
 def check_user() -> None:
