@@ -1,8 +1,9 @@
-"""Disks that fill up, are read-only, or are gone: of cache, workspace, history, temporary files.
+"""Disks that fill up, are read-only, gone or slow, and a quota that is used up.
 
-Each is a small file system of its own, mounted where nobody else sees it, which takes root. The
-command has to succeed, or to name the next step in one line and to lose nothing; with space on the
-disk again, the same command leads to the undisturbed result.
+Those of cache, workspace, history and temporary files are small file systems of their own, mounted
+where nobody else sees them, which takes root. Slow disks and quotas are made of system calls that
+wait or fail, with strace. The command has to succeed, or to name the next step in one line and to
+lose nothing; with space on the disk again, the same command leads to the undisturbed result.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from faults.kills import Undisturbed, finish, measure_all
 from faults.programs import Ended, import_all
-from faults.registries import Site
+from faults.registries import Site, move_cache
 from faults.trials import Order, Trial, side_by_side
 from faults.wholeness import damages
 
@@ -41,6 +43,14 @@ _PLACES = {
     "temporary files": "tmp",
 }
 _TROUBLES = ("full", "read-only", "gone")
+# What gives a file its name or its place on the disk; "?" is for what not every machine has.
+_CALLS = (
+    "?mkdir,mkdirat,?link,linkat,?symlink,symlinkat,?rename,?renameat,renameat2,fsync,fdatasync,"
+    "syncfs,copy_file_range,fallocate,ftruncate"
+)
+_SLOW_SECONDS = 0.01
+_MOST_CALLS = 60
+_SHARE_OF_CALLS = 0.3
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,9 @@ def run(order: Order) -> Iterator[Trial]:
     if os.geteuid() != 0:
         yield Trial("disks", "not tried", ("mounting takes root: `sudo make faults ARGS=disks`",))
         return
+    if shutil.which("strace") is None:
+        yield Trial("disks", "not tried", ("strace is missing: `apt-get install strace`",))
+        return
     import_all()
     undisturbed = measure_all(order)
     yield from side_by_side(order, partial(_disturb_one, order, undisturbed))
@@ -109,6 +122,8 @@ def _disturb_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) 
     _mount_privately()
     chance = order.chance("disks", number)
     one = undisturbed[number % len(undisturbed)]
+    if chance.random() < _SHARE_OF_CALLS:
+        return _disturb_calls_of(order, one, number)
     place, trouble = chance.choice([*_PLACES]), chance.choice(_TROUBLES)
     if place == "workspace" and trouble == "gone":
         trouble = "full"
@@ -121,18 +136,51 @@ def _disturb_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) 
     return Trial(f"{place} {trouble}", f"registry {one.scenario.name}, {how}, {number}", faults)
 
 
+def _disturb_calls_of(order: Order, one: Undisturbed, number: int) -> Trial:
+    chance = order.chance("calls", number)
+    since = chance.choice((None, chance.randint(1, _MOST_CALLS)))
+    site = one.site.copy(order.scratch / f"calls {number}")
+    faults = tuple(disturb_calls(site, one, since))
+    if not faults:
+        site.remove()
+    kind = "a slow disk" if since is None else "a quota that is used up"
+    how = "" if since is None else f", from call {since} on"
+    return Trial(kind, f"registry {one.scenario.name}{how}, {number}", faults)
+
+
+def disturb_calls(site: Site, one: Undisturbed, since: int | None) -> Iterator[str]:
+    """Runs a command whose system calls fail or wait, then without, and yields what is wrong.
+
+    Args:
+        site: The site.
+        one: The command.
+        since: The call from which on a quota is used up, in each process; None for a slow disk.
+    """
+    how = f"delay_enter={_SLOW_SECONDS:.3f}s" if since is None else f"error=EDQUOT:when={since}+"
+    program, *arguments = one.scenario.command
+    ended = site.run(
+        *("strace", "-f", "-qq", "-o", os.devnull, "-e", f"trace={_CALLS}"),
+        *("-e", f"inject={_CALLS}:{how}"),
+        *(str(Path(sys.executable).parent / program), *arguments),
+    )
+    if since is None and ended.code != 0:
+        yield f"a slow disk is no error: {ended.output.strip()[-400:]}"
+    yield from _judge(ended)
+    for damage in damages(site):
+        yield f"right after the trouble: {damage}"
+    yield from finish(site, one)
+
+
 def disturb(site: Site, one: Undisturbed, place: str, trouble: str, left: int) -> Iterator[str]:
     """Runs a command with a disk in trouble, then without, and yields what is wrong."""
     if place == "cache":
-        (site.place / "disk").mkdir()
-        (site.root / ".dvc/cache").rename(site.place / "disk/cache")
-        site.check("dvc", "cache", "dir", "--local", "../disk/cache")
+        move_cache(site)
     disk = Disk(site.place / _PLACES[place], site.place / "store")
     disk.put_in_place()
     try:
         disk.begin(trouble, left)
         ended = site.run(*one.scenario.command)
-        yield from _judge(ended, place, trouble)
+        yield from _judge(ended)
         disk.end(trouble)
         for damage in damages(site):
             yield f"right after the trouble: {damage}"
@@ -141,7 +189,7 @@ def disturb(site: Site, one: Undisturbed, place: str, trouble: str, left: int) -
         disk.remove()
 
 
-def _judge(ended: Ended, place: str, trouble: str) -> Iterator[str]:
+def _judge(ended: Ended) -> Iterator[str]:
     if ended.code != 0:
         last = ended.output.strip()[-400:]
         if _UNCLEAR.search(ended.output):

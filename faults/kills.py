@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from faults.programs import Kill, find_running, import_all
-from faults.registries import SCENARIOS, Scenario, Site, build_site
+from faults.registries import SCENARIOS, WITH_WORKERS, Scenario, Site, build_site
 from faults.trials import Order, Trial, side_by_side
 from faults.wholeness import State, damages, differences, state_of, wrongs
 
@@ -97,7 +97,10 @@ def _measure(done: Mapping[str, Site], scenario: Scenario) -> Undisturbed:
 def _kill_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> Trial:
     one = undisturbed[number % len(undisturbed)]
     chance = order.chance(number)
-    if number // len(undisturbed) % 2:
+    rounds = number // len(undisturbed)
+    if one.scenario.name == WITH_WORKERS and rounds % 3:
+        kill = Kill(after=chance.uniform(0, one.seconds), only="registry work")
+    elif rounds % 2:
         kill = Kill(after=chance.uniform(0, one.seconds))
     else:
         kill = Kill(at=chance.randint(1, one.changes))

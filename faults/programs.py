@@ -17,9 +17,10 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -81,14 +82,16 @@ class Kill:
     Attributes:
         after: Seconds after its start.
         at: Before its n-th change of the file system, of those that Python makes.
+        only: Kills what it has started with these words in its command line, and nothing else.
     """
 
     after: float | None = None
     at: int | None = None
+    only: str = ""
 
     def __str__(self) -> str:
         if self.after is not None:
-            return f"killed after {self.after:.3f} s"
+            return f"{self.only} killed after {self.after:.3f} s".strip()
         return f"killed before change {self.at}"
 
 
@@ -123,7 +126,12 @@ def run(
                 output.fileno(),
                 _Watch(str(watched or folder), told, at),
             )
-        code = _wait(pid, None if kill is None else kill.after, started)
+        end = (
+            partial(_kill, pid)
+            if kill is None or not kill.only
+            else partial(_kill_only, folder, kill.only)
+        )
+        code = _wait(pid, None if kill is None else kill.after, started, end)
         seconds = time.monotonic() - started
         output.seek(0)
         text = output.read().decode(errors="replace")
@@ -156,10 +164,10 @@ def find_running(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _wait(pid: int, kill_after: float | None, started: float) -> int:
+def _wait(pid: int, kill_after: float | None, started: float, kill: Callable[[], object]) -> int:
     if kill_after is not None:
         pause = max(0, kill_after - (time.monotonic() - started))
-        killer = threading.Timer(pause, _kill, (pid,))
+        killer = threading.Timer(pause, kill)
         killer.start()
     # Waited for without being reaped, so that its id is nobody else's while it may be killed.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -176,6 +184,13 @@ def _kill(pid: int) -> None:
     except ProcessLookupError:
         # It has no group of its own yet.
         os.kill(pid, signal.SIGKILL)
+
+
+def _kill_only(folder: Path, words: str) -> None:
+    for process in find_running(folder):
+        with suppress(psutil.Error):
+            if words in " ".join(process.cmdline()):
+                process.kill()
 
 
 class _Watch:

@@ -163,6 +163,14 @@ def build_site(place: Path) -> Site:
     return site
 
 
+def move_cache(site: Site) -> None:
+    """Moves the cache to a folder outside of the registry, unless it is there."""
+    if site.cache.is_relative_to(site.root):
+        (site.place / "disk").mkdir()
+        site.cache.rename(site.place / "disk/cache")
+        site.check("dvc", "cache", "dir", "--local", "../disk/cache")
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A command, and the registry that it starts from.
@@ -241,6 +249,23 @@ def _publish_storage(site: Site) -> None:
     _push_all(site)
 
 
+def _decide(site: Site) -> None:
+    """A data set that follows decisions."""
+    site.check("registry", "new", "pictures")
+    site.check("registry", "import", NAMES[0], "--into", "pictures")
+
+
+def _send_to_workers(site: Site) -> None:
+    """Stages are made by other processes, which store what they make in the same cache."""
+    move_cache(site)
+    with (site.root / "pyproject.toml").open("a", encoding="utf-8") as settings:
+        settings.write(
+            "\n[tool.registry_assets.workers]\n"
+            'command = "REGISTRY_WORK_CACHE=$PWD/../disk/cache REGISTRY_WORK_FOLDER=$PWD/../work '
+            'registry work - --attached"\n'
+        )
+
+
 def _lose_use(site: Site) -> None:
     """Versions that nothing needs any more."""
     for words in ("one", "two"):
@@ -250,6 +275,7 @@ def _lose_use(site: Site) -> None:
     site.check("dvc", "checkout", "--force", "--quiet")
 
 
+WITH_WORKERS = "materialize with workers"
 SCENARIOS = tuple(
     Scenario(name, after, prepare, ("registry", *command))
     for name, after, prepare, command in (
@@ -258,6 +284,9 @@ SCENARIOS = tuple(
         ("add from elsewhere", "", _shoot_elsewhere, ("add", "../card/04_d")),
         ("import", "add", _nothing, ("import", NAMES[2], "--into", DATASET)),
         ("materialize", "import", _nothing, ("materialize",)),
+        (WITH_WORKERS, "import", _send_to_workers, ("materialize",)),
+        ("deny", "", _decide, ("deny", f"raw/{NAMES[0]}/file1.txt", "--why", "dark")),
+        ("allow", "", _decide, ("allow", f"raw/{NAMES[0]}/file1.txt", "--why", "a work of art")),
         ("update", "", _update_source, ("update",)),
         ("sync", "", _reproduce, ("sync",)),
         ("publish", "materialize", _nothing, ("publish",)),

@@ -68,6 +68,14 @@ def test_a_disk_in_trouble_loses_nothing(
     assert disks.disturb_apart(site, one, place, trouble, 20_000) == ()
 
 
+@pytest.mark.parametrize("since", [None, 25])
+def test_a_slow_disk_is_no_error_and_a_quota_loses_nothing(
+    undisturbed: dict[str, Undisturbed], tmp_path: Path, since: int | None
+) -> None:
+    one = undisturbed["add"]
+    assert list(disks.disturb_calls(one.site.copy(tmp_path / "site"), one, since)) == []
+
+
 def test_a_crowd_on_one_registry_loses_nothing(tmp_path: Path) -> None:
     order = Order(5, time.monotonic() + 600, tmp_path, tmp_path, 3)
     trials = list(crowd.crowd(build_site(tmp_path / "site"), order, 0, 3, 4))
