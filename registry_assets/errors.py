@@ -56,9 +56,12 @@ _STEPS_BY_WORDS = {
 
 def with_disk_step(said: str) -> str:
     """A message of another program, with the next step where a disk did not take any more."""
+    return ": ".join([said, *(step for step in _disk_steps(said) if step not in said)])
+
+
+def _disk_steps(said: str) -> list[str]:
     found = [step for number, step in DISK_STEPS.items() if os.strerror(number) in said]
-    found += [step for words, step in _STEPS_BY_WORDS.items() if words in said]
-    return ": ".join([said, *(step for step in found if step not in said)])
+    return found + [step for words, step in _STEPS_BY_WORDS.items() if words in said]
 
 
 class RegistryError(Exception):
@@ -227,11 +230,16 @@ class RemoteUnreachableError(RemoteError):
     """A remote does not answer, or stopped answering."""
 
     def __init__(self, remote: str, url: str, reason: str) -> None:
+        # A remote may be a folder on a disk.
+        steps = _disk_steps(reason)
         super().__init__(
             remote,
             url,
-            f"cannot be reached ({reason})",
-            "check its address and the network, then run this again: it resumes where it stopped",
+            f"cannot be {'used' if steps else 'reached'} ({reason})",
+            steps[0]
+            if steps
+            else "check its address and the network, then run this again: it resumes where it "
+            "stopped",
         )
 
 

@@ -27,7 +27,12 @@ from dagster import (
 )
 
 from registry_assets.cli import main
-from registry_assets.errors import MetafileError, UnusableError, with_disk_step
+from registry_assets.errors import (
+    MetafileError,
+    RemoteUnreachableError,
+    UnusableError,
+    with_disk_step,
+)
 from registry_assets.intake.copying import describe_failed_copy
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.batch_job import describe_failure
@@ -273,6 +278,12 @@ def test_git_and_dvc_on_a_full_disk_name_the_next_step() -> None:
     assert with_disk_step(by_quota).endswith("or your quota is used up")
     assert with_disk_step(with_disk_step(said)) == with_disk_step(said)
     assert with_disk_step("git tag failed: fatal: tag exists").endswith(": tag exists")
+
+
+def test_a_remote_on_a_full_disk_names_the_next_step() -> None:
+    full = RemoteUnreachableError("storage", "/mnt/nas", os.strerror(errno.ENOSPC))
+    assert "free some space, then run this again" in str(full)
+    assert "network" not in str(full)
 
 
 def test_a_run_on_a_read_only_disk_names_the_next_step() -> None:
