@@ -22,6 +22,7 @@ from faults import troubled_proxy
 from faults.trials import Order, Trial
 from faults.troubled_proxy import TROUBLES
 from tests.remotes.servers import SERVERS
+from tests.remotes.servers.gates import ConnectionGate
 from tests.remotes.servers.storage import Storage
 
 NAME = "01_a"
@@ -30,10 +31,14 @@ FILE_SIZE = 20_000
 _SECONDS = 300
 _Task = tuple[str, str | None]
 """A kind of server, and what its proxy does; None if the way breaks off."""
+_SILENCE = "silence"
+# How long the other side may be silent, for SSH.
+_ALIVE = "Host *\n\tServerAliveInterval 2\n\tServerAliveCountMax 2\n"
 _BUG = "this should not happen"
 # Each library tries again in its own way; what can be set is set to once.
 _ONCE = {"AWS_MAX_ATTEMPTS": "1", "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
 _QUICK = {
+    "ssh": {"timeout": "5"},
     "s3": {"read_timeout": "4", "connect_timeout": "4"},
     "azure": {"read_timeout": "4", "connection_timeout": "4"},
 }
@@ -58,11 +63,16 @@ def run(order: Order) -> Iterator[Trial]:
             except RuntimeError as error:
                 yield Trial(f"remote {kind}", "not tried", (str(error),))
         tasks = [(kind, how) for kind in served for how in (None, *PROXIED.get(kind, ()))]
+        if "ssh" in served:
+            tasks.append(("ssh", _SILENCE))
+            config = Path.home() / ".ssh/config"
+            config.parent.mkdir(exist_ok=True)
+            config.write_text(_ALIVE, encoding="utf-8")
         while not order.is_over:
             # There is no time for all of them: others come with another seed.
             kind, how = _shuffled(order, tasks, number // len(tasks))[number % len(tasks)]
-            if how is None:
-                yield try_gate(order, base, kind, served[kind], number)
+            if how in (None, _SILENCE):
+                yield try_gate(order, base, kind, served[kind], number, how)
             else:
                 yield try_trouble(order, base, kind, served[kind], how, number)
             number += 1
@@ -107,12 +117,19 @@ def try_trouble(
         return Trial(f"remote {kind}", f"{trouble}, {share:.0%}", tuple(site.try_(begin, end)))
 
 
-def try_gate(order: Order, base: Path, kind: str, storage: Storage, number: int) -> Trial:
-    """Pushes and pulls while the way to a server breaks off."""
+def try_gate(
+    order: Order, base: Path, kind: str, storage: Storage, number: int, how: str | None
+) -> Trial:
+    """Pushes and pulls while the way to a server breaks off, or nothing more comes through."""
+    gate = storage.gate
     size = order.chance("remotes", kind, number).randrange(2 * FILES * FILE_SIZE)
-    site = _Site(order.scratch / f"{number} {kind}", base, storage, storage.settings)
-    faults = site.try_(lambda: storage.gate.shut_after(size), storage.gate.reopen)
-    return Trial(f"remote {kind}", f"breaks off after {size} bytes", tuple(faults))
+    settings = {**storage.settings, **_QUICK.get(kind, {})}
+    site = _Site(order.scratch / f"{number} {kind}", base, storage, settings)
+    if how == _SILENCE and isinstance(gate, ConnectionGate):
+        faults = site.try_(lambda: gate.be_silent_after(size), gate.reopen)
+    else:
+        faults = site.try_(lambda: gate.shut_after(size), gate.reopen)
+    return Trial(f"remote {kind}", f"{how or 'breaks off'} after {size} bytes", tuple(faults))
 
 
 class _Site:

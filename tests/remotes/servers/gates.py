@@ -31,13 +31,17 @@ class Gate(Protocol):
 
 
 class ConnectionGate:
-    """Passes on bytes; shut, it drops all connections and takes no new ones, as a dead machine."""
+    """Passes on bytes; shut, it drops all connections and takes no new ones, as a dead machine.
+
+    Silent, it keeps connections and passes on nothing, as a network that loses every packet.
+    """
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
         self._lock = threading.Lock()
         self._left: int | None = None
         self._is_shut = False
+        self._silence: threading.Event | None = None
         self._open: set[socket.socket] = set()
         self.port = 0
         self._listener = self._listen()
@@ -75,13 +79,23 @@ class ConnectionGate:
                     if self._left is not None:
                         block = block[: self._left]
                         self._left -= len(block)
+                    silence = self._silence if is_last else None
                 target.sendall(block)
+                if silence is not None:
+                    silence.wait()
+                    break
                 if is_last:
                     self.shut()
         _drop(source, target)
 
     def shut_after(self, size: int) -> None:
         with self._lock:
+            self._left = size
+
+    def be_silent_after(self, size: int) -> None:
+        """Lets so many more bytes through, then keeps all others back until it is reopened."""
+        with self._lock:
+            self._silence = threading.Event()
             self._left = size
 
     def shut(self) -> None:
@@ -96,7 +110,11 @@ class ConnectionGate:
     def reopen(self) -> None:
         with self._lock:
             self._left = None
-            self._listener = self._listen()
+            if self._silence is not None:
+                self._silence.set()
+                self._silence = None
+            if self._is_shut or self._listener.fileno() < 0:
+                self._listener = self._listen()
             self._is_shut = False
 
 
