@@ -20,7 +20,7 @@ from registry_assets.registry.home import ENV_FILE, HOME
 from registry_assets.revisions.changes.merge_driver import NAME
 from tests.commands import program
 from tests.conftest import commit_all, lineage_of, run, write_tree
-from tests.persisting.helpers import is_clean
+from tests.persisting.helpers import copy_repository, is_clean
 
 
 def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,14 +51,25 @@ def publish(root: Path) -> Path:
     return hub
 
 
+@pytest.fixture(scope="module")
+def _made(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = copy_repository(_text_registry, tmp_path_factory.mktemp("made") / "registry")
+    (root / ".env").unlink()
+    write_tree(root, {"raw/01_a/one.txt": "one\n", "raw/01_a/two.txt": "two\n"})
+    run(root, "registry", "materialize", "--collection", "01_a")
+    run(root, "registry", "push")
+    return root
+
+
 @pytest.fixture
-def made(text_registry: Path) -> Path:
+def made(_made: Path, tmp_path: Path) -> Path:
     """A registry with a collection that went all the way, pushed to its own storage."""
-    shutil.rmtree(text_registry / "raw/02_b")
-    run(text_registry, "registry", "materialize", "--collection", "01_a")
-    run(text_registry, "registry", "push")
-    commit_all(text_registry)
-    return text_registry
+    root = tmp_path / "registry"
+    run(tmp_path, "cp", "-a", str(_made), str(root))
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(_made), str(root)))
+    commit_all(root)
+    return root
 
 
 @pytest.fixture

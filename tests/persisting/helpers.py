@@ -128,6 +128,15 @@ def copy_repository(root: Path, target: Path) -> Path:
     return target
 
 
+def copy_with_remote(folder: Path, target: Path) -> Path:
+    """A twin of the folder `registry`, with one of its remote, the folder `remote` beside it."""
+    root = copy_repository(folder / "registry", target / "registry")
+    shutil.copytree(folder / "remote", target / "remote")
+    config = root / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(folder), str(target)))
+    return root
+
+
 def leftovers(root: Path) -> list[str]:
     """What is left of runs that should have cleaned up behind themselves."""
     folder = root / ".dvc" / "tmp" / "registry"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import commit_all, copy_empty_repository, run, write_tree
+from tests.persisting.helpers import copy_with_remote
 
 STAGES = """\
 stages:
@@ -92,7 +92,9 @@ TEXTS = "processed/texts/dvc.yaml:"
 
 @pytest.fixture(scope="session")
 def _sent_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = copy_empty_repository(tmp_path_factory.mktemp("sent") / "registry")
+    """A folder with a registry, and its data in the folder `remote` beside it."""
+    folder = tmp_path_factory.mktemp("sent")
+    root = copy_empty_repository(folder / "registry")
     write_tree(
         root,
         {
@@ -114,15 +116,15 @@ def _sent_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / inputs).mkdir(parents=True)
     for name in ("01_a", "02_b"):
         run(root, "dvc", "import-url", "--quiet", f"raw/{name}", f"{inputs}/{name}")
-    return root
+    run(root, "dvc", "remote", "add", "--quiet", "--default", "store", str(folder / "remote"))
+    run(root, "dvc", "push", "--quiet")
+    return folder
 
 
 @pytest.fixture
 def registry(_sent_registry: Path, tmp_path: Path) -> Path:
     """A committed registry with its data pushed to the folder `remote`, on this machine."""
-    root = Path(shutil.copytree(_sent_registry, tmp_path / "registry", symlinks=True))
-    run(root, "dvc", "remote", "add", "--quiet", "--default", "store", str(tmp_path / "remote"))
-    run(root, "dvc", "push", "--quiet")
+    root = copy_with_remote(_sent_registry, tmp_path)
     commit_all(root)
     return root
 

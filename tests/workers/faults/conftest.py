@@ -10,7 +10,7 @@ import pytest
 from dvc.config import Config
 
 from tests.conftest import commit_all, run, write_tree
-from tests.persisting.helpers import copy_repository, metafiles, take_in
+from tests.persisting.helpers import copy_repository, copy_with_remote, metafiles, take_in
 from tests.workers.cluster import CONTROL, Cluster, serving_cluster
 
 COLLECTIONS = ("01_a", "02_b", "03_c", "04_d")
@@ -107,11 +107,20 @@ def twin(_sent: Path, tmp_path_factory: pytest.TempPathFactory) -> Twin:
     return Twin(metafiles(root))
 
 
+@pytest.fixture(scope="session")
+def _shared(_sent: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the registry, and its data in the folder `remote` beside it."""
+    folder = tmp_path_factory.mktemp("shared")
+    root = copy_repository(_sent, folder / "registry")
+    share(root, {"url": str(folder / "remote")})
+    return folder
+
+
 @pytest.fixture
-def registry(_sent: Path, tmp_path: Path) -> Path:
+def registry(_shared: Path, tmp_path: Path) -> Path:
     """A committed registry whose data is on its remote: the folder `remote` beside it."""
-    root = copy_repository(_sent, tmp_path / "registry")
-    share(root, {"url": str(tmp_path / "remote")})
+    root = copy_with_remote(_shared, tmp_path)
+    commit_all(root, "Share the data")
     return root
 
 
