@@ -110,13 +110,20 @@ def materialize(port: int | str, key: str, partition: str) -> None:
     wait_for(RUNS_SECONDS, has_succeeded, "successful run")
 
 
+UPPER = "processed/texts/data/intermediate/upper"
+
+
+def check_that_an_edit_is_seen(port: int, root: Path, suffix: int) -> None:
+    """Nothing is restarted: a new parameter is a new code version."""
+    before = code_versions(port)[UPPER]
+    (root / "processed/texts/params.yaml").write_text(f"suffix: {suffix}\n")
+    wait_for(CHANGE_SECONDS, lambda: code_versions(port)[UPPER] != before, "new code version")
+
+
 def check_that_an_edit_is_seen_and_run(port: int, root: Path, suffix: int) -> None:
     """Nothing is restarted: a new parameter is a new code version, and what a run works with."""
-    upper = "processed/texts/data/intermediate/upper"
-    before = code_versions(port)[upper]
-    (root / "processed/texts/params.yaml").write_text(f"suffix: {suffix}\n")
-    wait_for(CHANGE_SECONDS, lambda: code_versions(port)[upper] != before, "new code version")
-    materialize(port, upper, "01_a")
+    check_that_an_edit_is_seen(port, root, suffix)
+    materialize(port, UPPER, "01_a")
     assert f"suffix: {suffix}\n" in (root / "processed/texts/dvc.lock").read_text()
     assert run(root, "dvc", "status", "processed/texts/dvc.yaml:upper@01_a").endswith(
         "up to date.\n"
