@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -23,6 +24,7 @@ from registry_assets import Lineage, build_lineage, read_registry
 from registry_assets.cli.own_process import look_for_cycles_less_often
 from registry_assets.intake.initialising import init_registry
 from registry_assets.orchestration.assets import select_keys
+from registry_assets.orchestration.history.event_storage import OpenSqliteStorage
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.registry.home import HOME
 from tests.commands import serving
@@ -229,12 +231,21 @@ def bare(tmp_path: Path) -> Path:
     return copy_empty_repository(tmp_path / "bare")
 
 
+@contextmanager
+def history_in(home: Path) -> Iterator[DagsterInstance]:
+    """The Dagster instance in a folder, opened as commands do, as a run takes half as long."""
+    own = {"module": OpenSqliteStorage.__module__, "class": OpenSqliteStorage.__name__}
+    storage = {"custom": {**own, "config": {"base_dir": str(home)}}}
+    with DagsterInstance.local_temp(str(home), overrides={"storage": storage}) as found:
+        yield found
+
+
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     """A Dagster instance of its own, on disk."""
     home = tmp_path / "history"
     shutil.copytree(_empty_repository() / HOME, home)
-    with DagsterInstance.local_temp(str(home)) as found:
+    with history_in(home) as found:
         yield found
 
 
@@ -248,7 +259,7 @@ def _materialized(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory
     shutil.copytree(_empty_repository() / HOME, folder / "history")
     lineage = lineage_of(root)
     definitions = define_assets(lineage)
-    with DagsterInstance.local_temp(str(folder / "history")) as history:
+    with history_in(folder / "history") as history:
         for planned in plan_runs(lineage, select_keys(lineage, None), ["01_a"]):
             assert execute(definitions, history, planned, force=False, tags={}).failures == ()
     return folder
@@ -270,7 +281,7 @@ def materialized_registry(_materialized: Path, tmp_path: Path) -> Path:
 def its_history(_materialized: Path, tmp_path: Path) -> Iterator[DagsterInstance]:
     """The Dagster instance that `materialized_registry` was materialized in."""
     shutil.copytree(_materialized / "history", tmp_path / "history")
-    with DagsterInstance.local_temp(str(tmp_path / "history")) as found:
+    with history_in(tmp_path / "history") as found:
         yield found
 
 

@@ -12,7 +12,7 @@ from registry_assets import build_definitions
 from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import of_node, read_seen
 from registry_assets.orchestration.history.reporting import sync
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.conftest import commit_all, history_in, lineage_of, run, write_tree
 from tests.runs import own
 
 DATA = "processed/texts/data"
@@ -103,7 +103,7 @@ def test_a_lost_history_is_a_difference_for_each_output_and_sync_mends_it(
 ) -> None:
     home = tmp_path / "another"
     home.mkdir()
-    with DagsterInstance.local_temp(str(home)) as fresh:
+    with history_in(home) as fresh:
         assert sorted(lines(root, fresh)) == [
             f"{path}: Dagster has no materialization of it: registry sync" for path in sorted(PATHS)
         ]
@@ -285,7 +285,7 @@ def test_a_history_that_starts_behind_is_told_the_older_version_first(
     write_tree(root, {"raw/01_a/three.txt": "three\n"})
     run(root, "dvc", "add", "--quiet", "raw/01_a")
     (tmp_path / "fresh").mkdir()
-    with DagsterInstance.local_temp(str(tmp_path / "fresh")) as fresh:
+    with history_in(tmp_path / "fresh") as fresh:
         said = mend(root, fresh)
         assert said[:3] == ["reported raw/01_a", "reported raw/01_a as it was", said[0]]
         resolver = CachingStaleStatusResolver(

@@ -12,7 +12,7 @@ from dagster import DagsterInstance
 from dvc.config import Config
 
 from registry_assets.orchestration.assets import select_keys
-from tests.conftest import commit_all, lineage_of, run, write_tree
+from tests.conftest import commit_all, history_in, lineage_of, run, write_tree
 from tests.persisting.helpers import copy_repository
 from tests.remotes.servers import SERVERS
 from tests.remotes.servers.storage import Storage
@@ -49,7 +49,7 @@ def _processed(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -
     random = Random(5)
     texts = {f"{RAW}/{n:02}.txt": random.randbytes(FILE_SIZE // 2).hex() for n in range(FILES)}
     write_tree(root, texts)
-    with DagsterInstance.local_temp(str(folder)) as history:
+    with history_in(folder) as history:
         assert materialize(root, history) == ()
     commit_all(root, "Take a collection in")
     return root
