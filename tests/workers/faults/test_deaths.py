@@ -81,7 +81,8 @@ def test_a_unit_that_kills_its_worker_each_time_is_given_up(
     (line,) = ended.errors
     assert "upper@02_b" in line
     assert "given up" in line
-    assert 2 <= len(own_cluster.runs("02_b")) <= 5
+    # Dask gives it to four workers at most, and to four more if one could not say that it began.
+    assert 2 <= len(own_cluster.runs("02_b")) <= 8
     # All others were made.
     lock = (registry / TEXTS / "dvc.lock").read_text()
     assert [name for name in COLLECTIONS if f"count@{name}" in lock] == ["01_a", "03_c", "04_d"]
