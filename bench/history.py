@@ -70,6 +70,7 @@ def _run(root: Path, *arguments: str) -> float:
             except SystemExit as end:
                 os._exit(1 if end.code else 0)
             except BaseException:
+                # Whatever it is, this copy must not go on; it is printed, and the part fails.
                 traceback.print_exc(file=sys.__stderr__)
                 os._exit(1)
         os._exit(0)
