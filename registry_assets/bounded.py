@@ -44,17 +44,18 @@ _INDENTED = re.compile(rf"^ {{{_MOST_DEPTH}}}", re.MULTILINE)
 def find_endless(path: str | Path) -> str | None:
     """Why reading a file or folder may never end; None if it ends, or nothing is there."""
     try:
-        mode = Path(path).stat().st_mode
+        found = os.stat(path)  # noqa: PTH116 - a `Path` takes as long again
     except (OSError, ValueError):
         return None
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         return "not a regular file"
-    if _SYSTEM.match(f"{os.path.realpath(path)}/"):
+    # A file that the system writes takes no blocks, and few others do: following links is slower.
+    if not found.st_blocks and _SYSTEM.match(f"{os.path.realpath(path)}/"):
         return "nothing that is on a disk"
     return None
 
 
-def read_text(path: Path, name: str | None = None) -> str:
+def read_text(path: str | Path, name: str | None = None) -> str:
     """The text of a metafile, list or setting, which is UTF-8.
 
     Args:
@@ -69,7 +70,7 @@ def read_text(path: Path, name: str | None = None) -> str:
     endless = find_endless(path)
     if endless is not None:
         raise MetafileError(name or str(path), f"it is {endless}: put one in its place")
-    with path.open(encoding="utf-8") as file:
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - it may be a text
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise MetafileError(
                 name or str(path), f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from registry_assets import read_registry
 from registry_assets.errors import MetafileError, NotFoundError
-from registry_assets.model import ITEM, Parameter, Settings, Version
+from registry_assets.model import ITEM, Parameter, Settings, Version, folders_above
 from registry_assets.registry.reading import read_settings
 from tests.conftest import commit_all, run, write_tree
 
@@ -425,3 +425,8 @@ def test_three_hundred_collections_of_five_stages_are_read(bare: Path) -> None:
     for stage in STAGE_NAMES:
         output = registry.outputs[f"processed/ds/data/{stage}/299_collection"]
         assert output.version == Version(f"{md5(stage + '299_collection')}.dir", 1, 1)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "a", "a/b/c.dvc", "/a", "/a/b", "..", "../../a"])
+def test_the_folders_above_a_path_are_its_parents(path: str) -> None:
+    assert list(folders_above(path)) == [str(above) for above in PurePosixPath(path).parents]

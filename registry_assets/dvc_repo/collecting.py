@@ -160,8 +160,7 @@ def walk_metafiles(
     """
 
     def leads(place: str) -> bool:
-        path = os.path.relpath(place, repo.root_dir)
-        return leads_to_collections("" if path == os.curdir else path)
+        return leads_to_collections(place[len(repo.root_dir) + 1 :].rstrip(os.sep))
 
     def is_second_name(link: str) -> bool:
         """Whether a link leads to another folder of collections, which is searched anyway."""
@@ -301,7 +300,7 @@ def _not_read(root: Path, settings: Settings) -> Iterator[str]:
 
 
 def _files_first(path: str) -> tuple[tuple[int, str], ...]:
-    *folders, name = Path(path).parts
+    *folders, name = path.split("/")
     return (*((1, folder) for folder in folders), (0, name))
 
 

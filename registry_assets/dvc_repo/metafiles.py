@@ -56,6 +56,7 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9_@.-]+")
 _PLAIN_LIST = re.compile(r'collections:\n(?:  - "[A-Za-z0-9_@.-]+"\n)+')
 IGNORE_FILE = ".gitignore"
 _NAME_LINE = re.compile(r"^  \S.*:$", re.MULTILINE)
+_MOST_SEARCHED = 20
 
 
 def replace_text(path: Path, text: str, *, scratch: Path | None = None) -> None:
@@ -225,8 +226,9 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
     """
     if not text:
         return {}
-    # Searching for each of many would read the text as many times.
-    parts = split_lock(text) if len(names) > 1 else None
+    # Searching for each of many would read the text as many times; splitting it takes as long as
+    # searching for a hundred.
+    parts = split_lock(text) if len(names) > _MOST_SEARCHED else None
     if parts is not None:
         cuts = {name: parts.entries[name] for name in names if name in parts.entries}
         return dict(_parse(f"{HEADER}{''.join(cuts.values())}")["stages"]) if cuts else {}

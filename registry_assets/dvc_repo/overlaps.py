@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from registry_assets.bounded import check_yaml, read_text
 from registry_assets.dvc_repo.collecting import find_metafiles
 from registry_assets.errors import MetafileError
+from registry_assets.model import folders_above
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -44,28 +45,26 @@ def overlap(one: str, other: str) -> bool:
 
 
 class Places:
-    """A set of paths, to check others for overlaps."""
+    """A set of absolute paths, to check others for overlaps."""
 
-    def __init__(self, places: Iterable[Path]) -> None:
+    def __init__(self, places: Iterable[str]) -> None:
         self._places: set[str] = set()
         self._above: set[str] = set()
         self.add(places)
 
-    def add(self, places: Iterable[Path]) -> None:
+    def add(self, places: Iterable[str]) -> None:
         """Adds paths."""
         for place in places:
-            self._places.add(str(place))
-            folder = str(place.parent)
-            # The parents of a known folder are known, too.
-            while folder not in self._above:
+            self._places.add(place)
+            for folder in folders_above(place):
+                # Those above a known folder are known, too.
+                if folder in self._above:
+                    break
                 self._above.add(folder)
-                folder = str(Path(folder).parent)
 
-    def overlap(self, place: Path) -> bool:
+    def overlap(self, place: str) -> bool:
         """Whether a path is in the set, inside one of its paths, or above one."""
-        if str(place) in self._above:
-            return True
-        return not self._places.isdisjoint(map(str, (place, *place.parents)))
+        return place in self._above or not self._places.isdisjoint((place, *folders_above(place)))
 
 
 def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
@@ -74,7 +73,7 @@ def check_new(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> None:
     Raises:
         DvcError: naming the output that it overlaps with.
     """
-    check_fits(dvc, repo, stage).add(Path(out.fs_path) for out in stage.outs)
+    check_fits(dvc, repo, stage).add(out.fs_path for out in stage.outs)
 
 
 def check_fits(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> Places:
@@ -86,13 +85,13 @@ def check_fits(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> Places:
     Raises:
         DvcError: naming the output that it overlaps with.
     """
-    places = [Path(out.fs_path) for out in stage.outs]
+    places = [out.fs_path for out in stage.outs]
     known: Places | None = dvc.recall(Places)
     if known is None and all(_is_source(Path(dep.fs_path)) for dep in stage.deps):
         known = _declared_places(repo)
     if known is None or any(map(known.overlap, places)):
         repo.check_graph(stages={stage})
-        known = Places(Path(out.fs_path) for out in repo.index.outs)
+        known = Places(out.fs_path for out in repo.index.outs)
     dvc.remember(known)
     return known
 
@@ -100,7 +99,7 @@ def check_fits(dvc: RepoAccess, repo: Repo, stage: DvcStage) -> Places:
 def _declared_places(repo: Repo) -> Places | None:
     """The paths of outputs, or of folders that they are in; None if only DVC can tell."""
     try:
-        return Places(place for file in find_metafiles(repo) for place in _places_of(Path(file)))
+        return Places(place for file in find_metafiles(repo) for place in _places_of(file))
     except _UnclearError:
         return None
 
@@ -113,16 +112,16 @@ def _is_source(place: Path) -> bool:
         return False
 
 
-def _places_of(file: Path) -> Iterator[Path]:
+def _places_of(metafile: str) -> Iterator[str]:
     """The paths of the outputs of a metafile; for a template, the folder that they are in."""
-    plain = _plain_place(file) if file.suffix == DVC_FILE_SUFFIX else None
+    is_single = metafile.endswith(DVC_FILE_SUFFIX)
+    plain = _plain_place(metafile) if is_single else None
     if plain is not None:
         yield plain
         return
+    file = Path(metafile)
     data = _load(file)
-    stages = (
-        [data] if file.suffix == DVC_FILE_SUFFIX else _mapping(data.get("stages") or {}).values()
-    )
+    stages = [data] if is_single else _mapping(data.get("stages") or {}).values()
     for declared in stages:
         stage = _mapping(declared)
         stage = _mapping(stage.get("do", stage))
@@ -132,10 +131,11 @@ def _places_of(file: Path) -> Iterator[Path]:
         for path in _paths(stage):
             before, is_template, _ = path.partition(_TEMPLATE)
             place = file.parent / folder / before
-            yield _normal(place.parent if is_template and not before.endswith("/") else place)
+            is_part = is_template and not before.endswith("/")
+            yield os.path.normpath(place.parent if is_part else place)
 
 
-def _plain_place(file: Path) -> Path | None:
+def _plain_place(file: str) -> str | None:
     """The path of the output of a ``.dvc`` file, if it is in the format of `dvc add`.
 
     Faster than parsing, as there is a file for each collection and each import.
@@ -145,7 +145,7 @@ def _plain_place(file: Path) -> Path | None:
     except (MetafileError, OSError, UnicodeDecodeError):
         return None
     found = _PLAIN_FILE.fullmatch(text)
-    return file.parent / found["path"] if found else None
+    return f"{file.rpartition('/')[0]}/{found['path']}" if found else None
 
 
 def _paths(stage: Mapping[str, Any]) -> Iterator[str]:
@@ -160,10 +160,6 @@ def _paths(stage: Mapping[str, Any]) -> Iterator[str]:
             if not all(isinstance(path, str) for path in named):
                 raise _UnclearError
             yield from named
-
-
-def _normal(place: Path) -> Path:
-    return Path(os.path.normpath(place))
 
 
 def _mapping(data: Any) -> Mapping[str, Any]:

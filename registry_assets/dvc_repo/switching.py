@@ -112,12 +112,12 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
 
 def find_leftovers(dvc: RepoAccess, repo: Repo, declared: Collection[str]) -> Mapping[str, str]:
     """Finds unmodified data that DVC linked into the workspace and nothing declares any more."""
-    places = Places(map(dvc.path_of, declared))
     used = {str(dvc.path_of(path)) for path in declared}
+    places = Places(used)
     found = {}
     for name in repo.state.get_unused_links(used, repo.fs):
         place = dvc.path_of(name)
-        if not places.overlap(place):
+        if not places.overlap(str(place)):
             found[dvc.relative(place)] = _hash_all(repo, place)[0]
     return found
 

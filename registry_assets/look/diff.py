@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from registry_assets.look.answers import ask
 from registry_assets.look.open_registry import OpenRegistry, Reading
 from registry_assets.look.queries import BadRequestError
-from registry_assets.model import Version, is_folder
+from registry_assets.model import Version, folders_above, is_folder
 from registry_assets.revisions.changes.committing import OutputChange
 from registry_assets.revisions.changes.families import FamilyPlace, Role
 from registry_assets.revisions.changes.image_changes import Kind
@@ -178,7 +178,7 @@ class _Pictures:
 
     def _output_of(self, path: str) -> OutputChange | None:
         """The output that a file is in."""
-        above = (path, *map(str, PurePosixPath(path).parents))
+        above = (path, *folders_above(path))
         return next((self._outputs[folder] for folder in above if folder in self._outputs), None)
 
     def _place(self, output: str) -> FamilyPlace | None:

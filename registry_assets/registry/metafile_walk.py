@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from registry_assets.bounded import read_text
@@ -39,6 +39,7 @@ from registry_assets.model import (
     LOCK_FILE,
     PIPELINE_FILE,
     Registry,
+    folders_above,
     metafile_of,
 )
 from registry_assets.registry.home import HOME
@@ -163,12 +164,11 @@ def find_unseen(registry: Registry) -> list[str]:
 def without_named(registry: Registry, folders: Collection[str]) -> list[str]:
     """The folders that do not overlap with any path that a pipeline names."""
     named = {os.path.normpath(path) for path in named_paths(registry) if path}
-    above = {str(folder) for path in named for folder in PurePosixPath(path).parents}
+    above = {folder for path in named for folder in folders_above(path)}
     return [
         folder
         for folder in folders
-        if folder not in above
-        and named.isdisjoint({folder, *map(str, PurePosixPath(folder).parents)})
+        if folder not in above and named.isdisjoint({folder, *folders_above(folder)})
     ]
 
 
@@ -224,7 +224,7 @@ class IgnoreRule:
         return left
 
     def _may_dvc_ignore(self, folders: Sequence[str]) -> bool:
-        above = {str(up) for folder in folders for up in PurePosixPath(folder).parents}
+        above = {up for folder in folders for up in folders_above(folder)}
         return any(_holds_a_pattern(self._root / folder / ".dvcignore") for folder in above)
 
 

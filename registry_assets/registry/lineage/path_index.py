@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from registry_assets.model import Stage
+from registry_assets.model import Stage, folders_above
 from registry_assets.registry.lineage.graph import Node, NodeKind
 from registry_assets.registry.lineage.groups import Declared, Group, kind_of
 from registry_assets.registry.translator import Key
@@ -53,7 +53,7 @@ class PathIndex:
     def _find(self, path: str) -> list[tuple[str, Key, str | None]]:
         place = self._place(path)
         found = []
-        for candidate in (place, *map(str, PurePosixPath(place).parents)):
+        for candidate in (place, *folders_above(place)):
             if candidate in self._made:
                 found.append(candidate)
         prefix = f"{place}/"
@@ -66,7 +66,10 @@ class PathIndex:
         return [(node.path, key, item) for key, item, node in map(self._made.__getitem__, found)]
 
     def _place(self, path: str) -> str:
-        return path if "://" in path else os.path.normpath(self._root / path)
+        if "://" in path:
+            return path
+        # A `Path` takes ten times as long.
+        return os.path.normpath(path if path.startswith("/") else f"{self._root}/{path}")
 
 
 def _node_kind(declared: Declared) -> NodeKind:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry_assets.fingerprint import (
@@ -24,7 +24,7 @@ from registry_assets.fingerprint import (
     UntoldChangesError,
     read_clock,
 )
-from registry_assets.model import DVC_FOLDER, Registry
+from registry_assets.model import DVC_FOLDER, Registry, folders_above
 from registry_assets.registry.home import ENV_FILE, event_log_file
 from registry_assets.registry.kept_answers import (
     KEPT_FOLDER,
@@ -272,8 +272,7 @@ def _add(fingerprint: TreeFingerprint, root: Path, name: str, skipped: Collectio
 
 def _ignore_files(registry: Registry) -> Iterator[str]:
     """Where files could be that say what DVC ignores in outputs and dependencies."""
-    paths = map(PurePosixPath, named_paths(registry))
-    folders = {str(folder) for path in paths for folder in path.parents}
+    folders = {folder for path in named_paths(registry) for folder in folders_above(path)}
     yield from (str(registry.root / folder / ".dvcignore") for folder in sorted(folders))
 
 

@@ -20,7 +20,7 @@ from registry_assets.git_repo.switching import (
     is_edited,
     switch,
 )
-from registry_assets.model import Registry
+from registry_assets.model import Registry, folders_above
 from registry_assets.registry.reading import read_registry
 from registry_assets.revisions.changes.committing import OutputChange, read_changes
 from registry_assets.revisions.changes.metafile_entries import records_versions, split_entries
@@ -192,7 +192,7 @@ def _paths_at(builder: TreeBuilder, commit: str) -> Iterator[str]:
     """All paths of a commit: outputs, files in Git, and the parent folders of these."""
     for file in builder.files_at(commit):
         yield file
-        yield from map(str, PurePosixPath(file).parents)
+        yield from folders_above(file)
     metafiles = read_blobs_at(builder.git, commit, records_versions)
     texts = builder.read_blobs(metafiles.values())
     for path, blob in metafiles.items():
