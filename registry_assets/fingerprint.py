@@ -126,7 +126,11 @@ class FolderDigests:
         digest = self._digests.get(place)
         return None if digest is None else digest.hex()
 
-    def all(self) -> str:
+    def all(self) -> dict[str, str]:
+        """The digest of what was added at each path."""
+        return {place: digest.hex() for place, digest in self._digests.items()}
+
+    def whole(self) -> str:
         """The digest of everything."""
         return self._digest_of(self._digests)
 
@@ -192,7 +196,7 @@ class TreeFingerprint:
 
     def digest(self) -> str:
         """The digest of everything that was added."""
-        return self.finish().all()
+        return self.finish().whole()
 
     def add(self, place: Path, without: Collection[str] = ()) -> None:
         """Add a file, or everything in a folder; a missing path counts as missing.

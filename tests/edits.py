@@ -6,6 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from registry_assets.dvc_repo import DvcRepo
+from registry_assets.registry.last_reading import recall_last
+from registry_assets.registry.reading import _read
+from registry_assets.registry.rereading import read_changes
 from tests.conftest import run, write_tree
 
 DATASET = "processed/texts"
@@ -46,3 +50,15 @@ EDITS: dict[str, Callable[[Path], object]] = {
         root, {"other/dvc.yaml": "stages:\n  a:\n    cmd: echo\n"}
     ),
 }
+
+
+def is_read_alone(root: Path) -> bool:
+    """Whether what changed since the last reading is read alone; if so, as reading all gives it."""
+    last = recall_last(root)
+    if last is None:
+        return False
+    changes = read_changes(DvcRepo(root), last)
+    if changes is None:
+        return False
+    assert _read(DvcRepo(root), changes) == _read(DvcRepo(root)), sorted(last.changed)
+    return True

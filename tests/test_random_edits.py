@@ -27,6 +27,7 @@ from registry_assets.registry.status.check_results import check_recorded_status,
 from registry_assets.registry.status.imports import choose_imports, compare_imports
 from registry_assets.registry.status.reading import read_recorded_status, read_status
 from tests.conftest import commit_all, lineage_of, run, seeds, write_tree
+from tests.edits import is_read_alone
 from tests.runs import PlannedRun, define_assets, execute, runs_of
 
 STEPS = 9
@@ -252,6 +253,7 @@ class Walk:
     # --- what has to agree ---------------------------------------------------------------------
 
     def check(self) -> None:
+        is_read_alone(self.root)
         lineage = lineage_of(self.root)
         assert lineage.registry.problems == ()
         self._check_status(lineage)

@@ -77,7 +77,9 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.metafiles import cut_entry, read_lock_text
     from registry_assets.dvc_repo.objects import CacheState
     from registry_assets.dvc_repo.opening import RepoAccess
+    from registry_assets.dvc_repo.overlaps import Places
     from registry_assets.dvc_repo.purging import CachedObject, RemoteContents
+    from registry_assets.dvc_repo.reading import Declarations
     from registry_assets.dvc_repo.remotes import (
         PushResult,
         RemoteObject,
@@ -94,6 +96,8 @@ if TYPE_CHECKING:
     from registry_assets.dvc_repo.working import make_resolved
 
 _PLACES = {
+    "Declarations": "reading",
+    "Places": "overlaps",
     "Before": "stage_run",
     "CacheState": "objects",
     "DvcRepo": "repository",
@@ -140,6 +144,7 @@ __all__ = [
     "Before",
     "CacheState",
     "CachedObject",
+    "Declarations",
     "DvcRepo",
     "Edit",
     "IgnoreRule",
@@ -150,6 +155,7 @@ __all__ = [
     "ObjectUse",
     "OutputState",
     "PendingResult",
+    "Places",
     "PushResult",
     "RecordedOutput",
     "RemoteContents",

@@ -188,13 +188,26 @@ def load_stages(
     return stages
 
 
+def read_definitions(repo: Repo, path: str) -> Mapping[str, Any]:
+    """What a ``dvc.yaml`` declares under `stages`, as DVC's unresolved definitions, by name."""
+    file = ProjectFile(repo, path)
+    file.contents, _ = _read(file)
+    definitions: Mapping[str, Any] = file.resolver.definitions
+    return definitions
+
+
 def _read_some(repo: Repo, path: str, names: Sequence[str]) -> Mapping[str | None, DvcStage]:
     """The stages of a metafile; recorded versions are loaded only for the named ones."""
     if Path(path).name != PROJECT_FILE:
         return read_stages(repo, path)
 
     def load_lock() -> object:
-        lock = {"stages": read_lock(Path(path), names)}
+        lock = {"schema": "2.0", "stages": read_lock(Path(path), names)}
+        try:
+            validate(lock, Lockfile.SCHEMA, text="", path="")
+        except YAMLValidationError:
+            # Says which line is wrong.
+            return _load_lock(repo, path)
         _check_names(str(Path(path).with_name(LOCK_FILE)), lock)
         return lock
 

@@ -24,7 +24,7 @@ from dvc.stage.loader import StageLoader
 
 from registry_assets.dvc_repo.collecting import Collected, check_count
 from registry_assets.dvc_repo.folders.comparing import read_recorded
-from registry_assets.dvc_repo.loading import load_stages
+from registry_assets.dvc_repo.loading import load_stages, read_definitions
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
 from registry_assets.errors import MetafileError
@@ -116,6 +116,25 @@ def read_addresses(repo: Repo, root: Path, addresses: Sequence[str]) -> Declarat
         else:
             raw.extend(_raw(repo, stage, metafile))
     return Declarations(tuple(raw), tuple(inputs), tuple(stages), (), (), ())
+
+
+def read_items(
+    repo: Repo, root: Path, pipeline: str, known: Mapping[str, Stage]
+) -> tuple[list[Stage], Mapping[str, tuple[str, ...]]]:
+    """Reads which stages a ``dvc.yaml`` has, and only those that are not known."""
+    names: list[str] = []
+    items: dict[str, tuple[str, ...]] = {}
+    for name, definition in read_definitions(repo, str(root / pipeline)).items():
+        check_count(definition)
+        if isinstance(definition, EntryDefinition):
+            names.append(name)
+        else:
+            names += definition.get_generated_names()
+            items[name] = tuple(definition.normalized_iterable)
+    addresses = [f"{pipeline}:{name}" for name in names]
+    new = read_addresses(repo, root, [each for each in addresses if each not in known]).stages
+    stages = {**known, **{stage.address: stage for stage in new}}
+    return [stages[address] for address in addresses], items
 
 
 def read_dvc_file(repo: Repo, root: Path, metafile: str) -> Tracked | None:

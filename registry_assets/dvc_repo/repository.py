@@ -47,7 +47,7 @@ from registry_assets.dvc_repo.tracking import (
 )
 from registry_assets.dvc_repo.updating import importing_from_repository, updating_import
 from registry_assets.errors import OutputNotFoundError, RegistryError
-from registry_assets.model import Tracked, metafile_of
+from registry_assets.model import Stage, Tracked, metafile_of
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
@@ -91,6 +91,21 @@ class DvcRepo(RepoAccess):
         """Reads some stages and ``.dvc`` files, those that exist, and no other metafile."""
         with self.open() as repo:
             return reading.read_addresses(repo, self.root, addresses)
+
+    def read_items(
+        self, pipeline: str, known: Mapping[str, Stage]
+    ) -> tuple[list[Stage], Mapping[str, tuple[str, ...]]]:
+        """Reads which stages a ``dvc.yaml`` has, and only those that are not known.
+
+        Args:
+            pipeline: Its path, from the root.
+            known: The stages that it had, by address.
+
+        Returns:
+            The stages in order, and the items of each template, by its name.
+        """
+        with self.open() as repo:
+            return reading.read_items(repo, self.root, pipeline, known)
 
     def read_dvc_file(self, metafile: str) -> Tracked | None:
         """Reads one ``.dvc`` file; None if it does not exist."""

@@ -25,7 +25,7 @@ from registry_assets.model import (
     Settings,
     reason_against_name,
 )
-from registry_assets.registry.reading import COLLECTIONS_FILE
+from registry_assets.registry.last_reading import COLLECTIONS_FILE
 from registry_assets.units import count_of
 from registry_assets.writing import rename, sync_disks
 

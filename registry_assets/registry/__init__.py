@@ -1,7 +1,8 @@
 """The registry as declared and recorded; knows neither Dagster nor Git's history.
 
 reading.py         metafiles and settings -> a `Registry`
-last_reading.py    cache of the last `Registry` read, valid until a metafile changes
+last_reading.py    cache of the last `Registry` read, and what was written since
+rereading.py       what changed since -> the same as reading all, where that is sure
 kept_answers.py    where such caches are stored, and what invalidates them from outside
 metafile_walk.py   the one directory walk that finds metafiles
 translator.py      every rule that turns a path into a key, group, partition or description

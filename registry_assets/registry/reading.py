@@ -13,20 +13,21 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarstring import ScalarString
 
 from registry_assets.bounded import check_yaml, read_text
-from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo import Declarations, DvcRepo
 from registry_assets.errors import MetafileError
 from registry_assets.fingerprint import read_clock
 from registry_assets.images.decisions import DECISIONS_FOLDER
 from registry_assets.model import ITEM, Dataset, Registry, Settings, StageTemplate, TakeIn
 from registry_assets.registry.kept_answers import KEPT_FOLDER
-from registry_assets.registry.last_reading import keep, recall
+from registry_assets.registry.last_reading import (
+    ALL_QUOTED,
+    COLLECTIONS_FILE,
+    keep,
+    recall_last,
+)
+from registry_assets.registry.rereading import read_changes
 from registry_assets.settings import SETTINGS_FILE, read_settings
 
-COLLECTIONS_FILE = "collections.yaml"
-"""Beside a ``dvc.yaml``: its list `collections` names the collections of the data set."""
-
-# A list as this package writes it needs no check by ruamel.yaml, which is slow.
-_ALL_QUOTED = re.compile(r'collections:\n(?:( *)- "[\w.-]+"\n(?:\1- "[\w.-]+"\n)*)?', re.ASCII)
 # What ends an unquoted YAML item: a comment, or the next item of a list in flow style.
 _END_OF_ITEM = re.compile(r"\s#|[,\]]")
 
@@ -45,21 +46,23 @@ def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
         MetafileError: when the settings, or a list of collections, cannot be read.
     """
     dvc = dvc or DvcRepo(root)
-    known = recall(dvc.root)
-    if known is None:
-        began = read_clock(dvc.root / KEPT_FOLDER)
-        known = _read_all(dvc)
-        keep(known, began)
-    return known
+    began = read_clock(dvc.root / KEPT_FOLDER)
+    last = recall_last(dvc.root)
+    if last is not None and not last.changed:
+        return last.registry
+    registry = _read(dvc, None if last is None else read_changes(dvc, last))
+    keep(registry, began)
+    return registry
 
 
-def _read_all(dvc: DvcRepo) -> Registry:
+def _read(dvc: DvcRepo, declared: Declarations | None = None) -> Registry:
+    """Read a registry, whose metafiles may have been read already."""
     settings = read_settings(dvc.root)
     # Checked before DVC reads them, because a date makes DVC fail.
     lists = _collections_files(dvc.root, settings.families)
     for path in lists:
         check_collections_file(dvc.root / path, path)
-    declared = dvc.read_declarations()
+    declared = declared or dvc.read_declarations()
     dataset_paths = [_folder_of(path) for path in declared.pipeline_files]
     for path in filter(None, (_collections_file(dvc.root, folder) for folder in dataset_paths)):
         if path not in lists:
@@ -156,7 +159,8 @@ def check_collections_file(path: Path, name: str) -> None:
         MetafileError: for the first unquoted name, with its line and the fix.
     """
     text = read_text(path, name)
-    if _ALL_QUOTED.fullmatch(text):
+    if ALL_QUOTED.fullmatch(text):
+        # No need of ruamel.yaml, which is slow.
         return
     check_yaml(text, name)
     yaml = YAML()
