@@ -9,18 +9,16 @@ from datetime import datetime, timezone
 
 from dagster import (
     AssetKey,
-    AssetMaterialization,
     AssetRecordsFilter,
-    DagsterEventType,
     DagsterInstance,
     DagsterRunStatus,
-    MetadataValue,
 )
 
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import Version
-from registry_assets.orchestration.describing import MADE_WITH, SUMMARY, UNREAD
+from registry_assets.orchestration.describing import MADE_WITH
+from registry_assets.orchestration.history.newest_events import read_newest
 from registry_assets.orchestration.internals import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -88,34 +86,23 @@ def read_seen(lineage: Lineage, instance: DagsterInstance) -> dict[AssetPartitio
 
     This includes partitions that the metafiles do not have any more.
     """
+    assets = [(o.key, g.partitions is not None) for g in lineage.groups for o in g.outputs]
+    newest = read_newest(lineage.registry.root, assets, instance)
     found: dict[AssetPartition, Seen] = {}
-    for group in lineage.groups:
+    for key, events in newest.items():
         inputs = {
             get_input_data_version_tag(asset_key(upstream.key)): upstream.key
-            for upstream in group.upstream
+            for upstream in lineage.group_of[key].upstream
         }
-        for output in group.outputs:
-            for number, materialization in _newest(
-                output.key, group.partitions is not None, instance
-            ):
-                tags = materialization.tags or {}
-                version = tags.get(DATA_VERSION_TAG)
-                if version is not None:
-                    asset = AssetPartition(output.key, materialization.partition)
-                    read = {inputs[tag]: value for tag, value in tags.items() if tag in inputs}
-                    found[asset] = Seen(
-                        version,
-                        read,
-                        tags.get(CODE_VERSION_TAG),
-                        number,
-                        is_described(materialization.metadata),
-                    )
+        for partition, event in events.items():
+            version = event.tags.get(DATA_VERSION_TAG)
+            if version is not None:
+                read = {inputs[tag]: value for tag, value in event.tags.items() if tag in inputs}
+                code_version = event.tags.get(CODE_VERSION_TAG)
+                found[AssetPartition(key, partition)] = Seen(
+                    version, read, code_version, event.number, event.is_described
+                )
     return found
-
-
-def is_described(metadata: Mapping[str, MetadataValue]) -> bool:
-    """Whether the metadata of a materialization describe the content of its version."""
-    return SUMMARY in metadata and UNREAD not in metadata
 
 
 def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator[AssetPartition]:
@@ -130,33 +117,6 @@ def find_gone(lineage: Lineage, seen: Mapping[AssetPartition, Seen]) -> Iterator
         metafile = lineage.group_of[asset.key].recorded_in(asset.partition)
         if kept_out is None or not kept_out.lacks(metafile):
             yield asset
-
-
-def newest_events(
-    key: Key, is_partitioned: bool, instance: DagsterInstance
-) -> Mapping[str | None, int]:
-    """The storage ID of the newest materialization of each partition of an asset."""
-    if is_partitioned:
-        newest = instance.get_latest_storage_id_by_partition(
-            asset_key(key), DagsterEventType.ASSET_MATERIALIZATION
-        )
-        return {partition: number for partition, number in newest.items()}  # noqa: C416 - wider
-    records = instance.fetch_materializations(asset_key(key), limit=1).records
-    return {None: records[0].storage_id} if records else {}
-
-
-def _newest(
-    key: Key, is_partitioned: bool, instance: DagsterInstance
-) -> Iterator[tuple[int, AssetMaterialization]]:
-    numbers = list(newest_events(key, is_partitioned, instance).values())
-    for start in range(0, len(numbers), _PAGE):
-        page = numbers[start : start + _PAGE]
-        records = instance.fetch_materializations(
-            AssetRecordsFilter(asset_key=asset_key(key), storage_ids=page), limit=_PAGE
-        ).records
-        for record in records:
-            if record.asset_materialization is not None:
-                yield record.storage_id, record.asset_materialization
 
 
 def of_node(node: Node) -> AssetPartition | None:

@@ -37,15 +37,14 @@ from registry_assets.orchestration.history.event_log import (
     find_event,
     find_gone,
     input_versions,
-    is_described,
     made_by,
-    newest_events,
     of_node,
     read_seen,
     recorded_inputs,
     still_at_work,
     tells_the_same,
 )
+from registry_assets.orchestration.history.newest_events import is_described, newest_numbers
 from registry_assets.orchestration.internals import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -343,7 +342,7 @@ class Reporter:
     def _number_of(self, asset: AssetPartition) -> int:
         """The storage ID of an asset's newest event, read for all of its partitions at once."""
         if self.seen[asset].event is None:
-            numbers = newest_events(asset.key, asset.partition is not None, self.instance)
+            numbers = newest_numbers(asset.key, asset.partition is not None, self.instance)
             for partition, number in numbers.items():
                 other = AssetPartition(asset.key, partition)
                 if other in self.seen:
