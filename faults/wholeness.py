@@ -16,11 +16,9 @@ from faults.registries import Site
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.+]+")
 _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
-# What may be left: clones for a moment, in the folder for temporary files that the system cleans;
-# and unfinished objects, which nothing finds by any name, until `git gc` and `registry gc`.
-_MAY_BE_LEFT = re.compile(
-    r"tmp/(registry-|tmp)\w+|registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+"
-)
+# What may be left: unfinished objects, which nothing finds by any name, until `git gc` and
+# `registry gc`.
+_MAY_BE_LEFT = re.compile(r"registry/\.dvc/(cache|storage)/.*\.tmp|.*/tmp_(obj|pack|idx)_\w+")
 
 # What each clone has for itself; and what a killed clone left, which the next one names.
 _OWN = re.compile(r"\.(git|dvc|dagster)|\..*\.cloning-\w+")

@@ -36,6 +36,7 @@ from registry_assets.orchestration.names import IMPORT_SENSOR_NAME
 from registry_assets.orchestration.sensors.imports import look_at_sources
 from registry_assets.registry.status.imports import ImportState, choose_imports, compare_imports
 from registry_assets.settings import read_settings
+from tests.commands import program
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import contents, copy_repository, leftovers, metafiles
 from tests.runs import own
@@ -389,6 +390,39 @@ def test_an_import_over_the_network_has_the_same_life(
     assert (text_registry / FAR / "new.txt").exists()
     squash(source)
     assert states(text_registry)[FAR].state == "lost"
+
+
+def test_the_next_command_removes_the_temporary_files_of_a_killed_one(
+    text_registry: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # DVC makes its clone, then reads the listing, which does not end.
+    (listing,) = (tmp_path / "far storage").rglob("*.dir")
+    listing.unlink()
+    os.mkfifo(listing)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (temporary / "registry-assets.of_me").mkdir()
+    if os.geteuid() == 0:
+        (temporary / "registry-assets.anothers").mkdir()
+        os.chown(temporary / "registry-assets.anothers", 12345, 12345)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    before = sorted(temporary.iterdir())
+    command = ("import", "far", "--into", "texts", "--from", file_url(source))
+    running = subprocess.Popen([program("registry"), *command], cwd=text_registry)
+    try:
+        end = time.monotonic() + 60
+        while not (made := [*temporary.rglob("*dvc-clone")]):
+            assert time.monotonic() < end
+            assert running.poll() is None
+            time.sleep(0.02)
+        run(text_registry, "registry", "status")
+        assert all(folder.exists() for folder in made), "it still runs"
+    finally:
+        running.kill()
+        running.wait()
+    assert all(folder.exists() for folder in made)
+    run(text_registry, "registry", "status")
+    assert sorted(temporary.iterdir()) == before
 
 
 # --- commits that are gone ----------------------------------------------------------------------

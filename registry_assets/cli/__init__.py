@@ -16,7 +16,7 @@ demo.py        the summary that `registry demo` prints
 models.py      what trace prints about models
 reading.py     shared by the commands: read the graph, open the history, print JSON
 terminal.py    text for a terminal, without control characters
-own_process.py settings of our own processes: garbage collector, loggers, umask
+own_process.py settings of our own processes: garbage collector, loggers, umask, temporary files
 
 Commands import Dagster only when they need it: the import takes longer than most commands do.
 """
@@ -46,7 +46,7 @@ from registry_assets.cli import (
     versions,
     working,
 )
-from registry_assets.cli.own_process import set_up_process
+from registry_assets.cli.own_process import own_temporary_folder, set_up_process
 from registry_assets.cli.reading import FINDING
 from registry_assets.cli.terminal import show_control_characters
 from registry_assets.errors import DISK_STEPS, RegistryError
@@ -127,6 +127,7 @@ def main(ctx: click.Context, root: Path, debug: bool) -> None:
             "you have no home folder on this machine: set HOME to a folder that you may write to"
         ) from error
     set_up_process(root)
+    ctx.with_resource(own_temporary_folder())
     show_control_characters()
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         ctx.with_resource(nothing_left_out())

@@ -1,15 +1,24 @@
 """Settings of processes that run only this package: a command, or Dagster's code server.
 
+Temporary files are one of them: all that a process makes, in DVC's code too, lies in one folder
+that it locks. So the next process can tell what a killed one left, and remove it.
+
 No other module changes settings of its process, as that may be a user's program.
 """
 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import getpass
 import logging
 import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry_assets.registry.sharing import share_files
@@ -28,6 +37,7 @@ _POSTGRES = {
     # In seconds, for each address; without it libpq waits for minutes.
     "PGCONNECT_TIMEOUT": "10",
 }
+_TEMPORARY = "registry-assets."
 _MLFLOW = {
     # MLflow sends usage data unless this is set before the import.
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -80,3 +90,77 @@ def _name_user() -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = f"uid{os.getuid()}"
+
+
+@contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Keep the temporary files of this process in a folder of its own, which is removed at the end.
+
+    Folders that killed processes left are removed at the start. Without a lock, as on some network
+    disks, there is no folder of its own.
+    """
+    above = Path(tempfile.gettempdir())
+    _remove_left(above)
+    made = _make_locked(above)
+    if made is None:
+        yield
+        return
+    folder, lock = made
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = str(above)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _make_locked(above: Path) -> tuple[Path, int] | None:
+    """Make a folder and lock it; returns it with the open lock.
+
+    systemd-tmpfiles, which removes old temporary files, leaves locked folders alone, too.
+    """
+    with suppress(OSError):
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=above))
+            try:
+                lock = _lock(folder)
+            except (FileNotFoundError, BlockingIOError):
+                # Another process took it for one that was left.
+                continue
+            except OSError:
+                folder.rmdir()
+                raise
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+    return None
+
+
+def _remove_left(above: Path) -> None:
+    """Remove the folders of this user that no living process has locked."""
+    is_named_so = re.compile(rf"{re.escape(_TEMPORARY)}\w{{8}}").fullmatch
+    with suppress(OSError):
+        names = [name for name in os.listdir(above) if is_named_so(name)]
+        for folder in (above / name for name in names):
+            with suppress(OSError):
+                if folder.lstat().st_uid == os.geteuid():
+                    lock = _lock(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    os.close(lock)
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder; returns the descriptor that holds the lock.
+
+    Raises:
+        BlockingIOError: when another process has locked it.
+        OSError: when it is no folder, or its file system has no locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -169,6 +169,8 @@ def answer(call: socket.socket, teaching: socket.socket) -> None:
         os.chdir(called["cwd"])
         os.environ.clear()
         os.environ.update(called["env"])
+        # The folder for temporary files, which the environment names.
+        tempfile.tempdir = None
         name, *arguments = called["argv"]
         code = run(Path(name).name, arguments)
     except BaseException:
