@@ -22,6 +22,10 @@ from faults.wholeness import State, damages, differences, state_of, wrongs
 _END_SECONDS = 10
 
 
+class TooLateError(Exception):
+    """A command ended before it was killed."""
+
+
 @dataclass(frozen=True)
 class Undisturbed:
     """A scenario, and what it comes to when nothing disturbs it.
@@ -126,15 +130,24 @@ def try_once(
         how: What precedes the name of the command in that of the kind of trial.
     """
     site = one.site.copy(order.scratch / name)
-    faults = tuple(disturb(site, one, kill))
+    try:
+        faults = tuple(disturb(site, one, kill))
+    except TooLateError:
+        site.remove()
+        return Trial("commands that ended before the kill", f"{one.scenario.name}, {kill}, {name}")
     if not faults:
         site.remove()
     return Trial(f"{how}registry {one.scenario.name}", f"{kill}, {name}", faults)
 
 
 def disturb(site: Site, one: Undisturbed, kill: Kill) -> Iterator[str]:
-    """Kills a command, runs it again, and yields what is wrong then, a line each."""
-    site.run(*one.scenario.command, kill=kill)
+    """Kills a command, runs it again, and yields what is wrong then, a line each.
+
+    Raises:
+        TooLateError: when there was nothing left to kill.
+    """
+    if not site.run(*one.scenario.command, kill=kill).is_killed:
+        raise TooLateError
     for damage in damages(site):
         yield f"right after the kill: {damage}"
     yield from finish(site, one)

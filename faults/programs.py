@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 import psutil
+
+from tests.commands.server import prepare_dvc, use_once
 
 _MODULES = {"dvc": "dvc.cli", "registry": "registry_assets.cli"}
 # Names of modules that were learned, among them those that only exist in one program.
@@ -43,9 +46,12 @@ _TRIAL = "FAULTS_TRIAL"
 
 
 def import_all() -> None:
-    """Imports what the programs need at once, so that a fork has it."""
+    """Imports and builds what each of the programs needs, so that a fork has it."""
     for name in _MODULES.values():
         importlib.import_module(name)
+    prepare_dvc()
+    use_once()
+    gc.freeze()
 
 
 def _import_too(names: Sequence[str]) -> None:
@@ -67,12 +73,14 @@ class Ended:
         output: What it printed, on both streams.
         seconds: How long it took.
         changes: How often it was about to change a file below its folder, if that was counted.
+        is_killed: Whether the kill met anything; it may come too late.
     """
 
     code: int
     output: str
     seconds: float
     changes: int = 0
+    is_killed: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ def run(
         watched: Where changes are counted (default: the folder).
     """
     variables = {**os.environ, **(environment or {}), _TRIAL: str(folder)}
+    if command[0] not in _MODULES and kill is None:
+        return _run_other(folder, command, variables)
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as told:
         started = time.monotonic()
         pid = os.fork()
@@ -126,10 +136,11 @@ def run(
                 output.fileno(),
                 _Watch(str(watched or folder), told, at),
             )
+        met: list[int] = []
         end = (
             partial(_kill, pid)
             if kill is None or not kill.only
-            else partial(_kill_only, folder, kill.only)
+            else partial(_kill_only, folder, kill.only, met)
         )
         code = _wait(pid, None if kill is None else kill.after, started, end)
         seconds = time.monotonic() - started
@@ -138,7 +149,25 @@ def run(
         told.seek(0)
         changes, _, modules = told.read().decode().partition(" ")
     _import_too(modules.split())
-    return Ended(code, text, seconds, int(changes or 0))
+    is_killed = bool(met) or (kill is not None and code == -signal.SIGKILL)
+    return Ended(code, text, seconds, int(changes or 0), is_killed)
+
+
+def _run_other(folder: Path, command: Sequence[str], variables: Mapping[str, str]) -> Ended:
+    """Runs a program that is none of `_MODULES`, without a fork of this large process."""
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        check=False,
+    )
+    seconds = time.monotonic() - started
+    return Ended(done.returncode, done.stdout.decode(errors="replace"), seconds)
 
 
 def check(folder: Path, *command: str, environment: Mapping[str, str] | None = None) -> str:
@@ -186,11 +215,12 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _kill_only(folder: Path, words: str) -> None:
+def _kill_only(folder: Path, words: str, met: list[int]) -> None:
     for process in find_running(folder):
         with suppress(psutil.Error):
             if words in " ".join(process.cmdline()):
                 process.kill()
+                met.append(process.pid)
 
 
 class _Watch:

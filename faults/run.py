@@ -34,6 +34,7 @@ PARTS: Mapping[str, Part] = {
 
 # Of one trial; the others mostly follow from them.
 _MOST_TOLD = 3
+_SECONDS_BETWEEN_COUNTS = 60
 
 
 def main() -> None:
@@ -91,16 +92,26 @@ def _run(name: str, order: Order) -> int:
     print(f"{name}: {PARTS[name].about} (--seed {order.seed})", flush=True)
     trials: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for trial in PARTS[name].run(order):
-        trials[trial.kind] += 1
-        wrong[trial.kind] += bool(trial.faults)
-        for fault in trial.faults[:_MOST_TOLD]:
-            print(f"  WRONG {trial.kind}, {trial.how}: {fault}", flush=True)
-    for kind, count in sorted(trials.items()):
-        print(f"  {count:5} {kind}" + (f", {wrong[kind]} with faults" if wrong[kind] else ""))
-    seconds = time.monotonic() - started
-    print(f"  {trials.total():5} in all, {wrong.total()} with faults, {seconds:.0f} s", flush=True)
+    told = started
+    try:
+        for trial in PARTS[name].run(order):
+            trials[trial.kind] += 1
+            wrong[trial.kind] += bool(trial.faults)
+            for fault in trial.faults[:_MOST_TOLD]:
+                print(f"  WRONG {trial.kind}, {trial.how}: {fault}", flush=True)
+            if time.monotonic() - told > _SECONDS_BETWEEN_COUNTS:
+                told = time.monotonic()
+                _tell(trials.total(), "so far", wrong.total(), told - started)
+    finally:
+        # Also after Ctrl-C.
+        for kind, count in sorted(trials.items()):
+            print(f"  {count:5} {kind}" + (f", {wrong[kind]} with faults" if wrong[kind] else ""))
+        _tell(trials.total(), "in all", wrong.total(), time.monotonic() - started)
     return wrong.total()
+
+
+def _tell(trials: int, when: str, wrong: int, seconds: float) -> None:
+    print(f"  {trials:5} {when}, {wrong} with faults, {seconds:.0f} s", flush=True)
 
 
 def _isolate(home: Path) -> None:
