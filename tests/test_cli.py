@@ -146,6 +146,17 @@ def test_add_then_import_then_materialize_is_recorded_in_dagster(text_registry: 
     assert registry(text_registry, "materialize").output.startswith("Nothing to do")
 
 
+def test_materialize_removes_what_a_killed_run_left_also_when_all_was_recorded(
+    text_registry: Path,
+) -> None:
+    assert registry(text_registry, "add", "01_a").exit_code == 0
+    left = text_registry / ".dvc/tmp/registry/999999999-1.00-000000001_left/0"
+    left.parent.mkdir(parents=True)
+    left.write_text("one\n")
+    assert registry(text_registry, "materialize").output.startswith("Nothing to do")
+    assert not left.parent.exists()
+
+
 def last_line(root: Path, *arguments: str) -> str:
     done = registry(root, *arguments)
     assert done.exit_code == 0, done.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,8 @@ def materialize_all(
         if now is not None:
             now.mark_synced(choose_home(root))
         if not plan.units:
+            # A killed command may have recorded all, and not removed what it had set aside.
+            dvc.recover(partial(click.echo, err=True))
             if found.registry.problems:
                 click.echo("Nothing to do for what can be read.")
                 return FINDING
@@ -223,10 +226,12 @@ def say_restored(data: Restored, more: str = "") -> None:
         click.echo(f"missing  {path}  ({reason})")
     if data.missing:
         unnamed = len(data.missing) - len(named)
+        step = "run `registry push` on a machine that has them, then run this again"
+        if data.away is not None:
+            step = data.away.next_step
         click.echo(
             (f"… and {unnamed} more\n" if unnamed > 0 else "")
-            + f"{len(data.missing)} outputs could not be fetched: run `registry push` on a machine "
-            "that has them, then run this again"
+            + f"{len(data.missing)} outputs could not be fetched: {step}"
         )
 
 

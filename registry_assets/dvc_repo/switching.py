@@ -25,6 +25,7 @@ from registry_assets.errors import (
     DataNotAvailableError,
     RefusedError,
     RemoteAccessError,
+    RemoteError,
     RemoteUnreachableError,
     RepositoryBusyError,
 )
@@ -74,7 +75,7 @@ class Restored:
     pulled: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)
-    away: str | None = None
+    away: RemoteError | None = None
 
 
 @contextmanager
@@ -224,12 +225,12 @@ def _restore(dvc: RepoAccess, repo: Repo, out: DvcOutput, done: Restored) -> Non
 def _fetch(repo: Repo, out: DvcOutput, done: Restored) -> str | None:
     """Pulls the recorded version of an output into the cache; returns why that failed, if so."""
     if done.away is not None and not out.stage.is_repo_import:
-        return done.away
+        return done.away.reason
     try:
         fetch(repo, out, _say_nothing)
     except DataNotAvailableError as error:
         if isinstance(error.__cause__, RemoteUnreachableError | RemoteAccessError):
             # Not tried again for every output: it may take long to fail.
-            done.away = error.reason
+            done.away = error.__cause__
         return error.reason
     return None

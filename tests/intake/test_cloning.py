@@ -155,6 +155,14 @@ def test_what_was_cut_off_goes_on(hub: Path, tmp_path: Path) -> None:
     is_working(root)
 
 
+def test_a_remote_that_cannot_be_reached_is_the_next_step(hub: Path, tmp_path: Path) -> None:
+    clone(tmp_path, str(hub), "second", "--no-data")
+    nowhere = ("dvc", "remote", "modify", "--local", "storage", "url", "http://127.0.0.1:9/x")
+    run(tmp_path / "second", *nowhere)
+    said = clone(tmp_path, str(hub), "second", code=1)
+    assert "5 outputs could not be fetched: check its address and the network, then run" in said
+
+
 def test_objects_that_the_remote_lacks_are_named(made: Path, hub: Path, tmp_path: Path) -> None:
     listing = next((tmp_path / "nas").rglob("*.dir"))
     listing.unlink()
