@@ -50,7 +50,12 @@ def import_all() -> None:
     for name in _MODULES.values():
         importlib.import_module(name)
     prepare_dvc()
+    # DVC has the streams of this process, and tells what it does there.
+    logging.disable(logging.INFO)
     use_once()
+    logging.disable(logging.NOTSET)
+    # Dagster has SIGTERM interrupt a process, which would tell where it was.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     gc.freeze()
 
 
