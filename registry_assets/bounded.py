@@ -78,6 +78,16 @@ def read_text(path: str | Path, name: str | None = None) -> str:
         return file.read()
 
 
+def check_size(text: str, name: str) -> None:
+    """Checks that a text is no larger than any metafile.
+
+    Raises:
+        MetafileError: when it is.
+    """
+    if len(text) > MOST_BYTES:
+        raise MetafileError(name, f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is")
+
+
 def check_ignore_rules(text: str, name: str) -> None:
     """Checks that the rules of a ``.dvcignore`` can be read and matched in no time.
 
@@ -115,8 +125,7 @@ def check_yaml(text: str, name: str) -> None:
     Raises:
         MetafileError: when it stands for more.
     """
-    if len(text) > MOST_BYTES:
-        raise MetafileError(name, f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is")
+    check_size(text, name)
     try:
         if _is_too_deep(text):
             raise MetafileError(name, "it is nested too deeply")

@@ -57,6 +57,7 @@ SETTINGS = {
     "not YAML": ("run_retries: [\n", "dagster.yaml:2: not valid YAML"),
     "not a mapping": ("- run_retries\n", "to parse to dictionary"),
     "not text": ("\x00", "dagster.yaml"),
+    "nested without end": (f"a: {'[' * 50_000}{']' * 50_000}\n", "it is nested too deeply"),
     "a key with a typing mistake": (
         "run_cordinator: {}\n",
         'entry "run_cordinator" at the root: c',

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from registry_assets.bounded import MOST_BYTES
+
 HEADER = "schema: '2.0'\nstages:\n"
 TOP_LEVEL_KEY = re.compile(r"^[^\s#]", re.MULTILINE)
 ENTRY = re.compile(r"^  \S", re.MULTILINE)
@@ -38,6 +40,9 @@ def split_lock(text: str) -> LockText | None:
     """Splits a ``dvc.lock``; None if it is not in DVC's format."""
     if not text or text == str(LockText({})):
         return LockText({})
+    if len(text) > MOST_BYTES:
+        # Whoever reads it otherwise says so.
+        return None
     if not text.startswith(HEADER) or not text.endswith("\n") or ANCHOR.search(text):
         return None
     end = next_match(TOP_LEVEL_KEY, text, len(HEADER))

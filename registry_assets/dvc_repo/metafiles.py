@@ -23,7 +23,7 @@ from dvc.dvcfile import LOCK_FILE
 from dvc.stage.serialize import to_lockfile, to_single_stage_file
 from dvc.utils.serialize import YAMLError, parse_yaml, parse_yaml_for_update
 
-from registry_assets.bounded import check_yaml, read_text
+from registry_assets.bounded import check_size, check_yaml, read_text
 from registry_assets.dvc_repo.lock_text import (
     ANCHOR,
     ENTRY,
@@ -244,6 +244,7 @@ def read_entries(text: str, names: Collection[str]) -> dict[str, Any]:
 
 
 def _parse(text: str) -> Any:
+    check_size(text, LOCK_FILE)
     data = read_plain(text)
     if data is None:
         check_yaml(text, LOCK_FILE)

@@ -32,6 +32,7 @@ _TEXT = re.compile(
 # Compared in lower case; some are special in YAML 1.1 only.
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", ".inf", ".nan", "..."}
 _SIDES = {"true": True, "false": False}
+_COMMENT = re.compile(r"^ *#", re.MULTILINE)
 _KEY = re.compile(r"[A-Za-z][\w./@-]{,99}", re.ASCII)
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+")
 _WIDTH = 80
@@ -47,6 +48,9 @@ def read_plain(text: str) -> dict[str, Any] | None:
 
     The result is the same as that of a full YAML parser.
     """
+    if _COMMENT.search(text):
+        # Found at once, as there may be millions.
+        return None
     *lines, last = text.split("\n")
     if last:
         return None

@@ -12,6 +12,7 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.data import ensure_input, remove_empty
+from registry_assets.dvc_repo.folders.hashing import check_ends
 from registry_assets.dvc_repo.garbage import find_unfinished
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -99,6 +100,7 @@ def _output(repo: Repo, dvc: RepoAccess, metafile: str, path: str) -> DvcOutput:
 
 
 def _check(out: DvcOutput, repo: Repo, path: str, files: Collection[str]) -> None:
+    check_ends(out)
     _, _, tree = build(
         out.cache, out.fs_path, out.fs, out.hash_name, ignore=repo.dvcignore, dry_run=True
     )

@@ -10,6 +10,7 @@ from dvc.dvcfile import LOCK_FILE
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
+from registry_assets.dvc_repo.folders.hashing import check_ends
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.dvc_repo.metafiles import (
     replace_text,
@@ -96,6 +97,7 @@ def _is_rest(repo: Repo, out: DvcOutput) -> bool:
     recorded = listings_of(repo).read(version) if is_folder(version) else None
     if recorded is None:
         return False
+    check_ends(out)
     _, _, tree = build(
         out.cache, out.fs_path, out.fs, out.hash_name, ignore=repo.dvcignore, dry_run=True
     )

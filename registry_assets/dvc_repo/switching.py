@@ -15,6 +15,7 @@ from dvc_data.hashfile.tree import Tree
 
 from registry_assets.dvc_repo.data import fetch, is_as_recorded, link_from_cache, remove_empty
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
+from registry_assets.dvc_repo.folders.hashing import check_place_ends
 from registry_assets.dvc_repo.folders.verifying import Kept, are_kept
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import RepoAccess, Report
@@ -23,6 +24,7 @@ from registry_assets.dvc_repo.previous_outputs import PreviousOutputs, recover
 from registry_assets.dvc_repo.versions import caches_of, path_in_repo
 from registry_assets.errors import (
     DataNotAvailableError,
+    FileNotStorableError,
     RefusedError,
     RemoteAccessError,
     RemoteError,
@@ -101,7 +103,11 @@ def find_unsaved(repo: Repo, paths: Sequence[str]) -> Iterator[Unsaved]:
         place = Path(repo.root_dir) / path
         if not os.path.lexists(place):
             continue
-        version, files, sizes = _hash_all(repo, place)
+        try:
+            version, files, sizes = _hash_all(repo, place)
+        except FileNotStorableError:
+            yield Unsaved(path)
+            continue
         if not _is_kept(repo, version, sizes):
             yield Unsaved(path)
         for folder, _, names in os.walk(place):
@@ -128,7 +134,11 @@ def _hash_all(repo: Repo, place: Path) -> tuple[str, Mapping[str, str], Mapping[
 
     Returns:
         The version, the md5s of the files in a folder, and the known sizes of all objects in bytes.
+
+    Raises:
+        FileNotStorableError: for what reading it would never end at.
     """
+    check_place_ends(repo, str(place))
     cache = repo.cache.local
     _, meta, found = build(
         cache, str(place), repo.fs, cache.hash_name, ignore=repo.dvcignore, dry_run=True

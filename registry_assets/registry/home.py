@@ -14,7 +14,8 @@ from io import StringIO
 from pathlib import Path
 from unicodedata import category
 
-from registry_assets.errors import RegistryError
+from registry_assets.bounded import check_yaml, read_text
+from registry_assets.errors import MetafileError, RegistryError
 from registry_assets.git_repo import check_own
 from registry_assets.units import is_text, printable
 from registry_assets.writing import write_whole
@@ -251,10 +252,12 @@ def event_log_file(home: Path) -> Path | None:
     from ruamel.yaml.error import YAMLError
 
     try:
-        settings = YAML(typ="safe").load((home / "dagster.yaml").read_text(encoding="utf-8")) or {}
+        text = read_text(home / "dagster.yaml")
+        check_yaml(text, "dagster.yaml")
+        settings = YAML(typ="safe").load(text) or {}
     except FileNotFoundError:
         settings = {}
-    except (OSError, UnicodeDecodeError, YAMLError):
+    except (OSError, UnicodeDecodeError, YAMLError, MetafileError):
         return None
     if not isinstance(settings, dict) or not _STORAGE_SETTINGS.isdisjoint(settings):
         return None

@@ -8,13 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
 import pytest
 
+from registry_assets.errors import MetafileError
 from registry_assets.merge_driver import main as merge_driver
+from registry_assets.revisions.changes.merging import read_lock
 from tests.any_repository.looking import registry, write_repository
 from tests.conftest import commit_all, run
 
@@ -357,6 +360,14 @@ def test_the_merge_driver_leaves_a_lock_that_explodes_to_people(
     assert Path(names[1]).read_text() == texts[1]
 
 
+def test_a_lock_that_is_larger_than_any_is_refused_before_it_is_read() -> None:
+    text = "schema: '2.0'\nstages:\n" + "  # a line\n" * 7_000_000
+    began = time.process_time()
+    with pytest.raises(MetafileError, match="larger than 64 MiB"):
+        read_lock(text)
+    assert time.process_time() - began < 4
+
+
 SLOW = "a*" * 8 + "b"
 
 
@@ -378,6 +389,11 @@ def test_a_rule_that_would_be_matched_for_hours_is_named(rule: str, root: Path) 
 def test_an_ignore_file_of_rules_without_number_is_named(root: Path) -> None:
     (root / ".dvcignore").write_text("".join(f"{number}*.jpg\n" for number in range(200_000)))
     assert "it has more than 50,000 lines" in look_at(root, "status")
+
+
+def test_an_ignore_file_that_is_no_text_is_named(root: Path) -> None:
+    (root / ".dvcignore").write_bytes(b"\xff\xfe*\n")
+    assert ".dvcignore: it is not UTF-8: save it as such" in look_at(root, "status")
 
 
 @pytest.mark.parametrize("target", ["../victim", ".git/config", "new"])

@@ -163,6 +163,14 @@ def test_a_remote_that_cannot_be_reached_is_the_next_step(hub: Path, tmp_path: P
     assert "5 outputs could not be fetched: check its address and the network, then run" in said
 
 
+def test_a_pipe_in_the_place_of_data_is_left_as_it_is(hub: Path, tmp_path: Path) -> None:
+    clone(tmp_path, str(hub), "second", "--no-data")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "second/raw/01_a").symlink_to(tmp_path / "pipe")
+    said = clone(tmp_path, str(hub), "second")
+    assert "edited   raw/01_a  (left as it is)" in said
+
+
 def test_objects_that_the_remote_lacks_are_named(made: Path, hub: Path, tmp_path: Path) -> None:
     listing = next((tmp_path / "nas").rglob("*.dir"))
     listing.unlink()

@@ -177,20 +177,23 @@ def hash_by_dvc(out: DvcOutput) -> HashInfo:
 
 
 def check_ends(out: DvcOutput) -> None:
-    """Checks that DVC can read an output or dependency to its end.
+    """Checks that DVC can read an output or dependency to its end; see `check_place_ends`."""
+    if out.protocol == "local":
+        check_place_ends(out.repo, str(out.fs_path))
+
+
+def check_place_ends(repo: Repo, place: str) -> None:
+    """Checks that DVC can read a file or folder to its end.
 
     Raises:
         FileNotStorableError: naming the device or pipe, or the folder that is around the registry.
     """
-    if out.protocol != "local":
-        return
-    place = str(out.fs_path)
     _check_ends(place)
     if not os.path.isdir(place):
         return
-    if Path(out.repo.root_dir).is_relative_to(os.path.realpath(place)):
+    if Path(repo.root_dir).is_relative_to(os.path.realpath(place)):
         raise FileNotStorableError(place, "the registry is in it")
-    for folder, _, names in out.dvcignore.walk(out.fs, place):
+    for folder, _, names in repo.dvcignore.walk(repo.fs, place):
         for name in names:
             _check_ends(f"{folder}/{name}")
 

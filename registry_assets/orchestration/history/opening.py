@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.errors import MetafileError, RegistryError, UnusableError
 from registry_assets.orchestration.history.postgres import (
     NEXT_STEPS,
@@ -68,6 +69,7 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
     home = choose_home(root).resolve()
     check_place(home)
     settings = _name_settings(root, home)
+    _check_settings(home, settings)
     overrides, database, place = {}, None, printable(str(home))
     if event_log_file(home) is None:
         with _translated_settings_errors(settings):
@@ -97,6 +99,17 @@ def open_history(root: Path, *, launches_runs: bool = False) -> Iterator[Dagster
             stay_connected(instance)
         share_history(home)
         yield instance
+
+
+def _check_settings(home: Path, settings: str) -> None:
+    """Checks that Dagster can read its settings in bounded time, and without a crash.
+
+    Raises:
+        MetafileError: when it cannot.
+    """
+    # What is no text, and no YAML, is left to Dagster.
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        check_yaml(read_text(home / "dagster.yaml", settings), settings)
 
 
 def _check_writable(home: Path) -> None:
