@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from faults.programs import Kill, check, find_running, import_all
+from faults.programs import Kill, check, find_running
 from faults.registries import DATASET, NAMES, Site, build_site
 from faults.trials import Order, Trial, side_by_side
 
@@ -377,13 +377,14 @@ MAKES: Mapping[str, Make] = {
 
 def run(order: Order) -> Iterator[Trial]:
     """Looks at each branch in turn, until the order is over."""
-    import_all()
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, hard))
     base = build_site(order.shared / "branches base")
     _put_outside(base)
     names = [*MAKES]
     order.chance("branches").shuffle(names)
     yield from side_by_side(order, partial(_look_at, order, base, names))
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _put_outside(site: Site) -> None:

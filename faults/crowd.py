@@ -14,7 +14,6 @@ from functools import partial
 from multiprocessing import get_context
 from random import Random
 
-from faults.programs import import_all
 from faults.registries import DATASET, Site, build_site, shoot
 from faults.trials import Order, Trial
 from faults.wholeness import damages, leftovers, look
@@ -28,7 +27,6 @@ _GIT_GAVE_UP = re.compile(r"index\.lock|cannot lock ref|HEAD\.lock")
 
 def run(order: Order) -> Iterator[Trial]:
     """Lets the crowd work, as often as there is time for, at least once."""
-    import_all()
     number = 0
     while number == 0 or not order.is_over:
         site = build_site(order.scratch / f"crowd {number}")

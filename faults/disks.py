@@ -1,9 +1,10 @@
 """Disks that fill up, are read-only, gone or slow, and a quota that is used up.
 
 Those of cache, workspace, history and temporary files are small file systems of their own, mounted
-where nobody else sees them, which takes root. Slow disks and quotas are made of system calls that
-wait or fail, with strace. The command has to succeed, or to name the next step in one line and to
-lose nothing; with space on the disk again, the same command leads to the undisturbed result.
+where nobody else sees them, which takes root; one with a quota is a Btrfs. Slow disks, and quotas
+that are used up at any call, are made of system calls that wait or fail, with strace. The command
+has to succeed, or to name the next step in one line and to lose nothing; with space on the disk
+again, the same command leads to the undisturbed result.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from faults.kills import Undisturbed, finish, measure_all
-from faults.programs import Ended, import_all
+from faults.programs import Ended
 from faults.registries import Site, move_cache
 from faults.trials import Order, Trial, side_by_side
 from faults.wholeness import damages
@@ -42,7 +43,10 @@ _PLACES = {
     "history": "registry/.dagster",
     "temporary files": "tmp",
 }
-_TROUBLES = ("full", "read-only", "gone")
+_OVER_QUOTA = "over quota"
+_TROUBLES = ("full", "read-only", "gone", _OVER_QUOTA)
+# A Btrfs cannot be smaller than 109 MiB.
+_IMAGE_SIZE = 128 * 2**20
 # What gives a file its name or its place on the disk; "?" is for what not every machine has.
 _CALLS = (
     "?mkdir,mkdirat,?link,linkat,?symlink,symlinkat,?rename,?renameat,renameat2,fsync,fdatasync,"
@@ -65,26 +69,40 @@ class Disk:
     folder: Path
     store: Path
 
-    def put_in_place(self) -> None:
+    def put_in_place(self, trouble: str) -> None:
         """Moves a folder to a new disk."""
         self.store.mkdir()
-        _call("mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(self.store))
+        if trouble == _OVER_QUOTA:
+            self._make_btrfs()
+        else:
+            _call("mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(self.store))
         _call("cp", "-a", str(self.folder), str(self.store / "content"))
         # What lies below the mount is what is there when it is gone.
         shutil.rmtree(self.folder)
         self.folder.mkdir()
         self.mount()
 
+    def _make_btrfs(self) -> None:
+        image = self.store.with_name("image")
+        with image.open("wb") as file:
+            file.truncate(_IMAGE_SIZE)
+        _call("mkfs.btrfs", "--quiet", "--mixed", str(image))
+        _call("mount", "-o", "loop", str(image), str(self.store))
+        _call("btrfs", "quota", "enable", str(self.store))
+        _call("btrfs", "quota", "rescan", "-w", str(self.store))
+
     def mount(self) -> None:
         """Mounts the disk at the folder."""
         _call("mount", "--bind", str(self.store / "content"), str(self.folder))
 
     def begin(self, trouble: str, left: int) -> None:
-        """Fills the disk up to some bytes, or makes it read-only or gone."""
+        """Fills disk or quota up to some bytes, or makes the disk read-only or gone."""
         if trouble == "full":
             free = os.statvfs(self.store)
             with (self.store / "filler").open("wb") as filler:
                 os.posix_fallocate(filler.fileno(), 0, free.f_bavail * free.f_frsize - left)
+        elif trouble == _OVER_QUOTA:
+            self._limit(str(self._used() + left))
         elif trouble == "read-only":
             _call("mount", "-o", "remount,bind,ro", str(self.folder))
         else:
@@ -94,10 +112,20 @@ class Disk:
         """Undoes `begin`."""
         if trouble == "full":
             (self.store / "filler").unlink()
+        elif trouble == _OVER_QUOTA:
+            self._limit("none")
         elif trouble == "read-only":
             _call("mount", "-o", "remount,bind,rw", str(self.folder))
         else:
             self.mount()
+
+    def _used(self) -> int:
+        _call("btrfs", "filesystem", "sync", str(self.store))
+        shown = _call("btrfs", "qgroup", "show", "--raw", str(self.store))
+        return int(re.findall(r"^0/5 +(\d+)", shown, re.MULTILINE)[0])
+
+    def _limit(self, size: str) -> None:
+        _call("btrfs", "qgroup", "limit", size, str(self.store))
 
     def remove(self) -> None:
         """Removes the disk with all that is on it."""
@@ -110,10 +138,11 @@ def run(order: Order) -> Iterator[Trial]:
     if os.geteuid() != 0:
         yield Trial("disks", "not tried", ("mounting takes root: `sudo make faults ARGS=disks`",))
         return
-    if shutil.which("strace") is None:
-        yield Trial("disks", "not tried", ("strace is missing: `apt-get install strace`",))
-        return
-    import_all()
+    for program, package in (("strace", "strace"), ("mkfs.btrfs", "btrfs-progs")):
+        if shutil.which(program) is None:
+            missing = f"{program} is missing: `apt-get install {package}`"
+            yield Trial("disks", "not tried", (missing,))
+            return
     undisturbed = measure_all(order)
     yield from side_by_side(order, partial(_disturb_one, order, undisturbed))
 
@@ -132,7 +161,8 @@ def _disturb_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) 
     faults = tuple(disturb(site, one, place, trouble, left))
     if not faults:
         site.remove()
-    how = f"{place} {trouble}" + (f" but for {left} bytes" if trouble == "full" else "")
+    is_filled = trouble in ("full", _OVER_QUOTA)
+    how = f"{place} {trouble}" + (f" but for {left} bytes" if is_filled else "")
     return Trial(f"{place} {trouble}", f"registry {one.scenario.name}, {how}, {number}", faults)
 
 
@@ -176,7 +206,7 @@ def disturb(site: Site, one: Undisturbed, place: str, trouble: str, left: int) -
     if place == "cache":
         move_cache(site)
     disk = Disk(site.place / _PLACES[place], site.place / "store")
-    disk.put_in_place()
+    disk.put_in_place(trouble)
     try:
         disk.begin(trouble, left)
         ended = site.run(*one.scenario.command)
@@ -218,5 +248,5 @@ def _mount_privately() -> None:
     _call("mount", "--make-rprivate", "/")
 
 
-def _call(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def _call(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

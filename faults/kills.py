@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from faults.programs import Kill, find_running, import_all
+from faults.programs import Kill, find_running
 from faults.registries import SCENARIOS, WITH_WORKERS, Scenario, Site, build_site
 from faults.trials import Order, Trial, side_by_side
 from faults.wholeness import State, damages, differences, state_of, wrongs
@@ -50,7 +50,6 @@ class Undisturbed:
 
 def run(order: Order) -> Iterator[Trial]:
     """Kills every command in turn, until the order is over."""
-    import_all()
     undisturbed = measure_all(order)
     for one in undisturbed:
         wrong = tuple(wrongs(Site(one.site.place.with_name(f"{one.scenario.name} once"))))

@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from faults.kills import Undisturbed, finish, measure_all, try_once
-from faults.programs import Kill, import_all
-from faults.registries import Site
+from faults.programs import Kill
+from faults.registries import SCENARIOS, Site
 from faults.trials import Order, Trial, side_by_side
 
 _CALLS = (
@@ -43,6 +43,8 @@ _METAFILE = re.compile(r"registry/.*(\.dvc|/dvc\.lock)")
 _OBJECT = re.compile(r"registry/\.dvc/cache/files/md5/../[0-9a-f]{30}(\.dir)?")
 _ASIDE = re.compile(r"(?P<folder>registry/\.dvc/tmp/registry/[^/]+)/\d+")
 _APPENDED = "appended"
+_moments: dict[str, list[float]] = {}
+"""When a command that this process traced wrote something, in seconds after its first call."""
 _NOT_OURS = re.compile(r"(registry|beside/[^/]+(/[^/]+)?)/\.(git|dagster)/|origin\.git/|tmp/|home/")
 
 
@@ -99,20 +101,12 @@ class Disk:
 
 
 def run(order: Order) -> Iterator[Trial]:
-    """Checks the system calls of every command, then cuts the power, until the order is over."""
+    """Checks the system calls of commands, and cuts the power, until the order is over."""
     if shutil.which("strace") is None:
         raise SystemExit("power: strace is missing: `apt-get install strace`, then run this again")
-    import_all()
-    undisturbed = measure_all(order)
-    checked = {}
-    for one in undisturbed:
-        name = one.scenario.name
-        site = one.site.copy(order.scratch / f"{name} traced")
-        calls = trace(site, one.scenario.command)
-        yield Trial(f"system calls of registry {name}", "undisturbed", tuple(find_faults(calls)))
-        checked[name] = [call.time for call in calls if call.kind in ("write", "rename", "link")]
-        site.remove()
-    yield from side_by_side(order, partial(_cut_one, order, undisturbed, checked))
+    # In another order each time, as there may not be time for all.
+    undisturbed = order.chance("power").sample(measure_all(order), len(SCENARIOS))
+    yield from side_by_side(order, partial(_cut_one, order, undisturbed))
 
 
 def trace(site: Site, command: Sequence[str], kill: Kill | None = None) -> list[Call]:
@@ -205,12 +199,19 @@ def find_faults(calls: Sequence[Call]) -> Iterator[str]:
         yield f"the folder of {path} was not synced after it got its name"
 
 
-def _cut_one(
-    order: Order, undisturbed: Sequence[Undisturbed], times: dict[str, list[float]], number: int
-) -> Trial:
+def _cut_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> Trial:
     one = undisturbed[number % len(undisturbed)]
+    name = one.scenario.name
+    if name not in _moments:
+        site = one.site.copy(order.scratch / f"traced {number}")
+        calls = trace(site, one.scenario.command)
+        site.remove()
+        _moments[name] = [c.time for c in calls if c.kind in ("write", "rename", "link")]
+        faults = tuple(find_faults(calls))
+        if faults:
+            return Trial(f"system calls of registry {name}", "undisturbed", faults)
     chance = order.chance("power", number)
-    kill = Kill(after=chance.choice(times[one.scenario.name]) + chance.uniform(0, 0.05))
+    kill = Kill(after=chance.choice(_moments[name]) + chance.uniform(0, 0.05))
     return try_once(order, one, kill, f"cut {number}", cut, "power cut of ")
 
 
