@@ -97,9 +97,10 @@ def own_temporary_folder() -> Iterator[None]:
     """Keep the temporary files of this process in a folder of its own, which is removed at the end.
 
     Folders that killed processes left are removed at the start. Without a lock, as on some network
-    disks, there is no folder of its own.
+    disks, and on a full disk, there is no folder of its own.
     """
-    above = Path(tempfile.gettempdir())
+    before = tempfile.tempdir
+    above = _find_temporary()
     _remove_left(above)
     made = _make_locked(above)
     if made is None:
@@ -110,9 +111,18 @@ def own_temporary_folder() -> Iterator[None]:
     try:
         yield
     finally:
-        tempfile.tempdir = str(above)
+        tempfile.tempdir = before
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _find_temporary() -> Path:
+    """The folder for temporary files, found as by `tempfile.gettempdir`.
+
+    That one tries to write there first, and a kill right then leaves the file.
+    """
+    named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return Path(tempfile.tempdir or next(filter(None, named), "/tmp")).absolute()
 
 
 def _make_locked(above: Path) -> tuple[Path, int] | None:
