@@ -7,6 +7,7 @@ before a random change of the file system, which the same seed finds again.
 from __future__ import annotations
 
 import multiprocessing
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from faults.wholeness import State, damages, differences, state_of, wrongs
 
 # How long what was started may take to notice that its parent is gone.
 _END_SECONDS = 10
+_LOCK = re.compile(r"if none runs any more, remove (.+\.lock), then run this again")
 
 
 class TooLateError(Exception):
@@ -155,6 +157,11 @@ def disturb(site: Site, one: Undisturbed, kill: Kill) -> Iterator[str]:
 def finish(site: Site, one: Undisturbed) -> Iterator[str]:
     """Runs a disturbed command again, and yields what is wrong then, a line each."""
     again = site.run(*one.scenario.command)
+    lock = _LOCK.search(again.output)
+    if lock is not None:
+        # A killed `git` leaves it, and nothing tells whose it is: people have to look.
+        Path(lock[1]).unlink()
+        again = site.run(*one.scenario.command)
     end = time.monotonic() + _END_SECONDS
     while find_running(site.place) and time.monotonic() < end:
         time.sleep(0.1)
