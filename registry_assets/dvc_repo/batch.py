@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from registry_assets.bounded import read_text
 from registry_assets.dvc_repo.elsewhere import runner_for
 from registry_assets.dvc_repo.loading import load_stages
-from registry_assets.dvc_repo.metafiles import entry_names, replace_text
+from registry_assets.dvc_repo.metafiles import entry_names, replace_text, scratch_folder
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
 from registry_assets.dvc_repo.resolved import Elsewhere
@@ -212,7 +212,8 @@ class _Batch:
             wanted = [line for line in lines if line not in added]
             wanted += [line for line in self.lines_to_ignore if line in added]
             if set(wanted) == set(lines) and wanted != lines:
-                replace_text(file, "".join(f"{line}\n" for line in wanted))
+                text = "".join(f"{line}\n" for line in wanted)
+                replace_text(file, text, scratch=scratch_folder(self.repo))
 
     def run(self) -> Iterator[StageResult]:
         recover(self.dvc, self.repo, self.report)

@@ -17,7 +17,7 @@ from dvc.stage.run import _make_cmd
 from dvc_data.hashfile.state import State
 from dvc_data.json_compat import dumps as dumps_json
 
-from registry_assets.dvc_repo.metafiles import replace_text
+from registry_assets.dvc_repo.metafiles import replace_text, scratch_below
 
 if TYPE_CHECKING:
     from dvc.ignore import DvcIgnoreFilter, DvcIgnorePatterns
@@ -37,7 +37,9 @@ class WholeConfig(Config):  # type: ignore[misc]
 
         stream = BytesIO()
         ConfigObj(_pack_named(conf_dict), encoding="utf-8").write(stream)
-        replace_text(Path(self.files[level]), stream.getvalue().decode("utf-8"))
+        # Not beside the file, where Git would see what a killed process leaves.
+        scratch = scratch_below(Path(self.dvc_dir)) if level in ("repo", "local") else None
+        replace_text(Path(self.files[level]), stream.getvalue().decode("utf-8"), scratch=scratch)
 
 
 def shell_command(executable: str | None, command: str) -> str | list[str]:

@@ -156,7 +156,12 @@ def entry_names(path: Path) -> frozenset[str]:
 
 def scratch_folder(repo: Repo) -> Path:
     """The folder for temporary files; cleaned up after killed processes."""
-    return Path(repo.tmp_dir) / "registry"
+    return scratch_below(Path(repo.dvc_dir))
+
+
+def scratch_below(dvc_folder: Path) -> Path:
+    """The folder for temporary files below the ``.dvc`` of a repository."""
+    return dvc_folder / "tmp" / "registry"
 
 
 def splice_entries(text: str, entries: Mapping[str, Any], order: Sequence[str] = ()) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry_assets.dvc_repo import DvcRepo
+from registry_assets.dvc_repo import DvcRepo, keep_together
 from registry_assets.dvc_repo.processes import name_of_mine, owner_of
 from registry_assets.orchestration.io_manager import dump
 from tests.conftest import run, write_tree
@@ -473,3 +473,13 @@ def test_an_asset_of_somebodys_own_killed_at_any_moment(tmp_path: Path) -> None:
         assert leftovers(root) == [], at
         check_cache(root)
     assert seen == {True, False}
+
+
+def test_a_kill_while_settings_are_written_leaves_nothing_that_git_sees(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    (root / ".dvc/.gitignore").write_text("/config.local\n/tmp\n/cache\n")
+    before = run(root, "git", "status", "--porcelain", "--untracked-files=all")
+    ends = die(root, lambda: keep_together(root), at=0)
+    for at in range(1, ends + 1):
+        die(root, lambda: keep_together(root), at=at)
+        assert run(root, "git", "status", "--porcelain", "--untracked-files=all") == before
