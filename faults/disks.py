@@ -47,6 +47,7 @@ _OVER_QUOTA = "over quota"
 _TROUBLES = ("full", "read-only", "gone", _OVER_QUOTA)
 # A Btrfs cannot be smaller than 109 MiB.
 _IMAGE_SIZE = 128 * 2**20
+_SUBVOLUME = "0/256"
 # What gives a file its name or its place on the disk; "?" is for what not every machine has.
 _CALLS = (
     "?mkdir,mkdirat,?link,linkat,?symlink,symlinkat,?rename,?renameat,renameat2,fsync,fdatasync,"
@@ -76,7 +77,8 @@ class Disk:
             self._make_btrfs()
         else:
             _call("mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(self.store))
-        _call("cp", "-a", str(self.folder), str(self.store / "content"))
+            (self.store / "content").mkdir()
+        _call("cp", "-a", f"{self.folder}/.", str(self.store / "content"))
         # What lies below the mount is what is there when it is gone.
         shutil.rmtree(self.folder)
         self.folder.mkdir()
@@ -90,6 +92,8 @@ class Disk:
         _call("mount", "-o", "loop", str(image), str(self.store))
         _call("btrfs", "quota", "enable", str(self.store))
         _call("btrfs", "quota", "rescan", "-w", str(self.store))
+        # Around it is no limit, so that it can be lifted again.
+        _call("btrfs", "subvolume", "create", str(self.store / "content"))
 
     def mount(self) -> None:
         """Mounts the disk at the folder."""
@@ -122,10 +126,10 @@ class Disk:
     def _used(self) -> int:
         _call("btrfs", "filesystem", "sync", str(self.store))
         shown = _call("btrfs", "qgroup", "show", "--raw", str(self.store))
-        return int(re.findall(r"^0/5 +(\d+)", shown, re.MULTILINE)[0])
+        return int(re.findall(rf"^{_SUBVOLUME} +(\d+)", shown, re.MULTILINE)[0])
 
     def _limit(self, size: str) -> None:
-        _call("btrfs", "qgroup", "limit", size, str(self.store))
+        _call("btrfs", "qgroup", "limit", size, _SUBVOLUME, str(self.store))
 
     def remove(self) -> None:
         """Removes the disk with all that is on it."""
