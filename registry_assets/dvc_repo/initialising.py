@@ -24,6 +24,7 @@ from registry_assets.dvc_repo.opening import (
     find_origin_remote,
     find_outer_cache,
     missing_cache,
+    open_bounded,
     translated_errors,
 )
 from registry_assets.errors import RegistryError
@@ -251,7 +252,7 @@ def check_cache(root: Path) -> None:
 
 
 def _find_outer_cache(root: Path) -> Path | None:
-    with translated_errors(), closing(Repo(str(root))) as repo:
+    with translated_errors(), closing(open_bounded(root)) as repo:
         return find_outer_cache(repo)
 
 

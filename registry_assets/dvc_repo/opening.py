@@ -257,6 +257,11 @@ class _Repo(Repo):  # type: ignore[misc]
         return DataHidingIgnore(self.fs, self.root_dir)
 
 
+def open_bounded(root: Path) -> Repo:
+    """DVC's repository at a root, whose files are read in bounded time; to be closed."""
+    return _Repo(str(root), fs=_BoundedFiles())
+
+
 @dataclass
 class _Session:
     """A repository that stays open until all who share it have ended their sessions."""

@@ -171,6 +171,13 @@ def test_a_pipe_in_the_place_of_data_is_left_as_it_is(hub: Path, tmp_path: Path)
     assert "edited   raw/01_a  (left as it is)" in said
 
 
+def test_an_ignore_file_that_is_no_text_is_named(made: Path, hub: Path, tmp_path: Path) -> None:
+    (made / ".dvcignore").write_bytes(b"\xff\xfe*\n")
+    commit_all(made)
+    run(made, "git", "push", "--quiet", str(hub), "HEAD:main")
+    assert ".dvcignore: it is not UTF-8: save it as such" in clone(tmp_path, str(hub), code=1)
+
+
 def test_objects_that_the_remote_lacks_are_named(made: Path, hub: Path, tmp_path: Path) -> None:
     listing = next((tmp_path / "nas").rglob("*.dir"))
     listing.unlink()
