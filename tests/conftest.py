@@ -8,7 +8,6 @@ import gc
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.history.event_storage import OpenSqliteStorage
 from registry_assets.orchestration.history.opening import open_history
 from registry_assets.registry.home import HOME
-from tests.commands import serving
+from tests.commands import run_anew, serving
 from tests.runs import define_assets, execute, plan_runs
 
 # A shell starts background commands with SIGINT ignored, and Dagster handles SIGTERM alike: what it
@@ -89,15 +88,7 @@ def _isolated_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 def run(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> str:
     """Runs a program in a folder and returns what it printed; raises when it fails."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
+    done = run_anew(command, folder, {**os.environ, **(env or {})})
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""Forks for each call of `dvc` or `registry`, from a process that has what they import."""
+"""Forks for each call of a program, from a process that has what it imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
 
-MODULES = {"dvc": "dvc.cli", "registry": "registry_assets.cli"}
+MODULES = {
+    "dvc": "dvc.cli",
+    "registry": "registry_assets.cli",
+    "dask-scheduler": "distributed.cli.dask_scheduler",
+    "dask-worker": "distributed.cli.dask_worker",
+}
+IMPORTED_LATER = {
+    # When a worker is given an order, and makes its first stage.
+    "dask-worker": ("registry_assets.workers.dask_worker", "registry_assets.dvc_repo.working"),
+}
 LONGEST_MESSAGE = 1 << 20
 HISTORY = "registry_assets.orchestration.history.opening"
 tried: set[str] = set()
@@ -202,7 +211,10 @@ def run(name: str, arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(sys.executable).parent)
-    for module in MODULES.values():
-        importlib.import_module(module)
-    prepare_dvc()
-    serve(sys.argv[1])
+    given, *programs = sys.argv[1:]
+    for program in programs:
+        for module in (MODULES[program], *IMPORTED_LATER.get(program, ())):
+            importlib.import_module(module)
+    if "dvc" in programs:
+        prepare_dvc()
+    serve(given)

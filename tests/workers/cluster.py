@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 
 from registry_assets.workers.place import CACHE, FOLDER
+from tests.commands import Fork
+from tests.commands.server import MODULES
 
 HOST = "127.0.0.1"
 CONTROL = "CONTROL"
@@ -26,6 +28,8 @@ _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _DEATH_SECONDS = 20
 _POLL_SECONDS = 0.05
+
+Process = subprocess.Popen[bytes] | Fork
 
 
 def wait_until(is_so: Callable[[], Any], what: str, seconds: float = 60) -> Any:
@@ -49,7 +53,7 @@ class Machine:
 
     name: str
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: Process
 
     @property
     def home(self) -> Path:
@@ -88,6 +92,7 @@ class Cluster:
     Attributes:
         folder: Where everything lies.
         control: The folder that commands look into, on all workers.
+        forks: The address of a server that has imported what scheduler and workers import.
         settings: Variables of the environment of the scheduler.
         address: Of the scheduler.
         scheduler: Its process.
@@ -96,9 +101,10 @@ class Cluster:
 
     folder: Path
     control: Path
+    forks: str
     settings: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
-    scheduler: subprocess.Popen[bytes] | None = None
+    scheduler: Process | None = None
     machines: dict[str, Machine] = field(default_factory=dict)
 
     def start_scheduler(self) -> None:
@@ -106,10 +112,11 @@ class Cluster:
         port = self.address.rpartition(":")[2] or "0"
         found = self.folder / "scheduler.json"
         found.unlink(missing_ok=True)
-        self.scheduler = _start(
-            [*_DASK_SCHEDULER, "--host", HOST, "--port", port, "--scheduler-file", found],
+        self.scheduler = self._start(
+            [*_DASK_SCHEDULER, "--host", HOST, "--port", port, "--scheduler-file", str(found)],
             self.folder / "scheduler.log",
             self.settings,
+            is_forked=not self.settings,
         )
         self.address = wait_until(lambda: _address_in(found), "the scheduler", _START_SECONDS)
 
@@ -135,7 +142,7 @@ class Cluster:
         for part in ("home", "work", "dask"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         _keep_apart(folder / "home")
-        command = [*before, *_DASK_WORKER, self.address, "--name", name, "--host", HOST]
+        command = [*_DASK_WORKER, self.address, "--name", name, "--host", HOST]
         command += [
             "--local-directory",
             str(folder / "dask"),
@@ -145,9 +152,37 @@ class Cluster:
         command += ["--nanny" if has_nanny else "--no-nanny"]
         if resources:
             command += ["--resources", " ".join(f"{k}={v:g}" for k, v in resources.items())]
-        process = _start(command, folder / "log", self._environment(folder, environment or {}))
+        found = self._environment(folder, environment or {})
+        # What is read when modules are imported comes too late for a fork.
+        is_forked = not before and not environment
+        process = self._start(command, folder / "log", found, before=before, is_forked=is_forked)
         self.machines[name] = machine = Machine(name, folder, process)
         return machine
+
+    def _start(
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str],
+        *,
+        before: Sequence[str] = (),
+        is_forked: bool,
+    ) -> Process:
+        # Not where the tests were started, which Python looks into for modules.
+        cwd = log.parent
+        env = {k: v for k, v in os.environ.items() if k != CACHE} | dict(environment)
+        with log.open("ab") as output:
+            if is_forked:
+                return Fork(self.forks, command, cwd=cwd, env=env, stdout=output, stderr=output)
+            return subprocess.Popen(
+                [*before, sys.executable, "-m", MODULES[command[0]], *command[1:]],
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
 
     def _environment(self, folder: Path, changes: Mapping[str, str]) -> Mapping[str, str]:
         home = folder / "home"
@@ -216,27 +251,27 @@ class Cluster:
         ]
 
 
-_DASK_SCHEDULER = (
-    *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
-    *("--no-dashboard", "--no-show"),
-)
+_DASK_SCHEDULER = ("dask-scheduler", "--no-dashboard", "--no-show")
 _DASK_WORKER = (
-    *(sys.executable, "-m", "distributed.cli.dask_worker"),
-    *("--nthreads", "1", "--nworkers", "1", "--no-dashboard", "--memory-limit", "0"),
+    *("dask-worker", "--nthreads", "1", "--nworkers", "1"),
+    *("--no-dashboard", "--memory-limit", "0"),
 )
 
 
 @contextmanager
-def serving_cluster(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+def serving_cluster(
+    folder: Path, forks: str, settings: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
     """A scheduler, which workers can be added to; everything ends with the context.
 
     Args:
         folder: Where everything lies.
+        forks: The address of a server that has imported what scheduler and workers import.
         settings: Variables of the environment of the scheduler.
     """
     control = folder / "control"
     control.mkdir(parents=True)
-    cluster = Cluster(folder, control, settings or {})
+    cluster = Cluster(folder, control, forks, settings or {})
     try:
         cluster.start_scheduler()
         yield cluster
@@ -244,7 +279,7 @@ def serving_cluster(folder: Path, settings: Mapping[str, str] | None = None) -> 
         cluster.stop()
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def end(process: Process) -> None:
     """Ends a process, gently at first."""
     if process.poll() is None:
         process.terminate()
@@ -253,22 +288,6 @@ def end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _start(
-    command: Sequence[str | Path], log: Path, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [str(part) for part in command],
-            # Not where the tests were started, which Python looks into for modules.
-            cwd=log.parent,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={k: v for k, v in os.environ.items() if k != CACHE} | dict(environment),
-            start_new_session=True,
-        )
 
 
 def _keep_apart(home: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from dvc.config import Config
 
+from tests.commands import forking
 from tests.conftest import commit_all, run, write_tree
 from tests.persisting.helpers import copy_repository, copy_with_remote, metafiles, take_in
 from tests.workers.cluster import CONTROL, Cluster, serving_cluster
@@ -138,10 +139,17 @@ def share(
     commit_all(root, "Share the data")
 
 
+@pytest.fixture(scope="session")
+def forks(_isolated_machine: None) -> Iterator[str]:
+    """The address of a server that has imported what a scheduler and workers import."""
+    with forking("dask-scheduler", "dask-worker") as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, _isolated_machine: None) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, forks: str) -> Iterator[Cluster]:
     """A scheduler with two workers, for the tests of a module that leave them alive."""
-    with serving_cluster(tmp_path_factory.mktemp("cluster")) as found:
+    with serving_cluster(tmp_path_factory.mktemp("cluster"), forks) as found:
         found.start_worker("one")
         found.start_worker("two", {"GPU": 1})
         found.wait_for_workers(2)
@@ -149,7 +157,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, _isolated_machine: None) -
 
 
 @pytest.fixture
-def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+def own_cluster(tmp_path: Path, forks: str) -> Iterator[Cluster]:
     """A scheduler without workers, for one test."""
-    with serving_cluster(tmp_path / "cluster") as found:
+    with serving_cluster(tmp_path / "cluster", forks) as found:
         yield found

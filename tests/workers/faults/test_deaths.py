@@ -285,10 +285,12 @@ def test_orders_for_a_worker_that_dies_go_to_those_that_come(
     check_undisturbed(registry, twin.metafiles)
 
 
-def test_a_worker_that_hangs_is_started_again(registry: Path, twin: Twin, tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_started_again(
+    registry: Path, twin: Twin, tmp_path: Path, forks: str
+) -> None:
     # By default, the scheduler waits for five minutes.
     settings = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "1s"}
-    with serving_cluster(tmp_path / "cluster", settings) as cluster:
+    with serving_cluster(tmp_path / "cluster", forks, settings) as cluster:
         cluster.start_worker("one", has_nanny=True)
         cluster.wait_for_workers(1)
         settle(registry, scheduler=cluster.address)
