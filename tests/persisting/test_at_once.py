@@ -180,7 +180,9 @@ def test_a_folder_that_is_being_written_can_be_looked_at(root: Path) -> None:
 
 
 def test_an_input_is_not_moved_on_while_it_is_read(root: Path) -> None:
-    write_tree(root, {"make.sh": "sleep 0.5; ls taken > out.txt; ls taken > log.txt\n"})
+    began = root.parent / "began"
+    script = f"touch {began}; sleep 0.5; ls taken > out.txt; ls taken > log.txt\n"
+    write_tree(root, {"make.sh": script})
     (root / "dvc.yaml").write_text(PIPELINE.replace("in.txt]", "taken]"))
 
     def take() -> None:
@@ -188,7 +190,8 @@ def test_an_input_is_not_moved_on_while_it_is_read(root: Path) -> None:
             pending.persist()
 
     def move_on() -> None:
-        time.sleep(0.2)
+        while not began.exists():
+            time.sleep(0.02)
         take()
 
     take()
