@@ -118,7 +118,6 @@ def test_what_is_scaffolded_loads_and_runs(dg: Dg, materialized_registry: Path) 
         "root:",
         "../../../../../registry",
     ]
-    dg("check", "yaml")
     dg("check", "defs")
     run(root, "registry", "sync")
     history = {"DAGSTER_HOME": str(root / ".dagster")}
