@@ -70,13 +70,11 @@ def test_the_registry_is_as_dvc_repro_makes_it(
     assert sorted(cluster.runs()) == list(COLLECTIONS)
 
 
-@pytest.fixture(params=["ssh", "s3"])
-def storage(
-    request: pytest.FixtureRequest, tmp_path: Path, _isolated_machine: None
-) -> Iterator[Storage]:
-    """A server on loopback."""
+@pytest.fixture
+def storage(tmp_path: Path, _isolated_machine: None) -> Iterator[Storage]:
+    """A server on loopback; `tests/remotes/test_workers.py` has a worker use one of each kind."""
     (tmp_path / "server").mkdir()
-    with SERVERS[request.param](tmp_path / "server") as found:
+    with SERVERS["ssh"](tmp_path / "server") as found:
         yield found
 
 
