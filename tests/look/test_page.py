@@ -243,25 +243,29 @@ def test_a_slider_shows_what_changes_before_anything_is_written(
     expect(field).to_have_value("20")
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_are_text(watched: WatchedContext, server: str, name: str) -> None:
-    shown = Path(name).name.translate(SPELLED_OUT)
+def test_hostile_names_are_text(watched: WatchedContext, server: str) -> None:
     page = open_at(watched, server, collection="03_hostile")
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    found = page.locator(".tile .name").get_by_text(shown, exact=True)
-    expect(found).to_be_visible()
-    found.click()
     viewer = page.get_by_role("dialog", name="Picture")
-    expect(viewer.get_by_role("heading", level=2)).to_have_text(name.translate(SPELLED_OUT))
-    expect(viewer).to_contain_text("Trace")
-    expect(viewer).to_contain_text(DESCRIPTION)
-    expect(viewer.locator("img:not(.small)")).to_be_visible()
-    page.keyboard.press("d")
     dialog = page.get_by_role("dialog", name="Deny pictures")
-    expect(dialog.get_by_role("listitem")).to_contain_text(name.translate(SPELLED_OUT))
-    assert dialogs == []
-    assert page.locator("img[src=x], b").count() == 0
+    for name in HOSTILE:
+        shown = Path(name).name.translate(SPELLED_OUT)
+        found = page.locator(".tile .name").get_by_text(shown, exact=True)
+        expect(found).to_be_visible()
+        found.click()
+        expect(viewer.get_by_role("heading", level=2)).to_have_text(name.translate(SPELLED_OUT))
+        expect(viewer).to_contain_text("Trace")
+        expect(viewer).to_contain_text(DESCRIPTION)
+        expect(viewer.locator("img:not(.small)")).to_be_visible()
+        page.keyboard.press("d")
+        expect(dialog.get_by_role("listitem")).to_contain_text(name.translate(SPELLED_OUT))
+        assert dialogs == []
+        assert page.locator("img[src=x], b").count() == 0
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        page.keyboard.press("Escape")
+        expect(viewer).to_be_hidden()
 
 
 def test_a_long_list_holds_only_what_is_in_sight(watched: WatchedContext, server: str) -> None:
