@@ -28,6 +28,7 @@ _DEFINE = [
 _NEW = "new"
 _FILES = 20
 _SMALL = 10
+_MOST_GROWTH = 1.5
 _TICKS = 5
 _SETTLED_SECONDS = 3
 
@@ -65,11 +66,29 @@ def measure_arrival(large: Path, collections: int, time: Time) -> Iterator[Cells
     for path in (f"{DATASET}/dvc.lock", f"{DATASET}/collections.yaml"):
         if (large / path).read_bytes() != (other / path).read_bytes():
             raise SystemExit(f"{path} differs from what dvc wrote")
+    by_hand = {root: _take_in(root, time) for root in (small, large)}
     work = f"a new collection of {_FILES} files, in a registry of {collections}"
     yield Cells(work, "dvc repro", [ours], [theirs], 5)
-    yield Cells(work, f"itself, in one of {_SMALL}", [ours], [in_small], 0.5)
+    yield Cells(work, f"itself, in one of {_SMALL}", [ours], [in_small], 1 / _MOST_GROWTH)
+    yield Cells(
+        f"`registry add` and `import` of {_FILES} files, in a registry of {collections}",
+        f"itself, in one of {_SMALL}",
+        [by_hand[large]],
+        [by_hand[small]],
+        1 / _MOST_GROWTH,
+    )
     shutil.rmtree(small)
     shutil.rmtree(other)
+
+
+def _take_in(root: Path, time: Time) -> float:
+    """The seconds of two commands for a new collection; what they keep is there from another."""
+    seconds = 0.0
+    for name in ("first", "second"):
+        shoot(root, name, _FILES)
+        seconds = time(["registry", "add", name], root)
+        seconds += time(["registry", "import", name, "--into", Path(DATASET).name], root)
+    return seconds
 
 
 def _settle_at_once(root: Path) -> None:

@@ -229,6 +229,28 @@ def test_with_any_other_change_all_is_read(
     is_read_alone(root)
 
 
+def test_an_item_may_have_a_colon(two_collections: Path, tmp_path: Path) -> None:
+    root = copy_repository(two_collections, tmp_path / "registry")
+    out = "      outs:\n      - ${item}.txt\n"
+    text = 'stages:\n  colon:\n    foreach: ["a:b", "b"]\n    do:\n      cmd: date > ${item}.txt\n'
+    write_tree(root, {"other/dvc.yaml": text + out})
+    dvc(root, "repro", "other/dvc.yaml")
+    remember(root)
+    dvc(root, "repro", "--force", "other/dvc.yaml:colon@a:b")
+    assert is_read_alone(root)
+
+
+def test_a_list_that_another_pipeline_reads_is_not_read_alone(
+    two_collections: Path, tmp_path: Path
+) -> None:
+    root = copy_repository(two_collections, tmp_path / "registry")
+    text = "stages:\n  other:\n    wdir: texts\n    vars:\n    - collections.yaml\n"
+    write_tree(root, {"processed/dvc.yaml": f"{text}    cmd: echo ${{collections[0]}}\n"})
+    remember(root)
+    take_in(root, "09_z")
+    assert not is_read_alone(root)
+
+
 LISTS = {
     "by foreach": ("collections.yaml", "    foreach: ${collections}", "x"),
     "in a command": ("collections.yaml", "    foreach: ${collections}", "${collections[0]}"),

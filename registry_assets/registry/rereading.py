@@ -38,7 +38,8 @@ _IGNORE_FILE = ".gitignore"
 # A list may only say what `foreach` goes through.
 _MENTIONED = re.compile(r"\$\{[^}]*\bcollections\b")
 _GONE_THROUGH = re.compile(r"^ +foreach: \$\{collections\}$", re.MULTILINE)
-_OTHER_LIST = re.compile(r"/collections\.yaml\b")
+# With another working directory, a stage may read the list of another data set.
+_OTHER_LIST = re.compile(r"/collections\.yaml\b|\bwdir\b")
 
 
 class _UnsureError(Exception):
@@ -118,7 +119,7 @@ class _Rereading:
         changed = [
             stage
             for stage in self._registry.stages
-            if stage.file == pipeline and stage.address.rpartition(":")[2] in names
+            if stage.file == pipeline and stage.address.removeprefix(f"{pipeline}:") in names
         ]
         # The version of a run is not in an entry of its own.
         if any(output.is_run for stage in changed for output in stage.outputs):
