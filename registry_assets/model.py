@@ -128,6 +128,7 @@ class Output:
         plot: Whether it is declared as a plot.
         is_run: Whether it stands for the run of a stage without outputs.
         description: The `desc` of its declaration.
+        is_legacy: Whether its version is one of DVC 2, which hashed texts in another way.
     """
 
     path: str
@@ -138,6 +139,7 @@ class Output:
     plot: bool = False
     is_run: bool = False
     description: str | None = None
+    is_legacy: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,11 +216,16 @@ class StageTemplate:
 
 @dataclass(frozen=True)
 class RawCollection:
-    """Data that was added with `dvc add`."""
+    """Data that was added with `dvc add`.
+
+    Attributes:
+        is_edited: Whether the metafile was changed by hand, as DVC tells by its `md5`.
+    """
 
     output: Output
     metafile: str
     description: str | None = None
+    is_edited: bool = False
 
     @property
     def name(self) -> str:
@@ -236,6 +243,7 @@ class ImportedInput:
             path or URL. It may be the address of this repository.
         revision: The imported commit, for imports from a Git repository.
         rev: The branch, tag or commit that updates follow, None for the default branch.
+        is_edited: See `RawCollection`.
     """
 
     output: Output
@@ -245,6 +253,7 @@ class ImportedInput:
     revision: str | None = None
     is_frozen: bool = True
     rev: str | None = None
+    is_edited: bool = False
 
     @property
     def name(self) -> str:

@@ -10,7 +10,10 @@ from registry_assets.dvc_repo import DvcRepo
 from registry_assets.registry.last_reading import recall_last
 from registry_assets.registry.reading import _read
 from registry_assets.registry.rereading import read_changes
-from tests.conftest import run, write_tree
+from registry_assets.registry.status.last_status import observe
+from registry_assets.registry.status.reading import read_status
+from registry_assets.registry.status.values import RegistryStatus
+from tests.conftest import lineage_of, run, write_tree
 
 DATASET = "processed/texts"
 
@@ -27,6 +30,13 @@ def replace_by_a_copy(path: Path) -> None:
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content)
+
+
+def replace_in(root: Path, path: str, before: str, after: str) -> None:
+    """Replaces a part of a file, which has it."""
+    text = (root / path).read_text()
+    assert before in text
+    write_tree(root, {path: text.replace(before, after)})
 
 
 EDITS: dict[str, Callable[[Path], object]] = {
@@ -62,3 +72,14 @@ def is_read_alone(root: Path) -> bool:
         return False
     assert _read(DvcRepo(root), changes) == _read(DvcRepo(root)), sorted(last.changed)
     return True
+
+
+def ask(root: Path) -> RegistryStatus:
+    """Looks, reads and keeps the status, as the command does."""
+    now = observe(root)
+    assert now is not None
+    lineage, dvc = lineage_of(root), DvcRepo(root)
+    with dvc.session():
+        status = read_status(lineage, dvc, now.known)
+        now.keep(lineage.registry, status, dvc)
+    return status

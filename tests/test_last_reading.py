@@ -13,7 +13,7 @@ from registry_assets.registry.kept_answers import KEPT_FOLDER
 from registry_assets.registry.last_reading import keep, recall
 from registry_assets.registry.reading import _read
 from tests.conftest import run, write_tree
-from tests.edits import DATASET, EDITS, is_read_alone
+from tests.edits import DATASET, EDITS, is_read_alone, replace_in
 from tests.persisting.helpers import copy_repository
 
 METAFILE_EDITS: dict[str, Callable[[Path], object]] = {
@@ -129,12 +129,6 @@ def take_in(root: Path, name: str) -> None:
 def add_line(root: Path, path: str, line: str) -> None:
     text = (root / path).read_text() if (root / path).exists() else ""
     write_tree(root, {path: f"{text}{line}\n"})
-
-
-def replace_in(root: Path, path: str, before: str, after: str) -> None:
-    text = (root / path).read_text()
-    assert before in text
-    write_tree(root, {path: text.replace(before, after)})
 
 
 EVERYDAY: dict[str, Callable[[Path], object]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,11 +19,11 @@ from click.testing import CliRunner
 from registry_assets.cli import main
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.fingerprint import Moment, read_clock
+from registry_assets.registry.status import reading
 from registry_assets.registry.status.last_status import Observation, observe
 from registry_assets.registry.status.reading import read_status
-from registry_assets.registry.status.values import RegistryStatus
 from tests.conftest import lineage_of, run, write_tree
-from tests.edits import DATASET, EDITS
+from tests.edits import DATASET, EDITS, ask, replace_in
 from tests.persisting.helpers import copy_repository
 
 
@@ -49,16 +51,6 @@ while [ ! -e "$root/.dvc/tmp/go_on" ]; do sleep 0.01; done
 """
 
 
-def ask(root: Path) -> RegistryStatus:
-    """Looks, reads and keeps the status, as the command does."""
-    now = look(root)
-    lineage, dvc = lineage_of(root), DvcRepo(root)
-    with dvc.session():
-        status = read_status(lineage, dvc, now.known)
-        now.keep(lineage.registry, status, dvc)
-    return status
-
-
 def test_whatever_is_written_ends_the_answer(finished_registry: Path, tmp_path: Path) -> None:
     for number, (name, edit) in enumerate(EDITS.items()):
         root = copy_repository(finished_registry, tmp_path / str(number))
@@ -68,14 +60,102 @@ def test_whatever_is_written_ends_the_answer(finished_registry: Path, tmp_path: 
         assert look(root).status is None, name
 
 
+def remove_object(root: Path, metafile: str) -> None:
+    """Removes what the cache has of a folder, but not its listing."""
+    _, _, after = (root / metafile).read_text().partition("outs:\n- md5: ")
+    md5 = after.partition("\n")[0]
+    objects = root / ".dvc/cache/files/md5"
+    listing = json.loads((objects / md5[:2] / md5[2:]).read_text())
+    file = objects / listing[0]["md5"][:2] / listing[0]["md5"][2:]
+    file.chmod(0o644)
+    file.unlink()
+
+
+UPPER = f"{DATASET}/data/intermediate/upper/01_a"
+IMPORT = f"{DATASET}/data/inputs/01_a.dvc"
+
+TO_WHAT_IS_RECORDED: dict[str, Callable[[Path], object]] = {
+    **EDITS,
+    "an import by hand": lambda root: replace_in(root, IMPORT, "raw/01_a", "raw/01_b"),
+    "an import that is not frozen": lambda root: replace_in(root, IMPORT, "frozen: true\n", ""),
+    "the md5 of an import": lambda root: write_tree(
+        root, {IMPORT: re.sub("^md5: .", "md5: 0", (root / IMPORT).read_text())}
+    ),
+    "a version of DVC 2": lambda root: replace_in(root, "raw/01_a.dvc", "  hash: md5\n", ""),
+    "another version of a collection": lambda root: (
+        write_tree(root, {"raw/01_a/two.txt": "2\n"}),
+        run(root, "dvc", "add", "--quiet", "raw/01_a"),
+    ),
+    "a version of an input": lambda root: replace_in(
+        root, f"{DATASET}/dvc.lock", "inputs/01_a\n      hash: md5\n", "inputs/01_a\n"
+    ),
+    "a command": lambda root: replace_in(root, f"{DATASET}/dvc.yaml", "python ", "python  "),
+    "a stage that is frozen": lambda root: replace_in(
+        root, f"{DATASET}/dvc.yaml", "      cmd:", "      frozen: true\n      cmd:"
+    ),
+    "an output that is not cached": lambda root: replace_in(
+        root,
+        f"{DATASET}/dvc.yaml",
+        "    outs:\n        - data/intermediate/upper/${item}",
+        "    outs:\n        - data/intermediate/upper/${item}:\n            cache: false",
+    ),
+    "an output that is gone": lambda root: shutil.rmtree(root / UPPER),
+    "an output that is a link": lambda root: (
+        (root / UPPER).rename(root / "elsewhere"),
+        (root / UPPER).symlink_to(root / "elsewhere"),
+    ),
+    "an object that is gone": lambda root: remove_object(root, "raw/01_a.dvc"),
+}
+
+
+@pytest.mark.parametrize("most_loaded_alone", [0, 1])
 def test_what_is_known_of_the_data_changes_no_answer(
-    finished_registry: Path, tmp_path: Path
+    most_loaded_alone: int,
+    finished_registry: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for number, (name, edit) in enumerate(EDITS.items()):
+    monkeypatch.setattr(reading, "_MOST_LOADED_ALONE", most_loaded_alone)
+    for number, (name, edit) in enumerate(TO_WHAT_IS_RECORDED.items()):
         root = copy_repository(finished_registry, tmp_path / str(number))
         ask(root)
         edit(root)
-        assert ask(root) == read_status(lineage_of(root)), name
+        found = ask(root)
+        assert found == read_status(lineage_of(root)), name
+        assert ask(root) == found, name
+
+
+def test_what_was_not_looked_at_is_not_known(done: Path) -> None:
+    ask(done)
+    objects = done / ".dvc/cache/files/md5"
+    kept = shutil.copytree(objects, done / ".dvc/tmp/objects")
+    remove_object(done, "raw/01_a.dvc")
+    (done / "raw/01_a/one.txt").unlink()
+    write_tree(done, {"raw/01_a/one.txt": "other\n"})
+    assert ask(done).raw[0].state == "modified"
+    # What the cache lacks is not compared; now it has it again.
+    shutil.copytree(kept, objects, dirs_exist_ok=True)
+    assert ask(done).raw[0].state == "modified"
+
+
+def test_only_what_may_not_be_up_to_date_is_loaded(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_MOST_LOADED_ALONE", 1)
+    ask(done)
+    loaded: list[object] = []
+    output_states = DvcRepo.output_states
+
+    def count(dvc: DvcRepo, addresses: object = None, **options: Any) -> object:
+        loaded.append(addresses)
+        return output_states(dvc, addresses, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DvcRepo, "output_states", count)
+    write_tree(done, {"raw/02_b/one.txt": "1\n"})
+    run(done, "dvc", "add", "--quiet", "raw/02_b")
+    assert ask(done).raw[1].state == "tracked"
+    # What is no folder has to be looked at, too.
+    assert loaded == [["raw/02_b.dvc", f"{DATASET}/dvc.yaml:count@01_a"]]
 
 
 def test_only_folders_that_were_written_to_are_compared_again(done: Path) -> None:

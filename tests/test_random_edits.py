@@ -23,11 +23,12 @@ from registry_assets.orchestration.comparison import compare
 from registry_assets.orchestration.history.event_log import of_node, read_seen
 from registry_assets.orchestration.history.reporting import sync
 from registry_assets.provenance.finding import trace_file
+from registry_assets.registry.status import reading
 from registry_assets.registry.status.check_results import check_recorded_status, check_status
 from registry_assets.registry.status.imports import choose_imports, compare_imports
 from registry_assets.registry.status.reading import read_recorded_status, read_status
 from tests.conftest import commit_all, lineage_of, run, seeds, write_tree
-from tests.edits import is_read_alone
+from tests.edits import ask, is_read_alone
 from tests.runs import PlannedRun, define_assets, execute, runs_of
 
 STEPS = 9
@@ -270,6 +271,9 @@ class Walk:
     def _check_status(self, lineage: Lineage) -> None:
         """`registry status` is `dvc status`; where the workspace is clean, so are the metafiles."""
         status = read_status(lineage)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "_MOST_LOADED_ALONE", 1)
+            assert ask(self.root) == status
         changed = {
             lineage.nodes[output.path].address
             for output in status.outputs

@@ -24,6 +24,7 @@ from dvc.stage.loader import StageLoader
 
 from registry_assets.dvc_repo.collecting import Collected, check_count
 from registry_assets.dvc_repo.folders.comparing import read_recorded
+from registry_assets.dvc_repo.folders.state import LEGACY_HASH
 from registry_assets.dvc_repo.loading import load_stages, read_definitions
 from registry_assets.dvc_repo.origins import Origins
 from registry_assets.dvc_repo.versions import path_in_repo, version_of, version_of_run
@@ -160,7 +161,7 @@ def _is_stage(stage: DvcStage) -> bool:
 
 def _raw(repo: Repo, stage: DvcStage, metafile: str) -> Iterator[RawCollection]:
     for out in stage.outs:
-        yield RawCollection(_output(repo, out), metafile, stage.desc)
+        yield RawCollection(_output(repo, out), metafile, stage.desc, stage.changed_stage())
 
 
 def _import(repo: Repo, stage: DvcStage, metafile: str, origins: Origins) -> ImportedInput:
@@ -176,7 +177,14 @@ def _import(repo: Repo, stage: DvcStage, metafile: str, origins: Origins) -> Imp
         here = origins.path_here(address, str(dep.def_path))
         source = Dependency(here or str(dep.def_path), version_of(out), is_external=here is None)
     return ImportedInput(
-        _output(repo, out), metafile, source, repository, revision, bool(stage.frozen), rev
+        _output(repo, out),
+        metafile,
+        source,
+        repository,
+        revision,
+        bool(stage.frozen),
+        rev,
+        stage.changed_stage(),
     )
 
 
@@ -234,6 +242,7 @@ def _output(repo: Repo, out: DvcOutput) -> Output:
         metric=bool(out.metric),
         plot=bool(out.plot),
         description=out.annot.desc,
+        is_legacy=out.hash_name == LEGACY_HASH,
     )
 
 

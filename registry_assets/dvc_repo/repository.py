@@ -31,6 +31,7 @@ from registry_assets.dvc_repo import (
 )
 from registry_assets.dvc_repo.batch import run_stages
 from registry_assets.dvc_repo.folders import handing_out, ignoring
+from registry_assets.dvc_repo.folders.comparing import find_whole
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.folders.remembered import KnownData, remembered
 from registry_assets.dvc_repo.listings import Listings
@@ -140,6 +141,11 @@ class DvcRepo(RepoAccess):
             else:
                 stages = load_stages(repo, self.root, addresses)
             return states.output_states(repo, stages, kept, known)
+
+    def find_whole(self, versions: Collection[str]) -> frozenset[str]:
+        """The versions, hashed as DVC 3 does, of which the cache has all objects."""
+        with self.open() as repo:
+            return find_whole(repo, versions)
 
     def take_known(self, known: KnownData) -> None:
         """Takes what an earlier command found out, so that unchanged folders are not hashed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from registry_assets.dvc_repo.folders.scanning import LinkedStatuses
 from registry_assets.dvc_repo.folders.state import HASH
 from registry_assets.dvc_repo.folders.verifying import Verified, verify_version
 from registry_assets.dvc_repo.listings import Listings
+from registry_assets.model import is_folder
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -75,6 +76,27 @@ def verify(
     return verify_version(
         out.repo, out.cache, md5, recorded, out.meta.size, by_date=by_date, intact=intact
     )
+
+
+def find_whole(repo: Repo, versions: Collection[str]) -> frozenset[str]:
+    """The versions, hashed as DVC 3 does, of which the cache has all objects.
+
+    Like `dvc status`, read-only objects are trusted.
+    """
+    cache = repo.cache.local
+    if not isinstance(cache, LocalHashFileDB) or cache.read_only or cache.verify:
+        return frozenset()
+    listings, intact = Listings([Path(cache.path)]), set[str]()
+
+    def is_whole(md5: str) -> bool:
+        recorded = listings.read(md5) if is_folder(md5) else {"": md5}
+        if recorded is None:
+            return False
+        return verify_version(
+            repo, cache, md5, recorded, None, by_date=False, intact=intact
+        ).is_whole
+
+    return frozenset(filter(is_whole, versions))
 
 
 class StatusReader:

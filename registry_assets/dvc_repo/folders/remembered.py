@@ -59,6 +59,8 @@ class Remembered:
 
     def __init__(self) -> None:
         self._folders: dict[str, tuple[str, HashInfo]] = {}
+        # What an earlier command knew of others may no longer be so.
+        self._seen: set[str] = set()
         # mtime, size and md5 of files with several hard links, by device and inode: packed, as
         # those of all collections are kept.
         self._linked: dict[int, dict[int, bytes]] = {}
@@ -66,10 +68,11 @@ class Remembered:
 
     @property
     def folders(self) -> Mapping[str, KnownFolder]:
-        """All hashed folders, by absolute path."""
+        """The folders that are as they were hashed, by absolute path."""
         return {
             place: KnownFolder(str(hash_info.value), stamp)
             for place, (stamp, hash_info) in self._folders.items()
+            if place in self._seen
         }
 
     def take(self, root: str, known: KnownData) -> None:
@@ -80,13 +83,17 @@ class Remembered:
             known: What it found.
         """
         for path, folder in known.folders.items():
-            hashed = folder.stamp, HashInfo(HASH, folder.md5)
-            self._folders.setdefault(f"{root}{os.sep}{path}", hashed)
+            place = f"{root}{os.sep}{path}"
+            self._folders.setdefault(place, (folder.stamp, HashInfo(HASH, folder.md5)))
+            if folder.is_unchanged:
+                self._seen.add(place)
 
     def hash_of(self, place: str, stamp: str | None) -> HashInfo | None:
         """The hash of a folder, if it is unchanged since it was hashed."""
-        hash_info = self._folders[place][1] if place in self._folders else None
-        return hash_info if stamp is not None and stamp == self.stamp_of(place) else None
+        if place not in self._folders or stamp is None or stamp != self.stamp_of(place):
+            return None
+        self._seen.add(place)
+        return self._folders[place][1]
 
     def stamp_of(self, place: str) -> str | None:
         """The stamp of a folder from before it was hashed."""
@@ -96,6 +103,7 @@ class Remembered:
         """Keeps the hash of a folder, with its `stamp_of` from before it was hashed."""
         if stamp is not None:
             self._folders[place] = stamp, hash_info
+            self._seen.add(place)
 
     def keep_linked(self, files: Iterable[HashedFile]) -> None:
         """Keeps the hashes of hard-linked files."""

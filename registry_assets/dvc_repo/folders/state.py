@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dvc_objects.fs.base import FileSystem
 
 HASH = "md5"
+LEGACY_HASH = "md5-dos2unix"
 """The name of DVC 3's hash; that of DVC 2 is ``md5-dos2unix``."""
 
 _TOLD_TOGETHER = 10_000

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from registry_assets.dvc_repo import CacheState, DvcRepo, KnownData, OutputState
+from registry_assets.errors import OutputNotFoundError
 from registry_assets.git_repo import GitRepo
 from registry_assets.git_repo.work_tree import find_kept_out
 from registry_assets.model import (
     DVC_SUFFIX,
     LOCK_FILE,
     PIPELINE_FILE,
+    Output,
+    RawCollection,
     Registry,
     Stage,
+    Tracked,
     Version,
     is_folder,
 )
@@ -33,6 +38,7 @@ from registry_assets.registry.status.values import (
     State,
 )
 
+_MOST_LOADED_ALONE = 0.5
 _METAFILES = (DVC_SUFFIX, LOCK_FILE, PIPELINE_FILE)
 
 
@@ -49,7 +55,7 @@ def read_status(
     registry = lineage.registry
     dvc = dvc or DvcRepo(registry.root)
     kept = find_kept_elsewhere(registry)
-    states = dvc.output_states(kept=kept, known=known)
+    states = _read_states(lineage, dvc, kept, known)
     raw_folder = registry.raw_folder
     raw = [] if raw_folder is None else list(_collections(lineage, raw_folder, states, dvc))
     in_raw = {item.path for item in raw}
@@ -60,6 +66,85 @@ def read_status(
     )
     notes = tuple(_notes(lineage, raw))
     return RegistryStatus(str(registry.root), tuple(raw), outputs, registry.problems, notes)
+
+
+def _read_states(
+    lineage: Lineage, dvc: DvcRepo, kept: Mapping[str, str], known: KnownData | None
+) -> Mapping[str, OutputState]:
+    """Compare the outputs with their metafiles; DVC loads only what may not be up to date."""
+    registry = lineage.registry
+    of_address: dict[str, list[str]] = {}
+    for node in lineage.nodes.values():
+        if node.address is not None:
+            of_address.setdefault(node.address, []).append(node.path)
+    sure = set()
+    if known is not None and not registry.problems:
+        folders = {path: f.md5 for path, f in known.folders.items() if f.is_unchanged}
+        recorded = {o.version.md5 for o in registry.outputs.values() if o.version is not None}
+        lacking = recorded.intersection(folders.values()) - known.in_cache
+        known = replace(known, in_cache=known.in_cache | dvc.find_whole(lacking))
+        sure = {*_unchanged(lineage, folders, known.in_cache, kept)}
+    unsure = [address for address in of_address if address not in sure]
+    # Loading them one by one takes longer than loading all.
+    if len(unsure) > len(of_address) * _MOST_LOADED_ALONE:
+        return dvc.output_states(kept=kept, known=known)
+    paths = (path for address in sure for path in of_address[address])
+    same = {
+        path: OutputState(path, is_recorded=True, is_present=True, changes=()) for path in paths
+    }
+    try:
+        return {**same, **dvc.output_states(unsure, kept=kept, known=known)}
+    except OutputNotFoundError:
+        # A metafile was changed meanwhile.
+        return dvc.output_states(kept=kept, known=known)
+
+
+def _unchanged(
+    lineage: Lineage, folders: Mapping[str, str], in_cache: Collection[str], kept: Collection[str]
+) -> Iterator[str]:
+    """The stages and ``.dvc`` files that are up to date, by what an earlier command found out.
+
+    Only those whose outputs, and the outputs that they read, are folders. Others may be, too.
+
+    Args:
+        lineage: The graph.
+        folders: The md5 of the folders that are certainly unchanged, by path.
+        in_cache: The versions of which the cache has all objects.
+        kept: The outputs that are kept on a remote only.
+    """
+    registry = lineage.registry
+
+    def is_same(path: str, version: Version | None) -> bool:
+        return version is not None and folders.get(path) == version.md5 and path not in kept
+
+    def holds(output: Output) -> bool:
+        version = output.version
+        is_there = version is not None and version.md5 in in_cache
+        is_plain = output.is_cached and not output.is_legacy
+        return is_there and is_plain and is_same(output.path, version)
+
+    of_file: dict[str, list[Tracked]] = {}
+    for item in registry.tracked:
+        of_file.setdefault(item.metafile, []).append(item)
+    for metafile, items in of_file.items():
+        if all(
+            holds(item.output)
+            and not item.is_edited
+            and (isinstance(item, RawCollection) or item.is_frozen)
+            for item in items
+        ):
+            yield metafile
+    for stage in registry.stages:
+        read = () if stage.is_frozen else stage.dependencies
+        # What is no data is compared with the graph, as code.
+        data = (d for d in read if d.is_external or registry.holds_data(d.path))
+        if (
+            not stage.always_changed
+            and not lineage.code_changes[stage.address]
+            and all(map(holds, stage.outputs))
+            and all(is_same(each.path, each.version) for each in data)
+        ):
+            yield stage.address
 
 
 def read_recorded_status(lineage: Lineage) -> tuple[OutputStatus, ...]:
