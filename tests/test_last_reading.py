@@ -165,6 +165,17 @@ ODD: dict[str, Callable[[Path], object]] = {
         root, f"{DATASET}/dvc.lock", "    cmd:", "    command:"
     ),
     "a lock that is none": lambda root: write_tree(root, {f"{DATASET}/dvc.lock": "stages: 1\n"}),
+    "an empty lock": lambda root: write_tree(root, {f"{DATASET}/dvc.lock": ""}),
+    "a lock without entries": lambda root: write_tree(
+        root, {f"{DATASET}/dvc.lock": "schema: '2.0'\nstages: {}\n"}
+    ),
+    "a lock with something else": lambda root: add_line(
+        root, f"{DATASET}/dvc.lock", "datasets: []"
+    ),
+    "an empty metafile": lambda root: write_tree(root, {"raw/01_a.dvc": ""}),
+    "a metafile of the same size": lambda root: write_tree(
+        root, {"raw/01_a.dvc": "#" * (root / "raw/01_a.dvc").stat().st_size}
+    ),
     "a list of numbers": lambda root: add_line(root, f"{DATASET}/collections.yaml", "  - 1"),
     "a list with a key more": lambda root: add_line(root, f"{DATASET}/collections.yaml", "n: 1"),
     "a name twice": lambda root: add_line(root, f"{DATASET}/collections.yaml", '  - "01_a"'),

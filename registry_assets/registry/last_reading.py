@@ -121,10 +121,13 @@ def keep(registry: Registry, began: Moment) -> None:
 
 def digest_entries(path: Path) -> dict[str, str] | None:
     """`LastReading.entries` of one file; None if it is not in the format."""
-    text = read_text(path) if path.is_file() else ""
+    if not path.is_file():
+        return {} if path.name == LOCK_FILE else None
+    text = read_text(path)
     if path.name == COLLECTIONS_FILE:
         return {"": ""} if ALL_QUOTED.fullmatch(text) else None
-    parts = split_lock(text)
+    # An empty file is what a crash leaves, and no lock without entries.
+    parts = split_lock(text) if text else None
     if parts is None or parts.tail:
         return None
     return {
