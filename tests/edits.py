@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from registry_assets.dvc_repo import DvcRepo
-from registry_assets.registry.last_reading import recall_last
+from registry_assets.model import Registry
+from registry_assets.registry.last_reading import recall
 from registry_assets.registry.reading import _read
 from registry_assets.registry.rereading import read_changes
 from registry_assets.registry.status.last_status import observe
@@ -62,9 +63,15 @@ EDITS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def unchanged(root: Path) -> Registry | None:
+    """The last registry read, if nothing was written since."""
+    last = recall(root)
+    return None if last is None or last.changed else last.registry
+
+
 def is_read_alone(root: Path) -> bool:
     """Whether what changed since the last reading is read alone; if so, as reading all gives it."""
-    last = recall_last(root)
+    last = recall(root)
     if last is None:
         return False
     changes = read_changes(DvcRepo(root), last)

@@ -10,10 +10,10 @@ import pytest
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.fingerprint import read_clock
 from registry_assets.registry.kept_answers import KEPT_FOLDER
-from registry_assets.registry.last_reading import keep, recall
+from registry_assets.registry.last_reading import keep
 from registry_assets.registry.reading import _read
 from tests.conftest import run, write_tree
-from tests.edits import DATASET, EDITS, is_read_alone, replace_in
+from tests.edits import DATASET, EDITS, is_read_alone, replace_in, unchanged
 from tests.persisting.helpers import copy_repository
 
 METAFILE_EDITS: dict[str, Callable[[Path], object]] = {
@@ -54,12 +54,12 @@ def test_it_is_the_same_after_any_edit(finished_registry: Path, tmp_path: Path) 
     for number, (name, edit) in enumerate(METAFILE_EDITS.items()):
         root = copy_repository(finished_registry, tmp_path / str(number))
         remember(root)
-        before = recall(root)
+        before = unchanged(root)
         assert before is not None
         assert before == read(root), name
         edit(root)
         is_read_alone(root)
-        found = recall(root)
+        found = unchanged(root)
         if found is None:
             noticed.add(name)
         else:
@@ -85,7 +85,7 @@ def test_what_cannot_be_kept_as_it_is_is_read_again(
     root = copy_repository(finished_registry, tmp_path / "registry")
     write_tree(root, files)
     remember(root)
-    assert recall(root) is None
+    assert unchanged(root) is None
 
 
 def test_a_damaged_file_is_no_obstacle(finished_registry: Path, tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_a_damaged_file_is_no_obstacle(finished_registry: Path, tmp_path: Path) 
     remember(root)
     kept = root / ".dvc/tmp/registry_assets/registry.json"
     kept.write_bytes(kept.read_bytes()[:1000])
-    assert recall(root) is None
+    assert unchanged(root) is None
     kept.write_text('[{"stamp": 1}, {}]', encoding="utf-8")
-    assert recall(root) is None
+    assert unchanged(root) is None
 
 
 def test_a_copy_of_a_registry_is_not_taken_for_the_original(
@@ -103,11 +103,11 @@ def test_a_copy_of_a_registry_is_not_taken_for_the_original(
 ) -> None:
     original = copy_repository(finished_registry, tmp_path / "original")
     remember(original)
-    kept = recall(original)
+    kept = unchanged(original)
     assert kept is not None
     assert kept.root == original
     run(tmp_path, "cp", "-a", "original", "copy")
-    assert recall(tmp_path / "copy") is None
+    assert unchanged(tmp_path / "copy") is None
 
 
 def dvc(root: Path, *words: str) -> None:

@@ -21,7 +21,7 @@ from registry_assets.registry.reading import read_registry
 from registry_assets.registry.status.last_status import observe
 from registry_assets.registry.status.reading import read_status
 from tests.conftest import lineage_of, run, write_tree
-from tests.edits import DATASET
+from tests.edits import DATASET, unchanged
 from tests.persisting.helpers import copy_repository
 
 SETTLED = 0.05
@@ -79,7 +79,7 @@ class Watchers:
         now = observe(self._root)
         assert now is not None
         woken = {
-            "last reading": last_reading.recall(self._root) is None,
+            "last reading": unchanged(self._root) is None,
             "last status": now.status is None,
             "sensor": read_stamps(self._registry, self._walk) != self._stamps,
         }
@@ -111,7 +111,7 @@ def test_a_pipeline_where_reading_does_not_look_wakes_none(root: Path) -> None:
     write_tree(root, {"raw/01_a/dvc.yaml": PIPELINE, "repository/dvc.yaml": PIPELINE})
     write_tree(root, {f"{kept_output(root)}/dvc.yaml": PIPELINE})
     assert watchers.find_woken() == {"last status"}
-    assert last_reading.recall(root) == before
+    assert unchanged(root) == before
     assert [s.address for s in read_registry(root).stages] == [s.address for s in before.stages]
 
 
@@ -200,7 +200,7 @@ def test_a_reading_is_not_kept_where_a_folder_cannot_be_listed(root: Path) -> No
     registry = read_registry(root)
     time.sleep(2 * SETTLED)
     last_reading.keep(registry, read_clock(root / KEPT_FOLDER))
-    assert last_reading.recall(root) == registry
+    assert unchanged(root) == registry
     # Permissions do not stop root; the length of a path does.
     folder = os.open(root / "notes", os.O_DIRECTORY)
     for _ in range(20):
@@ -208,7 +208,7 @@ def test_a_reading_is_not_kept_where_a_folder_cannot_be_listed(root: Path) -> No
         above, folder = folder, os.open("n" * 250, os.O_DIRECTORY, dir_fd=folder)
         os.close(above)
     os.close(folder)
-    assert last_reading.recall(root) is None
+    assert unchanged(root) is None
     (root / ".dvc/tmp/registry_assets/registry.json").unlink()
     last_reading.keep(registry, read_clock(root / KEPT_FOLDER))
     assert not (root / ".dvc/tmp/registry_assets/registry.json").exists()

@@ -60,13 +60,7 @@ class LastReading:
     unseen: frozenset[str]
 
 
-def recall(root: Path) -> Registry | None:
-    """The last registry read, if reading it again would give the same."""
-    last = recall_last(root)
-    return None if last is None or last.changed else last.registry
-
-
-def recall_last(root: Path) -> LastReading | None:
+def recall(root: Path) -> LastReading | None:
     """The last registry read, if all that may have changed is known."""
     try:
         kept, registry = _read(root / _KEPT)

@@ -23,7 +23,7 @@ from registry_assets.registry.last_reading import (
     ALL_QUOTED,
     COLLECTIONS_FILE,
     keep,
-    recall_last,
+    recall,
 )
 from registry_assets.registry.rereading import read_changes
 from registry_assets.settings import SETTINGS_FILE, read_settings
@@ -47,7 +47,7 @@ def read_registry(root: Path, dvc: DvcRepo | None = None) -> Registry:
     """
     dvc = dvc or DvcRepo(root)
     began = read_clock(dvc.root / KEPT_FOLDER)
-    last = recall_last(dvc.root)
+    last = recall(dvc.root)
     if last is not None and not last.changed:
         return last.registry
     registry = _read(dvc, None if last is None else read_changes(dvc, last))
