@@ -38,6 +38,7 @@ _POSTGRES = {
     "PGCONNECT_TIMEOUT": "10",
 }
 _TEMPORARY = "registry-assets."
+_MOST_TRIES = 100
 _MLFLOW = {
     # MLflow sends usage data unless this is set before the import.
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -131,7 +132,7 @@ def _make_locked(above: Path) -> tuple[Path, int] | None:
     systemd-tmpfiles, which removes old temporary files, leaves locked folders alone, too.
     """
     with suppress(OSError):
-        while True:
+        for _ in range(_MOST_TRIES):
             folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=above))
             try:
                 lock = _lock(folder)

@@ -74,12 +74,17 @@ def _load_pipeline(
     repo: Repo, path: str, load_lock: Callable[[], object]
 ) -> Mapping[str | None, DvcStage]:
     """The stages of a ``dvc.yaml``, with their recorded versions."""
-    file = ProjectFile(repo, path)
-    # Set here, as DVC would load both lazily with its slow parser.
-    file.contents, _ = _read(file)
+    file = _project_file(repo, path)
     file.lockfile_contents = load_lock()
     stages: Mapping[str | None, DvcStage] = file.stages
     return stages
+
+
+def _project_file(repo: Repo, path: str) -> ProjectFile:
+    """A ``dvc.yaml``, of which DVC would load the content lazily with its slow parser."""
+    file = ProjectFile(repo, path)
+    file.contents, _ = _read(file)
+    return file
 
 
 def _load_lock(repo: Repo, path: str) -> object:
@@ -190,9 +195,7 @@ def load_stages(
 
 def read_definitions(repo: Repo, path: str) -> Mapping[str, Any]:
     """What a ``dvc.yaml`` declares under `stages`, as DVC's unresolved definitions, by name."""
-    file = ProjectFile(repo, path)
-    file.contents, _ = _read(file)
-    definitions: Mapping[str, Any] = file.resolver.definitions
+    definitions: Mapping[str, Any] = _project_file(repo, path).resolver.definitions
     return definitions
 
 

@@ -48,8 +48,8 @@ class LastReading:
         registry: As it was read.
         changed: The paths, from the root, that were written, added or removed.
         metafiles: The metafiles that are there now, ignored or not.
-        entries: A digest of the text of each entry of each ``dvc.lock`` in DVC's format; also
-            the names in each list of collections that has nothing else, without digests.
+        entries: A digest of the text of each entry, by name, of each ``dvc.lock`` in DVC's format;
+            for each list of collections in our own format, nothing.
         unseen: The folders that were skipped because Git or ``.dvcignore`` ignores them.
     """
 
@@ -119,7 +119,7 @@ def digest_entries(path: Path) -> dict[str, str] | None:
         return {} if path.name == LOCK_FILE else None
     text = read_text(path)
     if path.name == COLLECTIONS_FILE:
-        return {"": ""} if ALL_QUOTED.fullmatch(text) else None
+        return {} if ALL_QUOTED.fullmatch(text) else None
     # An empty file is what a crash leaves, and no lock without entries.
     parts = split_lock(text) if text else None
     if parts is None or parts.tail:
