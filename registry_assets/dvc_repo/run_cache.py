@@ -23,6 +23,8 @@ from dvc.utils.strictyaml import YAMLValidationError, validate
 from dvc_data.hashfile.meta import Meta
 
 from registry_assets.dvc_repo.folders.comparing import is_in_cache
+from registry_assets.dvc_repo.folders.linking import link_folder
+from registry_assets.dvc_repo.folders.links import NotPlainError
 from registry_assets.dvc_repo.plain_yaml import dumps
 from registry_assets.dvc_repo.processes import name_of_mine
 from registry_assets.dvc_repo.recorded_names import find_problem
@@ -131,9 +133,16 @@ class RunCache:
 
 
 def _check_out(answer: PipelineStage | None) -> bool:
-    if answer is not None:
-        answer.checkout()
-    return answer is not None
+    if answer is None:
+        return False
+    for out in answer.outs:
+        try:
+            link_folder(answer.repo, out)
+        except NotPlainError:
+            out.checkout()
+        else:
+            out.set_exec()
+    return True
 
 
 def _load(place: Path) -> Mapping[str, Any] | None:
