@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +37,8 @@ from registry_assets.dvc_repo.folders.state import (
     FileStatus,
     HashedFile,
     find_known,
-    tell_hashes,
+    in_batches,
+    tell_objects,
 )
 from registry_assets.dvc_repo.folders.threads import THREADS
 from registry_assets.dvc_repo.listings import build_listing, hash_listing
@@ -47,6 +48,7 @@ from registry_assets.units import is_text
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
+    from dvc_objects.fs.base import FileSystem
 
 _CHUNK = 2**20
 _BATCH_BYTES = 2**23
@@ -244,16 +246,11 @@ def _with_hashes(
         for (name, status), md5 in zip(found, objects, strict=True)
         if md5 is None
     }
-    known = find_known(repo, out.fs, others)
-    fresh = dict(hash_files([item for item in others.items() if item[0] not in known]))
-    files = []
-    for (name, status), md5 in zip(found, objects, strict=True):
-        path = f"{prefix}{name}"
-        hashed = md5 or known.get(path) or fresh[path]
-        files.append(HashedFile(name, hashed, status, is_object=md5 is not None))
-    if fresh:
-        tell_hashes(repo, out, (file for file in files if f"{prefix}{file.name}" in fresh))
-    return files
+    hashed = find_hashes(repo, out.fs, others)
+    return [
+        HashedFile(name, md5 or hashed[f"{prefix}{name}"], status, is_object=md5 is not None)
+        for (name, status), md5 in zip(found, objects, strict=True)
+    ]
 
 
 def _find_files(
@@ -292,12 +289,26 @@ def _find_files(
     return found if is_plain else None, left_out
 
 
-def hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
-    """The md5s of files by path, read in threads.
+def find_hashes(
+    repo: Repo, filesystem: FileSystem, statuses: Mapping[str, FileStatus]
+) -> Mapping[str, str]:
+    """The md5s of files by path: those that DVC's state knows, others by reading them in threads.
+
+    New ones are saved in the state while others are read.
 
     Raises:
-        DataBeingWrittenError: when one changes meanwhile.
+        DataBeingWrittenError: when a file changes meanwhile.
     """
+    hashes = dict(find_known(repo, filesystem, statuses)) if statuses else {}
+    unknown = [item for item in statuses.items() if item[0] not in hashes]
+    for batch in in_batches(_hash_files(unknown)):
+        hashes.update(batch)
+        tell_objects(repo, [(path, md5, statuses[path]) for path, md5 in batch])
+    return hashes
+
+
+def _hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
+    """The md5s of files by path, read in threads; see `find_hashes`."""
     if not files:
         return
     # Hashing and reading release the GIL.

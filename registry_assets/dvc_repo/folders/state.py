@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from json.encoder import encode_basestring_ascii
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from dvc_data.hashfile.state import State
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc_objects.fs.base import FileSystem
+
+Item = TypeVar("Item")
 
 HASH = "md5"
 LEGACY_HASH = "md5-dos2unix"
@@ -118,9 +120,14 @@ def tell_objects(repo: Repo, objects: Iterable[tuple[str, str, FileStatus]]) -> 
     if not isinstance(repo.state, State):
         return
     entries = ((path, md5.join(_entry_of(status))) for path, md5, status in objects)
-    # In batches, to save memory.
-    while part := list(islice(entries, _TOLD_TOGETHER)):
+    for part in in_batches(entries):
         repo.state.hashes.set_many(part)
+
+
+def in_batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Batches large enough for a transaction of the state, and small enough for memory."""
+    iterator = iter(items)
+    return iter(lambda: list(islice(iterator, _TOLD_TOGETHER)), [])
 
 
 def _entry_of(status: FileStatus) -> tuple[str, str]:
@@ -138,7 +145,7 @@ def tell_links(repo: Repo, out: DvcOutput, files: Iterable[HashedFile]) -> None:
         for file in sorted(files, key=attrgetter("name"))
     )
     separator = ""
-    while part := list(islice(lines, _TOLD_TOGETHER)):
+    for part in in_batches(lines):
         token.update(f"{separator}{', '.join(part)}".encode())
         separator = ", "
     token.update(b"}")

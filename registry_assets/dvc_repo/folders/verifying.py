@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dvc_data.hashfile.db.local import LocalHashFileDB
 
-from registry_assets.dvc_repo.folders.hashing import hash_files
-from registry_assets.dvc_repo.folders.state import FileStatus, find_known, tell_objects
+from registry_assets.dvc_repo.folders.hashing import find_hashes
+from registry_assets.dvc_repo.folders.state import FileStatus
 from registry_assets.dvc_repo.listings import Listings
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.model import FOLDER_SUFFIX, is_folder
@@ -163,13 +163,11 @@ def find_damaged(
     """
     places = {place_in(cache, md5): md5 for md5 in objects}
     statuses = {place: objects[md5] for place, md5 in places.items()}
-    known = dict(find_known(repo, cache.fs, statuses)) if statuses else {}
-    fresh = dict(hash_files([item for item in statuses.items() if item[0] not in known]))
-    tell_objects(repo, [(place, md5, statuses[place]) for place, md5 in fresh.items()])
+    hashes = find_hashes(repo, cache.fs, statuses)
     damaged = {}
     for place, md5 in places.items():
         # In DVC's state, hashes of listings have the suffix.
-        held = (known.get(place) or fresh[place]).removesuffix(FOLDER_SUFFIX)
+        held = hashes[place].removesuffix(FOLDER_SUFFIX)
         if held != md5.removesuffix(FOLDER_SUFFIX):
             damaged[md5] = held
         else:
