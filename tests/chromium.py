@@ -1,7 +1,12 @@
-"""Chromium, from Debian's package, looking at a page for a test."""
+"""Chromium, from Debian's package, looking at a page for a test.
+
+Its headless shell, where that is installed: it draws no window that nobody sees, and takes a fifth
+of the CPU time.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +22,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.remotes.servers.processes import find_program
+from tests.remotes.servers.processes import MissingServerError, find_program
 
-PACKAGE = "chromium"
+PACKAGE = "chromium-headless-shell"
 PATIENCE = 60_000
 """How long a page may take for anything, in ms, on a machine that does much else."""
 _ARGUMENTS = [
@@ -37,8 +42,18 @@ expect.set_options(timeout=PATIENCE)
 
 
 def find_chromium() -> str:
-    """The path of `chromium`."""
-    return find_program("chromium", PACKAGE)
+    """The path of Chromium's headless shell, or else of `chromium`."""
+    try:
+        return find_headless_shell()
+    except MissingServerError:
+        if found := shutil.which("chromium"):
+            return found
+        raise
+
+
+def find_headless_shell() -> str:
+    """The path of Chromium's headless shell."""
+    return find_program(PACKAGE, PACKAGE)
 
 
 @contextmanager
