@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from registry_assets.cli import main
 from tests.commands import program
-from tests.conftest import commit_all, run, write_tree
+from tests.conftest import commit_all, make_once, run, write_tree
 from tests.persisting.helpers import copy_repository
 
 DATASET = "processed/texts"
@@ -25,24 +27,26 @@ Registry = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def _pushed(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = copy_repository(_text_registry, tmp_path_factory.mktemp("pushed") / "registry")
-    (root / ".env").unlink()
-    write_tree(
-        root,
-        {
-            ONE: "one\n",
-            "raw/01_a/two.txt": "two\n",
-            SAME: "one\n",
-            "raw/02_b/three.txt": "three\n",
-            f"{DATASET}/upper.py": UPPER,
-            f"{DATASET}/collections.yaml": 'collections:\n  - "01_a"\n  - "02_b"\n',
-        },
-    )
-    for name in ("01_a", "02_b"):
-        run(root, "registry", "materialize", "--collection", name)
-    commit_all(root, "Take two collections in")
-    run(root, "registry", "push")
-    return root
+    def make(root: Path) -> None:
+        copy_repository(_text_registry, root)
+        (root / ".env").unlink()
+        write_tree(
+            root,
+            {
+                ONE: "one\n",
+                "raw/01_a/two.txt": "two\n",
+                SAME: "one\n",
+                "raw/02_b/three.txt": "three\n",
+                f"{DATASET}/upper.py": UPPER,
+                f"{DATASET}/collections.yaml": 'collections:\n  - "01_a"\n  - "02_b"\n',
+            },
+        )
+        for name in ("01_a", "02_b"):
+            run(root, "registry", "materialize", "--collection", name)
+        commit_all(root, "Take two collections in")
+        run(root, "registry", "push")
+
+    return make_once(tmp_path_factory, "pushed", make)
 
 
 UPPER = """\
@@ -70,13 +74,9 @@ def pushed(_pushed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What `registry` answers, whatever its exit status."""
-    return subprocess.run(
-        ["registry", "--root", str(root), *arguments],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    # In this process, as those fork most that is made here.
+    done = CliRunner().invoke(main, ["--root", str(root), *arguments])
+    return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def call_as_anybody(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
