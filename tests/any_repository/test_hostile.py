@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -184,9 +183,8 @@ def look_at(root: Path, *commands: str) -> str:
     """What commands say of a stranger's branch; each in a process, which ends within a minute."""
     said = ""
     for command in commands:
-        program = Path(sys.executable).with_name("registry")
         done = subprocess.run(
-            [program, *command.split()],
+            ["registry", *command.split()],
             cwd=root,
             capture_output=True,
             check=False,
