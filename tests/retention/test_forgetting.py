@@ -170,7 +170,8 @@ def test_killed_at_any_moment_the_same_command_does_the_rest(pushed: Path, tmp_p
     never_killed = copy("never_killed")
     count = die(never_killed, lambda: work(never_killed), at=0)
     assert count > 40
-    for at in sorted({2, 3, 5, *range(8, count, count // 6), count - 1}):
+    # Around the record, among the outputs, and at the end; `make faults` has all the others.
+    for at in (2, 8, count // 2, count - 1):
         root = copy(str(at))
         die(root, lambda root=root: work(root), at=at)  # type: ignore[misc]
         done = call(root, "forget", ONE)
