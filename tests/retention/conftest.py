@@ -42,9 +42,9 @@ def _pushed(_text_registry: Path, tmp_path_factory: pytest.TempPathFactory) -> P
             },
         )
         for name in ("01_a", "02_b"):
-            run(root, "registry", "materialize", "--collection", name)
+            registry(root, "materialize", "--collection", name)
         commit_all(root, "Take two collections in")
-        run(root, "registry", "push")
+        registry(root, "push")
 
     return make_once(tmp_path_factory, "pushed", make)
 
@@ -77,6 +77,12 @@ def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # In this process, as those fork most that is made here.
     done = CliRunner().invoke(main, ["--root", str(root), *arguments])
     return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+
+def registry(root: Path, *arguments: str) -> None:
+    """Has `registry` do something, which succeeds."""
+    done = call(root, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def call_as_anybody(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

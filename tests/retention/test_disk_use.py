@@ -19,7 +19,7 @@ from registry_assets.retention.disk_use import free, read_disk_use
 from registry_assets.revisions.changes.version_history import read_version_history
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import is_clean
-from tests.retention.conftest import DATASET, call, call_as_anybody, without_permissions
+from tests.retention.conftest import DATASET, call, call_as_anybody, registry, without_permissions
 from tests.retention.test_purging import cached
 
 TWO = hashlib.md5(b"two\n").hexdigest()
@@ -36,7 +36,7 @@ def change(root: Path, text: str) -> str:
     """A next version of a collection, processed; returns its text of the metafile."""
     (root / "raw/01_a/two.txt").unlink()
     write_tree(root, {"raw/01_a/two.txt": text})
-    run(root, "registry", "materialize", "--collection", "01_a")
+    registry(root, "materialize", "--collection", "01_a")
     return (root / "raw/01_a.dvc").read_text()
 
 
@@ -225,7 +225,7 @@ def test_listings_that_only_the_remote_has_are_asked_for(pushed: Path) -> None:
     run(pushed, "git", "tag", "v1")
     change(pushed, "second\n")
     commit_all(pushed)
-    run(pushed, "registry", "push")
+    registry(pushed, "push")
     for place in (pushed / ".dvc/cache").rglob("*.dir"):
         place.unlink()
     before = {name for name in cached(pushed) if not name.endswith(".dir")}
@@ -243,7 +243,7 @@ def test_history_knows_long_paths_odd_names_and_merges(pushed: Path) -> None:
     run(pushed, "git", "switch", "--quiet", "main")
     run(pushed, "dvc", "checkout")
     write_tree(pushed, {"raw/04_d/x.txt": "xx\n"})
-    run(pushed, "registry", "add", "04_d")
+    registry(pushed, "add", "04_d")
     commit_all(pushed)
     run(pushed, "git", "merge", "--quiet", "--no-edit", "-X", "ours", "side")
     history = read_version_history(lineage_of(pushed).registry)

@@ -19,7 +19,7 @@ from registry_assets.images import Measurement, Memo
 from registry_assets.registry.lineage.file_lineage import Tracer
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import die, is_clean, leftovers, metafiles
-from tests.retention.conftest import DATASET, ONE, SAME, call, forget
+from tests.retention.conftest import DATASET, ONE, SAME, call, forget, registry
 
 MD5 = hashlib.md5(b"one\n").hexdigest()
 INPUT = f"{DATASET}/data/inputs/01_a/one.txt"
@@ -108,7 +108,7 @@ def test_an_edit_is_not_recorded_along_with_it(pushed: Path) -> None:
     assert "raw/02_b differs from its recorded version" in done.stderr
     assert places_of(pushed, b"one\n")
     assert run(pushed, "git", "status", "--short") == ""
-    run(pushed, "registry", "add", "02_b")
+    registry(pushed, "add", "02_b")
     forget(pushed, ONE)
     assert places_of(pushed, b"one\n") == []
     assert (pushed / "raw/02_b/new.txt").exists()
@@ -125,7 +125,7 @@ def test_collections_that_are_not_in_the_work_tree_are_fetched(pushed: Path) -> 
 
 def test_the_only_file_of_a_collection_leaves_an_empty_one(pushed: Path) -> None:
     (pushed / "raw/01_a/two.txt").unlink()
-    run(pushed, "registry", "materialize", "--collection", "01_a")
+    registry(pushed, "materialize", "--collection", "01_a")
     forget(pushed, ONE)
     assert list((pushed / "raw/01_a").iterdir()) == []
     assert is_clean(pushed)
@@ -221,7 +221,7 @@ def test_an_import_from_another_repository_is_named_with_the_next_step(
         *("registry", "import", "03_c", "--into", "texts"),
         *("--from", str(other), "--path", "photos"),
     )
-    run(pushed, "registry", "materialize")
+    registry(pushed, "materialize")
     path = f"{DATASET}/data/inputs/03_c"
     found = forget(pushed, ONE, "--purge", "--yes", code=1)
     assert list(found["blocked"]) == [path]
@@ -232,8 +232,8 @@ def test_an_import_from_another_repository_is_named_with_the_next_step(
 
     (other / "photos/copy.txt").unlink()
     commit_all(other)
-    run(pushed, "registry", "update")
-    run(pushed, "registry", "materialize")
+    registry(pushed, "update")
+    registry(pushed, "materialize")
     forget(pushed, ONE, "--purge", "--yes")
     assert DvcRepo(pushed).find_in_cache([MD5]) == []
 
@@ -247,7 +247,7 @@ def test_what_a_stage_gets_from_elsewhere_is_named(pushed: Path) -> None:
             "    deps: [template.txt]\n    outs: [made.txt]\n",
         },
     )
-    run(pushed, "registry", "materialize")
+    registry(pushed, "materialize")
     found = forget(pushed, ONE, "--purge", "--yes", code=1)
     assert ["code/made.txt still contains it" in line for line in found["failures"]] == [True]
     assert places_of(pushed, b"one\n") == ["code/made.txt"]
@@ -287,7 +287,7 @@ def test_publishing_takes_the_record_along(pushed: Path, tmp_path: Path) -> None
     run(pushed, "git", "remote", "add", "origin", str(tmp_path / "origin.git"))
     run(pushed, "git", "push", "--quiet", "origin", "main")
     forget(pushed, ONE)
-    run(pushed, "registry", "publish", "--branch", "data/forgotten")
+    registry(pushed, "publish", "--branch", "data/forgotten")
     files = run(pushed, "git", "ls-tree", "-r", "--name-only", "data/forgotten")
     assert "forgotten.yaml" in files.split()
     assert (
@@ -351,7 +351,7 @@ def test_a_picture_that_comes_back_with_a_merge_is_said(pushed: Path, tmp_path: 
     run(pushed, "git", "push", "--quiet", "origin", "main")
     run(pushed, "git", "switch", "--quiet", "--create", "late")
     write_tree(pushed, {"raw/03_c/late.txt": "one\n"})
-    run(pushed, "registry", "add", "03_c")
+    registry(pushed, "add", "03_c")
     commit_all(pushed)
     run(pushed, "git", "switch", "--quiet", "main")
     shutil.rmtree(pushed / "raw/03_c")
@@ -372,7 +372,7 @@ def test_whoever_takes_the_entry_out_of_the_record_lets_it_in_again(pushed: Path
     forget(pushed, ONE)
     (pushed / "forgotten.yaml").unlink()
     write_tree(pushed, {"raw/03_c/again.txt": "one\n"})
-    run(pushed, "registry", "add", "03_c")
+    registry(pushed, "add", "03_c")
     assert places_of(pushed, b"one\n") == ["raw/03_c/again.txt"]
 
 
@@ -400,7 +400,7 @@ def test_it_is_said_which_versions_have_it_still(pushed: Path) -> None:
 
 def test_a_stash_counts_as_a_version_that_has_it(pushed: Path) -> None:
     write_tree(pushed, {"raw/04_d/late.txt": "late\n"})
-    run(pushed, "registry", "add", "04_d")
+    registry(pushed, "add", "04_d")
     run(pushed, "git", "stash", "--include-untracked", "--quiet")
     shutil.rmtree(pushed / "raw/04_d", ignore_errors=True)
     left = forget(pushed, hashlib.md5(b"late\n").hexdigest(), "--dry-run")["left"]
@@ -411,7 +411,7 @@ def test_what_was_made_of_older_versions_is_found_too(pushed: Path) -> None:
     write_tree(pushed, {f"{DATASET}/upper.py": (pushed / DATASET / "upper.py").read_text() + "\n"})
     text = (pushed / DATASET / "upper.py").read_text().replace(".upper()", ".upper() + '!'")
     write_tree(pushed, {f"{DATASET}/upper.py": text})
-    run(pushed, "registry", "materialize")  # an older result that a commit has, and a newer one
+    registry(pushed, "materialize")  # an older result that a commit has, and a newer one
     newer = hashlib.md5(b"ONE\n!\n").hexdigest()
     older = hashlib.md5(b"ONE\n\n").hexdigest()
     found = forget(pushed, ONE)

@@ -33,7 +33,7 @@ from registry_assets.registry.thumbnails import (
 from tests.browser import get, image_address
 from tests.conftest import commit_all, copy_empty_repository, lineage_of, run, write_tree
 from tests.persisting.helpers import die, is_clean
-from tests.retention.conftest import DATASET, ONE, call, forget
+from tests.retention.conftest import DATASET, ONE, call, forget, registry
 from tests.runs import define_assets, execute, plan_run
 
 CONTENTS = {hashlib.md5(text).hexdigest() for text in (b"one\n", b"ONE\n\n")}
@@ -53,7 +53,7 @@ def stored(root: Path, remote: str = ".dvc/storage") -> set[str]:
 
 def test_its_objects_leave_cache_and_remote_and_no_others_do(pushed: Path) -> None:
     forget(pushed, ONE)
-    run(pushed, "registry", "push")
+    registry(pushed, "push")
     before = cached(pushed), stored(pushed)
     assert before[0] >= CONTENTS
     assert before[1] >= CONTENTS
@@ -97,7 +97,7 @@ def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
     commit_all(pushed, "Lead others to the remote")
     run(pushed, "git", "tag", "before")
     forget(pushed, ONE, "--reason", "asked to", "--purge", "--yes")
-    run(pushed, "registry", "push")
+    registry(pushed, "push")
     commit_all(pushed, "Forget")
     consumer = DvcRepo(copy_empty_repository(tmp_path / "consumer"))
     folder, _, name = ONE.rpartition("/")
@@ -129,7 +129,7 @@ def test_an_import_of_a_version_that_had_it_names_it_and_not_the_network(
 def test_what_only_older_versions_have_is_purged_by_the_path_where_it_stood(pushed: Path) -> None:
     (pushed / ONE).unlink()
     (pushed / "raw/02_b/inner/same.txt").unlink()
-    run(pushed, "registry", "materialize", "--collection", "01_a", "--collection", "02_b")
+    registry(pushed, "materialize", "--collection", "01_a", "--collection", "02_b")
     commit_all(pushed)
     assert cached(pushed) >= CONTENTS
     found = forget(pushed, ONE, "--purge", "--yes")
@@ -165,7 +165,7 @@ def test_at_a_terminal_the_word_is_typed(pushed: Path, typed: str, is_meant: boo
 
 def test_what_another_file_has_too_stays(pushed: Path) -> None:
     write_tree(pushed, {"raw/02_b/capital.txt": "One\n"})  # of which the same is made
-    run(pushed, "registry", "materialize", "--collection", "02_b")
+    registry(pushed, "materialize", "--collection", "02_b")
     commit_all(pushed)
     found = forget(pushed, ONE, "--purge", "--yes")
     shared = hashlib.md5(b"ONE\n\n").hexdigest()
@@ -252,7 +252,7 @@ def test_it_waits_for_whoever_is_at_work(pushed: Path) -> None:
 
 def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) -> None:
     forget(pushed, ONE)
-    run(pushed, "registry", "push")
+    registry(pushed, "push")
     commit_all(pushed, "Forget")
     run(tmp_path, "git", "clone", "--quiet", str(pushed), "clone")
     list(init_registry(tmp_path / "clone"))
@@ -264,9 +264,9 @@ def test_a_clone_without_data_purges_the_remote(pushed: Path, tmp_path: Path) ->
 def test_what_could_not_be_looked_into_is_said(pushed: Path, tmp_path: Path) -> None:
     text = (pushed / DATASET / "upper.py").read_text().replace(".upper()", ".upper() + '!'")
     write_tree(pushed, {f"{DATASET}/upper.py": text})
-    run(pushed, "registry", "materialize")
+    registry(pushed, "materialize")
     commit_all(pushed)
-    run(pushed, "registry", "gc", "--yes")  # the older results, with their listings
+    registry(pushed, "gc", "--yes")  # the older results, with their listings
     (pushed / ".dvc/storage").rename(tmp_path / "unplugged")
     (pushed / ".dvc/storage").write_text("no folder")
     done = call(pushed, "forget", ONE, "--purge", "--yes")
@@ -406,10 +406,10 @@ FRAMES = (
 
 
 def test_decisions_about_it_are_named(shown: Path) -> None:
-    run(shown, "registry", "deny", PICTURE, "--why", "blurred")
+    registry(shown, "deny", PICTURE, "--why", "blurred")
     found = forget(shown, PICTURE)
     (decided,) = found["left"]["decisions"]
     assert (decided["decision"], decided["why"]) == ("deny", "blurred")
     assert f"registry decisions --withdraw {found['md5']}" in call(shown, "forget", PICTURE).stdout
-    run(shown, "registry", "decisions", "--withdraw", found["md5"])
+    registry(shown, "decisions", "--withdraw", found["md5"])
     assert forget(shown, PICTURE)["left"]["decisions"] == []

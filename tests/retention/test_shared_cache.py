@@ -25,7 +25,7 @@ from registry_assets.revisions.changes.snapshots import Snapshots
 from registry_assets.units import format_size
 from tests.conftest import commit_all, lineage_of, run, write_tree
 from tests.persisting.helpers import at_once, is_clean
-from tests.retention.conftest import call, call_as_anybody, without_permissions
+from tests.retention.conftest import call, call_as_anybody, registry, without_permissions
 from tests.retention.test_disk_use import change, gc
 
 
@@ -166,7 +166,7 @@ def test_several_registries_may_share_a_cache(first: Path, cache: Path, tmp_path
     run(tmp_path, "registry", "init", str(other))
     run(other, "dvc", "cache", "dir", str(cache))
     write_tree(other, {"raw/09_x/x.txt": "of another registry\n"})
-    run(other, "registry", "add", "09_x")
+    registry(other, "add", "09_x")
     assert gc(first, "--yes")["clones"] == [str(other)]
     shutil.rmtree(other / "raw/09_x")
     run(other, "dvc", "checkout")
@@ -184,7 +184,7 @@ def test_a_clone_that_was_moved_is_not_taken_for_deleted(
     first: Path, second: Path, cache: Path
 ) -> None:
     write_tree(second, {"raw/09_z/alone.txt": "nowhere else\n"})
-    run(second, "registry", "add", "09_z")
+    registry(second, "add", "09_z")
     (second.parent / "sub").mkdir()
     moved = second.rename(second.parent / "sub/second")
     before = objects(cache)
@@ -242,7 +242,7 @@ def test_a_clone_on_a_disk_with_other_numbers_is_the_same(
     assert gc(first)["clones"] == [str(second)]
     assert gc(first)["unknown_clones"] == []
     entry = entries(cache)[str(second)]
-    run(second, "registry", "status")
+    registry(second, "status")
     assert entries(cache)[str(second)] == entry
     assert json.loads(entry.read_text())["folder"] == inode(second)
 
@@ -253,7 +253,7 @@ def test_a_renamed_clone_is_found(first: Path, second: Path, cache: Path) -> Non
     assert gc(first, "--yes")["clones"] == [str(renamed)]
     assert is_whole(renamed)
     moved = renamed.rename(renamed.parent.with_name("moved"))
-    run(moved, "registry", "materialize")
+    registry(moved, "materialize")
     assert gc(first)["clones"] == [str(moved)]
     assert set(entries(cache)) == {str(first), str(moved)}
 
@@ -392,7 +392,7 @@ def test_a_clone_that_another_machine_wrote_down_counts_where_it_can_be_read(
 
 
 def test_a_copy_is_a_clone_of_its_own(first: Path, cache: Path, tmp_path: Path) -> None:
-    run(first, "registry", "status")
+    registry(first, "status")
     run(tmp_path, "cp", "-a", str(first), str(tmp_path / "copy"))
     change(tmp_path / "copy", "of the copy\n")
     assert set(entries(cache)) == {str(first), str(tmp_path / "copy")}
@@ -401,7 +401,7 @@ def test_a_copy_is_a_clone_of_its_own(first: Path, cache: Path, tmp_path: Path) 
 
 
 def test_clones_of_a_moment_are_not_written_down(first: Path, cache: Path) -> None:
-    run(first, "registry", "status")
+    registry(first, "status")
     commit = run(first, "git", "rev-parse", "HEAD").strip()
     with ExitStack() as stack:
         assert Snapshots(stack).read_here(first, commit).nodes
@@ -414,7 +414,7 @@ def test_a_clone_that_uses_the_cache_of_another_keeps_what_that_needs(
     run(tmp_path, "git", "clone", "--quiet", str(pushed), "second")
     second = tmp_path / "second"
     run(second, "dvc", "cache", "dir", "--local", str(pushed / ".dvc/cache"))
-    run(second, "registry", "materialize")
+    registry(second, "materialize")
     change(pushed, "of the first\n")
     change(second, "of the second\n")
     assert gc(second, "--yes")["clones"] == [str(pushed)]
@@ -432,7 +432,7 @@ def test_the_register_is_nothing_to_dvc(first: Path, second: Path, cache: Path) 
 
 def test_the_group_may_write_the_register(first: Path, cache: Path) -> None:
     run(first, "dvc", "config", "cache.shared", "group")
-    run(first, "registry", "status")
+    registry(first, "status")
     make_unneeded(first)
     gc(first, "--yes")
     for place in (cache / FOLDER, *(cache / FOLDER).iterdir()):
@@ -479,7 +479,7 @@ with lock_repo(repo):
 def test_it_waits_for_a_command_of_dvc_that_has_begun(
     first: Path, second: Path, command: str
 ) -> None:
-    run(second, "registry", "status")
+    registry(second, "status")
     make_unneeded(first)
     where = first if command == "gc --yes" else second
     with subprocess.Popen(
@@ -493,7 +493,7 @@ def test_it_waits_for_a_command_of_dvc_that_has_begun(
 
 
 def test_a_clone_that_begins_meanwhile_waits(first: Path, cache: Path) -> None:
-    run(first, "registry", "status")
+    registry(first, "status")
     (cache / FOLDER).joinpath(entries(cache)[str(first)].name).unlink()
     began = threading.Thread(target=register, args=(cache, first))
     with locked(cache):
