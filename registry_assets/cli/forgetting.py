@@ -86,10 +86,8 @@ def forget(
                 said(line)
             if purge and not failures:
                 failures += purge_objects(dvc, plan.occurrences, entry, chosen, said)
-        remains, trained = (
-            _remaining_copies_of(dvc, found, plan),
-            models.find_models(found, plan.md5),
-        )
+        remains = _remaining_copies_of(dvc, found, plan)
+        trained = models.find_models(found, plan.md5)
         if as_json:
             say_json(forget_report.forgetting_as_json(plan, remains, trained, failures))
         else:
@@ -194,10 +192,7 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
         told = disk_use_report.disk_use_as_json(use)
         for line in () if as_json else disk_use_report.describe_disk_use(use, found, raw=raw):
             click.echo(line)
-        wanted, command = (
-            use.objects_to_free(raw=raw),
-            "registry gc --raw" if raw else "registry gc",
-        )
+        wanted = use.objects_to_free(raw=raw)
         is_any = bool(wanted) or use.unfinished > 0
         asks = not yes and not as_json and is_any and use.is_known and sys.stdin.isatty()
         question = (
@@ -217,6 +212,7 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
                 click.echo(f"freed     {size}: {count_of(len(removed), 'object')} removed")
         elif is_any and not as_json and not asks:
             blocked = "nothing is freed until it is known what is needed: see `unknown` above"
+            command = "registry gc --raw" if raw else "registry gc"
             click.echo(f"`{command} --yes` frees it" if use.is_known else blocked)
         if as_json:
             say_json(told)
