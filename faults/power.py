@@ -37,8 +37,10 @@ _DESCRIPTOR = re.compile(r"\d+<(?P<path>[^>]*)>")
 # What has to be whole, from the site: metafiles, settings, curation, records and notes of ours.
 _PROMISED = re.compile(
     r"(?:registry|beside/[^/.]+)/(?:(?!\.git/|\.dvc/tmp/|\.dvc/cache/|\.dagster/)"
-    r".*(?:\.dvc|\.lock|\.yaml|\.toml|/config)|\.env|raw/[^/.][^/]*)|.*/registry_clones/.*"
+    r".*(?:\.dvc|\.lock|\.yaml|\.toml|/config)|\.env|raw/[^/.][^/]*)|.*/registry_clones/\w+\.json"
 )
+# What is of no use after a power cut, but stops `dvc` when it is empty.
+_READABLE = "registry/.dvc/tmp/rwlock"
 _METAFILE = re.compile(r"registry/.*(\.dvc|/dvc\.lock)")
 _OBJECT = re.compile(r"registry/\.dvc/cache/files/md5/../[0-9a-f]{30}(\.dir)?")
 _ASIDE = re.compile(r"(?P<folder>registry/\.dvc/tmp/registry/[^/]+)/\d+")
@@ -184,7 +186,9 @@ def find_faults(calls: Sequence[Call]) -> Iterator[str]:
             for path in disk.unsynced:
                 if path == call.path or path.startswith(f"{call.path}/"):
                     target = call.target + path.removeprefix(call.path)
-                    if _PROMISED.fullmatch(call.target) or _PROMISED.fullmatch(target):
+                    if any(map(_PROMISED.fullmatch, (call.target, target))) or (
+                        target == _READABLE
+                    ):
                         yield f"{target} got its name before it was synced"
             if _METAFILE.fullmatch(call.target):
                 for path in filter(_OBJECT.fullmatch, disk.unsynced):

@@ -20,6 +20,7 @@ import psutil
 from dvc.rwlock import rwlock
 
 from registry_assets.dvc_repo.processes import name_of_mine
+from registry_assets.writing import sync_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -124,9 +125,10 @@ def _choose(data: Any, is_chosen: Callable[[_Holder], bool]) -> _Holders:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replaces the file; not synced, as nobody holds anything after a power cut."""
+    """Replaces the file, synced: one that a power cut empties stops every `dvc` command."""
     _mine[path] = _choose(json.loads(text), _is_mine)
     temporary = path.parent / "registry" / f"{name_of_mine()}.tmp"
     temporary.parent.mkdir(exist_ok=True)
     temporary.write_text(text, encoding="utf-8")
+    sync_file(temporary)
     temporary.replace(path)
