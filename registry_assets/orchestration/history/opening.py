@@ -33,9 +33,14 @@ _START_AFRESH = "move its `history` and `schedules` away; `registry sync` tells 
 _NEXT_STEPS = {
     "locked": "wait until other commands are done, then run this again",
     "readonly": "make it writable for you, or set DAGSTER_HOME to a folder that is",
-    "unable to open": "make it writable for you, or set DAGSTER_HOME to a folder that is",
+    "unable to open": (
+        "make it writable for you, free some space if its disk is full or your quota used up, or "
+        "set DAGSTER_HOME to another folder"
+    ),
     "disk is full": "free some space, then run this again",
-    "disk I/O error": "check whether the disk is full or damaged, then run this again",
+    "disk I/O error": (
+        "check whether the disk is full or damaged, or your quota is used up, then run this again"
+    ),
     "malformed": _START_AFRESH,
     "not a database": _START_AFRESH,
     "no such": (
