@@ -410,3 +410,19 @@ def test_a_repository_without_collections_has_a_status(tmp_path: Path) -> None:
     write_tree(tmp_path, {"dvc.yaml": "stages:\n  x:\n    cmd: echo > y\n    outs: [y]\n"})
     found = read_status(lineage_of(tmp_path))
     assert (found.raw, [o.state for o in found.outputs]) == ((), ["never_run"])
+
+
+def test_a_dependency_in_storage_that_refuses_access_is_named_beside_all_others(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    stage = "stages:\n  x:\n    cmd: echo > y\n    deps: ['s3://nobody/x']\n    outs: [y]\n"
+    write_tree(done, {"x/dvc.yaml": stage})
+    found = read_status(lineage_of(done))
+    assert {o.path for o in found.outputs if o.state == "up_to_date"} == set(OUTPUTS)
+    (other,) = (o for o in found.outputs if o.path == "x/y")
+    (why,) = (line for line in other.why if line.startswith("s3://nobody/x"))
+    assert "cannot be compared: " in why
+    assert "refuses access" in why

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from registry_assets.addresses import without_secrets
 from registry_assets.dvc_repo.folders.comparing import StatusReader
 from registry_assets.dvc_repo.folders.dangling import check_not_dangling
 from registry_assets.dvc_repo.folders.remembered import KnownData, remembered
 from registry_assets.dvc_repo.loading import address_of
 from registry_assets.dvc_repo.opening import describe_missing_cache, find_missing_cache
+from registry_assets.dvc_repo.remote_errors import RemotePlace, reaching_remote
 from registry_assets.dvc_repo.unseen import read_link
 from registry_assets.dvc_repo.versions import path_in_repo
 from registry_assets.errors import (
@@ -20,6 +22,7 @@ from registry_assets.errors import (
     FileNotStorableError,
     LinksLeadNowhereError,
     MetafileError,
+    RemoteError,
 )
 from registry_assets.units import printable
 
@@ -80,7 +83,7 @@ def output_states(
             states[address] = OutputState(address, is_recorded, True, of_stage)
         for out in stage.outs:
             path = path_in_repo(repo, out)
-            changes = of_stage + (() if path in kept else _changes_of(repo, out, reader))
+            changes = of_stage + (() if path in kept else _changes_shown(repo, out, reader))
             place = Path(out.fs_path)
             link = elsewhere = None
             if out.hash_info.isdir and place.is_symlink():
@@ -116,6 +119,9 @@ def is_changed(stage: DvcStage, known: Mapping[str, DvcOutput]) -> bool:
     Args:
         stage: The stage.
         known: Inputs whose recorded version counts, without a look at the workspace.
+
+    Raises:
+        RemoteError: when storage outside of the repository, which it depends on, cannot be used.
     """
     if stage.changed_stage() or stage.is_callback or stage.always_changed:
         return True
@@ -140,7 +146,7 @@ def _stage_changes(
         for dep in stage.deps:
             path = path_in_repo(stage.repo, dep)
             if path not in kept:
-                changes.extend(_changes_of(stage.repo, dep, reader))
+                changes.extend(_changes_shown(stage.repo, dep, reader))
             elif dep.hash_info.value != kept[path]:
                 changes.append(f"{path} is {'modified' if dep.hash_info else 'new'}")
     if stage.is_callback or stage.always_changed:
@@ -148,12 +154,28 @@ def _stage_changes(
     return tuple(changes)
 
 
+def _changes_shown(repo: Repo, out: DvcOutput, reader: StatusReader) -> tuple[str, ...]:
+    """The same as `_changes_of`, or the reason why they are not known."""
+    try:
+        return _changes_of(repo, out, reader)
+    except RemoteError as error:
+        return (f"{path_in_repo(repo, out)} cannot be compared: {error.reason}",)
+
+
 def _changes_of(repo: Repo, out: DvcOutput, reader: StatusReader) -> tuple[str, ...]:
-    """The changes of an output, dependency or parameter file."""
+    """The changes of an output, dependency or parameter file.
+
+    Raises:
+        RemoteError: when it is in storage outside of the repository that cannot be used.
+    """
     path = path_in_repo(repo, out)
     changes: list[str] = []
     try:
-        status = reader.status(out)
+        if out.protocol == "local":
+            status = reader.status(out)
+        else:
+            with reaching_remote(RemotePlace(out.protocol, without_secrets(path), ())):
+                status = reader.status(out)
     except (FileNotFoundError, DataBeingWrittenError):
         # A file of the folder was changed or removed meanwhile.
         return (f"{path} is being written",)
