@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from faults.programs import Kill, check, find_running
-from faults.registries import DATASET, NAMES, Site, build_site
+from faults.registries import DATASET, NAMES, Site, build_base
 from faults.trials import Order, Trial, side_by_side
 
 _MOST_SECONDS = 20
@@ -126,6 +126,14 @@ _ALIASES = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
 )
 _STARS = "*a" * 24 + "*b"
 _HUGE = 80 * 2**20
+
+
+def _encode(branch: _Branch) -> None:
+    """A metafile that Git checks out in another encoding, and programs that it should run."""
+    path = f"raw/{NAMES[0]}.dvc"
+    attributes = f"* filter=evil diff=evil ident eol=crlf\n{path} working-tree-encoding=UTF-16\n"
+    _write(branch, ".gitattributes", attributes)
+    _write(branch, path, (branch.root / path).read_text("utf-8").encode("utf-16"))
 
 
 def _embedded(branch: _Branch) -> None:
@@ -267,11 +275,7 @@ MAKES: Mapping[str, Make] = {
         for path in (".dvcignore", "raw/.dvcignore", ".gitignore", "raw/.gitignore")
         for what, text in _PATTERNS.items()
     },
-    ".gitattributes of drivers": partial(
-        _text,
-        ".gitattributes",
-        "* filter=evil diff=evil merge=evil ident eol=crlf working-tree-encoding=UTF-16\n",
-    ),
+    ".gitattributes of drivers": _encode,
     ".gitattributes of line ends": partial(_text, ".gitattributes", "* text eol=crlf\n"),
     ".gitattributes of binaries": partial(
         _text, ".gitattributes", "* binary -diff export-ignore\n"
@@ -379,7 +383,7 @@ def run(order: Order) -> Iterator[Trial]:
     """Looks at each branch in turn, until the order is over."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, hard))
-    base = build_site(order.shared / "branches base")
+    base = build_base(order.shared / "base").copy(order.scratch / "base")
     _put_outside(base)
     names = [*MAKES]
     order.chance("branches").shuffle(names)

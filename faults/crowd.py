@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
+from itertools import count
 from multiprocessing import get_context
 from random import Random
 
-from faults.registries import DATASET, Site, build_site, shoot
+from faults.registries import DATASET, Site, build_base, shoot
 from faults.trials import Order, Trial
 from faults.wholeness import damages, leftovers, look
 
@@ -27,11 +28,11 @@ _GIT_GAVE_UP = re.compile(r"index\.lock|cannot lock ref|HEAD\.lock")
 
 def run(order: Order) -> Iterator[Trial]:
     """Lets the crowd work, as often as there is time for, at least once."""
-    number = 0
-    while number == 0 or not order.is_over:
-        site = build_site(order.scratch / f"crowd {number}")
+    for number in count():
+        if number and order.is_over:
+            return
+        site = build_base(order.shared / "base").copy(order.scratch / f"crowd {number}")
         yield from crowd(site, order, number, _PROCESSES, _COMMANDS)
-        number += 1
 
 
 def crowd(site: Site, order: Order, number: int, processes: int, commands: int) -> Iterator[Trial]:

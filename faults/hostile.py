@@ -31,7 +31,7 @@ def run(order: Order) -> Iterator[Trial]:
     """Opens damaged files, kind by kind, until there were enough or the order is over."""
     kinds = [kind for kind in (*PICTURES, *VIDEOS, *ARCHIVES) if kind in samples()]
     for round_ in range(-(-MOST_FILES // _TOGETHER)):
-        if order.is_over:
+        if round_ and order.is_over:
             return
         kind = kinds[round_ % len(kinds)]
         yield from open_damaged(order, kind, round_, _TOGETHER)

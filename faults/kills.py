@@ -15,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from faults.programs import Kill, find_running
-from faults.registries import SCENARIOS, WITH_WORKERS, Scenario, Site, build_site
+from faults.registries import SCENARIOS, WITH_WORKERS, Scenario, Site, build_base
 from faults.trials import Order, Trial, side_by_side
 from faults.wholeness import State, damages, differences, state_of, wrongs
 
@@ -36,25 +36,34 @@ class Undisturbed:
         site: The site that it starts from.
         seconds: How long the command takes.
         changes: How often it changes the file system.
-        once: What the registry is afterwards.
-        twice: What it is after the same command again.
-        code: The exit code of the same command again.
+        state: What the registry is afterwards.
     """
 
     scenario: Scenario
     site: Site
     seconds: float
     changes: int
-    once: State
-    twice: State
-    code: int
+    state: State
+
+    @property
+    def done(self) -> Site:
+        """The site after the command."""
+        return Site(self.site.place.with_name(f"{self.scenario.name} done"))
+
+    def repeat(self, place: Path) -> tuple[int, State]:
+        """Runs the command a second time, in a new place: its exit code and what it leads to."""
+        site = self.done.copy(place)
+        code = site.run(*self.scenario.command).code
+        state = state_of(site)
+        site.remove()
+        return code, state
 
 
 def run(order: Order) -> Iterator[Trial]:
     """Kills every command in turn, until the order is over."""
     undisturbed = measure_all(order)
     for one in undisturbed:
-        wrong = tuple(wrongs(Site(one.site.place.with_name(f"{one.scenario.name} once"))))
+        wrong = tuple(wrongs(one.done))
         if wrong:
             yield Trial(f"registry {one.scenario.name}", "undisturbed", wrong)
     yield from side_by_side(order, partial(_kill_one, order, undisturbed))
@@ -62,21 +71,20 @@ def run(order: Order) -> Iterator[Trial]:
 
 def measure_all(order: Order) -> Sequence[Undisturbed]:
     """Builds the registry of each scenario, and lets its command end; once for all parts."""
-    return measure(order.shared / "undisturbed", order.jobs, SCENARIOS)
+    return measure(order.shared, order.jobs, SCENARIOS)
 
 
 @cache
 def measure(scratch: Path, jobs: int, scenarios: tuple[Scenario, ...]) -> Sequence[Undisturbed]:
     """Builds the registries of scenarios in a new folder, and lets their commands end."""
-    scratch.mkdir()
-    done = {"": build_site(scratch / "base")}
+    done = {"": build_base(scratch / "base")}
     found: list[Undisturbed] = []
     context = multiprocessing.get_context("fork")
     while left := [scenario for scenario in scenarios if scenario.name not in done]:
         now = [scenario for scenario in left if scenario.after in done]
         with context.Pool(jobs) as pool:
             found.extend(pool.map(partial(_measure, done), now, chunksize=1))
-        done |= {one.name: Site(scratch / f"{one.name} once") for one in now}
+        done |= {one.scenario.name: one.done for one in found}
     return found
 
 
@@ -84,19 +92,15 @@ def _measure(done: Mapping[str, Site], scenario: Scenario) -> Undisturbed:
     scratch = done[""].place.parent
     before = done[scenario.after].copy(scratch / scenario.name)
     scenario.prepare(before)
-    site = before.copy(scratch / f"{scenario.name} done")
     # Once for what it imports, so that the time counts without.
-    site.run(*scenario.command)
-    site.remove()
+    first = before.copy(scratch / f"{scenario.name} first")
+    first.run(*scenario.command)
+    first.remove()
     site = before.copy(scratch / f"{scenario.name} done")
     ended = site.run(*scenario.command, count=True)
     if ended.code != 0:
         raise RuntimeError(f"{' '.join(scenario.command)}: {ended.output}")
-    once = state_of(site)
-    site.copy(scratch / f"{scenario.name} once")
-    code = site.run(*scenario.command).code
-    twice = state_of(site)
-    return Undisturbed(scenario, before, ended.seconds, ended.changes, once, twice, code)
+    return Undisturbed(scenario, before, ended.seconds, ended.changes, state_of(site))
 
 
 def _kill_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> Trial:
@@ -165,10 +169,13 @@ def finish(site: Site, one: Undisturbed) -> Iterator[str]:
     end = time.monotonic() + _END_SECONDS
     while find_running(site.place) and time.monotonic() < end:
         time.sleep(0.1)
-    if again.code not in (0, one.code):
-        yield f"the same again ended with {again.code}: {again.output[-500:]}"
     state = state_of(site)
-    other = list(differences(one.once, state))
-    if other and list(differences(one.twice, state)):
-        yield from other
+    other = list(differences(one.state, state))
+    if again.code != 0 or other:
+        # It may have been done already when it was disturbed.
+        code, twice = one.repeat(site.place.with_name(f"{site.place.name} repeated"))
+        if again.code not in (0, code):
+            yield f"the same again ended with {again.code}: {again.output[-500:]}"
+        if other and list(differences(twice, state)):
+            yield from other
     yield from wrongs(site, was_disturbed=True)

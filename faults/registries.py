@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from faults.programs import Ended, Kill, check, run
@@ -161,6 +162,12 @@ def build_site(place: Path) -> Site:
     site.check("registry", "push")
     site.check("git", "push", "--quiet", "--set-upstream", "origin", "main")
     return site
+
+
+@cache
+def build_base(place: Path) -> Site:
+    """Makes such a registry for all parts, once; to be copied."""
+    return build_site(place)
 
 
 def move_cache(site: Site) -> None:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 from dvc.config import Config
@@ -56,29 +57,30 @@ def run(order: Order) -> Iterator[Trial]:
     """Pushes and pulls through the troubles of each kind of server, in random order."""
     base = build_registry(order.scratch / "base")
     _be_impatient(order.scratch / "impatience")
-    number = 0
+    config = Path.home() / ".ssh/config"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(_ALIVE, encoding="utf-8")
+    tasks: list[_Task] = [(kind, None) for kind in SERVERS]
+    tasks += [("ssh", _SILENCE), *((kind, how) for kind in PROXIED for how in TROUBLES)]
+    served: dict[str, Storage] = {}
     with ExitStack() as stack:
-        served = {}
-        for kind, serve in SERVERS.items():
-            try:
-                served[kind] = stack.enter_context(serve(_made(order.scratch / kind)))
-            except RuntimeError as error:
-                yield Trial(f"remote {kind}", "not tried", (str(error),))
-        tasks: list[_Task] = [(kind, None) for kind in served]
-        tasks += [(kind, how) for kind in PROXIED if kind in served for how in TROUBLES]
-        if "ssh" in served:
-            tasks.append(("ssh", _SILENCE))
-            config = Path.home() / ".ssh/config"
-            config.parent.mkdir(exist_ok=True)
-            config.write_text(_ALIVE, encoding="utf-8")
-        while not order.is_over:
+        for number in count():
+            if number and order.is_over:
+                return
             # There is no time for all of them: others come with another seed.
             kind, how = _shuffled(order, tasks, number // len(tasks))[number % len(tasks)]
+            try:
+                if kind not in served:
+                    folder = order.scratch / f"{number} server of {kind}"
+                    folder.mkdir()
+                    served[kind] = stack.enter_context(SERVERS[kind](folder))
+            except RuntimeError as error:
+                yield Trial(f"remote {kind}", "not tried", (str(error),))
+                continue
             if how in (None, _SILENCE):
                 yield try_gate(order, base, kind, served[kind], number, how)
             else:
                 yield try_trouble(order, base, kind, served[kind], how, number)
-            number += 1
 
 
 def _be_impatient(folder: Path) -> None:
@@ -208,11 +210,6 @@ def _damaged(root: Path) -> Iterator[str]:
 def _contents(root: Path) -> dict[str, str]:
     folder = root / "raw" / NAME
     return {p.name: p.read_text("utf-8") for p in folder.iterdir()} if folder.is_dir() else {}
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def _call(root: Path, *command: str) -> subprocess.CompletedProcess[str] | None:

@@ -83,23 +83,24 @@ def run(order: Order) -> Iterator[Trial]:
     names = sorted(found)
     order.chance("surroundings").shuffle(names)
     named = {name: found[name] for name in names}
-    wanted = outcome(order.scratch / "plain", Surroundings())
-    wrong = [f"{name}: {said}" for name, said in wanted.items() if name.endswith(" fails")]
-    if wrong or not wanted["published"]:
-        yield Trial("surroundings", "plain", tuple(wrong or ["nothing is published"]))
     with ThreadPoolExecutor(order.jobs) as pool:
+        plain = pool.submit(outcome, order.scratch / "plain", Surroundings())
 
         def compare(name: str) -> Trial | None:
-            if order.is_over:
+            if order.is_over and name != names[0]:
                 return None
             place = order.scratch / name
             found = outcome(place, named[name])
-            faults = tuple(differences(wanted, found))
+            faults = tuple(differences(plain.result(), found))
             if not faults:
                 shutil.rmtree(place)
             return Trial("surroundings", name, faults)
 
         yield from filter(None, pool.map(compare, named))
+    wanted = plain.result()
+    wrong = [f"{name}: {said}" for name, said in wanted.items() if name.endswith(" fails")]
+    if wrong or not wanted["published"]:
+        yield Trial("surroundings", "plain", tuple(wrong or ["nothing is published"]))
 
 
 def surroundings(scratch: Path) -> Mapping[str, Surroundings]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 
@@ -18,9 +17,9 @@ class Order:
 
     Attributes:
         seed: What chance starts with.
-        end: When to begin no further trial, as `time.monotonic` counts.
+        end: When to begin no further trial, as `time.monotonic` counts; each part makes one.
         scratch: An empty folder for whatever the part needs.
-        shared: The folder for what several parts need, beside it.
+        shared: The folder for what several parts need; it may not be there yet.
         jobs: How many trials may run at the same time.
     """
 
@@ -59,14 +58,20 @@ def side_by_side(order: Order, work: Callable[[int], Trial]) -> Iterator[Trial]:
     """Makes trials, numbered from 0, in processes that are forks of this one."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(order.jobs, context) as pool:
-        numbers = count()
+        begun = 0
         running: set[Future[Trial]] = set()
-        while running or not order.is_over:
-            while len(running) < order.jobs and not order.is_over:
-                running.add(pool.submit(work, next(numbers)))
+        while running or begun == 0 or not order.is_over:
+            while len(running) < order.jobs and (begun == 0 or not order.is_over):
+                running.add(pool.submit(work, begun))
+                begun += 1
             ended, running = wait(running, return_when=FIRST_COMPLETED)
             for trial in ended:
-                yield trial.result()
+                error = trial.exception()
+                yield (
+                    trial.result()
+                    if error is None
+                    else Trial("trials that broke off", order.scratch.name, (repr(error),))
+                )
 
 
 @dataclass(frozen=True)
