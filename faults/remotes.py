@@ -6,22 +6,23 @@ workspace, nothing is lost, and the same again works once the trouble is over.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import count
 from pathlib import Path
+from threading import Lock
 
 from dvc.config import Config
 
 from faults import troubled_proxy
-from faults.trials import Order, Trial
+from faults.trials import Order, Trial, side_by_side
 from faults.troubled_proxy import TROUBLES
+from faults.wholeness import damaged_objects
 from tests.remotes.servers import SERVERS
 from tests.remotes.servers.gates import ConnectionGate
 from tests.remotes.servers.storage import Storage
@@ -63,24 +64,27 @@ def run(order: Order) -> Iterator[Trial]:
     tasks: list[_Task] = [(kind, None) for kind in SERVERS]
     tasks += [("ssh", _SILENCE), *((kind, how) for kind in PROXIED for how in TROUBLES)]
     served: dict[str, Storage] = {}
-    with ExitStack() as stack:
-        for number in count():
-            if number and order.is_over:
-                return
-            # There is no time for all of them: others come with another seed.
-            kind, how = _shuffled(order, tasks, number // len(tasks))[number % len(tasks)]
+    # A trial disturbs all of a server.
+    locks = {kind: Lock() for kind in SERVERS}
+
+    def work(number: int) -> Trial:
+        # There is no time for all of them: others come with another seed.
+        shuffled = order.chance("remotes", number // len(tasks)).sample(tasks, len(tasks))
+        kind, how = shuffled[number % len(tasks)]
+        with locks[kind]:
             try:
                 if kind not in served:
                     folder = order.scratch / f"{number} server of {kind}"
                     folder.mkdir()
                     served[kind] = stack.enter_context(SERVERS[kind](folder))
             except RuntimeError as error:
-                yield Trial(f"remote {kind}", "not tried", (str(error),))
-                continue
+                return Trial(f"remote {kind}", "not tried", (str(error),))
             if how in (None, _SILENCE):
-                yield try_gate(order, base, kind, served[kind], number, how)
-            else:
-                yield try_trouble(order, base, kind, served[kind], how, number)
+                return try_gate(order, base, kind, served[kind], number, how)
+            return try_trouble(order, base, kind, served[kind], how, number)
+
+    with ExitStack() as stack:
+        yield from side_by_side(order, work, ThreadPoolExecutor(order.jobs))
 
 
 def _be_impatient(folder: Path) -> None:
@@ -88,10 +92,6 @@ def _be_impatient(folder: Path) -> None:
     (folder / "sitecustomize.py").write_text(_IMPATIENCE, encoding="utf-8")
     others = [path for path in (os.environ.get("PYTHONPATH"),) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *others])
-
-
-def _shuffled(order: Order, tasks: Sequence[_Task], number: int) -> list[_Task]:
-    return order.chance("remotes", number).sample(tasks, len(tasks))
 
 
 def build_registry(root: Path) -> Path:
@@ -175,7 +175,7 @@ class _Site:
             done = _call(root, *command)
             end()
             yield from _unclear(" ".join(command), done)
-            yield from _damaged(root)
+            yield from damaged_objects(root / ".dvc/cache")
             found = _contents(root)
             if found != wanted and (root == self._root or found):
                 yield f"{' '.join(command)}: {len(found)} of {len(wanted)} files, or others"
@@ -197,14 +197,6 @@ def _unclear(command: str, done: subprocess.CompletedProcess[str] | None) -> Ite
         yield f"{command} ends in {done.returncode}: {done.stdout[-700:]}"
     elif done.returncode == 1 and not re.search(r"^(registry: |missing )", done.stdout, re.M):
         yield f"{command} fails and does not say why: {done.stdout[-700:]}"
-
-
-def _damaged(root: Path) -> Iterator[str]:
-    for place in (root / ".dvc/cache/files/md5").glob("??/*"):
-        data = place.read_bytes()
-        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        if place.suffix != ".tmp" and not (place.parent.name + place.name).startswith(md5):
-            yield f"the cache has a damaged object {place.name}"
 
 
 def _contents(root: Path) -> dict[str, str]:

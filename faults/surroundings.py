@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.trials import Order, Trial
+from faults.trials import Order, Trial, side_by_side
+from faults.wholeness import differences
 
 SAMPLES = Path(__file__).parent.parent / "samples/02_data_collection_20_oct_2021"
 _NAMES = ("bowl.png", "dogs.webp", "sunset.jpg")
@@ -82,21 +83,19 @@ def run(order: Order) -> Iterator[Trial]:
     # In another order each time, as there may not be time for all.
     names = sorted(found)
     order.chance("surroundings").shuffle(names)
-    named = {name: found[name] for name in names}
-    with ThreadPoolExecutor(order.jobs) as pool:
-        plain = pool.submit(outcome, order.scratch / "plain", Surroundings())
+    with ThreadPoolExecutor(1) as beside:
+        plain = beside.submit(outcome, order.scratch / "plain", Surroundings())
 
-        def compare(name: str) -> Trial | None:
-            if order.is_over and name != names[0]:
-                return None
-            place = order.scratch / name
-            found = outcome(place, named[name])
-            faults = tuple(differences(plain.result(), found))
+        def compare(number: int) -> Trial:
+            name = names[number % len(names)]
+            place = order.scratch / f"{number} {name}"
+            done = outcome(place, found[name])
+            faults = tuple(differences(plain.result(), done))
             if not faults:
                 shutil.rmtree(place)
             return Trial("surroundings", name, faults)
 
-        yield from filter(None, pool.map(compare, named))
+        yield from side_by_side(order, compare, ThreadPoolExecutor(order.jobs))
     wanted = plain.result()
     wrong = [f"{name}: {said}" for name, said in wanted.items() if name.endswith(" fails")]
     if wrong or not wanted["published"]:
@@ -176,16 +175,6 @@ def outcome(place: Path, odd: Surroundings) -> Mapping[str, object]:
     found["published"] = subprocess.run(tree, capture_output=True, text=True).stdout
     found["left"] = sorted(p.name for p in temporary.iterdir())
     return found
-
-
-def differences(wanted: Mapping[str, object], found: Mapping[str, object]) -> Iterator[str]:
-    """What is otherwise than it should be, a line each."""
-    for name in sorted({*wanted, *found}):
-        one, other = wanted.get(name), found.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            yield from (f"{name}: {line}" for line in differences(one, other))
-        elif one != other:
-            yield f"{name}: {other!r:.700} instead of {one!r:.300}"
 
 
 def _call(

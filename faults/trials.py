@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 
@@ -54,10 +60,11 @@ class Trial:
     faults: tuple[str, ...] = ()
 
 
-def side_by_side(order: Order, work: Callable[[int], Trial]) -> Iterator[Trial]:
-    """Makes trials, numbered from 0, in processes that are forks of this one."""
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(order.jobs, context) as pool:
+def side_by_side(
+    order: Order, work: Callable[[int], Trial], threads: ThreadPoolExecutor | None = None
+) -> Iterator[Trial]:
+    """Makes trials, numbered from 0, in threads or (default) in forks of this process."""
+    with threads or ProcessPoolExecutor(order.jobs, get_context("fork")) as pool:
         begun = 0
         running: set[Future[Trial]] = set()
         while running or begun == 0 or not order.is_over:

@@ -76,8 +76,8 @@ def _beside(site: Site) -> list[str]:
 
 def differences(before: State, after: State) -> Iterator[str]:
     """Yields what differs between two states, a line each."""
-    for name in before:
-        one, other = before[name], after[name]
+    for name in sorted({*before, *after}):
+        one, other = before.get(name), after.get(name)
         if isinstance(one, dict) and isinstance(other, dict):
             for key in sorted({*one, *other}):
                 if one.get(key) != other.get(key):
@@ -99,16 +99,19 @@ def wrongs(site: Site, *, was_disturbed: bool = False) -> Iterator[str]:
         yield f"left running: {' '.join(process.cmdline())[:200]}"
 
 
+def damaged_objects(folder: Path) -> Iterator[str]:
+    """Yields the damaged objects of a cache or remote, a line each."""
+    for name, path in find_objects(folder):
+        content = path.read_bytes()
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != name.removesuffix(".dir"):
+            yield f"damaged object in {folder.name}: {name}, {len(content)} bytes"
+
+
 def damages(site: Site) -> Iterator[str]:
     """Yields what should not be at any moment: damaged objects, and metafiles without theirs."""
-    there = set()
-    for folder in (site.cache, site.root / ".dvc/storage"):
-        for name, path in find_objects(folder):
-            content = path.read_bytes()
-            if hashlib.md5(content, usedforsecurity=False).hexdigest() != name.removesuffix(".dir"):
-                yield f"damaged object in {folder.name}: {name}, {len(content)} bytes"
-            if folder == site.cache:
-                there.add(name)
+    yield from damaged_objects(site.cache)
+    yield from damaged_objects(site.root / ".dvc/storage")
+    there = {name for name, _ in find_objects(site.cache)}
     for path in (*site.root.rglob("*.dvc"), *site.root.rglob("dvc.lock")):
         if path.is_file():
             for md5 in set(_MD5.findall(path.read_text(encoding="utf-8"))):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from faults.surroundings import Surroundings, differences, outcome, surroundings
+from faults.surroundings import Surroundings, outcome, surroundings
+from faults.wholeness import differences
 
 
 def test_an_odd_machine_makes_the_same_metafiles_objects_and_commits(tmp_path: Path) -> None:
