@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -113,6 +114,10 @@ def _run(name: str, order: Order) -> int:
             if time.monotonic() - told > _SECONDS_BETWEEN_COUNTS:
                 told = time.monotonic()
                 _tell(trials.total(), "so far", wrong.total(), told - started)
+    except Exception:
+        # The other parts have their turn.
+        traceback.print_exc()
+        wrong["all of it, which broke off"] += 1
     finally:
         # Also after Ctrl-C.
         for kind, count in sorted(trials.items()):
