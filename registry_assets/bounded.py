@@ -25,6 +25,8 @@ MOST_BYTES = 2**26
 """Of a text; a ``dvc.lock`` of a hundred thousand stages has as many."""
 _MOST_VALUES = 1_000_000
 _MOST_DEPTH = 200
+MOST_FOLDERS_DEEP = 200
+"""Folders in one another; what DVC's ignore rules take grows with the third power of it."""
 _MOST_RULES = 50_000
 """Of a ``.dvcignore``: DVC turns each into a part of one regular expression, 0.2 ms each."""
 _MOST_STARS = 3

@@ -69,6 +69,14 @@ def test_files_are_shared_as_dvc_is_told(bare: Path, file: str, text: str, expec
     assert mask() == expected
 
 
+@pytest.mark.parametrize("file", ["config", "config.local"])
+def test_a_pipe_in_the_place_of_settings_shares_nothing(bare: Path, file: str) -> None:
+    (bare / ".dvc" / file).unlink(missing_ok=True)
+    os.mkfifo(bare / ".dvc" / file)
+    share_files(bare)
+    assert mask() == 0o022
+
+
 def test_outside_a_repository_nothing_is_shared(tmp_path: Path) -> None:
     share_files(tmp_path)
     share_files(tmp_path / "not there")

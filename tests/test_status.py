@@ -426,3 +426,12 @@ def test_a_dependency_in_storage_that_refuses_access_is_named_beside_all_others(
     (why,) = (line for line in other.why if line.startswith("s3://nobody/x"))
     assert "cannot be compared: " in why
     assert "refuses access" in why
+
+
+def test_metafiles_in_folders_that_are_hundreds_deep_are_not_looked_for(done: Path) -> None:
+    deep = "/".join(["d"] * 300)
+    write_tree(done, {f"{deep}/x.dvc": "outs:\n- path: o\n"})
+    found = read_status(lineage_of(done))
+    assert {output.state for output in found.outputs} == {"up_to_date"}
+    (problem,) = found.problems
+    assert "more than 200 folders deep): move it up, or add it to .dvcignore" in problem

@@ -5,6 +5,7 @@ DVC's own index raises at the first invalid stage, file or pair of outputs.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from dvc.stage.loader import StageLoader
 from dvc.utils.serialize import parse_yaml_for_update
 from dvc.utils.strictyaml import YAMLValidationError
 
-from registry_assets.bounded import MOST_BYTES, read_text
+from registry_assets.bounded import MOST_BYTES, MOST_FOLDERS_DEEP, read_text
 from registry_assets.dvc_repo.folders.ignoring import without_data
 from registry_assets.dvc_repo.loading import address_of, read_found
 from registry_assets.dvc_repo.unseen import (
@@ -173,12 +174,16 @@ def walk_metafiles(
     unlisted: dict[str, OSError] = {}
     # Each folder with its topmost ignored ancestor (or itself); "" if it is not ignored.
     level = [(repo.root_dir, "")]
+    depth = 0
     # Git checks a whole level at once: DVC's way takes a millisecond per path.
     with GitRepo(Path(repo.root_dir)).asking_ignored() as ask:
         while level:
             files, folders, below = [], [], []
             for folder, culprit in level:
                 try:
+                    if depth > MOST_FOLDERS_DEEP:
+                        why = f"more than {MOST_FOLDERS_DEEP} folders deep"
+                        raise OSError(errno.ENAMETOOLONG, why)
                     inside, linked, names = _list(folder)
                 except OSError as error:
                     unlisted[folder] = error
@@ -207,6 +212,7 @@ def walk_metafiles(
             below += [(folder, "") for folder in folders if folder not in ignored]
             below += [(folder, folder) for folder in folders if folder in ignored and leads(folder)]
             level = [(folder.rstrip(os.sep), culprit) for folder, culprit in below]
+            depth += 1
     links = [link for link in links if leads(link) and not is_second_name(link)]
     return Walk(sorted(found, key=_files_first), unseen, links, unlisted)
 
@@ -249,9 +255,10 @@ def _describe_unseen(root: Path, settings: Settings, found: Walk) -> Iterator[st
     for folder, error in found.unlisted.items():
         may_be_ignored = not settings.leads_to_collections(path_of(folder))
         or_ignore = ", or add it to .dvcignore if there are none" if may_be_ignored else ""
+        step = "move it up" if error.errno == errno.ENAMETOOLONG else "make it readable"
         yield (
             f"{path_of(folder)}{os.sep}: the metafiles in it are not known, as it cannot be read "
-            f"({error.strerror}): make it readable{or_ignore}"
+            f"({error.strerror}): {step}{or_ignore}"
         )
     for link in found.links:
         yield str(link_in_the_way(path_of(link), read_link(Path(link))))

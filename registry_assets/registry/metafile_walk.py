@@ -21,10 +21,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from fnmatch import fnmatchcase
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from registry_assets.bounded import read_text
+from registry_assets.bounded import MOST_FOLDERS_DEEP, read_text
 from registry_assets.errors import MetafileError
 from registry_assets.fingerprint import (
     SETTLED_SECONDS,
@@ -94,7 +95,9 @@ def walk(registry: Registry, find_ignored: FindIgnored) -> Iterator[Found]:
     families = [pattern.removesuffix("/*") for pattern in settings.families]
     kept = {path for path, output in registry.outputs.items() if output.is_cached}
     level = [""]
-    while level:
+    for depth in count():
+        if not level or depth > MOST_FOLDERS_DEEP:
+            break
         asked: list[str] = []
         below: list[str] = []
         for folder in level:
@@ -118,6 +121,7 @@ def walk(registry: Registry, find_ignored: FindIgnored) -> Iterator[Found]:
             else:
                 below.append(path)
         level = sorted(below)
+    yield from (Found(folder, Kind.UNLISTED) for folder in level)
 
 
 def _look_into(root: Path, folder: str) -> tuple[list[Found], list[str]]:

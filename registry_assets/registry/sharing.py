@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from registry_assets.errors import MetafileError
 from registry_assets.git_repo import GitRepo
 from registry_assets.model import DVC_FOLDER
 
@@ -57,10 +58,13 @@ def _mask(mask: int, shared: str | None, is_cache_shared: bool) -> int:
 
 def _is_cache_shared(root: Path) -> bool:
     """Whether DVC's cache is shared; parsed here because importing DVC is slow."""
+    # Here, as it takes as long as all else that a command needs to start.
+    from registry_assets.bounded import read_text
+
     for name in ("config.local", "config"):
         parser = RawConfigParser(strict=False, allow_no_value=True)
-        with suppress(ConfigError, OSError, UnicodeDecodeError):
-            parser.read(root / DVC_FOLDER / name, encoding="utf-8")
+        with suppress(ConfigError, OSError, UnicodeDecodeError, MetafileError):
+            parser.read_string(read_text(root / DVC_FOLDER / name))
         if parser.has_option("cache", "shared"):
             return parser.get("cache", "shared") == "group"
     return False
