@@ -56,7 +56,7 @@ class _Branch:
 Make = Callable[[_Branch], object]
 
 
-def _write(branch: _Branch, path: str, text: str | bytes) -> None:
+def _text(path: str, text: str | bytes, branch: _Branch) -> None:
     place = branch.root / path
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(text if isinstance(text, bytes) else branch.fill(text).encode())
@@ -72,17 +72,13 @@ def _link(path: str, target: str, branch: _Branch) -> None:
     place.symlink_to(branch.fill(target))
 
 
-def _text(path: str, text: str | bytes, branch: _Branch) -> None:
-    _write(branch, path, text)
-
-
 def _repeat(path: str, start: str, line: str, branch: _Branch) -> None:
-    _write(branch, path, start + line * (_HUGE // len(line)))
+    _text(path, start + line * (_HUGE // len(line)), branch)
 
 
 def _texts(files: Mapping[str, str], branch: _Branch) -> None:
     for path, text in files.items():
-        _write(branch, path, text)
+        _text(path, text, branch)
 
 
 _LINKED = (
@@ -132,8 +128,8 @@ def _encode(branch: _Branch) -> None:
     """A metafile that Git checks out in another encoding, and programs that it should run."""
     path = f"raw/{NAMES[0]}.dvc"
     attributes = f"* filter=evil diff=evil ident eol=crlf\n{path} working-tree-encoding=UTF-16\n"
-    _write(branch, ".gitattributes", attributes)
-    _write(branch, path, (branch.root / path).read_text("utf-8").encode("utf-16"))
+    _text(".gitattributes", attributes, branch)
+    _text(path, (branch.root / path).read_text("utf-8").encode("utf-16"), branch)
 
 
 def _embedded(branch: _Branch) -> None:
@@ -173,18 +169,13 @@ def _embedded(branch: _Branch) -> None:
     _import_of("evil", branch)
 
 
-def _import_of(url: str, branch: _Branch, rev: str = "") -> None:
-    rev_lock = "a" * 40
+def _import_of(url: str, branch: _Branch) -> None:
     _text(
         f"{DATASET}/data/inputs/08_theirs.dvc",
         f"md5: {EMPTY}\nfrozen: true\ndeps:\n- path: raw/{NAMES[0]}\n  repo:\n    url: '{url}'\n"
-        f"    rev_lock: {rev_lock}\n{rev}outs:\n- md5: {EMPTY}\n  hash: md5\n  path: 08_theirs\n",
+        f"    rev_lock: {'a' * 40}\nouts:\n- md5: {EMPTY}\n  hash: md5\n  path: 08_theirs\n",
         branch,
     )
-
-
-def _import_urls(branch: _Branch, number: int) -> None:
-    _import_of(_URLS[number], branch)
 
 
 _URLS = (
@@ -349,9 +340,7 @@ MAKES: Mapping[str, Make] = {
             "branch": 'publish_branch = "--upload-pack={name}"',
         }.items()
     },
-    **{
-        f"import of {url}": partial(_import_urls, number=number) for number, url in enumerate(_URLS)
-    },
+    **{f"import of {url}": partial(_import_of, url) for url in _URLS},
     "import of an embedded repository": _embedded,
     "dagster.yaml of code": partial(
         _text,

@@ -6,7 +6,6 @@ there at the end.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,7 +16,7 @@ from random import Random
 
 from faults.registries import DATASET, Site, build_base, shoot
 from faults.trials import Order, Trial
-from faults.wholeness import damages, leftovers, look
+from faults.wholeness import look, wrongs
 
 _PROCESSES = 8
 _COMMANDS = 50
@@ -103,7 +102,7 @@ def _check(site: Site, processes: int) -> Iterator[str]:
     lock = (site.root / DATASET / "dvc.lock").read_text(encoding="utf-8")
     for member in range(processes):
         for place in (f"raw/m{member}.dvc", f"{DATASET}/data/inputs/m{member}.dvc"):
-            if not os.path.exists(site.root / place):  # noqa: PTH110
+            if not (site.root / place).exists():
                 yield f"{place} is lost"
         if f'"m{member}"' not in listed:
             yield f"m{member} is not in collections.yaml"
@@ -115,6 +114,4 @@ def _check(site: Site, processes: int) -> Iterator[str]:
             yield f"{command}: {said}"
         if command.startswith("dvc") and "up to date" not in str(said):
             yield f"{command}: {said}"
-    yield from damages(site)
-    for path in leftovers(site):
-        yield f"left lying about: {path.relative_to(site.place)}"
+    yield from wrongs(site)
