@@ -42,7 +42,10 @@ _PROMISED = re.compile(
 # What is of no use after a power cut, but stops `dvc` when it is empty.
 _READABLE = "registry/.dvc/tmp/rwlock"
 _METAFILE = re.compile(r"registry/.*(\.dvc|/dvc\.lock)")
-_OBJECT = re.compile(r"registry/\.dvc/cache/files/md5/../[0-9a-f]{30}(\.dir)?")
+# Objects, and what keeps outputs out of Git.
+_NEEDED = re.compile(
+    r"registry/(\.dvc/cache/files/md5/../[0-9a-f]{30}(\.dir)?|(?!\.dvc/).*\.gitignore)"
+)
 _ASIDE = re.compile(r"(?P<folder>registry/\.dvc/tmp/registry/[^/]+)/\d+")
 _APPENDED = "appended"
 _moments: dict[str, list[float]] = {}
@@ -191,8 +194,8 @@ def find_faults(calls: Sequence[Call]) -> Iterator[str]:
                     ):
                         yield f"{target} got its name before it was synced"
             if _METAFILE.fullmatch(call.target):
-                for path in filter(_OBJECT.fullmatch, disk.unsynced):
-                    yield f"{call.target} was written before the object {path} was synced"
+                for path in filter(_NEEDED.fullmatch, disk.unsynced):
+                    yield f"{call.target} was written before {path} was synced"
             aside = _ASIDE.fullmatch(call.target)
             if aside is not None and f"{aside['folder']}/journal.json" in disk.unsynced:
                 yield f"{call.path} was set aside before the journal was synced"

@@ -30,7 +30,7 @@ from registry_assets.bounded import check_ignore_rules, check_yaml, read_text
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
 from registry_assets.dvc_repo.path_locks import hold_paths
-from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links, editing_no_link
+from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links, editing_ignore_file
 from registry_assets.dvc_repo.versions import caches_of
 from registry_assets.errors import (
     DvcError,
@@ -248,8 +248,8 @@ class _Repo(Repo):  # type: ignore[misc]
         if isinstance(scm, Git):
             root = Path(self.root_dir)
             scm.is_ignored = IgnoredByGit(root, scm.is_ignored)
-            scm.ignore = editing_no_link(root, scm.ignore)
-            scm.ignore_remove = editing_no_link(root, scm.ignore_remove)
+            scm.ignore = editing_ignore_file(self, scm.ignore)
+            scm.ignore_remove = editing_ignore_file(self, scm.ignore_remove)
         return scm
 
     @cached_property

@@ -22,7 +22,7 @@ _stored: WeakKeyDictionary[Repo, dict[str, int]] = WeakKeyDictionary()
 
 
 def note_stored(repo: Repo) -> None:
-    """Notes that something is about to be stored, for `sync_stored`."""
+    """Notes that something is about to be stored, or was written, for `sync_stored`."""
     _stored.setdefault(repo, {})
 
 

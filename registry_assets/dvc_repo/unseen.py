@@ -17,6 +17,7 @@ from dvc.scm import NoSCM
 
 from registry_assets.bounded import read_text
 from registry_assets.dvc_repo.metafiles import IGNORE_FILE, PLAIN_NAME
+from registry_assets.dvc_repo.syncing import note_stored
 from registry_assets.errors import MetafileError, RefusedError, RegistryError
 from registry_assets.git_repo import GitRepo
 from registry_assets.units import few_of
@@ -139,8 +140,13 @@ class IgnoredByGit:
         return frozenset() if ignored is None else paths - ignored
 
 
-def editing_no_link(root: Path, edit: Callable[[str], str | None]) -> Callable[[str], str | None]:
+def editing_ignore_file(
+    repo: Repo, edit: Callable[[str], str | None]
+) -> Callable[[str], str | None]:
     """Replaces DVC's edit of the ``.gitignore`` beside a path, which would follow a link.
+
+    What it wrote is synced before the next metafile: otherwise a power cut might leave an output
+    that is recorded, and that Git does not ignore.
 
     Raises:
         RefusedError: when a link stands there: another file would be edited, and Git, which does
@@ -150,11 +156,15 @@ def editing_no_link(root: Path, edit: Callable[[str], str | None]) -> Callable[[
     def edit_file(path: str) -> str | None:
         file = Path(path).with_name(IGNORE_FILE)
         if file.is_symlink():
+            name = os.path.relpath(file, repo.root_dir)
             raise RefusedError(
-                f"{os.path.relpath(file, root)} is a symbolic link to {read_link(file)}, which Git "
-                "does not follow: put a file in its place"
+                f"{name} is a symbolic link to {read_link(file)}, which Git does not follow: put a "
+                "file in its place"
             )
-        return edit(path)
+        edited = edit(path)
+        if edited is not None:
+            note_stored(repo)
+        return edited
 
     return edit_file
 
