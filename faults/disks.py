@@ -220,6 +220,9 @@ def disturb(site: Site, one: Undisturbed, place: str, trouble: str, left: int) -
         if trouble != _OVER_QUOTA or ended.code != -signal.SIGBUS:
             yield from _judge(ended)
         disk.end(trouble)
+        if (place, trouble) == ("history", "gone"):
+            # What was told went into the empty folder below.
+            site.run("registry", "sync")
         for damage in damages(site):
             yield f"right after the trouble: {damage}"
         yield from finish(site, one)

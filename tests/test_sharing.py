@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from dagster import DagsterInstance
+from sqlalchemy.exc import IntegrityError
 
 from registry_assets.cli import main
 from registry_assets.dvc_repo.metafiles import replace_text
+from registry_assets.errors import MetafileError
 from registry_assets.orchestration.history.opening import open_history
+from registry_assets.orchestration.history.reporting import _add_partitions
+from registry_assets.registry.home import read_env, read_env_home
 from registry_assets.registry.sharing import find_locked_database, share_files, share_history
 from tests.conftest import HOME, run
 
@@ -141,3 +146,28 @@ def test_a_file_that_is_replaced_keeps_mode_and_group(tmp_path: Path) -> None:
     before = place.stat()
     replace_text(place, "b\n")
     assert (mode(place), place.stat().st_gid) == (0o660, before.st_gid)
+
+
+def test_a_pipe_in_the_place_of_env_is_named(bare: Path) -> None:
+    os.mkfifo(bare / ".env")
+    for read in (read_env, read_env_home):
+        with pytest.raises(MetafileError, match="it is not a regular file"):
+            read(bare)
+
+
+def test_partitions_that_another_process_adds_meanwhile_are_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    instance = DagsterInstance.ephemeral()
+    add = instance.add_dynamic_partitions
+    calls: list[Sequence[str]] = []
+
+    def add_late(name: str, keys: Sequence[str]) -> None:
+        calls.append(keys)
+        add(name, keys[: len(calls)])
+        if len(calls) == 1:
+            raise IntegrityError("INSERT", None, Exception("UNIQUE constraint failed"))
+
+    monkeypatch.setattr(instance, "add_dynamic_partitions", add_late)
+    _add_partitions(instance, "collections", ["a", "b"])
+    assert set(instance.get_dynamic_partitions("collections")) == {"a", "b"}

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from unicodedata import category
 
-from registry_assets.bounded import check_yaml, read_text
+from registry_assets.bounded import check_yaml, find_endless, read_text
 from registry_assets.errors import MetafileError, RegistryError
 from registry_assets.git_repo import check_own
 from registry_assets.units import is_text, printable
@@ -196,6 +196,9 @@ def check_home(root: Path) -> None:
 
 def _env_lines(root: Path) -> list[str]:
     path = root / ENV_FILE
+    endless = find_endless(path)
+    if endless is not None:
+        raise MetafileError(ENV_FILE, f"it is {endless}: put a file in its place, or nothing")
     # Lines that we did not write may be in any encoding.
     return path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
 
@@ -225,7 +228,7 @@ def read_env_home(root: Path) -> Path | None:
     """The DAGSTER_HOME that ``.env`` sets for Dagster's own commands."""
     from dotenv import dotenv_values
 
-    found = dotenv_values(root / ENV_FILE).get("DAGSTER_HOME")
+    found = dotenv_values(stream=StringIO("\n".join(_env_lines(root)))).get("DAGSTER_HOME")
     return Path(found) if found else None
 
 

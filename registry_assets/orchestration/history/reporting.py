@@ -15,6 +15,7 @@ from dagster import (
     MetadataValue,
     RunsFilter,
 )
+from sqlalchemy.exc import IntegrityError
 
 from registry_assets.dvc_repo import DvcRepo, Listings, RecordedOutput
 from registry_assets.git_repo import GitRepo
@@ -140,7 +141,18 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
         known = set(instance.get_dynamic_partitions(name))
         missing = [key for key in keys if key not in known]
         if missing:
-            instance.add_dynamic_partitions(name, missing)
+            _add_partitions(instance, name, missing)
+
+
+def _add_partitions(instance: DagsterInstance, name: str, keys: Sequence[str]) -> None:
+    """Adds partitions, also where another process adds the same ones meanwhile."""
+    while True:
+        try:
+            instance.add_dynamic_partitions(name, keys)
+            return
+        except IntegrityError:
+            # At least one of them is there now, so that this ends.
+            continue
 
 
 def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
