@@ -435,3 +435,11 @@ def test_metafiles_in_folders_that_are_hundreds_deep_are_not_looked_for(done: Pa
     assert {output.state for output in found.outputs} == {"up_to_date"}
     (problem,) = found.problems
     assert "more than 200 folders deep): move it up, or add it to .dvcignore" in problem
+
+
+def test_a_gitignore_that_is_no_text_is_named(done: Path) -> None:
+    commit_all(done, "One collection")
+    (done / "raw/.gitignore").write_bytes(b"\xff\xfe\n")
+    found = CliRunner().invoke(main, ["--root", str(done), "diff", "HEAD"])
+    assert found.exit_code == 1
+    assert "raw/.gitignore: it is not UTF-8: save it as such" in found.output

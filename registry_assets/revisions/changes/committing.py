@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from registry_assets.bounded import read_text
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import MetafileError, RegistryError
 from registry_assets.forgotten import FORGOTTEN_FILE
@@ -194,7 +195,11 @@ def metafiles_of(registry: Registry) -> set[str]:
 def _read_ignored(
     root: Path, builder: TreeBuilder, commit: str, outputs: Collection[str]
 ) -> Mapping[str, str]:
-    """The new text of each ``.gitignore`` that differs from the commit's."""
+    """The new text of each ``.gitignore`` that differs from the commit's.
+
+    Raises:
+        MetafileError: when one is no text.
+    """
     lines: dict[str, set[str]] = {}
     for path in outputs:
         output = PurePosixPath(path)
@@ -207,7 +212,10 @@ def _read_ignored(
         if kept_out.lacks(file):
             continue
         before = (builder.git.text_at(commit, file) or "") if file in there else ""
-        now = (root / file).read_text(encoding="utf-8") if (root / file).is_file() else ""
+        try:
+            now = read_text(root / file, file) if (root / file).is_file() else ""
+        except UnicodeDecodeError as error:
+            raise MetafileError(file, "it is not UTF-8: save it as such") from error
         wanted = merge_ignored(before, now, written)
         if wanted.splitlines() != before.splitlines():
             texts[file] = wanted
