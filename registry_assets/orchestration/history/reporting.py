@@ -146,13 +146,14 @@ def sync_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
 
 def _add_partitions(instance: DagsterInstance, name: str, keys: Sequence[str]) -> None:
     """Adds partitions, also where another process adds the same ones meanwhile."""
-    while True:
+    # After each failure at least one more of them is there.
+    for failures_left in range(len(keys), -1, -1):
         try:
             instance.add_dynamic_partitions(name, keys)
             return
         except IntegrityError:
-            # At least one of them is there now, so that this ends.
-            continue
+            if not failures_left:
+                raise
 
 
 def remove_partitions(lineage: Lineage, instance: DagsterInstance) -> None:
