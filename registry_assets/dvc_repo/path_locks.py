@@ -99,11 +99,14 @@ def _is_mine(holder: _Holder) -> bool:
 def _may_hold(holder: _Holder, written: float) -> bool:
     """Whether the process of an entry runs, and not another one that got its PID later.
 
-    That one started after the file was written, and with another command: each alone says too
+    One that was killed may stay as a zombie, as in a container whose first process waits for none.
+    A later one started after the file was written, and with another command: each alone says too
     little, as the clock may be set, and the command line of a fork is that of its parent.
     """
     try:
         process = psutil.Process(holder["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
         if process.create_time() < written + _CLOCK_SECONDS:
             return True
         return str(holder["cmd"]) in " ".join(process.cmdline())

@@ -433,6 +433,21 @@ def test_the_next_command_takes_what_killed_ones_held_out_of_the_lock_file(tmp_p
     assert left == {"write": {"/two": living}, "read": {"/two": [living]}}
 
 
+def test_a_killed_process_that_nobody_waits_for_holds_nothing(tmp_path: Path) -> None:
+    root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
+    rwlock, mine = root / ".dvc/tmp/rwlock", str(root / "plain")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
+        held = {"write": {mine: {"pid": process.pid, "cmd": "dvc repro"}}, "read": {}}
+        rwlock.write_text(json.dumps(held))
+        dvc = DvcRepo(root, wait_seconds=0.3)
+        with dvc.open() as repo, dvc.holding(repo, read=[], write=[mine], report=quiet):
+            (holder,) = json.loads(rwlock.read_text())["write"].values()
+            assert holder["pid"] == os.getpid()
+
+
 def test_another_process_that_got_the_pid_of_a_killed_one_holds_nothing(tmp_path: Path) -> None:
     root = build_repository(tmp_path / "registry", {"dvc.yaml": PIPELINE, "make.sh": SCRIPT})
     rwlock = root / ".dvc/tmp/rwlock"
