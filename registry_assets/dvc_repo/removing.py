@@ -20,6 +20,7 @@ from registry_assets.dvc_repo.metafiles import (
 )
 from registry_assets.dvc_repo.opening import RepoAccess, Report
 from registry_assets.dvc_repo.previous_outputs import recover
+from registry_assets.dvc_repo.syncing import sync_stored
 from registry_assets.dvc_repo.versions import listings_of, path_in_repo
 from registry_assets.errors import DataModifiedError, RegistryError
 from registry_assets.model import is_folder
@@ -82,6 +83,7 @@ def take_collection_out(
             with dvc.write_lock(repo, report), repo.scm_context(quiet=True):
                 for stage in stages:
                     stage.remove_outs(ignore_remove=True, force=True)
+                sync_stored(repo)
                 _drop_entries(repo, stages)
                 for stage in imports:
                     stage.remove(force=True)
