@@ -249,10 +249,10 @@ class SourceUnreachableError(RegistryError):
     def __init__(self, address: str, reason: str) -> None:
         self.address = without_secrets(address)
         self.reason = without_secrets(" ".join(reason.split()))
-        super().__init__(
-            f"{self.address} cannot be reached ({self.reason}): check the address, the network "
-            "and your access to it"
-        )
+        steps = _disk_steps(self.reason)
+        what = "used" if steps else "reached"
+        step = steps[0] if steps else "check the address, the network and your access to it"
+        super().__init__(f"{self.address} cannot be {what} ({self.reason}): {step}")
 
 
 class DataBeingWrittenError(RegistryError):
