@@ -67,16 +67,18 @@ def forget(
     with dvc.session():
         found = read_lineage(root, dvc)
         check_no_sheets(found.registry.root)
-        said = partial(click.echo, err=as_json)
         plan = plan_forgetting(found, file, dvc)
-        chosen = _choose_remotes(dvc, remotes, is_all=all_remotes) if purge else ()
-        for line in forget_report.describe_plan(plan):
-            said(line)
-        failures = [describe_unread(plan.unread)] if plan.unread else []
-        if purge and plan.blocked:
-            failures.append("nothing was purged: a current version still has the picture")
-        elif purge and not dry_run:
-            _confirm(dvc, found, plan, chosen, said, yes=yes)
+    said = partial(click.echo, err=as_json)
+    chosen = _choose_remotes(dvc, remotes, is_all=all_remotes) if purge else ()
+    for line in forget_report.describe_plan(plan):
+        said(line)
+    failures = [describe_unread(plan.unread)] if plan.unread else []
+    if purge and plan.blocked:
+        failures.append("nothing was purged: a current version still has the picture")
+    elif purge and not dry_run:
+        _confirm(dvc, found, plan, chosen, said, yes=yes)
+    # Another one, as what is ignored is read once in each, and a person may take long to answer.
+    with dvc.session():
         if not dry_run:
             entry = record(dvc, plan, reason)
             failures += _take_out(dvc, found, plan, err=as_json)
@@ -88,18 +90,18 @@ def forget(
                 failures += purge_objects(dvc, plan.occurrences, entry, chosen, said)
         remains = _remaining_copies_of(dvc, found, plan)
         trained = models.find_models(found, plan.md5)
-        if as_json:
-            say_json(forget_report.forgetting_as_json(plan, remains, trained, failures))
-        else:
-            lines = forget_report.describe_remaining_copies(remains, is_done=not dry_run)
-            for line in (*lines, *describe_trained(trained)):
-                click.echo(line)
-        gaps = [*((plan.problem,) if plan.problem else ()), *models.gaps(trained)]
-        for failure in (*failures, *(f"incomplete: {gap}" for gap in gaps)):
-            click.echo(f"registry: {failure}", err=True)
-        is_incomplete = purge and plan.problem is not None
-        has_failed = bool(failures or plan.blocked or found.registry.problems)
-        sys.exit(FINDING if has_failed or is_incomplete else 0)
+    if as_json:
+        say_json(forget_report.forgetting_as_json(plan, remains, trained, failures))
+    else:
+        lines = forget_report.describe_remaining_copies(remains, is_done=not dry_run)
+        for line in (*lines, *describe_trained(trained)):
+            click.echo(line)
+    gaps = [*((plan.problem,) if plan.problem else ()), *models.gaps(trained)]
+    for failure in (*failures, *(f"incomplete: {gap}" for gap in gaps)):
+        click.echo(f"registry: {failure}", err=True)
+    is_incomplete = purge and plan.problem is not None
+    has_failed = bool(failures or plan.blocked or found.registry.problems)
+    sys.exit(FINDING if has_failed or is_incomplete else 0)
 
 
 def _choose_remotes(dvc: DvcRepo, names: Sequence[str], *, is_all: bool) -> tuple[str, ...]:
@@ -189,30 +191,30 @@ def gc(root: Path, yes: bool, raw: bool, as_json: bool) -> None:
     with dvc.session():
         found = read_lineage(root, dvc)
         use = read_disk_use(found, dvc)
-        told = disk_use_report.disk_use_as_json(use)
-        for line in () if as_json else disk_use_report.describe_disk_use(use, found, raw=raw):
-            click.echo(line)
-        wanted = use.objects_to_free(raw=raw)
-        is_any = bool(wanted) or use.unfinished > 0
-        asks = not yes and not as_json and is_any and use.is_known and sys.stdin.isatty()
-        question = (
-            f"Free {count_of(len(wanted), 'object')}, including originals, for good?"
-            if raw and use.originals
-            else "Free it?"
-        )
-        if use.shares_cache:
-            question = f"{disk_use_report.UNREGISTERED}. {question}"
-            if wanted and yes:
-                click.echo(f"registry: {disk_use_report.UNREGISTERED}", err=True)
-        if is_any and (yes or (asks and click.confirm(question, err=True))):
-            removed = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
-            told["removed"] = len(removed)
-            if not as_json:
-                size = format_size(sum(item.size for item in removed))
-                click.echo(f"freed     {size}: {count_of(len(removed), 'object')} removed")
-        elif is_any and not as_json and not asks:
-            blocked = "nothing is freed until it is known what is needed: see `unknown` above"
-            command = "registry gc --raw" if raw else "registry gc"
-            click.echo(f"`{command} --yes` frees it" if use.is_known else blocked)
-        if as_json:
-            say_json(told)
+    told = disk_use_report.disk_use_as_json(use)
+    for line in () if as_json else disk_use_report.describe_disk_use(use, found, raw=raw):
+        click.echo(line)
+    wanted = use.objects_to_free(raw=raw)
+    is_any = bool(wanted) or use.unfinished > 0
+    asks = not yes and not as_json and is_any and use.is_known and sys.stdin.isatty()
+    question = (
+        f"Free {count_of(len(wanted), 'object')}, including originals, for good?"
+        if raw and use.originals
+        else "Free it?"
+    )
+    if use.shares_cache:
+        question = f"{disk_use_report.UNREGISTERED}. {question}"
+        if wanted and yes:
+            click.echo(f"registry: {disk_use_report.UNREGISTERED}", err=True)
+    if is_any and (yes or (asks and click.confirm(question, err=True))):
+        removed = free(found, dvc, use, partial(click.echo, err=True), raw=raw)
+        told["removed"] = len(removed)
+        if not as_json:
+            size = format_size(sum(item.size for item in removed))
+            click.echo(f"freed     {size}: {count_of(len(removed), 'object')} removed")
+    elif is_any and not as_json and not asks:
+        blocked = "nothing is freed until it is known what is needed: see `unknown` above"
+        command = "registry gc --raw" if raw else "registry gc"
+        click.echo(f"`{command} --yes` frees it" if use.is_known else blocked)
+    if as_json:
+        say_json(told)
