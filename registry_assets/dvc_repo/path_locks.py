@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, TypedDict
 import psutil
 from dvc.rwlock import rwlock
 
-from registry_assets.dvc_repo.processes import name_of_mine
+from registry_assets.dvc_repo.processes import name_of_mine, running
 from registry_assets.writing import sync_file
 
 if TYPE_CHECKING:
@@ -99,14 +99,11 @@ def _is_mine(holder: _Holder) -> bool:
 def _may_hold(holder: _Holder, written: float) -> bool:
     """Whether the process of an entry runs, and not another one that got its PID later.
 
-    One that was killed may stay as a zombie, as in a container whose first process waits for none.
-    A later one started after the file was written, and with another command: each alone says too
+    That one started after the file was written, and with another command: each alone says too
     little, as the clock may be set, and the command line of a fork is that of its parent.
     """
     try:
-        process = psutil.Process(holder["pid"])
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
+        process = running(holder["pid"])
         if process.create_time() < written + _CLOCK_SECONDS:
             return True
         return str(holder["cmd"]) in " ".join(process.cmdline())

@@ -34,21 +34,34 @@ class Process:
         Raises:
             psutil.NoSuchProcess: when there is none.
         """
-        return cls(pid, round(_started(pid), 2))
+        return cls(pid, round(_started(psutil.Process(pid)), 2))
 
     @property
     def is_alive(self) -> bool:
         """Whether it is still running."""
         try:
-            has_ended = psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE
-            return not has_ended and abs(_started(self.pid) - self.started) < _SAME_START_SECONDS
+            return abs(_started(running(self.pid)) - self.started) < _SAME_START_SECONDS
         except psutil.NoSuchProcess:
             return False
 
 
-def _started(pid: int) -> float:
+def running(pid: int) -> psutil.Process:
+    """The process that has a PID now.
+
+    One that was killed may stay as a zombie, as in a container whose first process waits for none.
+
+    Raises:
+        psutil.NoSuchProcess: when there is none, or it has ended.
+    """
+    process = psutil.Process(pid)
+    if process.status() == psutil.STATUS_ZOMBIE:
+        raise psutil.ZombieProcess(pid)
+    return process
+
+
+def _started(process: psutil.Process) -> float:
     since = psutil.boot_time()
-    return psutil.Process(pid).create_time() - since
+    return process.create_time() - since
 
 
 def name_of_mine() -> str:
