@@ -57,12 +57,13 @@ def find_endless(path: str | Path) -> str | None:
     return None
 
 
-def read_text(path: str | Path, name: str | None = None) -> str:
+def read_text(path: str | Path, name: str | None = None, *, errors: str = "strict") -> str:
     """The text of a metafile, list or setting, which is UTF-8.
 
     Args:
         path: The file.
         name: How messages call it (default: its path).
+        errors: What to do about bytes that are not UTF-8, as `bytes.decode` calls it.
 
     Raises:
         FileNotFoundError: when it is not there.
@@ -72,7 +73,7 @@ def read_text(path: str | Path, name: str | None = None) -> str:
     endless = find_endless(path)
     if endless is not None:
         raise MetafileError(name or str(path), f"it is {endless}: put one in its place")
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - it may be a text
+    with open(path, encoding="utf-8", errors=errors) as file:  # noqa: PTH123 - it may be a text
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise MetafileError(
                 name or str(path), f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is"

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from unicodedata import category
 
-from registry_assets.bounded import check_yaml, find_endless, read_text
+from registry_assets.bounded import check_yaml, read_text
 from registry_assets.errors import MetafileError, RegistryError
 from registry_assets.git_repo import check_own
 from registry_assets.units import is_text, printable
@@ -196,11 +196,10 @@ def check_home(root: Path) -> None:
 
 def _env_lines(root: Path) -> list[str]:
     path = root / ENV_FILE
-    endless = find_endless(path)
-    if endless is not None:
-        raise MetafileError(ENV_FILE, f"it is {endless}: put a file in its place, or nothing")
+    if not path.exists():
+        return []
     # Lines that we did not write may be in any encoding.
-    return path.read_text("utf-8", "surrogateescape").splitlines() if path.exists() else []
+    return read_text(path, ENV_FILE, errors="surrogateescape").splitlines()
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
