@@ -37,7 +37,8 @@ _DESCRIPTOR = re.compile(r"\d+<(?P<path>[^>]*)>")
 # What has to be whole, from the site: metafiles, settings, curation, records and notes of ours.
 _PROMISED = re.compile(
     r"(?:registry|beside/[^/.]+)/(?:(?!\.git/|\.dvc/tmp/|\.dvc/cache/|\.dagster/)"
-    r".*(?:\.dvc|\.lock|\.yaml|\.toml|/config)|\.env|raw/[^/.][^/]*)|.*/registry_clones/\w+\.json"
+    r".*(?:\.dvc|\.lock|\.yaml|\.toml|/config|\.gitignore)|\.env|raw/[^/.][^/]*)|"
+    r".*/registry_clones/\w+\.json"
 )
 # What is of no use after a power cut, but stops `dvc` when it is empty.
 _READABLE = "registry/.dvc/tmp/rwlock"

@@ -280,6 +280,7 @@ def _lose_use(site: Site) -> None:
         site.check("registry", "add", NAMES[1])
     site.check("git", "checkout", "--quiet", "--", ".")
     site.check("dvc", "checkout", "--force", "--quiet")
+    site.check("registry", "sync")
 
 
 WITH_WORKERS = "materialize with workers"

@@ -26,12 +26,12 @@ from faults.trials import Order, Part
 # A part is a line here, and a module with a function `run`. Those with the longest trials come
 # first: what they take beyond their share, all others give.
 PARTS: Mapping[str, Part] = {
+    "branches": Part("looks at branches that strangers made", 2, branches.run),
     "surroundings": Part("odd clocks, locales, settings and limits", 4, surroundings.run),
     "remotes": Part("remotes that stall, drop, refuse, cut short or lie", 4, remotes.run),
     "power": Part("cuts the power: takes away what was not synced", 5, power.run),
     "kills": Part("kills commands at random moments, and runs them again", 6, kills.run),
     "disks": Part("disks that are full, read-only or gone", 3, disks.run),
-    "branches": Part("looks at branches that strangers made", 2, branches.run),
     "crowd": Part("8 processes with 50 commands each on one registry", 3, crowd.run),
     "hostile": Part("opens damaged pictures, videos and archives", 1, hostile.run),
 }

@@ -120,6 +120,28 @@ def bring_in_ignore_file(out: DvcOutput) -> None:
         bring_in(GitRepo(folder), IGNORE_FILE)
 
 
+def remove_ignore_line(repo: Repo, path: str) -> str | None:
+    """Removes the line for a path from the ``.gitignore`` beside it, as DVC's Git library does.
+
+    The library empties the file before it writes what is left, which a power cut would make last.
+
+    Returns:
+        The file, or None if no line is left, and no file.
+    """
+    file = Path(path).with_name(IGNORE_FILE)
+    if not file.exists():
+        return None
+    with file.open(encoding="utf-8") as stream:
+        lines = [*stream]
+    kept = [line for line in lines if line.strip() != f"/{Path(path).name}".strip()]
+    if not kept:
+        file.unlink()
+        return None
+    if kept != lines:
+        replace_text(file, "".join(kept), scratch=scratch_folder(repo))
+    return str(file)
+
+
 def write_dvc_file(stage: DvcStage) -> None:
     """Writes the ``.dvc`` file of a stage, preserving comments as DVC does."""
     text = dumps(to_single_stage_file(stage))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -29,6 +29,7 @@ from registry_assets.addresses import is_local, without_secrets
 from registry_assets.bounded import check_ignore_rules, check_yaml, read_text
 from registry_assets.dvc_repo import clones
 from registry_assets.dvc_repo.folders.ignoring import DataHidingIgnore
+from registry_assets.dvc_repo.metafiles import remove_ignore_line
 from registry_assets.dvc_repo.path_locks import hold_paths
 from registry_assets.dvc_repo.unseen import IgnoredByGit, check_links, editing_ignore_file
 from registry_assets.dvc_repo.versions import caches_of
@@ -249,7 +250,7 @@ class _Repo(Repo):  # type: ignore[misc]
             root = Path(self.root_dir)
             scm.is_ignored = IgnoredByGit(root, scm.is_ignored)
             scm.ignore = editing_ignore_file(self, scm.ignore)
-            scm.ignore_remove = editing_ignore_file(self, scm.ignore_remove)
+            scm.ignore_remove = editing_ignore_file(self, partial(remove_ignore_line, self))
         return scm
 
     @cached_property

@@ -124,6 +124,19 @@ def test_taking_out_again_tells_what_a_killed_one_did_not(materialized_registry:
     assert agreed.exit_code == 0, agreed.output
 
 
+def test_taking_out_replaces_the_ignore_file_and_never_empties_it(
+    materialized_registry: Path, tmp_path: Path
+) -> None:
+    root = materialized_registry
+    run(root, "dvc", "add", "--quiet", "raw/02_b")
+    assert registry(root, "import", "02_b", "--into", "texts").exit_code == 0
+    file, former = root / "processed/texts/data/inputs/.gitignore", tmp_path / "former"
+    former.hardlink_to(file)
+    assert registry(root, "take-out", "02_b", "--from", "texts").exit_code == 0
+    assert file.read_text() == "/01_a\n"
+    assert former.read_text() == "/01_a\n/02_b\n"
+
+
 def test_what_a_killed_removal_left_is_no_edit(materialized_registry: Path) -> None:
     root = materialized_registry
     write_tree(root, {"raw/02_b/more.txt": "more\n"})
