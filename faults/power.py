@@ -182,8 +182,13 @@ def _read_call(time: float, name: str, rest: str, place: str) -> Iterator[Call]:
         yield Call(time, "sync all")
 
 
-def find_faults(calls: Sequence[Call]) -> Iterator[str]:
-    """Yields what was renamed into place before it was synced, a line each."""
+def find_faults(calls: Sequence[Call], before: Path) -> Iterator[str]:
+    """Yields what a power cut might lose, a line each: what was named before it was synced.
+
+    Args:
+        calls: What a command did.
+        before: The place of a site as it was before.
+    """
     disk = Disk()
     for call in calls:
         if call.kind in ("rename", "link"):
@@ -200,11 +205,17 @@ def find_faults(calls: Sequence[Call]) -> Iterator[str]:
             aside = _ASIDE.fullmatch(call.target)
             if aside is not None and f"{aside['folder']}/journal.json" in disk.unsynced:
                 yield f"{call.path} was set aside before the journal was synced"
-        elif call.kind == "write" and _PROMISED.fullmatch(call.path) and not call.target:
+        elif _PROMISED.fullmatch(call.path) and _is_in_place(call, before):
             yield f"{call.path} is written in place"
         disk.do(call)
+    for path in filter(_PROMISED.fullmatch, disk.unsynced):
+        yield f"{path} was not synced after it was written"
     for path in filter(_PROMISED.fullmatch, disk.unnamed):
         yield f"the folder of {path} was not synced after it got its name"
+
+
+def _is_in_place(call: Call, before: Path) -> bool:
+    return call.kind == "write" and call.target != _APPENDED and (before / call.path).exists()
 
 
 def _cut_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> Trial:
@@ -215,7 +226,7 @@ def _cut_one(order: Order, undisturbed: Sequence[Undisturbed], number: int) -> T
         calls = trace(site, one.scenario.command)
         site.remove()
         _moments[name] = [c.time for c in calls if c.kind in ("write", "rename", "link")]
-        faults = tuple(find_faults(calls))
+        faults = tuple(find_faults(calls, one.site.place))
         if faults:
             return Trial(f"system calls of registry {name}", "undisturbed", faults)
     chance = order.chance("power", number)

@@ -43,7 +43,7 @@ def test_what_is_renamed_into_place_was_synced_before(
     one = undisturbed[name]
     calls = power.trace(one.site.copy(tmp_path / "site"), one.scenario.command)
     assert {call.kind for call in calls} >= kinds
-    assert list(power.find_faults(calls)) == []
+    assert list(power.find_faults(calls, one.site.place)) == []
 
 
 def test_what_was_not_synced_may_be_lost_in_a_power_cut(
