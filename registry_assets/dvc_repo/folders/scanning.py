@@ -108,29 +108,30 @@ class _Scan:
             entries = sorted((entry.name, entry.inode()) for entry in listing)
         device = os.fstat(descriptor).st_dev
         known = {} if self._linked is None else self._linked.setdefault(device, {})
-        facts = [folder]
+        # Names contain no zero byte, so different facts give different text.
+        facts = [f"{folder}\0"]
         for name, inode in entries:
-            status = known.get(inode)
+            status: FileStatus | os.stat_result | None = known.get(inode)
             if status is None:
                 # From the folder on, a path is found faster than from the root.
-                status = FileStatus.of(os.stat(name, dir_fd=descriptor, follow_symlinks=False))
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 is_file = stat.S_ISREG(status.st_mode)
                 if not is_file and self._is_folder(f"{folder}{os.sep}{name}", status):
                     found[name] = None
                     continue
                 if self._linked is not None and is_shared(status, device, inode):
-                    known[inode] = status
+                    known[inode] = status = FileStatus.of(status)
             if self._folders is not None:
-                found[name] = status
-            facts += (name, f"{status.st_ino} {status.st_mtime_ns} {status.st_size}")
+                found[name] = status if isinstance(status, FileStatus) else FileStatus.of(status)
+            facts.append(f"{name}\0{status.st_ino} {status.st_mtime_ns} {status.st_size}\0")
             if stat.S_ISLNK(status.st_mode):
-                facts.append(f"{_target_of(f'{folder}{os.sep}{name}')}")
+                facts.append(f"{_target_of(f'{folder}{os.sep}{name}')}\0")
             if len(facts) > _MOST_FACTS:
-                self._digest.update(_text_of(facts))
+                self._digest.update(_as_bytes(facts))
                 facts.clear()
-        self._digest.update(_text_of(facts))
+        self._digest.update(_as_bytes(facts))
 
-    def _is_folder(self, path: str, status: FileStatus) -> bool:
+    def _is_folder(self, path: str, status: os.stat_result) -> bool:
         """Whether something is a folder, to be scanned later, or a link to one."""
         if stat.S_ISDIR(status.st_mode):
             self._waiting.append(path)
@@ -141,9 +142,8 @@ class _Scan:
         return False
 
 
-def _text_of(facts: Iterable[str]) -> bytes:
-    # Names contain no zero byte, so different facts give different text.
-    return "".join(f"{fact}\0" for fact in facts).encode("utf-8", "surrogateescape")
+def _as_bytes(facts: Iterable[str]) -> bytes:
+    return "".join(facts).encode("utf-8", "surrogateescape")
 
 
 def stamp_of(place: str) -> str | None:
