@@ -10,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.dvc_repo.edits import Edit
 from registry_assets.dvc_repo.folders.hashing import read_folder
 from registry_assets.dvc_repo.folders.links import copy_file
+from registry_assets.dvc_repo.folders.many_files import hash_files, link_files
 from registry_assets.dvc_repo.folders.storing import note_outputs, read_outputs, store_outputs
 from registry_assets.dvc_repo.loading import load_stages
 from registry_assets.errors import (
@@ -35,6 +37,7 @@ from tests.persisting.helpers import (
 )
 
 KINDS = ("hardlink", "hardlink, copy", "copy", "reflink, copy", "symlink", "symlink, hardlink")
+MANY = 5_000
 FILES = {
     ".dvcignore": "*.bak\n/raw/a/secret\n",
     "raw/a/1.jpg": "one\n",
@@ -269,6 +272,41 @@ def test_checking_out_brings_what_dvc_brings(tmp_path: Path, kinds: str) -> None
     assert links(ours) == links(theirs)
     assert is_clean(ours)
     assert leftovers(ours) == []
+
+
+def test_other_processes_help_with_many_files_and_leave_what_dvc_leaves(tmp_path: Path) -> None:
+    ours = build(tmp_path / "ours", "hardlink, copy")
+    write_tree(ours, {f"raw/a/many/{n}.txt": f"{n % MANY}\n" for n in range(MANY + 10)})
+    theirs = copy_repository(ours, tmp_path / "theirs")
+    track(ours)
+    assert any("worker_process" in " ".join(p.cmdline()) for p in psutil.Process().children())
+    run(theirs, "dvc", "add", "--quiet", "raw/a")
+    assert metafiles(ours) == metafiles(theirs)
+    assert objects(ours) == objects(theirs)
+    shutil.rmtree(ours / "raw/a")
+    DvcRepo(ours).ensure_in_workspace(["raw/a.dvc"], report=quiet)
+    (theirs / "raw/a/z.bak").unlink()
+    shutil.rmtree(theirs / "raw/a/secret")
+    assert contents(ours / "raw/a") == contents(theirs / "raw/a")
+    assert unknown_files(ours) == []
+    assert is_clean(ours)
+    assert leftovers(ours) == []
+
+
+def test_other_processes_tell_what_is_wrong_with_one_of_many_files(tmp_path: Path) -> None:
+    file, missing = tmp_path / "file", tmp_path / "missing"
+    file.write_text("one\n")
+    whole, md5 = (str(file), 4), hashlib.md5(b"one\n").hexdigest()
+    found = [*hash_files([*[whole] * MANY, (str(file), 5), (str(file), 3)], MANY + 2)]
+    assert found == [*[md5] * MANY, None, None]
+    with pytest.raises(FileNotFoundError, match="missing"):
+        list(hash_files([*[whole] * MANY, (str(missing), 0)], MANY + 1))
+    links = [(str(missing), f"{file}0"), *((str(file), f"{file}{n}") for n in range(MANY))]
+    lacking, *made = link_files([*links, links[1]], MANY + 2, mode=0o444)
+    assert (lacking, made.pop()) == (None, None)
+    assert {fields[1] for fields in made if fields} == {file.stat().st_ino}
+    assert len(made) == MANY == file.stat().st_nlink - 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o444
 
 
 def test_checking_out_loses_nothing_that_is_saved_nowhere(tmp_path: Path) -> None:

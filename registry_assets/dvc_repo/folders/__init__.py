@@ -3,7 +3,7 @@
 Formats and results are the same as DVC's, which is slower: it makes an object and several look-ups
 for each file, three times. DVC handles folders that are not plain, such as those with links.
 
-threads.py    processing many small files in threads
+many_files.py reading, linking and copying many small files
 ignoring.py   DVC's ignore rules, evaluated once per folder
 scanning.py   names and status of everything in a folder
 state.py      batch access to DVC's state database

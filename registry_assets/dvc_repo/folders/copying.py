@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dvc_data.hashfile.db.local import LocalHashFileDB
 
 from registry_assets.dvc_repo.folders.links import copy_file, in_one_go
+from registry_assets.dvc_repo.folders.many_files import map_in_threads
 from registry_assets.dvc_repo.folders.state import HASH
-from registry_assets.dvc_repo.folders.threads import map_in_threads
 from registry_assets.dvc_repo.versions import place_in
 from registry_assets.model import FOLDER_SUFFIX
 

@@ -1,18 +1,16 @@
 """Hashing the files of a folder, with the result of `dvc_data.hashfile.build`.
 
 DVC hashes small files one after the other, builds an object for each, and does that twice. Here
-files are looked up in DVC's state database first, others are hashed in threads, and the state is
+files are looked up in DVC's state database first, others are hashed side by side, and the state is
 updated when they are stored (`storing.py`). Folders that are not plain (with symbolic links, or
 recorded with DVC 2's hash) are left to DVC.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +23,7 @@ from dvc_data.hashfile.meta import Meta
 
 from registry_assets.bounded import find_endless
 from registry_assets.dvc_repo.folders.ignoring import REFUSED_IGNORE_FILE, walk
+from registry_assets.dvc_repo.folders.many_files import hash_files
 from registry_assets.dvc_repo.folders.remembered import Remembered, remembered
 from registry_assets.dvc_repo.folders.scanning import (
     FolderScan,
@@ -40,7 +39,6 @@ from registry_assets.dvc_repo.folders.state import (
     in_batches,
     tell_objects,
 )
-from registry_assets.dvc_repo.folders.threads import THREADS
 from registry_assets.dvc_repo.listings import build_listing, hash_listing
 from registry_assets.errors import DataBeingWrittenError, FileNotStorableError
 from registry_assets.units import is_text
@@ -49,10 +47,6 @@ if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc_objects.fs.base import FileSystem
-
-_CHUNK = 2**20
-_BATCH_BYTES = 2**23
-_BATCH_FILES = 250
 
 
 @dataclass(frozen=True)
@@ -292,7 +286,7 @@ def _find_files(
 def find_hashes(
     repo: Repo, filesystem: FileSystem, statuses: Mapping[str, FileStatus]
 ) -> Mapping[str, str]:
-    """The md5s of files by path: those that DVC's state knows, others by reading them in threads.
+    """The md5s of files by path: those that DVC's state knows, others by reading them.
 
     New ones are saved in the state while others are read.
 
@@ -300,64 +294,19 @@ def find_hashes(
         DataBeingWrittenError: when a file changes meanwhile.
     """
     hashes = dict(find_known(repo, filesystem, statuses)) if statuses else {}
-    unknown = [item for item in statuses.items() if item[0] not in hashes]
-    for batch in in_batches(_hash_files(unknown)):
-        hashes.update(batch)
-        tell_objects(repo, [(path, md5, statuses[path]) for path, md5 in batch])
+    unknown = [(path, status) for path, status in statuses.items() if path not in hashes]
+    for batch in in_batches(_hash(unknown)):
+        hashes.update((path, md5) for path, md5, _ in batch)
+        tell_objects(repo, batch)
     return hashes
 
 
-def _hash_files(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str]]:
-    """The md5s of files by path, read in threads; see `find_hashes`."""
-    if not files:
-        return
-    # Hashing and reading release the GIL.
-    with ThreadPoolExecutor(THREADS) as pool:
-        for hashes in pool.map(_hash_batch, _batches(files)):
-            yield from hashes
-
-
-def _batches(
-    files: Iterable[tuple[str, FileStatus]],
-) -> Iterator[list[tuple[str, FileStatus]]]:
-    """Batches that are large enough for a thread, and small enough to balance the load."""
-    batch: list[tuple[str, FileStatus]] = []
-    size = 0
-    for item in files:
-        batch.append(item)
-        size += item[1].st_size
-        if size >= _BATCH_BYTES or len(batch) == _BATCH_FILES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _hash_batch(files: Sequence[tuple[str, FileStatus]]) -> list[tuple[str, str]]:
+def _hash(files: Sequence[tuple[str, FileStatus]]) -> Iterator[tuple[str, str, FileStatus]]:
+    md5s = hash_files(((path, status.st_size) for path, status in files), len(files))
     try:
-        return [(path, _md5(path, status)) for path, status in files]
+        for (path, status), md5 in zip(files, md5s, strict=True):
+            if md5 is None:
+                raise DataBeingWrittenError(path)
+            yield path, md5, status
     except PermissionError as error:
         raise FileNotStorableError(str(error.filename), "it may not be read") from error
-
-
-def _md5(path: str, status: FileStatus) -> str:
-    """The md5 of a file's content.
-
-    Raises:
-        DataBeingWrittenError: when its size has changed.
-    """
-    digest = hashlib.md5(usedforsecurity=False)
-    # Unbuffered, and asking for one byte more than expected, so that one call is usually enough.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        left = status.st_size
-        while data := os.read(descriptor, min(_CHUNK, left + 1)):
-            digest.update(data)
-            left -= len(data)
-            if left <= 0:
-                break
-    finally:
-        os.close(descriptor)
-    if left:
-        raise DataBeingWrittenError(path)
-    return digest.hexdigest()

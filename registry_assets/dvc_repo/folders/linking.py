@@ -6,8 +6,9 @@ replaced atomically.
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from registry_assets.dvc_repo.folders.comparing import read_recorded
@@ -17,7 +18,13 @@ from registry_assets.dvc_repo.folders.hashing import (
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
-from registry_assets.dvc_repo.folders.state import FileStatus, HashedFile, tell_hashes, tell_links
+from registry_assets.dvc_repo.folders.state import (
+    FileStatus,
+    HashedFile,
+    in_batches,
+    tell_hashes,
+    tell_links,
+)
 from registry_assets.dvc_repo.folders.verifying import Kept, are_kept
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import DataModifiedError, DataNotAvailableError
@@ -26,6 +33,10 @@ if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
+
+
+_EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
+"""DVC does not link empty files, which would all be the same inode."""
 
 
 def link_folder(repo: Repo, out: DvcOutput) -> None:
@@ -59,24 +70,54 @@ def link_folder(repo: Repo, out: DvcOutput) -> None:
     os.makedirs(place, exist_ok=True)
     for folder in {os.path.dirname(name) for name in wanted} - {""}:
         os.makedirs(f"{place}/{folder}", exist_ok=True)
-    linked = []
+    missing = {name: md5 for name, md5 in wanted.items() if name not in kept}
+    linked: list[HashedFile] = []
     lacking = 0
-    for name, md5 in wanted.items():
-        if name not in kept:
-            try:
-                target = f"{place}/{name}"
-                status = _link(links, place_in(cache, md5), target, others.get(name))
-            except FileNotFoundError:
-                lacking += 1
-            else:
-                linked.append(HashedFile(name, md5, FileStatus.of(status)))
+    # Saved in the state while others are linked.
+    for some in in_batches(_link_all(links, cache, place, missing, others)):
+        made = [file for file in some if file is not None]
+        tell_hashes(repo, out, made)
+        linked += made
+        lacking += len(some) - len(made)
     if lacking:
         raise DataNotAvailableError(path_in_repo(repo, out), f"{lacking} files are missing")
     for name in others.keys() - wanted.keys():
         check_same(f"{place}/{name}", others[name])
         os.unlink(f"{place}/{name}")
-    tell_hashes(repo, out, linked)
     tell_links(repo, out, [*kept.values(), *linked])
+
+
+def _link_all(
+    links: Links,
+    cache: HashFileDB,
+    place: str,
+    wanted: Mapping[str, str],
+    before: Mapping[str, HashedFile],
+) -> Iterator[HashedFile | None]:
+    """Links objects into a folder, and yields the files; None for a file whose object is lacking.
+
+    Args:
+        links: How.
+        cache: The cache.
+        place: The folder.
+        wanted: The md5 of each file that is not there.
+        before: The files that are there with another content.
+    """
+    new = [name for name, md5 in wanted.items() if name not in before and md5 != _EMPTY]
+    pairs = ((place_in(cache, wanted[name]), f"{place}/{name}") for name in new)
+    made = set()
+    for name, status in zip(new, links.hardlink_all(pairs, len(new)), strict=True):
+        if status is not None:
+            made.add(name)
+            yield HashedFile(name, wanted[name], status)
+    for name in (name for name in wanted if name not in made):
+        md5 = wanted[name]
+        try:
+            found = _link(links, place_in(cache, md5), f"{place}/{name}", before.get(name))
+        except FileNotFoundError:
+            yield None
+        else:
+            yield HashedFile(name, md5, FileStatus.of(found))
 
 
 def _link(links: Links, source: str, target: str, before: HashedFile | None) -> os.stat_result:

@@ -6,11 +6,15 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from dvc_objects.fs.utils import tmp_fname, umask
+
+from registry_assets.dvc_repo.folders.many_files import link_files
+from registry_assets.dvc_repo.folders.state import FileStatus
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -67,6 +71,24 @@ class Links:
             else:
                 return True
         return False
+
+    def hardlink_all(
+        self, links: Iterable[tuple[str, str]], count: int, mode: int | None = None
+    ) -> Iterator[FileStatus | None]:
+        """Makes hard links where that is the first type; yields the status of each, in their order.
+
+        Args:
+            links: The source and target of each.
+            count: How many they are.
+            mode: The permissions that the files are to have (default: as they are).
+
+        Yields:
+            None where `hardlink` would tell why a link could not be made.
+        """
+        if self._kinds[:1] != ["hardlink"]:
+            return repeat(None, count)
+        made = link_files(links, count, mode)
+        return (fields and FileStatus.of_fields(*fields) for fields in made)
 
     def hardlink_over(self, source: str, target: str) -> bool:
         """Like `hardlink`, but atomically replaces an existing file."""

@@ -30,7 +30,7 @@ HASH = "md5"
 LEGACY_HASH = "md5-dos2unix"
 """The name of DVC 3's hash; that of DVC 2 is ``md5-dos2unix``."""
 
-_TOLD_TOGETHER = 10_000
+_TOLD_TOGETHER = 2_000
 
 
 # The few numbers that many files have in common: each is one object only.
@@ -58,6 +58,13 @@ class FileStatus(NamedTuple):
             _shared(status.st_mode, status.st_mode),
             status.st_nlink,
         )
+
+    @classmethod
+    def of_fields(
+        cls, device: int, inode: int, mtime_ns: int, size: int, mode: int, nlink: int
+    ) -> FileStatus:
+        """A status of these fields."""
+        return cls(_shared(device, device), inode, mtime_ns, size, _shared(mode, mode), nlink)
 
     @property
     def st_mtime(self) -> float:

@@ -25,6 +25,7 @@ from registry_assets.dvc_repo.folders.hashing import (
     read_folder,
 )
 from registry_assets.dvc_repo.folders.links import Links, NotPlainError, in_one_go
+from registry_assets.dvc_repo.folders.many_files import map_in_threads
 from registry_assets.dvc_repo.folders.remembered import is_link_to_object
 from registry_assets.dvc_repo.folders.state import (
     HASH,
@@ -33,7 +34,6 @@ from registry_assets.dvc_repo.folders.state import (
     tell_hashes,
     tell_links,
 )
-from registry_assets.dvc_repo.folders.threads import map_in_threads
 from registry_assets.dvc_repo.folders.verifying import dates_of, find_damaged, set_aside_damaged
 from registry_assets.dvc_repo.garbage import scan_objects
 from registry_assets.dvc_repo.metafiles import bring_in_ignore_file
@@ -258,42 +258,32 @@ class _Storer:
         if self._copies:
             self._verify({file.md5 for file in files if not file.is_object})
             return map_in_threads(self._store, files)
-        # Most are new: to ask for the object of each first would take as long as linking it.
-        stored = [self._link_new(file) for file in files]
-        left = [file for file, now in zip(files, stored, strict=True) if now is None]
+        # Most are new: to ask for the object of each first would take as long as linking it. DVC
+        # does not link empty files, which would all be the same inode.
+        new = [file for file in files if not file.is_object and file.status.st_size]
+        links = ((self._path_of(file), place_in(self._cache, file.md5)) for file in new)
+        statuses = self._links.hardlink_all(links, len(new), self._cache.CACHE_MODE)
+        stored = set()
+        for file, status in zip(new, statuses, strict=True):
+            if status is not None:
+                self._check_linked(file, status)
+                stored.add(file.name)
+        left = [file for file in files if file.name not in stored]
         self._verify({file.md5 for file in left if not file.is_object})
-        return [now or self._store(file) for file, now in zip(files, stored, strict=True)]
+        return [file if file.name in stored else self._store(file) for file in files]
 
-    def _link_new(self, file: HashedFile) -> HashedFile | None:
-        """Hard-links a file to its new object; None if something else has to be done.
+    def _path_of(self, file: HashedFile) -> str:
+        return f"{self._place}/{file.name}"
 
-        Raises:
-            DataBeingWrittenError: when the file changed.
-        """
-        if file.is_object or not file.status.st_size:
-            return None
-        path, place = f"{self._place}/{file.name}", place_in(self._cache, file.md5)
-        try:
-            if not self._links.hardlink(path, place):
-                return None
-        except FileExistsError:
-            return None
-        self._check_linked(path, place, file)
-        return file
-
-    def _check_linked(self, path: str, place: str, file: HashedFile) -> os.stat_result:
-        """Checks that what was linked is what was hashed, and protects it."""
-        status = os.stat(place)
+    def _check_linked(self, file: HashedFile, status: FileStatus | os.stat_result) -> None:
+        """Checks that what was linked is what was hashed."""
         if not is_same(status, file.status):
-            os.unlink(place)
-            raise DataBeingWrittenError(path) from None
-        if stat.S_IMODE(status.st_mode) != self._cache.CACHE_MODE:
-            self._protect(place)
-        return status
+            os.unlink(place_in(self._cache, file.md5))
+            raise DataBeingWrittenError(self._path_of(file)) from None
 
     def _store(self, file: HashedFile) -> HashedFile:
         """Puts one file into the cache; see `store_all`."""
-        path = f"{self._place}/{file.name}"
+        path = self._path_of(file)
         if file.is_object:
             return file
         if not file.status.st_size:
@@ -369,7 +359,11 @@ class _Storer:
                 return None
         except FileExistsError:
             return self._link_back(path, file, place)
-        return self._check_linked(path, place, file)
+        status = os.stat(place)
+        self._check_linked(file, status)
+        if stat.S_IMODE(status.st_mode) != self._cache.CACHE_MODE:
+            self._protect(place)
+        return status
 
     def _link_back(self, path: str, file: HashedFile, place: str) -> os.stat_result | None:
         """Replaces a file by a hard link to its existing object."""
