@@ -23,6 +23,7 @@ from registry_assets.units import cut
 
 MOST_BYTES = 2**26
 """Of a text; a ``dvc.lock`` of a hundred thousand stages has as many."""
+_TOO_LARGE = f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is"
 _MOST_VALUES = 1_000_000
 _MOST_DEPTH = 200
 MOST_FOLDERS_DEEP = 200
@@ -67,18 +68,19 @@ def read_text(path: str | Path, name: str | None = None, *, errors: str = "stric
 
     Raises:
         FileNotFoundError: when it is not there.
-        UnicodeDecodeError: when it is not UTF-8.
-        MetafileError: when it is no file, or too large for one.
+        MetafileError: when it is no file, not UTF-8, or too large.
     """
+    name = name or str(path)
     endless = find_endless(path)
     if endless is not None:
-        raise MetafileError(name or str(path), f"it is {endless}: put one in its place")
+        raise MetafileError(name, f"it is {endless}: put one in its place")
     with open(path, encoding="utf-8", errors=errors) as file:  # noqa: PTH123 - it may be a text
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
-            raise MetafileError(
-                name or str(path), f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is"
-            )
-        return file.read()
+            raise MetafileError(name, _TOO_LARGE)
+        try:
+            return file.read()
+        except UnicodeDecodeError:
+            raise MetafileError(name, "it is not UTF-8: save it as such") from None
 
 
 def check_size(text: str, name: str) -> None:
@@ -88,7 +90,7 @@ def check_size(text: str, name: str) -> None:
         MetafileError: when it is.
     """
     if len(text) > MOST_BYTES:
-        raise MetafileError(name, f"it is larger than {MOST_BYTES >> 20} MiB, as no such file is")
+        raise MetafileError(name, _TOO_LARGE)
 
 
 def check_ignore_rules(text: str, name: str) -> None:

@@ -90,8 +90,6 @@ def read_forgotten(root: Path) -> Mapping[str, Forgotten]:
         text = read_text(root / FORGOTTEN_FILE, FORGOTTEN_FILE)
     except FileNotFoundError:
         return {}
-    except UnicodeDecodeError as error:
-        raise MetafileError(FORGOTTEN_FILE, "it is not UTF-8") from error
     return parse_forgotten(text)
 
 

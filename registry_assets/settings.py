@@ -44,7 +44,7 @@ def read_settings(root: Path) -> Settings:
         return Settings()
     try:
         tool = tomllib.loads(read_text(path, SETTINGS_FILE)).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise MetafileError(SETTINGS_FILE, str(error)) from error
     given: dict[str, Any] = tool.get("registry_assets", {}) if isinstance(tool, dict) else tool
     if not isinstance(given, dict):

@@ -394,7 +394,7 @@ def _line_of_conflict(path: Path) -> int | None:
     """The line of the first merge conflict in a file, if any."""
     try:
         lines = read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError, MetafileError):
+    except (OSError, MetafileError):
         return None
     return next((n for n, line in enumerate(lines, 1) if line.startswith(_CONFLICT)), None)
 

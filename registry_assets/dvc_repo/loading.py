@@ -135,10 +135,10 @@ def _check_names(path: str, data: Mapping[str, Any]) -> None:
 
 
 def _text_of(path: Path) -> str:
-    """The text of a file; "" if it is a folder, or not UTF-8, so that DVC reports that."""
+    """The text of a file; "" if it is a folder, so that DVC reports that."""
     try:
         return read_text(path)
-    except (IsADirectoryError, UnicodeDecodeError):
+    except IsADirectoryError:
         return ""
 
 

@@ -220,17 +220,10 @@ class _BoundedFiles(LocalFileSystem):  # type: ignore[misc]
         self, path: str, mode: str = "r", encoding: str | None = None, **options: Any
     ) -> IO[Any]:
         if mode == "r":
-            is_ignore_file = Path(path).name == DvcIgnore.DVCIGNORE_FILE
-            try:
-                text = read_text(Path(path))
-            except UnicodeDecodeError as error:
-                if not is_ignore_file:
-                    # DVC names the file itself.
-                    raise
-                raise MetafileError(str(path), "it is not UTF-8: save it as such") from error
+            text = read_text(Path(path))
             if Path(path).suffix in _YAML:
                 check_yaml(text, str(path))
-            elif is_ignore_file:
+            elif Path(path).name == DvcIgnore.DVCIGNORE_FILE:
                 check_ignore_rules(text, str(path))
             return StringIO(text)
         opened: IO[Any] = super().open(path, mode, encoding=encoding, **options)

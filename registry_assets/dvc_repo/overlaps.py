@@ -142,7 +142,7 @@ def _plain_place(file: str) -> str | None:
     """
     try:
         text = read_text(file)
-    except (MetafileError, OSError, UnicodeDecodeError):
+    except (MetafileError, OSError):
         return None
     found = _PLAIN_FILE.fullmatch(text)
     return f"{file.rpartition('/')[0]}/{found['path']}" if found else None

@@ -183,7 +183,7 @@ def asking_once(repo: Repo, places: Sequence[Path]) -> Iterator[None]:
 def _ignore_lines_beside(place: Path) -> Sequence[str]:
     try:
         return read_text(place.with_name(IGNORE_FILE)).split("\n")
-    except (OSError, UnicodeDecodeError, MetafileError):
+    except (OSError, MetafileError):
         return ()
 
 

@@ -91,8 +91,6 @@ def read_decisions(path: str | os.PathLike[str]) -> dict[str, Decision]:
         text = read_text(Path(path))
     except FileNotFoundError:
         return {}
-    except UnicodeDecodeError as error:
-        raise MetafileError(str(path), "it is not UTF-8") from error
     return parse_decisions(text, str(path))
 
 

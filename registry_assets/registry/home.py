@@ -259,7 +259,7 @@ def event_log_file(home: Path) -> Path | None:
         settings = YAML(typ="safe").load(text) or {}
     except FileNotFoundError:
         settings = {}
-    except (OSError, UnicodeDecodeError, YAMLError, MetafileError):
+    except (OSError, YAMLError, MetafileError):
         return None
     if not isinstance(settings, dict) or not _STORAGE_SETTINGS.isdisjoint(settings):
         return None

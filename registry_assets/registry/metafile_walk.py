@@ -289,7 +289,7 @@ def _dvc_repo(root: Path) -> DvcRepo:
 
 def _ignores_itself(folder: Path) -> bool:
     """Whether a folder's own ``.gitignore`` ignores it, as in tool caches and virtualenvs."""
-    with suppress(OSError, UnicodeDecodeError, MetafileError):
+    with suppress(OSError, MetafileError):
         lines = read_text(folder / ".gitignore").split()
         return "*" in lines and not any(line.startswith("!") for line in lines)
     return False
@@ -300,7 +300,7 @@ def _holds_a_pattern(ignore_file: Path) -> bool:
         lines = read_text(ignore_file).splitlines()
     except OSError:
         return False
-    except (UnicodeDecodeError, MetafileError):
+    except MetafileError:
         # DVC says what is wrong with it.
         return True
     return any(line.strip() and not line.startswith("#") for line in lines)

@@ -63,7 +63,7 @@ def _is_cache_shared(root: Path) -> bool:
 
     for name in ("config.local", "config"):
         parser = RawConfigParser(strict=False, allow_no_value=True)
-        with suppress(ConfigError, OSError, UnicodeDecodeError, MetafileError):
+        with suppress(ConfigError, OSError, MetafileError):
             parser.read_string(read_text(root / DVC_FOLDER / name))
         if parser.has_option("cache", "shared"):
             return parser.get("cache", "shared") == "group"

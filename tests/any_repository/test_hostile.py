@@ -389,9 +389,19 @@ def test_an_ignore_file_of_rules_without_number_is_named(root: Path) -> None:
     assert "it has more than 50,000 lines" in look_at(root, "status")
 
 
-def test_an_ignore_file_that_is_no_text_is_named(root: Path) -> None:
-    (root / ".dvcignore").write_bytes(b"\xff\xfe*\n")
-    assert ".dvcignore: it is not UTF-8: save it as such" in look_at(root, "status")
+@pytest.mark.parametrize(
+    "name",
+    [".dvcignore", ".dvc/config", "pyproject.toml", "dvc.yaml", "params.yaml", "collections.yaml"],
+)
+def test_a_metafile_that_is_no_text_is_named(name: str, root: Path) -> None:
+    (root / "dvc.yaml").write_text(
+        "vars: [params.yaml, collections.yaml]\nstages: {a: {cmd: 'echo a'}}\n"
+    )
+    for other in ("params.yaml", "collections.yaml"):
+        (root / other).touch()
+    with (root / name).open("ab") as file:
+        file.write(b"# caf\xe9\n")
+    assert f"{name}: it is not UTF-8: save it as such" in look_at(root, "status")
 
 
 @pytest.mark.parametrize("target", ["../victim", ".git/config", "new"])

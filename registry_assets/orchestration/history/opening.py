@@ -112,8 +112,8 @@ def _check_settings(home: Path, settings: str) -> None:
     Raises:
         MetafileError: when it cannot.
     """
-    # What is no text, and no YAML, is left to Dagster.
-    with suppress(FileNotFoundError, UnicodeDecodeError):
+    # What is no YAML is left to Dagster.
+    with suppress(FileNotFoundError):
         check_yaml(read_text(home / "dagster.yaml", settings), settings)
 
 

@@ -212,10 +212,7 @@ def _read_ignored(
         if kept_out.lacks(file):
             continue
         before = (builder.git.text_at(commit, file) or "") if file in there else ""
-        try:
-            now = read_text(root / file, file) if (root / file).is_file() else ""
-        except UnicodeDecodeError as error:
-            raise MetafileError(file, "it is not UTF-8: save it as such") from error
+        now = read_text(root / file, file) if (root / file).is_file() else ""
         wanted = merge_ignored(before, now, written)
         if wanted.splitlines() != before.splitlines():
             texts[file] = wanted
