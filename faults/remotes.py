@@ -22,7 +22,7 @@ from dvc.config import Config
 from faults import troubled_proxy
 from faults.trials import Order, Trial, side_by_side
 from faults.troubled_proxy import TROUBLES
-from faults.wholeness import damaged_objects
+from faults.wholeness import damaged_objects, find_objects
 from tests.remotes.servers import SERVERS
 from tests.remotes.servers.gates import ConnectionGate
 from tests.remotes.servers.storage import Storage
@@ -74,7 +74,8 @@ def run(order: Order) -> Iterator[Trial]:
         with locks[kind]:
             try:
                 if kind not in served:
-                    folder = order.scratch / f"{number} server of {kind}"
+                    # Without a space, which would end the path in the settings of sshd.
+                    folder = order.scratch / f"{number}_server_of_{kind}"
                     folder.mkdir()
                     served[kind] = stack.enter_context(SERVERS[kind](folder))
             except RuntimeError as error:
@@ -175,7 +176,7 @@ class _Site:
             done = _call(root, *command)
             end()
             yield from _unclear(" ".join(command), done)
-            yield from damaged_objects(root / ".dvc/cache")
+            yield from damaged_objects(dict(find_objects(root / ".dvc/cache")))
             found = _contents(root)
             if found != wanted and (root == self._root or found):
                 yield f"{' '.join(command)}: {len(found)} of {len(wanted)} files, or others"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import psutil
 from faults.programs import find_running
 from faults.registries import Site
 
+_TRUSTED = 0o444
+_COMMENT = re.compile(rb"^#.*\n", re.MULTILINE)
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.+]+")
 _SECONDS = re.compile(r"\b\d+(\.\d+)? s\b")
 # What may be left: unfinished objects, which nothing finds by any name, until `git gc` and
@@ -92,6 +95,7 @@ def differences(before: State, after: State) -> Iterator[str]:
 
 def wrongs(site: Site, *, was_disturbed: bool = False) -> Iterator[str]:
     """Yields what should never be, a line each: damaged objects, and what lies about."""
+    yield from damaged_objects(dict(find_objects(site.cache)))
     yield from damages(site)
     for path in leftovers(site, was_disturbed=was_disturbed):
         yield f"left lying about: {path.relative_to(site.place)}"
@@ -99,19 +103,34 @@ def wrongs(site: Site, *, was_disturbed: bool = False) -> Iterator[str]:
         yield f"left running: {' '.join(process.cmdline())[:200]}"
 
 
-def damaged_objects(folder: Path) -> Iterator[str]:
-    """Yields the damaged objects of a cache or remote, a line each."""
-    for name, path in find_objects(folder):
-        content = path.read_bytes()
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != name.removesuffix(".dir"):
-            yield f"damaged object in {folder.name}: {name}, {len(content)} bytes"
+def damaged_objects(objects: Mapping[str, Path]) -> Iterator[str]:
+    """Yields those objects of a cache or remote that are damaged, a line each."""
+    for name, path in objects.items():
+        if not is_whole(name, path):
+            yield f"damaged object: {path.parents[3].name} has {name}, {path.stat().st_size} bytes"
+
+
+def is_whole(name: str, path: Path) -> bool:
+    """Whether an object has the content that its name tells."""
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return md5 == name.removesuffix(".dir")
+
+
+def is_protected(path: Path) -> bool:
+    """Whether an object of a cache has the mode by which DVC trusts it."""
+    return stat.S_IMODE(path.stat().st_mode) == _TRUSTED
 
 
 def damages(site: Site) -> Iterator[str]:
-    """Yields what should not be at any moment: damaged objects, and metafiles without theirs."""
-    yield from damaged_objects(site.cache)
-    yield from damaged_objects(site.root / ".dvc/storage")
-    there = {name for name, _ in find_objects(site.cache)}
+    """Yields what should not be at any moment: damaged objects, and metafiles without theirs.
+
+    Where DVC itself stores an object, it may have its name before its content, but not yet the mode
+    of objects: without that, neither DVC nor we take an object for what its name says.
+    """
+    objects = dict(find_objects(site.cache))
+    yield from damaged_objects({name: at for name, at in objects.items() if is_protected(at)})
+    yield from damaged_objects(dict(find_objects(site.root / ".dvc/storage")))
+    there = {name for name, at in objects.items() if is_protected(at) or is_whole(name, at)}
     for path in (*site.root.rglob("*.dvc"), *site.root.rglob("dvc.lock")):
         if path.is_file():
             for md5 in set(_MD5.findall(path.read_text(encoding="utf-8"))):
@@ -174,6 +193,9 @@ def _files(root: Path) -> Iterator[tuple[str, str]]:
             path = Path(where) / name
             content = path.read_bytes()
             is_text = path.suffix in (".dvc", ".lock", ".yaml") or name == ".gitignore"
+            if name == ".dvcignore":
+                # Its first lines say what it is for: DVC writes them once, and does not sync them.
+                content = _COMMENT.sub(b"", content)
             md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
             text = content.decode(errors="replace") if is_text else md5
             yield path.relative_to(root).as_posix(), _DATE.sub("…", text)
