@@ -95,7 +95,8 @@ def differences(before: State, after: State) -> Iterator[str]:
 
 def wrongs(site: Site, *, was_disturbed: bool = False) -> Iterator[str]:
     """Yields what should never be, a line each: damaged objects, and what lies about."""
-    yield from damaged_objects(dict(find_objects(site.cache)))
+    objects = dict(find_objects(site.cache))
+    yield from damaged_objects({name: at for name, at in objects.items() if not is_protected(at)})
     yield from damages(site)
     for path in leftovers(site, was_disturbed=was_disturbed):
         yield f"left lying about: {path.relative_to(site.place)}"

@@ -87,6 +87,9 @@ def name_of_folder(root: Path) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", ascii_only).strip("_") or "registry"
 
 
+EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+"""The md5 of an empty file: no picture, and never a link, as all would be the same inode."""
+
 FOLDER_SUFFIX = ".dir"
 """The suffix of a folder's md5, which is that of its listing (`dvc_data.hashfile.hash_info`)."""
 

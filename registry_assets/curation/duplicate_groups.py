@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_assets.curation.duplicates import NOTHING
 from registry_assets.images.likeness import find_alike
 from registry_assets.images.measurements import read_measurements
-from registry_assets.model import Likeness
+from registry_assets.model import EMPTY_MD5, Likeness
 
 Place = tuple[str, str]
 """A collection and a path in it."""
@@ -45,7 +44,7 @@ def group_same(md5s: Iterable[tuple[Place, str]]) -> list[DuplicateGroup]:
     """
     places: defaultdict[str, list[Place]] = defaultdict(list)
     for place, md5 in md5s:
-        if md5 not in ("", NOTHING):
+        if md5 not in ("", EMPTY_MD5):
             places[md5].append(place)
     groups = (group for group in places.values() if len(group) > 1)
     return [DuplicateGroup("same", [(place, 0) for place in group]) for group in groups]

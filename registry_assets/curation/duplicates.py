@@ -23,12 +23,9 @@ from registry_assets.fingerprint import FileIdentity
 from registry_assets.images.contents import is_set_aside_note
 from registry_assets.images.likeness import Signatures, find_alike_among
 from registry_assets.images.measurements import MEASUREMENTS_TABLE
-from registry_assets.model import Version, is_folder
+from registry_assets.model import EMPTY_MD5, Version, is_folder
 from registry_assets.registry.lineage.graph import Lineage
 from registry_assets.registry.status.check_results import FINGERPRINT, CheckResult, Finding
-
-NOTHING = "d41d8cd98f00b204e9800998ecf8427e"
-"""The md5 of an empty file, which is not a picture."""
 
 
 @dataclass(frozen=True, order=True)
@@ -185,7 +182,7 @@ def _find_repeating(
                 found.add(name)
             else:
                 halves[name] = np.frombuffer(md5s, dtype=np.uint64)[::2]
-    empty = np.frombuffer(bytes.fromhex(NOTHING), dtype=np.uint64)[0]
+    empty = np.frombuffer(bytes.fromhex(EMPTY_MD5), dtype=np.uint64)[0]
     unique = {name: np.unique(numbers) for name, numbers in halves.items()}
     counted = [halves[n] if within and n in asked else unique[n] for n in unique]
     if not counted:
@@ -207,7 +204,7 @@ def _files(
     if listed is None:
         result.unread.append(name)
         return []
-    return sorted((path, md5) for path, md5 in listed.items() if md5 != NOTHING)
+    return sorted((path, md5) for path, md5 in listed.items() if md5 != EMPTY_MD5)
 
 
 def find_tables(
@@ -295,7 +292,7 @@ def _read_comparable(table: Path, _identity: FileIdentity) -> Comparable:
             sources.append(first.setdefault(row.source, position) if row.source else position)
             hashes.append(row.perceptual_hash)
             thumbnails.append(row.thumbnail)
-            md5s.append(row.md5 or NOTHING)
+            md5s.append(row.md5 or EMPTY_MD5)
     return Comparable(
         table,
         Signatures.of(hashes, thumbnails),

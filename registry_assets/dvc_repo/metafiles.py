@@ -131,8 +131,7 @@ def remove_ignore_line(repo: Repo, path: str) -> str | None:
     file = Path(path).with_name(IGNORE_FILE)
     if not file.exists():
         return None
-    with file.open(encoding="utf-8") as stream:
-        lines = [*stream]
+    lines = [*StringIO(read_text(file))]
     kept = [line for line in lines if line.strip() != f"/{Path(path).name}".strip()]
     if not kept:
         file.unlink()

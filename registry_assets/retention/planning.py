@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from registry_assets.curation.duplicates import NOTHING
 from registry_assets.dvc_repo import DvcRepo
 from registry_assets.errors import (
     NotFoundError,
@@ -17,7 +16,7 @@ from registry_assets.forgotten import FORGOTTEN_FILE, Forgotten, read_forgotten,
 from registry_assets.git_repo.history import INDEX
 from registry_assets.git_repo.work_tree import describe_kept_out, find_kept_out
 from registry_assets.images import Memo
-from registry_assets.model import DVC_FOLDER, is_folder
+from registry_assets.model import DVC_FOLDER, EMPTY_MD5, is_folder
 from registry_assets.provenance.finding import identify, not_recorded, paths_in_repo
 from registry_assets.registry.lineage.derivation import FileVersion
 from registry_assets.registry.lineage.file_lineage import Tracer
@@ -109,7 +108,7 @@ def plan_forgetting(lineage: Lineage, file: Path, dvc: DvcRepo) -> Forgetting:
     problem = dvc.fetch_listings(names, report=lambda _line: None)
     tracer = Tracer(lineage, listings)
     content = _find_content(tracer, history, file, dvc)
-    if content.md5 == NOTHING:
+    if content.md5 == EMPTY_MD5:
         raise RefusedError(f"{file} is empty: there is no picture to forget")
     holders, unread = tracer.holders(content.md5)
     _check_is_source(tracer, file, content, holders)

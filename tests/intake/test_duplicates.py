@@ -18,8 +18,9 @@ from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from PIL import Image
 
 from registry_assets.cli import main
-from registry_assets.curation.duplicates import NOTHING, find_duplicates
+from registry_assets.curation.duplicates import find_duplicates
 from registry_assets.dvc_repo.listings import Listings, build_listing, hash_listing
+from registry_assets.model import EMPTY_MD5
 from registry_assets.orchestration.assets import select_keys
 from registry_assets.orchestration.checks import NO_DUPLICATES, report_checks
 from registry_assets.orchestration.history.opening import open_history
@@ -150,7 +151,7 @@ def test_what_is_found_is_what_comparing_each_with_each_finds(
         }
         for number in range(6)
     }
-    collections["c3"]["empty"] = collections["c4"]["empty"] = NOTHING
+    collections["c3"]["empty"] = collections["c4"]["empty"] = EMPTY_MD5
     versions = {}
     for name, files in collections.items():
         listing = build_listing(files.items())
@@ -176,7 +177,7 @@ def _compared(
 ) -> Iterator[tuple[str, str, str]]:
     for one, other in product(collections, collections):
         mine, theirs = list(collections[one].values()), list(collections[other].values())
-        for md5 in set(mine) & set(theirs) - {NOTHING}:
+        for md5 in set(mine) & set(theirs) - {EMPTY_MD5}:
             if one == other:
                 is_meant = within and (asked is None or one in asked) and mine.count(md5) > 1
             else:

@@ -99,7 +99,7 @@ def walk(
     for folder, folders, files in os.walk(place) if scan is None else scan.walk():
         try:
             kept, wanted = without_ignored(repo, folder, folders, files)
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             if DvcIgnore.DVCIGNORE_FILE not in (*folders, *files):
                 raise
             where = f"{folder}/{DvcIgnore.DVCIGNORE_FILE}"

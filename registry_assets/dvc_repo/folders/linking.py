@@ -6,7 +6,6 @@ replaced atomically.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -28,15 +27,12 @@ from registry_assets.dvc_repo.folders.state import (
 from registry_assets.dvc_repo.folders.verifying import Kept, are_kept
 from registry_assets.dvc_repo.versions import path_in_repo, place_in
 from registry_assets.errors import DataModifiedError, DataNotAvailableError
+from registry_assets.model import EMPTY_MD5
 
 if TYPE_CHECKING:
     from dvc.output import Output as DvcOutput
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
-
-
-_EMPTY = hashlib.md5(usedforsecurity=False).hexdigest()
-"""DVC does not link empty files, which would all be the same inode."""
 
 
 def link_folder(repo: Repo, out: DvcOutput) -> None:
@@ -103,7 +99,7 @@ def _link_all(
         wanted: The md5 of each file that is not there.
         before: The files that are there with another content.
     """
-    new = [name for name, md5 in wanted.items() if name not in before and md5 != _EMPTY]
+    new = [name for name, md5 in wanted.items() if name not in before and md5 != EMPTY_MD5]
     pairs = ((place_in(cache, wanted[name]), f"{place}/{name}") for name in new)
     made = set()
     for name, status in zip(new, links.hardlink_all(pairs, len(new)), strict=True):

@@ -50,12 +50,12 @@ class FileStatus(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> FileStatus:
         """Converts an `os.stat_result`."""
-        return cls(
-            _shared(status.st_dev, status.st_dev),
+        return cls.of_fields(
+            status.st_dev,
             status.st_ino,
             status.st_mtime_ns,
             status.st_size,
-            _shared(status.st_mode, status.st_mode),
+            status.st_mode,
             status.st_nlink,
         )
 
